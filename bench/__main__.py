@@ -1,4 +1,4 @@
-"""The command `python -m bench [NAME ...]`."""
+"""Command line of the benchmarks: `python -m bench [NAME ...]`; without a name it runs all that need no request."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MODULES = {
     "function": "function.page",
     "int8_gate": "model.int8_gate",
 }
-"""Name of each benchmark to its module in `bench`."""
+"""Name of each benchmark, as given on the command line, and the module below `bench` that contains it."""
 ON_REQUEST = ("function_peers", "function", "int8_gate")
-"""Benchmarks that run only on request: they install other servers, write a page, or compute a machine-independent
-table."""
+"""Names of the benchmarks that run only when they are named: they install other servers, write a page of the
+documentation, or compute a table that is the same on every machine."""
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or [name for name in MODULES if name not in ON_REQUEST]:

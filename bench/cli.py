@@ -1,4 +1,4 @@
-"""Benchmark of `eaves --help` against a minimal click program."""
+"""Benchmark of `eaves --help`, compared with a minimal program that uses only click."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLOOR = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure `eaves --help` and a minimal click program as whole processes, and print both times with their ratio."""
     eaves = str(Path(sys.executable).with_name("eaves"))
     ours, floor = paired_ms([eaves, "--help"], [sys.executable, "-c", FLOOR], runs=15)
     print_table("command line, whole process", [("eaves --help (floor: import click, print a help)", ours, floor)])

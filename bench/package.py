@@ -1,7 +1,8 @@
-"""Benchmark of a container image's size, and of the bytes and time of a head's update, at a real registry.
+"""Benchmark of a container image's size, and of the cost to push a model whose head changed to a real registry.
 
-EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy in front of
-the registry counts bytes; `eaves diff` says what a node on a bad link would fetch.
+The variables EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 name two fp32 artifacts with the same backbone and
+different heads; EAVES_BENCH_ARTIFACT_INT8 and EAVES_BENCH_ARTIFACT2_INT8 name two such int8 artifacts. A proxy in front
+of the registry counts the bytes that are sent. To find out what a node would download for an update, use `eaves diff`.
 """
 
 from __future__ import annotations
@@ -36,16 +37,18 @@ RUNTIME_BAR_MB = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """Measurements of one pushed update of a head.
+    """Measurements of one push of a container image whose model has a new head on the same backbone.
 
     Attributes:
-        seconds: Time of `eaves package`, the whole process.
-        floor_s: Time of `eaves verify` of the same artifact, seconds: digests and golden images, which packaging
-            includes.
-        up_bytes: Bytes that the registry was sent.
-        stored_bytes: Bytes that the registry stores in addition.
-        backbone_bytes: Bytes of backbones among those.
-        digests: Digests of the container image, as pushed and as built again.
+        seconds: Time of the whole `eaves package` process, seconds.
+        floor_s: Time of `eaves verify` for the same artifact, seconds. It checks digests and golden images, which
+            `eaves package` does too, so it is the minimum to compare with.
+        up_bytes: Number of bytes that were sent to the registry.
+        stored_bytes: Number of bytes of layers and manifests that the registry stores since this push and didn't store
+            before.
+        backbone_bytes: Number of bytes of backbone layers among `stored_bytes`; 0 when the backbone was reused.
+        digests: Digests of the container image from the push and from a second build of the same artifact; they should
+            be equal.
     """
 
     seconds: float
@@ -57,7 +60,7 @@ class Update:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure the container image's size and the cost of an update of the head, and print the tables."""
     with tempfile.TemporaryDirectory() as folder:
         print_runtime(Path(folder))
         if not shutil.which("docker-registry"):
@@ -73,7 +76,7 @@ def main() -> None:
 
 
 def print_runtime(folder: Path) -> None:
-    """Print the runtime's unpacked size by distribution."""
+    """Print the unpacked size of each Python package that every function's container image contains."""
     platform, sizes = this_platform(), {}
     compiler = find_compiler(VERSION)
     (folder / "wheels").mkdir()
@@ -88,7 +91,7 @@ def print_runtime(folder: Path) -> None:
 
 
 def measure(old: Path, new: Path, folder: Path) -> Update:
-    """Push one artifact, then the other as its update."""
+    """Push a container image with the artifact `old`, then one with `new`, and measure the second push."""
     layout = build_base(folder / "base")
     cache = folder.parent / "cache"
     with serve_registry(folder / "registry") as registry, count_wire(registry.host) as wire:
@@ -122,7 +125,7 @@ def measure(old: Path, new: Path, folder: Path) -> Update:
 
 
 def print_update(precision: str, new: Path, updates: list[Update]) -> None:
-    """Print each number beside its bar."""
+    """Print the measurements of an update of the head, each beside its required limit."""
     total = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
     last = updates[-1]
     seconds, floor = (statistics.median(getattr(one, name) for one in updates) for name in ("seconds", "floor_s"))

@@ -1,4 +1,8 @@
-"""Benchmark of a prediction through the local platform, warm and from zero, against the model in this process."""
+"""Benchmark of one prediction through the local platform, compared with running the model in this process.
+
+It measures the prediction by a function that runs already (warm), and by one that has to be deployed and started first
+(from zero).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from eaves.sources.files import capture_file
 
 
 def main() -> None:
-    """Run the benchmark with the artifact in EAVES_BENCH_ARTIFACT (default: the demo's newest)."""
+    """Measure predictions with the artifact that EAVES_BENCH_ARTIFACT names (default: the newest of `make demo`)."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
     chosen = os.environ.get("EAVES_BENCH_ARTIFACT") or (str(made[-1].parent) if made else "")
     if not chosen:

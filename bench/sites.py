@@ -1,8 +1,9 @@
-"""Benchmark of one command for 200 sites with simulated API servers, against a minimal script with the same requests.
+"""Benchmark of one command for 200 sites with simulated API servers, compared with a minimal script.
 
-The floor replays one site's requests of a deploy at every site, with urllib3, one connection per site and as many
-threads. Both include the simulated servers, which run here and take most of the time, so the CPU time of the two client
-processes is printed too. With 20 sites down the floor is the time limit for a site's response.
+The minimal script (the floor) sends the requests that the command sent to one site to each of the 200 sites, with
+urllib3, one connection per site and as many threads as the command. The simulated servers run on the same machine and
+take most of the time of both, so the table also has the CPU time of the two client processes. For the run with 20 sites
+that are down, the floor is the time limit for a site's response.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.cluster.sites import IMAGE, Sites, open_sites, some_down
 from tests.fakes.kubernetes.apiserver import Request
 
 Cost = tuple[float, float]
-"""Seconds, and the CPU seconds among them."""
+"""Cost of a process: elapsed time and CPU time, both in seconds."""
 COUNT, ROUNDS = 200, 3
 SECONDS_BAR = 60
 FLOOR = """
@@ -45,7 +46,7 @@ with ThreadPoolExecutor(values["parallel"]) as threads:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure `deploy` and `reconcile` for 200 sites, and `deploy` with 20 sites down, and print the table."""
     deployed, reconciled, down = [], [], []
     asked, again = [""], [""]
     for _ in range(ROUNDS):
@@ -78,7 +79,10 @@ def _row(what: str, pairs: Sequence[tuple[Cost, Cost]], requests: int) -> list[s
 
 @contextmanager
 def _measured() -> Iterator[Callable[[], Cost]]:
-    """Measure the child processes that are started and waited for within the block."""
+    """Measure the elapsed time and the CPU time of the child processes that run within the `with` block.
+
+    The yielded function returns the cost after the block has ended.
+    """
     before, start, ended = getrusage(RUSAGE_CHILDREN), time.perf_counter(), []
     yield lambda: ended[0]
     after = getrusage(RUSAGE_CHILDREN)
@@ -93,7 +97,10 @@ def _sites() -> Iterator[Sites]:
 
 
 def _run(sites: Sites, *words: str, code: int = 0) -> Cost:
-    """Measure a command as a whole process."""
+    """Run an `eaves` command for all sites, and return the elapsed time and the CPU time of its process.
+
+    The benchmark ends with an error when the exit code isn't `code`.
+    """
     with _measured() as cost:
         process = sites.start(*words, "--all")
         _, output = process.communicate()
@@ -103,7 +110,10 @@ def _run(sites: Sites, *words: str, code: int = 0) -> Cost:
 
 
 def _asked(sites: Sites, start: int) -> list[list[str]]:
-    """Return the requests to the last site since `start`: method, path with its query, and body."""
+    """Return the requests that the last site's API server got, without its first `start` requests.
+
+    Each request is a list of its method, its path with the query, and its body.
+    """
     return [[one.method, _url(one), one.body.decode()] for one in sites.clusters[sites.names[-1]].log[start:]]
 
 
@@ -112,7 +122,7 @@ def _url(request: Request) -> str:
 
 
 def _replay(sites: Sites, asked: Sequence[Sequence[str]]) -> Cost:
-    """Measure the floor as a whole process."""
+    """Send the given requests to every site with the minimal script, and return the cost of its process."""
     floor_input = sites.folder / "floor.json"
     servers = [one.url for one in sites.clusters.values()]
     floor_input.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))

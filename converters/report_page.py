@@ -91,7 +91,7 @@ def write_page(path: Path, manifest: Manifest, timings: Timings, original: Origi
 
 
 def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = UNKNOWN) -> str:
-    """Return the page's HTML."""
+    """Return the HTML of the page that reports on a conversion."""
     manifest, golden = artifact.manifest, _golden(artifact, original.golden_labels)
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),

@@ -165,12 +165,20 @@ def build_variables() -> str:
         "",
         "from __future__ import annotations",
         "",
-        *_set("NAMES", [name for name in named if name not in former], "Every variable that some process reads."),
-        *_set("FILE_ONLY", _file_only(unread), "Variables that would hold lists of sections, which only files do."),
+        *_set(
+            "NAMES",
+            [name for name in named if name not in former],
+            "Every environment variable that a process of Eaves reads.",
+        ),
+        *_set(
+            "FILE_ONLY",
+            _file_only(unread),
+            "Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold.",
+        ),
         "FORMER_NAMES = {",
         *[f'    "{name}": "{former[name]}",' for name in sorted(former)],
         "}",
-        '"""Former name of a variable to its name."""',
+        '"""Current name of each environment variable that has a former name, by its former name."""',
     ]
     return "\n".join(parts) + "\n"
 

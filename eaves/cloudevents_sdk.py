@@ -53,10 +53,10 @@ def validate(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
 
 
 def check(attributes: Mapping[str, Any]) -> None:
-    """Raise what `validate` raises for these attributes.
+    """Check an event's attributes, and raise the error that `validate` would raise for them.
 
-    When all attributes are non-empty text, beside a `time`, the SDK checks only their names. So of many events with the
-    same names only the first is validated by the SDK.
+    When all attributes except `time` are non-empty text, the SDK checks only their names. So of many events with the
+    same attribute names, only the first is validated by the SDK.
 
     Raises:
         EventError: When `validate` finds a fault.

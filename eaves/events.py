@@ -43,7 +43,7 @@ MAX_ATTRIBUTE_BYTES = 4096
 be three times as long; HTTP clients accept header lines of 64 KB. A reply carries several such attributes (`causeid`,
 `subject`, ...)."""
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1
-"""Source: CloudEvents 1.0.2, spec.md, type system: an Integer has 32 bits, its sign included."""
+"""Range of an attribute of type Integer, which has 32 bits. Source: CloudEvents 1.0.2, spec.md, type system."""
 MAX_NAME = 64
 """Maximum characters of an attribute's name; the specification recommends 20."""
 _REQUIRED = ("id", "source", "specversion", "type")

@@ -1,4 +1,7 @@
-"""Bounded work: limits of concurrent predictions, waiting requests and bytes; everything beyond is refused."""
+"""Admission of requests: limits of concurrent predictions, waiting requests and fetched bytes.
+
+A request beyond a limit is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from eaves.errors import OverloadedError
 
 
 class Admission:
-    """A counting semaphore with a bounded queue.
+    """A counting semaphore with a bounded queue, which limits the predictions that run and the requests that wait.
 
     Args:
         concurrency: Maximum number of requests that hold a permit.
@@ -25,7 +28,9 @@ class Admission:
 
     @contextmanager
     def queue_slot(self) -> Iterator[None]:
-        """Reserve a queue slot, to wait for a permit or for work that needs none.
+        """Hold a queue slot until the end of the block.
+
+        A request holds it while it waits for a permit, or does work that needs no permit.
 
         Raises:
             OverloadedError: At once, when the queue is full.
@@ -43,7 +48,10 @@ class Admission:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Wait for a permit; the caller holds a queue slot."""
+        """Wait for a permit to run one prediction, and hold it until the end of the block.
+
+        The caller holds a queue slot.
+        """
         with self._slots:
             yield
 
@@ -54,7 +62,9 @@ class Admission:
 
 
 class FetchMemory:
-    """Memory budget of all fetches together, as the size of fetched data isn't known in advance.
+    """Memory budget that all fetches of event data share.
+
+    Fetches draw on it bit by bit, as sizes aren't known in advance.
 
     Args:
         size_bytes: Size of the budget, bytes.
@@ -66,7 +76,7 @@ class FetchMemory:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Return a function that reserves a further number of bytes until the end of the block.
+        """Return a function that reserves bytes of the budget; all of them are released at the end of the block.
 
         Raises:
             OverloadedError: From the returned function, when the budget is used up.

@@ -1,7 +1,7 @@
 """Number of usable CPUs: those that the process may run on, or fewer when its cgroup has a lower quota.
 
-`os.cpu_count()` returns the machine's CPUs. In a container with a limit of two CPUs on a node with 64, that many
-threads would share two CPUs' time and be throttled together.
+`os.cpu_count()` returns the machine's CPUs. In a container with a limit of two CPUs on a node with 64 CPUs, a process
+with 64 threads would exceed the limit, and the kernel would throttle all of its threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 def count_usable_cpus(root: Path = Path("/")) -> int:
     """Return the CPUs by affinity, or the cgroup's quota rounded up when that is less; at least 1.
 
-    A group's quota also limits the groups below it, so the smallest counts. An unreadable quota is no limit.
+    The quota of a cgroup also limits the cgroups below it, so the smallest quota counts. An unreadable quota is no
+    limit.
 
     Args:
         root: Directory with /proc and /sys.
@@ -26,7 +27,7 @@ def count_usable_cpus(root: Path = Path("/")) -> int:
 
 
 def _quota_v2(group: Path) -> float:
-    """Return the CPUs that a version 2 group may use, 0 for no limit.
+    """Return the number of CPUs that a cgroup of version 2 may use; 0 means that it has no limit.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`: "$MAX $PERIOD", `max` for none.
     """
@@ -35,7 +36,9 @@ def _quota_v2(group: Path) -> float:
 
 
 def _quota_v1(group: Path) -> float:
-    """Return the CPUs that a version 1 group may use, 0 for no limit; RHEL 8 and Ubuntu 20.04 use version 1.
+    """Return the number of CPUs that a cgroup of version 1 may use; 0 means that it has no limit.
+
+    RHEL 8 and Ubuntu 20.04 use version 1.
 
     Source: Linux, Documentation/scheduler/sched-bwc.rst: microseconds, a quota of -1 for none.
     """
@@ -50,7 +53,7 @@ def _ratio(quota: str, period: str) -> float:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Return the directories of this process's group and its parents, in every hierarchy that limits CPUs."""
+    """Return the directories of this process's cgroup and its parents, in every cgroup hierarchy that limits CPUs."""
     for controllers, name in _memberships(root):
         for mounted, mount_root in _mounts(root, controllers):
             # Without a cgroup namespace the path starts at the host's root, of which only a part is mounted here.
@@ -60,7 +63,10 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """Return each hierarchy's controllers, empty for version 2, and this process's group. Source: cgroups(7)."""
+    """Return (controllers, cgroup) of this process in each hierarchy that limits CPUs.
+
+    The controllers are empty for version 2. Source: cgroups(7).
+    """
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
@@ -69,7 +75,10 @@ def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
 
 
 def _mounts(root: Path, controllers: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Return the mount points of a hierarchy, and the group that is mounted there. Source: proc_pid_mountinfo(5)."""
+    """Return the mount points of a cgroup hierarchy, each with the cgroup that is mounted there.
+
+    Source: proc_pid_mountinfo(5).
+    """
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(), after.split()

@@ -17,14 +17,15 @@ from itertools import accumulate
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EXTENSION = "eaves_metrics"
-"""Key of the metrics in a Flask application's extensions, for refusals by the HTTP server."""
+"""Key of the function's `Metrics` in the `extensions` of its Flask application; the HTTP server counts refusals
+there."""
 MAX_SERIES = 500
-"""Maximum number of series of one metric beside the known ones; further labels count as `other`, because a series never
-ends."""
+"""Maximum number of label combinations of one metric, besides the model's own labels. Further ones are counted as
+`other`, since each combination takes memory until the process ends."""
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Mapping[str, tuple[Mapping[str, str], float]]
-"""Name of a gauge to its labels and value."""
+"""Labels and value of each gauge, by its name."""
 
 
 @dataclass(slots=True)
@@ -42,12 +43,13 @@ class Metrics:
         self._stages: dict[str, _Histogram] = {}
 
     def count(self, name: str, /, *, known: int = 0, **labels: str) -> None:
-        """Add 1 to a counter of `_COUNTERS`.
+        """Add 1 to one of the counters that `_COUNTERS` names.
 
         Args:
             name: Name of the counter.
-            known: Number of additional series for the model's own labels, all of which are counted.
-            labels: Label to value.
+            known: Number of label combinations that are counted in addition to `MAX_SERIES`, for the model's own
+                labels.
+            labels: Values of the counter's labels.
         """
         with self._lock:
             series = self._counters[name]
@@ -67,7 +69,7 @@ class Metrics:
         """Return all metrics as text.
 
         Args:
-            gauges: Current values, by names of `_GAUGES`.
+            gauges: Present values of the gauges that `_GAUGES` names.
         """
         with self._lock:
             return "\n".join([*self._counter_lines(), *self._stage_lines(), *_gauge_lines(gauges), ""])

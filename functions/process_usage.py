@@ -1,4 +1,4 @@
-"""The kernel's figures for this process, for metrics, and the return of freed memory to the system.
+"""Memory, CPU time and start time of this process from the kernel, for metrics; and the return of freed memory.
 
 Source: proc_pid_stat(5), proc_pid_statm(5), proc_stat(5).
 """
@@ -12,22 +12,22 @@ from contextlib import suppress
 from pathlib import Path
 
 _STARTTIME = 22
-"""Field of /proc/PID/stat with the clock ticks from boot to the process's start."""
+"""Number of the field in /proc/PID/stat that holds the process's start, in clock ticks since boot."""
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-"""Option numbers. Source: malloc.h of glibc."""
+"""Numbers of the options of mallopt(3). Source: malloc.h of glibc."""
 KEPT_BYTES = 16 << 20
-"""Bytes of freed memory that glibc keeps. The pixels of most frames are smaller: with 4 MB a 2-megapixel PNG costs 6 %
-more."""
+"""Maximum bytes of freed memory that glibc keeps for reuse. The pixels of most images fit: with 4 MB, decoding a PNG of
+2 megapixels takes 6 % longer."""
 
 
 def give_memory_back() -> None:
-    """Return the memory of large bodies to the system when they are freed.
+    """Make glibc return the memory of large request bodies to the operating system as soon as it is freed.
 
-    glibc keeps freed memory, up to twice the largest block so far, for each of up to eight arenas per CPU: twenty
-    bodies of 5 to 20 MB left 340 MB. One arena is enough when one thread at a time holds the interpreter. Other C
-    libraries have no such call and don't need it.
+    By default glibc keeps freed memory, up to twice the largest block so far, in each of up to eight arenas per CPU:
+    after twenty bodies of 5 to 20 MB, 340 MB were kept. One arena is enough, since Python's interpreter lock lets one
+    thread run at a time. Other C libraries have no such call and don't need it.
 
     Source: mallopt(3).
     """
@@ -38,7 +38,7 @@ def give_memory_back() -> None:
 
 
 def started_at() -> float:
-    """Return the time of the process's start, Unix seconds, to a hundredth of a second."""
+    """Return when this process started, in Unix seconds, to a hundredth of a second."""
     # The second field is the command's name in brackets, which may hold brackets too.
     fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
     ticks = int(fields[_STARTTIME - 3]) / os.sysconf("SC_CLK_TCK")
@@ -46,7 +46,7 @@ def started_at() -> float:
 
 
 def usage() -> dict[str, float]:
-    """Return memory, CPU time and start time, by Prometheus' names."""
+    """Return memory, CPU time and start time of this process, by the names of Prometheus' metrics."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {
         "process_resident_memory_bytes": resident,

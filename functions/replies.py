@@ -1,4 +1,4 @@
-"""Predictions as responses: the JSON document, and the CloudEvent with it."""
+"""Predictions as responses: the JSON document, and the CloudEvent that carries it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestat
 
 
 def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
-    """Build the data of a reply, which is also the whole response to a request without an event."""
+    """Build the JSON of a prediction.
+
+    It is the data of a reply event, or the whole response to an image that came without an event.
+    """
     manifest = artifact.manifest
     return {
         **prediction.payload,
@@ -29,7 +32,7 @@ def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dic
 
 
 def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, settings: FunctionSettings) -> Event:
-    """Build the event that answers `cause`; its id is the same on every retry and every replica."""
+    """Build the reply event to the event `cause`. Its id is the same on every retry and every replica."""
     artifact = predictor.artifact
     return Event(
         id=reply_id(cause, artifact.digest),

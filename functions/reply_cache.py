@@ -1,7 +1,7 @@
-"""Replies to repeated events: during the first one's processing the second waits, later ones get the stored reply.
+"""Replies to repeated events: a repetition waits while the first request is processed, and later gets the stored reply.
 
-Brokers and agents deliver at least once, and a sender whose time limit is over sends again while the first request
-still runs. Both get the same bytes, and the model runs once.
+Brokers and agents deliver each event at least once, and a sender whose time limit has passed sends the event again
+while the first request still runs. Both requests get the same bytes, and the model runs once.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ MAX_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedReply:
-    """A reply as an HTTP response."""
+    """A finished reply, as the headers and the body of an HTTP response."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 class ReplyCache:
-    """Replies in progress and the latest finished ones, by event; safe to use from many threads.
+    """Replies that are in progress, and the latest finished ones, by event; safe to use from many threads.
 
     Args:
-        size: Number of stored replies; 0: none, but replies in progress are shared in any case.
-        wait_s: Longest wait for a reply in progress, seconds.
+        size: Number of finished replies to store. With 0 none is stored, but requests still share a reply in progress.
+        wait_s: Maximum seconds to wait for a reply in progress.
     """
 
     def __init__(self, size: int, *, wait_s: float = WAIT_S) -> None:
@@ -43,11 +43,11 @@ class ReplyCache:
         self._in_work: dict[Hashable, Future[CachedReply]] = {}
 
     def get_or_make(self, key: Hashable, make: Callable[[], CachedReply]) -> tuple[CachedReply, bool]:
-        """Return the reply to an event; the first call makes it.
+        """Return the reply to an event: stored, in progress in another thread, or made by this call.
 
         Args:
-            key: Key that is equal for equal events.
-            make: Makes the reply; its exceptions go to all waiting callers, and are not stored.
+            key: Key that is equal for repetitions of an event.
+            make: Function that makes the reply. All waiting callers get its exception, which is not stored.
 
         Returns:
             reply: The reply, the same for all callers.

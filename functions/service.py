@@ -1,4 +1,4 @@
-"""The steps of a function's request after it is read: admission, fetch, checks, prediction and reply."""
+"""The steps of a request after it is read: admission, fetch of data, checks, prediction and reply."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _ALGORITHM = "sha256:"
 
 
 class Service:
-    """One function for any protocol; safe to call from many threads.
+    """One function, independent of the protocol of its requests; safe to call from many threads.
 
     Args:
         model: The model, loading or loaded.
         settings: The function's settings.
-        concurrency: Number of concurrent predictions.
+        concurrency: Maximum number of concurrent predictions.
         environ: Environment variables, which may name proxies for fetching datarefs.
 
     Raises:
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
 
     Attributes:
-        reading: Lock for parsing a message that may be JSON.
+        reading: Lock to hold while a request that may be JSON is parsed, since parsing takes tens of MB of memory.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Service:
         """Return the reply to an event; a repeated event gets the same reply.
 
         Raises:
-            InputError: When the sent data are at fault.
+            InputError: When the sent data are invalid.
             EavesError: For any other failure; the sender may try again.
         """
         accepted = self.settings.accept_types
@@ -81,10 +81,10 @@ class Service:
         return reply
 
     def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
-        """Return the document that answers data without an event.
+        """Return the JSON document of the prediction for data that came without an event.
 
         Raises:
-            InputError: When the sent data are at fault.
+            InputError: When the sent data are invalid.
             EavesError: For any other failure; the sender may try again.
         """
         with self.admission.queue_slot():
@@ -92,11 +92,13 @@ class Service:
         return replies.build_prediction_document(prediction, predictor.artifact)
 
     def run(self, predictor: Predictor, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
-        """Return the model's outputs for each example, with one permit each; the caller holds a queue slot.
+        """Return the model's outputs for each example.
+
+        Each example waits for a permit of its own; the caller holds a queue slot.
 
         Raises:
-            InputError: When the sent data are at fault.
-            HandlerError: When the artifact's handler.py is at fault.
+            InputError: When the sent data are invalid.
+            HandlerError: When the artifact's handler.py fails.
         """
         results = []
         for example in examples:
@@ -149,11 +151,11 @@ class Service:
 
 
 def _check_digest(event: Event, digest: str) -> None:
-    """Check the data against the event's digest.
+    """Check that data have the digest that their event names.
 
     Raises:
-        ClaimError: When a reference led to other data, or the digest has an unknown form.
-        InputError: When the event's own data were changed after capture.
+        ClaimError: When data that were fetched by `dataref` have another digest, or the digest has an unknown form.
+        InputError: When data in the event itself have another digest, because they were changed after capture.
     """
     declared = event.extensions.get(DATADIGEST)
     if declared is None:

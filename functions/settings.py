@@ -110,7 +110,7 @@ class ServeSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield violations of rules for lists of hosts, schemes, networks and event types, as (field, message)."""
         if self.accept_types:
             from eaves.events import REPLY_TYPES  # imported only when used: a cold start pays for imports
 

@@ -1,4 +1,7 @@
-"""Timing of a process's start: the moment of each step since exec, for both starting threads; `--timing` logs them."""
+"""Timing of a process's start: when each step ended, in milliseconds since exec.
+
+The main thread and the thread that loads the model both take steps. `--timing` logs the table.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class StartTiming:
-    """The moments of one start; create it before anything else."""
+    """Record of when each step of one start ended; create it before any other work."""
 
     def __init__(self) -> None:
         # The kernel records a process's start to 10 ms only. Until here one thread worked without waiting, so its CPU
@@ -23,11 +26,11 @@ class StartTiming:
         self.mark("interpreter")
 
     def mark(self, stage: str) -> None:
-        """Record that a stage of this thread has ended."""
+        """Record that the calling thread has just finished a stage, such as `import numpy`."""
         self._moments.append((stage, threading.current_thread().name, time.perf_counter()))
 
     def import_modules(self, *names: str) -> None:
-        """Import modules one by one; each import is a stage."""
+        """Import modules one by one, and record each import as a stage."""
         for name in names:
             importlib.import_module(name)
             self.mark(f"import {name}")
@@ -37,7 +40,7 @@ class StartTiming:
         return {stage: round((moment - self._origin) * 1000, 1) for stage, _, moment in self._moments}
 
     def render(self) -> str:
-        """Return a table of the stages: end, duration, thread and name."""
+        """Return a table of the stages as text: end, duration, thread and name of each."""
         lines = [f"{'at ms':>8} {'took ms':>8}  thread      stage"]
         last: dict[str, float] = {}
         previous = self._origin
@@ -48,7 +51,7 @@ class StartTiming:
         return "\n".join(lines)
 
     def log_once(self, stage: str) -> None:
-        """Record the last stage and log the table; later calls do nothing."""
+        """Record the last stage and log the table of stages; later calls do nothing."""
         if not self._is_logged:
             self._is_logged = True
             self.mark(stage)

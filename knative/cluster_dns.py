@@ -10,7 +10,7 @@ from typing import Any
 
 DNS_PORT = 53
 CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
-"""Pods of the usual resolver.
+"""Namespace and label of the pods that resolve names in most clusters.
 
 Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
 """
@@ -28,8 +28,8 @@ class Resolver:
         namespace: Namespace of the resolver's pods; empty when the resolver is an IP address.
         labels: Labels of the resolver's pods, as (name, value).
         network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
-        port: Port that the resolver listens at, UDP and TCP. OpenShift's pods listen at 5353, and a NetworkPolicy
-            compares the pod's own port.
+        port: Port that the resolver listens at, UDP and TCP. It is the pod's own port, since a NetworkPolicy compares
+            that: OpenShift's resolver pods listen at 5353.
     """
 
     namespace: str = ""
@@ -38,7 +38,7 @@ class Resolver:
     port: int = DNS_PORT
 
     def peer(self) -> dict[str, Any]:
-        """Build the peer of a NetworkPolicy that selects this resolver."""
+        """Build the peer that selects this resolver in a NetworkPolicy."""
         if self.network:
             return {"ipBlock": {"cidr": self.network}}
         namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
@@ -49,7 +49,7 @@ def parse_resolver(text: str) -> Resolver:
     """Parse a resolver: `NAMESPACE/LABEL=VALUE[:PORT]`, an IP address or a network.
 
     Raises:
-        ValueError: When the text is none of these.
+        ValueError: When the text is neither a pod selector nor an IP address or network.
     """
     if pods := _PODS.fullmatch(text):
         port = int(pods["port"] or DNS_PORT)
@@ -60,7 +60,7 @@ def parse_resolver(text: str) -> Resolver:
 
 
 def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
-    """Build the egress rules that allow DNS queries to these resolvers only, one rule for each port.
+    """Build the egress rules that allow DNS queries only to the given resolvers, one rule for each port.
 
     A rule for port 53 to any address would let all data out, because DNS tunnels carry other traffic to any server.
     """

@@ -1,7 +1,8 @@
 """Run one operation on many sites, in waves, with limits on parallel sites and on failures.
 
-A site that can't be reached never delays another one: it is reported and left for a later `reconcile`. A site that was
-reached and refused the operation is a failure, and counts against the budget of failures.
+A site that can't be reached never delays another one: it is reported, and a later `reconcile` updates it. A site that
+was reached and refused the operation is a failure. Once there are more failures than `max_failures`, no further site is
+started.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ T = TypeVar("T")
 DONE, FAILED, UNREACHABLE, SKIPPED, STOPPED = "done", "failed", "unreachable", "skipped", "stopped"
 PARALLEL = 32
 GRACE_S = 2.0
-"""Seconds that sites in progress get after Ctrl-C.
+"""Maximum seconds that sites in progress get to finish after Ctrl-C.
 
-What was applied by then stays, and the same command continues it.
+What was applied by then stays; when the same command is run again, it continues.
 """
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class SiteOutcome(Generic[T]):
 
     Attributes:
         site: Name of the site.
-        state: `done`, `failed`, `unreachable`, `skipped` because the budget of failures was used up before its turn, or
+        state: `done`, `failed`, `unreachable`, `skipped` because too many sites had failed before its turn, or
             `stopped` because Ctrl-C came before the operation ended.
         result: What the operation returned; None unless the state is `done`.
         error: Why the operation failed; None when the state is `done`.
@@ -67,8 +68,8 @@ def run_on_sites(
         sites: Sites to run the operation on. A wave starts when the wave before it has ended.
         operation: Function that is called once for each site, in several threads.
         parallel: Maximum number of sites at the same time.
-        max_failures: Number of failures after which no other site is started; sites in progress are finished. None
-            means any number.
+        max_failures: Maximum number of failures; once there are more, no other site is started, and sites in progress
+            are finished. None means any number.
         show: Function that gets each outcome as it arrives, in the caller's thread.
         grace_s: Seconds that sites in progress get to end after Ctrl-C.
 
@@ -94,7 +95,10 @@ def run_on_sites(
 
 
 class _Wave(Generic[T]):
-    """Sites that run at the same time. Its threads are daemons, so none keeps the process from ending."""
+    """A group of sites that are updated at the same time.
+
+    Its threads are daemons, so none keeps the process from ending.
+    """
 
     def __init__(self, sites: Sequence[SiteSettings], operation: Callable[[SiteSettings], T], budget: _Budget) -> None:
         self._operation, self._budget = operation, budget
@@ -106,7 +110,7 @@ class _Wave(Generic[T]):
             self._todo.put(site)
 
     def run(self, parallel: int) -> Iterator[SiteOutcome[T]]:
-        """Start the wave and yield every outcome as it arrives."""
+        """Start the operation on the sites and yield each outcome as it arrives."""
         for number in range(max(1, min(parallel, self._left))):
             self._begun += 1
             threading.Thread(target=self._work, name=f"site-{number}", daemon=True).start()
@@ -116,7 +120,7 @@ class _Wave(Generic[T]):
             yield outcome
 
     def finish(self, grace_s: float) -> Iterator[SiteOutcome[T]]:
-        """Yield the outcomes that arrive within `grace_s` seconds."""
+        """Yield the outcomes that arrive within `grace_s` seconds; used after Ctrl-C."""
         deadline = time.monotonic() + grace_s
         try:
             while self._begun and self._left:
@@ -163,7 +167,7 @@ def _stopped(site: SiteSettings) -> SiteOutcome[T]:
 
 
 class _Budget:
-    """The number of failures that are allowed, and whether to continue; several threads share it."""
+    """Counter of failed sites with a maximum, which all threads share; it also records whether to stop."""
 
     def __init__(self, most: int | None) -> None:
         self._lock = threading.Lock()
@@ -171,16 +175,16 @@ class _Budget:
         self.stopped = False
 
     def stop(self) -> None:
-        """Start no other site."""
+        """Start no operation on further sites from now on."""
         self.stopped = True
 
     def spend(self) -> None:
-        """Count one failure."""
+        """Count one failed site."""
         with self._lock:
             self._spent += 1
 
     @property
     def used_up(self) -> bool:
-        """Whether more sites failed than the budget allows."""
+        """Whether more sites have failed than the operation allows."""
         with self._lock:
             return self._most is not None and self._spent > self._most

@@ -1,4 +1,4 @@
-"""The Knative platform: `eaves.platform.Platform` implemented for one site."""
+"""Implementation of `eaves.platform.Platform` on Knative, for one site."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ READY_TIMEOUT_S = 600.0
 
 
 class KnativePlatform:
-    """Implements `eaves.platform.Platform` on one namespace of one cluster.
+    """Implementation of `eaves.platform.Platform` on one namespace of a cluster.
 
     Args:
         cluster: Open connection to the site's cluster.
         settings: Settings of the cluster's objects, the section `knative` of eaves.yaml.
         site: The site.
         by: User who gives the commands, `USER@HOST`; it is recorded with each deploy.
-        ready_timeout_s: Seconds that `promote` waits for a revision.
+        ready_timeout_s: Maximum seconds that `promote` waits until a revision is ready.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class KnativePlatform:
 
         Args:
             name: Name of the function.
-            unpinned: Don't wait until the function's container image is on every node.
+            unpinned: Don't wait until every node has pulled the function's container image.
 
         Raises:
             NotFoundError: When there is no such function.
-            StartError: When the revision doesn't become ready, or isn't pinned in time; then nothing changes.
+            StartError: When the revision doesn't become ready, or isn't on every node in time; then nothing changes.
             ConflictError: When another user deployed during the wait; then nothing changes.
         """
         self._require(KSERVICE, name)
@@ -126,7 +126,7 @@ class KnativePlatform:
         return read_status(self.cluster, self._owner(""))
 
     def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Send one event to a function through the API server and the gateway, the way its Triggers do.
+        """Send one event to a function, through the API server and the gateway; return the function's answer.
 
         Raises:
             NotFoundError: When there is no such function.

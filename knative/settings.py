@@ -126,7 +126,7 @@ class RolloutSettings:
     )
 
     def percents(self) -> tuple[int, ...]:
-        """Return the rollout's steps as numbers in percent, ending with 100."""
+        """Return the share of the new revision in each step of a rollout in percent; the last one is 100."""
         return (*(int(step) for step in self.steps), 100)
 
     def faults(self) -> Iterator[tuple[str, str]]:

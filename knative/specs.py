@@ -1,6 +1,6 @@
-"""Specs of an app on a cluster: the specs of every platform (`eaves.platform`), with the settings that a cluster adds.
+"""Specs of an app on a cluster: the specs of every platform (`eaves.platform`), with the settings for a cluster.
 
-eaves.yaml holds both kinds of settings side by side in the same sections, so the sections are read as these classes.
+In eaves.yaml the settings of both kinds are in the same sections, so the sections are parsed into these classes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ClusterSource(SourceSpec):
 
     Attributes:
         agent: Kind of agent that runs the source.
-        through: First receiver of the source's images: the function or the Broker.
+        through: First receiver of the images that the agent sends: the function or the Broker.
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.
@@ -85,7 +85,8 @@ class ClusterSource(SourceSpec):
 
 _COMMON = frozenset(one.name for one in fields(SourceSpec))
 CLUSTER_SOURCE_SETTINGS = tuple(one.name for one in fields(ClusterSource) if one.name not in _COMMON)
-"""Settings of a source in eaves.yaml that are for the cluster and are not passed on to the source's agent."""
+"""Names of the settings of a source in eaves.yaml that are only for the cluster and aren't passed to the source's
+agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ def build_default_trigger(function: FunctionSpec) -> ClusterTrigger:
 
 
 def find_object_fault(name: str) -> str:
-    """Find the fault of a Kubernetes object's name; empty when the name is valid or empty."""
+    """Return why a text can't be the name of a Kubernetes object; empty when it can be, or is empty."""
     if not name or SUBDOMAIN_PATTERN.fullmatch(name):
         return ""
     return f"must be a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.' (got {name!r})"

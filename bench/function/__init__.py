@@ -1,1 +1,1 @@
-"""Benchmarks of a function: start, warm requests, frames, and a comparison with other servers."""
+"""Benchmarks of a function: cold start, warm requests, decoding of frames, and a comparison with other servers."""

@@ -1,6 +1,7 @@
-"""The floor of a cold start: `python bench/function/bare.py MODEL IMAGE` is a minimal script that predicts one image.
+"""Minimal script that predicts one image, with which a function's cold start is compared.
 
-It prints the label's index, then its CPU time (ms), RSS and PSS (MB) as a JSON list.
+`python bench/function/bare.py MODEL IMAGE` prints the index of the best label, then its own CPU time (ms), RSS and PSS
+(MB) as a JSON list.
 """
 
 import sys

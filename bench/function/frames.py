@@ -1,4 +1,7 @@
-"""Benchmark of decoding a frame into a tensor against Pillow's full decode and resize: CPU time of one thread."""
+"""Benchmark of decoding a frame into an input tensor, compared with Pillow's full decode and resize.
+
+Both are measured as CPU time of one thread.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from eaves.recipe import Recipe
 
 RECIPE = Recipe(height=299, width=299)
 BAR = 0.25
-"""Maximum ratio to Pillow's time, for a JPEG of 12 megapixels."""
+"""Maximum allowed ratio of Eaves' CPU time to Pillow's, for a JPEG of 12 megapixels."""
 RUNS, PHOTOS = 7, 4
 SIZES = {"12 megapixels": (4000, 3000), "1080p": (1920, 1080), "a photo": (500, 375)}
 ENCODINGS: dict[str, dict[str, Any]] = {
@@ -31,7 +34,10 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Run the benchmark with the photos below EAVES_BENCH_IMAGES (a directory of JPEGs); exit with 1 above the bar."""
+    """Measure frames made from the JPEGs below the directory EAVES_BENCH_IMAGES, and print the table.
+
+    The process ends with exit code 1 when Eaves takes more than `BAR` times Pillow's time.
+    """
     folder = Path(os.environ.get("EAVES_BENCH_IMAGES", "../shared/data/flowers/val"))
     photos = sorted(folder.rglob("*.jpg"))
     if not photos:
@@ -56,7 +62,10 @@ def main() -> None:
 
 
 def _frame(path: Path, size: tuple[int, int], options: dict[str, Any]) -> bytes:
-    """Return a photo as a camera of that size writes it: enlarged, with sensor noise, which makes files large."""
+    """Return a photo as an encoded frame of a camera with the given resolution.
+
+    The photo is enlarged, and sensor noise is added, because real frames have noise and are therefore large.
+    """
     with Image.open(path) as photo:
         enlarged = np.asarray(photo.convert("RGB").resize(size, Image.Resampling.BICUBIC), np.int16)
     noise = np.random.default_rng(0).normal(0, 5, enlarged.shape).astype(np.int16)
@@ -71,7 +80,7 @@ def _in_full(data: bytes) -> np.ndarray[Any, Any]:
 
 
 def _compare(frames: list[bytes]) -> tuple[float, float]:
-    """Return the medians of Eaves and of Pillow, measured in turn, CPU ms."""
+    """Return the median CPU time per frame of Eaves and of Pillow, ms; both are measured alternately."""
     pairs = [(_cpu_ms(RECIPE.tensor, frame), _cpu_ms(_in_full, frame)) for _ in range(RUNS) for frame in frames]
     warm = pairs[len(frames) :]
     return statistics.median(ours for ours, _ in warm), statistics.median(floor for _, floor in warm)

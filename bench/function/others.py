@@ -1,7 +1,9 @@
-"""Benchmark of a function and other servers with one fp32 model: start, speed, large images, memory, bad input.
+"""Benchmark that compares a function with other model servers that serve the same fp32 model.
 
-Each peer is installed into its own environment under build/bench; a peer that can't be installed is listed as such. The
-SavedModel needs EAVES_BENCH_RUN, and runs in this project's environment, which has TensorFlow.
+It measures cold start, speed, large images, memory, and the response to a damaged image. Each of the other servers is
+installed into a virtual environment of its own under build/bench; a server that can't be installed is listed as such in
+the table. A server of the SavedModel itself is measured when EAVES_BENCH_RUN names a run; it uses this project's
+environment, which has TensorFlow.
 """
 
 from __future__ import annotations
@@ -45,9 +47,9 @@ PEERS = Path(__file__).parent / "peers"
 VENVS = ROOT / "build/bench"
 MODEL = ("onnxruntime==1.32.0", "numpy==2.4.6", "pillow==13.0.0")
 ROUNDS = 5
-"""Number of cold starts of each server, measured in turn."""
+"""Number of cold starts of each server; the servers alternate."""
 REQUESTS = 40
-"""Number of sequential requests over one connection."""
+"""Number of requests that are sent one after the other over one connection, to measure the time of one image."""
 SENDERS, LOAD_S = 8, 5.0
 LARGE = (4000, 3000)
 LARGE_REQUESTS = 7
@@ -55,14 +57,14 @@ LARGE_REQUESTS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Peer:
-    """One server.
+    """One of the servers that the benchmark compares, including Eaves.
 
     Attributes:
-        name: Name of the server, for people.
-        requirements: Packages of its environment; empty: this project's environment.
-        command: Command that starts it, after the environment's python.
-        environ: Additional environment variables; `{port}` stands for the port.
-        encode: Makes the server's request from an image.
+        name: Name of the server in the table.
+        requirements: Python packages to install for the server; empty: it uses this project's environment.
+        command: Arguments of the Python interpreter that start the server; `{port}` stands for the port.
+        environ: Additional environment variables of the server; `{port}` stands for the port.
+        encode: Function that returns the request for an image, in the form that the server expects.
     """
 
     name: str
@@ -74,14 +76,15 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Results of a running server.
+    """Measurements of a server that is running already.
 
     Attributes:
-        one_ms: Median time of one image at a time, ms.
-        cpu_ms: CPU time of one such image, over all of the server's processes, ms.
-        images_s: Images per second with `SENDERS` connections.
-        large_ms: Median time of a 12-megapixel JPEG, ms.
-        truncated: Response to half a JPEG.
+        one_ms: Median time of a request when images are sent one at a time, ms.
+        cpu_ms: CPU time that all processes of the server use for one such image, ms.
+        images_s: Images per second when `SENDERS` connections send at the same time.
+        large_ms: Median time of a request with a 12-megapixel JPEG, ms.
+        truncated: HTTP status with which the server responds to the first half of a JPEG, or a note that the connection
+            broke.
     """
 
     one_ms: float
@@ -92,7 +95,7 @@ class Load:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure all servers with the models that the environment names, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -102,7 +105,10 @@ def main() -> None:
 
 
 def print_peers(material: Material, run: str) -> None:
-    """Measure all servers and print the table."""
+    """Measure Eaves and the other servers, and print the table.
+
+    `run` is the path of the run whose SavedModel is served too; empty: no SavedModel is measured.
+    """
     installed, missing = {}, []
     for peer in _peers(material, run):
         python = install(peer)
@@ -124,7 +130,10 @@ def print_peers(material: Material, run: str) -> None:
 
 
 def install(peer: Peer) -> Path | None:
-    """Install a peer and return its python; None when its requirements can't be installed."""
+    """Install a server's packages into its own virtual environment, and return the path of its Python interpreter.
+
+    Return None when the packages can't be installed.
+    """
     if not peer.requirements:
         return Path(sys.executable)
     folder = VENVS / peer.name
@@ -142,7 +151,7 @@ def install(peer: Peer) -> Path | None:
 
 
 def write_large(image: Path) -> bytes:
-    """Return a JPEG of 12 megapixels."""
+    """Return the image as a JPEG of 12 megapixels."""
     stream = io.BytesIO()
     Image.open(image).convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
     return stream.getvalue()
@@ -270,7 +279,7 @@ def _ask(connection: HTTPConnection, message: Message) -> int:
 
 
 def _fate(port: int, message: Message) -> str:
-    """Return the status of a response, or that the connection broke."""
+    """Send a request, and return the HTTP status of its response, or a note that the connection broke."""
     try:
         return str(_ask(HTTPConnection("127.0.0.1", port, timeout=60), message))
     except (HTTPException, ConnectionError):

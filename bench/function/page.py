@@ -1,7 +1,7 @@
-"""`make bench-function`: writes all measurements of a function to docs/function-benchmark.md.
+"""Writes docs/function-benchmark.md with all measurements of a function: `make bench-function`.
 
-It uses the variables of bench/function/start.py; EAVES_BENCH_IMAGES is a directory of photos (default: the golden
-images).
+The models are named by the environment variables that bench/function/start.py describes. EAVES_BENCH_IMAGES is a
+directory of photos (default: the artifact's golden images).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECTIONS = {
     "function_frames": "Large frames",
     "function_peers": "Other servers",
 }
-"""Module of each section to its title; each module prints its table."""
+"""Name of the benchmark that prints each section's table, and the title of the section."""
 HEAD = """\
 # The function, measured
 
@@ -38,7 +38,7 @@ machine: ratios are within one run, between processes that took turns.
 
 
 def main() -> None:
-    """Run the sections and write the page."""
+    """Run the benchmark of each section, and write the page."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -51,7 +51,10 @@ def main() -> None:
 
 
 def _measure(name: str, environ: Mapping[str, str]) -> str:
-    """Return a section's output. Each runs in its own process, without the memory or modules of another."""
+    """Run the benchmark `name` and return what it prints.
+
+    It runs in a process of its own, so that memory and modules of another benchmark don't affect it.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "bench", name],
         cwd=ROOT,
@@ -65,7 +68,7 @@ def _measure(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _environ(name: str, material: Material) -> dict[str, str]:
-    """Return the environment with the material for a section."""
+    """Return the environment of the benchmark `name`, with the variables that name the models and the image."""
     fp32 = str(material.fp32)
     named = {
         "EAVES_BENCH_EXPORTED": str(material.exported),

@@ -1,4 +1,4 @@
-"""A function process started as a platform starts it, measured from exec to its first response."""
+"""Starts a server process as a platform starts it, and measures it from exec to its first successful response."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from eaves.base.telemetry import TELEMETRY_OFF
 
 ROOT = Path(__file__).parents[2]
 RETRY_S = 0.0005
-"""Seconds between two attempts to connect: short enough to see the moment, long enough to leave the CPU to the
-server."""
+"""Seconds between two attempts to connect to a starting server. The time is short enough to measure the first response
+exactly, and long enough to leave the CPU to the server."""
 DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Measurements of one start.
+    """Measurements of one start of a server, or of the minimal script.
 
     Attributes:
         wall_ms: Time from exec to the end of the first response, ms.
-        cpu_ms: CPU time until then, ms.
-        resident_mb: Memory afterwards (RSS), MB.
-        proportional_mb: Memory afterwards with shared pages divided by the number of processes (PSS), MB.
+        cpu_ms: CPU time of all its processes until the end of the first response, ms.
+        resident_mb: Memory after the first response (RSS), MB.
+        proportional_mb: Memory after the first response (PSS: each shared page is divided by the number of processes
+            that share it), MB.
     """
 
     wall_ms: float
@@ -43,7 +44,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One POST request."""
+    """A POST request to a server: its path, content type and body."""
 
     path: str = "/"
     content_type: str = "image/jpeg"
@@ -51,7 +52,10 @@ class Message:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment that a platform gives a process; it inherits only paths of programs and the project."""
+    """Return the environment of a process as a platform sets it, with the variables `more`.
+
+    It inherits only PATH, HOME and TMPDIR from this process, and finds the modules of the project.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**TELEMETRY_OFF, **kept, "PYTHONPATH": str(ROOT), **more}
 
@@ -60,13 +64,13 @@ FUNCTION = (sys.executable, "-P", "-m", "functions")
 
 
 def function_environment(artifact: Path, port: int | str, **more: str) -> dict[str, str]:
-    """Return the environment of a function on loopback."""
+    """Return the environment of a function that serves the artifact on the loopback address at `port`."""
     return environment(EAVES_ARTIFACT=str(artifact), EAVES_HOST="127.0.0.1", PORT=str(port), **more)
 
 
 @contextmanager
 def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a server as a separate process, and end it after the block."""
+    """Start a server as a separate process, yield it, and end it after the `with` block."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=dict(environ), cwd="/", stdout=log, stderr=log)
         try:
@@ -84,11 +88,11 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
 
 
 def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) -> bytes:
-    """Return the response of a starting server, which is asked again until it answers 200.
+    """Send the request to a starting server again and again until it answers 200, and return that response's body.
 
     Raises:
-        TimeoutError: When there is no such response in time.
-        ChildProcessError: When the process ends.
+        TimeoutError: When the server doesn't answer 200 within `DEADLINE_S` seconds.
+        ChildProcessError: When the server's process ends.
     """
     deadline = time.perf_counter() + DEADLINE_S
     while process.poll() is None:
@@ -107,7 +111,7 @@ def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) 
 
 
 def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:
-    """Start a server, send it one image, end it; the figures cover all its processes."""
+    """Start a server, send it one request, and end it; return the measurements of all its processes."""
     start = time.perf_counter()
     with started(command, environ) as process:
         first_answer(process, port, message)
@@ -121,7 +125,7 @@ def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int,
 
 
 def measure_bare(model: Path, image: Path) -> Start:
-    """Run the minimal script and measure it until it has printed its prediction."""
+    """Run the minimal script bench/function/bare.py, and measure it until it has printed its prediction."""
     command = [sys.executable, "-P", str(ROOT / "bench/function/bare.py"), str(model), str(image)]
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment(), cwd="/", stdout=subprocess.PIPE, text=True)
@@ -136,8 +140,9 @@ def measure_bare(model: Path, image: Path) -> Start:
 
 
 def cpu_ms(pid: int) -> float:
-    """Return the CPU time of a process so far, including ended threads, exact to the nanosecond.
+    """Return the CPU time of a process so far, ms, including its ended threads, with a resolution of a nanosecond.
 
-    Source: clock_getcpuclockid(3), whose number Linux computes like this (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+    Source: clock_getcpuclockid(3); the number of the clock is computed as Linux does it (MAKE_PROCESS_CPUCLOCK,
+    CPUCLOCK_SCHED).
     """
     return time.clock_gettime(~pid << 3 | 2) * 1000

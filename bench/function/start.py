@@ -1,8 +1,9 @@
-"""Benchmark of a function's cold start and memory against a minimal script.
+"""Benchmark of a function's cold start and memory, compared with a minimal script that predicts one image.
 
-EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name artifacts of one run, EAVES_BENCH_EXPORTED the model that tf2onnx
-writes from that run. Those that aren't named are made from EAVES_BENCH_RUN. EAVES_BENCH_IMAGE is the JPEG to send
-(default: a golden image). The bars beside the numbers are those of Inception V3.
+EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name two artifacts of the same run, and EAVES_BENCH_EXPORTED names the
+ONNX model that tf2onnx writes from that run. If EAVES_BENCH_RUN names the run, those that aren't named are made from
+it. EAVES_BENCH_IMAGE is the JPEG to send (default: a golden image). The required limits beside the numbers are those of
+Inception V3.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ from bench.measure.timing import print_columns
 from tests.ports import find_port
 
 ROUNDS = 9
-"""Number of new processes of each kind, in turn; one more runs first and isn't counted."""
+"""Number of new processes of each kind; the kinds alternate. One more round runs first and isn't counted."""
 OPSET = "17"
 BARE = "bare script, exported fp32"
 FP32, FP32_NONE = "function, fp32, golden check", "function, fp32, --self-test none"
 INT8, INT8_NONE = "function, int8, golden check", "function, int8, --self-test none"
 WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
-"""Maximum ratios to the minimal script's wall time."""
+"""Maximum allowed ratio of each function's start time to the minimal script's (elapsed time)."""
 FP32_MEMORY_BAR = 0.75
-"""Maximum PSS as a ratio to the minimal script's RSS."""
+"""Maximum allowed ratio of the fp32 function's PSS to the minimal script's RSS."""
 INT8_MEMORY_BAR_MB = 130.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Models and image of the measurements.
+    """The models and the image that the benchmark uses.
 
     Attributes:
-        exported: The fp32 model from tf2onnx, with its weights in the file.
-        fp32: Artifact with precision fp32.
-        int8: Artifact with precision int8.
-        image: JPEG to send.
+        exported: The fp32 model that tf2onnx wrote, with its weights in the same file.
+        fp32: Directory of the artifact with precision fp32.
+        int8: Directory of the artifact with precision int8.
+        image: JPEG that is sent.
     """
 
     exported: Path
@@ -58,7 +59,7 @@ class Material:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure the start and the memory of the minimal script and of functions, and print both tables."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -70,7 +71,11 @@ def main() -> None:
 
 
 def open_material(folder: Path) -> Material | None:
-    """Return the material that the environment names, or make it in `folder` from the named run; None: neither."""
+    """Return the models and the image that the environment variables name.
+
+    Missing models are made in `folder` from the run that EAVES_BENCH_RUN names. Return None when neither the models nor
+    a run is named.
+    """
     named = {
         name: os.environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "EXPORTED", "ARTIFACT", "INT8", "IMAGE")
     }
@@ -88,7 +93,10 @@ def open_material(folder: Path) -> Material | None:
 
 
 def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
-    """Return the measured starts of each kind."""
+    """Measure starts of the minimal script and of functions with fp32 and int8 models.
+
+    Return the name of each kind with the measurements of its starts.
+    """
     image = Message(body=material.image.read_bytes())
 
     def function(artifact: Path, self_test: str) -> Callable[[], Start]:
@@ -117,7 +125,7 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
 
 
 def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's heads and rows."""
+    """Return the headings and rows of the table of start times."""
     rows = []
     bare = [one.wall_ms for one in found[BARE]]
     for name, starts in found.items():
@@ -130,7 +138,7 @@ def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[l
 
 
 def memory_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's heads and rows."""
+    """Return the headings and rows of the table of memory use."""
     rows = []
     bare = statistics.median(one.resident_mb for one in found[BARE])
     for name in (BARE, FP32, INT8):

@@ -1,8 +1,9 @@
-"""Benchmark of a warm function over HTTP against a loop: latency of one connection, throughput of eight.
+"""Benchmark of a warm function over HTTP, compared with a loop that does only the necessary work.
 
-`python -m bench function_warm` measures the artifacts in EAVES_BENCH_ARTIFACT (separated by colons; default: the demo's
-newest) with the JPEGs below EAVES_BENCH_IMAGES (default: the artifact's golden images). The loop (decode, resize, run,
-nothing else) has its own process; it and the function are measured in turn, so that drift of the machine affects both.
+`python -m bench function_warm` measures the latency over one connection and the throughput over eight. It uses the
+artifacts that EAVES_BENCH_ARTIFACT names (separated by colons; default: the newest one of `make demo`) and the JPEGs
+below EAVES_BENCH_IMAGES (default: the artifact's golden images). The loop decodes, resizes and runs images in a process
+of its own, without HTTP. The loop and the function are measured alternately, so that drift of the machine affects both.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ENVIRON = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looped:
-    """Measurements of a loop over images.
+    """Measurements of the loop, which predicts images without HTTP.
 
     Attributes:
         durations_ms: Time of each image, ms.
@@ -65,16 +66,16 @@ HEADS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Measurements of one round.
+    """Measurements of one round, in which the loop and the function predict the same images alternately.
 
     Attributes:
-        loop_ms: Time of each image in the loop, one after the other, ms.
-        one_ms: Time of each image over one connection, ms.
-        loop_per_second: Images per second of the loop with the best number of threads.
-        eight_per_second: Images per second over eight connections.
-        loop_cpu_ms: CPU time per image of that loop, ms.
-        function_cpu_ms: CPU time per image of the function, at eight connections, ms.
-        sender_cpu_ms: CPU time per image of the load generator, which shares the CPUs, ms.
+        loop_ms: Time of each image in the loop with one thread, ms.
+        one_ms: Time of each image through the function over one connection, ms.
+        loop_per_second: Images per second of the loop, with the number of threads that gives the higher rate.
+        eight_per_second: Images per second through the function over eight connections.
+        loop_cpu_ms: CPU time per image of the loop at `loop_per_second`, ms.
+        function_cpu_ms: CPU time per image of the function over eight connections, ms.
+        sender_cpu_ms: CPU time per image of the load generator, which runs on the same CPUs as the function, ms.
     """
 
     loop_ms: Sequence[float]
@@ -93,7 +94,7 @@ class Round:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure each artifact, and print one table for it."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
     chosen = os.environ.get("EAVES_BENCH_ARTIFACT") or (str(made[-1].parent) if made else "")
     if not chosen:
@@ -142,7 +143,10 @@ def _measure_round(loop: subprocess.Popen[str], port: int, pid: int, requests: S
 
 
 def _least_disturbed(rounds: Sequence[Round]) -> Round:
-    """Return each image's fastest time and the best of each rate: the performance when nothing else runs."""
+    """Return the shortest time of each image and the best value of each other figure over all rounds.
+
+    These values approximate the performance on a machine where no other program runs.
+    """
     return Round(
         loop_ms=[min(times) for times in zip(*(one.loop_ms for one in rounds), strict=True)],
         one_ms=[min(times) for times in zip(*(one.one_ms for one in rounds), strict=True)],
@@ -155,7 +159,7 @@ def _least_disturbed(rounds: Sequence[Round]) -> Round:
 
 
 def find_images(artifact: Path) -> list[Path]:
-    """Return the photos to send."""
+    """Return the paths of the photos to send, evenly chosen from EAVES_BENCH_IMAGES or the artifact's golden images."""
     folder = os.environ.get("EAVES_BENCH_IMAGES")
     found = sorted(Path(folder).rglob("*.jpg")) if folder else sorted((artifact / "golden").glob("*.[jp]*g"))
     step = max(1, len(found) // IMAGES)
@@ -163,13 +167,16 @@ def find_images(artifact: Path) -> list[Path]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Return the CPU time of a process. Source: Linux, include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK."""
+    """Return the CPU time that a process has used so far, seconds.
+
+    Source: Linux, include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK.
+    """
     return time.clock_gettime((~pid << 3) | 2)
 
 
 @contextmanager
 def _function(artifact: Path) -> Iterator[tuple[int, int]]:
-    """Start a function process; return its port and process id."""
+    """Start a function that serves the artifact, yield its port and process id, and end it after the `with` block."""
     command = [sys.executable, "-P", "-m", "functions", "--artifact", str(artifact), "--host", "127.0.0.1"]
     process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True, env=ENVIRON)
     try:
@@ -215,7 +222,11 @@ def _ask(loop: subprocess.Popen[str], threads: int, count: int, *, start: int = 
 
 
 def serve_loop(artifact: str, *images: str) -> None:
-    """Run the loop: each line THREADS START COUNT on stdin runs that many images and prints one line of JSON."""
+    """Predict images in a loop as standard input requests.
+
+    Each line `THREADS START COUNT` predicts COUNT images, beginning with image START, and prints one line of JSON with
+    the measurements.
+    """
     opened = open_artifact(Path(artifact))
     session, recipe = open_session(opened), opened.manifest.recipe
     contents = [Path(image).read_bytes() for image in images]

@@ -1,4 +1,4 @@
-"""The two arms of the experiment, each a set of real processes on its own network.
+"""The two setups that the experiment compares (its arms), each a set of real processes on its own network.
 
 edge        agent > function > relay > [link] > receiver: predicts at the edge, and forwards results over the link
 cloud-only  agent > [link] > receiver > function; the prediction returns over the link to a collector at the edge
@@ -26,7 +26,7 @@ PYTHON = (sys.executable, "-P", "-m")
 
 @dataclass(slots=True)
 class Arm:
-    """One arm of the experiment.
+    """One of the two setups that the experiment compares.
 
     Attributes:
         name: Name of the arm, `edge` or `cloud`.
@@ -63,7 +63,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """Common settings of the processes of an arm."""
+    """Settings that all processes of one setup (edge or cloud-only) share."""
 
     folder: Path
     network: Network
@@ -140,7 +140,7 @@ class _Site:
 
 
 def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the arm that predicts at the edge."""
+    """Build the setup that predicts at the edge."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, relay, health, agent, receiver = find_ports(5)
     parts = {
@@ -154,7 +154,7 @@ def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[
 
 
 def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the arm that predicts in the cloud."""
+    """Build the setup that predicts in the cloud."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, desk, agent, receiver = find_ports(4)
     url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"

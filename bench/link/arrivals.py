@@ -26,7 +26,7 @@ class Arrivals:
 
     Attributes:
         at_edge: Photo's name to the time when its prediction was first durable at the edge, Unix seconds.
-        in_cloud: Photo's name to the same time in the cloud, if the arm sends predictions there.
+        in_cloud: Photo's name to the same time in the cloud, if the setup sends predictions there.
         last: The one of both that is the prediction's destination.
         repeated: Number of predictions that arrived there again.
         unknown: Number of predictions that arrived there and belong to no photo.
@@ -67,7 +67,7 @@ class AgentWatcher:
 
 
 def read_edge(arm: Arm) -> Arrivals:
-    """Read the arrivals of the edge arm from the ledgers of relay and receiver."""
+    """Read the arrivals of the edge setup from the ledgers of relay and receiver."""
     names = _expected(arm)
     relay, receiver = _ledger(arm.folder / "relay.db"), _ledger(arm.folder / "receiver.db")
     in_cloud = {names[key]: at for key, (at, _) in receiver.items() if key in names}
@@ -87,7 +87,7 @@ def read_folder(arm: Arm) -> list[str]:
 
 
 def read_cloud(arm: Arm) -> Arrivals:
-    """Read the arrivals of the cloud-only arm: the predictions that returned to the edge."""
+    """Read the arrivals of the cloud-only setup: the predictions that returned to the edge."""
     lines = collector.read(arm.folder / "desk.tsv")
     desk: dict[str, float] = {}
     for at, _, key in lines:

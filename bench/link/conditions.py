@@ -81,7 +81,8 @@ ALONE = Condition(
     link=GOOD,
     course=((20.0, "up"), (20.0, "down")),
 )
-"""Conditions of the edge arm alone, without kills: only the link's absence can change a prediction's time."""
+"""Conditions of the edge setup alone, in which no process is killed: only the link's absence can change a prediction's
+time."""
 
 
 def find(names: str) -> list[Condition]:

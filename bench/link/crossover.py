@@ -1,4 +1,4 @@
-"""Comparison of both arms over links of different bandwidths, with photos of different sizes.
+"""Comparison of the edge setup with the cloud-only setup for different bandwidths and photo sizes.
 
 The table shows the measurements beside the calculation of `bench.link.transfer`.
 """
@@ -29,7 +29,7 @@ BANDWIDTHS = (0.5, 1.0, 2.0, 5.0, 20.0, 100.0)
 SIZES = (50_000, 250_000, 1_000_000, 4_000_000)
 ROUNDS = 6
 LONGEST_S = 12.0
-"""Seconds above which a calculated point is not measured."""
+"""Computed transfer time in seconds above which a photo size is not measured on a link."""
 WAIT_S = 90.0
 SHARE = 0.1
 """Share of one CPU that the slow edge has."""
@@ -37,7 +37,7 @@ SLOW_EVERY_S = 4.0
 
 
 def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], *, kind: str = "") -> dict[str, Any]:
-    """Measure both arms on all links.
+    """Measure the edge setup and the cloud-only setup on all links.
 
     Args:
         artifact: Artifact that predicts.

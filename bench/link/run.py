@@ -1,4 +1,4 @@
-"""A run on one link: both arms side by side, with kills, and the outcome of each photo."""
+"""A measurement of the edge and the cloud-only setup on one link, at the same time, while processes are killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
 PASSED_ON_S = 20.0
 OFFSET_S = 0.5
-"""Seconds by which the second arm's photos are later, so that the two functions don't compete for the CPU."""
+"""Seconds by which the second setup's photos are later, so that the two functions don't compete for the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_c
 
 
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run one link.
+    """Measure the setups on one link.
 
     Args:
         plan: Settings of the run.
@@ -77,7 +77,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def open_arms(
     folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
 ) -> Iterator[dict[str, Arm]]:
-    """Start both arms over perfect links.
+    """Start the edge setup and the cloud-only setup, or those in `names`, over links without delay and loss.
 
     Args:
         folder: Directory of all files; it is emptied first.
@@ -85,7 +85,7 @@ def open_arms(
         photos: Photos for the cameras.
         seed: Seed of the losses.
         kind: Kind of the networks, see `open_network`.
-        names: Names of the arms to start.
+        names: Names of the setups to start.
     """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
@@ -111,7 +111,7 @@ def open_arms(
 
 
 def _warm_up(arms: Sequence[Arm]) -> None:
-    """Wait until each arm has predicted a photo over a perfect link."""
+    """Wait until each setup has predicted a photo over a link without delay and loss."""
     names = {arm.name: arm.camera.take("warm-up", arm.camera.photos[0]) for arm in arms}
     deadline = time.monotonic() + WARM_S
     for arm in arms:

@@ -1,1 +1,1 @@
-"""Benchmarks of making a model: training, conversion, and the int8 gate."""
+"""Benchmarks of making a model: training, conversion, and the rule that decides whether an int8 model is used."""

@@ -1,8 +1,9 @@
-"""Benchmark of every architecture's conversion: the table in docs/02-conversion.md, as Markdown.
+"""Benchmark that converts a model of every architecture; it prints the table in docs/02-conversion.md as Markdown.
 
-Weights are random: size, operators and time don't depend on them. Their batch normalisation has the statistics of the
-images, as after a training; with initial statistics (mean 0, variance 1) activations vanish over fifty layers, so all
-images would get the same logits and parity would prove nothing.
+The models have random weights, because size, operators and time don't depend on weights. Their batch normalisation has
+the statistics of the benchmark's images, as it has after a training. With the initial statistics (mean 0, variance 1)
+the activations become almost zero over fifty layers, so all images would get the same logits and parity would prove
+nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from trainer.train import ENVIRONMENT, train
 
 CLASSES, PER_CLASS = 4, 12
 CALIBRATION = 16
-"""Number of images for the statistics of batch normalisation."""
+"""Number of images that the statistics of batch normalisation are computed from."""
 RUNS = 30
-"""Runs of one image, for the median."""
+"""Number of runs of one image; the table has the median of their times."""
 HEAD = """\
 | `arch` | input | parameters, M | ONNX, MB | logits differ by at most | of a spread of | operators | transposes | ms |
 |---|---|---|---|---|---|---|---|---|"""
@@ -42,16 +43,17 @@ HEAD = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table.
+    """One row of the table: the measurements of one architecture.
 
     Attributes:
-        arch: Name in the registry.
+        arch: Name of the architecture, as for `--arch`.
         size: Side of the input, pixels.
         parameters: Number of parameters of the network with its head of four classes.
-        size_bytes: Size of the graph and its weights.
-        max_abs_error: Largest difference of a logit between TensorFlow and onnxruntime.
-        spread: Standard deviation of a logit over images, mean over all classes: the scale of the error.
-        operators: Operator to its count, after onnxruntime's portable optimisations.
+        size_bytes: Size of the model file and its weights, bytes.
+        max_abs_error: Maximum absolute difference of a logit between TensorFlow and onnxruntime.
+        spread: Standard deviation of a logit over the images, averaged over the classes; `max_abs_error` is small if it
+            is small relative to this.
+        operators: Number of operators of each kind in the graph after onnxruntime's optimisations that suit every CPU.
         image_ms: CPU time of one image through the session, on one thread, ms.
     """
 
@@ -73,7 +75,7 @@ class Row:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Convert and measure a model of every architecture, and print the table."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with native_stderr():
@@ -88,7 +90,7 @@ def main() -> None:
 
 
 def write_images(folder: Path) -> Path:
-    """Write noise images into a directory per class, each with its own colour; return `folder`."""
+    """Write random images into one directory per class, with a different colour for each class; return `folder`."""
     random = np.random.default_rng(0)
     for number in range(CLASSES * PER_CLASS):
         label = number % CLASSES
@@ -100,9 +102,9 @@ def write_images(folder: Path) -> Path:
 
 
 def build_run(arch: str, images: Path, folder: Path) -> Run:
-    """Return a run like a training's, on a backbone that was never trained; it is written to `folder`/run.
+    """Make a run with an untrained backbone, in the same form as a training writes it, in `folder`/run.
 
-    Only the head is trained on the frozen backbone; a network without initial weights is trained as a whole.
+    Only the head is trained, on the frozen backbone. An architecture without initial weights is trained as a whole.
     """
     values: dict[str, Any] = {"arch": arch, "batch_size": 8}
     if ARCHITECTURES[arch].pretrained:
@@ -113,7 +115,7 @@ def build_run(arch: str, images: Path, folder: Path) -> Run:
 
 
 def measure(run: Run, artifact: Artifact) -> Row:
-    """Measure all columns of a row."""
+    """Measure a converted model against the original of its run, and return the row of the table."""
     import keras
 
     session = open_session(artifact, threads=1)
@@ -154,7 +156,7 @@ def _settings(**values: Any) -> TrainSettings:
 
 
 def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
-    """Write random weights whose batch normalisation has the statistics of some images."""
+    """Write random weights whose batch normalisation has the statistics of the given images; return `path`."""
     import keras
 
     from trainer.model import keras_model

@@ -1,7 +1,8 @@
-"""Benchmark of the cost and benefit of a conversion of the run in EAVES_BENCH_RUN, against tf2onnx alone.
+"""Benchmark of what a conversion costs and improves, compared with a conversion by tf2onnx alone.
 
-EAVES_BENCH_RUN2, with another head on the same backbone, shows the size of an update of the head. The bars beside the
-numbers are those of Inception V3 with a head of five classes.
+The variable EAVES_BENCH_RUN names the run to convert. EAVES_BENCH_RUN2 names a run with another head on the same
+backbone; it is used to measure how much of the artifact changes in an update of the head. The required limits beside
+the numbers are those of Inception V3 with a head of five classes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from eaves.artifact.store import MODEL, file_digest
 ROOT = Path(__file__).parents[2]
 OPSET = 17
 PROCESSES = 7
-"""Number of new processes for each model, in turn."""
+"""Number of new processes that open each model; the models alternate."""
 SPLIT = (MODEL, "weights/backbone.bin")
 SESSION_BAR = {FP32: 0.60, INT8: 0.25}
 SPEED_BAR = 2.2
@@ -38,12 +39,12 @@ HEAD_BAR = {FP32: 500, INT8: 200}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A completed conversion.
+    """One completed conversion.
 
     Attributes:
-        what: Name for people.
+        what: Name of the conversion in the tables: its precision and target.
         artifact: The resulting artifact.
-        cost: Cost of the conversion.
+        cost: Elapsed time and memory that the conversion needed.
     """
 
     what: str
@@ -52,7 +53,7 @@ class Converted:
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Convert the run that EAVES_BENCH_RUN names in several ways, measure each conversion, and print the tables."""
     run, second = (os.environ.get(name, "") for name in ("EAVES_BENCH_RUN", "EAVES_BENCH_RUN2"))
     if not run:
         print("\nconversion: set EAVES_BENCH_RUN to a run (and EAVES_BENCH_RUN2 to another head on its backbone)")
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def best_target() -> str:
-    """Return the most demanding target that this CPU supports; empty when it supports none."""
+    """Return the name of the target with the most CPU features that this CPU supports; empty: none fits."""
     cpu = detect_cpu()
     fitting = [name for name, target in TARGETS.items() if cpu.runs(name) and target.layout == cpu.layout]
     return max(fitting, key=lambda name: len(TARGETS[name].flags), default="")
@@ -86,7 +87,10 @@ def _convert_all(run: Path, folder: Path, target: str) -> dict[str, Converted]:
 
 
 def _convert_second(run: Path, folder: Path, target: str, made: Mapping[str, Converted]) -> dict[str, Converted]:
-    """Convert the other head, each time with the first one's artifact as the previous one, as in an update."""
+    """Convert the second run, whose model has another head, as an update of the artifacts of the first run.
+
+    Each conversion gets the artifact of the first run as `--previous`, so that it can reuse its backbone.
+    """
     return {
         _name(*one): _convert(run, folder / "second", *one, previous=made[_name(*one)].artifact.path)
         for one in _shipped(target)
@@ -94,7 +98,7 @@ def _convert_second(run: Path, folder: Path, target: str, made: Mapping[str, Con
 
 
 def _shipped(target: str) -> list[tuple[str, str]]:
-    """Return the compared artifacts as (precision, target): the portable fp32 artifact and int8 for this CPU."""
+    """Return precision and target of the artifacts that are compared: portable fp32, and int8 for this CPU's target."""
     return [(FP32, ""), (INT8, target)]
 
 
@@ -112,7 +116,11 @@ def _convert(run: Path, folder: Path, precision: str, target: str, *, previous: 
 
 
 def command(run: Path, output: Path, precision: str, target: str, previous: Path | None) -> list[str]:
-    """Return the command that converts a run; int8 uses `auto`, which keeps its table even when fp32 ships."""
+    """Return the command line that converts a run.
+
+    For int8 the command has `--precision auto`, so the manifest contains the accuracy of int8 even when the converter
+    decides to use fp32.
+    """
     words = [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output)]
     words += ["--precision", "auto" if precision == INT8 else precision]
     words += ["--targets", target] if target else []
@@ -120,7 +128,7 @@ def command(run: Path, output: Path, precision: str, target: str, previous: Path
 
 
 def print_models(made: Mapping[str, Converted], run: Path, folder: Path, target: str) -> None:
-    """Print the times to open and run each model, and int8's images per second beside fp32's."""
+    """Print how long each model takes to open and to run, and the ratio of int8's images per second to fp32's."""
     exported, tensor = _export(run, folder), folder / "tensor.npy"
     portable = made[f"{FP32}, no targets"].artifact
     np.save(tensor, _image(portable)[np.newaxis])
@@ -176,7 +184,7 @@ def _print_speed(models: Mapping[str, str], tensor: Path) -> None:
 
 
 def print_int8(made: Sequence[Converted]) -> None:
-    """Print the accuracy that the judged int8 model lost."""
+    """Print the accuracy that each int8 model lost on the labelled images that decided whether it is used."""
     rows = []
     for one in made:
         found, name = one.artifact.manifest.quantisation, one.what + _doubt(one.artifact)
@@ -203,7 +211,7 @@ def print_costs(made: Mapping[str, Converted]) -> None:
 
 
 def print_identity(pairs: Sequence[tuple[Converted, Converted]]) -> None:
-    """Print the files that differ between two conversions of one run."""
+    """Print which files differ between two conversions of the same run; no file should differ."""
     rows = []
     for first, second in pairs:
         files, others = all_files(first.artifact), all_files(second.artifact)
@@ -213,7 +221,10 @@ def print_identity(pairs: Sequence[tuple[Converted, Converted]]) -> None:
 
 
 def print_update(pairs: Sequence[tuple[Converted, Converted]]) -> None:
-    """Print what changes when only the head does, as a share of the artifact's bytes."""
+    """Print which files of an artifact change when only the head changes, and their share of the artifact's bytes.
+
+    Each pair has the artifact before the update and the one after it.
+    """
     rows = []
     for first, second in pairs:
         files, others = all_files(first.artifact), all_files(second.artifact)
@@ -233,7 +244,7 @@ def print_update(pairs: Sequence[tuple[Converted, Converted]]) -> None:
 
 
 def all_files(artifact: Artifact) -> dict[str, FileEntry]:
-    """Return size and digest of every file, including the manifest, as stored on disk."""
+    """Return size and digest, read from disk, of every file of an artifact, including its manifest."""
     paths = [path for path in artifact.path.rglob("*") if path.is_file()]
     return {
         path.relative_to(artifact.path).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
@@ -246,12 +257,12 @@ def _precision(name: str) -> str:
 
 
 def _doubt(artifact: Artifact) -> str:
-    """Return a remark for a model that should be int8 and is not."""
+    """Return ` (fp32 shipped)` if the artifact of an int8 conversion contains an fp32 model, else an empty text."""
     return "" if artifact.manifest.precision == INT8 else " (fp32 shipped)"
 
 
 def _export(run: Path, folder: Path) -> Path:
-    """Export the run with tf2onnx alone, with the weights in the file."""
+    """Export the run's model with tf2onnx alone, into one file that contains the weights; return its path."""
     output = folder / "exported.onnx"
     print("exporting as tf2onnx does it by itself", file=sys.stderr)
     words = ["--saved-model", str(run / "model"), "--output", str(output), "--opset", str(OPSET)]
@@ -262,7 +273,7 @@ def _export(run: Path, folder: Path) -> Path:
 
 
 def _image(artifact: Artifact) -> np.ndarray:
-    """Return the first golden image as the models' input."""
+    """Return the artifact's first golden image as the input array of a model."""
     picture = next(path for path in sorted((artifact.path / "golden").iterdir()) if path.suffix != ".json")
     return artifact.manifest.image_recipe.tensor(picture.read_bytes())
 

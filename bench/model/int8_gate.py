@@ -1,10 +1,18 @@
-"""Benchmark of how often the int8 gate ships a bad graph and refuses a good one: exact probabilities, without a model.
+"""Benchmark of how often the conversion makes a wrong choice between an int8 model and fp32.
 
-`python -m bench int8_gate` prints the tables of docs/02-conversion.md: the first table is of the judgement by labels,
-the second of the whole gate with its agreement, without the rules for single classes. Discordance is the share of
-images that exactly one graph classifies correctly; of a harmless graph, half are lost and half gained; a harmful one
-loses the allowed drop in addition. The second table assumes that no image is misclassified by both graphs in different
-ways, which would reduce agreement, and that photos without labels are like the labelled images.
+The gate is the part of a conversion that uses (ships) an int8 graph, or refuses it and uses fp32. A harmful graph loses
+exactly the drop of accuracy that is allowed, so using it counts as a mistake; a harmless graph loses no accuracy. The
+probabilities are computed without a model.
+
+`python -m bench int8_gate` prints the two tables of docs/02-conversion.md. The first table is for the test by labels
+alone. The second table is for the whole gate, which also tests how often int8 and fp32 give the same label (agreement);
+both tables leave out the rules for single classes.
+
+Discordance is the share of images that exactly one of the two graphs classifies correctly. An image is lost if only
+fp32 classifies it correctly, and gained if only int8 does. For a harmless graph, half of the discordant images are lost
+and half are gained; a harmful graph loses the allowed drop of accuracy in addition. The second table assumes that no
+image gets two different wrong labels, which would reduce agreement, and that photos without labels resemble the
+labelled images.
 """
 
 from __future__ import annotations
@@ -29,9 +37,9 @@ IMAGES = (150, 500, 1250, 2500, 5000)
 CANDIDATES = 7
 PICKING_IMAGES = 200
 SHARED = 0.6
-"""Share of a candidate's changed predictions that all candidates have in common."""
+"""Share of the predictions changed by one int8 candidate that all candidates change, in the simulation."""
 RUNS = 200_000
-"""Simulated conversions per row, which determine 5 % to 0.1 points."""
+"""Number of simulated conversions per row; a probability of 5 % is then exact to 0.1 percentage points."""
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -39,15 +47,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table; all shares are fractions of 1.
+    """One row of the table for the test by labels; all shares are fractions of 1.
 
     Attributes:
-        drop: Largest allowed loss of accuracy.
-        discordance: Share of images that exactly one graph classifies correctly.
+        drop: Maximum allowed loss of accuracy.
+        discordance: Share of images that exactly one of the fp32 and int8 graphs classifies correctly.
         n: Number of labelled images.
-        harmful_ships: Probability that a graph that loses the allowed drop ships.
-        harmful_ships_of_7: The same probability when it was chosen among 7 graphs that all lose it.
-        harmless_refused: Probability that a graph that loses nothing is refused.
+        harmful_ships: Probability that the gate accepts an int8 graph that loses the allowed drop of accuracy.
+        harmful_ships_of_7: Probability that the gate accepts an int8 graph that was chosen among 7, all of which lose
+            the allowed drop.
+        harmless_refused: Probability that the gate refuses an int8 graph that loses no accuracy.
     """
 
     drop: float
@@ -60,10 +69,14 @@ class Row:
 
 @cache
 def passing(n: int, drop: float) -> tuple[int, ...]:
-    """Return the largest number of lost images that passes, for each number of gained ones; -1: none does.
+    """Return the maximum number of lost images with which the gate accepts int8, for each number of gained images.
 
-    The gate passes an outcome by its p-value, which increases with the score. So one score separates passing outcomes
-    from others, and a bisection over the outcomes ordered by score finds it.
+    An image is lost if only fp32 classifies it correctly, and gained if only int8 does. -1 means that the gate accepts
+    no number of lost images.
+
+    The gate accepts an outcome by its p-value, which increases with the score of Tango's test. So one limit of the
+    score separates accepted outcomes from others, and a bisection over the outcomes in the order of their scores finds
+    it.
     """
     most = min(n, math.ceil(n * (drop + 0.05) + 6 * math.sqrt(n * (drop + 0.05)) + 10))
     lost, gained = (axis.ravel() for axis in np.meshgrid(np.arange(most + 1), np.arange(most + 1)))
@@ -83,7 +96,10 @@ def passing(n: int, drop: float) -> tuple[int, ...]:
 
 
 def probability(n: int, drop: float, lost_share: float, gained_share: float) -> float:
-    """Return the exact probability that the gate passes a graph by labels."""
+    """Return the exact probability that the test by labels accepts an int8 graph.
+
+    `lost_share` is the share of images that only fp32 classifies correctly, and `gained_share` that of int8.
+    """
     log_factorials = _log_factorials(n)
     total = 0.0
     for gained, most in enumerate(passing(n, drop)):
@@ -96,14 +112,14 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
 
 
 def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0) -> float:
-    """Return the exact probability that the gate passes a graph by labels or by agreement.
+    """Return the exact probability that the gate accepts an int8 graph by its labels or by its agreement with fp32.
 
     Args:
         n: Number of labelled images.
-        drop: Largest allowed loss of accuracy.
+        drop: Maximum allowed loss of accuracy.
         lost_share: Share of images that only fp32 classifies correctly.
         gained_share: Share of images that only int8 classifies correctly.
-        photos: Number of photos without labels.
+        photos: Number of photos without labels, which are used for the test of agreement.
     """
     limits = np.array(passing(n, drop))[:, np.newaxis]  # rows: gained
     lost, gained = np.arange(len(limits))[np.newaxis, :], np.arange(len(limits))[:, np.newaxis]
@@ -120,9 +136,19 @@ def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos
 
 
 def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats:
-    """Return the probability that agreement is tested and passes, by number of differing images below `size`.
+    """Return the probability that int8 is tested by its agreement with fp32 and passes.
 
-    It is tested without the photos first; those are used only when that doesn't pass.
+    The test uses the `n` labelled images first; the unlabelled photos are added only when it doesn't pass on these.
+
+    Args:
+        n: Number of labelled images.
+        drop: Allowed loss of accuracy, a fraction of 1.
+        photos: Number of unlabelled photos.
+        share: Probability that int8 and fp32 give a photo different labels.
+        size: Length of the result.
+
+    Returns:
+        probabilities: (size,); element `i` is for `i` labelled images with different labels.
     """
     differing = np.arange(size)
     asked = np.array([not labels_suffice(int(count), 0, n, drop) for count in differing])
@@ -136,7 +162,7 @@ def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats
 
 @cache
 def _most_that_differ(images: int) -> int:
-    """Return the largest number of differing images with which agreement passes; -1: none."""
+    """Return the maximum number of images with different labels with which the test of agreement passes; -1: none."""
     wanted = ConvertSettings().min_agreement
     most = -1
     while images >= AGREEMENT_IMAGES and lower_bound(images - most - 1, images, CONFIDENCE) >= wanted:
@@ -146,20 +172,22 @@ def _most_that_differ(images: int) -> int:
 
 @cache
 def _log_factorials(n: int) -> Floats:
-    """Return the logarithm of k! for k from 0 to n."""
+    """Return an array with the natural logarithm of k! at index k, for k from 0 to n."""
     return np.concatenate([np.zeros(1), np.cumsum(np.log(np.arange(1.0, n + 1)))])
 
 
 def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judged: bool = False) -> float:
-    """Return the share of conversions that ship one of 7 graphs that all lose the allowed drop, by simulation.
+    """Return how often conversions use a harmful int8 graph when they choose among 7, as a share of simulated runs.
+
+    Each of the 7 graphs loses the allowed drop of accuracy.
 
     Args:
         n: Number of labelled images.
-        drop: Largest allowed loss of accuracy.
+        drop: Maximum allowed loss of accuracy.
         discordance: Share of images that exactly one graph classifies correctly.
         runs: Number of simulated conversions.
-        on_judged: Whether every candidate is judged until one passes, as earlier versions did; else one is chosen on
-            other images.
+        on_judged: True: each graph is tested on the labelled images until one is accepted, as in earlier versions.
+            False: one graph is chosen on other images, and only that one is tested.
     """
     random = np.random.default_rng(0)
     limits = np.array(passing(n, drop))
@@ -176,7 +204,10 @@ def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judg
 
 
 def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
-    """Build all rows: the fixed numbers of images, and the number that the gate asks for in each case."""
+    """Build the rows of the table for the test by labels.
+
+    There is a row for each of `images`, and one for the number of labelled images that the gate asks for in that case.
+    """
     cases = [
         (drop, discordance, n)
         for drop in DROPS
@@ -197,14 +228,17 @@ def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print both tables: the test by labels, and the whole gate."""
     _print_by_labels()
     print()
     _print_whole()
 
 
 def _print_whole() -> None:
-    """Print the table of the whole gate, without photos, and with as many as are used beside the labelled images."""
+    """Print the table of the whole gate.
+
+    Each cell has the probability without unlabelled photos, and with as many of them as the gate uses at most.
+    """
     print("| may lose, points | discordance | labelled | bad one ships | twice as bad one ships | good one refused |")
     print("|---|---|---|---|---|---|")
     for drop in DROPS:
@@ -220,7 +254,7 @@ def _print_whole() -> None:
 
 
 def _print_by_labels() -> None:
-    """Print the table of the judgement by labels."""
+    """Print the table of the test by labels."""
     print("| may lose, points | discordance | images | bad one ships by labels | ... picked of 7 | good one refused |")
     print("|---|---|---|---|---|---|")
     for row in build_table(runs=RUNS):
@@ -232,7 +266,11 @@ def _print_by_labels() -> None:
 
 
 def _flips(random: np.random.Generator, n: int, drop: float, discordance: float, runs: int) -> tuple[Counts, Counts]:
-    """Return (runs, candidates) lost and gained images; all candidates of a run share some changed predictions."""
+    """Return simulated numbers of lost and of gained images, two arrays of shape (runs, candidates).
+
+    An image is lost if only fp32 classifies it correctly, and gained if only int8 does. The candidates of one run have
+    some of these images in common.
+    """
     shares = np.array([discordance / 2 + drop, discordance / 2, 1 - discordance - drop])
     common = random.multinomial(n, shares, size=runs)[:, np.newaxis, :]
     kept = random.binomial(np.broadcast_to(common, (runs, CANDIDATES, 3)), SHARED)

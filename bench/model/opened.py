@@ -1,14 +1,14 @@
-"""Opens models in a new process and prints the cost as JSON: `python -m bench.model.opened`.
+"""Opens and runs models in a new process, and prints time and memory as JSON, for `bench.model.conversion`.
 
-`bench.model.conversion` starts it.
-
-Everything runs on one thread and is timed by that thread's own CPU time, so that other programs don't count.
+`python -m bench.model.opened` runs everything on one thread and measures this thread's CPU time, so other programs
+don't affect the results. Its arguments are one of:
 
     one MODEL TENSOR            opens and runs a model; prints times and memory
     pair MODEL MODEL TENSOR     runs two models in turn, so that drift of the machine affects both
 
-MODEL is `onnx:FILE` (onnxruntime's defaults), `served:ARTIFACT` (as a function opens it here) or `portable:ARTIFACT`
-(as a function opens it without a fitting variant); TENSOR is a .npy file with one image.
+MODEL is `onnx:FILE` (onnxruntime's defaults), `served:ARTIFACT` (as a function opens it on this machine) or
+`portable:ARTIFACT` (as a function opens it on a CPU that none of its variants fits). TENSOR is a .npy file with a
+batch of one image.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Run = Callable[[Any], object]
 
 
 def main(what: str, *arguments: str) -> dict[str, float]:
-    """Measure one model or a pair."""
+    """Measure one model (`one`) or two models alternately (`pair`), and return the results by name."""
     *models, tensor = arguments
     batch = np.load(tensor)
     return measure(models[0], batch) if what == "one" else compare(models[0], models[1], batch)
 
 
 def measure(model: str, batch: Any) -> dict[str, float]:
-    """Measure opening a model, running it, and its memory."""
+    """Measure how long a model takes to open and to run, and how much memory it needs."""
     before = private_bytes()
     start = time.thread_time()
     run = open_model(model)

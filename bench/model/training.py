@@ -1,8 +1,9 @@
-"""Benchmark of training: the backbone pass, the head, a second training, and full training's step against its floor.
+"""Benchmark of training: computing the backbone's features, training the head, and a step of a full training.
 
-The floor of a step is the same compiled step on tensors that are in memory already; the difference is the cost of
-reading rows, shuffling and passing them on. Both run in turn, so that drift of the machine affects both. Weights are
-random, which costs the same. Images are noise.
+A step of a full training is compared with the same compiled step on tensors that are in memory already (the floor); the
+difference is the cost of reading rows, shuffling and passing them to the step. Both are measured alternately, so that
+drift of the machine affects both. The models have random weights and the images are noise, which take the same time as
+real ones.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from trainer.train import ENVIRONMENT
 
 IMAGES = 192
 SKIPPED = 2
-"""Number of first steps that are not counted: they compile, or follow one that did."""
+"""Number of first steps that are not counted, because they include the compilation or directly follow it."""
 ROUNDS = 3
 
 
 def main() -> None:
-    """Run the benchmark and print its results."""
+    """Measure the training of a head and the steps of two full trainings, and print the tables."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with native_stderr():
@@ -64,7 +65,10 @@ def _write_images(folder: Path) -> None:
 
 
 def _print_frozen(folder: Path) -> None:
-    """Measure two trainings of a head on Inception V3; the second reuses the features of the first."""
+    """Measure two trainings of a head on a frozen Inception V3, and print the times.
+
+    The second training reuses the backbone's features that the first one has stored.
+    """
     from trainer.model import keras_model
     from trainer.training import fit
     from trainer.training.training_task import TrainingTask
@@ -94,7 +98,7 @@ def _print_frozen(folder: Path) -> None:
 
 
 def _print_step(what: str, values: dict[str, Any], *, steps: int) -> None:
-    """Measure epochs of the training's own loop against the same step over tensors in memory, in turn."""
+    """Print the time of a training step in the trainer's own loop and on tensors in memory, measured alternately."""
     made = _settings(**values, mode="full")
     size = made.recipe().height
     inputs = np.random.default_rng(0).integers(0, 256, (steps * made.batch_size, size, size, 3), dtype=np.uint8)
@@ -105,18 +109,18 @@ def _print_step(what: str, values: dict[str, Any], *, steps: int) -> None:
 
 
 class _Stopwatch:
-    """Progress that records when each step ends."""
+    """A progress display that shows nothing and records the time at which each training step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
-        """Enter a phase."""
+        """Yield a function that records the end of a step each time the training calls it to report progress."""
         yield lambda count=1, note="": self.ends.append(time.perf_counter())
 
     def step_ms(self) -> float:
-        """Return the mean duration of a step without the first ones (compiling), ms."""
+        """Return the mean time of a step, ms, without the first steps, in which the model is compiled."""
         ends = self.ends[SKIPPED:]
         return (ends[-1] - ends[0]) * 1000 / (len(ends) - 1)
 

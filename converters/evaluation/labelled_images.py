@@ -20,7 +20,7 @@ from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import SilentProgress
 
 SHOWN = 10
-"""Most class names in a message."""
+"""Maximum number of class names in a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

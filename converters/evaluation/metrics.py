@@ -20,7 +20,7 @@ from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
-"""Most mistakes that are listed."""
+"""Maximum number of mistakes that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,8 @@ def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePredi
     if not math.isfinite(answer.score):
         message = f"{model.name} answered {image.name} with the score {answer.score}, which is not a finite number"
         raise ArtifactError(
-            message, hint="train the model again, or correct the handler or the function that gives such scores"
+            message,
+            hint="train the model again; if a handler or a function computes the scores, correct it",
         )
 
 

@@ -28,7 +28,7 @@ from trainer.settings import DataSettings
 
 _UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
 AT_MOST = 5000
-"""Most images that a model is evaluated on; they show a loss of 1 point if 6 % of answers differ."""
+"""Maximum number of images that a model is evaluated on; they show a loss of 1 point if 6 % of answers differ."""
 
 
 def check_publication(

@@ -29,7 +29,7 @@ CONFIDENCE = 0.95
 CLASS_FACTOR = 2.0
 """Factor of the allowed loss or difference for one class; int8's losses are uneven, and 2 keeps a class usable."""
 AGREEMENT_IMAGES = 500
-"""Fewest images for an assessment by agreement; 15 of them may differ if 95 % is wanted."""
+"""Minimum number of images for an assessment by agreement; 15 of them may differ if 95 % is wanted."""
 PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
 """Counts that are added when the share of images that exactly one graph classifies correctly is estimated, so that the
 estimate is 2 % without images and never 0. int8 graphs of Inception V3 differed from fp32 on 2 to 7 % of answers."""

@@ -8,7 +8,8 @@ from converters.int8.evidence import count_missing
 from eaves.artifact.conversion_results import AGREEMENT, Evidence, Parity
 
 FINER = 0.01
-"""Loss, a fraction of 1, that a passing model could be shown to keep to with more images; the page says how many."""
+"""Loss of accuracy, a fraction of 1. When an int8 model passes, but its loss is not shown to be this small, the report
+says how many more labelled images could show it."""
 
 
 def explain(evidence: Evidence, max_drop: float) -> str:
@@ -84,7 +85,7 @@ def _finer(evidence: Evidence, max_drop: float) -> str:
     if evidence.drop_bound_95 <= FINER or max_drop <= FINER:
         return ""
     missing = count_missing(evidence.lost, evidence.gained, evidence.labelled_images, FINER)
-    return f"; {round_up(missing)} more images could show a loss of at most {FINER * 100:g}" if missing else ""
+    return f"; {round_up(missing)} more images could show a loss of at most {FINER * 100:g} point" if missing else ""
 
 
 def _change(evidence: Evidence) -> str:

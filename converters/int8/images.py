@@ -19,7 +19,8 @@ PICKING_IMAGES = 200
 """Number of images of the training side, besides those of calibration, that a candidate is selected on."""
 
 FEWEST_TO_PICK = 50
-"""Fewest images besides those of calibration for selecting; with fewer, a candidate is selected on both together."""
+"""Minimum number of images besides those of calibration for selecting; with fewer, a candidate is selected on both
+together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         progress: Receives the phases and their steps.
 
     Raises:
-        ConversionError: There are too few images, or they can't decide and int8 isn't asked for explicitly.
+        ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. The second
+            is no error when the precision is set to int8.
     """
     count = settings.calibration_images
     try:

@@ -20,8 +20,8 @@ from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
-"""Most images that int8 is assessed on; they show a loss of at most 1 point if 6 % of answers differ. Inception V3
-takes 7 minutes."""
+"""Maximum number of images that int8 is assessed on; they show a loss of at most 1 point if 6 % of answers differ.
+Inception V3 takes 7 minutes."""
 DECLARED_SHARE = 0.5
 """Share of images that the model was not trained on, on which int8 is assessed; the other images calibrate."""
 

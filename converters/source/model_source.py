@@ -18,7 +18,8 @@ from trainer.run.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
 PER_LABEL, AT_MOST = 8, 200
-"""Most samples for each label and in all, for the proof; a declared folder may hold thousands of images."""
+"""Maximum number of samples for each label and in all, for the proof; a declared folder may hold thousands of
+images."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 

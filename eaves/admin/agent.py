@@ -15,7 +15,7 @@ LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
 
 
 class AgentRoutes:
-    """Routes of one agent.
+    """HTTP routes of one agent, for its TCP port and for its Unix socket.
 
     Args:
         queue: Queue of the agent.
@@ -31,7 +31,7 @@ class AgentRoutes:
         """Answer a request to the port, which is open to all that can reach it.
 
         GET /health/liveness  503 only when the process must be restarted
-        GET /health           503 with the reasons while images don't flow as they should; always with the report
+        GET /health           503 while images aren't captured or delivered as they should be; always with the report
         GET /metrics          Prometheus text
         """
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
@@ -50,7 +50,10 @@ class AgentRoutes:
         return [f"{part} has ended or no longer responds" for part in self._find_dead_parts()]
 
     def answer_socket(self, method: str, path: str, query: str) -> AdminResponse:
-        """Answer the user of the process: the same routes, and those of the queue."""
+        """Answer a request to the Unix socket: the routes of the port and those of the queue.
+
+        Only the process's user can open the socket.
+        """
         if path in (LIVE, HEALTH, METRICS):
             return self.answer_port(method, path, query)
         return answer(self._queue, method, path, query)

@@ -1,6 +1,6 @@
 """Client of a queue, over the Unix socket of the process that delivers it.
 
-Without such a process, the spool is opened.
+When no process delivers the queue, `open_queue` opens the spool's file directly.
 """
 
 from __future__ import annotations

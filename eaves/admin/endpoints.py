@@ -26,7 +26,7 @@ class DelivererView(Protocol):
         """Return the state of the lane's delivery."""
 
     def try_now(self) -> None:
-        """Make the next attempt now even when the lane is paused."""
+        """Make the lane's next delivery attempt now, even when the lane is paused."""
 
 
 def default_socket(spool: Path) -> Path:

@@ -1,6 +1,7 @@
-"""A report as Prometheus text, and as the reasons why an agent isn't healthy.
+"""Rendering of a queue report as Prometheus text, and the list of reasons why an agent isn't healthy.
 
-Every label has few values, so no time series is made for each error text: the reason of a pause is its HTTP status.
+Every label has few possible values. A paused lane is labelled with the HTTP status that paused it instead of the error
+text, because Prometheus would keep one time series for each text.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """
@@ -78,7 +79,7 @@ def render_metrics(report: QueueReport) -> str:
 
 
 def list_faults(report: QueueReport) -> list[str]:
-    """Return why images don't flow as they should, one sentence each; empty when they do."""
+    """Return the reasons why images aren't captured or delivered, one sentence each; empty when all is well."""
     link = report.link
     faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
     known = {link.reason} if link is not None else set()

@@ -32,12 +32,12 @@ class Age(click.ParamType[float]):
 
 
 def numbers_argument(command: Command) -> Command:
-    """Add the argument `NUMBER...`, the numbers of entries."""
+    """Add the argument `NUMBER...` to a command; it takes the sequence numbers of queue entries."""
     return click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ))(command)
 
 
 def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Command], Command]:
-    """Return a decorator that adds the filters to a command; `build_selector` takes their values.
+    """Return a decorator that adds the options that filter queue entries; `build_selector` takes their values.
 
     Args:
         lane: Whether to add `--lane`.
@@ -82,7 +82,7 @@ def build_selector(
     reason: str = "",
     older_than: float | None = None,
 ) -> Selector:
-    """Build a selector from the values of the options."""
+    """Build a selector of queue entries from the values of the options that `filter_options` adds."""
     return Selector(seqs=seqs, lane=lane, state=state or "", source=source, reason=reason, older_than_s=older_than)
 
 

@@ -21,7 +21,7 @@ LEDGER_LIMIT = 5_000
 
 
 class Action(enum.Enum):
-    """Action on chosen entries."""
+    """Action that an operator applies to chosen entries of a queue."""
 
     RETRY = "retry"
     """Queue dead letters again, and make entries that wait for a retry due now."""
@@ -33,10 +33,10 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Extent of an action.
+    """Number and size of the entries that an action has changed, or would change when it only counts them.
 
     Attributes:
-        entries: Number of entries.
+        entries: Number of changed entries.
         size_bytes: Size of their data and attributes, bytes.
     """
 

@@ -41,7 +41,7 @@ class SourceView(Protocol):
 
     @property
     def last_error(self) -> tuple[str, float] | None:
-        """Last reason why nothing was captured, and when it began, Unix seconds; None before the first."""
+        """Last reason why the source captured nothing, and when it began, Unix seconds; None if it never stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +121,12 @@ class LinkReport:
         reason: Why nothing is forwarded; empty while events are forwarded.
         events_per_s: Events forwarded per second while any waited, over the last minute of such time; None before the
             first.
-        bytes_per_s: Bytes of bodies over the link per second, over the same time; None before the first.
+        bytes_per_s: Bytes of request bodies sent per second, measured over the same time; None before the first
+            request.
         backlog_events: Number of events that wait to be forwarded.
         backlog_bytes: Size of their data and attributes, bytes.
         oldest_age_s: Age of the oldest of them, seconds; None when none waits.
-        drain_s: Time until none waits at this rate, if the link stays up, seconds; None when no rate is known.
+        drain_s: Estimated time until no event waits any more, at the current rate, seconds; None when no rate is known.
         forwarded: Number of events that the receiver's answers account for, since the process started.
         repeated: Number of those that the receiver already had.
         refused: Number of events that the receiver refused for good; they are dead letters.

@@ -5,7 +5,7 @@
     GET  /queues/entries/N         one entry and its event's attributes
     GET  /queues/entries/N/data    its event's data, with its content type
     GET  /queues/ledger            what became of each event, as JSON lines; query: after, a line's number, and limit
-    POST /queues/retry             queue dead letters again, make entries that back off due; query: as above
+    POST /queues/retry             queue dead letters again, make entries that wait for a retry due; query: as above
     POST /queues/drop              delete dead letters; also all=true, dry_run=true
     POST /queues/purge             delete entries in any state; needs lane, or all=true
 

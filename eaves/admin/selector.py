@@ -1,4 +1,4 @@
-"""Selection of entries in a form that travels in a query, in arguments, and as the spool's `Selection`."""
+"""Selection of queue entries that can be converted to a URL query, to arguments and to the spool's `Selection`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.spool import Selection
 QUEUED, DEAD = "queued", "dead"
 STATES = (QUEUED, DEAD)
 MAX_SEQ = (1 << 63) - 1
-"""Largest integer that SQLite stores."""
+"""Maximum sequence number of an entry: the largest integer that SQLite stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class Selector:
 
     @property
     def is_everything(self) -> bool:
-        """Whether no condition is given."""
+        """Whether the selector has no condition, so that it selects every entry."""
         return self == Selector()
 
     def to_query(self) -> dict[str, str]:
-        """Return the given conditions as text by name; `parse_selector` parses it."""
+        """Return the selector's conditions as query parameters, text by name; `parse_selector` parses them."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _to_text(value) for name, value in given.items() if value not in ((), "", None)}
 

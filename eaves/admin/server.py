@@ -18,7 +18,8 @@ from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.server import IngressLimits, IngressServer
 
 CONNECTIONS = 8
-"""Maximum number of connections without a request yet, and of connections whose request is being answered."""
+"""Maximum number of connections that haven't sent a request yet; as many more may have a request that is being
+answered."""
 TIMEOUT_S = 10.0
 """Time limit for a request, and maximum wait for the peer to accept more of an answer, seconds."""
 LIMITS = IngressLimits(
@@ -36,7 +37,7 @@ Answer = Callable[[str, str, str], AdminResponse]
 
 
 class AdminServer(IngressServer):
-    """A running server.
+    """A running HTTP server that answers an agent's administrative requests on a TCP port or a Unix socket.
 
     Args:
         answer: Returns the response to a request; called from several threads.
@@ -71,7 +72,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _serve(answer: Answer, request: Request) -> Response:
-    """Answer a request, which must have no body."""
+    """Answer a request with `answer`; a request with a body is refused."""
     if not request.is_read:
         return answer_problem(413, "this endpoint accepts no request body")
     request.admit()

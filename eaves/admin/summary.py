@@ -1,4 +1,4 @@
-"""Status of an agent, a summary of its queue's report."""
+"""Status of an agent, summarised from the report on its queue."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: st
 
 
 def list_pauses(report: QueueReport) -> tuple[LanePause, ...]:
-    """Return the paused lanes."""
+    """Return the pause of each lane whose delivery is paused."""
     return tuple(
         LanePause(lane=lane.lane, reason=lane.reason, since=lane.paused_since) for lane in report.lanes if lane.paused
     )

@@ -1,4 +1,4 @@
-"""HTTP over a Unix socket with a path of any length."""
+"""HTTP client connection over a Unix socket whose path may have any length."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from eaves.config import setting
 
 INT8, FP32 = "int8", "fp32"
 LABELS, AGREEMENT, NONE = "labels", "agreement", "none"
-"""Kinds of evidence."""
+"""Kinds of evidence for an int8 graph: accuracy on labelled images, agreement with the fp32 graph, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Trial:
     size_bytes: int = setting(0, "Size of this trial's weights and graph, in bytes.", minimum=0)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         yield from _interval_faults("interval_95", self.interval_95)
 
 
@@ -141,7 +141,7 @@ class Quantisation:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         yield from _interval_faults("interval_95_fp32", self.interval_95_fp32)
 
 

@@ -27,11 +27,12 @@ SCHEMA_VERSION = 2
 VARIANTS = "variants"
 MAX_LABELS = 100_000
 MAX_TEXT = 256
-"""Maximum characters of a label, a name and a version: each becomes an attribute of every reply, and thus an HTTP
-header."""
+"""Maximum number of characters in a label, in a model's name and in its version. Each is an attribute of every reply,
+and thus an HTTP header."""
 CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
 FEATURES = "features"
-"""Output that the task `embed` has beside those of `classify`: (N, D) float32, the features that the head gets."""
+"""Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
+from which the classification head computes the labels."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

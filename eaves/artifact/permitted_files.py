@@ -63,7 +63,8 @@ PLACES = (
     _place(re.escape(HANDLER), MAX_HANDLER_BYTES),
     _place(r"LICENSE[^/]*", _MIB),
 )
-"""Every kind of listed file. manifest.json, which lists them, is in the same directory."""
+"""Every kind of file that a manifest may list, with its location and maximum size. manifest.json itself is not
+listed."""
 
 _DAMAGED = "the artifact is damaged: copy it again or convert the run again"
 
@@ -158,7 +159,7 @@ def file_digest(path: Path) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """Return the kind of a file that isn't a plain file, in words for people."""
+    """Return the kind of a file that isn't a plain file, in words for a message, such as `a folder`."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFLNK: "a symbolic link",

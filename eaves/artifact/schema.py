@@ -28,7 +28,8 @@ _RULES: Mapping[tuple[type, str], Schema] = {
     (Recipe, "height"): _SIDE,
     (Recipe, "width"): _SIDE,
 }
-"""Rules that the parser checks in addition to types and the limits of settings."""
+"""JSON Schema rules for single fields, by class and field name: what the manifest's parser checks in addition to the
+fields' types and declared limits."""
 _SCALARS: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 

@@ -21,7 +21,7 @@ floats with AVX512F and 8 with AVX2, so a file made for one doesn't fit the othe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstructionSet:
-    """An instruction set.
+    """A CPU instruction set that a model file can be optimised for.
 
     Attributes:
         flags: CPU flags that /proc/cpuinfo must list.
@@ -78,9 +78,9 @@ class Cpu:
 
     @property
     def overflows(self) -> bool:
-        """Whether sums of 8-bit weights overflow: x86 with AVX2 and without VNNI adds products up in 16 bits.
+        """Whether int8 dot products may overflow: x86 with AVX2 and without VNNI adds products up in 16 bits.
 
-        Emulated CPUs show that older x86 and ARM without dot products are slower but give correct results.
+        Tests on emulated CPUs showed correct results for older x86 and for ARM without dot product instructions.
         """
         return "avx2" in self.flags and not self.vnni
 

@@ -13,22 +13,23 @@ from eaves.spool import LedgerLine
 from eaves.spool.ledger.line import line_key
 
 FINDINGS = 100
-"""Maximum number of missing and of unknown events that are listed."""
+"""Maximum number of missing events, and of unknown events, that an audit lists."""
 REASONS = 20
-"""Maximum number of different reasons of dead letters."""
+"""Maximum number of different reasons for dead letters that an audit lists."""
 LATE_S = 60.0
-"""Default for the time after which an event is late, seconds."""
+"""Default for the delivery time above which an event counts as late, seconds."""
 ON_THE_WAY_S = 60.0
-"""Maximum plausible time of the fastest event, seconds; what exceeds it is the lead of the receiver's clock."""
+"""Maximum plausible delivery time of the fastest event, seconds. When even the fastest event seems to have taken
+longer, the receiver's clock is taken to be ahead of the sender's by the excess."""
 _CACHE_KB = 16_000
 
 
 @dataclass(slots=True)
 class _Numbers:
-    """Numbers of lines, according to the lines of a list.
+    """Line numbers of one sender's list, which show whether the list is complete.
 
     Attributes:
-        last: Highest number so far.
+        last: Highest line number so far.
         deleted: Number of lines that were deleted to keep the ledger's limit; None when the list doesn't give it.
     """
 
@@ -38,7 +39,7 @@ class _Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Coverage:
-    """Part of the senders' events that their lists still contain.
+    """How complete the senders' lists are: the time from which they have every line, and the number of missing lines.
 
     Attributes:
         complete_from: Time of the first line after which no line is missing, Unix seconds; 0 when none is missing.
@@ -141,7 +142,7 @@ class EventComparison:
             yield line
 
     def _cover(self) -> _Coverage:
-        """Compare the numbers of the senders' lines with the numbers of deleted lines; a complete list has no gaps."""
+        """Return how complete the senders' lists are, from gaps in line numbers and counts of deleted lines."""
         forgotten = unexplained = 0
         for number, count, first, last in self._db.execute(queries.NUMBERS).fetchall():
             lacking, deleted = last - count, self._senders[number - 1].deleted
@@ -234,7 +235,7 @@ class EventComparison:
 
 
 def _clock_ahead_s(shortest_s: float) -> float:
-    """Return the minimum lead of the receiver's clock, seconds, derived from the shortest time that an event took."""
+    """Return a lower bound for the lead of the receiver's clock over the sender's, from the shortest delivery time."""
     if shortest_s < 0:
         return shortest_s - 1.0  # events that are no longer in the list may have taken less time
     return max(0.0, shortest_s - ON_THE_WAY_S)

@@ -1,4 +1,4 @@
-"""Result of an audit."""
+"""Result types of an audit, which compares the events that were sent with those that were received."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AuditFinding:
         source: `source` of the event.
         id: Id of the event.
         number: Number of its line in the list that contains it.
-        at: When the side of that list took the event, Unix seconds.
+        at: When the sender or receiver that wrote this list took the event, Unix seconds.
         why: Explanation, for people.
     """
 
@@ -108,7 +108,7 @@ class Audit:
 
     @property
     def given_up(self) -> int:
-        """Number of events that one side has taken without evidence that they were, or will be, delivered."""
+        """Number of events that were accepted and then became dead letters, were deleted, or can't be traced."""
         return self.totals.dead + self.totals.removed + self.totals.undelivered + self.totals.forgotten
 
     @property

@@ -13,9 +13,9 @@ from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import LedgerLine, Spool
 
 PAGE = 5_000
-"""Number of lines per request, about a megabyte."""
+"""Number of ledger lines that one request asks for, about a megabyte."""
 PATIENCE = Backoff(retry=5, first_s=0.5, cap_s=8.0)
-"""Retries of a page over an unreliable link."""
+"""Retries of a request for ledger lines over an unreliable link."""
 _SQLITE = b"SQLite format 3\0"
 """First bytes of a spool's file. Source: sqlite.org/fileformat.html, section 1.3."""
 
@@ -24,7 +24,7 @@ class LedgerReader(Protocol):
     """Interface of `eaves.link.client.LinkClient` that the audit needs."""
 
     def read_ledger(self, after: int = 0, limit: int = 10_000) -> Sequence[dict[str, Any]]:
-        """Return lines with a higher number than `after`."""
+        """Return ledger lines with a higher number than `after`, at most `limit`."""
 
 
 def read_pages(read: Callable[[int], Sequence[LedgerLine]], *, after: int = 0) -> Iterator[LedgerLine]:

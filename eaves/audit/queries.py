@@ -16,14 +16,15 @@ SELECT max(at) FROM (
     SELECT at, number - lag(number, 1, 0) OVER (PARTITION BY list ORDER BY number) AS step FROM sent_lines
 ) WHERE step > 1
 """
-"""Time of the line after the last gap in a list's numbers."""
+"""Query for the time of the first line after the last gap in a list's line numbers."""
 SORT = f"""
 CREATE TABLE {{0}}(row INTEGER PRIMARY KEY, place INTEGER, {_TYPES});
 INSERT INTO {{0}}(place, {_COLUMNS}) SELECT place, {_COLUMNS} FROM {{0}}_lines ORDER BY key, place;
 DROP TABLE {{0}}_lines;
 CREATE INDEX {{0}}_by_key ON {{0}}(key)
 """  # noqa: S608 - constants
-"""Sorts lines by key, so that both sides of a join are read sequentially instead of page by page in random order."""
+"""Statements that copy a list's lines into a table sorted by key, so that a join of two lists reads both
+sequentially."""
 _SAME = "b.key = a.key AND b.source = a.source AND b.id = a.id"
 TWICE = (
     f"SELECT a.row, min(b.row) FROM {{0}} a JOIN {{0}} b ON {_SAME} AND b.row < a.row"  # noqa: S608 - constants
@@ -33,7 +34,7 @@ BETTER = """
 UPDATE {0} SET state = b.state, reason = b.reason FROM {0} b
     WHERE {0}.row = ? AND b.row = ? AND {0}.state IN ('dead', 'removed', 'lost') AND b.state IN ('queued', 'released')
 """
-"""An event that one of several received lists has delivered counts as delivered."""
+"""Statement for an event with several lines in a list: it counts as delivered when one of the lines says so."""
 HOUR = "CASE WHEN {0}.at > 0 THEN coalesce(strftime('%Y-%m-%dT%H:00Z', {0}.at, 'unixepoch'), '') ELSE '' END"
 _DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
 JUDGE = f"""
@@ -62,11 +63,13 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
     FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
 """  # noqa: S608 - constants
 KEPT_FROM = "SELECT CASE WHEN min(number) > 1 THEN min(at) FILTER (WHERE at > 0) END FROM received"
-"""Time of the first event whose line the receiver keeps; a list that begins with line 1 has forgotten nothing."""
+"""Query for the time of the first event whose line the receiver still has; NULL when its list begins with line 1,
+because then no line was deleted."""
 TOO_MANY = """
 UPDATE unmatched SET verdict = 'unknown' WHERE row IN (
     SELECT u.row FROM unmatched u JOIN received r ON r.row = u.row WHERE u.verdict = 'older'
     ORDER BY r.at, r.place LIMIT -1 OFFSET ?
 )
 """
-"""Limits the events older than the sender's lines to the number of lines that the sender has deleted."""
+"""Statement that marks received events as unknown when more of them are older than the sender's first line than the
+sender has deleted lines."""

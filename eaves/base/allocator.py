@@ -9,7 +9,7 @@ LARGE_BYTES = 131_072
 itself raises it to the size of the largest body, and keeps freed memory in pieces for each thread. 24 concurrent
 requests of 8 MB, 4 of which fit into the budget, made a process of 424 MB; with this setting it has 122 MB."""
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-"""Option numbers. Source: malloc.h of glibc, mallopt(3)."""
+"""Numbers of the options M_MMAP_THRESHOLD and M_ARENA_MAX of mallopt. Source: malloc.h of glibc, mallopt(3)."""
 
 
 def return_freed_memory() -> None:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 MAX_RETRY_AFTER_S = 3600.0
 """Longest Retry-After that is honoured, seconds."""
 MAX_DOUBLINGS = 63
-"""Maximum exponent: 2.0 ** 1024 raises OverflowError, and a part that fails for a month counts far beyond that."""
+"""Maximum number of times that a pause is doubled. A part that fails for a month counts thousands of failures, and
+2.0**1024 raises OverflowError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Number of retries and the pauses between them.
+    """Maximum number of retries, and the exponentially growing pauses between them.
 
     Attributes:
-        retry: Attempts after the first; None never gives up.
+        retry: Maximum number of attempts after the first; None for no limit.
         first_s: Pause before the first retry, seconds; it doubles each time.
         cap_s: Longest pause without Retry-After, seconds.
     """

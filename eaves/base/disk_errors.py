@@ -46,7 +46,7 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def build_disk_error(error: OSError, place: Path) -> StorageError:
-    """Build the error for people.
+    """Build the StorageError that tells a person which disk or file failed, why, and how to fix it.
 
     Args:
         error: The operating system's error.
@@ -107,6 +107,6 @@ def _free_bytes(place: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or its nearest parent that exists."""
+    """Return the path when it exists, else its nearest parent that exists."""
     path = path.absolute()
     return next(above for above in (path, *path.parents) if above.exists())

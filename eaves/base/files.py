@@ -148,7 +148,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """Return a path of the same socket that is short enough for the kernel while the block runs.
+    """Yield a path to the same Unix socket that is short enough for the kernel; the path is valid while the block runs.
 
     A longer path is replaced by one through the open directory's descriptor. Source: proc(5), /proc/self/fd.
 

@@ -50,7 +50,10 @@ def take_lock(path: Path, *, wait: bool, shared: bool = False, folder: bool = Fa
 
 
 def leads_to(path: Path, handle: int) -> bool:
-    """Return whether a path still refers to an open file."""
+    """Return whether a path still refers to the open file with the descriptor `handle`.
+
+    Another process may have replaced or deleted the file.
+    """
     with contextlib.suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(handle))
     return False

@@ -15,10 +15,11 @@ import numpy.typing as npt
 TOLERANCE = 1e-5
 """Maximum excess of a bound that is found by bisection, as a fraction of 1: a thousandth of a percentage point."""
 NUISANCE_POINTS = 24
-"""Values of the unknown share of gained answers over which an exact test is maximised. Eight times as many changed the
+"""Number of values of the unknown share of gained answers over which an exact test is maximised. Eight times as many
+changed the
 p-values of 28 outcomes at 150 to 5,000 images by at most 0.0005."""
 SPREADS = 6.0
-"""Standard deviations around the mean of a count that are summed; the rest has a probability below 1e-8."""
+"""Number of standard deviations around a count's mean within which probabilities are summed; the rest is below 1e-8."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -174,7 +175,7 @@ def images_needed(discordance: float, margin: float, confidence: float = 0.95, p
 
 
 def _at_least(successes: int, n: int, share: float) -> float:
-    """Return the probability of `successes` or more among n."""
+    """Return the binomial probability of at least `successes` successes in n trials with probability `share` each."""
     if share <= 0 or share >= 1:
         return float(share >= 1 or successes == 0)
     counts = np.arange(successes, n + 1, dtype=np.float64)
@@ -184,14 +185,14 @@ def _at_least(successes: int, n: int, share: float) -> float:
 
 
 def _gained_share(lost: _Floats, gained: _Floats, n: float, drop: float) -> _Floats:
-    """Return the most likely share of gained images when the share of lost ones is larger by `drop`."""
+    """Return the most likely share of gained images, given that the share of lost images is larger by `drop`."""
     linear = (2 * n - lost + gained) * drop - lost - gained
     root = np.sqrt(np.maximum(linear * linear + 8 * n * gained * drop * (1 - drop), 0))
     return np.asarray((root - linear) / (4 * n))
 
 
 def _tail(gained_share: float, seen: float, n: int, drop: float, log_factorials: _Floats) -> float:
-    """Return the probability that the statistic is at most `seen` for one share of gained images."""
+    """Return the probability that Tango's score statistic is at most `seen`, for one assumed share of gained images."""
     lost_share = gained_share + drop
     lost, gained = _likely(lost_share, n)[:, np.newaxis], _likely(gained_share, n)[np.newaxis, :]
     same = n - lost - gained
@@ -205,6 +206,6 @@ def _tail(gained_share: float, seen: float, n: int, drop: float, log_factorials:
 
 
 def _likely(share: float, n: int) -> npt.NDArray[np.int64]:
-    """Return the counts out of n that are not nearly impossible."""
+    """Return the counts of successes in n trials that lie within `SPREADS` standard deviations of the mean."""
     reach = SPREADS * math.sqrt(n * share * (1 - share)) + SPREADS
     return np.arange(max(0, math.floor(n * share - reach)), min(n, math.ceil(n * share + reach)) + 1)

@@ -11,7 +11,8 @@ MAX_JSON_VALUES = 250_000
 one value."""
 
 WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
-"""Size of JSON in bytes from which it is converted to ASCII before parsing, and its maximum bytes beyond ASCII."""
+"""Size in bytes from which a JSON text is converted to ASCII before it is parsed, and the maximum number of non-ASCII
+bytes in such a text."""
 
 
 def parse_json(text: bytes | str, *, max_values: int | None = MAX_JSON_VALUES) -> Any:

@@ -14,7 +14,7 @@
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`
     golden_replay          an artifact's golden images replayed, with a progress bar
-    stop_signals           Ctrl-C and SIGTERM: an error with a sentence, or the end of a command in the foreground
+    stop_signals           Ctrl-C and SIGTERM: each stops a command, or becomes an error with a message
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
 and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
@@ -85,9 +85,10 @@ GROUPS = {
         },
     ),
 }
-"""The folders of `eaves.cli.commands`: the heading of each in the help and its commands, in the order of the flow."""
+"""Folder below `eaves.cli.commands` to the heading of its commands in `eaves --help`, and to its commands with their
+help lines. The commands are in the order in which a project uses them."""
 COMMANDS = {name: text for _, commands in GROUPS.values() for name, text in commands.items()}
-"""Every command and its line in the help."""
+"""Name of each command to the line that describes it in `eaves --help`."""
 
 
 def load_command(name: str) -> click.Command:
@@ -143,7 +144,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the console script; `kn eaves ...` starts it as `kn-eaves`, Knative's name for a plugin."""
+    """Run the `eaves` command. Under the name `kn-eaves` it is the plugin that Knative's `kn eaves ...` starts."""
     from eaves.errors import EavesError
     from eaves.options import print_error
 

@@ -1,4 +1,4 @@
-"""`python -P -m eaves.cli`: the `eaves` command where its script isn't on the path."""
+"""`python -P -m eaves.cli`: runs the `eaves` command where the script of that name is not on the PATH."""
 
 from eaves.cli import main
 

@@ -1,4 +1,4 @@
-"""Groups of commands that suggest a name for a mistyped one, and list each command with its whole sentence."""
+"""Click groups of commands whose list of commands isn't shortened and whose errors suggest similar names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 _WHOLE = 1_000
-"""Characters of a command's first sentence in the list of a group; click cuts it at the width of the list otherwise."""
+"""Maximum number of characters that a group's list shows of a command's first sentence. It is large enough for every
+sentence, because click would otherwise cut sentences at the width of the list."""
 
 
 class CommandGroup(click.Group):
@@ -19,7 +20,7 @@ class CommandGroup(click.Group):
         """Find the command that the arguments name.
 
         Raises:
-            UsageError: When there is none; the message names those with a similar name.
+            UsageError: When no command has the name; the message suggests commands with similar names.
         """
         name = args[0]
         if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:

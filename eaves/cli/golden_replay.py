@@ -1,4 +1,4 @@
-"""Replay of an artifact's golden images with a progress bar, the first step of `verify`, `package` and `deploy`."""
+"""Replay of an artifact's golden images with a progress bar, for `eaves verify`, `package` and `deploy`."""
 
 from __future__ import annotations
 

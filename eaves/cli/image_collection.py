@@ -23,17 +23,18 @@ from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 ORIGIN = "--from-source"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
-"""Source: RFC 3986, section 3.1, in lower case."""
+"""Pattern of a URI's scheme in lower case. Source: RFC 3986, section 3.1."""
 DEFAULT_NAME = "camera"
 UNSORTED = "-unsorted"
-"""Ending of the name of the folder of collected images, after the name of the labelled folder beside it."""
+"""Ending of the folder of collected images: images for `data` are collected into `data-unsorted` beside it."""
 
 
 def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse a source into the flat mapping that eaves.yaml has for it, with the checks of the agent that runs it.
+    """Parse a source on the command line into settings as eaves.yaml holds them, and check them.
 
     Args:
-        text: A URL (http, https, mqtt, mqtts), a folder, a file with a mapping in YAML, or such a mapping itself.
+        text: A URL (http, https, mqtt, mqtts), the path of a folder, the path of a YAML file with the settings, or the
+            settings themselves in YAML.
         options: Name of a setting to its value; settings that are None are left out.
 
     Raises:
@@ -78,7 +79,10 @@ def _parse_text(text: str) -> dict[str, Any]:
 
 
 def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
-    """Return whether eaves.yaml already has a source with exactly these settings, so that a collection continues."""
+    """Return whether eaves.yaml already has a source with exactly these settings.
+
+    The collection from that source is then continued.
+    """
     import yaml
 
     from eaves.config.yaml_text import load_yaml
@@ -88,10 +92,10 @@ def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
 
 
 def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
-    """Return settings that keep the collection from disturbing an agent that runs the same source.
+    """Return MQTT settings with which a collection doesn't disturb an agent that reads the same source; else none.
 
-    An MQTT broker disconnects a client when another one connects with its client id, and keeps messages for the
-    session of a known client id.
+    An MQTT broker disconnects a client when another one connects with its client id, and keeps messages for the session
+    of a known client id. So the collection has a random client id, and its session expires after a minute.
     """
     if spec.kind != "mqtt":
         return {}

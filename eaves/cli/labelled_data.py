@@ -1,4 +1,4 @@
-"""Code that commands on labelled images share: finding images, the option `--page`, bars, TensorFlow's environment."""
+"""Code that commands on labelled images share: finding images, `--page`, progress bars, TensorFlow's variables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CACHE = Path("runs/.cache")
-"""Folder in which the trainings of a project keep what they download and unpack."""
+"""Folder in which trainings keep labelled images that they downloaded or unpacked."""
 
 
 def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:

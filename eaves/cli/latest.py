@@ -1,8 +1,8 @@
 """The newest run and the newest artifact: `runs/latest` and `artifacts/latest`.
 
-`latest` is a symbolic link to the directory that was finished last. A command that is killed before it makes the link
-leaves the former one; the next command that reads or makes the name replaces it. Commands take the name where the file
-system has no symbolic links, too.
+`latest` is a symbolic link to the directory that was finished last. A command that is killed before it updates the link
+leaves it at an older directory; the next command that reads or updates it corrects it. On a file system without
+symbolic links, commands still accept the name `latest` and find the directory themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from eaves.errors import ConfigError, Fault
 
 LATEST = "latest"
 RUN, ARTIFACT = "run.json", "manifest.json"
-"""The file that is written last into a run and into an artifact: with it, the directory is complete."""
+"""Names of the files that are written last into a run and into an artifact. A directory that has its file is
+complete."""
 FOLDERS = ("runs", "artifacts")
 """Folders in which Eaves makes the link `latest`."""
 _ATTEMPTS = 10
@@ -28,7 +29,8 @@ _ATTEMPTS = 10
 def newest(folder: Path, marker: str) -> Path | None:
     """Return the newest directory below `folder` that holds the marker file; None when there is none.
 
-    Hidden ones are left out: a running or killed command builds in them. So is the link `latest`.
+    Hidden directories are ignored, because unfinished runs and artifacts are built in them. The link `latest` is
+    ignored as well.
 
     Args:
         folder: Path of the folder with runs or artifacts.
@@ -48,11 +50,11 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
     Args:
         folder: Path of the folder with runs or artifacts.
         marker: `RUN` or `ARTIFACT`.
-        link: Makes a symbolic link, as `os.symlink` does.
+        link: Function that makes a symbolic link, with the first two arguments of `os.symlink`.
 
     Returns:
-        A sentence for people when there is no such link and why; empty when there is one, or when an earlier call said
-        it.
+        A sentence on why the link can't be made; empty when the link is right, or when an earlier call has returned the
+            sentence.
     """
     name = folder / LATEST
     for _ in range(_ATTEMPTS):
@@ -73,7 +75,7 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
 def find_latest(path: Path) -> Path:
     """Return the directory that `runs/latest` or `artifacts/latest` stands for; any other path as it is.
 
-    A file, a folder or a link of that name which a person made is left as it is, too.
+    A path with that name is also returned as it is when a person, and not Eaves, made the file, folder or link.
 
     Args:
         path: A path that a person named.
@@ -88,7 +90,10 @@ def find_latest(path: Path) -> Path:
 
 
 def _is_own(name: Path) -> bool:
-    """Return whether a person made what has the name of the link: Eaves makes links to a directory beside it only."""
+    """Return whether the file, folder or link named `latest` was made by a person and not by Eaves.
+
+    Eaves only makes links whose target is a directory beside the link.
+    """
     try:
         return len(name.readlink().parts) != 1
     except OSError:
@@ -96,11 +101,11 @@ def _is_own(name: Path) -> bool:
 
 
 def refuse_latest(path: Path, origin: str) -> None:
-    """Refuse to make something new under the name of the link.
+    """Refuse to write a new run or artifact into a directory named `latest`, the name of the link to the newest.
 
     Args:
         path: Directory that a run or an artifact is to be written into.
-        origin: The flag that names it.
+        origin: Flag that names the directory, for the message.
 
     Raises:
         ConfigError: When the directory is named `latest`.
@@ -121,7 +126,7 @@ class ModelPath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Find the directory, then check it as `click.Path` does."""
+        """Replace `latest` by the directory that it stands for, and check the path as `click.Path` does."""
         return super().convert(find_latest(Path(os.fsdecode(value))), param, ctx)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PLAIN_HTTP = "EAVES_PLAIN_HTTP"
-"""Environment variable of `--plain-http`: a registry without TLS is reached so by every command."""
+"""Environment variable that sets `--plain-http`, so that every command connects to a registry without TLS."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -38,7 +38,9 @@ def access_options(command: Command) -> Command:
 
 
 def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
-    """Build the settings of connections to registries from the options, DOCKER_CONFIG and the proxies' variables.
+    """Build the settings for connections to registries, from options and environment variables.
+
+    The variables are DOCKER_CONFIG, for passwords, and those of HTTP proxies.
 
     Raises:
         ConfigError: When an environment variable of a proxy holds no address.
@@ -57,7 +59,7 @@ def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
 
 
 def cache_folder() -> Path:
-    """Return the folder of container image layers that are kept between commands.
+    """Return the folder in which commands keep downloaded layers of container images.
 
     Source: XDG Base Directory Specification.
     """

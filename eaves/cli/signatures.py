@@ -28,7 +28,10 @@ _AT_A_REGISTRY = re.compile(r"[^./][^/]*[.:][^/]*/.+|localhost/.+|.+@sha256:[0-9
 
 
 def is_container_image(text: str) -> bool:
-    """Return whether a name is one of a container image; the name of an existing file or folder is an artifact's."""
+    """Return whether a name on the command line is that of a container image.
+
+    The path of an existing file or folder is not; it names an artifact.
+    """
     return bool(_AT_A_REGISTRY.fullmatch(text)) and not Path(text).exists()
 
 

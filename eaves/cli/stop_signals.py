@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they stop a command in the foreground, or end a step with an error message."""
+"""Handling of Ctrl-C and SIGTERM by commands that run in the foreground or that must clean up first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from eaves.errors import CancelledError
 
 POLL_S = 1.0
-"""Interval at which `StopSignals.wait` lets pending signal handlers run, seconds."""
+"""Interval at which `StopSignals.wait` checks for a signal that reached another thread, seconds."""
 
 
 class StopSignals:

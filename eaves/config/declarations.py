@@ -15,7 +15,7 @@ ENV_PREFIX = "EAVES"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsLeaf:
-    """One setting in the table: dotted path, type, range, default, description and environment variable.
+    """One row of a section's settings table: dotted path, type, range, default, description and environment variable.
 
     Attributes:
         path: Dotted path below the section that the table describes.

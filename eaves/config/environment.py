@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from eaves.config.declarations import ENV_PREFIX, SettingsLeaf
 
 OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOLDEN")
-"""Prefixes of the names that the repository's tests and benchmarks read."""
+"""Prefixes of the environment variables that the repository's tests and benchmarks read."""
 MOST = 20
 """Maximum number of reported variables. Finding the nearest name takes milliseconds, which delay a function's start."""
 _SERVICE_HOST = "_SERVICE_HOST"
@@ -50,13 +50,13 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Settin
 
 
 def _advise(name: str, read: Collection[str], known: Collection[str]) -> str:
-    """Return advice with the nearest name that the process itself reads, else the nearest name of all."""
+    """Return advice for an unknown variable: the most similar name that the process reads, or else of all names."""
     near = _find_nearest(name, read, cutoff=0.75) or _find_nearest(name, known, cutoff=0.65)
     return f"; did you mean {near}?" if near else "; docs/reference.md lists all variables"
 
 
 def _find_nearest(name: str, names: Collection[str], *, cutoff: float) -> str:
-    """Return the nearest of some names by the part after their common prefix; empty when none is near."""
+    """Return the most similar of `names`, compared after their common prefix; empty when none is similar."""
     begin = f"{ENV_PREFIX}_"
     ends = sorted(one.removeprefix(begin) for one in names if one.startswith(begin))
     near = difflib.get_close_matches(name.removeprefix(begin), ends, n=1, cutoff=cutoff)

@@ -58,7 +58,7 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
 
 
 def _name_both(leaf: SettingsLeaf, environ: Mapping[str, str]) -> Fault:
-    """Return the fault of a setting whose two variables have different values."""
+    """Return the fault of a setting whose current and former environment variables have different values."""
     message = (
         f"{leaf.former_env} is the former name of the same setting, and both are set: to {environ[leaf.env]!r:.80} and "
         f"{environ[leaf.former_env]!r:.80}; unset {leaf.former_env}"

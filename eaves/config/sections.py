@@ -111,7 +111,7 @@ def _build(cls: type[T], layers: list[SettingsLayer], prefix: str, faults: list[
 
 
 def _collect(layer: SettingsLayer, collector: str, known: Collection[str]) -> SettingsLayer:
-    """Return the layer with its unknown settings moved below the setting that collects them."""
+    """Return the layer with all settings that the section doesn't know moved into the mapping `collector`."""
     unknown = {str(key): value for key, value in layer.values.items() if key not in known}
     given = layer.values.get(collector)
     if not unknown or not (given is None or isinstance(given, Mapping)):
@@ -241,7 +241,7 @@ def _parse_number(value: Any, hint: Any) -> int | float:
 
 
 def _own_faults(section: Any, layers: Sequence[SettingsLayer], prefix: str) -> Iterator[Fault]:
-    """Return the faults that the sections themselves report, innermost sections first."""
+    """Yield the faults that a section's `faults` method and those of its nested sections find, innermost first."""
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):

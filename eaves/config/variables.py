@@ -230,14 +230,14 @@ NAMES = frozenset(
         "EAVES_WORK",
     }
 )
-"""Every variable that some process reads."""
+"""Every environment variable that a process of Eaves reads."""
 FILE_ONLY = frozenset(
     {
         "EAVES_RELAY_ALARMS",
         "EAVES_TRIGGERS",
     }
 )
-"""Variables that would hold lists of sections, which only files do."""
+"""Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold."""
 FORMER_NAMES = {
     "EAVES_FUNCTION_ACCEPT_TYPES": "EAVES_ACCEPT_TYPES",
     "EAVES_FUNCTION_CONCURRENCY": "EAVES_CONCURRENCY",
@@ -257,4 +257,4 @@ FORMER_NAMES = {
     "EAVES_FUNCTION_THRESHOLD": "EAVES_THRESHOLD",
     "EAVES_FUNCTION_TOP_K": "EAVES_TOP_K",
 }
-"""Former name of a variable to its name."""
+"""Current name of each environment variable that has a former name, by its former name."""

@@ -1,6 +1,6 @@
 """Placeholders for user name and password in the query of an address.
 
-Some cameras require the credentials there, and eaves.yaml should contain neither.
+Some cameras require the credentials in the query, and eaves.yaml should contain no credentials.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ _QUERY = re.compile(
     r"|[a-z0-9_.-]*sid|sig|key|u|p|usr|user(?:name)?|login(?:use|user|name)?))"
     r"=(?!\{(?:username|password)\}(?:[&;#\s\"']|$))[^\s&;#\"']*"
 )
-"""Names under which cameras and web services take a user, a password or a token in the query of an address."""
+"""Pattern of a query parameter whose name says that its value is a user name, a password or a token."""
 
 
 def redact(text: str) -> str:

@@ -14,14 +14,12 @@ ROUNDS = 3
 MAX_CHANCE = 1e-5
 """Maximum probability that so many refusals hit one entry by chance."""
 MOST_COUNTED = 8
-"""Maximum number of refusals that are counted for one entry. An entry that is refused by chance rarely has many in a
-row,
-and without the limit, many entries that are at fault and are tried repeatedly would hide each other's fault.
+"""Maximum number of refusals that are counted for one entry. An entry that is refused by chance rarely has many in
+a row, and without the limit, many entries that are at fault and are tried repeatedly would hide each other's fault.
 """
 MAX_SUSPECTS = 10_000
-"""Maximum number of entries that are remembered, about 200 bytes each. The one refused longest ago is forgotten first;
-its
-count then starts again.
+"""Maximum number of entries that are remembered, about 200 bytes each. The one refused longest ago is forgotten
+first; its count then starts again.
 """
 
 

@@ -19,7 +19,7 @@ from eaves.errors import TensorError
 from eaves.recipe import Tensor
 
 MAX_FREE_VALUES = 32_768
-"""Maximum numbers of one example when the model leaves a dimension open."""
+"""Maximum number of values in one input example, if the model accepts inputs of any size in some dimension."""
 BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
 """Maximum JSON size: 40 bytes per value, as a float64 has up to 24 characters and some indentation, and bytes for other
 members."""

@@ -46,7 +46,11 @@ def plain(value: Any) -> Any:
 
 
 class _Copy:
-    """A copy in progress; it counts the bytes needed, so a small value that nests itself is refused."""
+    """Copies one value to plain data for JSON within a limit of bytes.
+
+    The limit also stops the copying of a list that is small in memory and huge as JSON, because it contains the same
+    list many times.
+    """
 
     def __init__(self) -> None:
         self._left = MAX_BYTES

@@ -134,7 +134,7 @@ class Session:
         return dict(zip(self._names, self._session.run(self._names, {self._input: batch}), strict=True))
 
     def attempt(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
-        """Run a graph that is not proven yet, as `answer` does; a failure is reported as the artifact's fault.
+        """Run a graph that may be faulty, because it was not tested yet; a failure is reported as the artifact's fault.
 
         Raises:
             ArtifactError: When onnxruntime can't run the graph on this batch.

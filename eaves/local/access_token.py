@@ -1,4 +1,4 @@
-"""Access token for callers from other machines, when `eaves up --host` opens its port to them."""
+"""Access token that requests from other machines need when `eaves up --host` opens the port to them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hmac
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from eaves.base.files import write_atomically
@@ -13,13 +14,16 @@ from eaves.errors import ConfigError, Fault, StorageError
 from eaves.web.origin import is_loopback_address
 
 TOKEN_BYTES = 32
-"""Random bytes of a token, which make 43 characters."""
+"""Number of random bytes in a generated token; their base64 text has 43 characters."""
 MIN_CHARACTERS = 16
-"""Minimum length of a token that somebody else made. A random one of 16 characters of base64 has 96 bits."""
+"""Minimum length of a token that a user has written, characters. 16 random characters of base64 have 96 bits."""
 MAX_FILE_BYTES = 4096
 """Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
 TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
+"""Headers that a proxy adds. A request with one of them comes from another machine, although the connection comes from
+this one. Source: RFC 7239, section 4; RFC 9110, section 7.6.3."""
 SCHEME = "bearer"
 UNAUTHORISED = "requests from other machines need the platform's token: Authorization: Bearer TOKEN"
 
@@ -29,11 +33,12 @@ class AccessToken:
 
     Args:
         path: Path of the file; when missing, it is created with a random token, readable only by this user.
-        trusts_loopback: Whether connections from this machine's loopback need no token. The kernel drops packets that
-            arrive from another machine with such an address. Source: RFC 1122, section 3.2.1.3 (g).
+        trusts_loopback: Whether connections from loopback addresses of this machine need no token. This is safe,
+            because the kernel drops packets of other machines that claim a loopback address. Source: RFC 1122, section
+            3.2.1.3 (g).
 
     Raises:
-        ConfigError: When others than its owner may read the file, or it holds no token.
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
         StorageError: When the file can't be read or written.
     """
 
@@ -60,9 +65,16 @@ class AccessToken:
         matches = hmac.compare_digest(given.strip().encode(), wanted)
         return bool(wanted) and scheme.lower() == SCHEME and matches
 
-    def trusts(self, peer: str) -> bool:
-        """Return whether a caller at this address needs no token."""
-        return self._trusts_loopback and is_loopback_address(peer)
+    def trusts(self, peer: str, header_names: Iterable[str]) -> bool:
+        """Return whether a caller needs no token: a program on this machine that no proxy speaks for.
+
+        Args:
+            peer: IP address of the connection's other end.
+            header_names: Names of the request's headers; `_` is read as `-`.
+        """
+        if not (self._trusts_loopback and is_loopback_address(peer)):
+            return False
+        return not FORWARDED & {name.lower().replace("_", "-") for name in header_names}
 
 
 def _read(path: Path) -> bytes:
@@ -71,11 +83,11 @@ def _read(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that isn't a secret.
+    """Check that only the owner of a token file may read it, and that it holds a valid token.
 
     Raises:
-        ConfigError: When others than its owner may read the file, or it holds no token.
-        OSError: When it can't be read.
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
+        OSError: When the file can't be read.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):

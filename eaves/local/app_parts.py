@@ -1,4 +1,4 @@
-"""The parts of an app beside its function, as `eaves status` shows them: triggers, the relay, sources."""
+"""Status of the triggers, the relay and the sources of an app, for `eaves status`."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from eaves.platform import PartStatus
 from eaves.sources.agent.counters import NOT_STARTED
 
 READY = "watching"
-"""State of a source that captures what comes."""
+"""State in which a source captures new images (`eaves.sources.context.State`)."""
 
 
 def list_trigger_parts(
     lanes: Mapping[str, str], deliveries: Iterable[LaneDelivery], now: float
 ) -> tuple[PartStatus, ...]:
-    """Return how each trigger of an app is.
+    """Return the status of each trigger of an app; a trigger isn't ready while its deliveries are paused.
 
     Args:
-        lanes: Lane of each trigger's queue to the trigger's name.
-        deliveries: Deliveries of the broker, of these lanes and of others.
-        now: Unix seconds.
+        lanes: Lane of a trigger in the spool to the trigger's name.
+        deliveries: Delivery status of all lanes of the broker; other lanes are ignored.
+        now: Current time, Unix seconds.
     """
     paused = {one.lane: one for one in deliveries if one.paused}
     return tuple(_describe_trigger(name, paused.get(lane), now) for lane, name in lanes.items())
 
 
 def list_source_parts(agents: Iterable[AgentStatus]) -> tuple[PartStatus, ...]:
-    """Return how each source of an app is.
+    """Return the status of each source of an app.
 
     Args:
-        agents: The app's agents; a relay has no sources.
+        agents: Status of the app's agents and relay.
     """
     return tuple(_describe_source(source, agent) for agent in agents for source in agent.sources)
 

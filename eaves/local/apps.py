@@ -1,4 +1,4 @@
-"""Deployed apps: builds functions and triggers from spec files.
+"""The deployed apps of the local platform: their functions and triggers are started from spec files.
 
 An app that can't be started doesn't keep others from running. It is tried again with growing pauses, and its previous
 version runs meanwhile.
@@ -31,18 +31,18 @@ from eaves.platform import TriggerSpec, find_dead_letter_target
 AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to start an app."""
 URL_PARALLEL = 4
-"""Concurrent deliveries to the address of one trigger."""
+"""Maximum number of concurrent deliveries to the address (`url`) of one trigger."""
 RELAY_PARALLEL = 1
-"""Concurrent deliveries to a relay, which keeps the order in which events arrive."""
+"""Maximum number of concurrent deliveries to a relay: one, so that the relay gets events in their order of arrival."""
 
 _log = logging.getLogger(__name__)
 
 
 class Subscribe(Protocol):
-    """Makes exactly these triggers effective."""
+    """Function that replaces the broker's subscriptions; `Broker.subscribe` implements it."""
 
     def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
-        """Set the subscriptions by lane; the lanes of the apps in `keep` are unchanged."""
+        """Replace the broker's subscriptions, given by lane; the subscriptions of the apps in `keep` stay unchanged."""
 
 
 class Apps:
@@ -55,11 +55,11 @@ class Apps:
 
     Args:
         state: State directory with the specs.
-        subscribe: Makes exactly these triggers effective, by lane.
-        activate: Makes the activator of a function.
-        proxies: Proxies to the addresses of triggers.
+        subscribe: Replaces the broker's subscriptions.
+        activate: Creates the activator of a function.
+        proxies: HTTP proxies for requests to the addresses of triggers.
         send_to_relay: Sends an event to the relay of an app.
-        address: Returns the address of a function, for dead letters.
+        address: Returns the URL of a function, which dead letters record as their destination.
         clock: Clock for pauses.
     """
 
@@ -108,7 +108,7 @@ class Apps:
             _stop(activator)
 
     def failed(self) -> dict[str, str]:
-        """Return, by app, why it doesn't run or runs only in part."""
+        """Return the reason by app for each app that doesn't run, or runs only in part."""
         found = dict(self.unreadable)
         found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
         if self._subscribing.reason:
@@ -117,7 +117,7 @@ class Apps:
         return found
 
     def require_routes(self) -> None:
-        """Refuse an event while the broker may not know all triggers that want it.
+        """Raise an error when the broker may lack triggers, so that an event isn't accepted without them.
 
         Raises:
             PlatformError: When triggers may be unknown.
@@ -169,7 +169,7 @@ class Apps:
         self._client.close()
 
     def _read(self) -> None:
-        """Read the specs when one has changed or was unreadable; an unreadable spec leaves its app unchanged."""
+        """Read the specs when one has changed or was unreadable; an unreadable file leaves its app unchanged."""
         fingerprint = self._state.fingerprint()
         if fingerprint == self._fingerprint and not self.unreadable:
             return
@@ -178,7 +178,7 @@ class Apps:
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
     def _make_functions(self) -> list[Activator]:
-        """Make new and changed activators; return those that were replaced."""
+        """Create the activators of new and changed functions; return the activators that were replaced."""
         leaving = []
         for name in self._unmade.keys() - self.wanted.keys():
             del self._unmade[name]

@@ -12,13 +12,15 @@ from eaves import events
 from eaves.admin.unix_socket import UnixConnection
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
-from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
+from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
+from eaves.local.broker import sum_lanes
 from eaves.local.processes.log_follower import LOST, LogFollower
 from eaves.local.processes.logfiles import is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status
+from eaves.spool import Spool
 from eaves.web.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
@@ -32,7 +34,7 @@ class LocalPlatform:
         self._state = StateDirectory(root=root)
 
     def deploy(self, app: LocalApp) -> None:
-        """Deploy this app; a running supervisor has started it when this returns.
+        """Deploy an app; a running supervisor has started it when this method returns.
 
         Raises:
             StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
@@ -41,7 +43,7 @@ class LocalPlatform:
         self.reconcile(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
-        """Remove an app; a running supervisor has stopped it when this returns.
+        """Remove an app; a running supervisor has stopped it when this method returns.
 
         Raises:
             NotFoundError: When the app isn't deployed.
@@ -51,7 +53,7 @@ class LocalPlatform:
         self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
-        """Do nothing, as `deploy` routes every request to the new version at once.
+        """Do nothing except for the check of the name: `deploy` already routes every request to the new version.
 
         Raises:
             NotFoundError: When the app isn't deployed.
@@ -59,7 +61,7 @@ class LocalPlatform:
         self._state.require(name)
 
     def rollback(self, name: str) -> None:
-        """Restore the previous deployment; a running supervisor has started it when this returns.
+        """Restore an app's previous deployment; a running supervisor has started it when this method returns.
 
         Raises:
             NotFoundError: When the app isn't deployed, or has no previous deployment.
@@ -73,20 +75,35 @@ class LocalPlatform:
         try:
             _, _, body = self._request("GET", "/status")
         except NotRunningError:
-            apps, faults = self._state.read_specs()
-            stopped = [
+            return self._describe_stopped()
+        return [parse_status(values) for values in json.loads(body)]
+
+    def _describe_stopped(self) -> list[FunctionStatus]:
+        """Return the status of every deployed function while no supervisor runs; the queue is read from its file."""
+        apps, faults = self._state.read_specs()
+        counts: dict[str, tuple[int, int]] = {}
+        reason = ""
+        if apps and self._state.spool.is_file():
+            try:
+                with Spool(self._state.spool) as spool:
+                    counts = spool.counts()
+            except EavesError as error:
+                reason = f"the queue can't be read: {error.message}"
+        stopped = []
+        for name, app in apps.items():
+            queued, dead = sum_lanes(counts, name)
+            stopped.append(
                 FunctionStatus(
                     name=name,
                     state="stopped",
+                    reason=reason,
                     artifact=str(app.function.artifact),
                     artifact_digest=app.function.artifact_digest,
+                    queued=queued,
+                    dead=dead,
                 )
-                for name, app in apps.items()
-            ]
-            return stopped + [
-                FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
-            ]
-        return [parse_status(values) for values in json.loads(body)]
+            )
+        return stopped + [FunctionStatus(name=name, state="failed", reason=why) for name, why in faults.items()]
 
     def running(self) -> bool:
         """Return whether a supervisor responds."""
@@ -101,7 +118,7 @@ class LocalPlatform:
 
         Raises:
             NotRunningError: When no supervisor runs.
-            NotFoundError: When it runs no function with this name.
+            NotFoundError: When the supervisor runs no function with this name.
         """
         headers, body = events.encode_binary(event)
         start = time.perf_counter()
@@ -119,7 +136,7 @@ class LocalPlatform:
         Raises:
             NotRunningError: When no supervisor runs.
             SpoolFullError: When the broker's spool is full.
-            PlatformError: When the broker refuses for another reason.
+            PlatformError: When the broker refuses the event for another reason.
         """
         headers, body = events.encode_binary(event)
         status, _, content = self._request("POST", "/", headers, body)
@@ -140,9 +157,10 @@ class LocalPlatform:
         return tail_source(path, lines, source) if source else tail(path, lines)
 
     def follow_logs(self, name: str, *, lines: int = 100) -> Iterator[list[str]]:
-        """Give the last lines of a log, as `logs` does, and then at each step those that came since the one before.
+        """Yield the last lines of a log, then repeatedly the lines that were added since.
 
-        It never ends by itself. A log that isn't there yet is waited for when what writes it is deployed.
+        The iterator never ends by itself. When the log does not exist yet but its app is deployed, it waits for the
+        log.
 
         Args:
             name: Name of the log, as `logs` takes it.
@@ -169,7 +187,7 @@ class LocalPlatform:
         return give()
 
     def _find_log(self, name: str) -> tuple[Path, str]:
-        """Return the file of a log, and the source whose lines of it are meant; empty for all lines.
+        """Return the log file that a name stands for, and the source whose lines are wanted; empty for all lines.
 
         Raises:
             NotFoundError: When no log can have this name.
@@ -190,7 +208,7 @@ class LocalPlatform:
 
         Args:
             name: Name of the changed app.
-            done: Past participle of the change, for the message.
+            done: What happened to the app, such as `deployed`, for the message.
 
         Raises:
             StartError: When the supervisor could not apply it.

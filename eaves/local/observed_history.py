@@ -1,4 +1,4 @@
-"""The history of the local platform, with an observer of each event that it gets."""
+"""A history of events that also passes each new event to a function, such as the printer of predictions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from eaves.history import FileHistory, Record
 
 
 class ObservedHistory:
-    """Implements `eaves.history.History`.
+    """A history (`eaves.history.History`) that calls a function with each event that is added to it.
 
     Args:
-        history: Keeps the events.
-        observe: Called with each event, in the thread that handles the event; it must return at once and raise nothing.
+        history: History that stores the events.
+        observe: Function that is called with each event in the thread that handles the event; it must return at once
+            and raise no exception.
     """
 
     def __init__(self, history: FileHistory, observe: Callable[[Event], None]) -> None:
@@ -21,14 +22,14 @@ class ObservedHistory:
         self._observe = observe
 
     def add(self, event: Event) -> None:
-        """Note one accepted event."""
+        """Add an accepted event to the history, and call the observer with it."""
         self._history.add(event)
         self._observe(event)
 
     def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        """Return the newest `limit` records with seq above `after`, oldest first."""
+        """Return the newest `limit` events whose sequence number is above `after`, oldest first."""
         return self._history.read(after=after, limit=limit)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the history."""
         self._history.close()

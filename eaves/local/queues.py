@@ -1,4 +1,4 @@
-"""Queues of the local platform: routes on the control socket, and the status of its agents."""
+"""The local platform's queues: HTTP routes of the broker's queue, and the status of the agents' queues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
 LINK = "link"
-"""Lease that a relay's forwarder holds."""
+"""Name in the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
 
@@ -45,8 +45,8 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
     """Ask a running agent for its status.
 
     Args:
-        app: Name of its app.
-        sources: Names of its sources.
+        app: Name of the agent's app.
+        sources: Names of the agent's sources.
         socket: Path of the agent's admin socket.
     """
     try:
@@ -59,7 +59,7 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingEvents:
-    """What waits for one app.
+    """Number of events and images that wait for one app.
 
     Attributes:
         events: Events in the broker's queue; one that several of the app's triggers want counts once for each.
@@ -71,7 +71,9 @@ class WaitingEvents:
 
 
 def count_waiting(state: StateDirectory, app: str) -> WaitingEvents:
-    """Count what waits for an app, whether the platform runs or not; 0 of a queue that can't be read.
+    """Count the events and images that wait for an app, whether the platform runs or not.
+
+    A queue that can't be read counts as empty.
 
     Args:
         state: The platform's directory.
@@ -92,7 +94,7 @@ def count_waiting(state: StateDirectory, app: str) -> WaitingEvents:
 
 @contextmanager
 def open_local_queue(state: StateDirectory, agent: str) -> Iterator[Queue]:
-    """Open a queue of the local platform, through the process that delivers it or from its file.
+    """Open a queue of the local platform, through the process that uses it, or from its file when none does.
 
     Args:
         state: State directory of the platform.
@@ -101,7 +103,7 @@ def open_local_queue(state: StateDirectory, agent: str) -> Iterator[Queue]:
 
     Raises:
         NotFoundError: When there is no such queue.
-        PlatformError: When a process delivers it and doesn't respond.
+        PlatformError: When a process uses the queue and doesn't respond.
     """
     state.check_length()
     if not agent:

@@ -1,4 +1,4 @@
-"""HTTP routes of the local platform: broker and functions on its TCP ports, the rest on its Unix socket."""
+"""HTTP routes of the local platform: broker and functions on its TCP port, status and queues on its Unix socket."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class SupervisorView(Protocol):
         """Pass an event to the broker, with its trace context by HTTP header."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
-        """Pass one request to a function."""
+        """Pass an HTTP request to a function, and return its response."""
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every function."""
 
     def reconcile(self) -> dict[str, str]:
-        """Apply the specs now, and return by app why it doesn't run or runs only in part."""
+        """Apply the spec files now; return the reason by app for each app that doesn't run or runs only in part."""
 
     @property
     def queue(self) -> Queue:
@@ -51,7 +51,7 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     Args:
         runtime: The supervisor.
         control: Whether to answer control requests; only for a socket that belongs to this user.
-        token: Token of requests from other machines, when they can reach the address; None: loopback only.
+        token: Token that requests from other machines must have; None when only this machine can reach the address.
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -106,13 +106,21 @@ _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
 )
 _CHECKED = frozenset({"origin"})
-"""Headers that are checked here and not passed on, because a function would check them against its own address."""
+"""HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
+address."""
 
 
 def _refuse_strangers(token: AccessToken | None) -> Response | None:
-    """Refuse what a foreign web page sent, and requests from other machines without the token."""
+    """Refuse requests of foreign web pages, and requests from other machines without the token.
+
+    Returns:
+        The response to a request without the token; None when the request is allowed.
+
+    Raises:
+        ForbiddenError: When the request comes from a foreign web page.
+    """
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if token is None or token.trusts(request.remote_addr or ""):
+    if token is None or token.trusts(request.remote_addr or "", request.headers.keys()):
         if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
             raise ForbiddenError(reason, hint=HINT)
         return None

@@ -1,6 +1,6 @@
 """Web servers of the local platform: waitress in a thread, on a TCP port or a Unix socket.
 
-A server must not end while the platform runs: when its loop fails or its socket is lost, it listens again.
+A server runs as long as the platform: when its loop fails or its socket is lost, it listens again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import threading
+from collections.abc import Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,7 +28,7 @@ from functions.http.listener import Listener, ListenerLimits, TcpListener, UnixL
 
 HOST = "127.0.0.1"
 EVERY_ADDRESS = "::"
-"""Address that stands for every IPv6 and IPv4 address of the machine."""
+"""IP address with which a server listens on every IPv6 and IPv4 address of the machine."""
 LIMITS = ListenerLimits(
     max_body_bytes=MAX_BODY_BYTES,
     max_buffered_bytes=10 * MAX_BODY_BYTES,
@@ -38,13 +39,13 @@ LIMITS = ListenerLimits(
     probe_threads=8,
     read_bytes=262_144,
 )
-"""Limits with a function's default times, and higher numbers: all functions of a machine are reached through one
-server. A thread holds its image while it waits for a function. A GET on the control socket asks each agent. Fewer and
-larger reads mean fewer rounds of the loop, each of which checks every connection."""
+"""Limits of the local platform's servers. Times are those of a function; numbers are higher, because one server passes
+on the requests for all functions, each thread holds an image while it waits for a function, and a GET on the control
+socket asks each agent. Fewer and larger reads mean fewer rounds of the loop, each of which checks every connection."""
 POLL_S = 1.0
-"""Longest round of a server's loop, seconds."""
+"""Maximum time between two checks of a server's loop whether it must stop, seconds."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
-"""Pauses between attempts to listen again."""
+"""Pauses between attempts to listen again after a server has lost its socket."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class ServerAddress(Protocol):
         """
 
     def release(self) -> None:
-        """Remove the address's traces on disk."""
+        """Remove what the address leaves on disk, such as the file of a Unix socket."""
 
 
 class TcpPort:
@@ -80,11 +81,11 @@ class TcpPort:
 
     @property
     def is_open(self) -> bool:
-        """Whether the port is opened at every address of the machine."""
+        """Whether the port is open on every address of the machine, and not only on one."""
         return ip_address(self._host).is_unspecified
 
     def bind(self) -> socket.socket:
-        """Bind the port."""
+        """Create a socket that is bound to the port and doesn't listen yet."""
         made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
@@ -118,13 +119,16 @@ def resolve_host(host: str) -> str:
 
 
 class SocketPath:
-    """A Unix socket with mode 0600."""
+    """A Unix socket that only its owner can connect to (mode 0600)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def bind(self) -> socket.socket:
-        """Bind the path; no process can connect before it listens, and then only processes of its owner."""
+        """Create a socket that is bound to the path and doesn't listen yet.
+
+        No process can connect before it listens, and then only processes of its owner.
+        """
         self._path.unlink(missing_ok=True)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -136,7 +140,7 @@ class SocketPath:
         return made
 
     def release(self) -> None:
-        """Remove the socket's path."""
+        """Delete the socket's file."""
         self._path.unlink(missing_ok=True)
 
 
@@ -146,12 +150,13 @@ class WebServer:
     Args:
         app: WSGI application.
         address: Address to listen on.
-        token: Token of requests from other machines, checked before a body is read; None: no token is needed.
-        limits: Limits for its connections.
+        token: Token that requests from other machines must have, checked before a body is read; None when no token is
+            needed.
+        limits: Limits for the server's connections.
         clock: Clock for pauses.
 
     Attributes:
-        address: Address that it listens on.
+        address: Address that the server listens on.
 
     Raises:
         OSError: When the address can't be used.
@@ -218,7 +223,8 @@ class WebServer:
         """Serve until the server is stopped.
 
         Raises:
-            OSError: When the listening socket is gone: waitress closes it after an error and polls on without it.
+            OSError: When the listening socket is gone: waitress closes it after an error, and would then run without
+                it.
         """
         while not self._stopping.is_set():
             listener.poll(POLL_S)
@@ -244,10 +250,10 @@ class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitre
 
 
 class OpenConnection(HttpConnection):
-    """A connection on a port that other machines reach: the body of a request without the token isn't read.
+    """A connection to a port that other machines can reach; a request without the token is refused before its body.
 
     Args:
-        token: Token of requests from other machines.
+        token: Token that requests from other machines must have.
     """
 
     def __init__(self, token: AccessToken, *arguments: Any, **named: Any) -> None:
@@ -258,13 +264,13 @@ class OpenConnection(HttpConnection):
         """Process received bytes, and refuse the request when its headers lack the token."""
         taken = super().received(data)
         request = self.request
-        has_head = request is not None and request.headers_finished
-        admitted = self._token.trusts(str(self.addr[0])) or (
-            has_head and self._token.is_in(request.headers.get("AUTHORIZATION", ""))
-        )
-        if has_head and not admitted:
+        if request is not None and request.headers_finished and not self._admits(request.headers):
             self.refuse(Unauthorised(UNAUTHORISED))
         return taken
+
+    def _admits(self, headers: Mapping[str, str]) -> bool:
+        trusted = self._token.trusts(str(self.addr[0]), headers)
+        return trusted or self._token.is_in(headers.get("AUTHORIZATION", ""))
 
 
 def _log_refusal(status: int, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of the local platform, for `eaves up` and not for eaves.yaml, as projects may share a platform."""
+"""Settings of the local platform. They belong to `eaves up` and not to eaves.yaml, as projects may share a platform."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class LocalSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         if not self.host.strip():
             yield "host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
 

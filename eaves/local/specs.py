@@ -1,4 +1,4 @@
-"""Spec of an app on the local platform, and its conversion to and from the data of a spec file."""
+"""Spec of an app on the local platform, and its conversion to and from a JSON spec file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORMER = {
     "sources": ("agent", "through", "claim", "spool_size", "secret"),
     "mqtt": ("secret", "spool_size"),
 }
-"""Fields for clusters that earlier versions wrote into every spec file, by the part of the app that had them."""
+"""Part of an app to fields for clusters that earlier versions wrote into local spec files and that are ignored now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def parse_app(values: Mapping[str, Any], origin: str) -> LocalApp:
 
 
 def _drop_former(name: str, value: Any) -> Any:
-    """Return a part of an app without the former fields for clusters."""
+    """Return the content of a part of an app without the fields in `_FORMER`."""
     if isinstance(value, list):
         return [_drop_former(name, one) for one in value]
     if not isinstance(value, Mapping) or name == "options":

@@ -14,30 +14,30 @@ from eaves.local.specs import LocalApp, parse_app
 from eaves.platform import RELAY
 
 AGENT = "agent"
-"""Name of an app's agent in log names, in the place of a source's name."""
+"""Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
 MAX_SOCKET_PATH = 107
-"""Maximum path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
+"""Maximum length of the path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateDirectory:
-    """One state directory; creating this value doesn't access the disk."""
+    """Paths of all files in one state directory; creating this object doesn't access the disk."""
 
     root: Path
 
     @property
     def specs(self) -> Path:
-        """Directory of the deployed specs, `NAME.json` per app."""
+        """Directory of the specs of deployed apps, with one file `NAME.json` for each app."""
         return self.root / "specs"
 
     @property
     def previous(self) -> Path:
-        """Directory of the specs before the last `deploy` that changed them, `NAME.json` per app."""
+        """Directory of each app's previous spec, `NAME.json`, which `eaves rollback` restores."""
         return self.root / "previous"
 
     @property
     def logs(self) -> Path:
-        """Directory of the processes' logs, `NAME.log` each."""
+        """Directory of the processes' logs, with one file `NAME.log` for each process."""
         return self.root / "logs"
 
     @property
@@ -61,7 +61,7 @@ class StateDirectory:
         return self.root / "control.sock"
 
     def agent_spool(self, app: str) -> Path:
-        """Return the file of an app agent's durable queue."""
+        """Return the file of the durable queue of an app's agent."""
         return self.root / "agents" / f"{app}.db"
 
     def agent_socket(self, app: str) -> Path:
@@ -73,7 +73,7 @@ class StateDirectory:
         return self.log(f"{app}.{AGENT}")
 
     def relay_spool(self, app: str) -> Path:
-        """Return the file of an app relay's durable queue."""
+        """Return the file of the durable queue of an app's relay."""
         return self.root / "relays" / f"{app}.db"
 
     def relay_socket(self, app: str) -> Path:
@@ -81,7 +81,7 @@ class StateDirectory:
         return self.root / "relays" / f"{app}.sock"
 
     def list_relays(self) -> list[str]:
-        """Return the apps that have a relay's queue here, deployed or not."""
+        """Return the apps for which a relay's queue exists in this directory, whether they are deployed or not."""
         return sorted(path.stem for path in (self.root / "relays").glob("*.db"))
 
     def relay_log(self, app: str) -> Path:
@@ -89,7 +89,7 @@ class StateDirectory:
         return self.log(f"{app}.{RELAY}")
 
     def former_spools(self, app: str) -> list[Path]:
-        """Return the queues of an app's sources from an earlier version, in which each source had its own agent."""
+        """Return the queue files of an app's sources from an earlier version, in which each source had an agent."""
         return sorted((self.root / "sources").glob(f"{app}.*.db"))
 
     def log(self, name: str) -> Path:
@@ -112,7 +112,7 @@ class StateDirectory:
             raise ConfigError([fault], hint="choose another directory with --state") from error
 
     def check_length(self) -> None:
-        """Refuse a directory whose path is too long for its socket.
+        """Raise an error when the path of the state directory is too long for the Unix sockets in it.
 
         Raises:
             ConfigError: When the path is too long.
@@ -160,7 +160,7 @@ class StateDirectory:
         """Check that an app with this name is deployed.
 
         Raises:
-            NotFoundError: When it isn't.
+            NotFoundError: When no such app is deployed.
         """
         if not NAME_PATTERN.fullmatch(name) or not (self.specs / f"{name}.json").exists():
             known = ", ".join(self.names()) or "none"
@@ -171,7 +171,7 @@ class StateDirectory:
         return sorted(path.stem for path in self.specs.glob("*.json"))
 
     def read_specs(self) -> tuple[dict[str, LocalApp], dict[str, str]]:
-        """Return every deployed app by name, and by name why a spec file can't be read."""
+        """Return the spec by app of every readable spec file, and the reason by app for each that can't be read."""
         apps, faults = {}, {}
         for name in self.names():
             try:
@@ -205,7 +205,10 @@ def _write_text(app: LocalApp) -> str:
 
 
 def _rewrite(text: str) -> str:
-    """Return a spec file's content in this version's form: the same app in an earlier version's form is unchanged."""
+    """Return the content of a spec file as this version would write it, so that old and new files can be compared.
+
+    A content that can't be parsed is returned as it is.
+    """
     try:
         return _write_text(parse_app(json.loads(text), origin=""))
     except Exception:  # noqa: BLE001 - a spec that can't be parsed is a different one

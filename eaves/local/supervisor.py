@@ -1,6 +1,6 @@
-"""`eaves up`: reconciles the running processes with the spec files until it is stopped.
+"""The supervisor (`eaves up`), which keeps the running processes in agreement with the spec files.
 
-No exception of one part ends the supervisor: the part is tried again, and the others keep running.
+No exception in one part ends the supervisor: the part is tried again, and the other parts keep running.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of, lane_of_sink
+from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
 from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
@@ -48,15 +48,17 @@ from eaves.spool import Spool
 from eaves.web.origin import is_loopback_address
 
 RECONCILE_S = 1.0
-"""Interval at which spec files are checked, seconds; `deploy` also triggers a check over the control socket."""
+"""Interval at which the supervisor checks the spec files, seconds. `eaves deploy` also triggers a check."""
 RECONCILE_TIMEOUT_S = 110.0
-"""Longest wait of `deploy` for its app, seconds; below the client's own limit."""
+"""Maximum time that `eaves deploy` waits for the supervisor to apply a spec, seconds; it is below the time limit of the
+client's request."""
 DIRECT_TIMEOUT_S = 120.0
-"""Time limit of a direct call, seconds, including the function's start."""
+"""Time limit of a request that is sent straight to a function, seconds, including the function's start."""
 MAX_CALLS = 24
-"""Maximum number of concurrent direct calls; the web server's other threads are left to the broker."""
+"""Maximum number of concurrent requests that are sent straight to functions; the web server's other threads stay free
+for events to the broker."""
 EVERYTHING = ""
-"""Key of a failure that concerns no single app."""
+"""Key, in a mapping of apps to failures, of a failure that concerns no single app."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +71,11 @@ class Supervisor:
         environ: Environment of this process.
         port: TCP port of the broker; 0 takes a free one.
         host: Address that the port is opened at, in addition to 127.0.0.1.
-        token_file: File with the token of callers from other machines; created when missing. Needed off loopback.
+        token_file: File with the token that requests from other machines must have; created when missing. It is
+            required when `host` isn't a loopback address.
         settings: Disk limits for queue, logs and history.
-        observe: Called with each event that is added to the history; it must return at once and raise nothing.
+        observe: Function that is called with each event that is added to the history; it must return at once and raise
+            no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
 
@@ -155,9 +159,10 @@ class Supervisor:
         return self._token is not None
 
     def run(self) -> None:
-        """Reconcile until `stop` is called, then stop everything in order: sources, deliveries, functions.
+        """Apply changes of the specs until `stop` is called, then stop sources, deliveries and functions.
 
-        No exception of a part ends it. It starts the agents' processes, so the kernel ends them with its thread.
+        No exception of a part ends this method. The thread that calls it must not end before the agents do, because it
+        starts their processes, and the kernel ends a process with the thread that started it.
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
@@ -215,15 +220,16 @@ class Supervisor:
         return answer
 
     def reconcile(self) -> dict[str, str]:
-        """Apply the specs now, and return when the running processes agree with them as far as possible.
+        """Apply the spec files now; return when the running processes agree with them as far as possible.
 
-        The thread in `run` does the work, because it starts the agents.
+        The thread in `run` does the work, because the kernel ends child processes with the thread that started them.
 
         Returns:
-            By app why it doesn't run or runs only in part; under `EVERYTHING` failures that concern no single app.
+            Reason by app for each app that doesn't run or runs only in part; the key `EVERYTHING` has failures that
+                concern no single app.
 
         Raises:
-            PlatformError: When it takes too long, or the platform is being stopped.
+            PlatformError: When applying the specs takes too long, or when the platform is being stopped.
         """
         with self._turn:
             self._asked += 1
@@ -249,6 +255,7 @@ class Supervisor:
         triggers = [trigger.name for trigger in app.triggers]
         lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
+        queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
         agents = (*self._agents.statuses(name), *self._relays.statuses(name))
         deliveries = self._broker.deliveries()
@@ -260,8 +267,8 @@ class Supervisor:
             reason=reason,
             artifact=str(app.function.artifact),
             artifact_digest=app.function.artifact_digest,
-            queued=sum(counts.get(lane, (0, 0))[0] for lane in lanes),
-            dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
+            queued=queued,
+            dead=dead,
             site=app.function.site,
             sources=self._agents.describe(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
@@ -275,13 +282,17 @@ class Supervisor:
         )
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Record an event of a direct call in the history."""
+        """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
         if is_event(headers):
             with contextlib.suppress(EventError):
                 self._history.add(decode(headers, body))
 
     def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-        """Run each part even when others raise; return the failures as `reconcile` does."""
+        """Run every function in `parts`, also when another one raises an exception.
+
+        Returns:
+            The name and the exception of the last function that failed, by the key `EVERYTHING`; empty when none did.
+        """
         failed: dict[str, str] = {}
         for name, act in parts.items():
             try:
@@ -297,7 +308,7 @@ class Supervisor:
         return failed
 
     def _wait(self, timeout_s: float, until: Callable[[], bool]) -> None:
-        """Wait, with the turn's lock held, until a condition holds, the platform stops or the time is over."""
+        """Wait until a condition holds, the platform stops, or the time limit ends. The caller holds the lock."""
         deadline = self._clock.monotonic() + timeout_s
         while not self._stopping and not until():
             left_s = deadline - self._clock.monotonic()
@@ -313,7 +324,7 @@ class Supervisor:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
 
     def _shut_down(self) -> None:
-        """Stop everything in order; an exception in one step doesn't prevent the others."""
+        """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
         for step in (
             self._agents.terminate,
             self._ingress.stop,
@@ -336,11 +347,11 @@ class Supervisor:
 
 
 def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
-    """Return the token of callers from other machines; None when the host is on loopback.
+    """Return the token that requests from other machines must have; None when the host is a loopback address.
 
     Args:
         host: Name or address that the platform's port is opened at.
-        path: The token file, which is created when it is missing; None: none is named.
+        path: The token file, which is created when it is missing; None when the user named none.
         state: State directory, for the hint.
 
     Raises:
@@ -361,7 +372,7 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
 
 
 def _build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
-    """The error about a port that can't be listened on; it names the process that has the port."""
+    """Build the error about a port that the platform can't listen on; it names the process that uses the port."""
     holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
     reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
     if error.errno == errno.EADDRNOTAVAIL:

@@ -19,11 +19,11 @@ from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
 MAX_FILES, MAX_BYTES = 10_000, 16 * 2**30
-"""Maximum numbers of files and bytes that are unpacked from one layer; no artifact has as many."""
+"""Maximum number of files, and of bytes, that are unpacked from one layer; every artifact has fewer."""
 
 
 def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
-    """Return the digest of the artifact that a container image names, `sha256:...`; empty when it names none."""
+    """Return the digest in a container image's label of its artifact, `sha256:...`; empty without the label."""
     image = next(load_images(source, descriptor), None)
     return image.labels.get(ARTIFACT_LABEL, "") if image else ""
 
@@ -41,7 +41,7 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
         The opened artifact.
 
     Raises:
-        OciError: When the container image is not a function's, or has another artifact than it names.
+        OciError: When the container image is not a function's, or when its artifact isn't the one that its label names.
         ArtifactError: When the artifact is damaged.
     """
     image = next(load_images(source, descriptor), None)
@@ -75,10 +75,10 @@ def _layers(image: Image) -> Iterator[Descriptor]:
 
 
 def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
-    """Unpack the files below `ROOT` of one layer, and no others.
+    """Unpack the artifact's files from one layer, those below the directory `ROOT`, and no other files.
 
     Raises:
-        OciError: When the layer is no tar, or has a file whose path leads elsewhere.
+        OciError: When the layer is no tar, or has a file whose path leads out of the folder.
     """
     try:
         with tarfile.open(layout.blob_path(layer.digest), mode="r:*") as tar:

@@ -1,6 +1,6 @@
-"""Copying of a container image: missing content first, its name last.
+"""Copying of a container image: first the content that the target lacks, then the tag.
 
-When a copy is interrupted, the name still stands for the previous content.
+When a copy is interrupted, the tag at the target still names the previous container image.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from eaves.oci.store.content_store import ContentSource, ContentTarget, Progress
 from eaves.oci.store.layout import Layout
 
 PARALLEL = 3
-"""Maximum number of blobs that are copied at the same time; more would share the same link."""
+"""Maximum number of blobs that are copied at the same time. More would not be faster, as they share one link."""
 GRACE_S = 2.0
-"""Seconds that the other threads have to end in good order after one failed or the user interrupted the copy."""
+"""Time that the other copying threads have to end after one has failed or the user has interrupted the copy,
+seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopySummary:
-    """The result of a copy by descriptor, without manifests.
+    """The blobs of a copied container image, by how each came to the target; manifests aren't listed.
 
     Attributes:
         moved: Content that was transferred.
@@ -42,7 +43,7 @@ class CopySummary:
 
 
 class Overlay:
-    """Layouts over a base: content is read from the first layout that has it, otherwise from the base."""
+    """A content source that reads each piece from the first layout that has it, otherwise from a base source."""
 
     def __init__(self, layouts: Sequence[Layout], base: ContentSource) -> None:
         self._layouts = layouts
@@ -53,13 +54,13 @@ class Overlay:
         return self._layouts[0].resolve(name)
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document after verifying it."""
+        """Return the content of a manifest, an index or a config, after verifying its digest."""
         return self._having(descriptor).read(descriptor)
 
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> AbstractContextManager[BinaryIO]:
-        """Open content as a stream."""
+        """Open content as a stream, from the first layout that has it, otherwise from the base."""
         return self._having(descriptor).open(descriptor, start=start, poll=poll)
 
     def _having(self, descriptor: Descriptor) -> ContentSource:
@@ -83,14 +84,15 @@ def copy_image(
         descriptor: Descriptor of the manifest or index.
         name: Tag at the target; None writes none.
         mounts: Other repositories of the target that may have some of the content.
-        progress: Function that is called with each blob that moves and returns the receiver of its progress.
+        progress: Function that is called with each blob that is transferred, and returns the function that is then
+            called with the size of each part of that blob.
 
     Returns:
-        Which content was moved, mounted or present.
+        The blobs that were moved, mounted or already present.
 
     Raises:
-        OciError: When content is missing or altered, or the target refuses it. Content that has arrived stays there
-            without a name.
+        OciError: When content is missing or altered, or the target refuses it. Content that was copied before stays at
+            the target, without a tag.
     """
     images = list(load_images(source, descriptor))
     blobs = {blob.digest: blob for image in images for blob in (*image.layers, image.config)}
@@ -117,7 +119,7 @@ def copy_image(
 
 
 def _stopping(progress: Progress, stop: threading.Event) -> Progress:
-    """Return a progress function that raises StoppedError after `stop` was set."""
+    """Return a progress function that calls another one, and raises StoppedError once `stop` is set."""
 
     def report(size: int) -> None:
         if stop.is_set():
@@ -133,10 +135,10 @@ def _stopping(progress: Progress, stop: threading.Event) -> Progress:
 def _together(
     bring: Callable[[Descriptor], str], blobs: Mapping[str, Descriptor], stop: threading.Event
 ) -> dict[str, str]:
-    """Copy several blobs at a time; return what happened to each, by digest.
+    """Call `bring`, which copies one blob, for several blobs at a time; return its results by digest.
 
-    These are daemon threads, not those of a pool, so that a thread that hangs on a dead link doesn't delay an
-    interrupt.
+    The blobs are copied by daemon threads and not by a thread pool, so that a thread that hangs on a dead link doesn't
+    delay an interrupt.
     """
     todo: SimpleQueue[Descriptor] = SimpleQueue()
     done: SimpleQueue[tuple[str, str | BaseException]] = SimpleQueue()
@@ -173,5 +175,5 @@ def _together(
 
 
 def content_of(image: Image) -> tuple[Descriptor, ...]:
-    """Return all content that a node fetches to run a container image: manifest, config and layers."""
+    """Return all content that a node fetches to run a container image: the manifest, the config and the layers."""
     return (image.descriptor, image.config, *image.layers)

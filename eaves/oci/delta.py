@@ -1,4 +1,4 @@
-"""The content that a node with one container image fetches to get another."""
+"""Comparison of two container images: the content that a node which has the old one must fetch for the new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DeltaStep:
     Attributes:
         what: `manifest`, `config`, or the layer's title.
         descriptor: Descriptor of the content.
-        there: Whether the node has it already.
+        there: Whether the node has the content already.
     """
 
     what: str
@@ -27,37 +27,37 @@ class DeltaStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """The content of the new container image, and what of it must be fetched.
+    """The content of the new container image, each piece with the information whether the node has it.
 
     Attributes:
-        steps: Every piece of content, from the manifest to the top layer.
+        steps: Every piece of content, in the order manifest, config, layers from the bottom.
     """
 
     steps: tuple[DeltaStep, ...]
 
     @property
     def fetched_bytes(self) -> int:
-        """Bytes that the node fetches, compressed as they are transferred."""
+        """Number of bytes that the node must fetch, compressed as they are transferred."""
         return sum(step.descriptor.size for step in self.steps if not step.there)
 
     @property
     def total_bytes(self) -> int:
-        """Bytes that a node without any of the content fetches."""
+        """Number of bytes that a node would fetch if it had none of the content."""
         return sum(step.descriptor.size for step in self.steps)
 
 
 def compute_delta(
     old: tuple[ContentSource, Descriptor], new: tuple[ContentSource, Descriptor], platform: ImagePlatform
 ) -> Delta:
-    """Return what a node of this platform with the old container image fetches for the new one.
+    """Return the content that a node with the old container image must fetch to run the new one.
 
     Args:
         old: Source and descriptor of the old container image.
-        new: Source and descriptor of the new one.
+        new: Source and descriptor of the new container image.
         platform: Platform of the node.
 
     Raises:
-        OciError: When either has nothing for this platform, or can't be read.
+        OciError: When one of the container images has no variant for the platform, or can't be read.
     """
     here = {piece.digest for piece in content_of(pick_image(*old, platform))}
     image = pick_image(*new, platform)
@@ -71,9 +71,9 @@ def compute_delta(
 
 
 def _titles(image: Image) -> list[str]:
-    """Return a name for each piece of content.
+    """Return a title for the manifest, the config and each layer of a container image.
 
-    A layer's name is its own title, otherwise its entry in the config's history, otherwise its number.
+    The title of a layer is its annotation, otherwise the command in the config's history, otherwise its number.
     """
     history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
     names = ["manifest", "config"]

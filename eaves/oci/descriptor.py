@@ -28,7 +28,7 @@ OF_DOCKER = {
     "application/vnd.docker.image.rootfs.diff.tar": LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
 }
-"""OCI's media type for each of Docker's media types; the content is the same."""
+"""Docker's media type to OCI's media type for the same content."""
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 """Maximum size of a manifest, an index or a config in bytes; registries accept no larger ones."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -36,7 +36,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlatform:
-    """The platform that a container image runs on, in Go's terms.
+    """The operating system and architecture that a container image runs on, with the names that Go uses.
 
     Attributes:
         architecture: Architecture such as `amd64` or `arm64`.
@@ -52,9 +52,9 @@ class ImagePlatform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
     def runs(self, wanted: ImagePlatform) -> bool:
-        """Return whether a container image of this platform runs on the wanted one.
+        """Return whether a container image of this platform runs on a machine of the wanted platform.
 
-        Variants are compared only when both platforms name one.
+        Variants are compared only when both platforms have one.
         """
         same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
         return same and (not self.variant or not wanted.variant or self.variant == wanted.variant)
@@ -91,7 +91,7 @@ class Descriptor:
         media_type: Media type of the content.
         digest: Digest of the content, `sha256:` and 64 hex digits.
         size: Size in bytes.
-        annotations: Information for people and tools.
+        annotations: Annotations of the content, such as its title or creation date.
         platform: Platform of a manifest in an index.
     """
 
@@ -116,7 +116,7 @@ def parse_descriptor(values: Any) -> Descriptor:
     """Parse a descriptor from an untrusted document.
 
     Raises:
-        OciError: When it is malformed.
+        OciError: When the descriptor is malformed.
     """
     try:
         digest, size, media_type = values["digest"], values["size"], values["mediaType"]

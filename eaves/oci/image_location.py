@@ -21,7 +21,8 @@ class ImageLocation:
 
     Attributes:
         store: The layout or repository.
-        name: Tag or digest there; in a layout it may be empty, which means its only entry.
+        name: Tag or digest in the layout or repository. In a layout it may be empty, and then stands for the only
+            entry.
         reference: Reference at a registry; None for a layout.
     """
 
@@ -33,7 +34,7 @@ class ImageLocation:
         """Return the descriptor that the name stands for.
 
         Raises:
-            OciError: When there is none.
+            OciError: When the layout or repository has no such name.
         """
         return self.store.resolve(self.name)
 
@@ -42,7 +43,7 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
     """Open the layout or repository that a name stands for.
 
     Args:
-        text: `oci:DIR[:NAME]`, or a reference.
+        text: `oci:DIR[:NAME]` for a layout, or the reference of a container image at a registry.
         access: Settings for reaching registries.
         create: Whether a layout that doesn't exist is created.
 
@@ -64,7 +65,7 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Split into folder and name; the name may be a digest."""
+    """Split `DIR`, `DIR:NAME` or `DIR@DIGEST` into the folder and the name or digest, which may be empty."""
     folder, at, digest = text.partition("@")
     if at:
         return folder, digest

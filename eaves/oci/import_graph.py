@@ -1,8 +1,8 @@
-"""The modules of Eaves that a process may import, found in the sources without importing any of them.
+"""Search for the modules of Eaves that a process may import, in the source files and without importing any.
 
-An import counts wherever it is, also in a function's body, where heavy modules are imported late. A module that a
-string names counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`). Imports
-below `if TYPE_CHECKING` don't count, because only type checkers read them.
+An import counts wherever it is, also in a function's body, where heavy modules are imported late. A module whose name
+is in a string counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`).
+Imports below `if TYPE_CHECKING` don't count, because only type checkers read them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from eaves.errors import OciError
 
 _NAME = re.compile(r"[a-z_]\w*(?:\.\w+)+(?=(?::\w+)?\Z)", re.ASCII)
-"""Pattern of a string that is a dotted name, with or without an attribute after a colon."""
+"""Pattern of a string that may name a module: a dotted name, with or without `:ATTRIBUTE`."""
 
 
 def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) -> dict[str, Path]:
@@ -27,7 +27,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
         entries: Modules that the processes are started with, as `python -m` takes them.
 
     Raises:
-        OciError: When an entry doesn't exist.
+        OciError: When a module in `entries` doesn't exist.
     """
     modules = _modules_of(root, rooms)
     missing = sorted(set(entries) - modules.keys())
@@ -44,20 +44,20 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
 
 
 def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
-    """Return every module below a folder by its name; a package's name stands for its `__init__.py`."""
+    """Return name and file of every module in the packages below a folder; a package's file is its `__init__.py`."""
     files = [path for room in rooms for path in (root / room).rglob("*.py")]
     names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in files}
     return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
 def _with_parents(name: str) -> list[str]:
-    """Return a name and the names of its parent packages, which an import runs first."""
+    """Return the name of a module and those of its parent packages, which Python imports first."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _names_in(path: Path) -> Iterator[str]:
-    """Yield the names in a source file that may be modules."""
+    """Yield the dotted names in a source file that may name modules: those of imports and in strings."""
     waiting: list[ast.AST] = [ast.parse(path.read_bytes(), str(path))]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""Messages while a registry is out of reach: the reason in a few words, and what the waiting user is shown."""
+"""Messages while a registry can't be reached: the reason, and the progress of the downloads that wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from eaves.errors import RegistryError
 
 FIRST_REPORT_S = 3.0
-"""Shortest pause in seconds that the user is informed about."""
+"""Time without arriving bytes after which the first message is printed, seconds."""
 REPORT_EVERY_S = 30.0
 _REASONS = {
     errno.ENETUNREACH: "no route",
@@ -23,11 +23,11 @@ _REASONS = {
 
 
 class DownloadError(RegistryError):
-    """A download that was given up because no more bytes arrived."""
+    """Error of a download that was given up because no more bytes arrived."""
 
 
 class Outage:
-    """The messages about all downloads from one registry while no bytes arrive; many threads can use it.
+    """Messages about all downloads from one registry while none of them receives bytes. Thread-safe.
 
     Args:
         say: Function that is called with each line.
@@ -45,7 +45,7 @@ class Outage:
 
         Args:
             download: Key that identifies the download.
-            got: Bytes that were fetched already.
+            got: Number of bytes that were downloaded before.
             size: Total size in bytes.
         """
         with self._lock:
@@ -59,7 +59,7 @@ class Outage:
             self._downloads.pop(download, None)
 
     def moved(self, download: object, got: int, size: int) -> None:
-        """Record that bytes of a download have arrived."""
+        """Record that further bytes of a download have arrived."""
         with self._lock:
             was_reported, lasted_s = self._reported, time.monotonic() - self._moved_at
             self._moved()
@@ -69,7 +69,7 @@ class Outage:
             self._say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
 
     def wait(self, reason: str) -> None:
-        """Report that no bytes arrive; callers call this repeatedly while they wait.
+        """Report that no bytes arrive; a download calls this method repeatedly while it waits.
 
         Args:
             reason: Reason as `describe_outage` returns it.
@@ -92,7 +92,7 @@ class Outage:
 
 
 def describe_amount(got: int, size: int) -> str:
-    """Return an amount and a total as text, such as `3.1 of 15.2 MB`."""
+    """Return a number of bytes and their total as text, such as `3.1 of 15.2 MB`."""
     unit, name = (1e6, "MB") if size >= 100_000 else (1e3, "KB")
     return f"{got / unit:.1f} of {size / unit:.1f} {name}"
 

@@ -1,4 +1,7 @@
-"""Building of a function's container image from an artifact and a base; equal inputs give equal bytes anywhere."""
+"""Building of a function's container image from an artifact and a base image.
+
+Equal inputs give equal bytes on any machine.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,20 @@ ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
 KEPT_BYTES = 1 << 20
-"""Minimum size in bytes of an artifact's part whose layer is cached."""
+"""Minimum size of a part of an artifact, bytes, for which the layer is kept in the cache."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """The container image on which a function's layers are put.
+    """The base image on which the layers of a function are put.
 
     Attributes:
-        source: Source that has the base.
-        descriptor: Descriptor of its manifest or index there.
-        name: Public name, for labels; empty when it has none, as in a layout on a local disk.
-        python: Version of its Python, such as `3.13`; empty to use the version that the base declares.
+        source: Source that has the base image.
+        descriptor: Descriptor of the base image's manifest or index.
+        name: Reference of the base image, for labels; empty for a layout on a local disk.
+        python: Version of the base image's Python, such as `3.13`; empty to use the version in its variable
+            PYTHON_VERSION.
     """
 
     source: ContentSource
@@ -52,8 +56,8 @@ class Packaged:
     """A container image that was built.
 
     Attributes:
-        descriptor: Descriptor of its manifest, or of the index over several platforms.
-        source: Source that has all of its content.
+        descriptor: Descriptor of the manifest, or of the index over several platforms.
+        source: Source with all content of the container image.
     """
 
     descriptor: Descriptor
@@ -102,7 +106,7 @@ def package(
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
-    """Return the labels of a container image. Source: OCI image-spec, annotations.md."""
+    """Return the labels of a function's container image. Source: OCI image-spec, annotations.md."""
     manifest = artifact.manifest
     labels = {
         "org.opencontainers.image.title": manifest.name,
@@ -124,9 +128,9 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
 
 
 def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: Layout) -> Layer:
-    """Return the layer of an artifact's part.
+    """Write the layer of a part of an artifact, and return it.
 
-    A backbone's layer is cached, so that a new head doesn't compress it again.
+    The layer of a backbone is cached, so that it isn't compressed again for a new head.
 
     Raises:
         OciError: When a file no longer matches the artifact's manifest.
@@ -143,12 +147,12 @@ def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: L
 
 
 def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
-    """Return the platform and Python that wheels and byte code are made for.
+    """Return the platform and Python version of a base image, for which wheels and byte code are made.
 
     The platform's variant is left out, because there are no wheels for variants.
 
     Raises:
-        OciError: When the base doesn't declare its Python, or its Python is too old.
+        OciError: When the base image doesn't declare its Python version, or when its Python is too old.
     """
     declared = base.python or _variable(image, "PYTHON_VERSION")
     found = re.fullmatch(_VERSION, declared)
@@ -168,6 +172,6 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
 
 
 def _variable(image: Image, name: str) -> str:
-    """Return a variable of a base's environment; empty when the base doesn't set it."""
+    """Return the value of an environment variable in a base image's config; empty when the variable isn't set."""
     entries = image.values.get("config", {}).get("Env") or []
     return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")

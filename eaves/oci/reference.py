@@ -1,4 +1,4 @@
-"""Names of container images, HOST/REPOSITORY:TAG@DIGEST, and the usual short forms.
+"""Names of container images, HOST/REPOSITORY:TAG@DIGEST, and short forms such as `python:3.13`.
 
 Source: distribution/reference (grammar in reference.go, familiar names in normalize.go).
 """
@@ -42,12 +42,12 @@ class Reference:
 
     @property
     def api_host(self) -> str:
-        """Host of the registry's API."""
+        """Host of the registry's API, which for Docker's own registry differs from the host in the name."""
         return DEFAULT_API_HOST if self.host == DEFAULT_HOST else self.host
 
     @property
     def name(self) -> str:
-        """Name under which the registry is asked: the digest, otherwise the tag."""
+        """Digest of the reference, otherwise its tag, with which the registry is asked for the manifest."""
         return self.digest or self.tag or DEFAULT_TAG
 
     def pinned(self, digest: str) -> Reference:

@@ -1,7 +1,7 @@
-"""The runtime of a function in two layers: locked wheels, which change rarely, and Eaves' own code.
+"""The program files of a function in two layers: locked wheels, which change rarely, and Eaves' own code.
 
-The Dockerfile makes the same root. Only the code that the container image's processes may import is included, so that a
-change elsewhere in Eaves changes no layer.
+The Dockerfile makes the same files. Only the code that the container image's processes may import is included, so that
+a change elsewhere in Eaves changes no layer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES = "opt/eaves"
 CODE = "opt/code"
 LOCK = "serve.txt"
 ROOMS = ("eaves", "functions")
-"""Top-level packages that the edge's container images may include."""
+"""Eaves' top-level packages whose modules container images for the edge may include."""
 PROCESSES = {
     "function": ("functions",),
     "agent": (
@@ -40,9 +40,9 @@ PROCESSES = {
         "eaves.reachability",  # the doctor's pod
     ),
 }
-"""Modules that are started in each of the edge's container images, as `python -m` takes them."""
+"""Name of a container image for the edge to the modules that are started in it by `python -m`."""
 OLDEST = (3, 11)
-"""Oldest version of Python that Eaves' code runs on."""
+"""Oldest version of Python that Eaves' code runs on, as (major, minor)."""
 ENVIRONMENT = {
     "PYTHONPATH": f"/{CODE}:/{PACKAGES}",
     "PYTHONSAFEPATH": "1",
@@ -60,8 +60,9 @@ class RuntimeTarget:
 
     Attributes:
         platform: Platform of the container.
-        python: Version of its Python, such as `3.13`.
-        release: The same with the patch release, as far as it is known, such as `3.13.5`.
+        python: Version of the container's Python, such as `3.13`.
+        release: Version of the container's Python as its base image declares it, with the patch release if known, such
+            as `3.13.5`.
     """
 
     platform: ImagePlatform
@@ -72,7 +73,7 @@ class RuntimeTarget:
 def build_layers(
     runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object] = lambda text: None
 ) -> list[Layer]:
-    """Return the runtime's layers, from the cache where it has them.
+    """Return the two layers with a function's wheels and code; layers in the cache aren't built again.
 
     Args:
         runtime: Platform and Python of the container.
@@ -80,7 +81,8 @@ def build_layers(
         say: Function that is called with each line of progress.
 
     Raises:
-        OciError: When wheels can't be fetched, or no interpreter here can compile for that Python.
+        OciError: When wheels can't be fetched, or when this machine has no Python of the container's version to compile
+            byte code.
     """
     compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
     if runtime.release.count(".") == 2 and compiler.version != runtime.release:
@@ -137,10 +139,12 @@ def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
 
 
 def find_lock() -> Path:
-    """Return the lock file of the edge's packages: beside this file in a wheel, in requirements/ in the source tree.
+    """Return the lock file of the edge's packages.
+
+    It is beside this module in an installed wheel, and in requirements/ in the source tree.
 
     Raises:
-        OciError: When it is in neither place.
+        OciError: When the file is in neither place.
     """
     here = Path(__file__)
     for path in (here.with_name(LOCK), here.parents[2] / "requirements" / LOCK):
@@ -153,7 +157,7 @@ def code_files(image: str = "function") -> Iterator[LayerFile]:
     """Yield the files of Eaves' own code that the processes of a container image may import.
 
     Args:
-        image: Name in PROCESSES.
+        image: Name of the container image, a key of `PROCESSES`.
     """
     root = Path(eaves.__file__).parents[1]
     for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():

@@ -1,4 +1,4 @@
-"""Protection from Ctrl-C and SIGTERM for steps that have begun and can't be undone yet."""
+"""Protection from Ctrl-C and SIGTERM of steps that must be completed once they have begun."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 def hold_signals() -> Iterator[None]:
     """Delay SIGINT and SIGTERM until the block ends.
 
-    Their handlers are replaced, because blocking signals affects one thread only: when another thread receives a
-    signal, Python still runs the handler in the main thread. Handlers run in the main thread only, so in other threads
-    nothing is delayed.
+    The signals' handlers are replaced meanwhile. Blocking the signals would not be enough: that affects one thread, and
+    when another thread receives a signal, Python still runs its handler in the main thread. Because handlers run in the
+    main thread only, a block in another thread delays nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -31,7 +31,7 @@ class ScaleSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if self.max < self.min:
             yield "max", f"must be >= scale.min (got {self.max}, min is {self.min})"
 

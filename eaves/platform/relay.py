@@ -82,7 +82,7 @@ class RelaySpec:
         }
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if self.to and (fault := check_receiver(self.to)):
             yield "to", fault
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):

@@ -38,6 +38,6 @@ class SourceSpec:
         return {"name": self.name, "kind": self.kind, **self.options}
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"

@@ -51,7 +51,7 @@ class DeliverySettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         sink = self.dead_letter_sink
         if sink and not is_http(sink) and not NAME_PATTERN.fullmatch(sink):
             what = "an address that begins with http:// or https://, or the name of a function or a trigger"
@@ -100,7 +100,7 @@ class TriggerSpec:
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits of the delivery.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Return faults that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         yield from find_exact_faults(self.filter)

@@ -103,7 +103,7 @@ class PublisherSettings:
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if not is_mqtt(self.url):
             yield "url", f"must start with {' or '.join(SCHEMES)}"
         elif fault := find_url_fault(self.url):

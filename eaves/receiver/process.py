@@ -53,7 +53,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
     Raises:
         ConfigError: When the receiver can't listen on the address, or a certificate or the sites can't be read.
         SpoolError: When the spool can't be opened.
-        StorageError: When the folder can't be written.
+        StorageError: When the folder for received events (`settings.folder`) can't be written.
     """
     return_freed_memory()
     with serving(settings, proxies):
@@ -62,7 +62,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
 
 @contextmanager
 def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressServer]:
-    """Run the receiver while the block runs. See `run`."""
+    """Run the receiver until the `with` block ends; the arguments and errors are those of `run`."""
     tls = ServerTls(settings.credentials) if settings.credentials else None
     sites, counters = Sites(settings.sites), SiteCounters()
     if settings.folder:

@@ -168,7 +168,7 @@ class ReceiverSettings:
         return found
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if self.credentials is None and not is_loopback(self.host.lower()):
             yield (
                 "credentials",

@@ -11,7 +11,8 @@ from eaves.relay.foreign_entries import ForeignEntries
 from eaves.spool import Entry, Spool
 
 SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses during which an event that was refused alone lets the others pass."""
+"""Pauses before the next attempt of an event that was refused in a request of its own; other events are sent
+meanwhile."""
 
 
 class EntrySelector:

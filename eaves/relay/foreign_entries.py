@@ -32,8 +32,9 @@ class _Held:
 class ForeignEntries:
     """Holds entries by class and by source prefix, `/eaves/SITE/`. For one thread only, except `request_refresh`.
 
-    The first held entry is retried alone from time to time. When it gets through, all held entries are released in the
-    order in which they were put. Until then new entries of the same site wait behind them, so a source's order is kept.
+    The first held entry is retried in a request of its own from time to time. When it gets
+    through, all held entries are released in the order in which they were put. Until then new entries of the same site
+    wait behind them, so a source's order is kept.
 
     Args:
         spool: Spool that holds the entries.
@@ -68,7 +69,7 @@ class ForeignEntries:
             self._held[lane] = {prefix: _Held(now, known[prefix].reason if prefix in known else "") for prefix in found}
 
     def due(self, lane: str) -> Entry | None:
-        """Return the entry that is retried alone now; None when no entry is due.
+        """Return the held entry that is now retried in a request of its own; None when no entry is due.
 
         Raises:
             SpoolError: When the spool can't be read or written.

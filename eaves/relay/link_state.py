@@ -139,8 +139,8 @@ class LinkState:
         Args:
             reason: Why the events were refused.
             status: HTTP status.
-            again: Whether the event was refused alone before. Such a refusal says nothing about the link, and doesn't
-                    lengthen the pause.
+            again: Whether the event was refused in a request of its own before. Such a refusal
+                says nothing about the link, and doesn't lengthen the pause.
         """
         if again:
             self._lost_again += 1

@@ -169,7 +169,7 @@ class RelaySettings:
         return parse_alarms(self.alarms)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if fault := check_receiver(self.to):
             yield "to", fault
         if not NAME_PATTERN.fullmatch(self.site):

@@ -1,10 +1,10 @@
 """Sources, which turn images into CloudEvents. `python -P -m eaves.sources` runs several of them as one agent.
 
-An agent keeps every image that it found in a spool until the sink has taken responsibility for it, for as long as the
-link is down. A source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md,
-Events), so an image that is found twice is sent once.
+An agent keeps every image that it found in a spool until the sink has accepted it, however long the link is down. A
+source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md, Events), so an image
+that is found twice is sent once.
 
-The names that this package exports are those that a package with a source of its own needs (docs/06-sources.md).
+This package exports the names that another package needs to add its own kind of source (docs/06-sources.md).
 """
 
 from eaves.config import setting

@@ -81,7 +81,7 @@ def main(**options: Any) -> None:
 
 
 def build_function_client(settings: AgentSettings, proxies: Proxies) -> CredentialedClient | None:
-    """Build the client for a function that requires credentials; None when the function doesn't require any."""
+    """Build the HTTP client for a function that requires credentials; None when the function doesn't require any."""
     folder = settings.function_credentials
     if folder is None:
         return None
@@ -119,7 +119,10 @@ def build_source(
 
 
 def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:
-    """Stop everything in parallel, within `STOP_S`; a delivery that takes longer is repeated after the next start."""
+    """Stop all sources and deliveries in parallel, within `STOP_S` seconds.
+
+    A delivery that takes longer is repeated after the next start.
+    """
     stopping = [threading.Thread(target=deliverer.stop, args=(STOP_S,), daemon=True) for deliverer in deliverers]
     for thread in stopping:
         thread.start()

@@ -1,5 +1,5 @@
-"""Lanes of an agent's spool."""
+"""Names of the lanes in an agent's spool."""
 
 IMAGES, REPLIES = "sink", "replies"
-"""Lane of images, whatever their destination, and lane of predictions for the sink."""
+"""Lane of captured images, which go to the function or the sink, and lane of predictions, which go to the sink."""
 LANES = (IMAGES, REPLIES)

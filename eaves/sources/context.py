@@ -13,40 +13,43 @@ from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.index import SentIndex
 
 State = Literal["watching", "waiting", "paused", "finished"]
-"""`watching`: new images are captured. `waiting`: the source's input is not available. `paused`: the queue is full.
-`finished`: all images of a recording were captured."""
+"""What a source does now. `watching`: it captures new images. `waiting`: its input, such as a camera, is not available.
+`paused`: the queue is full. `finished`: it has captured all images of a recording."""
 
 
 class SourceContext(Protocol):
-    """The agent as one source sees it. Every member may be used from any thread.
+    """Interface to the agent that a source gets when it runs. Any thread may use every member.
 
-    Each call is a sign of life. A source uses some member at least every five minutes, because one that is silent for
-    longer than `eaves.sources.agent.context.SILENT_S` counts as hung, and its process is restarted.
+    Each call also shows that the source isn't hung. A source must use some member at least every five minutes. One that
+    uses none for `eaves.sources.agent.context.SILENT_S` seconds counts as hung, and its process is restarted.
     """
 
     @property
     def name(self) -> str:
-        """Name of the source, the last part of its events' `source`."""
+        """Name of the source, which is the last part of the attribute `source` of its events."""
 
     @property
     def source(self) -> str:
-        """`source` attribute of its events, `/eaves/SITE/NAME`."""
+        """CloudEvents attribute `source` of the source's events, `/eaves/SITE/NAME`."""
 
     @property
     def agent_id(self) -> str:
-        """Random id that is stable as long as the agent's spool exists, for names that no other agent may have."""
+        """Random id that stays the same while the agent's spool exists, for names that must be unique to an agent."""
 
     @property
     def clock(self) -> Clock:
-        """Wall clock and monotonic clock. A source uses no other clock."""
+        """Wall clock and monotonic clock; a source must use no other clock, so that tests can replace it."""
 
     @property
     def max_bytes(self) -> int:
-        """Maximum size of an image that becomes an event, bytes. A source reads no more than that of one image."""
+        """Maximum size of an image that becomes an event, bytes. A source must not read more for one image."""
 
     @property
     def credentials(self) -> Path | None:
-        """Folder for `eaves.credentials.read_credentials`, to be read at each connection; None without credentials."""
+        """Folder of the source's credentials, which are read at each connection; None without credentials.
+
+        `eaves.credentials.read_credentials` reads it.
+        """
 
     @property
     def proxies(self) -> Proxies:
@@ -61,13 +64,13 @@ class SourceContext(Protocol):
         """Whether the source must return from `run`."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most until the source must return; return False when it must."""
+        """Wait for a number of seconds, or until the source must return; return False when it must return."""
 
     def on_stop(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
-        """Call `wake` when the source must return, while the block runs; for a source that waits elsewhere."""
+        """Within the block, call `wake` when the source must return; for a source that doesn't wait with `wait`."""
 
     def capture(self, frame: Frame) -> Outcome:
-        """Apply the source's options (rate, crop, ...) to a frame and store its event; it is on disk on return.
+        """Apply the source's options (rate, crop, ...) to a frame and store its event on disk before returning.
 
         Raises:
             SpoolFullError: When the queue has no room now. The source keeps the frame and offers it again after a
@@ -76,16 +79,15 @@ class SourceContext(Protocol):
         """
 
     def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that were dropped without being offered to `capture`."""
+        """Count frames that the source itself dropped, without passing them to `capture`."""
 
     def report(self, state: State, reason: str = "") -> None:
-        """Report what the source does now; a change is logged once, and a repetition is not logged.
+        """Report what the source does now. The log gets a line only when the state or reason has changed.
 
         Args:
-            state: `watching`: new images are captured. `waiting`: its input is not available. `paused`: the queue is
-                full.
+            state: What the source does now, see `State`.
             reason: Why the source isn't watching, as a sentence without credentials.
         """
 
     def reconnected(self) -> None:
-        """Count a reconnection."""
+        """Count a reconnection to the source's server or broker."""

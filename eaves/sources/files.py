@@ -14,22 +14,21 @@ from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, sourc
 
 
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
-    """Return the text that identifies one version of an image in a folder: path, modification time and size."""
+    """Return the text that identifies one version of an image file: path, modification time and size."""
     return f"{subject}\0{mtime_ns}\0{size_bytes}"
 
 
 def build_subject(path: Path) -> str:
     """Return a path as an event's subject; characters that CloudEvents don't allow in attributes become U+FFFD.
 
-    Source: CloudEvents 1.0.2, spec.md, type system: no control characters, no lone surrogates. A file's name may
-        contain
-    both: a newline, or bytes that are not UTF-8.
+    Attributes have no control characters and no lone surrogates. A file name may have both, as a newline and as bytes
+    that are not UTF-8. Source: CloudEvents 1.0.2, spec.md, type system.
     """
     return build_text(os.fsencode(path.as_posix()).decode("utf-8", "replace"))
 
 
 def build_text(text: str) -> str:
-    """Return text as an attribute's value; characters that CloudEvents don't allow in attributes become U+FFFD."""
+    """Return a text as the value of a CloudEvents attribute; characters that attributes can't have become U+FFFD."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
@@ -74,7 +73,7 @@ def build_capture(
 
 
 def _moment(captured_at_ns: int) -> str | None:
-    """Format a time as RFC 3339; None when it isn't a valid date, as cameras' clocks may be set to any value."""
+    """Format a time as RFC 3339; None for a time without a valid date, as a camera's clock may be set to anything."""
     try:
         return datetime.fromtimestamp(captured_at_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):

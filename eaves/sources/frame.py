@@ -1,4 +1,4 @@
-"""Image as a source found it, before it becomes an event."""
+"""Image as a source captured it, before it becomes an event."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Frame:
 
     Attributes:
         data: Encoded image.
-        position: Text that distinguishes this image from all others of the source and is the same whenever the image is
+        position: Text that identifies this image among all images of the source and is the same whenever the image is
             found again. The event's id is derived from it, so an image that is found twice is sent once.
         subject: Name of the image within the source, such as a relative path or a topic.
         captured_at_ns: Capture time, nanoseconds since 1970; None when it isn't known.
@@ -57,7 +57,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Result in place of a frame that becomes no event.
+    """Reason why a frame becomes no event; returned in place of the frame.
 
     Attributes:
         cause: Cause that the frame is counted under.
@@ -69,9 +69,10 @@ class Dropped:
 
 
 class Outcome(enum.Enum):
-    """Result of offering a frame."""
+    """Result of passing a frame to `SourceContext.capture`."""
 
     CAPTURED = "captured"
     """The frame's event is on disk."""
     DROPPED = "dropped"
-    """The frame will never become an event; the cause is counted. The frame must not be offered again."""
+    """The frame will never become an event, and the cause was counted. The source must not pass it to `capture`
+    again."""

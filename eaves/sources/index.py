@@ -1,4 +1,4 @@
-"""Durable memory of the events that a source has emitted."""
+"""Durable memory of the events that a source has emitted, so that an image that is found again isn't sent again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class SentIndex(Protocol):
-    """Ids of emitted events. `eaves.spool.Spool` implements it."""
+    """Ids of the events that sources have emitted. `eaves.spool.Spool` implements this interface."""
 
     def seen(self, source: str, event_id: str) -> bool:
         """Return whether the event was emitted before, by this process or an earlier one.
@@ -18,7 +18,7 @@ class SentIndex(Protocol):
 
     @property
     def added(self) -> int:
-        """Number of ids that any source added since the process started; they may displace as many older ones."""
+        """Number of ids that all sources have added since the process started; each may displace an older id."""
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
         """Remember ids as if their events had been emitted.
@@ -28,14 +28,14 @@ class SentIndex(Protocol):
         """
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """Mark remembered ids as still needed now, and ignore others; return how many were marked.
+        """Mark ids as still needed now, so that they aren't forgotten; return how many of them were remembered.
 
         Raises:
             SpoolError: When the memory can't be written.
         """
 
     def forget(self, before: float) -> int:
-        """Forget ids that were neither emitted nor touched since `before`, Unix seconds; return how many.
+        """Forget ids that were neither emitted nor marked as needed since `before`, Unix seconds; return how many.
 
         Raises:
             SpoolError: When the memory can't be written.

@@ -1,7 +1,8 @@
 """Kinds of sources: the settings of a kind and the function that runs it.
 
-`kind:` in eaves.yaml names a kind. Any package may add kinds by entry points of the group `eaves.sources`; the name of
-the entry point is that of the kind, and its object is a `SourceKind`. docs/06-sources.md shows one in ten lines.
+The setting `kind` of a source in eaves.yaml names its kind. Any package may add kinds by entry points of the group
+`eaves.sources`; the name of the entry point is that of the kind, and its object is a `SourceKind`. docs/06-sources.md
+shows such a kind in ten lines.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKind(Generic[S]):
-    """A kind of source.
+    """A kind of source, such as `folder` or `mqtt`: its settings, and the function that captures images.
 
     Attributes:
         settings: Frozen dataclass with fields made by `eaves.config.setting`: the settings of this kind in eaves.yaml,
@@ -32,8 +33,8 @@ class SourceKind(Generic[S]):
             network.
         remembers: Returns how many event ids must be remembered at once so that no image that the source may find again
             is sent twice.
-        addresses: Returns the `HOST:PORT` of each server that it connects to, `tls://HOST:PORT` with TLS, so that
-            `eaves doctor` can try them from inside the cluster.
+        addresses: Returns the `HOST:PORT` of each server that the source connects to, `tls://HOST:PORT` with TLS, so
+            that `eaves doctor` can test the connections from inside the cluster.
     """
 
     settings: type[S]

@@ -1,4 +1,4 @@
-"""Extension attributes that a SinkBinding sets on every event (`K_CE_OVERRIDES`)."""
+"""Parsing of the extension attributes that a Knative SinkBinding sets on every event (`K_CE_OVERRIDES`)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PROBE = Event(id="1", source="/eaves", type=IMAGE_CAPTURED)
 def parse_overrides(text: str) -> dict[str, str]:
     """Parse the extension attributes in `K_CE_OVERRIDES`.
 
-    They may add extension attributes only. An override of `id`, `source` or `type` would give every image the same
-    identity, and all but the first would count as repeated.
+    Other attributes are refused: an override of `id`, `source` or `type` would give every image the same identity, and
+    all but the first would count as repeated.
 
     Source: knative/eventing, SinkBinding, `spec.ceOverrides`: `{"extensions": {"name": "value"}}`.
 
@@ -41,7 +41,7 @@ def parse_overrides(text: str) -> dict[str, str]:
 
 
 def _fault(name: str, value: Any) -> str:
-    """Return why a name and value aren't an extension attribute; empty when they are."""
+    """Return why a name and value can't be an extension attribute; empty when they can."""
     if name in CONTEXT_ATTRIBUTES:
         return f"{name!r} is an attribute of the event itself and can't be overridden"
     if not isinstance(value, str):

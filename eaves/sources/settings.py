@@ -15,11 +15,11 @@ from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs for an event's attributes, in addition to an image, bytes. A path of 4,096 bytes takes up
-to 24 KB of JSON, and the rest is for the extensions that K_CE_OVERRIDES adds."""
+"""Room that the spool needs for an event's attributes in addition to its image, bytes. A path of 4,096 bytes takes up
+to 24 KB of JSON, and the rest is for the extension attributes that K_CE_OVERRIDES adds."""
 
 DEFAULT_KIND = "folder"
-"""Default for the kind of a source."""
+"""Kind of a source whose settings name none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class SourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
 
@@ -164,7 +164,7 @@ class AgentSettings:
         )
 
     def former_spools(self) -> tuple[Path, ...]:
-        """Return the files that `takeover` names.
+        """Return the spool files of earlier versions that the setting `takeover` names.
 
         Raises:
             ValueError: When `takeover` is not a JSON list of paths.
@@ -175,7 +175,7 @@ class AgentSettings:
         return tuple(map(Path, listed))
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         try:
             self.former_spools()
         except ValueError as error:

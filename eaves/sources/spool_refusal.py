@@ -1,4 +1,4 @@
-"""Reports of a source while the spool accepts no image."""
+"""The reason that a source reports while the spool accepts no image."""
 
 from __future__ import annotations
 

@@ -33,24 +33,24 @@ CHUNK_BYTES = 1 << 16
 LATER = "send again later"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 409, 425, 429})
-"""A store's 4xx statuses that may succeed on a later attempt."""
+"""HTTP statuses 4xx after which fetching the same data may succeed on a later attempt."""
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Function from host and port to the host's addresses, as text."""
+"""Function from a host name and a port to the IP addresses of the host, as text."""
 Take = Callable[[int], None]
-"""Function that reserves memory for a number of bytes."""
+"""Function that reserves memory for a number of bytes, and raises an exception when there is none left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedData:
-    """The data behind a reference."""
+    """Data that were fetched from the URL of a dataref, with their content type."""
 
     data: bytes
     content_type: str
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """Return the host's addresses from the system's resolver."""
+    """Return the IP addresses of a host from the operating system's resolver."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
@@ -58,12 +58,12 @@ class DatarefFetcher:
     """Fetches data that events refer to; safe to use from many threads.
 
     Args:
-        reach: Policy that says what may be fetched.
+        reach: Policy that says which URLs and addresses may be fetched.
         max_bytes: Maximum size of the data, bytes.
         timeout_s: Time limit of one fetch including its redirects, seconds.
-        resolve: Returns a host's addresses.
+        resolve: Function that returns a host's IP addresses.
         context: TLS context; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
-        proxies: Proxies of the process, reached without TLS.
+        proxies: Proxies that requests are sent through; the connection to a proxy has no TLS.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class DatarefFetcher:
 
         Args:
             reference: URL of the data.
-            take: Called with each number of bytes before they are stored; its exceptions end the fetch.
+            take: Function that is called with each number of bytes before they are stored; its exceptions end the
+                fetch.
 
         Raises:
             ClaimError: When the data may not be fetched, or doesn't exist.
@@ -105,7 +106,7 @@ class DatarefFetcher:
         raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
 
     def _get(self, url: str, end: float, take: Take) -> FetchedData | str:
-        """Return the data, or the target of a redirect."""
+        """Send one GET request; return the data, or the URL that the response redirects to."""
         parts = self._reach.check_url(url)
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
         with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
@@ -139,7 +140,7 @@ class DatarefFetcher:
 
     @contextmanager
     def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
-        """Return a connection that is cut off when time is up, even while bytes still arrive."""
+        """Open a checked connection to a host, and shut it down at the time `end`, even while bytes still arrive."""
         addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
         sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
         timer = _cutting_timer(sock, end)
@@ -154,7 +155,7 @@ class DatarefFetcher:
             sock.close()
 
     def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
-        """Wrap a socket in TLS; the handshake follows later."""
+        """Wrap a socket in TLS; the caller starts the handshake."""
         if self._context is None:
             self._context = build_tls_context()  # once: it reads every authority's certificate
         try:
@@ -174,7 +175,7 @@ class DatarefFetcher:
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
 
     def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
-        """Return a connection through a proxy to the first of these addresses that the proxy connects to.
+        """Return a connection through a proxy to the first of the host's addresses that the proxy can connect to.
 
         The proxy's own address is not checked: the operator of the function chose it, not the event.
         """
@@ -200,7 +201,7 @@ class DatarefFetcher:
         ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
-        """Resolve a host within the time limit; the system's own resolver has none."""
+        """Resolve a host name until the time `end` at the latest; the system's own resolver has no time limit."""
         answer: list[Sequence[str]] = []
         fault: list[Exception] = []
 
@@ -245,7 +246,7 @@ def _follow(url: str, place: str) -> str:
 
 
 def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
-    """Return a timer, not started yet, that cuts off a connection when time is up."""
+    """Return a timer that shuts a connection down at the time `end`; the caller starts it."""
     timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
     timer.daemon = True
     return timer

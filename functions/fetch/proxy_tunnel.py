@@ -1,8 +1,8 @@
-"""A tunnel through an HTTP proxy to an address that was checked here.
+"""A tunnel through an HTTP proxy to an IP address that the function has checked.
 
-The proxy gets the address and never the name: it would resolve the name itself, to an unchecked address, and an allowed
-name could then lead into the proxy's own network. So a function also resolves the names of datarefs itself when it uses
-a proxy, and http:// uses a tunnel like https://.
+The proxy gets the address and never the host name: it would resolve the name itself, to an unchecked address, and an
+allowed name could then lead into the proxy's own network. So a function resolves the host names of datarefs itself,
+also when it uses a proxy, and it uses a tunnel for http:// as well as for https://.
 
 Source: RFC 9110, section 9.3.6 (CONNECT).
 """

@@ -1,4 +1,4 @@
-"""Policy of the URLs and addresses that a function may reach for an event. `functions.fetch.dataref` fetches.
+"""Policy of the URLs and addresses that a function may fetch event data from; `functions.fetch.dataref` fetches them.
 
 Source: OWASP Server-Side Request Forgery Prevention; RFC 6890 (special-purpose addresses), RFC 6052 (NAT64).
 """
@@ -16,17 +16,19 @@ PORTS = {"http": 80, "https": 443}
 MAX_URL = 2048
 MAX_HOST = 253
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-"""Pattern of a DNS name; others make the resolver fail in unexpected ways. Source: RFC 1035, section 2.3.4."""
+"""Pattern of a DNS name. Other texts are refused, since they make the resolver fail in unexpected ways. Source: RFC
+1035, section 2.3.4."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-"""The assigned part of IPv6; Python calls the rest global too. Source: IANA, IPv6 address space."""
+"""The IPv6 range for public addresses. Python's `is_global` is true for addresses outside of it too. Source: IANA, IPv6
+address space."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class UrlPolicy:
-    """Policy of allowed URLs and addresses.
+    """Policy of the URLs and addresses that may be fetched.
 
     Args:
         hosts: Allowed hosts, `store.example` or `*.store.example`, with a port when it isn't the scheme's default.
@@ -42,7 +44,7 @@ class UrlPolicy:
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
     def check_url(self, url: str) -> SplitResult:
-        """Return the parts of a URL that may be fetched.
+        """Check that a URL may be fetched, and return its parts.
 
         Raises:
             ClaimError: When the URL may not be fetched.
@@ -67,7 +69,7 @@ class UrlPolicy:
         return parts
 
     def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
-        """Return those of a host's addresses that may be reached.
+        """Return those IP addresses of a host that the function may connect to.
 
         Raises:
             ClaimError: When no address may be reached.
@@ -82,7 +84,10 @@ class UrlPolicy:
         return allowed
 
     def _allows(self, address: IpAddress) -> bool:
-        """Return whether an address is public or in an allowed network; an embedded IPv4 one counts as itself."""
+        """Return whether an address is public or in an allowed network.
+
+        If an IPv4 address is embedded in an IPv6 address, the IPv4 address is checked.
+        """
         real = _embedded(address) or address
         if any(real in network for network in self._networks):
             return True
@@ -91,14 +96,14 @@ class UrlPolicy:
 
 
 def is_host(pattern: str) -> bool:
-    """Return whether a text is a valid entry of `hosts`."""
+    """Return whether a text is a valid entry of the policy's `hosts`."""
     name, colon, port = pattern.partition(":")
     good_port = not colon or (port.isdecimal() and 0 < int(port) < 65536)
     return good_port and _is_name(name.removeprefix("*.").lower())
 
 
 def is_network(text: str) -> bool:
-    """Return whether a text is a valid entry of `networks`."""
+    """Return whether a text is a valid entry of the policy's `networks`."""
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -117,7 +122,7 @@ def _matches(pattern: str, host: str, port: int, scheme: str) -> bool:
 
 
 def _embedded(address: IpAddress) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address stands for: mapped, compatible, 6to4, or NAT64."""
+    """Return the IPv4 address that an IPv6 address embeds (mapped, compatible, 6to4 or NAT64); None without one."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):

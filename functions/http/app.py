@@ -1,4 +1,4 @@
-"""The HTTP contract: the response to each request. `functions.service` does the work."""
+"""The HTTP routes of a function: which response each request gets. `functions.service` makes the predictions."""
 
 from __future__ import annotations
 
@@ -160,13 +160,13 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
 
 
 def _refuse_browsers() -> None:
-    """Refuse web pages: when a function listens on loopback, only programs on this machine may call it."""
+    """Refuse requests of web pages: a function that listens on loopback serves only programs on this machine."""
     if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
         raise ForbiddenError(reason, hint=HINT)
 
 
 def _refuse_compression() -> None:
-    """Refuse compressed bodies: images are compressed already, and a small body must not become a large one."""
+    """Refuse compressed bodies: images are compressed already, and a small body could expand into a very large one."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedContentError(
@@ -179,7 +179,7 @@ def _json(document: Any) -> Response:
 
 
 def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
-    """Count and log a response after it is written, so that it doesn't wait for this."""
+    """Count and log a prediction; this happens after its response is written, so that the response isn't delayed."""
     service.metrics.observe("request", duration_s)
     duration_ms = round(duration_s * 1000, 1)
     extra = {"function": service.settings.name, "duration_ms": duration_ms}

@@ -1,4 +1,4 @@
-"""Reading of a request's body in one piece: the server has all of it, and werkzeug would copy it in pieces."""
+"""Reading of a request's body in one piece: waitress has received all of it, and werkzeug would copy it in pieces."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 
 def read_body(max_bytes: int) -> bytes:
-    """Return the whole body.
+    """Return the whole body of the current request.
+
+    Waitress refuses most bodies that are too large before they are read.
 
     Raises:
-        RequestEntityTooLarge: When it is larger; the server refuses most such bodies before they are read.
+        RequestEntityTooLarge: When the body has more than `max_bytes` bytes.
     """
     if (request.content_length or 0) > max_bytes:
         raise RequestEntityTooLarge

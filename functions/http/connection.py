@@ -1,4 +1,4 @@
-"""One connection: read within limits of time and memory, and closed so that its last response arrives."""
+"""One HTTP connection, with limits of time and memory; it is closed in a way that its last response arrives."""
 
 from __future__ import annotations
 
@@ -21,32 +21,37 @@ IDLE_S = 120.0
 sender should close first, because it knows whether it is about to send. Source: net/http,
 DefaultTransport.IdleConnTimeout."""
 STALLED_S = 2.0
-"""Seconds of silence after which a sender makes room for others, and a process that ends doesn't wait for it."""
+"""Seconds without a byte after which a connection counts as stalled. A stalled request may be refused to free memory
+for others, a connection whose request was refused is closed, and the process doesn't wait for stalled connections at
+shutdown."""
 LINGER_S = 30.0
-"""Longest time, seconds, for which further bytes of a refused sender are discarded, so that it reads its response:
-closing at once would reset the connection, and the sender would take that for an outage and retry. Source: RFC 9112,
-section 9.6."""
+"""Maximum seconds for which further bytes of a sender are discarded after its request was refused, so that it reads the
+response: if the connection were closed at once, it would be reset, and the sender would take that for an outage and
+retry. Source: RFC 9112, section 9.6."""
 
 
 class RequestTimeout(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
-    """A request that doesn't arrive in time."""
+    """Error for a request that doesn't arrive in time (408)."""
 
     code = 408
     reason = "Request Timeout"
 
 
 class TooMuchAtOnce(Error):  # type: ignore[misc]  # noqa: N818
-    """A body for which there is no free memory at present."""
+    """Error for a request whose body needs more memory than is free at present (429)."""
 
     code = 429
     reason = "Too Many Requests"
 
 
 class ApplicationResponse(WSGITask):  # type: ignore[misc]
-    """The application's response."""
+    """Writer of the response that the application returned."""
 
     def build_response_header(self) -> bytes:
-        """Close the connection while the process is ending, so that the next request goes to another replica."""
+        """Return the response's header.
+
+        While the process ends, the header closes the connection, so that the next request goes to another replica.
+        """
         if self.channel.server.draining:
             self.request.headers["CONNECTION"] = "close"
         header: bytes = super().build_response_header()
@@ -54,10 +59,13 @@ class ApplicationResponse(WSGITask):  # type: ignore[misc]
 
 
 class RefusedRequest(ErrorTask):  # type: ignore[misc]
-    """A request refused before the application sees it (400, 408, 413, 429, 431), as a problem document."""
+    """Writer of the response to a request that was refused before the application got it, as a problem document.
+
+    The statuses are 400, 408, 413, 429 and 431.
+    """
 
     def execute(self) -> None:
-        """Send the response and close the connection."""
+        """Write the problem document, then close the connection."""
         error, path = (
             self.request.error,
             getattr(self.request, "path", ""),
@@ -77,12 +85,12 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
 
 class HttpConnection(HTTPChannel):  # type: ignore[misc]
-    """One connection; its methods run in the server's loop unless documented otherwise.
+    """One HTTP connection; its methods run in the thread of the server's event loop unless documented otherwise.
 
     Attributes:
-        heard: Time of the sender's last activity, by the monotonic clock; waitress's own `last_activity` jumps with the
-            machine's clock.
-        refused: Whether it closes while bytes of its sender may still be in transit.
+        heard: Time when bytes were last received or sent, by the monotonic clock; waitress's own `last_activity` jumps
+            when the machine's clock is set.
+        refused: Whether a request was refused, so that the connection is closed while its sender may still be sending.
     """
 
     parser_class = Parser
@@ -100,22 +108,25 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
 
     @property
     def held_bytes(self) -> int:
-        """Memory that the connection's requests take, complete or still arriving, bytes."""
+        """Bytes of memory that the connection's requests take, both complete and still arriving ones."""
         return sum(len(one.header_plus) + len(one.body_rcv or b"") for one in self._unanswered())
 
     @property
     def idle(self) -> bool:
-        """Whether no request is in progress, so that closing loses no accepted request."""
+        """Whether the connection has no complete request and no unsent response.
+
+        Closing it then loses no accepted request.
+        """
         return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
 
     @property
     def busy(self) -> bool:
-        """Whether a request is in progress or its bytes move; a stalled sender or reader is not waited for."""
+        """Whether the application has a request, or bytes arrive or leave. Stalled connections don't count as busy."""
         moving = time.monotonic() - self.heard < STALLED_S
         return bool(self.requests or (moving and (self.total_outbufs_len or self.request is not None)))
 
     def received(self, data: bytes) -> bool:
-        """Process received bytes within the limits of time and memory."""
+        """Process received bytes, and refuse the request if there is no memory left for it."""
         self.heard = time.monotonic()
         if self._lingers_since is not None:
             return False
@@ -131,12 +142,18 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
         return True
 
     def send_continue(self) -> None:
-        """Ask for the body, unless there is none or it is refused already; waitress would ask in any case."""
+        """Send `100 Continue`, unless the request is already complete or refused.
+
+        Waitress alone would send it in any case.
+        """
         if not self.request.completed:
             super().send_continue()
 
     def handle_write(self) -> None:
-        """Send the rest, and close after the last byte; after a refusal, wait until the sender has read it."""
+        """Send the rest of a response, then close the connection if required.
+
+        After a refusal, first wait until the sender has read the response.
+        """
         unsent = self.total_outbufs_len
         if self.refused and not self.will_close:
             self._flush_exception(self._flush_some_if_lockable)
@@ -148,12 +165,12 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             self.heard = time.monotonic()
 
     def service(self) -> None:
-        """Answer one request, in a thread of the pool."""
+        """Answer one request; this method runs in a thread of the pool."""
         super().service()
         self.heard = time.monotonic()
 
     def refuse(self, error: Error) -> None:
-        """Answer the request that is being read with an error; its body is freed at once."""
+        """Answer the request that is still arriving with an error, and free its body at once."""
         with self.requests_lock:
             request, self.request = self.request, None
             if request is None:
@@ -167,13 +184,13 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
     def expire(self, now: float, *, timeout_s: float, min_rate_bytes_s: float) -> None:
         """End requests and responses that take too long.
 
-        From its first byte to its last, a request has the timeout, plus time for the bytes that arrived at the minimum
-        rate: a slow sender is cut off like a stalled one.
+        A request must arrive within `timeout_s` plus the time that its bytes take at the minimum rate, so a sender that
+        is very slow is cut off like one that has stalled.
 
         Args:
             now: Current time of the monotonic clock, seconds.
-            timeout_s: Seconds of silence within a request or a response that end it.
-            min_rate_bytes_s: Bytes that give a sender another second.
+            timeout_s: Seconds without a byte after which a request or a response is ended.
+            min_rate_bytes_s: Number of bytes for which a request gets one more second.
 
         Source: Apache's mod_reqtimeout, `body=20,MinRate=500`.
         """
@@ -195,7 +212,10 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             yield self.request
 
     def _close_if(self, due: bool) -> None:
-        """Close at once: waitress's `will_close` would wait until the peer reads, perhaps for ever."""
+        """Close the connection at once if `due` is true.
+
+        Waitress's `will_close` would first wait until the client reads, perhaps for ever.
+        """
         if due:
             self.handle_close()
 

@@ -1,7 +1,8 @@
-"""Messages of the Open Inference Protocol v2: requests to arrays, arrays to responses. Pure; no Flask.
+"""Messages of the Open Inference Protocol v2: requests are parsed into arrays, arrays become responses. Pure; no Flask.
 
-A message has JSON tensors, flat or nested, or uses the binary extension: JSON of `Inference-Header-Content-Length`
-bytes, then each binary tensor's bytes in order. An element of BYTES in JSON is base64, because an image is not text.
+A message holds its tensors as JSON, flat or nested, or it uses the binary extension: JSON of
+`Inference-Header-Content-Length` bytes, then the bytes of each binary tensor in order. In JSON, an element of type
+BYTES is base64, because an image is not text.
 
 Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md and extension_binary_data.md.
 """
@@ -42,26 +43,28 @@ DATATYPES = {
     "float64": "FP64",
     "object": "BYTES",
 }
-"""numpy's types to the protocol's names."""
+"""Names of data types in the protocol, by the name of the numpy type."""
 MAX_EXAMPLES = 64
-"""Maximum number of examples of one request: each takes the time of a prediction, while the request holds its queue
-slot."""
+"""Maximum number of examples in one request. Each example takes the time of a prediction, and the request holds its
+queue slot during all of them."""
 MAX_VALUES, MAX_MARKS = 600_000, 250_000
-"""Maximum number of commas, and of brackets and quotes, in one JSON text. A parsed number takes ten times its bytes of
-memory, a list of two bytes forty times. Two nested images of Inception V3's size are within the limit; binary tensors
-have no such limit."""
+"""Maximum number of commas, and of brackets and quotes, in the JSON of one request. They limit memory: a parsed number
+takes ten times as many bytes as its text, an empty list `[]` forty times. Two images of Inception V3's size as nested
+lists are within the limit; binary tensors have no such limit."""
 MAX_ID = 256
 MAX_SIZE = 2**31 - 1
-"""Maximum size of one axis. JSON holds numbers with so many digits that Python refuses to print their product."""
+"""Maximum size of one axis of a tensor. JSON may hold integers so long that Python refuses to format the product of a
+shape for an error message."""
 _HEADER_BYTES = 4
 _BINARY = "use the binary data extension"
 _KINDS: Mapping[str, set[type]] = {"b": {bool}}
-"""Types that JSON values may have, by numpy's kind, for kinds that aren't numbers."""
+"""Python types that JSON values of a tensor may have, by numpy's kind of the dtype; kinds that aren't listed accept int
+and float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferRequest:
-    """A parsed request.
+    """A parsed inference request.
 
     Attributes:
         id: The client's id of the request; empty when it gave none.
@@ -77,12 +80,13 @@ class InferRequest:
 
 
 def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs: Sequence[str]) -> InferRequest:
-    """Parse a request.
+    """Parse an inference request.
 
     Args:
         body: The whole body.
-        json_bytes: Number of JSON bytes by the header; None: all.
-        spec: Tensor form of the only input; BYTES are accepted too.
+        json_bytes: Number of bytes of JSON at the beginning of the body, from the header; None when the whole body is
+            JSON.
+        spec: Name, type and shape of the model's only input; an input of type BYTES is accepted too.
         outputs: Names of all outputs, in the model's order.
 
     Raises:
@@ -105,10 +109,10 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
 def build_response(
     request: InferRequest, results: Sequence[Mapping[str, Array]], model: str, version: str
 ) -> tuple[bytes, int | None]:
-    """Build the response to a request.
+    """Build the response to an inference request.
 
     Args:
-        request: The request.
+        request: The parsed request.
         results: Outputs by name for each example.
         model: Name of the model.
         version: Version of the model.
@@ -141,7 +145,7 @@ def build_response(
 
 
 def describe_model(spec: TensorSpec) -> dict[str, Any]:
-    """Return a tensor's description for the model's metadata."""
+    """Return the description of an input or output tensor for the model's metadata."""
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
 
 
@@ -174,7 +178,7 @@ def _id(fields: Mapping[str, Any]) -> str:
 
 
 def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Return the requested outputs, and which of them are returned as bytes."""
+    """Return the names of the requested outputs, and which of them are returned as bytes."""
     entries = fields.get("outputs") or [{"name": name} for name in known]
     if not isinstance(entries, list) or len(entries) > len(known) or not all(isinstance(one, dict) for one in entries):
         raise InputError(f"`outputs` must be a list of objects, each with one of the names {', '.join(known)}")
@@ -233,7 +237,8 @@ def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
     """Convert nested or flat numbers to an array of the spec's type without rounding or overflow.
 
-    The values are checked before numpy gets them: it would give every element the size of the longest string.
+    The values' types are checked before numpy converts them: for one long string, numpy would give every element its
+    size.
     """
     numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
     if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
@@ -251,7 +256,10 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
 
 
 def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Flatten lists that are nested as the shape says; return other values unchanged."""
+    """Flatten nested lists whose lengths agree with the shape.
+
+    A flat list is returned unchanged, and lists of other lengths give an empty sequence.
+    """
     if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
         return values
     for size in shape[1:]:
@@ -262,7 +270,10 @@ def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
 
 
 def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
-    """Return the elements of binary BYTES: each element's length, 4 bytes little-endian, and the element."""
+    """Return the elements of a binary tensor of type BYTES.
+
+    Each element is stored as its length (4 bytes, little-endian) and its bytes.
+    """
     position = 0
     for _ in range(count):
         if position + _HEADER_BYTES > len(content):
@@ -293,7 +304,7 @@ def _to_bytes(array: Array) -> bytes:
 
 
 def _number(value: Any) -> Any:
-    """Round a float to nine digits, which restore every float32."""
+    """Round a float to nine significant digits, which restore any float32; return other values unchanged."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 

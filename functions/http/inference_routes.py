@@ -21,7 +21,7 @@ PLATFORM = "onnxruntime_onnx"
 
 
 def add_routes(app: Flask, service: Service) -> None:
-    """Add the endpoints to an application."""
+    """Add the endpoints of the Open Inference Protocol to a Flask application."""
     model = "/v2/models/<name>"
     version = f"{model}/versions/<version>"
 
@@ -79,10 +79,10 @@ def add_routes(app: Flask, service: Service) -> None:
 
 
 def _check_name(service: Service, predictor: Predictor, name: str, version: str) -> None:
-    """Check that the requested model is this one, by the function's name or the model's.
+    """Check that a request names the served model: by the function's name or the model's, and its version if given.
 
     Raises:
-        NotFoundError: When it is another model or version.
+        NotFoundError: When the request names another model or version.
     """
     manifest = predictor.artifact.manifest
     if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):

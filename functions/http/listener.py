@@ -1,6 +1,6 @@
 """Embedding of waitress: a listening socket with limits of time, number and memory of its connections.
 
-A function and the local platform use it. `ListenerLimits` and the listener's arguments hold their differences.
+Functions and the local platform both use it; they pass different `ListenerLimits` and arguments.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ CONNECTIONS = 256
 HEADER_BYTES = 65_536
 """Maximum size of a request's header, bytes; larger ones get 431."""
 SWEEP_S = 1.0
-"""Interval at which connections are checked for requests that take too long, seconds."""
+"""Seconds between two checks of all connections for requests that take too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerLimits:
-    """The limits of a listener.
+    """The limits of a listening socket and its connections.
 
     Attributes:
-        max_body_bytes: Maximum size of a request body; larger ones get 413.
-        max_buffered_bytes: Memory for all arriving and waiting bodies; beyond it requests get 429. One body of the
+        max_body_bytes: Maximum bytes of a request's body; a larger body gets 413.
+        max_buffered_bytes: Maximum bytes of all bodies that arrive or wait; further requests get 429. One body of the
             maximum size always fits.
         read_timeout_s: Seconds that a sender may pause within a request before it gets 408.
         min_rate_bytes_s: Bytes per second that a sender must average after its first `read_timeout_s`.
         threads: Number of concurrent requests, in addition to those of `probe_threads`.
-        connections: Maximum number of concurrent connections. A new one closes the one with the longest silence, so
-            that slow senders can't lock out a probe.
+        connections: Maximum number of concurrent connections. When another one is accepted, the connection that has
+            been silent longest is closed, so that slow senders can't lock out a readiness probe.
         probe_threads: Threads for GET requests and refusals, which must not wait behind other requests.
-        read_bytes: Bytes per read: a photo's body takes one or two rounds of the loop.
+        read_bytes: Maximum bytes of one read; a photo arrives in one or two reads.
     """
 
     max_body_bytes: int
@@ -54,19 +54,19 @@ class ListenerLimits:
 
 
 class Listener(BaseWSGIServer):  # type: ignore[misc]
-    """The listening socket, its connections and their threads. Its loop runs only while `poll` is called.
+    """The listening socket, its connections and their threads. Its event loop runs only while `poll` is called.
 
     Args:
         app: WSGI application.
         limits: Limits of the listener.
-        map: File descriptors of the loop; `waitress.wasyncore.close_all` closes them.
+        map: File descriptors of the event loop; `waitress.wasyncore.close_all` closes them.
         bound: A socket that is bound already; None: bind `host` and `port`.
-        connection: Makes a connection from a socket that waitress accepted.
-        on_refusal: Called with status and type of a response that the application didn't make.
-        where: `host` and `port` to bind.
+        connection: Function that makes an `HttpConnection` from a socket that waitress accepted.
+        on_refusal: Function that gets status and problem type of a response that the application didn't make.
+        where: `host` and `port` to bind when there is no `bound` socket.
 
     Attributes:
-        draining: Whether every connection's next response is its last.
+        draining: Whether each connection is closed after its next response, because the process is ending.
 
     Raises:
         OSError: When the address can't be listened on.
@@ -111,10 +111,10 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         super().__init__(app, map=map, dispatcher=self._threads, adj=adjustments, **given)
 
     def poll(self, timeout_s: float) -> None:
-        """Run one round of the loop, and end requests that take too long.
+        """Run one round of the event loop, and end requests that take too long.
 
         Args:
-            timeout_s: Longest wait for something to do, seconds.
+            timeout_s: Maximum seconds to wait for an event.
         """
         self.asyncore.loop(timeout=timeout_s, map=self._map, use_poll=True, count=1)
         now = time.monotonic()
@@ -130,23 +130,26 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         return list(self.active_channels.values())
 
     def add_task(self, task: HttpConnection) -> None:
-        """Pass a connection's next request to a thread."""
+        """Pass the next request of a connection to a thread."""
         request = task.requests[0]
         works = request.error is None and request.command not in {"GET", "HEAD"}
         (self._threads if works else self._probe_threads).add_task(task)
 
     def readable(self) -> bool:
-        """Return whether another connection may be accepted."""
+        """Return whether another connection can be accepted; waitress calls this in each round of its loop."""
         return bool(self.accepting and (len(self.active_channels) < self._limits.connections or self._quietest()))
 
     def handle_accept(self) -> None:
-        """Accept a connection; when there are too many, close the one with the longest silence."""
+        """Accept a connection; when there are too many, first close the one that has been silent longest."""
         if len(self.active_channels) >= self._limits.connections and (quietest := self._quietest()):
             quietest.handle_close()
         super().handle_accept()
 
     def has_room(self, asking: HttpConnection) -> bool:
-        """Return whether there is memory for a connection's bytes; bodies of stalled senders are discarded for it."""
+        """Return whether the bytes of all connections fit into memory.
+
+        Requests of stalled senders are refused to make room.
+        """
         while sum(one.held_bytes for one in self.connections()) > self._room_bytes:
             stalled = self._quietest(silent_s=STALLED_S, holding=True)
             if stalled is None or stalled is asking:
@@ -155,7 +158,10 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         return True
 
     def stop_listening(self) -> None:
-        """Accept the connections that the kernel has accepted already, because closing the socket would reset them."""
+        """Stop listening, after accepting the connections that the kernel holds.
+
+        Closing the socket would reset them.
+        """
         before = -1
         while len(self._map) > before:
             before = len(self._map)
@@ -164,17 +170,17 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         self.socket.close()
 
     def stop_threads(self, timeout_s: float) -> None:
-        """End the idle threads; the others end with the process.
+        """End the threads that are idle or become idle in time; threads that stay busy end with the process.
 
         Args:
-            timeout_s: Longest wait for busy threads, seconds.
+            timeout_s: Maximum seconds to wait for busy threads.
         """
         deadline = time.monotonic() + timeout_s
         for threads in (self._threads, self._probe_threads):
             threads.shutdown(cancel_pending=True, timeout=max(0.0, deadline - time.monotonic()))
 
     def _quietest(self, *, silent_s: float = 0.0, holding: bool = False) -> HttpConnection | None:
-        """Return the connection with the longest silence among those without a request in progress."""
+        """Return the longest silent connection among those without a request in progress; None without one."""
         latest = time.monotonic() - silent_s
         fitting = [
             one for one in self.connections() if one.idle and one.heard <= latest and (one.held_bytes or not holding)
@@ -182,12 +188,15 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         return min(fitting, key=lambda one: one.heard, default=None)
 
     def maintenance(self, now: float) -> None:
-        """Do nothing: waitress's own time limits support neither rates nor a clock that jumps."""
+        """Do nothing, so that waitress's own time limits don't apply.
+
+        They know no minimum rate, and fail when the machine's clock is set.
+        """
 
 
 class TcpListener(Listener, TcpWSGIServer):  # type: ignore[misc]
-    """A listener on a TCP port."""
+    """A listener at a TCP port."""
 
 
 class UnixListener(Listener, UnixWSGIServer):  # type: ignore[misc]
-    """A listener on a Unix socket."""
+    """A listener at a Unix socket."""

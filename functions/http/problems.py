@@ -30,8 +30,8 @@ from eaves.errors import EavesError, HandlerError, OverloadedError
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
-"""Content type of problems under /v2: KServe's client reads the reason only from this type. Source:
-open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
+"""Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.
+Source: open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
 RETRY_AFTER_S = 1
 _LOOK = "find this id in the function's log"
 
@@ -62,19 +62,22 @@ def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
 
 
 def problem_type(response: Response) -> str:
-    """Return the last part of a response's problem type; empty when the response is not a problem."""
+    """Return the last part of the `type` in a response's problem document; empty when the response has none."""
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return find_kind(parse_problem(response.get_data()))
 
 
 def fault_response(error: Exception, *, hint: str = _LOOK) -> Response:
-    """Build the response to an unexpected error: an id for the sender, the traceback for the log."""
+    """Build the response to an unexpected error: the sender gets an error id, the log gets the id and the traceback."""
     return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", hint)
 
 
 def _answer_handler(error: HandlerError) -> Response:
-    """Build the response to a handler's failure, with an id only: its message may hold the request's data."""
+    """Build the response to a failure of the artifact's handler.
+
+    It holds only an error id, since the failure's message may quote the request's data.
+    """
     error_id = _log_fault("the artifact's handler failed", error)
     return _problem(error.http_status, "handler", f"the artifact's handler failed, error {error_id}", _LOOK)
 

@@ -1,7 +1,8 @@
-"""Stricter HTTP request parsing than waitress's: requests that two parsers could read differently are refused.
+"""Strict parser of HTTP requests: it refuses requests that two parsers could understand differently.
 
-waitress joins repeated headers with a comma, and silently prefers one of `Content-Length` and `Transfer-Encoding`. Some
-malformed headers end its loop's callback with a ValueError: the sender gets no response, the log a traceback.
+Waitress alone joins repeated headers with a comma, and silently prefers one of `Content-Length` and
+`Transfer-Encoding`. Some malformed headers raise a ValueError in its loop: the sender then gets no response, and the
+log gets a traceback.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.utilities import BadRequest
 
 MAX_CHUNK_LINE = 4096
-"""Maximum bytes of a chunk's size and extensions, or of a trailer; waitress copies the bytes so far with every
-packet."""
+"""Maximum bytes of the size line of a chunk (with its extensions), or of the trailer. Without a limit, waitress copies
+all bytes received so far with every packet."""
 FREE_BYTES, MIN_PAYLOAD = 65_536, 0.9
-"""Minimum share of payload in a chunked body, and the bytes from which it applies: 20 MB in chunks of one byte block
-the loop for 5 s."""
+"""Minimum share of payload in a chunked body, and the number of bytes from which it is required. Without it, 20 MB in
+chunks of one byte block the event loop for 5 s."""
 _ONCE = frozenset((b"content-type", b"content-length", b"transfer-encoding", b"host"))
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Parser of one request as it arrives.
+    """Parser of one HTTP request while its bytes arrive.
 
     Source: RFC 9112, sections 5.2, 6.1 and 6.3; CloudEvents HTTP binding 1.0.2, section 3.1.3.
     """
@@ -30,7 +31,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     error: Any = None
 
     def received(self, data: bytes) -> int:
-        """Parse as waitress does, with limits on the overhead of chunks."""
+        """Parse further bytes of a request; refuse a chunked body that is mostly overhead."""
         consumed: int = super().received(data)
         held = max(len(getattr(self.body_rcv, name, b"")) for name in ("control_line", "trailer"))
         sent = self.body_bytes_received if self.chunked else 0
@@ -45,7 +46,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.completed = True
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse the headers as waitress does, but more strictly.
+        """Parse the header of a request, and refuse what waitress would accept although it is ambiguous.
 
         Raises:
             ParsingError: When the headers are malformed or ambiguous.

@@ -1,8 +1,8 @@
-"""The function's server: waitress in this process, with a stop that loses no accepted request.
+"""The HTTP server of a function: waitress in this process, which finishes all accepted requests before it stops.
 
-waitress reads requests in one asynchronous loop and passes only whole ones to its threads, so a slow sender blocks no
-thread. It runs in one process: the process never forks after the session exists (a forked session loses its thread
-pool), and nothing is loaded twice.
+Waitress reads requests in one asynchronous loop and passes only complete ones to its threads, so a slow sender blocks
+no thread. There is only one process: a process that forks after the ONNX session exists would lose the session's thread
+pool, and nothing is loaded twice.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 2
-"""Threads for requests that are refused at once, while all others may wait for a permit."""
+"""Number of threads in addition to those for accepted requests. They answer requests that are refused at once, while
+all other threads may be waiting for a permit."""
 DRAIN_S = 25.0
-"""Longest wait for responses in flight after SIGTERM, seconds; Kubernetes kills 30 s after it by default."""
+"""Maximum seconds to finish responses after SIGTERM; by default Kubernetes kills the process 30 s after SIGTERM."""
 QUIET_ROUNDS = 2
-"""Idle rounds of the loop that end the drain: a single round may end early, with bytes still unread."""
+"""Number of consecutive rounds of the event loop without work after which all requests count as finished. One round is
+not enough, since bytes may be unread at its end."""
 POLL_S = 1.0
-"""Longest round of the loop, seconds."""
+"""Maximum seconds of one round of the event loop."""
 DRAIN_POLL_S = 0.05
 STOP_THREADS_S = 1.0
 
@@ -45,8 +47,8 @@ class Server:
     Args:
         app: WSGI application.
         settings: The function's settings.
-        concurrency: Number of concurrent predictions.
-        on_stop: Called when the process is asked to end, while it still answers.
+        concurrency: Maximum number of concurrent predictions.
+        on_stop: Function that is called when the process is asked to end, while it still answers requests.
 
     Raises:
         StartError: When the address can't be listened on.
@@ -75,7 +77,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The TCP port that the server listens on."""
+        """The TCP port that the server listens at."""
         return int(self._listener.effective_port)
 
     def run(self) -> None:
@@ -100,7 +102,10 @@ class Server:
         self._listener.pull_trigger()
 
     def _finish(self, connections: Iterable[HttpConnection] | None, deadline: float) -> None:
-        """Answer all requests on these connections (None: all), including arriving ones; don't wait for idle ones."""
+        """Answer all requests of the given connections, also those that still arrive; don't wait for idle connections.
+
+        None stands for all connections.
+        """
         quiet = 0
         while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
             self._listener.poll(DRAIN_POLL_S)
@@ -109,7 +114,7 @@ class Server:
 
 
 def _count_refusal(app: Flask, status: int, kind: str) -> None:
-    """Count a response that the application didn't make."""
+    """Count a response that the HTTP server sent without the application."""
     counted = app.extensions.get(EXTENSION)
     if counted is not None:
         counted.count("eaves_requests_total", kind="refused", status=str(status), problem=kind)

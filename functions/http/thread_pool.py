@@ -1,4 +1,7 @@
-"""Threads for requests, started when needed: most processes are idle, and each thread costs start time and memory."""
+"""Pool of threads for requests.
+
+A thread is started only when it is needed, since most processes are idle and each thread costs time and memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from waitress.task import ThreadedTaskDispatcher
 
 
 class ThreadPool(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """A pool with a maximum number of threads and a queue.
+    """A thread pool with a maximum number of threads and a queue of tasks.
 
     Args:
         most: Maximum number of threads.
@@ -19,7 +22,7 @@ class ThreadPool(ThreadedTaskDispatcher):  # type: ignore[misc]
         self._most = most
 
     def add_task(self, task: Any) -> None:
-        """Give a task to an idle thread, to a new one, or to the first that finishes its task."""
+        """Give a task to an idle thread or a new one, or queue it for the first thread that finishes its task."""
         with self.lock:
             self.queue.append(task)
             self.queue_cv.notify()

@@ -1,4 +1,4 @@
-"""The served model: loading, checks, and one predictor per task.
+"""The served model: it is loaded, checked, and used by the predictor of its task.
 
 model_loading      opens it and replays its golden images; it is then ready, or failed with a reason
 predictor          the Protocol of every task's predictor;  tasks: selects the predictor of an artifact

@@ -17,7 +17,10 @@ from functions.settings import ServeSettings
 
 
 class Classifier(ImagePipeline):
-    """Predictor of an image's best labels, each with its score: the probability as calibrated in the graph."""
+    """Predictor of an image's most probable labels.
+
+    The score of a label is the calibrated probability from the graph.
+    """
 
     reply_type = IMAGE_CLASSIFIED
 
@@ -36,13 +39,16 @@ class Classifier(ImagePipeline):
         self._high_confidence = settings.high_confidence
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
-        """Return label, probabilities and logits of one image, which is encoded or (H, W, 3) uint8, RGB."""
+        """Return `label`, `probabilities` and `logits` of one image, which is encoded or (H, W, 3) uint8, RGB."""
         outputs = super().run(example)
         label = self._labels[int(np.argmax(outputs["probabilities"]))]
         return {"label": np.array(label, object), **outputs}
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Return the labels at or above the threshold; `confidence` describes the best score even when it is below."""
+        """Return the labels whose score reaches the threshold, and the reply's attributes.
+
+        The attribute `confidence` describes the best score, even when it is below the threshold.
+        """
         probabilities = outputs["probabilities"]
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]

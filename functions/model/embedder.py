@@ -1,4 +1,4 @@
-"""The task `embed`: predicts an image's feature vector, the input of a classifier's head, for comparing images."""
+"""The task `embed`: it computes an image's feature vector (the input of a classifier's head), for comparing images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functions.model.predictor import Array
 
 
 class Embedder(ImagePipeline):
-    """Predictor of the feature vector without normalisation; divide by its length to compare by cosine."""
+    """Predictor of an image's feature vector, not normalised: divide it by its length for the cosine similarity."""
 
     reply_type = IMAGE_EMBEDDED
 

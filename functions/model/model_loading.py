@@ -1,4 +1,4 @@
-"""Loading of the model: opened and checked against its golden images, then ready; or failed, with a reason."""
+"""Loading of the model: it is opened and checked against its golden images, and is then ready or failed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _log = logging.getLogger(__name__)
 
 
 class LoadingModel:
-    """A model that loads in its own thread, so that the server's imports and the weights load at the same time.
+    """A model that loads in its own thread, at the same time as the main thread imports the server's modules.
 
     Args:
         settings: The function's settings.
         timing: Times of this process's start.
 
     Attributes:
-        failure: Why the model will never be ready; None while it loads and when it is ready.
-        draining: Whether the process is ending: it still answers, but should get no further requests.
+        failure: Reason why the model can never be used; None while it loads and when it is ready.
+        draining: Whether the process is ending: it still answers requests, but should get no new ones.
         ready_at: Time when the model became ready, Unix seconds; 0 before.
     """
 
@@ -45,11 +45,11 @@ class LoadingModel:
         self.ready_at = 0.0
 
     def start(self) -> None:
-        """Start to load the model."""
+        """Start the thread that loads the model."""
         threading.Thread(target=self._load, name="model", daemon=True).start()
 
     def drain(self) -> None:
-        """Make the readiness probe fail, because the process is ending."""
+        """Make the readiness probe fail from now on, because the process is ending."""
         self.draining = True
 
     @property
@@ -59,11 +59,14 @@ class LoadingModel:
 
     @property
     def proven(self) -> Predictor | None:
-        """The predictor after its golden check, also while the process ends; None before that, and when it failed."""
+        """The predictor once its golden check has passed; None before, and after a failure.
+
+        It is also returned while the process ends.
+        """
         return self._predictor if self.ready else None
 
     def require_ready(self) -> Predictor:
-        """Return the predictor.
+        """Return the predictor if the function should get requests: the model is ready and the process isn't ending.
 
         Raises:
             EavesError: When the model isn't ready yet, has failed, or the process is ending; the message says which.
@@ -76,10 +79,11 @@ class LoadingModel:
 
     @contextmanager
     def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
-        """Return the predictor; wait while it loads, so that a cold start costs time instead of an error.
+        """Return the predictor once the model is loaded. So a request during a cold start is delayed and not refused.
 
-        A request that arrives during the golden check runs in parallel, and gets its response only after the check has
-        passed. So the check hardly delays the first response, and no response comes from an unproven model.
+        A request that arrives during the golden check is computed at the same time, and its response is sent only after
+        the check has passed. So the check hardly delays the first response, and no response comes from a model whose
+        check failed.
 
         Raises:
             ArtifactError: When the model failed to load.
@@ -99,7 +103,10 @@ class LoadingModel:
                 self._timing.log_once("first prediction")
 
     def _build_refusal(self, state: str) -> EavesError:
-        """Return a new error for each caller: re-raising one error would keep the frames of every request."""
+        """Build the error for a request that the model can't answer.
+
+        Each caller gets a new error: raising one error again and again would keep the stack frames of every request.
+        """
         if self.failure is not None:
             return copy.copy(self.failure)
         return LoadingError(f"the model is still {state}", hint="send again in a moment")

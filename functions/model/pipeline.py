@@ -1,4 +1,4 @@
-"""Steps that tasks share for one example: prepare the input, run the session, present the outputs, call handler.py."""
+"""Steps that all tasks share: prepare an input, run the ONNX session, convert the outputs, call handler.py."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Pipeline(ABC):
             self.content_types = self._handler.content_types
 
     def accepts(self, content_type: str) -> bool:
-        """Return whether the handler, or without its list the task, accepts a media type."""
+        """Return whether a media type is accepted: by the handler's list of types if it has one, else by the task."""
         return self._handler.accepts(content_type) if self._handler.content_types else self._takes(content_type)
 
     def predict(self, data: bytes) -> Prediction:
         """Predict one example from the bytes that were sent.
 
         Raises:
-            InputError: When the example can't be read, or the handler blames it.
+            InputError: When the example can't be read, or the handler reports that it is invalid.
             HandlerError: When the artifact's handler fails.
         """
         timings_ms: dict[str, float] = {}
@@ -68,7 +68,7 @@ class Pipeline(ABC):
         return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms)
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
-        """Return the graph's outputs for one example, given as sent bytes or as a tensor of `input`."""
+        """Return the graph's outputs for one example, given as encoded bytes or as a tensor that fits `input`."""
         tensor = self._tensor(example, {}) if isinstance(example, bytes) else self._example(example)
         outputs = self._session.answer(tensor[np.newaxis])
         return {name: output[0] for name, output in outputs.items()}
@@ -82,7 +82,7 @@ class Pipeline(ABC):
         return tensor
 
     def _example(self, example: Array) -> Array:
-        """Return one tensor of `input`, which is the graph's own input, after checking it.
+        """Check shape and dtype of an example that a client sent as a tensor, and return it as the graph's input.
 
         Raises:
             TensorError: When its shape or dtype is wrong.
@@ -96,7 +96,7 @@ class Pipeline(ABC):
 
     @abstractmethod
     def _takes(self, content_type: str) -> bool:
-        """Return whether the task accepts this media type."""
+        """Return whether the task accepts a media type when no handler decides."""
 
     @abstractmethod
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
@@ -104,11 +104,11 @@ class Pipeline(ABC):
 
     @abstractmethod
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Return members of the reply and its extension attributes."""
+        """Return (members of the reply's JSON, extension attributes of the reply) for a model's outputs."""
 
 
 class ImagePipeline(Pipeline):
-    """A pipeline that starts with the recipe: it takes encoded images, or pixels of any size, uint8 RGB."""
+    """A pipeline whose input is an image: encoded bytes, or uint8 RGB pixels of any size, which the recipe prepares."""
 
     content_types: tuple[str, ...] = ("image/*",)
 
@@ -123,7 +123,7 @@ class ImagePipeline(Pipeline):
             self.input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
 
     def _takes(self, content_type: str) -> bool:
-        """Return whether the type is an image's; decoding the bytes shows whether the format is supported."""
+        """Return whether a media type is an image's. Only decoding shows whether the image format is supported."""
         return content_type.startswith("image/")
 
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:

@@ -1,4 +1,4 @@
-"""The Protocol between a task (`classify`, `embed`, `tensor`) and the HTTP code, which knows no task."""
+"""The interface between a task (`classify`, `embed`, `tensor`) and the HTTP code, which is the same for all tasks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Prediction:
     """A model's prediction for one example.
 
     Attributes:
-        payload: JSON members of the reply's data that the task makes, such as `predictions`.
-        attributes: Extension attributes of the reply for filters; brokers can't filter on data.
+        payload: Members of the reply's JSON that depend on the task, such as `predictions`.
+        attributes: Extension attributes of the reply that triggers can filter by; brokers can't filter by the reply's
+            data.
         timings_ms: Milliseconds by stage: `decode`, `preprocess`, `infer`, `postprocess`; only stages that ran.
     """
 
@@ -34,9 +35,9 @@ class Predictor(Protocol):
     Attributes:
         artifact: The served artifact.
         reply_type: Event type of a reply.
-        content_types: Media types that `accepts` accepts, for people.
-        input: One batch of examples as a tensor: `image`, uint8 (n, H, W, 3) of any size, or the graph's own input.
-        outputs: Outputs of `run`, in this order.
+        content_types: Media types that are accepted, such as `image/*`, for messages to people.
+        input: Type and shape of a batch as tensor: `image`, uint8 (n, H, W, 3) of any size, or the graph's own input.
+        outputs: Types and shapes of the outputs of `run`, in this order.
     """
 
     artifact: Artifact
@@ -52,20 +53,20 @@ class Predictor(Protocol):
         """Predict one example from the bytes that were sent.
 
         Raises:
-            InputError: When the sent data are at fault.
-            HandlerError: When the artifact's handler.py is at fault.
+            InputError: When the sent data are invalid.
+            HandlerError: When the artifact's handler.py fails.
         """
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
         """Return the graph's outputs for one example, for clients that use tensors.
 
         Args:
-            example: Encoded bytes as for `predict`, or one example of `input`, without the batch dimension.
+            example: Encoded bytes as for `predict`, or one example that fits `input`, without the batch dimension.
 
         Returns:
             Outputs by name, without the batch dimension; some tasks add outputs to the graph's.
 
         Raises:
-            InputError: When the sent data are at fault.
-            HandlerError: When the artifact's handler.py is at fault.
+            InputError: When the sent data are invalid.
+            HandlerError: When the artifact's handler.py fails.
         """

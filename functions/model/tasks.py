@@ -1,4 +1,4 @@
-"""Selection of the predictor by the task in an artifact's manifest."""
+"""Selection of the predictor for the task that an artifact's manifest names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def open_predictor(artifact: Artifact, session: Session, settings: ServeSettings, handler: Handler) -> Predictor:
-    """Open the predictor of an artifact's task; only its module is imported, because each import delays every start."""
+    """Open the predictor for an artifact's task.
+
+    Only the module of that task is imported, since each import delays the start.
+    """
     if artifact.manifest.task == TENSOR:
         from functions.model.tensor_predictor import TensorPredictor
 

@@ -24,7 +24,7 @@ from functions.model.predictor import Array
 
 
 class TensorPredictor(Pipeline):
-    """Predictor of every output of the graph by name, and of the best label when the artifact has labels."""
+    """Predictor of a graph's outputs by name; if the artifact has labels, also of the most probable label."""
 
     reply_type = TENSOR_PREDICTED
     content_types: tuple[str, ...] = ("application/json",)

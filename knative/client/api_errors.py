@@ -31,7 +31,7 @@ _RIGHT = re.compile(
     r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
 _UNDECLARED = ("failed to create typed patch object", "field not declared in schema", "duplicate entries for key")
-"""Texts of a 500 answer to server-side apply of a patch that fits no schema.
+"""Texts in a 500 answer that mean that a server-side apply contains a field which the object's schema doesn't have.
 
 Source: kubernetes/kubernetes#139253, open.
 """
@@ -43,7 +43,7 @@ class ExpiredError(ClusterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """A request to an API server, as messages and fixes name it.
+    """Description of a request to an API server, from which error messages and their fixes are built.
 
     Attributes:
         context: Context of the kubeconfig; empty inside the cluster.
@@ -65,12 +65,12 @@ class ApiCall:
 
     @property
     def where(self) -> str:
-        """Name of the cluster, with which messages begin."""
+        """Name of the cluster; error messages begin with it."""
         return self.context or "this cluster"
 
     @property
     def what(self) -> str:
-        """Name of the requested object or resource."""
+        """Name of the requested object or resource, for error messages."""
         named = " ".join(part for part in (self.resource, self.name) if part) or "the API server"
         return f"{named} in namespace {self.namespace}" if self.namespace else named
 
@@ -81,7 +81,7 @@ class ApiCall:
 
 
 def parse_status(body: bytes) -> dict[str, Any] | None:
-    """Parse a Status of the API server; return None when the body is something else."""
+    """Parse the `Status` object that an API server sends with an error; return None when the body is something else."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -91,12 +91,12 @@ def parse_status(body: bytes) -> dict[str, Any] | None:
 
 
 def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | None = None) -> ClusterError:
-    """Build the error for an answer that isn't a success.
+    """Build the error for an answer of an API server that isn't a success.
 
     Args:
         code: HTTP status of the answer.
         body: Body of the answer, in most cases a Status.
-        call: The request.
+        call: Description of the request.
         wait_s: Seconds after which the server asks for a retry; None when it doesn't say.
     """
     status = parse_status(body)
@@ -217,7 +217,10 @@ def _failed(code: int, answer_text: str, message: str, call: ApiCall, wait_s: fl
 
 
 def _manager(text: str) -> str:
-    """Return the field's owner, from `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`."""
+    """Return the name of the manager that owns a field, from the message of a conflict.
+
+    An example of a message is `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`.
+    """
     match = _MANAGER.search(text)
     try:
         return str(json.loads(match[1])) if match else "?"

@@ -25,7 +25,7 @@ from knative.client.watch import Change, parse_events, watch_objects
 PAGE = 500
 """Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
 WATCH_S = 240
-"""Seconds that one watch lasts before it is started again, since a dead connection would otherwise never end."""
+"""Seconds after which a watch is started again, since a watch on a dead connection would never end."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
@@ -206,10 +206,10 @@ class Cluster(Pods):
         )
 
     def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
-        """Return whether the current user may do this.
+        """Return whether the current user may use a verb on objects of a kind (SelfSubjectAccessReview).
 
         Raises:
-            ClusterError: When the server doesn't answer that.
+            ClusterError: When the server doesn't answer the question.
         """
         space = self.namespace if namespace is None else namespace
         asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
@@ -237,7 +237,7 @@ class Cluster(Pods):
         """Read the version of Kubernetes, such as `v1.36.2`.
 
         Raises:
-            ClusterError: When the server doesn't answer that.
+            ClusterError: When the server doesn't return its version.
         """
         return str(self._transport.json(self._version()).get("gitVersion", ""))
 
@@ -245,7 +245,7 @@ class Cluster(Pods):
         """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
 
         Raises:
-            ClusterError: When the server doesn't answer that.
+            ClusterError: When the server doesn't answer the question.
         """
         path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))

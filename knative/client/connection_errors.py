@@ -1,6 +1,6 @@
-"""Errors for missing answers: exceptions of urllib3 become errors of Eaves.
+"""Errors for requests that got no answer: exceptions of urllib3 become errors of Eaves.
 
-They also cover answers that don't come from an API server.
+Answers of a server that isn't an API server, such as a login page, become errors here too.
 
 Source: the exceptions that urllib3 2 raises without retries.
 """
@@ -33,7 +33,7 @@ def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> 
 
     Args:
         error: The exception.
-        call: The request.
+        call: Description of the request.
         limit_s: Time limit of the request in seconds.
     """
     if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
@@ -57,7 +57,7 @@ def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> 
 
 
 def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError:
-    """Build the error for a connection that broke."""
+    """Build the error for a connection that broke during a request."""
     return BrokenConnectionError(
         f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
         hint=f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}",
@@ -65,7 +65,7 @@ def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError
 
 
 def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
-    """Build the error for a success that no API server sent, such as a login page or another server's answer."""
+    """Build the error for a successful answer that isn't from an API server, such as the page of a login proxy."""
     answer_text = shorten(body[:400].decode("utf-8", "replace"), 100)
     return ClusterError(
         f"{call.where}: {call.server} is not an API server: it answered {answer_text}",
@@ -74,6 +74,6 @@ def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason from an exception of urllib3, without the objects that its text prints."""
+    """Return the reason from the text of a urllib3 exception, without the Python objects in that text."""
     text = str(error.original_error if isinstance(error, ProxyError) else error)
     return shorten(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)

@@ -37,7 +37,7 @@ class ObjectKind:
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Return the API server's path of the objects of this kind, or of one of them."""
+        """Return the API server's path of all objects of the kind, or of the object with a name."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
@@ -83,7 +83,7 @@ _KINDS = {(value.api_version, value.kind): value for value in list(globals().val
 
 
 def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
-    """Return the kind of an object.
+    """Return the kind of an object, from its `apiVersion` and `kind`.
 
     Raises:
         ClusterError: When Eaves doesn't know the kind.

@@ -47,7 +47,8 @@ class Pods:
         """Read the last lines that a container wrote.
 
         Raises:
-            InvalidError: When the container hasn't started, or `previous` is set and there is no earlier one.
+            InvalidError: When the container hasn't started, or `previous` is set and the container has not been
+                restarted.
             ClusterError: When the log can't be read.
         """
         call, path = self._log(pod, namespace)
@@ -66,7 +67,7 @@ class Pods:
         timeout_s: float,
         namespace: str | None = None,
     ) -> Iterator[str]:
-        """Yield what a container writes, line by line, until it ends or the time limit; a broken connection is resumed.
+        """Yield the lines that a container logs until it ends or the time limit; resume a broken connection.
 
         Raises:
             ClusterError: When the log can't be read.
@@ -165,14 +166,14 @@ class Pods:
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """Send a GET to a pod by `forward`, or through the API server's pod proxy if ports can't be forwarded.
+        """Send a GET to a pod by `forward`, or through the API server's pod proxy if the user can't forward ports.
 
-        NetworkPolicies and firewalls may block the pod proxy. The working way is determined once for each namespace,
-        and a failed port-forward is logged.
+        NetworkPolicies and firewalls may block the pod proxy. Which of the two works is determined once for each
+        namespace, and a failed port-forward is logged.
 
         Raises:
             AbsentError: When there is no such pod.
-            ClusterError: When neither way reaches the pod.
+            ClusterError: When the pod is reached neither by port-forward nor by the pod proxy.
         """
         space = self.namespace if namespace is None else namespace
         denied = self._no_forward.get(space) or self._no_forward.get("")

@@ -54,11 +54,11 @@ _DATA, _ERRORS = 0, 1
 
 
 class ForwardDeniedError(DeniedError):
-    """The current user may not forward ports of pods in this namespace."""
+    """Error for a user who may not forward ports of pods in a namespace."""
 
 
 class NoForwardError(ClusterError):
-    """Ports can't be forwarded over this connection to the API server; its pod proxy may still work."""
+    """Error for a connection to the API server that can't forward ports; the API server's pod proxy may still work."""
 
 
 def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> ApiResponse:
@@ -68,7 +68,7 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
         transport: Transport to the API server.
         path: Path of the pod at the API server.
         port: TCP port in the pod.
-        request: The request to send; its `call` names the pod's subresource `portforward`.
+        request: The request to send to the pod; its `call` names the pod's subresource `portforward`.
         deadline: Deadline of the request and its answer.
 
     Raises:
@@ -98,7 +98,7 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
 
 
 def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline) -> WebSocket:
-    """Open a WebSocket at the API server; credentials that it refuses are renewed once."""
+    """Open a WebSocket to a pod's port-forward at the API server; renew credentials once if they are refused."""
     renewed = False
     while True:
         connection, identity, generation = transport.credentials()
@@ -125,7 +125,8 @@ def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline)
 def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
     """Build the error for a refused WebSocket.
 
-    A refusal of the API server concerns this pod; one of a proxy that doesn't pass WebSockets concerns every pod.
+    If the API server refuses, the error concerns this pod only. If a proxy on the way doesn't pass WebSockets, ports
+    can't be forwarded to any pod (`NoForwardError`).
 
     Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy removed, a kubelet says so.
     """
@@ -162,7 +163,7 @@ def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str]
 
 
 def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
-    """Connect to the API server, through the same proxy as its other requests."""
+    """Open a socket to the API server, through the proxy that other requests to it use."""
     server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
     if proxy.scheme not in {"", "http"}:
         raise NoForwardError(f"ports can't be forwarded through a proxy with the scheme {proxy.scheme}")
@@ -199,7 +200,10 @@ def _exchange(stream: _Stream, request: ApiRequest, started: float) -> ApiRespon
 
 
 class _Stream(io.RawIOBase):
-    """The bytes that the port sends, and the container runtime's reason when the port can't be reached."""
+    """Readable stream of the bytes that a forwarded port sends.
+
+    Its `refusal` is the container runtime's reason when the port can't be reached.
+    """
 
     def __init__(self, websocket: WebSocket, deadline: Deadline) -> None:
         self.refusal = ""
@@ -217,7 +221,7 @@ class _Stream(io.RawIOBase):
         return size
 
     def send(self, data: bytes) -> None:
-        """Send bytes to the port."""
+        """Send bytes to the forwarded port."""
         self._wait()
         self._websocket.send_binary(bytes([_DATA]) + data)
 
@@ -245,7 +249,7 @@ class _Stream(io.RawIOBase):
 
 
 class _Socket:
-    """The part of a socket's interface that an HTTP connection uses."""
+    """The methods of a socket that Python's HTTPConnection calls, for a forwarded port."""
 
     def __init__(self, stream: _Stream) -> None:
         self._stream = stream
@@ -261,14 +265,14 @@ class _Socket:
 
 
 class _Client(HTTPConnection):
-    """An HTTP connection over a forwarded port."""
+    """An HTTP connection over an already forwarded port."""
 
     def __init__(self, stream: _Stream) -> None:
         super().__init__("localhost")
         self._stream = stream
 
     def connect(self) -> None:
-        """Use the forwarded port, which is connected already."""
+        """Use the forwarded port as the socket; nothing has to be connected."""
         self.sock = cast(Any, _Socket(self._stream))
 
 

@@ -1,4 +1,4 @@
-"""Addresses inside a cluster, reached from outside through the API server's proxy."""
+"""Routes through the API server's proxy to addresses that can be reached only inside a cluster."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ProxyRoute:
 
     Attributes:
         namespace: Namespace of the Service that listens.
-        target: The Service and its port, `services/NAME:80`.
-        path: Path at the Service.
+        target: Service and port in the form of the API server's proxy, `services/NAME:80`.
+        path: Path of the request at the Service.
         host: Value of the request's Host header.
     """
 
@@ -31,9 +31,10 @@ class ProxyRoute:
 
 
 def find_route(cluster: Cluster, url: str) -> ProxyRoute:
-    """Find the route to `http://NAME.NAMESPACE.svc...`.
+    """Find the route to an address inside the cluster, `http://NAME.NAMESPACE.svc...`.
 
-    The address of a Knative Service is an alias (ExternalName) of the gateway's, which distinguishes functions by host.
+    The Service of a function is an alias (ExternalName) of the gateway's Service, and the gateway tells functions apart
+    by the Host header.
 
     Raises:
         ClusterError: When the address isn't inside the cluster, or its Service doesn't exist.
@@ -55,7 +56,7 @@ def find_route(cluster: Cluster, url: str) -> ProxyRoute:
 
 
 def _split(host: str) -> tuple[str, str]:
-    """Return name and namespace from the host name of a Service."""
+    """Return (name, namespace) of a Service from its host name."""
     labels = host.split(".")
     if len(labels) < 3 or labels[2] != "svc":
         raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")

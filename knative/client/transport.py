@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiConnection:
-    """A connection to an API server as one user.
+    """A connection to an API server with the credentials of one user.
 
     Attributes:
         pool: Connection pool with the server's trust and the user's certificates.
@@ -73,7 +73,7 @@ class ApiRequest:
     """A request to an API server.
 
     Attributes:
-        call: The request as messages name it.
+        call: Description of the request for error messages.
         method: HTTP method.
         path: Path at the server.
         query: Query of the URL; a string is sent unchanged.
@@ -107,7 +107,7 @@ class ApiResponse:
 
 
 class Deadline:
-    """A deadline that is a number of seconds from now."""
+    """A point in time that is a number of seconds after the object was created."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -115,18 +115,18 @@ class Deadline:
 
     @property
     def left_s(self) -> float:
-        """Seconds left until the deadline; negative after it."""
+        """Seconds left until the deadline; negative after the deadline."""
         return self._end - time.monotonic()
 
 
 class ApiTransport:
-    """Sender of requests to one API server; it is safe to use from many threads.
+    """Sender of requests to one API server, with retries; it is safe to use from many threads.
 
     Args:
-        call: The part of messages that all requests share.
+        call: Description that the error messages of all requests begin with.
         connect: Function that makes a connection; it is called again when the server refuses the credentials.
         timeout_s: Maximum seconds for a request with all its retries.
-        chance: Function that returns random numbers in [0, 1), for pauses.
+        chance: Function that returns random numbers in [0, 1); they vary the pauses between retries.
     """
 
     def __init__(
@@ -152,7 +152,9 @@ class ApiTransport:
         return parse_object(request.call, self.send(request))
 
     def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> ApiResponse:
-        """Send a request; return its answer of any status. Repeat it when the server is overloaded or the link breaks.
+        """Send a request; return its answer of any status.
+
+        The request is repeated when the server is overloaded or the connection breaks.
 
         Raises:
             UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
@@ -176,7 +178,7 @@ class ApiTransport:
             time.sleep(pause_s)
 
     def send_once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
-        """Send a request once and return its answer of any status; a refused token is renewed once.
+        """Send a request once and return its answer of any status; renew refused credentials once.
 
         Raises:
             UnreachableClusterError: When there is no answer.
@@ -230,7 +232,7 @@ class ApiTransport:
             response.close()
 
     def _send(self, request: ApiRequest, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
-        """Send a request; return its answer before the body is read, and the generation of the credentials."""
+        """Send a request; return the response, whose body is not read yet, and the generation of the credentials."""
         connection, identity, generation = self.credentials()
         left_s = max(deadline.left_s, 0.001)
         try:
@@ -251,25 +253,28 @@ class ApiTransport:
         return response, generation
 
     def credentials(self) -> tuple[ApiConnection, Mapping[str, str], int]:
-        """Return the connection, the user's authentication headers, and the generation that `renew` takes."""
+        """Return (connection, authentication headers of the user, generation of these credentials) for one request.
+
+        The generation is a number that grows by one each time the credentials are read again; `renew` takes it.
+        """
         with self._lock:
             return self._connection, self._connection.authorize(), self._generation
 
     def renew(self, generation: int) -> None:
-        """Read the credentials of that generation again, unless another thread has just done so."""
+        """Read the credentials again, unless another thread has done so since the given generation."""
         with self._lock:
             if self._generation == generation:
                 self._connection = self._connect()
                 self._generation += 1
 
     def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
-        """Return the seconds to wait before the next attempt; None when there is to be no further attempt."""
+        """Return the seconds to wait before the next attempt; None when the request must not be sent again."""
         pause_s = RETRIES.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 
 def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
-    """Parse the object in an answer.
+    """Parse the JSON object in an answer of the API server.
 
     Raises:
         ClusterError: When the answer is a refusal, or isn't an object.
@@ -286,7 +291,10 @@ def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
 
 
 def retry_after_s(answer: ApiResponse) -> float | None:
-    """Return the seconds after which the server wants a retry, from the answer's header or its Status."""
+    """Return the seconds after which the server asks for a retry; None when it doesn't ask.
+
+    The number is in the header Retry-After or in the Status in the body.
+    """
     if (header := parse_retry_after(answer.headers.get("retry-after"), time.time())) is not None:
         return header
     details = (parse_status(answer.body) or {}).get("details") if answer.status >= 400 else None

@@ -1,4 +1,4 @@
-"""Following of objects on an API server and of logs of containers, over connections that break. No I/O of its own.
+"""Following of objects on an API server and of containers' logs, over connections that break. Callers do the I/O.
 
 The official client's watch ends silently when its connection is cut, and doesn't list again when its resourceVersion is
 too old.
@@ -24,13 +24,13 @@ _PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 
 class KnownObjects:
-    """The objects that were reported so far, by namespace and name."""
+    """The objects that a watch has reported so far, by namespace and name; it finds what has changed since."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
 
     def listed(self, items: Iterable[dict[str, Any]]) -> Iterator[Change]:
-        """Yield the differences between a list and the objects reported so far."""
+        """Yield the changes that a new list shows, compared with the objects reported so far."""
         present = {_key(item): item for item in items}
         for key in [key for key in self._objects if key not in present]:
             yield "DELETED", self._objects.pop(key)
@@ -38,7 +38,7 @@ class KnownObjects:
             yield from self.update("MODIFIED", item)
 
     def update(self, kind: str, item: dict[str, Any]) -> Iterator[Change]:
-        """Yield the differences between an event and the objects reported so far."""
+        """Yield the changes that one event of a watch shows, compared with the objects reported so far."""
         key = _key(item)
         known = self._objects.get(key)
         if kind == "DELETED":
@@ -73,7 +73,7 @@ def watch_objects(
         timeout_s: Seconds to watch.
         sleep: Function that waits for a number of seconds.
         clock: Function that returns monotonic seconds.
-        chance: Function that returns random numbers in [0, 1), for pauses.
+        chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
 
     Raises:
         ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
@@ -114,7 +114,7 @@ def parse_events(chunks: Iterable[bytes], call: ApiCall) -> Iterator[Change]:
 
     Raises:
         ExpiredError: When the API server no longer knows the resourceVersion.
-        ClusterError: When it ends the watch for another reason, or the stream ends within an event.
+        ClusterError: When the API server ends the watch for another reason, or the stream ends within an event.
     """
     for line in split_lines(chunks):
         try:
@@ -141,12 +141,12 @@ def follow_log(
     """Yield the lines of a log without their timestamps, until it ends or the time limit; a broken stream is resumed.
 
     Args:
-        streaming: Function that yields the log from the time in a query (the caller's choice when the query is empty),
-            for at most a number of seconds.
+        streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty
+            query leaves the start to the function.
         timeout_s: Seconds to follow the log.
         sleep: Function that waits for a number of seconds.
         clock: Function that returns monotonic seconds.
-        chance: Function that returns random numbers in [0, 1), for pauses.
+        chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
 
     Raises:
         ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
@@ -179,7 +179,7 @@ def follow_log(
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split chunks into lines without their ends; the last line may lack its end."""
+    """Split chunks of bytes into lines without their line ends."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
-"""Texts of a refusal to change an immutable field.
+"""Texts in the API server's message when a change of an immutable field is refused.
 
 Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation.
 """
@@ -64,10 +64,11 @@ def apply_app(
         manifests: Objects that `render_app` returned.
         owner: The app.
         inventory: The app's inventory if it was read or written already; None reads it.
-        needed: Function that says whether an object of the inventory stays although it isn't rendered.
+        needed: Function that says whether an object of the inventory must stay although it isn't rendered, such as a
+            pin.
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
-        show: Function that gets the result for each object.
+        show: Function that gets the result of each object.
 
     Raises:
         ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
@@ -101,7 +102,10 @@ def apply_app(
 def _keep_brokers(
     cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[ApplyResult]
 ) -> None:
-    """Clear the removal mark of the Broker for new Triggers, and for all Triggers when a user is about to delete it."""
+    """Keep the Broker that the applied Triggers use, also when a removal is deleting it at the same time.
+
+    No request is made when no Trigger was created or changed and no removal has marked the Broker.
+    """
     new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
     for manifest in manifests:
         if kind_of(manifest) is BROKER and (new or is_doomed(answers[key_of(manifest, cluster)])):
@@ -109,7 +113,7 @@ def _keep_brokers(
 
 
 def _prune(cluster: Cluster, left: Sequence[InventoryItem], app: str, *, dry_run: bool) -> Iterator[ApplyResult]:
-    """Delete objects that are no longer wanted; objects that are gone already give no result."""
+    """Delete an app's objects that are no longer rendered; yield no result for an object that is already gone."""
     for item in left:
         outcome = delete_item(cluster, item, app, dry_run=dry_run)
         if outcome:
@@ -126,7 +130,7 @@ def _apply_all(
     adopt: bool,
     dry_run: bool,
 ) -> Iterator[ApplyResult]:
-    """Apply each object; the API server's answer for it is put into `answers`."""
+    """Apply each object of an app, and store the API server's answer for it in `answers`."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
         kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
@@ -147,7 +151,7 @@ def _apply_all(
 def _apply(
     cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
 ) -> tuple[str, Object]:
-    """Apply one object; return its outcome, and the object as the API server answered it."""
+    """Apply one object; return (outcome, object that the API server answered)."""
     kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
     outcome = CREATED if before is None else CHANGED
     try:
@@ -169,7 +173,7 @@ def _apply(
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
-    """Return the same refusal with its fix, where the fix is known."""
+    """Return the error for a refused object with a fix, if the cause of the refusal is known."""
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message)
     if found is not None:

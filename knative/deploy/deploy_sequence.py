@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ATTEMPTS = 5
-"""Number of attempts to take the next number while others write other parts of the inventory."""
+"""Number of attempts to take the next number while other processes change other parts of the inventory."""
 Manifests = Sequence[Mapping[str, Any]]
 
 
@@ -42,14 +42,14 @@ class DeploymentMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployIntent:
-    """A deployment before it is recorded.
+    """A deployment that is about to be recorded in the inventory.
 
     Attributes:
         by: User who deploys, `USER@HOST`.
-        site: Name of the site, for commands that messages propose.
+        site: Name of the site, for commands in error messages.
         image: Container image of the function.
         declared: Container image as eaves.yaml names it; empty when it names none.
-        rendered: Digest of the objects, by `digest_manifests`.
+        rendered: Digest of the rendered objects, by `digest_manifests`.
     """
 
     by: str
@@ -61,12 +61,12 @@ class DeployIntent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentHold:
-    """The deployment that a command acts for.
+    """The deployment that a running command works on, to detect a newer one by another user.
 
     Attributes:
         app: Name of the app.
-        site: Name of the site, for commands that messages propose.
-        deployment: The deployment.
+        site: Name of the site, for commands in error messages.
+        deployment: Record of the deployment.
         replaced: The previous newest deployment; None when there was none, or when the command recorded no deployment.
         inventory: The inventory at the time when this deployment was recorded or found; None means that it must be
             read.
@@ -80,7 +80,10 @@ class DeploymentHold:
 
     @property
     def note(self) -> str:
-        """A note on whose deployment is replaced; empty when it was the same user's or of the same container image."""
+        """Note that names the deployment of another user that is replaced.
+
+        It is empty when the same user deployed before, or the same container image was deployed.
+        """
         last = self.replaced
         if last is None or last.by == self.deployment.by or last.image == self.deployment.image:
             return ""
@@ -117,7 +120,7 @@ class DeploymentHold:
         return inventory
 
     def require_unchanged(self, cluster: Cluster) -> None:
-        """Raise an error when the deployment to be promoted is no longer the newest.
+        """Raise an error when the deployment that is to be promoted is no longer the newest.
 
         Raises:
             ConflictError: When another user deployed or removed the app since; the message names who deployed what, and
@@ -156,12 +159,15 @@ def read_hold(cluster: Cluster, app: str, *, site: str) -> DeploymentHold | None
 
 
 def take_over(image: str, site: str) -> str:
-    """Return the command that makes a container image the newest deployment of a site."""
+    """Return the command `eaves deploy` that deploys a container image to a site."""
     return f"eaves deploy {image} --site {site}"
 
 
 def mark_of(deployment: DeploymentRecord) -> DeploymentMark:
-    """Return the identity of a deployment, which no other deployment of its app has."""
+    """Return the identity of a deployment: its number and its time.
+
+    Together they differ from those of any other deployment of the app.
+    """
     return DeploymentMark(sequence=deployment.sequence, at=deployment.at)
 
 
@@ -171,7 +177,7 @@ def digest_manifests(manifests: Manifests) -> str:
 
 
 def describe_deployment(deployment: DeploymentRecord) -> str:
-    """Describe who deployed what, and when, as a sentence without its full stop."""
+    """Return a sentence (without full stop) that says who deployed what, and when."""
     what = f"deployed {deployment.image}" if deployment.image else "started to remove the function"
     return f"{deployment.by} {what} at {format_time(deployment.at)} (the site's clock)"
 
@@ -266,7 +272,7 @@ def _lost(cluster: Cluster, app: str, intent: DeployIntent, inventory: Inventory
 
 
 def image_of(deployment: DeploymentRecord) -> FunctionImage:
-    """Return the container image of a deployment, so that it can be deployed again.
+    """Return the container image of a recorded deployment, so that the same can be deployed again.
 
     Raises:
         InvalidError: When the record is damaged.
@@ -277,7 +283,7 @@ def image_of(deployment: DeploymentRecord) -> FunctionImage:
 
 
 def is_rendered_alike(deployment: DeploymentRecord, manifests: Manifests) -> bool:
-    """Return whether a deployment applied exactly these objects.
+    """Return whether the objects of a recorded deployment are equal to the given objects.
 
     Raises:
         InvalidError: When the record is damaged.

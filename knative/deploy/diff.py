@@ -1,4 +1,4 @@
-"""Differences that a deploy would make: the API server's answer to a dry run against each present object."""
+"""Differences that a deploy would make: each existing object is compared with the API server's answer to a dry run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def diff_app(
         cluster: Connection to the cluster, in the app's namespace.
         manifests: The app's rendered objects.
         owner: The app.
-        needed: Function that says whether an object of the inventory stays although it isn't rendered.
+        needed: Function that says whether an object of the inventory must stay although it isn't rendered, such as a
+            pin.
 
     Raises:
         InvalidError: When the cluster refuses an object.
@@ -65,7 +66,7 @@ def diff_app(
 
 
 def content(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an object that users set: without the API server's counters and the status of controllers."""
+    """Return the part of an object that users set, without the metadata and the status that the cluster writes."""
     metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
     metadata |= {"annotations": annotations} if annotations else {}

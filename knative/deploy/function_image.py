@@ -31,7 +31,9 @@ class FunctionImage:
 
 
 def trust_image(text: str) -> FunctionImage:
-    """Build the name of a container image by digest without asking the registry, which only the site may reach.
+    """Build a `FunctionImage` from a name by digest, without a request to the registry.
+
+    The registry may be reachable only from the site.
 
     Raises:
         OciError: When the text names no digest.
@@ -46,10 +48,10 @@ def trust_image(text: str) -> FunctionImage:
 
 
 def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) -> FunctionImage:
-    """Ask the registry which digest a name has now.
+    """Ask the registry for the digest that a container image's name refers to now, and for its labels.
 
     Args:
-        text: A reference, by tag or digest.
+        text: Name of the container image, by tag or digest.
         access: Connection settings and credentials for the registry.
         key: Public key that must have signed the container image; None accepts an unsigned one.
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 GONE_S = 60.0
-"""Maximum seconds to wait for pods to end; an agent ends within 30 s after it is asked to."""
+"""Maximum seconds to wait until pods have ended; an agent ends within 30 s of the request to end."""
 POLL_S = 0.5
-"""Seconds between two requests for the pods."""
+"""Seconds between two reads of the pods."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +34,13 @@ _log = logging.getLogger(__name__)
 def end_predecessors(
     cluster: Cluster, manifest: Mapping[str, Any], leaving: Sequence[InventoryItem], app: str, *, gone_s: float = GONE_S
 ) -> list[ApplyResult]:
-    """Delete the agents whose spool an agent that is about to be applied will use, and wait until their pods are gone.
+    """Delete the agents whose spool a new agent will use, and wait until their pods are gone.
 
     The API server validates the new agent first, so an agent that it refuses ends no other one.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
-        manifest: The object that is about to be applied.
+        manifest: The object that is about to be applied; only an agent's DaemonSet ends other agents.
         leaving: The app's objects that are no longer wanted.
         app: Name of the app.
         gone_s: Maximum seconds to wait for the pods to end.
@@ -67,7 +67,7 @@ def end_predecessors(
 
 
 def _spools(one: Mapping[str, Any]) -> set[str]:
-    """Return the folders of nodes in which the agents of a DaemonSet keep their spools."""
+    """Return the folders on nodes in which the agents of a DaemonSet keep their spools."""
     if one["kind"] != DAEMON_SET.kind:
         return set()
     volumes = one["spec"]["template"]["spec"].get("volumes") or ()

@@ -1,4 +1,4 @@
-"""Pins of an app's container images: those that serve, those that may get traffic, and those for a rollback.
+"""Pins of the container images that an app needs on nodes: those that serve, may get traffic, or are for a rollback.
 
 `render` shows the pin of the container image that it renders. A deploy also applies the pins of the other revisions
 that are needed, so that these pins stay or are made again. It removes a pin once no needed revision has its container
@@ -58,7 +58,9 @@ def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp) -
 def add_pins_of(
     cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp, service: Manifest | None
 ) -> tuple[Manifest, ...]:
-    """Do the same as `add_pins` for a Knative Service that was read already; None means that there is none.
+    """Add the pins of other revisions to the rendered objects, for a Knative Service that the caller has read.
+
+    These revisions have traffic, or a rollback returns to them. Without a Service (None) nothing is added.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -90,7 +92,9 @@ def names_of_pins(manifests: Sequence[Manifest]) -> set[str]:
 
 
 def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[InventoryItem], bool]:
-    """Build the function that says which objects a deploy leaves to `prune_pins`: the app's pins, while it has any.
+    """Build a function that says which objects of the inventory a deploy must not remove: the app's pins.
+
+    `prune_pins` removes pins later. When the deploy applies no pin, the function protects none.
 
     Args:
         app: Name of the app.
@@ -101,13 +105,13 @@ def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[InventoryIte
 
 
 def listed_pins(inventory: Inventory) -> set[str]:
-    """Return the names of the pins that an app's inventory lists; only these are ever removed."""
+    """Return the names of the pins that an app's inventory lists; pins that aren't listed are never removed."""
     items = (item for item in inventory.items if item.kind == item_kind(DAEMON_SET))
     return {item.name for item in items if is_pin_name(inventory.app, item.name)}
 
 
 def find_served(standing: RolloutStatus) -> set[str]:
-    """Return the revisions that answer requests, or that `rollback` would give all requests. Pure.
+    """Return the revisions that get requests, and those that `rollback` would give all requests to. Pure.
 
     Args:
         standing: Rollout status of the Knative Service.
@@ -122,7 +126,7 @@ def find_served(standing: RolloutStatus) -> set[str]:
 
 
 def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> list[ApplyResult]:
-    """Remove the pins of an app that no revision needs any more, as far as the user may see and delete them.
+    """Remove the pins that no revision of an app needs any more; do nothing if the user lacks a right for that.
 
     A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
     All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
@@ -157,7 +161,10 @@ def _needed_pins(cluster: Cluster, app: str, standing: RolloutStatus) -> Iterato
 
 
 def _images(cluster: Cluster, app: str, names: Collection[str]) -> Iterator[tuple[str, Manifest]]:
-    """Yield (container image by digest, revision) for those of the revisions that exist and that Eaves deployed."""
+    """Yield (container image, revision) of the named revisions.
+
+    Revisions that don't exist, that Eaves didn't deploy, or whose container image is named by tag are left out.
+    """
     for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}") if names else ():
         labels = one["metadata"].get("labels") or {}
         if one["metadata"]["name"] not in names or labels.get(MANAGED_LABEL) != MANAGED_VALUE:
@@ -174,7 +181,10 @@ def _image(one: Manifest) -> str:
 
 
 def _is_of_all_images(pin: Manifest) -> bool:
-    """Return whether a version of Eaves made it that had one pin for each app, with the newest container image."""
+    """Return whether a pin is from an earlier version of Eaves, which made one pin for each app.
+
+    That pin held only the container image that was deployed last.
+    """
     return PIN_LABEL not in (pin["metadata"].get("labels") or {})
 
 
@@ -183,7 +193,7 @@ def _is_complete(pin: Manifest) -> bool:
 
 
 def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[ApplyResult]:
-    """Remove the pins that the inventory lists; remove none while a deploy has yet to apply its revision."""
+    """Remove the given pins that the inventory lists; remove none while a deploy has yet to apply its revision."""
     inventory = read_inventory(cluster, str(service["metadata"]["name"]))
     if inventory.deployment is not None and inventory.deployment.image != _image(service["spec"]["template"]):
         return []
@@ -201,7 +211,10 @@ def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]
 
 
 def _unlist(cluster: Cluster, inventory: Inventory, removed: Collection[InventoryItem]) -> None:
-    """Remove objects from the inventory's list, even while others change it; no object gets a UID a second time."""
+    """Remove objects from the inventory's list; try again when another process changes the inventory at the same time.
+
+    The objects are found by their UIDs, which are unique for all time.
+    """
     for _ in range(ATTEMPTS):
         kept = tuple(item for item in inventory.items if item not in removed)
         if kept == inventory.items:

@@ -1,7 +1,7 @@
 """The decision of `reconcile` for a site: apply the last deployment again, deploy a pending one, or do nothing. Pure.
 
-The cluster's own record decides. The memory of a workspace counts only while nobody else has deployed since, and no
-clock is compared, so a newer deploy is never reverted.
+The record in the cluster decides. What a workspace (a directory with an eaves.yaml) remembers counts only if nobody
+else has deployed since, and no clock is compared, so a newer deploy is never reverted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from knative.deploy.objects.inventory import DeploymentRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceMemory:
-    """State that a workspace keeps about a site between two commands.
+    """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
 
     Attributes:
-        known: The site's newest deployment when this workspace last agreed with it; None when it never did.
+        known: Newest deployment of the site when this workspace last wanted the same as the cluster; None when it never
+            did.
         pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
             none.
         pending_declared: Container image that eaves.yaml named at that deploy.
@@ -32,13 +33,13 @@ class WorkspaceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDeployment:
-    """The deployment that a workspace wants at a site.
+    """The deployment that a workspace (a directory with an eaves.yaml) wants at a site.
 
     Attributes:
-        site: Name of the site, for commands that messages propose.
+        site: Name of the site, for commands in messages.
         image: Container image that was deployed last from this workspace, or that eaves.yaml names; None without both.
         declared: Container image that eaves.yaml names now; empty when it names none.
-        memory: What the workspace remembers about the site.
+        memory: State that the workspace has stored about the site.
     """
 
     site: str
@@ -47,7 +48,7 @@ class WantedDeployment:
     memory: WorkspaceMemory = WorkspaceMemory()
 
     def newer_than(self, last: DeploymentRecord | None) -> FunctionImage | None:
-        """Return the container image that this workspace wants instead of the last deployment's; None without one."""
+        """Return the container image to deploy instead of the last deployment's; None if there is no other."""
         pending = self.memory.pending
         current = not self.declared or self.memory.pending_declared == self.declared
         wanted = pending if pending is not None and current else None
@@ -57,19 +58,19 @@ class WantedDeployment:
 
 
 class ReconcileAction(StrEnum):
-    """The action of `reconcile` at a site."""
+    """Action of `reconcile` at a site."""
 
     BRING = "bring"
-    """Deploy `image` as a new deployment."""
+    """Deploy the decision's `image` as a new deployment."""
     KEEP = "keep"
     """Apply the last deployment again, if this workspace renders the same objects for it."""
     LEAVE = "leave"
-    """Apply no object."""
+    """Apply nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileDecision:
-    """The action at a site, with its reason.
+    """Action of `reconcile` at a site, with the reason.
 
     Attributes:
         verb: The action.
@@ -85,12 +86,12 @@ class ReconcileDecision:
 
 
 def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDeployment) -> ReconcileDecision:
-    """Decide the action of `reconcile` at a site.
+    """Decide what `reconcile` does at a site.
 
     Args:
-        last: The newest deployment by the cluster's record; None when there is no record.
+        last: Newest deployment in the cluster's record; None when there is no record.
         serving: Container image of the function's Service; empty when there is no Service.
-        wish: The deployment that the workspace wants.
+        wish: The deployment that the workspace (a directory with an eaves.yaml) wants.
     """
     wanted = wish.newer_than(last)
     if last is None:
@@ -112,12 +113,14 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
 
 
 def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedDeployment) -> ReconcileDecision:
-    """Decide the action when the last deployment renders differently here: another eaves.yaml or version of Eaves.
+    """Decide what to do when this workspace renders other objects for the last deployment than were applied.
+
+    The workspace then has another eaves.yaml or another version of Eaves.
 
     Args:
-        last: The newest deployment by the cluster's record.
+        last: Newest deployment in the cluster's record.
         image: Container image of that deployment.
-        wish: The deployment that the workspace wants.
+        wish: The deployment that the workspace (a directory with an eaves.yaml) wants.
     """
     if wish.memory.known == mark_of(last):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=image)

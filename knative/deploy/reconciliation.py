@@ -1,6 +1,6 @@
-"""One step of a site towards the deployment that the cluster's record wants, from any workspace.
+"""One step that brings a site to the deployment in the cluster's record, from any workspace.
 
-It is safe to call on a timer, from several places at once, and while a deploy runs.
+The step is safe to run on a timer, from several places at once, and while a deploy runs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def reconcile_site(
     *,
     agreed: Agreed = lambda last: None,
 ) -> SiteUpdate:
-    """Apply what the cluster's record wants, correct objects that were changed, and advance the rollout by one step.
+    """Apply the recorded deployment, correct objects that were changed, and advance the rollout by one step.
 
     Args:
         cluster: Connection to the site's cluster.
         site: The site.
         app: Name of the app.
-        wish: The deployment that this workspace wants at the site.
+        wish: The deployment that this workspace (a directory with an eaves.yaml) wants at the site.
         build: Function that builds the site's deployment for a container image.
-        agreed: Function that gets the deployment that this workspace and the cluster both want.
+        agreed: Function that is called with the deployment when the workspace and the cluster want the same.
 
     Raises:
         ConfigError: When eaves.yaml lacks a setting that a cluster needs.

@@ -95,7 +95,7 @@ def find_removable(
 
 
 def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
-    """Delete objects one by one; stop when another user deploys the app, which applies deleted objects again."""
+    """Delete objects one by one; stop with an error when another user deploys the app meanwhile."""
     for item in items:
         if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
             raise _overtaken(cluster, inventory.app)
@@ -105,7 +105,7 @@ def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Invento
 
 
 def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
-    """Delete the inventory in the version that was read; objects that were added to it since are deleted first."""
+    """Delete the inventory. Objects that were added to it since it was read are deleted first."""
     for _ in range(ATTEMPTS):
         if not inventory.version:
             return
@@ -127,7 +127,7 @@ def _overtaken(cluster: Cluster, app: str) -> ConflictError:
 
 
 def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
-    """Return whether an object has a name that `eaves render` gives to objects of the app."""
+    """Return whether an object has a name of the form that `eaves render` uses: `APP` or `APP-...`."""
     name = str(one["metadata"]["name"])
     return name == app or name.startswith(f"{app}-")
 

@@ -1,4 +1,4 @@
-"""Rollouts of a namespace, each advanced by one step; a failure of one doesn't stop the others."""
+"""Advance of all rollouts of a namespace by one step each; a failure of one rollout doesn't stop the other rollouts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REACH_S = 10.0
-"""Seconds in which the API server must answer a small request before the next function is tried."""
+"""Maximum seconds of the small request that is made after one function's rollout failed for lack of an answer. If the
+API server doesn't answer it either, the other functions aren't tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class RolloutStep:
 
     Attributes:
         name: Name of the function.
-        outcome: The rollout after the step; None when the step failed.
+        outcome: State of the rollout after the step; None when the step failed.
         error: Reason why the step failed; None when it succeeded.
     """
 
@@ -39,7 +40,7 @@ class RolloutStep:
 
 
 def advance_all(cluster: Cluster) -> list[RolloutStep]:
-    """Advance every rollout of a namespace by one step; the error of one function never stops the others.
+    """Advance every rollout of a namespace by one step; a failure for one function never stops the other functions.
 
     Raises:
         UnreachableClusterError: When the API server doesn't answer any request.
@@ -71,13 +72,13 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
 def prune_after(
     cluster: Cluster, outcome: rollout.RolloutOutcome, inventory: Inventory | None = None
 ) -> list[ApplyResult]:
-    """Remove the pins that no revision needs any more after a step of a rollout.
+    """Remove pins that no revision needs any more, after a step of a rollout.
 
     Args:
         cluster: Connection to the site's cluster.
         outcome: Outcome of the step.
-        inventory: The app's inventory since the last deploy; None when it isn't known. If it lists a single pin, which
-            the newest revision needs, no request is made.
+        inventory: Inventory of the app since the last deploy; None when the caller hasn't read it. No request is made
+            if it lists only one pin, which the newest revision needs.
     """
     single = inventory is not None and len(listed_pins(inventory)) <= 1
     return prune_pins(cluster, outcome.name) if outcome.changed and not single else []

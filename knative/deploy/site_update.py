@@ -1,6 +1,6 @@
-"""A deploy to one site: recorded as the newest one, applied, waited for, and rolled out as far as it can proceed.
+"""A deploy to one site: recorded as the newest one, applied, awaited, and rolled out as far as possible.
 
-Every step can be repeated: after a kill, or when the site didn't answer, the next call continues the deploy.
+Every step can be repeated: after the process was killed, or the site didn't answer, the next call continues the deploy.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 SOMEBODY = "somebody"
-"""Name of the user who deploys, when the caller gives none."""
+"""Name that is recorded for the user who deploys, when the caller gives none."""
 POLL_S = 5.0
-"""Seconds between two steps of a rollout that is followed."""
+"""Seconds between two steps of a rollout that a command waits for."""
 PATIENCE_S = 900.0
-"""Seconds without a connection after which following a rollout fails."""
+"""Seconds without a connection after which waiting for a rollout fails."""
 LOOK_S = 1.0
-"""Seconds of applying objects after which the inventory is read again, to detect another user's deploy."""
+"""Seconds between two reads of the inventory while objects are applied, to detect another user's deploy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteDeployment:
-    """A deployment that a site is to have, and how far the deploy waits for it.
+    """A deployment for a site, and how long the deploy waits for it.
 
     Attributes:
         app: The app.
@@ -59,10 +59,10 @@ class SiteDeployment:
         rollout: Settings of the rollout of a new revision.
         by: User who deploys, `USER@HOST`.
         declared: Container image as eaves.yaml names it; empty when it names none.
-        adopt: Take over objects that others made, and fields that other managers own.
-        dry_run: Let the API server validate the objects, and change nothing.
-        ready_s: Seconds in which the deployment must become ready; 0 doesn't wait.
-        follow: Wait until the rollout has ended.
+        adopt: Whether to take over objects that others made, and fields that other managers own.
+        dry_run: Whether the API server only validates the objects, and changes nothing.
+        ready_s: Maximum seconds to wait until the deployment is ready; 0 doesn't wait.
+        follow: Whether to wait until the rollout has ended.
     """
 
     app: ClusterApp
@@ -77,12 +77,12 @@ class SiteDeployment:
 
     @property
     def owner(self) -> AppOwner:
-        """The app that owns the deployment's objects."""
+        """Name of the app, its site and the namespace of its agents, by which its objects in the cluster are found."""
         function = self.app.function
         return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
     def intent(self, manifests: Manifests) -> DeployIntent:
-        """Build the intent to deploy these objects, which the cluster records with a number."""
+        """Build the description of this deployment that is recorded in the cluster before the objects are applied."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
         return DeployIntent(
@@ -97,7 +97,8 @@ class SiteUpdate:
     Attributes:
         applied: Result for each object.
         outcome: Outcome of the rollout; None when no rollout was started.
-        note: Note for the user who asked for it: who deployed what, and why the workspace's deployment was not applied.
+        note: Note for the user: whose deployment was replaced, or why the workspace's deployment was not applied; else
+            empty.
     """
 
     applied: tuple[ApplyResult, ...]
@@ -106,7 +107,7 @@ class SiteUpdate:
 
     @property
     def changed(self) -> int:
-        """Number of objects that were changed."""
+        """Number of objects that were created, changed or removed."""
         return sum(one.outcome != UNCHANGED for one in self.applied)
 
 
@@ -128,7 +129,7 @@ def update_site(
         wanted: The deployment that the site is to have.
         show: Function that gets the progress while the app becomes ready.
         tell: Function that gets a line for each step of the rollout, and a line on whose deployment is replaced.
-        taken: Function that gets the deployment once the cluster has recorded it.
+        taken: Function that is called with the deployment once the cluster has recorded it.
         poll_s: Seconds between two steps of a rollout that is followed.
 
     Raises:
@@ -227,13 +228,16 @@ def apply_held(
 
 
 def _may_leave_pins(inventory: Inventory, applied: Sequence[ApplyResult], pins: Collection[str]) -> bool:
-    """Return whether an app may have pins that are no longer needed: listed pins, or pins that were never listed."""
+    """Return whether an app may have pins that it no longer needs.
+
+    They are listed in the inventory, or an earlier version of Eaves listed none.
+    """
     unlisted = not inventory.items and any(one.outcome != CREATED for one in applied)
     return unlisted or bool(listed_pins(inventory) - set(pins))
 
 
 def read_image(cluster: Cluster, name: str) -> str:
-    """Return the container image that a function's Service asks for; empty when there is no Service.
+    """Return the container image in a function's Knative Service; empty when there is no Service.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -242,7 +246,7 @@ def read_image(cluster: Cluster, name: str) -> str:
 
 
 def image_of_service(service: Mapping[str, Any] | None) -> str:
-    """Return the container image that a Knative Service asks for; empty when there is no Service."""
+    """Return the container image in a Knative Service; empty when there is no Service."""
     containers = (service or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
     return str(containers[0].get("image", ""))
 
@@ -252,9 +256,10 @@ def _unchanged(applied: Sequence[ApplyResult]) -> bool:
 
 
 def retry_revision(cluster: Cluster, name: str) -> bool:
-    """Let Knative make a revision again that it gave up; applying the same Service again would not.
+    """Delete a revision that Knative has given up, so that Knative makes it again and tries to start it.
 
-    The reason for the failure may be fixed by now, such as a missing secret or a registry that didn't answer.
+    Applying the same Service again would not do that. The reason for the failure may be fixed by now, such as a missing
+    Secret or a registry that didn't answer.
 
     Returns:
         Whether there was such a revision.
@@ -271,7 +276,9 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
 
 
 def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
-    """Name the serving revision in the traffic before applying; without `adopt`, a foreign Service stays unchanged.
+    """Write the name of the serving revision into the traffic, so that a deploy leaves the traffic unchanged.
+
+    Without `adopt`, a Service that Eaves didn't make stays unchanged.
 
     Returns:
         The present Service; None when there is none.
@@ -298,7 +305,7 @@ def follow_rollout(
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
 ) -> rollout.RolloutOutcome:
-    """Advance a rollout until it ends; a lost connection is waited for.
+    """Advance a rollout until it ends; while the cluster can't be reached, wait for it.
 
     Args:
         cluster: Connection to the site's cluster.
@@ -306,10 +313,11 @@ def follow_rollout(
         hold: The deployment whose rollout is followed; None follows any rollout of the function.
         tell: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
-        patience_s: Seconds without an answer after which it fails; a later `reconcile` continues the rollout.
+        patience_s: Seconds without an answer after which the wait fails; a later `reconcile` continues the rollout.
 
     Raises:
-        ConflictError: When another user deployed or removed the app since; the rollout is then theirs.
+        ConflictError: When another user deployed or removed the app during the wait; the rollout then belongs to that
+            deployment.
         StartError: When the rollout was rolled back or is held.
         UnreachableClusterError: When the cluster doesn't answer for `patience_s` seconds.
         ClusterError: When a request to the cluster is refused or fails.
@@ -338,7 +346,7 @@ def follow_rollout(
 
 
 def describe_outcome(outcome: rollout.RolloutOutcome) -> str:
-    """Describe a rollout in one line."""
+    """Describe the state of a rollout in one line."""
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
     phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
     reason = "" if outcome.reason == phase else outcome.reason

@@ -1,4 +1,4 @@
-"""Objects and pods that the cluster refuses: feature flags, quotas, limits, Pod Security.
+"""Explanations of objects and pods that the cluster refuses, because of feature flags, quotas, limits or Pod Security.
 
 Source: Kubernetes 1.36, apiserver/pkg/admission/plugin/resourcequota/controller.go (exceeded quota),
 pkg/quota/v1/evaluator/core/pods.go (must specify), plugin/pkg/admission/limitranger/admission.go,
@@ -21,7 +21,7 @@ _LIMIT = re.compile(
 _SIDECAR = re.compile(r"\bqueue-proxy\b")
 _NO_NAME = "Failed to parse image reference"
 RESOURCE_DEFAULTS = "queueproxy.resource-defaults"
-"""Key of config-features that gives Knative's sidecar requests and limits."""
+"""Key of the ConfigMap config-features. When it is enabled, Knative's sidecar gets resource requests and limits."""
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: (?:validation failed: )?(.*)', re.DOTALL)
 
 
@@ -88,7 +88,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
 
 
 def explain_refusal(message: str, *, namespace: str) -> Diagnosis:
-    """Do the same as `explain_admission`, but quote an unknown message instead of returning None."""
+    """Explain why the cluster refused a pod; quote the message when its kind is unknown."""
     known = explain_admission(message, namespace=namespace)
     if known is not None:
         return known
@@ -115,7 +115,10 @@ def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
 
 
 def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
-    """Name the fix per container: Eaves' containers have requests and may lack limits, Knative's sidecar lacks both."""
+    """Explain a quota that requires every container to name its resources, and the fix for each container without them.
+
+    Containers of Eaves have requests and may lack limits; Knative's sidecar lacks both.
+    """
     fixes = []
     if _SIDECAR.search(missing):
         patch = f'{{"data":{{"{RESOURCE_DEFAULTS}":"enabled"}}}}'
@@ -134,6 +137,9 @@ def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
 
 
 def _unlimited(missing: str, resource: str) -> list[str]:
-    """Parse the names of containers in `limits.cpu for: a,b; limits.memory for: a`."""
+    """Return the containers that a quota's message names for a resource.
+
+    An example of a message is `limits.cpu for: a,b; limits.memory for: a`.
+    """
     found = re.search(rf"{re.escape(resource)} for: ([^;]+)", missing)
     return found[1].strip().split(",") if found else []

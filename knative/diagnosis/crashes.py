@@ -1,4 +1,4 @@
-"""Containers that can't be started, that end again and again, or that run and aren't ready.
+"""Explanations of containers that can't be started, that end again and again, or that run without becoming ready.
 
 Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go and pkg/kubelet/container/sync_result.go (the
 reasons), security_context.go and kuberuntime_manager.go (their messages); runc's texts; `functions.model.model_loading`
@@ -26,18 +26,18 @@ _ARCHITECTURE = re.compile(r"exec format error")
 _NO_COMMAND = re.compile(r"executable file not found|no such file or directory|permission denied")
 _NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
 _GIVEN_UP_AFTER = 3
-"""Restarts after which a crash counts as certain; kubelets wait 10, 20 and 40 s between them."""
+"""Number of restarts after which a crash counts as final; a kubelet waits 10, 20 and 40 s between the restarts."""
 _CERTAIN_EXITS = frozenset({64, 65, 78})
 """Exit codes for wrong usage, data or configuration (sysexits.h).
 
-`eaves.errors` ends a process with them, and every later process ends the same way.
+`eaves.errors` ends a process with them. A restarted process ends with the same code, so the crash is final at once.
 """
 _KILLED = 137
 _TAIL_LINES = 5
 
 
 def explain_configuration(message: str, namespace: str) -> Diagnosis:
-    """Explain why a container can't be made from the objects that it refers to."""
+    """Explain why a container can't be created, such as a missing Secret or ConfigMap."""
     if (found := _MISSING.search(message)) is not None:
         kind = (found[1] or found[4]).lower()
         name = (found[2] or found[5]).rpartition("/")[2]
@@ -65,7 +65,7 @@ def explain_configuration(message: str, namespace: str) -> Diagnosis:
 
 
 def explain_start(reason: str, message: str, image: str) -> Diagnosis:
-    """Explain why a container isn't started."""
+    """Explain why a container can't be started, such as a command that doesn't exist."""
     if _ARCHITECTURE.search(message):
         return wrong_architecture(image)
     certain = bool(_NO_COMMAND.search(message))
@@ -78,7 +78,7 @@ def explain_start(reason: str, message: str, image: str) -> Diagnosis:
 
 
 def wrong_architecture(image: str) -> Diagnosis:
-    """Build the diagnosis of a container image for another CPU architecture."""
+    """Build the diagnosis of a container image that is built for another CPU architecture than the node's."""
     repository = image.partition("@")[0]
     return Diagnosis(
         cause="image",
@@ -91,7 +91,7 @@ def wrong_architecture(image: str) -> Diagnosis:
 
 
 def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: str) -> Diagnosis | None:
-    """Explain why a container ends; return None when it doesn't.
+    """Explain why a container's process ended; return None when no process has ended.
 
     Args:
         status: Status of the container.
@@ -125,17 +125,17 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
 
 
 def ended_state(status: Object) -> Object:
-    """Return how a container's last run ended; empty when no run has ended."""
+    """Return the state `terminated` of a container's last run; empty when no run has ended."""
     state = status.get("state") or {}
     ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return ended
 
 
 def explain_readiness(problem: Object) -> Diagnosis | None:
-    """Explain the function's answer to its readiness probe; return None while it loads or ends.
+    """Explain why a function isn't ready from its answer to the readiness probe; return None while it loads or ends.
 
     Args:
-        problem: The problem document; see `eaves.web.problem_document`.
+        problem: Problem document in the answer; see `eaves.web.problem_document`.
     """
     if find_kind(problem) in {"loading", "stopped"} or not problem.get("detail"):
         return None
@@ -143,7 +143,7 @@ def explain_readiness(problem: Object) -> Diagnosis | None:
 
 
 def explain_log(lines: Sequence[str]) -> Diagnosis | None:
-    """Explain the function's own log: a line `never ready: ...` is its last one about a model."""
+    """Explain why a function isn't ready, from the line `never ready: ...` in its log; None without such a line."""
     for line in reversed(lines):
         text = line
         if line.startswith("{"):
@@ -185,6 +185,6 @@ def _memory(wanted: Object, restarts: int, *, killed: bool) -> Diagnosis:
 
 
 def _last_lines(logs: Sequence[str], message: str) -> list[str]:
-    """Return the last lines of a process: of its log, or else of the termination message, which holds the log's end."""
+    """Return the last lines that a process wrote: from its log, or else from the container's termination message."""
     lines = [line for line in (logs or message.splitlines()) if line.strip()]
     return lines[-_TAIL_LINES:]

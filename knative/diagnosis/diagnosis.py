@@ -1,4 +1,4 @@
-"""The order in which causes are checked: the cause that takes effect first comes first."""
+"""Diagnosis of a function: possible causes are checked in the order in which they take effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from knative.diagnosis.scheduling import explain_scheduling
 
 _DEADLINE = "ProgressDeadlineExceeded"
 _NEVER_STARTED = "failed to create containerd task"
-"""Text of a start that failed with exit code 128.
+"""Text in the message of a container that could not be started; its exit code is 128.
 
 Source: Kubernetes, pkg/kubelet/kuberuntime/kuberuntime_container.go (StartError); containerd.
 """
@@ -52,13 +52,13 @@ def diagnose_function(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def observed(service: Object) -> bool:
-    """Return whether Knative has observed the last change of a Service."""
+    """Return whether Knative's controller has processed the last change of a Service."""
     generation = service.get("metadata", {}).get("generation")
     return bool(service.get("status", {}).get("observedGeneration") == generation)
 
 
 def is_ready(service: Object) -> bool:
-    """Return whether the newest revision and the routes are ready.
+    """Return whether the newest revision of a Knative Service and its routes are ready.
 
     Source: Knative Serving, pkg/apis/serving/v1/service_lifecycle.go, IsReady.
     """
@@ -86,7 +86,7 @@ def _explain_revision(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def _explain_conditions(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Explain the Revision's own conditions, when no pod is left."""
+    """Explain why a Revision isn't ready from the Revision's conditions; they are used when no pod is left."""
     for kind in ("ContainerHealthy", "ResourcesAvailable"):
         state = condition(evidence.revision, kind)
         if state.get("status") != "False":
@@ -109,9 +109,10 @@ def _explain_conditions(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def given_up(evidence: FunctionEvidence) -> bool:
-    """Return whether Knative has given up the revision: after its progress deadline it scales to zero and stays there.
+    """Return whether Knative has given up a revision.
 
-    Knative tries it again, under the same name, once it is deleted.
+    After its progress deadline, a revision is scaled to zero and not started again. When the Revision is deleted,
+    Knative makes it again under the same name.
     """
     states = condition(evidence.deployment, "Progressing"), condition(evidence.revision, "ResourcesAvailable")
     late = any(state.get("status") == "False" and state.get("reason") == _DEADLINE for state in states)
@@ -120,7 +121,10 @@ def given_up(evidence: FunctionEvidence) -> bool:
 
 
 def _worse_after_deadline(evidence: FunctionEvidence, found: Diagnosis | None) -> Diagnosis | None:
-    """Return the diagnosis, which is final once the revision is given up."""
+    """Return the diagnosis.
+
+    Once Knative has given up the revision, the diagnosis is final, and its fix makes Knative try again.
+    """
     if not given_up(evidence):
         return found
     name = name_of(evidence.revision or {})

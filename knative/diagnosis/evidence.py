@@ -1,4 +1,4 @@
-"""The evidence for a diagnosis, and the diagnosis."""
+"""The values that a diagnosis is made from, and the diagnosis itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
 USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
-"""Names of the containers of a pod.
+"""Names of a function pod's containers: the function itself, and Knative's sidecar.
 
 Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go.
 """
@@ -19,13 +19,13 @@ MAX_SAID = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The reason why a function doesn't become ready.
+    """The reason why a function or another part of an app isn't ready, with the fix.
 
     Attributes:
         cause: One of `CAUSES`.
-        message: What is wrong, and the value seen.
+        message: Description of the fault, with the value that was found.
         fix: The command or the change of eaves.yaml that fixes it.
-        final: Whether waiting is useless, so that the fix is needed first.
+        final: Whether the fault does not go away by itself, so that waiting without the fix is useless.
     """
 
     cause: str
@@ -49,12 +49,12 @@ CAUSES = {
     "destination": "a destination of events can't be resolved",
     "missing": "the object does not exist",
 }
-"""Every cause with its meaning; the docs list the same."""
+"""Meaning of each cause of a diagnosis; the documentation lists the same causes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionEvidence:
-    """A Knative Service and the objects that it expanded into, at one moment.
+    """A Knative Service and the objects that Knative made from it, at one moment.
 
     Attributes:
         service: The Knative Service.
@@ -62,9 +62,9 @@ class FunctionEvidence:
         deployment: Deployment of the Revision.
         replica_sets: ReplicaSets of the Deployment.
         pods: Pods of the Revision.
-        events: Core Events about any of these, in any order.
+        events: Core Events about the other objects, in any order.
         readiness: Problem documents that running pods answer to their readiness probe, when it isn't 2xx, by pod.
-        logs: Last lines of a pod's function, from the run before the last restart if there was one, by pod.
+        logs: Last lines of the function's log, by pod; from the run before the last restart if there was one.
         now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """
 
@@ -95,20 +95,20 @@ class FunctionEvidence:
         return next(iter(containers), {})
 
     def old(self, state: Object, seconds: float) -> bool:
-        """Return whether a condition is older than a number of seconds."""
+        """Return whether a condition has had its status for more than a number of seconds."""
         since = parse_time(state.get("lastTransitionTime"))
         return bool(self.now and since and self.now - since > seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartEvidence:
-    """An object of an app beside its function, with its pods, at one moment.
+    """An object of an app other than its function, with its pods, at one moment.
 
     Attributes:
         value: The object.
         pods: Pods of the object; empty when it runs none.
         events: Core Events about the object and its pods, in any order.
-        logs: Last lines of a pod's container, from the run before the last restart if there was one, by pod.
+        logs: Last lines of a container's log, by pod; from the run before the last restart if there was one.
         steady: Names of the pods that have run long enough to count as ready.
         now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """
@@ -123,11 +123,12 @@ class PartEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReadiness:
-    """The readiness of a part; a part without a text and without a diagnosis is ready.
+    """The readiness of a part of an app. The part is ready when there is neither a text nor a diagnosis.
 
     Attributes:
-        detail: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
-        diagnosis: The fault; None while none is known.
+        detail: Description of what is missing when no fault is known, such as `2 of 3 pods are ready`; empty when
+            nothing is missing.
+        diagnosis: Fault of the part; None while no fault is known.
         since: Unix seconds since when the part is in this state; None when that isn't known.
         pods: Ready pods of all pods, such as `2/3`; empty when the part runs none.
     """
@@ -149,20 +150,20 @@ def name_of(value: Object) -> str:
 
 
 def condition(value: Object | None, kind: str) -> Object:
-    """Return a condition of an object's status; empty when the object doesn't have it."""
+    """Return the condition of one type from an object's status; empty when the object doesn't have it."""
     found = (value or {}).get("status", {}).get("conditions") or []
     return next((one for one in found if one.get("type") == kind), {})
 
 
 def containers(pod: Object) -> Iterator[Object]:
-    """Yield the statuses of a pod's containers, with Knative's own last."""
+    """Yield the status of each container of a pod; Knative's sidecar comes last."""
     status = pod.get("status", {})
     found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
 
 
 def is_alive(pod: Object) -> bool:
-    """Return whether a pod isn't being deleted."""
+    """Return whether a pod is not being deleted."""
     return not pod.get("metadata", {}).get("deletionTimestamp")
 
 
@@ -175,7 +176,10 @@ def parse_time(text: object) -> float | None:
 
 
 def last_applied(value: Object) -> float | None:
-    """Return when an object's spec was last written, Unix seconds by the API server; None when it isn't known."""
+    """Return the Unix time in seconds when an object's spec was last written; None when it isn't known.
+
+    The time is by the API server's clock.
+    """
     fields = value.get("metadata", {}).get("managedFields") or []
     times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
     known = [at for at in times if at is not None]
@@ -183,9 +187,9 @@ def last_applied(value: Object) -> float | None:
 
 
 def seen_at(event: Object) -> float:
-    """Return when an Event was last seen, in Unix seconds.
+    """Return the Unix time in seconds when an Event last occurred.
 
-    Source: core/v1 Event; the scheduler writes events.k8s.io's series instead.
+    Source: core/v1 Event (`lastTimestamp`); the scheduler writes the field `series` of events.k8s.io instead.
     """
     series = event.get("series") or {}
     times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
@@ -193,7 +197,10 @@ def seen_at(event: Object) -> float:
 
 
 def quote(message: str, *, end: bool = True) -> str:
-    """Shorten a foreign message to one line: keep the end of nested errors, or the beginning of lists."""
+    """Shorten a message of another program to one line.
+
+    With `end` the end is kept, which names the reason of nested errors; otherwise the beginning, for lists.
+    """
     text = " ".join(message.split()).rstrip(".")
     if len(text) <= MAX_SAID:
         return text

@@ -1,4 +1,7 @@
-"""Reader of a diagnosis' evidence from a cluster, with few requests and without repeating denied ones."""
+"""Reader of the objects, Events and logs that a diagnosis is made from.
+
+It makes few requests, and repeats none that was denied.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ _PORT = 8080
 _LOG_LINES = 20
 _PROBE_TIMEOUT_S = 5.0
 _MOST_PODS = 3
-"""Number of pods that are read; the other pods of a Revision fail the same way."""
+"""Maximum number of pods whose details are read; the other pods of the same Revision fail in the same way."""
 T = TypeVar("T")
 
 
 def collect_evidence(
     cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0
 ) -> FunctionEvidence:
-    """Read the evidence on why a Knative Service isn't ready.
+    """Read the objects that show why a Knative Service isn't ready.
 
     Args:
         cluster: Connection to the cluster.
@@ -44,14 +47,14 @@ def collect_evidence(
 
 
 class EvidenceReader:
-    """Reader of evidence that can be used again and again, and remembers which reads were denied."""
+    """Reader of evidence for many diagnoses. It remembers which reads were denied, and doesn't repeat them."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._denied: set[str] = set()
 
     def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> FunctionEvidence:
-        """Do the same as `collect_evidence`.
+        """Read what is needed to diagnose a function: its Service, and its revision and pods while it isn't ready.
 
         Raises:
             NotFoundError: When there is no such Service.
@@ -88,13 +91,12 @@ class EvidenceReader:
     def read_pod_details(
         self, pods: Sequence[Object], namespace: str, owner: str = ""
     ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-        """Read Events about pods that aren't ready, and the last lines of pods that ended, by pod.
+        """Read Events about pods that aren't ready, and the last log lines of pods whose process ended, by pod.
 
         Args:
             pods: Pods of a workload; only the first few are read, since the others fail the same way.
             namespace: Namespace of the pods.
-            owner: Name of the object that should have pods and has none, for Events about it; empty when there are
-                pods.
+            owner: Name of a workload without pods, whose Events are read; empty when there are pods.
 
         Raises:
             ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
@@ -111,7 +113,10 @@ class EvidenceReader:
         return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
 
     def _events(self, pods: Sequence[Object]) -> list[dict[str, Any]]:
-        """Read Events about waiting pods; all warnings when no pod is left."""
+        """Read the Events about pods with a waiting container.
+
+        When there are no pods, read all warnings of the namespace.
+        """
         if pods and not any(_waits(pod) for pod in pods):
             return []
         names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
@@ -123,7 +128,10 @@ class EvidenceReader:
         )
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:
-        """Read the problem document with which a running process answers its readiness probe."""
+        """Return the problem document that a running function answers to a readiness request.
+
+        Return None when the pod is ready, or when the function answers no problem document.
+        """
         if not _runs_unready(pod):
             return None
         name = name_of(pod)
@@ -140,7 +148,7 @@ class EvidenceReader:
         return problem if find_kind(problem) else None
 
     def _logs(self, pod: Object, readiness: Mapping[str, Any], *, namespace: str | None = None) -> list[str]:
-        """Read what a container wrote before it ended, or while it runs and doesn't answer."""
+        """Return the last log lines of a pod's container that has ended, or that runs and doesn't answer the probe."""
         for status in _own(pod):
             looping = namespace is not None  # the caller reads a ready pod only if its container ends again and again
             ended = bool(ended_state(status)) and (looping or not status.get("ready"))
@@ -159,7 +167,11 @@ class EvidenceReader:
         return self._try(f"logs {namespace}", read, [], failing=True)
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
-        """Read a value; return the default when it is denied, or when a read that may fail with a pod fails."""
+        """Return the value that `read` returns.
+
+        Return `otherwise` when the read is denied, or when `failing` is set and the read fails, as it may for a pod
+        that ends.
+        """
         if what in self._denied:
             return otherwise
         try:
@@ -174,15 +186,16 @@ class EvidenceReader:
 
 
 def _own(pod: Object) -> Iterator[Object]:
-    """Yield the statuses of a pod's containers except Knative's."""
+    """Yield the status of each container of a pod except Knative's sidecar."""
     yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
 
 
 def _runs_unready(pod: Object) -> bool:
     """Return whether the function's process runs while its pod isn't ready.
 
-    Knative's sidecar probes the function's readiness; to the kubelet the function's own container is always ready.
-    Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go (makeContainer takes the probe away).
+    Knative's sidecar probes the function's readiness. The kubelet doesn't probe the function's container, so the status
+    of that container is always ready. Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go
+    (makeContainer takes the probe away).
     """
     ready = condition(pod, "Ready").get("status") == "True"
     return not ready and any((status.get("state") or {}).get("running") for status in _own(pod))

@@ -17,10 +17,10 @@ ENABLED = "enabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureFlag:
-    """A feature flag, which is a key of the ConfigMap.
+    """A feature flag of Knative, which is a key of the ConfigMap config-features.
 
     Attributes:
-        key: Key of the ConfigMap.
+        key: Key of the ConfigMap config-features.
         default: Value when the key is absent: `enabled` or `disabled`.
         lasting: Whether Knative documents that the flag cannot safely be disabled once enabled.
     """
@@ -62,7 +62,8 @@ FIELDS = {
     "mountPropagation": _pod("volumes-mount-propagation", lasting=False),
     "persistentVolumeClaim": _pod("persistent-volume-claim", lasting=False),
 }
-"""Flag for the last part of a field's path; `securityContext` is the pod's, since containers need no flag for it."""
+"""Feature flag for each field of a pod, by the last part of the field's path. The flag of `securityContext` is for the
+field of the pod; in a container the field needs no flag."""
 _WRITE = _pod("persistent-volume-write", lasting=False)
 _NOT_SET = re.compile(r"must not set the field\(s\): ([^\n]*)")
 _DISABLED = re.compile(r"(\w+) (volume|Propagation) support is disabled")
@@ -71,7 +72,7 @@ _LASTING = "cannot safely be disabled once enabled"
 
 
 def missing_flags(denial: str) -> dict[str, FeatureFlag]:
-    """Find the missing flag for each field in a denial by Knative's webhook; empty for any other denial."""
+    """Return the disabled flag of each field that Knative's webhook refused; empty for another kind of refusal."""
     found: dict[str, FeatureFlag] = {}
     for path in _fields(denial):
         name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
@@ -88,19 +89,22 @@ def missing_flags(denial: str) -> dict[str, FeatureFlag]:
 
 
 def is_on(flag: FeatureFlag, values: Mapping[str, str]) -> bool:
-    """Return whether a flag's field is accepted; volumes and claims need `enabled`, others accept `allowed` too."""
+    """Return whether the fields of a flag are accepted.
+
+    Flags of volumes and claims must have the value `enabled`; the other flags may also have the value `allowed`.
+    """
     value = str(values.get(flag.key, flag.default)).lower()
     return value == ENABLED or (value == "allowed" and "volume" not in flag.key)
 
 
 def enable_command(*flags: FeatureFlag) -> str:
-    """Return the command that enables flags."""
+    """Return the kubectl command that enables feature flags."""
     patch = json.dumps({"data": {flag.key: ENABLED for flag in flags}})
     return f"kubectl -n {NAMESPACE} patch configmap {CONFIG_MAP} --type merge -p '{patch}'"
 
 
 def warn_lasting(*flags: FeatureFlag) -> str:
-    """Return a warning about flags that can't be disabled again; empty when all can."""
+    """Return a warning about the flags that can't safely be disabled again; empty when there is none."""
     keys = [flag.key for flag in flags if flag.lasting]
     return f"{' and '.join(keys)} {_LASTING}" if keys else ""
 

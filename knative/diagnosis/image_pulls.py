@@ -1,4 +1,4 @@
-"""Container images that nodes can't pull, by the messages of kubelets, container runtimes and Knative's controller.
+"""Explanations of container images that can't be pulled, from messages of kubelets, runtimes and Knative's controller.
 
 Only the texts distinguish the reasons. Source: Kubernetes 1.36, pkg/kubelet/images/image_manager.go (EnsureImageExists,
 evalCRIPullErr) and types.go; containerd 1.7 and 2.x, CRI-O's containers/image and Docker for the texts after it;
@@ -19,7 +19,7 @@ REASONS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
     "RegistryUnavailable", "SignatureValidationFailed", "ContainerMissing",
 })  # fmt: skip
-"""Reasons of a waiting container, and of a Revision whose tag can't be resolved."""
+"""Reasons in the status of a container whose image can't be pulled, or of a Revision whose tag can't be resolved."""
 _BARE = re.compile(r'Back-off pulling image "[^"]*"')
 _FAILED = re.compile(r'Failed to pull image "[^"]*": (.*)', re.DOTALL)
 
@@ -49,10 +49,10 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""Patterns of a message that decide its fix, and whether the fault may disappear by itself.
+"""Patterns of messages by the kind of failure, which decides the fix and whether the fault may disappear by itself.
 
-The message itself is quoted in any case. The order matters: a registry that can't be reached may fail while a token is
-fetched, and `not found` is in many texts.
+The diagnosis quotes the message in any case. The order of the patterns matters: a registry may become unreachable while
+a token is fetched, and many messages contain `not found`.
 """
 
 
@@ -66,8 +66,8 @@ class ImagePull:
         message: Message of the waiting container or of the Revision.
         namespace: Namespace of the pod.
         secrets: Names of the pull secrets that were used.
-        sidecar: Whether it is the container image of Knative's sidecar.
-        node: Node that pulled; empty when Knative's controller resolved the tag.
+        sidecar: Whether the container is Knative's sidecar.
+        node: Node that failed to pull; empty when Knative's controller failed to resolve the tag.
     """
 
     image: str
@@ -80,7 +80,7 @@ class ImagePull:
 
     @property
     def host(self) -> str:
-        """Host of the registry."""
+        """Host of the registry that the container image is pulled from."""
         try:
             return parse_reference(self.image).host
         except OciError:
@@ -88,14 +88,17 @@ class ImagePull:
 
 
 def reason_from_events(message: str, events: Sequence[str]) -> str:
-    """Return a back-off's message; where the kubelet (before 1.33) leaves out the reason, take it from an Event."""
+    """Return the message of a failed pull with its reason.
+
+    Kubelets before 1.33 leave the reason out of the container's message; it is then taken from an Event.
+    """
     if not _BARE.fullmatch(message.strip()):
         return message
     return next((found[1] for text in reversed(events) if (found := _FAILED.fullmatch(text))), message)
 
 
 def explain_pull(pull: ImagePull) -> Diagnosis:
-    """Explain why a container image can't be pulled, in the words of the node or controller that failed."""
+    """Explain why a container image can't be pulled; the explanation quotes the node or the controller."""
     words = f"{pull.reason} {pull.message}".replace(pull.image, "IMAGE")  # a reference may hold any of these words
     kind = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), "")
     what = "the container image of Knative's sidecar" if pull.sidecar else "the container image"
@@ -146,7 +149,7 @@ def _secret_fix(pull: ImagePull) -> str:
 
 
 def _last(pull: ImagePull) -> str:
-    """Return the end of nested messages, which holds the reason."""
+    """Return the innermost of the nested messages of a failed pull, which holds the reason."""
     tail = re.split(r'failed to resolve (?:reference "[^"]*"|image to digest): ', pull.message)[-1]
     tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail)
     return tail.replace(f"{pull.image}: ", "")

@@ -1,7 +1,8 @@
-"""Events about pods that are gone: a revision that is given up scales to zero, and its pods take their reasons along.
+"""Events about pods that no longer exist, which explain why a revision failed after Knative scaled it to zero.
 
-Events are kept for an hour unless the cluster sets another time. Source: kube-apiserver, --event-ttl; reasons as in
-`knative.diagnosis.pods`, FailedCreate from the ReplicaSet controller, FailedScheduling from the scheduler.
+The statuses of those pods are gone with them. Events are kept for an hour unless the cluster sets another time. Source:
+kube-apiserver, --event-ttl; reasons as in `knative.diagnosis.pods`, FailedCreate from the ReplicaSet controller,
+FailedScheduling from the scheduler.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _START = re.compile(r"failed to create (containerd )?task|container create faile
 
 
 def explain_history(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Explain the newest Event about the revision's pods that has a known reason."""
+    """Explain why a revision failed, from the newest Event about its former pods that has a known reason."""
     prefix = f"{name_of(evidence.revision or {})}-deployment-"
     about = [one for one in evidence.events if str(one.get("involvedObject", {}).get("name", "")).startswith(prefix)]
     for event in sorted(about, key=seen_at, reverse=True):

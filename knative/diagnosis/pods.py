@@ -1,4 +1,4 @@
-"""Pods that aren't ready: not scheduled, evicted, or with containers that wait, end, or run unready.
+"""Explanations of pods that aren't ready: not scheduled, evicted, or with containers that wait, end or aren't ready.
 
 Source: Kubernetes 1.36, PodStatus and ContainerState of core/v1, and the reasons of kubelet events
 (pkg/kubelet/events/event.go).
@@ -54,7 +54,7 @@ def explain_pod(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
 def pull_of(
     evidence: FunctionEvidence, reason: str, message: str, *, pod: Object | None = None, container: Object | None = None
 ) -> ImagePull:
-    """Build the failed pull of a container image from a pod or from the Revision."""
+    """Build the description of a failed pull from a pod's container, or from the Revision when there is no pod."""
     secrets = (pod or {}).get("spec", {}).get("imagePullSecrets") or (evidence.revision or {}).get("spec", {}).get(
         "imagePullSecrets", []
     )
@@ -73,7 +73,10 @@ def pull_of(
 
 
 def image_of(evidence: FunctionEvidence, pod: Object | None, container: str) -> str:
-    """Return a container image as the pod requests it, since a status has the name that the node knows it by."""
+    """Return the name of a container's image as the pod's spec has it.
+
+    The status of a container may have another name of the same container image, under which the node knows it.
+    """
     asked = (pod or {}).get("spec", {}).get("containers") or ()
     found = next((one.get("image") for one in asked if one.get("name") == container), None)
     return str(found or evidence.container.get("image", ""))
@@ -102,7 +105,10 @@ def _explain_end(evidence: FunctionEvidence, pod: Object, container: Object) -> 
 
 
 def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
-    """Explain a pod whose containers aren't made yet, from its Events, which alone hold the reason."""
+    """Explain from Events why the containers of a pod don't exist yet; return None without a known Event.
+
+    The pod's status doesn't contain the reason, such as a volume that can't be mounted.
+    """
     if not any((one.get("state") or {}).get("waiting", {}).get("reason") for one in containers(pod)):
         return None
     describe = f"kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
@@ -123,7 +129,7 @@ def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | Non
 
 
 def _explain_running(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
-    """Explain a running process that isn't ready by its own answer or log, or else by how the previous one ended."""
+    """Explain why a running function isn't ready: from its answer, its log, or the end of its previous process."""
     if condition(pod, "Ready").get("status") == "True":
         return None
     name = name_of(pod)

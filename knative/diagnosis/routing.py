@@ -1,4 +1,4 @@
-"""Faults of routing: names in use, an inactive networking layer, certificates, traffic to missing revisions.
+"""Explanations of routing faults: names in use, an inactive networking layer, certificates, missing revisions.
 
 Source: Knative Serving 1.23, pkg/apis/serving/v1/route_lifecycle.go, service_lifecycle.go and
 configuration_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/ingress_lifecycle.go.
@@ -26,11 +26,12 @@ _RESOURCES = {
 _NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
 _INGRESS = frozenset({"IngressNotConfigured", "Uninitialized"})
 _PATIENCE_S = 15.0
-"""Seconds that a networking layer may take before it is reported; a working one answers within 2 s."""
+"""Maximum seconds that a networking layer may take to route requests before it counts as faulty; one that works takes
+less than 2 s."""
 
 
 def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Explain an object of another owner with the same name, from the Service or only from the Revision."""
+    """Explain an object that Knative can't create because an object of another owner has its name."""
     found = [condition(evidence.service, kind) for kind in ("ConfigurationsReady", "RoutesReady")]
     found += [condition(evidence.revision, "ResourcesAvailable")]
     for state in found:
@@ -49,7 +50,7 @@ def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Explain a Revision that could not be made."""
+    """Explain why Knative could not create a Revision."""
     state = condition(evidence.service, "ConfigurationsReady")
     found = _CREATION.search(str(state.get("message", "")))
     if state.get("status") != "False" or found is None:
@@ -63,7 +64,7 @@ def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def explain_routes(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Explain why no request arrives although the Revision is ready."""
+    """Explain why requests don't reach a Revision that is ready; return None when they do, or may do so soon."""
     state = condition(evidence.service, "RoutesReady")
     reason, message = str(state.get("reason", "")), str(state.get("message", ""))
     if not state or state.get("status") == "True":
@@ -116,7 +117,7 @@ def _ingress(reason: str, message: str) -> Diagnosis:
 
 
 def explain_unobserved(service: Object, waited_s: float) -> Diagnosis | None:
-    """Explain a Service whose last change Knative's controller hasn't observed."""
+    """Report that Knative's controller hasn't processed a Service's last change; return None in the first seconds."""
     if waited_s < _PATIENCE_S:
         return None
     name, namespace = service["metadata"].get("name"), service["metadata"].get("namespace")

@@ -1,4 +1,4 @@
-"""Pods that no node accepts, by the scheduler's message.
+"""Explanations of pods that no node accepts, from the scheduler's message.
 
 Source: Kubernetes 1.36, pkg/scheduler/framework/types.go (FitError.Error) and the ErrReason constants of the plugins
 below pkg/scheduler/framework/plugins (noderesources, tainttoleration, nodeaffinity, volumebinding, volumezone).
@@ -14,7 +14,8 @@ from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.resources.fields.quantities import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
-"""Text that the scheduler adds about pods that it might evict; it is never the reason."""
+"""Text at the end of a scheduler's message, about pods that it could evict; it is removed, since it is never the
+reason."""
 _VOLUME = re.compile(
     r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim \"([^\"]+)\" (not found|is being deleted)"
     r"|available persistent volumes to bind|PersistentVolume's node affinity|bound to non-existent pv"
@@ -26,7 +27,7 @@ _SELECTOR = re.compile(r"node affinity/selector|node selector")
 
 
 def explain_scheduling(message: str, pod: Object) -> Diagnosis:
-    """Explain why no node accepts a pod. The diagnosis is never final, since nodes come, go and become free.
+    """Explain why no node accepts a pod. The diagnosis is never final, since nodes may be added or get free resources.
 
     Args:
         message: Message of the pod's condition PodScheduled.
@@ -96,7 +97,7 @@ def _room_fix(resource: str, wanted: Mapping[str, float]) -> str:
 
 
 def _requests(spec: Object) -> dict[str, float]:
-    """Return the requests of all containers of a pod together."""
+    """Return the sum of the resource requests of all containers of a pod, by resource."""
     total: dict[str, float] = {}
     for container in spec.get("containers") or []:
         for resource, text in ((container.get("resources") or {}).get("requests") or {}).items():

@@ -1,4 +1,4 @@
-"""Doctor of a site: finds problems of an app before it is deployed; it takes a cluster and returns findings with fixes.
+"""Checks of a site before an app is deployed to it. They take a cluster and return findings with fixes.
 
     runner         runs every check in turn
     context        the input of the checks: a cluster, and the objects that an app would have there

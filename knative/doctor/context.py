@@ -1,4 +1,4 @@
-"""The input of the checks: a cluster, and the objects that an app would have there. Everything is read once."""
+"""The input of all checks: a cluster, and the objects that an app would have there. Each value is read only once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
 _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
-"""Placeholder for a container image that isn't named yet, so that the other settings can be checked."""
+"""Placeholder for the function's container image when eaves.yaml names none, so that the other settings can be
+checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,9 @@ class ExaminedSite:
         settings: Settings of the app's objects on the cluster.
         site: The site.
         clock: Function that returns this machine's Unix time in seconds.
-        may_probe: Whether a pod that tries addresses may be made.
-        probe_wait_s: Maximum seconds to wait for that pod to be scheduled, to pull its container image, and to finish
-            its attempts.
+        may_probe: Whether the reachability pod may be created, which tries the app's addresses.
+        probe_wait_s: Maximum seconds to wait until the reachability pod is scheduled, has pulled its container image,
+            and has tried the addresses.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
     """
 
@@ -78,7 +79,7 @@ class ExaminedSite:
         """Read the values of a ConfigMap; they are empty when it doesn't exist.
 
         Raises:
-            ClusterError: When it can't be read.
+            ClusterError: When the ConfigMap can't be read.
         """
         key = (namespace, name)
         if key not in self._configs:
@@ -89,7 +90,7 @@ class ExaminedSite:
         """Read the Deployments of a namespace.
 
         Raises:
-            ClusterError: When they can't be read.
+            ClusterError: When the Deployments can't be read.
         """
         if namespace not in self._deployments:
             self._deployments[namespace] = self.cluster.list(DEPLOYMENT, namespace=namespace)
@@ -100,7 +101,7 @@ class ExaminedSite:
         """Nodes of the cluster.
 
         Raises:
-            ClusterError: When they can't be read.
+            ClusterError: When the nodes can't be read.
         """
         return self.cluster.list(NODE, namespace="")
 
@@ -112,7 +113,7 @@ class ExaminedSite:
 
     @cached_property
     def image(self) -> str:
-        """The function's container image to deploy, or else the deployed one; empty when there is none.
+        """Container image of the function that eaves.yaml names, or else the deployed one; empty when there is neither.
 
         Raises:
             ClusterError: When a request to the cluster is refused or fails.
@@ -125,7 +126,7 @@ class ExaminedSite:
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:
-        """Faults of eaves.yaml for a cluster; a missing container image isn't one."""
+        """Faults that prevent eaves.yaml from being deployed to a cluster; a missing container image doesn't count."""
         return self._rendered[1]
 
     @cached_property
@@ -148,7 +149,7 @@ class ExaminedSite:
             return (), found.faults
 
     def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
-        """Yield each kind that would be applied, with its namespace."""
+        """Yield each kind of object that a deploy would apply, with its namespace."""
         seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
         yield from sorted(
             ((kind, (namespace or self.namespace) if kind.namespaced else "") for kind, namespace in seen),

@@ -1,4 +1,4 @@
-"""The finding of a check."""
+"""The result of one check of the doctor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class DoctorFinding:
     """The result of one check.
 
     Attributes:
-        severity: `ok`; `note` for information; `warning` when the app works but a promise isn't kept; `error` when the
-            app won't work.
+        severity: `ok`; `note` for information; `warning` when the app works, but not as safely as documented; `error`
+            when the app won't work.
         check: Name of the check, one word.
         message: What was seen.
         fix: The command or the change of eaves.yaml that fixes it; empty when nothing is wrong.
@@ -44,7 +44,7 @@ def note(check: str, message: str, fix: str = "") -> DoctorFinding:
 
 
 def warning(check: str, message: str, fix: str) -> DoctorFinding:
-    """Build a finding about an app that works but doesn't keep a promise."""
+    """Build a finding about an app that works, but not as safely as documented."""
     return DoctorFinding(severity=WARNING, check=check, message=message, fix=fix)
 
 

@@ -1,4 +1,4 @@
-"""Check of this machine: whether the imported packages belong to Eaves, since others use names like `trainer` too."""
+"""Check of this machine: whether packages such as `trainer` are those of Eaves, since others use the same names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from knative.doctor.finding import DoctorFinding, error, ok
 
 NAMES = ("eaves", "trainer", "functions", "converters", "knative")
 DISTRIBUTION = "eaves"
+INSTALL_AGAIN = "pip install --force-reinstall --no-deps .   # in a checkout of Eaves"
+"""No index has Eaves: another package may take its name there."""
 
 
 def check_owners(
@@ -19,8 +21,8 @@ def check_owners(
     """Check whether each of Eaves' packages belongs to its distribution alone and is the one that is imported.
 
     Args:
-        owners: Distributions that provide each package; None reads the installed ones.
-        places: Folder that each package is imported from; None asks Python.
+        owners: Distributions that provide each package; None looks them up.
+        places: Folder that each package is imported from; None looks them up.
     """
     known = packages_distributions() if owners is None else owners
     found = {name: _place(name) for name in NAMES} if places is None else places
@@ -33,7 +35,7 @@ def check_owners(
                 "packages",
                 f"the package {name} is also installed by {', '.join(others)}, and the distribution that was "
                 "installed last overwrites it",
-                f"pip uninstall {' '.join(others)} && pip install --force-reinstall --no-deps {DISTRIBUTION}",
+                f"pip uninstall {' '.join(others)} && {INSTALL_AGAIN}",
             )
     home = found.get(DISTRIBUTION)
     for name, place in found.items():
@@ -43,9 +45,7 @@ def check_owners(
                 "packages",
                 f"the package {name} is imported from {place or 'nowhere'} instead of {home}, the folder of the "
                 "package eaves",
-                f"rename {place}/{name}, or start in another folder"
-                if place
-                else f"pip install --force-reinstall {DISTRIBUTION}",
+                f"rename {place}/{name}, or start in another folder" if place else INSTALL_AGAIN,
             )
     if not faults:
         yield ok("packages", f"the packages {', '.join(NAMES)} belong to Eaves alone")

@@ -1,4 +1,4 @@
-"""The runner of all checks; a check that can't run doesn't affect the others."""
+"""The runner of all checks. When one check can't run, the other checks run all the same."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("metrics", check_metrics),
     ("reachability", check_reachability),
 )
-"""Every check with its name, in the order after the check of the API server."""
+"""Every check that runs after the check of the API server, with its name, in order."""
 
 
 def examine(
@@ -77,9 +77,9 @@ def examine(
     probe_wait_s: float = 60.0,
     trains_in: str = "",
 ) -> list[DoctorFinding]:
-    """Run every check for deploying this app at this site.
+    """Run every check for an app at a site.
 
-    It changes nothing, except for one pod that runs for seconds if sources or triggers have addresses.
+    Nothing is changed, except that a pod is created for some seconds to try the addresses of sources and triggers.
 
     Args:
         cluster: Connection to the site's cluster.
@@ -87,16 +87,17 @@ def examine(
         settings: Settings of the app's objects on the cluster.
         site: The site.
         clock: Function that returns this machine's Unix time in seconds.
-        may_probe: Whether that pod may be made.
-        probe_wait_s: Maximum seconds to wait for that pod.
+        may_probe: Whether the reachability pod may be created, which tries the app's addresses.
+        probe_wait_s: Maximum seconds to wait for the reachability pod.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
 
     Returns:
         Findings, good and bad, in the order of the checks.
 
     Raises:
-        UnreachableClusterError: When the cluster doesn't answer at all. If it stops answering later, that is a finding.
-        ClusterError: When it refuses to return its version.
+        UnreachableClusterError: When the cluster doesn't answer the first request. If it stops answering later, that is
+            a finding.
+        ClusterError: When the cluster refuses to return its version.
     """
     subject = ExaminedSite(
         cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s, trains_in=trains_in

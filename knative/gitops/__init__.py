@@ -1,4 +1,4 @@
-"""Files for a GitOps controller, and rollouts that are changed in those files.
+"""Files for a GitOps controller such as Argo CD or Flux, and rollouts by changes of those files.
 
 gitops_files    writes rendered files, with named revisions
 pin_files       keeps pins while the Service's file names a revision of theirs

@@ -1,7 +1,7 @@
 """Rendered files for GitOps: revisions have names, and traffic is changed in the file that a controller applies.
 
-Argo CD and Flux apply the files in Git, and no other tool should set traffic there. So the Service's file names its
-revision by a digest of its content, and keeps all requests with the revision that the file served before.
+Argo CD and Flux apply the files in Git, and no other tool should set traffic then. So the Service's file names its
+revision by a digest of its content, and all requests stay with the revision that the previous file served.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Do the same as `write_files`, with a Service whose new revision gets no requests before a user promotes it.
+    """Write each manifest to a file in a folder.
+
+    The new revision in the Service's file gets no requests before a user promotes it.
 
     Raises:
         ConfigError: When the existing file can't be read.
@@ -63,7 +65,7 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
 
     Raises:
         ConfigError: When the folder has no Service's file, or one that can't be read.
-        EavesError: When the file names no other revision.
+        EavesError: When the file names no other revision for the change.
         StorageError: When the file can't be written.
     """
     found = find_service(folder)
@@ -109,7 +111,10 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _where(folder: Path) -> str:
-    """Name the folders of sites below a folder, if they have a Service's file each."""
+    """Return the options `--dir FOLDER` that a user may have meant; empty when there are none.
+
+    They name the folders of sites below the given folder, if these have a Service's file each.
+    """
     below = sorted(path.name for path in folder.iterdir() if path.is_dir() and find_service(path) is not None)
     more = f", or one of: {', '.join(below[1:])}" if len(below) > 1 else ""
     return f"--dir {folder / below[0]}{more}" if below else ""

@@ -1,4 +1,4 @@
-"""Pins in a folder of rendered files: a pin's file stays while the Service's file names a revision of it.
+"""Pins in a folder of rendered files: a pin's file is kept while the Service's file names a revision that needs it.
 
 A pin's file carries the names of the revisions that it was rendered for, since no other file in the folder connects an
 older revision with its container image. Pure.
@@ -20,13 +20,13 @@ Manifest = Mapping[str, Any]
 def keep_pins(
     manifests: Sequence[Manifest], service: Manifest, before: Sequence[Manifest], served: Manifest | None
 ) -> list[Manifest]:
-    """Return the objects of an app, with the pins in the folder that are still needed.
+    """Return the objects to write, with the pins in the folder that older revisions still need.
 
     Args:
         manifests: Objects to write.
         service: The Knative Service among them, which names its revision and the traffic.
         before: Objects that the folder holds now.
-        served: The Knative Service among those; None when there is none.
+        served: The Knative Service in `before`; None when there is none.
 
     Returns:
         The same objects in the same order, the pins of older revisions last.
@@ -45,7 +45,7 @@ def keep_pins(
 
 
 def _needed(service: Manifest) -> set[str]:
-    """Return the revisions that a Service's file serves, or would serve after a rollback."""
+    """Return the revisions that get requests according to the Service's file, or would get them after a rollback."""
     new = _revision(service)
     status = {"latestCreatedRevisionName": new, "latestReadyRevisionName": new}
     return find_served(parse_rollout_status({**service, "status": status}))
@@ -56,7 +56,11 @@ def _revision(service: Manifest) -> str:
 
 
 def _revisions(pin: Manifest, served: Manifest | None) -> set[str]:
-    """Return the revisions that a pin was rendered for; for an older Eaves' pin, the revision of the Service's file."""
+    """Return the revisions that a pin was rendered for, from its annotation.
+
+    A pin of an earlier version of Eaves has no annotation; it counts for the revision in the Service's file if both
+    have the same container image.
+    """
     names = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
     if names is not None:
         return set(str(names).split(","))

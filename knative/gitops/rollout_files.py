@@ -1,4 +1,4 @@
-"""Rollouts in a file: the commands of a cluster, for files that Argo CD or Flux applies from Git. Pure.
+"""Rollouts in a file: commands such as `promote`, for files that Argo CD or Flux applies from Git. Pure.
 
 A file that `render` writes for GitOps names its revision (`spec.template.metadata.name`), so the traffic can name it
 before the cluster has made it. The revision that served before is stored in the file's annotation, as on a cluster. A
@@ -24,7 +24,7 @@ Manifest = Mapping[str, Any]
 
 
 def with_traffic(manifest: Manifest, traffic: Traffic, *, preview: str = "") -> dict[str, Any]:
-    """Return a Service with other traffic.
+    """Return a copy of a Service with other traffic.
 
     Args:
         manifest: The Service; it isn't changed.
@@ -40,7 +40,7 @@ def with_traffic(manifest: Manifest, traffic: Traffic, *, preview: str = "") -> 
 
 
 def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
-    """Return a newly rendered Service that keeps all requests with the old file's revision; its own one is at 0 %.
+    """Return a newly rendered Service whose traffic stays with the old file's revision; the new revision is at 0 %.
 
     Args:
         old: Content of the present file; None when there is no file, so that the new revision gets all requests.
@@ -70,7 +70,9 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
 
 
 def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
-    """Do the same as `knative.rollout.set_percent` in a file.
+    """Return a Service's manifest in which the newest revision gets a percentage of the requests.
+
+    The rules are those of `knative.rollout.set_percent`.
 
     Raises:
         InputError: When the percentage isn't from 0 to 100, or the file doesn't name its revision.
@@ -80,7 +82,9 @@ def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
 
 
 def promote(manifest: Manifest) -> dict[str, Any]:
-    """Do the same as `knative.rollout.promote` in a file.
+    """Return a Service's manifest in which the newest revision gets all requests.
+
+    The rules are those of `knative.rollout.promote`.
 
     Raises:
         InputError: When the file doesn't name its revision.
@@ -89,7 +93,9 @@ def promote(manifest: Manifest) -> dict[str, Any]:
 
 
 def rollback(manifest: Manifest, *, undo: bool = True) -> dict[str, Any]:
-    """Do the same as `knative.rollout.rollback` in a file.
+    """Return a Service's manifest in which the previous revision gets all requests again.
+
+    The rules are those of `knative.rollout.rollback`.
 
     Raises:
         InputError: When the file doesn't name its revision.
@@ -124,7 +130,10 @@ def _revision(manifest: Manifest) -> str:
 
 
 def _written(manifest: Manifest, plan: Plan | None) -> dict[str, Any]:
-    """Return the file with a plan. It has no history and time, which Git has, so equal commands give equal files."""
+    """Return a copy of the file's Service with the traffic and state of a plan.
+
+    The state has no history and no time, which Git records, so equal commands give equal files.
+    """
     if plan is None or plan.traffic is None:
         return copy.deepcopy(dict(manifest))
     changed = with_traffic(manifest, plan.traffic, preview=plan.preview)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from knative.diagnosis.evidence import Diagnosis, Object, PartReadiness, condition, name_of, parse_time, quote
 
 DESTINATION = "destination"
-"""Cause of a part that names an object which can't be resolved."""
+"""Value of `Diagnosis.cause` when a part names a subscriber or sink that can't be resolved."""
 _BROKER, _REFUSED = "broker", "refused"
 _MEANINGS = {
     "BrokerReady": (_BROKER, "its Broker is missing or not ready"),
@@ -20,7 +20,7 @@ _MEANINGS = {
     "SinkProvided": (DESTINATION, "its sink can't be resolved"),
     "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
-"""Cause and meaning of each type of condition."""
+"""Cause and meaning of a condition that isn't true, by the type of the condition."""
 _FIXES = {
     _BROKER: "eaves doctor",
     DESTINATION: "deploy the object that it names, or change the name in eaves.yaml",
@@ -29,7 +29,7 @@ _FIXES = {
 
 
 def judge_conditions(value: Object) -> PartReadiness:
-    """Return the readiness of an object by its conditions."""
+    """Return the readiness of an object from its conditions."""
     ready = condition(value, "Ready")
     if ready.get("status") == "True":
         return PartReadiness()
@@ -54,7 +54,7 @@ def judge_conditions(value: Object) -> PartReadiness:
 
 
 def _find_worst(value: Object) -> Object | None:
-    """Return the condition that keeps an object from being ready: a False one before an unknown one."""
+    """Return the condition that keeps an object from being ready; a False one is preferred to an unknown one."""
     found = [
         one
         for one in value.get("status", {}).get("conditions") or ()

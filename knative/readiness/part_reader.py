@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
-"""Kinds of parts; kinds that others depend on come first."""
+"""Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
 PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
 Key = tuple[ObjectKind, str, str]
-"""Kind, name and namespace of a part."""
+"""Identity of a part: (kind, name, namespace)."""
 
 
 class PartReader:
-    """Reader of parts that can be used again and again, and remembers how long their pods have run.
+    """Reader of the readiness of parts, for repeated use: it remembers since when their pods have run.
 
     Args:
         cluster: Connection to the site's cluster.
@@ -52,7 +52,9 @@ class PartReader:
     def list_values(
         self, kinds: Iterable[ObjectKind], namespace: str, selector: str
     ) -> tuple[list[Object], list[AppPart]]:
-        """List objects of some kinds, with a part of state `unknown` for each kind that the user may not list.
+        """List objects of some kinds.
+
+        For each kind that the user may not list, the second list gets one part of state `unknown`.
 
         Raises:
             ClusterError: When a request to the cluster fails.
@@ -68,7 +70,9 @@ class PartReader:
         return found, unseen
 
     def read(self, wanted: Sequence[Key], *, now: float) -> list[AppPart]:
-        """Read the readiness of parts; a kind that the user may not list gives one part of state `unknown`.
+        """Read the readiness of the given parts.
+
+        A kind that the user may not list gives one part of state `unknown`.
 
         Args:
             wanted: Kind, name and namespace of the parts.
@@ -90,7 +94,7 @@ class PartReader:
         return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
 
     def read_readiness(self, values: Sequence[Object], *, now: float) -> list[AppPart]:
-        """Read the readiness of objects, with the pods of those that run any.
+        """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
 
         Raises:
             ClusterError: When a request to the cluster fails.
@@ -120,7 +124,10 @@ class PartReader:
         return PartEvidence(value=value, pods=own, events=events, logs=logs, steady=steady, now=now)
 
     def _is_steady(self, pod: Object, now: float) -> bool:
-        """Return whether a pod has run long enough, by the node's clock or by ours, since the node's may be wrong."""
+        """Return whether a pod has run for `STEADY_S` seconds, by the node's clock or by this process's.
+
+        The node's clock may be wrong, and this process knows only pods that it has seen before.
+        """
         age_s = run_age_s(pod, now)
         if age_s is None or age_s >= STEADY_S:
             return True
@@ -134,13 +141,13 @@ class PartReader:
 
 
 def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
-    """Return the parts of an app among its manifests, and the Broker that they name.
+    """Return the parts of an app whose readiness a deploy waits for, and the Brokers that they name.
 
-    The pins of container images aren't among them, since a deploy doesn't wait for every node.
+    Pins of container images aren't among them, since nodes may be switched off.
 
     Args:
         manifests: Objects that were applied.
-        namespace: Namespace of objects that name none.
+        namespace: Namespace of the manifests that name no namespace.
     """
     found: dict[Key, None] = {}
     for manifest in manifests:
@@ -163,7 +170,7 @@ def broker_of(value: Object, namespace: str) -> Iterator[Key]:
 
 
 def key_of(value: Object) -> Key:
-    """Return kind, name and namespace of an object that was read."""
+    """Return the identity of an object that was read: (kind, name, namespace)."""
     return kind_of(value), name_of(value), str(value["metadata"].get("namespace", ""))
 
 

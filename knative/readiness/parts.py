@@ -1,4 +1,4 @@
-"""The objects of an app beside its function, with their readiness, its reason, and since when."""
+"""The parts of an app (its objects other than the function), each with its readiness and the reason."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from knative.resources.fields.labels import PART_LABEL
 
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 UNSEEN_S = 15.0
-"""Seconds that a controller may take to observe an object before that counts as a fault."""
+"""Maximum seconds that a controller may take to process a change of an object before that counts as a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppPart:
-    """An object of an app beside its function.
+    """A part of an app: one of its objects other than the function, with its readiness.
 
     Attributes:
         kind: Kind of the object.
@@ -26,9 +26,9 @@ class AppPart:
         component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
         state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
             reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
-        detail: What is missing when no fault is known; empty when nothing is.
-        diagnosis: The fault; None while none is known.
-        since: Unix seconds since when it is in this state; None when that isn't known.
+        detail: Description of what is missing when no fault is known; empty when nothing is missing.
+        diagnosis: Fault of the part; None while no fault is known.
+        since: Unix time in seconds since when the part is in this state; None when that isn't known.
         pods: Ready pods of all pods, such as `2/3`; empty when it runs none.
     """
 
@@ -44,7 +44,7 @@ class AppPart:
 
     @property
     def title(self) -> str:
-        """Kind and name for people, such as `Trigger flowers-alarm`."""
+        """Kind and name of the part for people, such as `Trigger flowers-alarm`."""
         return f"{self.kind} {self.name}"
 
     @property
@@ -54,7 +54,7 @@ class AppPart:
 
 
 def judge_part(evidence: PartEvidence) -> AppPart:
-    """Return a part with its readiness.
+    """Return a part of an app with its readiness, from the evidence about it.
 
     Pure: the result depends only on the evidence.
     """
@@ -80,7 +80,7 @@ def judge_part(evidence: PartEvidence) -> AppPart:
 
 
 def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
-    """Build the part for an object that should exist and doesn't."""
+    """Build the `AppPart` of an object that should exist and doesn't."""
     fix = "eaves deploy --on knative"
     if kind is BROKER:
         fix = (
@@ -92,12 +92,12 @@ def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
 
 
 def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> AppPart:
-    """Build the part for all objects of a kind that the user may not read."""
+    """Build the `AppPart` that stands for all objects of a kind that the user may not read."""
     return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, detail=reason)
 
 
 def _judge_unseen(value: Object, now: float) -> PartReadiness:
-    """Return the readiness of an object whose controller hasn't observed its last change."""
+    """Return the readiness of an object whose controller hasn't processed its last change yet."""
     applied = last_applied(value)
     if not (now and applied and now - applied > UNSEEN_S):
         return PartReadiness(detail="its controller has not processed it yet", since=applied)

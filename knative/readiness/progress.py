@@ -1,4 +1,4 @@
-"""The progress of a deployment, in plain values for a table."""
+"""The progress of a deployment as plain values, for a table on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from knative.readiness.parts import READY, AppPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodState:
-    """A pod, for a table.
+    """The state of a pod, for a table on the terminal.
 
     Attributes:
         name: Name of the pod.
@@ -31,20 +31,20 @@ class PodState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentProgress:
-    """The progress of a deployment.
+    """The progress of a deployment, for a table on the terminal.
 
     Attributes:
         name: Name of the Knative Service.
         revision: Latest created revision; empty before there is one.
         ready: Condition Ready of the Service: `True`, `False` or `Unknown`.
         reason: Knative's reason why it isn't ready; empty when it is.
-        pods: Pods of that revision.
+        pods: Pods of the latest created revision.
         traffic: Percent of requests by revision, as Knative has set it.
         parts: The other parts of the app, if the deploy waits for them.
         diagnosis: The present fault; None when there is none.
         waited_s: Seconds since the wait began.
-        unreachable: Why the API server doesn't answer at present, so that the other values are the last known ones;
-            empty when it answers.
+        unreachable: Reason why the API server doesn't answer at present; the other values are then the last known ones.
+            Empty when it answers.
     """
 
     name: str
@@ -77,7 +77,7 @@ class DeploymentProgress:
 
 
 def build_progress(evidence: FunctionEvidence, found: Diagnosis | None) -> DeploymentProgress:
-    """Build the progress from the evidence and the diagnosis."""
+    """Build the progress of a deployment from the evidence about its function and the diagnosis."""
     status = evidence.service.get("status", {})
     state = condition(evidence.service, "Ready") if observed(evidence.service) else {"reason": "OutOfDate"}
     shares = status.get("traffic") or []

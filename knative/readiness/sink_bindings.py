@@ -1,9 +1,10 @@
-"""Repair of SinkBindings that report an unresolved sink although it can be resolved: Knative must read them again.
+"""Repair of SinkBindings that report an unresolved sink although it exists again: Knative must reconcile them again.
 
-Knative's webhook resolves the sink of a SinkBinding when the agent that it binds is changed, and writes the result into
-the copy that its reconciler compares with. When a sink that was gone is available again, the agent gets its address,
-the reconciler finds no difference, and the SinkBinding reports an unresolved sink forever. Any change of the
-SinkBinding makes Knative read it again; an annotation is a change without another effect.
+Knative's webhook resolves the sink of a SinkBinding when the agent that the SinkBinding is for is changed, and writes
+the result into the copy of the SinkBinding that Knative's reconciler compares with. So when a sink that was gone is
+available again, the agent gets its address, but the reconciler finds no difference, and the SinkBinding reports an
+unresolved sink forever. Any change of the SinkBinding makes Knative reconcile it; an annotation is a change without
+another effect.
 
 Source: knative.dev/pkg, webhook/psbinding/psbinding.go (Admit calls Do on objects of the informer) and reconciler.go
 (Reconcile compares with the same objects); seen with Eventing 1.22.
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 AGAIN_S = 10.0
-"""Seconds before a SinkBinding is annotated again; Knative takes one or two to reconcile it."""
+"""Minimum seconds before the same SinkBinding is annotated again; Knative takes one or two seconds to reconcile it."""
 
 _log = logging.getLogger(__name__)
 
 
 class BindingToucher:
-    """Annotates SinkBindings while a deploy waits for them.
+    """Annotator of SinkBindings that report an unresolved sink, while a deploy waits for them.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -47,7 +48,7 @@ class BindingToucher:
         self._next = 0.0
 
     def touch(self, left: Sequence[AppPart]) -> None:
-        """Annotate the SinkBindings of parts whose sink can't be resolved, once the Broker is ready.
+        """Annotate the SinkBindings of the given parts that report an unresolved sink, once the Broker is ready.
 
         Args:
             left: The parts that aren't ready.
@@ -72,7 +73,7 @@ class BindingToucher:
 
 
 def touch_binding(cluster: Cluster, binding: Object) -> None:
-    """Make Knative reconcile a SinkBinding.
+    """Annotate a SinkBinding with the present time, so that Knative reconciles it.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -91,7 +92,7 @@ def _is_unresolved(binding: Object) -> bool:
 
 
 def _names_of(binding: Object, namespace: str) -> set[tuple[str, str, str]]:
-    """Return the parts that a SinkBinding may belong to: itself, or the ContainerSource that it is made for."""
+    """Return the parts that a SinkBinding affects: the SinkBinding itself, and the ContainerSource that owns it."""
     owners = binding["metadata"].get("ownerReferences") or ()
     names = {(namespace, str(one.get("kind")), str(one.get("name"))) for one in owners}
     return {(namespace, SINK_BINDING.kind, str(binding["metadata"]["name"])), *names}

@@ -1,4 +1,4 @@
-"""Wait until a deployment is ready: it shows the progress, and ends early when the app can't become ready.
+"""Wait until a deployment is ready. The wait shows the progress, and ends early when the app can't become ready.
 
 `wait_ready` waits only for the function, `wait_whole` waits for every part of the app.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ROUTED_S = 30.0
-"""Seconds to wait for a gateway, which applies new traffic within a second or two."""
+"""Maximum seconds to wait until the gateway applies new traffic, which takes a second or two."""
 LOOK_S = 2.0
-"""Seconds between two reads of the pods, since most of their faults never show in the Service before its deadline."""
+"""Seconds between two reads of the pods. Most of their faults never show in the Service before its deadline."""
 
 
 def wait_ready(
@@ -39,10 +39,11 @@ def wait_ready(
     show: Callable[[DeploymentProgress], None] = lambda _: None,
     look_s: float = LOOK_S,
 ) -> None:
-    """Wait until the last deploy is ready: the newest revision can answer, whether it has traffic yet or not.
+    """Wait until the function's newest revision can answer requests, whether it gets any yet or not.
 
-    The wait shows faults that may disappear, and ends early for a final fault. It doesn't wait for traffic to a
-    revision that is gone, which `promote` fixes. It continues while the link is down.
+    The wait shows faults that may disappear by themselves, and ends early for a fault that doesn't. It also ends when
+    the traffic names a revision that no longer exists, which `promote` fixes. It continues while the cluster can't be
+    reached.
 
     Args:
         cluster: Connection to the cluster.
@@ -108,7 +109,7 @@ def wait_whole(
 
 
 def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
-    """Wait until the gateway applies the Service's traffic; return False when it didn't in time.
+    """Wait until the gateway applies the Service's traffic; return False when it doesn't within the time limit.
 
     The newest revision need not be ready: after a rollback it may fail permanently.
 
@@ -131,7 +132,7 @@ def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> 
 
 
 class _Waiting:
-    """The state of one wait: the last progress, and the time since when."""
+    """The state of one wait for a deployment: the last progress, the last fault, and the time limits."""
 
     def __init__(
         self,
@@ -159,7 +160,7 @@ class _Waiting:
         return self._began + self._timeout_s - time.monotonic()
 
     def check_function(self) -> bool:
-        """Read the Service now and at every change until the next read is due; return whether it is ready."""
+        """Follow the Service until the next read of the pods is due; return whether the function is ready."""
         there = False
         fields = f"metadata.name={self._name}"
         seconds = max(0.05, min(self._look_s, self._left_s))
@@ -177,10 +178,10 @@ class _Waiting:
         return False
 
     def check_parts(self, *, function_ready: bool) -> bool:
-        """Read the app's other parts; return whether the app is ready, or wait until the next read is due.
+        """Read the other parts of the app; return whether all are ready. If not, wait until the next read is due.
 
         Raises:
-            StartError: When a part can't become ready, or the time is over.
+            StartError: When a part can't become ready, or the time limit has passed.
         """
         parts = self._part_reader.read(self._wanted, now=self._now())
         self._seen = replace(self._seen, parts=parts)
@@ -197,10 +198,10 @@ class _Waiting:
         return False
 
     def report_silence(self, error: UnreachableClusterError) -> None:
-        """Show that the cluster doesn't answer, and wait until the next read is due.
+        """Show that the cluster doesn't answer, and wait until the next attempt is due.
 
         Raises:
-            UnreachableClusterError: When the time is over.
+            UnreachableClusterError: When the time limit has passed.
         """
         if self._left_s <= 0:
             raise error
@@ -208,7 +209,7 @@ class _Waiting:
         time.sleep(max(0.0, min(self._look_s, self._left_s)))
 
     def _judge(self, service: Object) -> bool:
-        """Show the progress; return whether the function is ready.
+        """Show the progress that a Service and its pods have made; return whether the function is ready.
 
         Raises:
             StartError: When the function can't become ready.
@@ -225,10 +226,10 @@ class _Waiting:
         return False
 
     def _judge_parts(self, left: Sequence[AppPart], *, function_ready: bool) -> None:
-        """End the wait when a part can't become ready any more.
+        """Raise an error when one of the parts that aren't ready can't become ready any more.
 
         Raises:
-            StartError: When there is such a part.
+            StartError: When one of the parts has kept its fault for longer than the limit.
         """
         hopeless = self._patience.find_hopeless(left, time.monotonic(), function_ready=function_ready)
         if hopeless is not None and hopeless.diagnosis is not None:
@@ -245,7 +246,10 @@ class _Waiting:
         )
 
     def _is_certain(self, found: Diagnosis) -> bool:
-        """Return whether a final cause was there at the previous read too, since a pod may be just being replaced."""
+        """Return whether two reads in a row found the same final fault.
+
+        One read is not enough, because it may show a pod that is just being replaced.
+        """
         now = time.monotonic()
         if not found.final:
             self._certain = None
@@ -259,7 +263,10 @@ class _Waiting:
         self._show(replace(self._seen, waited_s=waited_s, unreachable=unreachable))
 
     def _now(self) -> float:
-        """Return the API server's clock, which is read once."""
+        """Return the API server's clock in Unix seconds.
+
+        It is read once; afterwards this machine's clock measures the time.
+        """
         if self._ahead_s is None:
             self._ahead_s = self._cluster.clock() - time.time()
         return time.time() + self._ahead_s
@@ -277,7 +284,7 @@ class _Waiting:
 
 
 def _name_parts(parts: Sequence[AppPart]) -> str:
-    """Name the first part with its reason, and the other parts without."""
+    """Return a text with the first part and its reason, and with the names of the other parts."""
     first, *others = parts
     text = f"{first.title}: {first.reason}"
     return f"{text}; also not ready: {', '.join(part.title for part in others)}" if others else text

@@ -1,4 +1,4 @@
-"""The limit of a wait for the parts of an app while one of them has a fault."""
+"""The time limits after which a wait for an app's parts ends because of a fault."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Sequence
 from knative.readiness.parts import AppPart
 
 PATIENCE_S = 60.0
-"""Seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds."""
+"""Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
+become ready."""
 
 
 class WaitLimit:
-    """The time since when each part has its fault, by the waiting process's own clock.
+    """Decides when a wait for the parts of an app ends because a part keeps its fault.
+
+    The durations are measured with the waiting process's own clock.
 
     Args:
-        certain_s: Seconds after which a final cause counts, since one read may see a pod being replaced.
-        patience_s: Seconds after which any other cause counts, once the function is ready.
+        certain_s: Seconds after which the wait ends because of a fault that does not go away by itself
+            (`Diagnosis.final`). One read of the part is not enough, because it may show a pod that is just being
+            replaced.
+        patience_s: Seconds after which the wait ends because of any other fault, counted once the function is ready.
     """
 
     def __init__(self, *, certain_s: float, patience_s: float = PATIENCE_S) -> None:
@@ -23,10 +28,10 @@ class WaitLimit:
         self._since: dict[tuple[str, str], float] = {}
 
     def find_hopeless(self, parts: Sequence[AppPart], now: float, *, function_ready: bool) -> AppPart | None:
-        """Return the first part that isn't worth waiting for; None when there is none.
+        """Return the first part that has had its fault for longer than the limit; None when there is none.
 
-        A Trigger whose subscriber is the function can't be ready before the function is, so until then only final
-        causes count.
+        A Trigger whose subscriber is the function can't be ready before the function is. Until the function is ready,
+        only faults that do not go away by themselves (`Diagnosis.final`) are considered.
 
         Args:
             parts: Parts that aren't ready.

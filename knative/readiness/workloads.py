@@ -1,7 +1,7 @@
 """Readiness of parts that run pods: agents of sources, publishers, the relay, and pins of container images.
 
-Agents have no readiness probe, so a pod that ends again and again would count as ready in between. Here it counts only
-after it has run for a while.
+Agents have no readiness probe, so Kubernetes counts a pod as ready in between when its process ends again and again.
+Here such a pod counts as ready only after it has run for a while.
 
 Source: Kubernetes 1.36, StatefulSetStatus and DaemonSetStatus of apps/v1; pkg/controller/statefulset/
 stateful_set_control.go (an OrderedReady set replaces no pod while one isn't ready); pkg/kubelet/kubelet.go (the pauses
@@ -37,11 +37,12 @@ from knative.resources.agent import SOURCE_LABEL
 from knative.resources.fields.labels import APP_LABEL, PART_LABEL
 
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
-"""Kinds that run pods."""
+"""Kinds of objects that run pods."""
 STEADY_S = 10.0
 """Seconds that a pod without a readiness probe must run before it counts as ready."""
 LOOPING_S = 600.0
-"""Seconds after an end for which a container that has ended three times counts as ending again and again."""
+"""Seconds after the last end of a container in which it counts as ending again and again, if it has ended three
+times."""
 _LOOPING = 3
 _REVISION_LABEL = "controller-revision-hash"
 
@@ -55,12 +56,12 @@ _AGENT_FIXES = {
     "knative.memory": _ROOM,
     "knative.cpu": _ROOM,
 }
-"""Fix for an agent, by the setting that the fix for a function names."""
+"""Fix of a fault for agents, by the setting that fixes the same fault of a function: agents have other settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
-    """Pods of a workload: the wanted number, the ready ones, and those of the last applied version."""
+    """Numbers of pods of a workload: wanted, ready, and of the version that was applied last."""
 
     wanted: int
     ready: int
@@ -68,7 +69,10 @@ class _Counts:
 
 
 def judge_workload(evidence: PartEvidence) -> PartReadiness:
-    """Return the readiness of a workload: enough pods are ready, have the last applied version, and keep running."""
+    """Return the readiness of a workload.
+
+    It is ready when enough pods are ready, have the version that was applied last, and keep running.
+    """
     value = evidence.value
     pods = [pod for pod in evidence.pods if is_alive(pod)]
     counts = _count(value, pods)
@@ -93,7 +97,7 @@ def pod_labels(value: Object) -> Mapping[str, str]:
 
 
 def agent_of(value: Object) -> str:
-    """Return the name of a workload's process in commands, such as `FUNCTION.SOURCE`; empty for a pin."""
+    """Return the name of a workload's agent in commands, such as `FUNCTION.SOURCE`; empty for a pin."""
     labels: Mapping[str, str] = value.get("metadata", {}).get("labels") or {}
     component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
     if component == publisher.PART:
@@ -104,7 +108,10 @@ def agent_of(value: Object) -> str:
 
 
 def run_age_s(pod: Object, now: float) -> float | None:
-    """Return the seconds since a pod's youngest container started; None when none runs or the clock isn't known."""
+    """Return the seconds since the last start of a container of a pod.
+
+    Return None when no container runs, or when the clock (`now`) isn't known.
+    """
     started = [
         at
         for status in containers(pod)
@@ -114,7 +121,7 @@ def run_age_s(pod: Object, now: float) -> float | None:
 
 
 def ends_again(pod: Object, now: float) -> Object | None:
-    """Return the status of a container that is ready now but ends again and again; None when there is none."""
+    """Return the status of a pod's container that runs now but ends again and again; None when there is none."""
     for status in containers(pod):
         restarts = int(status.get("restartCount") or 0)
         ended = parse_time(ended_state(status).get("finishedAt"))
@@ -128,7 +135,7 @@ def ends_again(pod: Object, now: float) -> Object | None:
 
 
 def is_of_version(value: Object, pod: Object) -> bool:
-    """Return whether a pod has the last applied version, as far as that is known."""
+    """Return whether a pod has the version of its workload that was applied last; True when that isn't known."""
     wanted = value.get("status", {}).get("updateRevision")
     has = (pod.get("metadata", {}).get("labels") or {}).get(_REVISION_LABEL)
     return not wanted or not has or wanted == has
@@ -151,7 +158,7 @@ def _count(value: Object, pods: Sequence[Object]) -> _Counts:
 
 
 def _describe_missing(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
-    """Describe what is missing; empty when nothing is."""
+    """Return a text about the pods that a workload lacks; empty when it lacks none."""
     if counts.updated < counts.wanted:
         return f"{counts.updated} of {counts.wanted} pods have the version that was deployed last"
     if counts.ready < counts.wanted:
@@ -164,7 +171,7 @@ def _describe_missing(counts: _Counts, pods: Sequence[Object], evidence: PartEvi
 
 
 def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None:
-    """Find the fault of the pods; final faults come first."""
+    """Return the fault of a workload's pods; faults that do not go away by themselves come first."""
     value = evidence.value
     found = [one for pod in pods if (one := _explain_pod(evidence, pod)) is not None]
     if found:
@@ -207,7 +214,7 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
 
 
 def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
-    """Add to a diagnosis that a pod of the previous version may block its own replacement."""
+    """Add to a diagnosis that a pod of the previous version may have to be deleted before it is replaced."""
     return replace(
         found,
         message=f"{found.message}; this pod has the previous version, and Kubernetes may wait for it to become "
@@ -218,7 +225,10 @@ def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
 
 
 def _with_agent_fix(found: Diagnosis, value: Object) -> Diagnosis:
-    """Return the diagnosis with the fix for an agent, whose container image and memory have settings of their own."""
+    """Return a diagnosis with the fix for an agent if its workload is one.
+
+    Agents have other settings than functions.
+    """
     agent = agent_of(value)
     if not agent:
         return found
@@ -243,7 +253,10 @@ def _placed_nowhere(value: Object) -> Diagnosis:
 
 
 def _since(value: Object, pods: Sequence[Object]) -> float | None:
-    """Return since when the first of the pods isn't ready; without pods, since when the object was applied."""
+    """Return the Unix time since when a workload isn't ready: when its first pod became unready.
+
+    Without pods it is the time when the workload was applied.
+    """
     if not pods:
         return last_applied(value)
     times = []

@@ -1,4 +1,4 @@
-"""Faults of eaves.yaml for a cluster: combinations of valid settings that can't work there."""
+"""Faults of eaves.yaml for a cluster: settings that are valid alone, but can't work together there."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettin
 
 
 def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
-    """Describe the fix for a password in an address."""
+    """Describe how to move a password out of an address in eaves.yaml into a Secret."""
     return (
         "must not have a password or token, as everyone who can read the pod can read the address; create a "
         f"Secret, {show_kubectl(site)} create secret generic {name} --from-literal=username=USER "

@@ -1,4 +1,4 @@
-"""Comments that explain fields of a rendered object, at the field."""
+"""Comments that explain the fields of a rendered object, and their insertion into its YAML."""
 
 from __future__ import annotations
 
@@ -161,11 +161,12 @@ COMMENTS = {
         "subject": ("The workload that gets K_SINK, the address of the sink; a Job gets it only when it is created.")
     },
 }
-"""Comment of each field, by kind, or by part and kind; it stands at the field's first place in the object."""
+"""Comment of each field, by kind of the object, or by part of the app and kind. A comment is inserted where the field
+first occurs in the object."""
 
 
 def annotate(text: str, kind: str, part: str = "") -> str:
-    """Insert the comments into the YAML of an object.
+    """Insert the comments on fields into the YAML of an object.
 
     Args:
         text: YAML of the object.

@@ -50,7 +50,7 @@ def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str
 
 
 def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
-    """Describe the command that makes the Secret with the site's token."""
+    """Return a text with the command that creates the Secret with the site's token for the relay."""
     files = (
         f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
     )
@@ -61,7 +61,7 @@ def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
 
 
 def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
-    """Describe the fix for a folder of credentials, which pods don't see."""
+    """Return a text with the command that creates a Secret from a folder of credentials, which pods can't read."""
     return (
         f"must name a Secret, as pods can't read the folder in {setting}; create it: {show_kubectl(site)} create "
         f"secret generic {name} --from-file={folder}"
@@ -69,5 +69,5 @@ def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -
 
 
 def show_kubectl(site: SiteSettings) -> str:
-    """Return the beginning of a kubectl command for a site's namespace."""
+    """Return the beginning of a kubectl command in a site's namespace, such as `kubectl -n NAMESPACE`."""
     return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"

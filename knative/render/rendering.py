@@ -62,7 +62,7 @@ class _Plain(yaml.SafeDumper):
     """YAML dumper that writes repeated values in full, without anchors, and a multi-line string as a block."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Return True, so that no value gets an anchor."""
+        """Return True, so that a repeated value is written in full and not as a reference to an anchor."""
         return True
 
 
@@ -81,7 +81,10 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
 
 
 def file_name(position: int, manifest: Mapping[str, Any]) -> str:
-    """Return the name of an object's file; files are applied by name, so objects that others need come first."""
+    """Return the name of an object's file.
+
+    Files are applied in the order of their names, so objects that others need come first.
+    """
     return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
 
 

@@ -21,10 +21,11 @@ REQUEST_PORTS = (8012, 8112)
 Source: knative/serving, pkg/networking/constants.go.
 """
 SCALING_PORT = 9090
-"""Port of the sidecar's metrics, which the autoscaler reads.
+"""Port of the sidecar's metrics, which Knative's autoscaler reads.
 
-The sidecar's port 8022 is used by the kubelet of its own node, which no policy blocks, and 9091 is used by none unless
-the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
+Two other ports of the sidecar need no rule: 8022 is used by the node's own kubelet, which no policy blocks, and 9091 is
+used by nothing unless the cluster collects its metrics. Source: knative/serving, pkg/networking/constants.go and
+pkg/autoscaler/metrics."""
 
 
 def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
@@ -34,10 +35,10 @@ def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
 
 
 def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the policy that allows requests of Serving, and connections to DNS and to the hosts of events' data.
+    """Build the function's NetworkPolicy: it allows requests of Serving, and connections to DNS and to dataref hosts.
 
-    A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, to which no policy
-    applies, so the API server needs no rule.
+    A node's own kubelet can always connect, for probes. The function's metrics are read by port-forward, to which no
+    policy applies, so the API server needs no rule.
     """
     callers = [build_namespace_peer(name) for name in _callers(settings)]
     autoscaler = [build_namespace_peer(SERVING_NAMESPACE)]
@@ -60,9 +61,9 @@ def _callers(settings: KnativeSettings) -> tuple[str, ...]:
 
 
 def _references(app: ClusterApp) -> list[dict[str, Any]]:
-    """Build the egress rules for `dataref`.
+    """Build the egress rules for the hosts that the function fetches data from by `dataref`.
 
-    A policy knows only addresses; the function itself checks the hosts' names.
+    A NetworkPolicy can only name addresses; the function itself checks the names of the hosts.
     """
     settings = build(ServeSettings, env_layer(ServeSettings, app.function.env))
     if not settings.dataref_hosts:
@@ -75,7 +76,7 @@ def _references(app: ClusterApp) -> list[dict[str, Any]]:
 
 
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-"""Private networks.
+"""Private networks, which the function may not fetch data from.
 
 Source: RFC 6890; `functions.fetch.url_policy` refuses them too, unless `dataref_networks` allows.
 """

@@ -43,7 +43,7 @@ SPOOL = "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
 """Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`; in earlier versions `APP-SITE-SOURCE`."""
 FORMER_SPOOL = "/former"
-"""Mount path of the folder in which an agent of an earlier version kept its spool on the node."""
+"""Mount path of the folder on the node in which an agent of an earlier version of Eaves kept its spool."""
 MAX_NAME = 63
 """Maximum characters of a name that is also the value of a label. Source: Kubernetes, Labels and Selectors."""
 _DIGEST = 8
@@ -54,24 +54,25 @@ _LIVENESS = {
     "timeoutSeconds": 5,
     "failureThreshold": 20,  # 10 minutes: reading a damaged spool of gigabytes may take that long before the port opens
 }
-"""Probe that fails only when the process must be restarted, and not for a paused lane or a missing folder.
+"""Liveness probe of an agent. It fails only when the process must be restarted, and not when a lane is paused or a
+folder is missing.
 
 There is no readiness or startup probe: a StatefulSet replaces no pod that isn't ready, and the first pod may have been
-made before the SinkBinding set its sink.
+created before the SinkBinding set its sink.
 """
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 MEMORY_BYTES = 512 * 2**20
-"""Memory limit of a pod for images of up to the default of `max_bytes`, 20 MB; larger images get more in proportion.
+"""Memory limit of an agent's pod, for images of up to 20 MB, the default of `max_bytes`. A larger `max_bytes` gets more
+memory in proportion.
 
-Measured with MQTT messages that hold such images as base64 in JSON, faster than they are stored: 366 MB."""
+Measured: 366 MB with MQTT messages that hold such images as base64 in JSON and arrive faster than they are stored."""
 
 
 def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Build every object that runs an app's sources.
 
-    A SinkBinding comes before the workload that it binds, so that the workload starts once, with its sink, and not
-    twice.
+    The SinkBinding comes before the workload that it binds. So the workload starts only once, with its sink.
     """
     builders = {
         SourceRunner.CLAIM: _with_spool,
@@ -103,8 +104,8 @@ def agent_name(app: ClusterApp, source: ClusterSource) -> str:
 def build_name(*parts: str) -> str:
     """Build the name of an object in the namespace of agents on nodes, which apps of many namespaces share.
 
-    The name is unique for its parts: if a part holds a dash, or the name is too long, it ends with a digest of the
-    parts.
+    Different parts give different names: if a part contains a dash, or the name is too long, the name ends with a
+    digest of the parts.
 
     Args:
         parts: The app, its namespace, and the source if the object belongs to one.
@@ -117,16 +118,17 @@ def build_name(*parts: str) -> str:
 
 
 def former_name(app: str, site: str, source: str) -> str:
-    """Return the name that earlier versions gave the agent on nodes and its spool's folder."""
+    """Return the name that earlier versions of Eaves gave to an agent on nodes and to the folder of its spool."""
     return f"{app}-{site}-{source}"
 
 
 def _with_spool(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """Build one agent as a StatefulSet, which keeps the volume of the agent's spool.
+    """Build an agent as a StatefulSet, which keeps the volume of the agent's spool.
 
-    An agent without a folder is always new, so its StatefulSet may set a field that can't be changed later.
+    For a source without a watched folder, the StatefulSet has `podManagementPolicy: Parallel`. The field can't be
+    changed later, but earlier versions of Eaves had no such agents.
     """
     reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
@@ -155,12 +157,12 @@ def _with_spool(
 def _on_nodes(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """Build one agent on each edge node, which watches a folder of the node and keeps its spool on the node.
+    """Build the DaemonSet of an agent that runs on each edge node, watches a folder there, and keeps its spool there.
 
-    Pod Security forbids folders of a node first, so these agents get a namespace that allows them, and the app's own
-    namespace stays `restricted`. Agents there are identified by the app's namespace, and not by the site, whose name
-    may change. A spool of an agent of an earlier version is always taken over if it exists, since rendering depends on
-    no cluster.
+    Pod Security forbids folders of a node, so these agents get a namespace of their own that allows them, and the app's
+    namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the site,
+    whose name may change. The agent takes over the spool of an earlier version of Eaves if there is one; the manifest
+    always says so, since rendering doesn't look at the cluster.
     """
     app_name, namespace = app.function.name, settings.agent_namespace
     name, home = build_name(app_name, site.namespace, source.name), _home(site)
@@ -189,14 +191,14 @@ def _on_nodes(
 
 
 def _folder(name: str, path: str) -> dict[str, Any]:
-    """Build a volume from a folder of the node."""
+    """Build a volume that is a folder of the node; the kubelet creates the folder if it doesn't exist."""
     return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
 
 
 def _reading(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """Build one agent without a durable queue: after a restart it sends all images again, under the same ids."""
+    """Build an agent without a durable queue. After a restart it sends all images again, under the same event ids."""
     pod = _pod(app, source, settings, site)
     if any("secret" in volume for volume in pod["volumes"]):
         pod["securityContext"] = {"fsGroup": USER}
@@ -242,11 +244,13 @@ def _pod(
 
 
 def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
-    """Build an agent's environment variables: always the same in the same order, with defaults for unused ones.
+    """Build an agent's environment variables.
 
-    Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its index in the list, as the
-    controller's own copy has it. If the deploy that changes the sink also added a variable, the new sink would be
-    written into another variable.
+    Their number and order are always the same, with defaults for unused ones.
+
+    Knative's SinkBinding controller appends the variable `K_SINK`, and later changes it by its position in its own copy
+    of the list. If the deploy that changes the sink also added a variable, the controller would write the new sink into
+    another variable.
 
     Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
     value); seen with Eventing 1.22.
@@ -267,7 +271,7 @@ def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> li
 
 
 def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
-    """Build an agent's settings for the link: which images are forwarded, or how it reaches a function in the cloud."""
+    """Build an agent's settings for the link: which images are forwarded, or how a function in the cloud is called."""
     timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
     sends = sends_to_relay(app, source) and not app.cloud_function
     return {
@@ -278,7 +282,10 @@ def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
 
 
 def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
-    """Return the function's URL for an agent; without a namespace of the site, the pod's own is used."""
+    """Return the URL of the function that an agent calls; empty when the agent sends images to the Broker.
+
+    If the site has no namespace, the namespace in the URL is that of the pod.
+    """
     if app.cloud_function:
         return app.cloud_function.replace("$", "$$")
     if source.through != "function":
@@ -319,7 +326,10 @@ def _claim(source: ClusterSource) -> dict[str, Any]:
 
 
 def _namespace(name: str) -> dict[str, Any]:
-    """Build the namespace of agents. All apps share it, so it carries no app's label and `remove` leaves it."""
+    """Build the namespace of the agents on nodes.
+
+    All apps share it, so it has no app's label, and `remove` doesn't delete it.
+    """
     labels = {MANAGED_LABEL: MANAGED_VALUE, "pod-security.kubernetes.io/enforce": "privileged"}
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
@@ -338,5 +348,5 @@ def _source_label(source: ClusterSource) -> dict[str, str]:
 
 
 def _home(site: SiteSettings) -> dict[str, str]:
-    """Build the label that says which namespace's app an object in the namespace of agents belongs to."""
+    """Build the label with the app's namespace, for objects in the namespace of the agents on nodes."""
     return {NAMESPACE_LABEL: site.namespace}

@@ -1,4 +1,4 @@
-"""Objects that carry events: the Broker, the Triggers, and the EventTypes that document the types of events."""
+"""Builders of the objects of eventing: the Broker, the Triggers, and the EventTypes that document event types."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _subscriber(app: ClusterApp, trigger: TriggerSpec, site: SiteSettings) -> di
 
 
 def trigger_name(app: ClusterApp, trigger: TriggerSpec) -> str:
-    """Return the name of a trigger's Trigger, which is unique among the apps of the namespace."""
+    """Return the name of the Knative Trigger for a trigger, which is unique among the apps of the namespace."""
     name = app.function.name
     return name if trigger.name == name else f"{name}-{trigger.name}"
 
@@ -75,7 +75,7 @@ def relay_name(app: ClusterApp) -> str:
 
 
 def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
-    """Build a Trigger's delivery: retries, time limits, and the address for dead letters.
+    """Build the `delivery` of a Trigger: retries, time limits, and the address for dead letters.
 
     Knative doubles the pause after each attempt and has no upper bound for it: `backoff_cap_s` has no effect here.
 
@@ -127,5 +127,5 @@ DESCRIPTIONS = {
 
 
 def _tail(event_type: str) -> str:
-    """Return the short name of an event type: `captured` for `dev.eaves.image.captured.v1`."""
+    """Return the short name of an event type, such as `captured` for `dev.eaves.image.captured.v1`."""
     return event_type.split(".")[-2]

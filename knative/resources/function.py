@@ -1,4 +1,4 @@
-"""The function: a Knative Service that scales to zero."""
+"""Builder of the Knative Service of a function, which scales to zero."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
 Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax.
 """
 PULL_S = 600
-"""Seconds for pulling the container image, added to the seconds of the start itself."""
+"""Seconds that are allowed for pulling the container image, in addition to the start timeout of the function."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
 def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Build the Knative Service of an app. It never sets traffic, which the rollout owns.
 
-    It names no ServiceAccount: a dry run of the API server makes a pod of it, for which the account would have to exist
-    already, and an account whose token no pod gets has no effect.
+    The Knative Service names no ServiceAccount. The API server's dry run makes a pod from the Knative Service, for
+    which the ServiceAccount would have to exist already. It would have no effect, since the pod gets no token.
     """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
@@ -52,9 +52,10 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
 
 
 def concurrency(app: ClusterApp) -> int:
-    """Return the number of predictions that one replica runs at the same time, also Knative's limit for a replica.
+    """Return the number of concurrent predictions of a replica, also Knative's limit of requests for a replica.
 
-    A function with the setting 0 counts its CPUs, which is known only when it runs; 1 is what a small node has.
+    With the setting 0, the function counts its CPUs when it starts, so the number isn't known here; 1 is returned then,
+    which suits a small node.
     """
     return app.function.concurrency or 1
 
@@ -111,7 +112,7 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
 
 
 def _environment(app: ClusterApp) -> dict[str, str]:
-    """Build the variables of the function's process, the same as on the local platform."""
+    """Build the environment variables of the function's process, which are the same on the local platform."""
     function = app.function
     values = {
         **TELEMETRY_OFF,

@@ -27,16 +27,16 @@ COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """Command of the pin's container; Python is the only program that every function's container image has."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-"""Update strategy of a pin, which changes only with its pull secret or with Eaves itself.
+"""Update strategy of a pin's DaemonSet, which changes only with its pull secret or with the version of Eaves.
 
-Its pod on a node then ends once the next one runs there, one node at a time, so the container image is always in use.
+On one node after the other, the old pod ends only when the new pod runs, so the container image is always in use.
 
 Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.25).
 """
 
 
 def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the DaemonSet that pins an app's container image; it is applied before the function's new revision."""
+    """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
     pulled = build_pull_secrets(settings)
     return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
 
@@ -49,7 +49,7 @@ def build_image_pin(
     selector: Mapping[str, str],
     pull_secrets: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Build the DaemonSet that pins any container image of an app.
+    """Build the DaemonSet that pins the given container image of an app.
 
     Args:
         app: The app.
@@ -89,13 +89,13 @@ def build_image_pin(
 
 
 def is_pin(one: Mapping[str, Any]) -> bool:
-    """Return whether an object is a pin."""
+    """Return whether an object is a pin's DaemonSet."""
     labels = one["metadata"].get("labels") or {}
     return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PART
 
 
 def is_pin_name(app: str, name: str) -> bool:
-    """Return whether a DaemonSet of an app's namespace has the name of a pin, of any version of Eaves."""
+    """Return whether a DaemonSet has the name of one of an app's pins, in the form of any version of Eaves."""
     return re.fullmatch(rf"{re.escape(app)}-pin(-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?)?", name) is not None
 
 
@@ -105,7 +105,7 @@ def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:
 
 
 def pin_key(image: str, selector: Mapping[str, str]) -> str:
-    """Return the first characters of the container image's digest, with a hash of the nodes' labels if there are any.
+    """Return the end of a pin's name: the beginning of the digest, and a hash of the nodes' labels if there are any.
 
     Two revisions with the same container image share a pin, unless they run on different nodes.
     """

@@ -1,4 +1,4 @@
-"""The publisher of a trigger's events to MQTT: a StatefulSet with a queue on a volume, behind a Service.
+"""Builders of the publisher of a trigger's events to MQTT: a StatefulSet with a queue on a volume, behind a Service.
 
 Knative delivers by HTTP only. So the Trigger's subscriber is a Service with one process of the agents' container image
 behind it, which answers once an event is in its queue, and publishes from the queue.
@@ -30,7 +30,8 @@ CONTAINER = "publisher"
 EVENTS_PORT, METRICS_PORT = 8080, 9090
 SPOOL = "/spool"
 MEMORY = "512Mi"
-"""Memory limit of a pod. Measured with events of 20 MB, of which four are published at the same time: 372 MB."""
+"""Memory limit of a publisher's pod. Measured: 372 MB with events of 20 MB, four of which are published at the same
+time."""
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(PublisherSettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
@@ -54,7 +55,10 @@ def _service(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> di
 
 
 def _policy(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
-    """Build the policy that admits events only from Eventing's dispatchers, which filter them, and metrics scrapes."""
+    """Build the NetworkPolicy that admits events only from Eventing's dispatchers, and requests for metrics.
+
+    The dispatchers apply the Trigger's filters.
+    """
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
     made = build_object(
         NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_trigger_label(trigger)
@@ -129,7 +133,10 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings) ->
 
 
 def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
-    """Build the process's variables; of the section `mqtt`, only values that differ from the defaults."""
+    """Build the environment variables of a publisher.
+
+    Of the settings in the section `mqtt`, only values that differ from the defaults are included.
+    """
     values = {
         "trigger": trigger.name,
         "app": app.function.name,

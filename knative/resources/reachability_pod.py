@@ -1,4 +1,4 @@
-"""The reachability pod of the doctor, which tries the addresses of sources and triggers within seconds."""
+"""Builder of the doctor's reachability pod, which tries the addresses of sources and triggers within seconds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ LIFE_S = 120
 """Seconds after which the cluster ends the pod if the doctor has been killed."""
 SECRETS = "/credentials"
 REPORT = "/dev/termination-log"
-"""File for the pod's report. Source: Kubernetes, default of `terminationMessagePath`."""
+"""File in the container into which the pod writes its report. Source: Kubernetes, default of
+`terminationMessagePath`."""
 
 
 def build_reachability_pod(
     name: str, destinations: Sequence[Destination], app: ClusterApp, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any]:
-    """Build the pod. It mounts only the certificate authorities of a Secret, and a missing Secret doesn't block it.
+    """Build the reachability pod.
+
+    Of a Secret, it mounts only the certificate authorities; it also starts if the Secret is missing.
 
     Args:
         name: Name of the pod.

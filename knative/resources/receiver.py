@@ -1,6 +1,6 @@
-"""A receiver on a cluster: a StatefulSet with a queue on a volume, behind a Service that passes TLS through.
+"""Builders of a receiver on a cluster: a StatefulSet with a queue on a volume, behind a Service that passes TLS on.
 
-It belongs to no app: many sites send to it, and it runs in the cloud, where there may be no function at all.
+A receiver belongs to no app: many sites send to it, and it runs in the cloud, where there may be no function.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 EVENTS_PORT, METRICS_PORT = 8443, 9090
 CREDENTIALS, SITES, SPOOL, FOLDER = "/credentials", "/sites", "/spool", "/received"
 MEMORY = "1Gi"
-"""Memory limit of a pod, for requests of 64 MB in total that are read, unpacked and stored at the same time."""
+"""Memory limit of a receiver's pod, for requests of 64 MB in total that are read, unpacked and stored at the same
+time."""
 _OWNER_READS = 0o400
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
@@ -42,7 +43,7 @@ _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 
 
 def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
-    """Build every object of a receiver in the order of applying, without the Secrets that it names."""
+    """Build every object of a receiver in the order of applying, except the Secrets that it needs."""
     yield {**_object(SERVICE_ACCOUNT, wanted), "automountServiceAccountToken": False}
     yield _policy(wanted)
     yield _service(wanted)
@@ -66,7 +67,10 @@ def _selector(wanted: ReceiverDeployment) -> dict[str, str]:
 
 
 def _policy(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build the policy that admits requests of sites, which need a token or a certificate, and metrics scrapes."""
+    """Build the NetworkPolicy that admits requests of sites, and requests for metrics.
+
+    Sites connect from any address; the receiver checks their token or certificate.
+    """
     return {
         **_object(NETWORK_POLICY, wanted),
         "spec": {
@@ -87,7 +91,7 @@ def _service(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _binding(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build the SinkBinding that sets the receiver's Broker (`K_SINK`)."""
+    """Build the SinkBinding that sets the variable `K_SINK` of the receiver to the address of its Broker."""
     sink = {"ref": reference(BROKER, wanted.broker, wanted.namespace)}
     subject = reference(STATEFUL_SET, wanted.name, wanted.namespace)
     return {**_object(SINK_BINDING, wanted), "spec": {"subject": subject, "sink": sink}}
@@ -156,10 +160,11 @@ def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build one folder from two Secrets: the server's certificate, and the authorities that sign sites' certificates.
+    """Build the volume with the server's certificate and the authorities that sign the sites' certificates.
 
-    The `ca.crt` that cert-manager writes beside a certificate is the authority that signed it. The owner of another
-    certificate of that authority is not a site.
+    They come from two Secrets. The `ca.crt` that cert-manager writes beside the server's certificate isn't used: it is
+    the authority that signed the server's certificate, and the owner of another certificate of that authority is not a
+    site.
     """
     files = [{"key": name, "path": name} for name in (CERTIFICATE, KEY)]
     sources = [{"secret": {"name": wanted.tls_secret, "items": files}}]
@@ -170,7 +175,7 @@ def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
-    """Build the variables of the receiver's process."""
+    """Build the environment variables of the receiver's process."""
     values = {
         "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and metrics scrapers connect from outside
         "port": str(EVENTS_PORT),

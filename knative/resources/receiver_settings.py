@@ -13,7 +13,7 @@ from knative.specs import find_object_fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverDeployment:
-    """A receiver in a namespace of a cluster."""
+    """Settings of a receiver in a namespace of a cluster."""
 
     name: str = setting(
         "receiver", "Name of the receiver's objects; sites reach the receiver at https://NAME.NAMESPACE.svc."
@@ -65,7 +65,7 @@ class ReceiverDeployment:
     )
 
     def addresses(self) -> dict[str, str]:
-        """Map the name of each function to its address."""
+        """Return the address of each function, by the function's name."""
         return {name: url for name, _, url in (one.partition("=") for one in self.functions)}
 
     def faults(self) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,8 @@
-"""The relay of an app at a site: a StatefulSet with a queue on a volume, behind a Service.
+"""Builders of the relay of an app at a site: a StatefulSet with a queue on a volume, behind a Service.
 
-Agents that ask the function send predictions to the relay, which passes a copy to the Broker. A Trigger sends it the
-function's replies to events of the Broker, and every Trigger sends it dead letters. It answers once an event is in its
-queue.
+Agents that call the function send its predictions to the relay, which passes a copy to the Broker. For events that go
+through the Broker, one Trigger sends the function's replies to the relay, and every Trigger sends its dead letters
+there. The relay answers once an event is in its queue.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ CONTAINER = "relay"
 EVENTS_PORT, METRICS_PORT = 8080, 9090
 SPOOL = "/spool"
 AGENTS = "source"
-"""Part label of the agents, whose pods may send to the relay."""
+"""Value of PART_LABEL on the pods of agents, which may send events to the relay."""
 MEMORY = "512Mi"
-"""Memory limit of a pod; an image of 20 MB takes several times its size while it is stored, packed and sent."""
+"""Memory limit of a relay's pod. An image of 20 MB takes several times its size in memory while it is stored, packed
+and sent."""
 RETRIES, STEP_S = 600, 1
 PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
-"""Delivery of the Broker's events to the relay: retries after 1 s, 2 s, ..., 600 s.
+"""Fields of a Trigger's delivery to the relay: retries after pauses of 1 s, 2 s, ..., 600 s.
 
-Doubled pauses would grow to days, and a relay that is back would not get its events for as long.
+With pauses that double, they would grow to days, and a relay that is available again would wait for its events as long.
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
 PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
 """Seconds over which delivery to the relay is retried: 50 hours."""
@@ -51,8 +52,8 @@ _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Build every object of an app's relay; there are none when it has no relay.
 
-    The SinkBinding comes before the workload that it binds, so that the workload starts once, with its Broker, and not
-    twice.
+    The SinkBinding comes before the workload that it binds. So the workload starts only once, with the address of its
+    Broker.
     """
     if not app.relay.enabled:
         return
@@ -64,7 +65,10 @@ def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) 
 
 
 def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """Build the Triggers that send the relay the events that agents don't send to it directly."""
+    """Build the Triggers that send the function's replies (and images, if all are forwarded) from Broker to relay.
+
+    Events that an agent sends to the relay directly are left out.
+    """
     if not app.relay.enabled:
         return
     function, place = app.function.name, app.function.site
@@ -82,21 +86,21 @@ def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteS
 
 
 def sends_to_relay(app: ClusterApp, source: ClusterSource) -> bool:
-    """Return whether the agent of a source sends predictions directly to the relay."""
+    """Return whether the agent of a source sends its predictions directly to the relay."""
     return app.relay.enabled and app.through == EDGE and source.through == "function"
 
 
 def relay_reference(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
-    """Build the reference to the relay as a sink."""
+    """Build the reference to the relay's Service, for use as the sink of an agent."""
     return reference(SERVICE, relay_name(app), site.namespace)
 
 
 def _trigger(
     app: ClusterApp, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Build a Trigger whose subscriber is the relay.
+    """Build a Trigger that sends the events that match the filters to the relay.
 
-    Its dead letters are never sent back to the relay, which has just refused them.
+    Its dead letters are not sent to the relay, which has just refused them.
     """
     made = build_object(TRIGGER, name, app, site, "trigger")
     spec = {
@@ -115,7 +119,7 @@ def _service(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
 
 
 def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the policy that admits events of Eventing's dispatchers and of the app's agents, and metrics scrapes."""
+    """Build the NetworkPolicy that admits events of Eventing's dispatchers and the app's agents, and metrics reads."""
     labels = {APP_LABEL: app.function.name, PART_LABEL: AGENTS}
     home = {NAMESPACE_LABEL: site.namespace} if site.namespace else {}
     agents = {"matchLabels": labels}
@@ -139,7 +143,7 @@ def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> d
 
 
 def _binding(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the SinkBinding that sets the relay's Broker, the site's own (`K_SINK`)."""
+    """Build the SinkBinding that sets the variable `K_SINK` of the relay to the address of the site's Broker."""
     name = relay_name(app)
     sink = {"ref": reference(BROKER, settings.broker, site.namespace)}
     made = build_object(SINK_BINDING, name, app, site, PART)
@@ -197,7 +201,7 @@ def _pod(app: ClusterApp, settings: KnativeSettings) -> dict[str, Any]:
 
 
 def _variables(app: ClusterApp) -> dict[str, str]:
-    """Build the variables of the relay's process."""
+    """Build the environment variables of the relay's process."""
     values = {
         "site": app.function.site,
         **app.relay.settings,

@@ -1,7 +1,7 @@
-"""A rollout's state as the JSON of an annotation, written and parsed. Pure.
+"""A rollout's state as the JSON text of an annotation: it is rendered and parsed here. Pure.
 
-Any user who may change a Service may change its annotations, and a newer version of Eaves may have written them: an
-unreadable annotation means that there is no rollout, never a wrong one.
+Any user who may change a Service may change its annotations, and a newer version of Eaves may have written them. So an
+unreadable annotation counts as no rollout, and never as a wrong one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from knative.settings import RolloutSettings
 
 VERSION = 2
 OLDER = (1,)
-"""Older versions of the annotation that are read too.
+"""Older versions of the annotation that can be parsed too.
 
-Version 1 has no `windows`: a rollout that it left in a step measures them from now on, and is judged by the tests and
-the default settings of this version."""
+Version 1 has no `windows`. A rollout that was in a step then measures them from now on, and is assessed by the tests
+and default settings of this version of Eaves."""
 MAX_TEXT = 300
-"""Maximum characters of a reason that are kept, since it may quote any message of a revision."""
+"""Maximum characters of a reason that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
-"""Bound of numbers in the annotation; JSON also holds larger ones, NaN and Infinity, which are refused by it."""
+"""Maximum of numbers in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
 
 _T = TypeVar("_T")
 _DEFAULTS = RolloutSettings()
@@ -175,7 +175,7 @@ def _parse_entry(values: object) -> HistoryEntry:
 def _row(values: object, size: int) -> list[float]:
     numbers = [_number(value) for value in _list(values)]
     if len(numbers) != size:
-        raise _damaged(f"it has {len(numbers)} numbers instead of {size}")
+        raise _damaged(f"a list has {len(numbers)} numbers instead of {size}")
     return numbers
 
 

@@ -1,6 +1,7 @@
-"""An automatic rollout, which advances while the new revision does well. No operator: each call makes one step.
+"""An automatic rollout, which raises the new revision's share while that revision works well.
 
-`deploy --wait` calls `advance` every few seconds, `eaves reconcile` once; both may do so at the same time.
+No operator runs in the cluster: each call makes one step. `deploy --wait` calls `advance_rollout` every few seconds,
+and `eaves reconcile` calls it once; both may do so at the same time.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def begin_rollout(
     now: float | None = None,
     service: Mapping[str, Any] | None = None,
 ) -> RolloutOutcome:
-    """Roll the newest revision out in steps; call it after each deploy. A rollout in progress stays unchanged.
+    """Start a rollout of the newest revision in steps; call it after each deploy.
+
+    A rollout in progress stays unchanged.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
@@ -124,7 +127,7 @@ def advance_rollout(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
-    """The next change of a rollout, with the texts of its outcome."""
+    """The next change of a rollout, with its plan and the texts for the outcome."""
 
     what: str
     reason: str
@@ -132,7 +135,7 @@ class _Move:
 
 
 def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSettings | None, now: float) -> _Move | str:
-    """Return the next change, or the reason why there is none."""
+    """Return the next change of a rollout, or the reason why there is none."""
     standing = parse_rollout_status(service)
     if not standing.settled:
         return "Knative has not processed the last deployment yet"
@@ -150,7 +153,7 @@ def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSett
 
 
 def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState, now: float) -> _Move:
-    """Observe both revisions and decide the next change."""
+    """Observe both revisions of a rollout, and return the next change that follows."""
     standing = parse_rollout_status(service)
     new = read_health(cluster, state.new)
     old = read_health(cluster, state.old) if state.old else None
@@ -170,7 +173,10 @@ def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState,
 
 
 def _leave(standing: RolloutStatus, state: RolloutState, refused: ConflictError, now: float) -> _Move:
-    """Hold the rollout, since another manager owns the traffic, and record the reason in the rollout's state."""
+    """Return the change that holds a rollout, since another manager owns the traffic.
+
+    The reason is recorded in the rollout's state.
+    """
     managers = ", ".join(sorted({manager for manager, _ in refused.causes}))
     share = standing.shares.get(state.new, 0)
     hold = RolloutDecision(verb=RolloutAction.HOLD, percent=share, reason=f"the shares were set by {managers}")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 PIN_WAIT_S = 60.0
-"""Seconds that a command waits for the pin; nodes with the container image start its pod in one or two seconds."""
+"""Maximum seconds that a command waits for a pin; on nodes that have the container image, its pod starts in one or two
+seconds."""
 
 
 def set_percent(
@@ -37,7 +38,7 @@ def set_percent(
         adopt: Take the traffic over from another manager.
         now: Unix time in seconds; None uses the API server's clock.
         unpinned: Raise the share although the revision's container image isn't on every node yet.
-        pin_wait_s: Seconds to wait until it is.
+        pin_wait_s: Maximum seconds to wait until the container image is on every node.
 
     Raises:
         NotFoundError: When there is no such function, or no other revision to get the rest.
@@ -75,7 +76,7 @@ def promote(
         adopt: Take the traffic over from another manager.
         now: Unix time in seconds; None uses the API server's clock.
         unpinned: Promote it although its container image isn't on every node yet.
-        pin_wait_s: Seconds to wait until it is.
+        pin_wait_s: Maximum seconds to wait until the container image is on every node.
 
     Raises:
         NotFoundError: When there is no such function.
@@ -98,16 +99,17 @@ def promote(
 def rollback(
     cluster: Cluster, name: str, *, undo: bool = True, adopt: bool = False, now: float | None = None
 ) -> RolloutOutcome:
-    """Give all requests to the revision that served before, at once, by traffic only; also while the new one fails.
+    """Give all requests to the previous revision at once.
 
-    During a rollout this is the old revision; after it, the revision that was replaced. A revision that was rolled back
-    can be restored by a second rollback, as on the local platform, if it had all requests before and is ready. A
-    revision that never had them (it was judged bad, or stopped on the way) serves again only by `promote`.
+    Only the traffic is changed, so this also works while the new revision fails. During a rollout, the previous
+    revision is the old one; after a rollout, it is the revision that was replaced. A second rollback restores the
+    revision that was rolled back, if it had all requests before and is ready. A revision that never had all requests
+    (it was assessed as worse, or its rollout was stopped) serves again only by `promote`.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
-        undo: Whether a rollback may undo a rollback; False makes a second one change nothing.
+        undo: Whether a second rollback restores the revision that was rolled back; with False it changes nothing.
         adopt: Take the traffic over from another manager.
         now: Unix time in seconds; None uses the API server's clock.
 
@@ -129,7 +131,7 @@ def rollback(
 
 
 def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
-    """Name the present revision in traffic that follows the newest one, so that the next deploy begins at 0 %.
+    """Replace "latest revision" in the traffic by the revision's name, so that the next deploy starts at 0 %.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.

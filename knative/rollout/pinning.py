@@ -1,7 +1,7 @@
-"""Wait of a rollout for the pin: the newest revision's container image must be on every node.
+"""Wait of a rollout until a pin has put the newest revision's container image on every node.
 
-A revision that gets requests earlier can't start from zero on nodes that have yet to pull it, once the registry is out
-of reach. A function that was deployed with `knative.pin: no` names no pin, and the rollout doesn't wait.
+If a revision gets requests earlier, it can't start from zero on a node that hasn't pulled the container image when the
+registry can't be reached. A function that was deployed with `knative.pin: no` has no pin, and its rollout doesn't wait.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 POLL_S = 1.0
-"""Seconds between two readings of a pin."""
+"""Seconds between two reads of a pin."""
 MAX_TEXT = 160
-"""Maximum characters of a kubelet's message in a reason."""
+"""Maximum characters of a kubelet's message that a reason quotes."""
 
 Manifest = Mapping[str, Any]
 
@@ -38,8 +38,9 @@ class PinStatus:
     Attributes:
         name: Name of the DaemonSet.
         nodes: Number of nodes that must have the container image.
-        ready: Number of nodes where its pod is ready.
-        fault: Why it isn't pinned completely, besides the numbers; empty when they explain it.
+        ready: Number of nodes where the pin's pod is ready.
+        fault: Reason why the container image isn't on every node, in addition to the numbers; empty when the numbers
+            explain it.
     """
 
     name: str
@@ -61,7 +62,7 @@ class PinStatus:
 
 
 def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
-    """Read the pin of a Service's last deployment; return None when it was deployed without one.
+    """Read the pin of a Service's last deployment; return None when that deployment has no pin.
 
     Args:
         cluster: Connection to the cluster.
@@ -86,7 +87,7 @@ def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
 
 
 def parse_pin(pin: Manifest, image: str) -> PinStatus:
-    """Parse a pin as the API server returns it.
+    """Parse the status of a pin from its DaemonSet.
 
     Source: Kubernetes, apps/v1 DaemonSetStatus.
 
@@ -109,6 +110,8 @@ def hold_unpinned(
     cluster: Cluster, service: Manifest, state: RolloutState, decision: RolloutDecision, now: float
 ) -> RolloutDecision:
     """Change a rollout's decision to waiting while the new revision isn't pinned, and to holding after the deadline.
+
+    Only decisions that would raise the new revision's share are changed.
 
     Args:
         cluster: Connection to the cluster.
@@ -141,7 +144,7 @@ def hold_unpinned(
 
 
 def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: float) -> None:
-    """Refuse to raise the newest revision's share before it is pinned on every node that it may run on.
+    """Raise an error if a plan raises the newest revision's share and the revision isn't pinned on every node in time.
 
     Args:
         cluster: Connection to the cluster.
@@ -170,7 +173,7 @@ def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: f
 
 
 def _explain(cluster: Cluster, pin: Manifest) -> str:
-    """Describe which nodes have yet to pull the container image, and why; empty when the user may not list pods."""
+    """Return which nodes haven't pulled the container image, and why; empty when the user may not list pods."""
     key = (pin["metadata"].get("labels") or {}).get(PIN_LABEL, "")
     try:
         pods = cluster.list(POD, selector=f"{PART_LABEL}={PART},{PIN_LABEL}={key}")
@@ -196,5 +199,5 @@ def _is_ready(pod: Manifest) -> bool:
 
 
 def _image(owner: Manifest) -> str:
-    """Return the container image of an object with a pod template."""
+    """Return the container image in the pod template of an object."""
     return str(owner["spec"]["template"]["spec"]["containers"][0].get("image", ""))

@@ -1,7 +1,7 @@
 """Plans: the next state and traffic of a rollout after a command, a deploy or a decision. Pure.
 
-Plans don't check whether a revision is ready; `knative.rollout.commands` does so before it applies a plan, and with
-GitOps the cluster does.
+A plan doesn't check whether a revision is ready. `knative.rollout.commands` checks that before it applies a plan; with
+GitOps, the cluster does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from knative.rollout.traffic import Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
-"""Name of a rollout's beginning in its history."""
+"""Text in a rollout's history for the start of the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,8 @@ class Plan:
         state: State of the rollout.
         traffic: Traffic to set; None leaves it unchanged.
         preview: Revision at 0 % that gets an address of its own; empty for none.
-        needs: Revisions that must be ready for the plan.
-        bears: Revisions that must exist for the plan and must not have failed.
+        needs: Revisions that must be ready before the plan is written.
+        bears: Revisions that must exist and must not have failed before the plan is written; they needn't be ready.
     """
 
     state: RolloutState
@@ -39,7 +39,9 @@ class Plan:
 
 
 def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
-    """Plan a user's share for the newest revision. The automatic rollout stops from then on.
+    """Plan a share of requests for the newest revision, as chosen by a user.
+
+    From then on, no automatic rollout changes the share of this revision.
 
     Raises:
         InputError: When the percentage isn't from 0 to 100.
@@ -72,7 +74,7 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
 
 
 def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
-    """Plan all requests for the newest revision; return None when it has them already.
+    """Plan to give all requests to the newest revision; return None when it has them already.
 
     Raises:
         NotFoundError: When there is no revision.
@@ -88,14 +90,14 @@ def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
 
 
 def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:
-    """Plan all requests for the revision that served before; return None when it has them already.
+    """Plan to give all requests to the previous revision; return None when it has them already.
 
     Args:
         standing: Status of the rollout.
         now: Unix time in seconds.
-        undo: After a rollback, return to the revision that was rolled back, if it had all requests before. Otherwise a
-            second rollback does nothing, so that a command for many sites can be repeated for those that were out of
-            reach.
+        undo: Whether a second rollback restores the revision that was rolled back, if it had all requests before. With
+            False it does nothing, so that a command for many sites can be repeated for the sites that could not be
+            reached.
 
     Raises:
         NotFoundError: When there is no revision before it.
@@ -159,9 +161,9 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
 
 
 def plan_pin(standing: RolloutStatus) -> Plan | None:
-    """Plan to name the present revision in traffic that follows the newest one; return None when none does.
+    """Plan to replace "latest revision" in the traffic by the revision's name; return None if it isn't there.
 
-    It is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
+    This is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
     """
     if standing.pinned or not standing.shares:
         return None
@@ -174,14 +176,14 @@ def plan_pin(standing: RolloutStatus) -> Plan | None:
 def plan_decision(
     state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
 ) -> Plan:
-    """Plan the action that was decided.
+    """Plan the action of a rollout that the analysis has decided.
 
     Args:
         state: State that the decision was made for.
         decision: The decision.
-        seen: Traffic as the Service has it.
+        seen: Traffic that the Service has now.
         now: Unix time in seconds.
-        unread: Pods that couldn't be read.
+        unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
     why, percent = decision.reason, decision.percent
     if decision.verb is RolloutAction.WAIT:
@@ -207,7 +209,7 @@ def _newest(standing: RolloutStatus) -> str:
 
 
 def _about(standing: RolloutStatus, old: str, new: str, settings: RolloutSettings | None = None) -> RolloutState:
-    """Return the stored state if it concerns these two revisions, else a new one that keeps the history."""
+    """Return the stored state if it is about the given two revisions, else a new state that keeps the history."""
     state = standing.state
     if state is None:
         return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=settings or RolloutSettings())

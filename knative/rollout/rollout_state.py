@@ -10,7 +10,7 @@ from knative.rollout.traffic import Traffic, split_traffic
 from knative.settings import RolloutSettings
 
 KEPT_ENTRIES = 8
-"""Number of history entries that are kept, since people read the annotation too."""
+"""Number of history entries that are kept. There are few, since people read the annotation too."""
 
 
 class RolloutPhase(StrEnum):
@@ -53,7 +53,7 @@ class RolloutState:
         phase: Phase of the rollout.
         traffic: Traffic that Eaves set last; empty when it has set none.
         since: Unix time in seconds when the new revision got its present share.
-        reason: Why it is held, done or rolled back, for people.
+        reason: Reason for people why the rollout is held, done or rolled back.
         served: Whether the new revision has had all requests at some time.
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
@@ -78,19 +78,22 @@ class RolloutState:
 
     @property
     def serving(self) -> str:
-        """The revision to return to: the new one once it is promoted, the old one before."""
+        """The revision that a later rollback returns to: the new one once it has all requests, else the old one."""
         return self.new if self.phase is RolloutPhase.DONE else self.old
 
     def shared(self, percent: int) -> Traffic:
-        """Return traffic with a share for the new revision; without an old one it gets all, or Knative decides."""
+        """Return the traffic in which the new revision has a share and the old one has the rest.
+
+        Without an old revision, the new one gets 100 %, or the traffic is empty and Knative decides.
+        """
         if self.old:
             return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
     def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
-        """Return the next state, with a new entry of the history.
+        """Return the state in another phase, with a new entry of the history.
 
-        The replicas' counters are kept only in phases in which they may still be compared.
+        The counters of requests are dropped in phases in which they are not compared any more.
         """
         return replace(
             self,

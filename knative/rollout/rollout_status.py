@@ -1,4 +1,4 @@
-"""The rollout status of a function: revisions, traffic and rollout as its Service has them. Pure."""
+"""The rollout status of a function: its revisions, traffic and rollout, as its Service has them. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RolloutStatus:
         name: Name of the function.
         newest: The revision that was made last; empty when there is none yet.
         traffic: Traffic as the Service has it.
-        shares: The same traffic with `LATEST` resolved.
+        shares: The traffic with the name of the latest ready revision in place of `LATEST`.
         preview: The revision at 0 % with an address of its own; empty for none.
         state: State of the rollout; None when there is none.
-        fault: Why the annotation can't be parsed; empty when it can, or is absent.
-        settled: Whether Knative has reconciled the last change, so that `newest` is the newest.
+        fault: Reason why the rollout's annotation can't be parsed; empty when it can be parsed, or there is none.
+        settled: Whether Knative has processed the last change of the Service, so that `newest` is certain.
     """
 
     name: str
@@ -44,16 +44,16 @@ class RolloutStatus:
 
     @property
     def current(self) -> RolloutState | None:
-        """The rollout's state if it concerns the newest revision, else None."""
+        """The stored state of the rollout if it is about the newest revision, else None."""
         return self.state if self.state is not None and self.state.new == self.newest else None
 
     @property
     def other(self) -> str:
         """The revision that the newest one is compared with; empty when none is known.
 
-        It is the proven revision if it still gets requests: when a newer revision comes during a rollout, the one that
-        was being rolled out isn't proven. Otherwise it is the revision with the largest share, or else the one in the
-        stored state.
+        It is the last revision that got all requests, if it still gets some. A revision whose rollout was not finished
+        when a newer one was deployed is not used for comparison. Otherwise it is the revision with the largest share of
+        the requests, or else the old revision in the stored state.
         """
         state = self.current
         proven = state.old if state is not None else self.state.serving if self.state is not None else ""
@@ -63,7 +63,7 @@ class RolloutStatus:
 
 
 def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
-    """Parse a Service as the API server returns it."""
+    """Parse the rollout status of a function from its Knative Service."""
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     entries = service.get("spec", {}).get("traffic")
     traffic = parse_traffic(entries)
@@ -81,7 +81,7 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
 
 
 def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
-    """Return the rollout's state, and the reason why it can't be parsed."""
+    """Return (state of the rollout, reason why it can't be parsed) from a Service's annotation."""
     text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
     if text is None:
         return None, ""
@@ -92,7 +92,7 @@ def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, 
 
 
 def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealth:
-    """Parse a Revision as the API server returns it; None means that it doesn't exist."""
+    """Return the health of a revision from its object; None as the object means that it doesn't exist."""
     if revision is None:
         return RevisionHealth(name=name, exists=False, ready=None)
     condition = condition_of(revision, "Ready")
@@ -102,13 +102,16 @@ def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealt
 
 
 def condition_of(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return one of an object's conditions; empty when it has none of that type."""
+    """Return the condition of one type from an object; empty when the object has none of that type."""
     conditions = (manifest.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition.get("type") == kind), {})
 
 
 def owns_traffic(service: Mapping[str, Any]) -> bool:
-    """Return whether `spec.traffic` would be removed if `eaves-rollout` applied the Service without it."""
+    """Return whether the field manager `eaves-rollout` owns `spec.traffic`.
+
+    If it does, `spec.traffic` is removed when that manager applies the Service without it.
+    """
     for entry in service.get("metadata", {}).get("managedFields") or []:
         if entry.get("manager") == ROLLOUT_MANAGER and entry.get("operation") == "Apply":
             return "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})

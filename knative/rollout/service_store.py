@@ -1,7 +1,8 @@
 """Store of a Service: reads it with its revisions, and writes traffic and the rollout's state in one request.
 
 A write names the version of the Service that was read. So when two processes advance the same rollout at the same time,
-such as a `deploy --wait` and a `reconcile`, one is refused, reads again, and finds the work done.
+such as a `deploy --wait` and a `reconcile`, the API server refuses one of them. That process reads again, and finds
+that the step has been made.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ATTEMPTS = 5
-"""Number of attempts to read and write a Service while others change it."""
+"""Number of attempts to read and write a Service while other processes change it."""
 SETTLE_S = 10.0
-"""Maximum seconds to wait until Knative has reconciled the last change; it takes well below a second."""
+"""Maximum seconds to wait until Knative has processed the last change of a Service; it takes less than a second."""
 
 Manifest = Mapping[str, Any]
 Propose = Callable[[RolloutStatus, float], Plan | None]
@@ -41,12 +42,12 @@ Check = Callable[[Manifest, Plan], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOutcome:
-    """The state of a rollout after a call.
+    """The result of one call for a rollout: the action, its reason, and the state of the rollout afterwards.
 
     Attributes:
         name: Name of the function.
-        what: What the call did: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`, or
-            `nothing`.
+        what: Action of the call: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`,
+            or `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.
@@ -72,7 +73,7 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
     Args:
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
-        settle_s: Maximum seconds to wait until Knative has reconciled the last change.
+        settle_s: Maximum seconds to wait until Knative has processed the last change.
 
     Raises:
         NotFoundError: When there is no such function.
@@ -97,10 +98,10 @@ def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
 
 
 def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
-    """Refuse a plan with revisions that can't take requests, since Knative would then change no share at all.
+    """Raise an error if a plan names a revision that can't take requests; Knative would then change no share at all.
 
     Raises:
-        NotFoundError: When a revision is gone.
+        NotFoundError: When a revision no longer exists.
         StartError: When a revision has failed, or isn't ready and must be.
     """
     for revision in (*plan.needs, *plan.bears):
@@ -116,7 +117,7 @@ def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
 
 
 def require_settled(standing: RolloutStatus) -> RolloutStatus:
-    """Raise an error when the newest revision isn't known yet.
+    """Raise an error when Knative hasn't processed the last change, so that the newest revision isn't known yet.
 
     Raises:
         ClusterError: When Knative has not reconciled the last change.
@@ -130,11 +131,11 @@ def require_settled(standing: RolloutStatus) -> RolloutStatus:
 
 
 def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
-    """Write a plan; return whether a write was necessary.
+    """Write a plan to a Service; return whether a write was necessary.
 
     Raises:
-        ConflictError: With causes, when another manager owns the traffic; without, when the Service changed since the
-            read.
+        ConflictError: When another manager owns the traffic (the error then has `causes`), or the Service has changed
+            since it was read (it then has none).
         ClusterError: When the API server refuses.
     """
     annotation = render_state(plan.state)
@@ -178,7 +179,7 @@ def write_change(
     check: Check = lambda service, plan: None,
     service: Manifest | None = None,
 ) -> RolloutOutcome:
-    """Read, plan and write a Service; start again when another process wrote first.
+    """Read a Service, plan a change and write it; start again when another process wrote in between.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
@@ -216,7 +217,7 @@ def write_change(
 
 
 def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, changed: bool) -> RolloutOutcome:
-    """Return the outcome of a plan that was carried out."""
+    """Build the outcome of a plan that was written."""
     return RolloutOutcome(
         name=standing.name,
         what=what,
@@ -228,18 +229,18 @@ def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, c
 
 
 def unchanged_outcome(standing: RolloutStatus, reason: str) -> RolloutOutcome:
-    """Return the outcome of leaving the Service unchanged."""
+    """Build the outcome of a call that left the Service unchanged."""
     shares, state = standing.shares, standing.state
     return RolloutOutcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
 
 
 def build_conflict_error(name: str) -> ConflictError:
-    """Build the error for a Service that changes all the time."""
+    """Build the error for a Service that changes faster than it can be read and written."""
     return ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
 
 def build_owner_error(name: str, error: ConflictError) -> ConflictError:
-    """Build the error for traffic that another manager owns and `adopt` would take over."""
+    """Build the error for traffic that another manager owns, and that `adopt` would take over."""
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(
         f"the shares of {name} were set by {managers}",

@@ -1,8 +1,8 @@
-"""Traffic: the share of requests of each revision, as `spec.traffic` holds it. Pure.
+"""Traffic: the share of requests of each revision, as in the field `spec.traffic` of a Knative Service. Pure.
 
-A revision that isn't ready must not be in that list, not even at 0 %: Knative then leaves the whole route unchanged
-until all of them are ready. So a revision that is rolled back is removed from the list, and a revision is added only
-when it is ready.
+A revision that isn't ready must not be in `spec.traffic`, not even at 0 %: Knative then leaves the whole route
+unchanged until all revisions in it are ready. So a revision that is rolled back is removed from `spec.traffic`, and a
+revision is added only when it is ready.
 
 Source: knative/serving, pkg/reconciler/route/traffic/traffic.go (`addRevisionTarget`, `build`).
 """
@@ -15,16 +15,17 @@ from typing import Any
 from eaves.errors import InputError
 
 LATEST = ""
-"""Stands for a revision's name when a share follows the revision that became ready last."""
+"""Key of a traffic's share that belongs to the latest ready revision, whatever its name."""
 NEXT_TAG = "next"
-"""Tag of a revision at 0 % for trying it; the revision then has an address of its own, `next-NAME`."""
+"""Tag in `spec.traffic` of a revision at 0 % that users can try; the revision then has an address of its own,
+`next-NAME`."""
 
 Traffic = Mapping[str, int]
 """Percent of requests by revision; it holds only shares above 0."""
 
 
 def parse_traffic(entries: object) -> dict[str, int]:
-    """Parse `spec.traffic`; invalid entries are ignored."""
+    """Parse `spec.traffic` of a Service; invalid entries are ignored."""
     shares: dict[str, int] = {}
     for entry in _mappings(entries):
         percent = entry.get("percent")
@@ -35,7 +36,7 @@ def parse_traffic(entries: object) -> dict[str, int]:
 
 
 def parse_preview(entries: object) -> str:
-    """Return the revision that `spec.traffic` has at 0 % for trying it; empty when there is none."""
+    """Return the revision that has an address of its own and 0 % of the requests; empty when there is none."""
     for entry in _mappings(entries):
         if entry.get("tag") == NEXT_TAG and not entry.get("percent"):
             return str(entry.get("revisionName") or "")
@@ -43,7 +44,7 @@ def parse_preview(entries: object) -> str:
 
 
 def resolve_latest(traffic: Traffic, latest_ready: str) -> dict[str, int]:
-    """Replace `LATEST` by the revision that is the latest ready one; its share is dropped while there is none."""
+    """Replace `LATEST` by the name of the latest ready revision; drop its share while there is no such revision."""
     shares: dict[str, int] = {}
     for revision, percent in traffic.items():
         if name := revision or latest_ready:
@@ -59,7 +60,8 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
         preview: Revision that gets no requests but an address of its own; empty for none.
 
     Raises:
-        InputError: When a share isn't from 0 to 100, or they aren't 100 together; Knative refuses them too.
+        InputError: When a share isn't from 0 to 100, or the shares aren't 100 together; Knative refuses such traffic
+            too.
     """
     if sum(traffic.values()) != 100 or any(not 0 <= percent <= 100 for percent in traffic.values()):
         shown = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
@@ -78,18 +80,18 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
 
 
 def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
-    """Return traffic for two revisions that share all requests; a share of 0 % is left out."""
+    """Return traffic in which `new` gets a share of the requests and `old` the rest; a share of 0 % is left out."""
     return {revision: share for revision, share in ((old, 100 - percent), (new, percent)) if share}
 
 
 def find_largest_share(traffic: Traffic, *, apart_from: str = "") -> str:
-    """Return the revision with the largest share; empty when there is none."""
+    """Return the revision with the largest share, except the one that `apart_from` names; empty when there is none."""
     others = {revision: percent for revision, percent in traffic.items() if revision and revision != apart_from}
     return max(others, key=lambda revision: others[revision], default="")
 
 
 def render_traffic(traffic: Traffic) -> str:
-    """Render traffic for people."""
+    """Render traffic as a text for people."""
     return ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items()) or "nobody"
 
 

@@ -1,7 +1,7 @@
-"""Status of a site: its functions, their parts, and its agents.
+"""Reading of a site's status: its functions, their parts, and its agents.
 
 function_status   functions and their revisions
-app_parts         the objects of an app beside its function
+app_parts         the objects of an app other than its function
 agent_status      agents, publishers and relays: their pods, sources and queues
 agent_queue       one agent's queue, by `kubectl exec`
 agent_logs        logs of agents, publishers and relays

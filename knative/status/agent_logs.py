@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ALL = "agent"
-"""Name that stands for all agents of a function, as in `flowers.agent`."""
+"""Name that stands for all agents of a function in a command, as in `eaves logs flowers.agent`."""
 
 
 def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int) -> list[str]:
-    """Read the last log lines of an agent, of all its pods one after the other.
+    """Read the last log lines of an agent, pod by pod.
 
     Args:
         cluster: Connection to the site's cluster.
         owner: The function, and the namespace of its agents on nodes.
-        name: `FUNCTION.SOURCE`, `FUNCTION.relay`, `FUNCTION.TRIGGER-mqtt`, or `FUNCTION.agent` for all of them.
+        name: `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt` for one agent, `FUNCTION.agent` for all
+            agents.
         lines: Maximum number of lines for each pod, and in total.
 
     Raises:
@@ -52,7 +53,10 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
 
 
 def _read(cluster: Cluster, pod: AgentPod, lines: int) -> list[str]:
-    """Read the log of a pod's container; when it is empty after a restart, read the log of the run before."""
+    """Read the log of an agent's container.
+
+    If it is empty after a restart, read the log of the run before the restart.
+    """
     found = cluster.logs(pod.name, container=pod.container, lines=lines, namespace=pod.namespace)
     if found:
         return found

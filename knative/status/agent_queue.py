@@ -1,4 +1,4 @@
-"""The queue of an agent in a pod, by `kubectl exec` of the queue module in the agent's container image."""
+"""The queue of an agent in a pod, read and changed by `kubectl exec`, which runs Eaves' queue command in the pod."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MODULE = ("python", "-P", "-m", "eaves.sources.queue")
 TIMEOUT_S = 120.0
 """Maximum seconds for one command; purging a million entries takes about a minute."""
 _REMOTE = re.compile(r"command terminated with exit code (\d+)")
-"""Text that kubectl adds when the command in the container failed, and not kubectl itself."""
+"""Text that kubectl prints when the command in the container failed; without it, kubectl itself failed."""
 _ERRORS: Mapping[int, type[EavesError]] = {InputError.exit_code: InputError, NotFoundError.exit_code: NotFoundError}
 ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kubectl:
-    """The way in which kubectl reaches the same cluster.
+    """The program kubectl and the options by which it connects to the cluster.
 
     Attributes:
         program: Name or path of kubectl.
@@ -55,10 +55,10 @@ class Kubectl:
 
 
 class PodQueue:
-    """Implements `eaves.admin.Queue` on the agent of one pod.
+    """Implementation of `eaves.admin.Queue` for the agent of one pod.
 
     Args:
-        kubectl: The way in which kubectl reaches the cluster.
+        kubectl: The program kubectl and its options for the cluster.
         namespace: Namespace of the pod.
         pod: Name of the pod.
         container: Container with the queue.
@@ -71,21 +71,21 @@ class PodQueue:
         self._container = container
 
     def report(self) -> QueueReport:
-        """Read the state of each lane and of its delivery.
+        """Read the state of each lane of the queue and of its delivery.
 
         Raises:
             ClusterError: When kubectl isn't installed, or can't run the command in the pod.
-            DeniedError: When the current user may not run it.
+            DeniedError: When the current user may not run commands in the pod.
         """
         return parse_report(self._run("status"))
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """List the chosen entries without their data."""
+        """List the selected entries of the queue, without their data."""
         found: list[dict[str, Any]] = self._run("list", f"--limit={limit}", *to_arguments(chosen))
         return found
 
     def entry(self, seq: int) -> EntryContent:
-        """Read one entry with its data.
+        """Read one entry of the queue with its data.
 
         Raises:
             NotFoundError: When there is no entry of that number.
@@ -95,7 +95,7 @@ class PodQueue:
         return EntryContent(entry=found["entry"], attributes=found["attributes"], data=data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Apply an action to the chosen entries, or only count them.
+        """Apply an action to the selected entries of the queue, or only count the entries.
 
         Raises:
             InputError: When neither `chosen` nor `everything` selects entries.
@@ -141,7 +141,7 @@ class PodQueue:
 
 
 def _failure(pod: str, stderr: str, command: str) -> EavesError:
-    """Build the error for the output of a failed command."""
+    """Build the error for a kubectl command that failed, from its output."""
     remote = _REMOTE.search(stderr)
     if remote is None:
         denied = "forbidden" in stderr.lower()

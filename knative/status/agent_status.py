@@ -1,7 +1,7 @@
 """Status of the agents, publishers and relays of a site: their pods, their sources and their queues.
 
-An agent serves its report at its metrics port, which the API server's pod proxy reaches. Agents that can't be read are
-reported, never estimated.
+An agent serves its report at its metrics port; the API server connects to that port. Agents that can't be read are
+reported as such; their numbers are never estimated.
 """
 
 from __future__ import annotations
@@ -83,13 +83,16 @@ def list_agent_pods(cluster: Cluster, owner: AppOwner) -> list[AgentPod]:
 
 
 def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
-    """Read the reports of agents, in the order of their pods."""
+    """Read the reports of agents from their pods, in the order of the pods."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="agents") as threads:
         return list(threads.map(lambda pod: _read(cluster, pod), pods))
 
 
 def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | None = None) -> Iterator[AgentPod]:
-    """Yield the pods with a queue; in the namespace of agents on nodes only those of one owner."""
+    """Yield the pods with a queue in a namespace.
+
+    If `owner` is given, pods of other owners are left out; the namespace of the agents on nodes may hold such pods.
+    """
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
         if _is_replaced(one) or (owner is not None and not owner.has_agent(labels, cluster.namespace)):
@@ -110,7 +113,7 @@ def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | Non
 
 
 def _is_replaced(pod: Mapping[str, Any]) -> bool:
-    """Return whether a Deployment ends this pod, so that another pod runs in its place and its queue is lost.
+    """Return whether a pod of a Deployment is ending, so that another pod replaces it and its queue is lost.
 
     A pod of a StatefulSet or DaemonSet leaves its queue on a disk for the next pod, so it stays listed while it ends.
     """

@@ -1,4 +1,4 @@
-"""The objects of each app in a namespace beside its function: its parts, its pins, and its last deployment."""
+"""The parts of each app in a namespace (its objects other than the function), its pins, and its last deployment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ON_NODES = (SINK_BINDING, DAEMON_SET)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppParts:
-    """The objects of an app beside its function.
+    """The parts of an app (its objects other than the function), and its inventory.
 
     Attributes:
         values: Objects as the API server returned them.
@@ -42,7 +42,10 @@ class AppParts:
 
 @dataclass(slots=True)
 class _Listed:
-    """Objects that were listed, and kinds that the user may not list: `unseen` to be reported, `hidden` all of them."""
+    """The objects of a namespace that were listed, and the kinds that the user may not list.
+
+    `hidden` has every such kind with its namespace; `unseen` has the parts that report them to the user.
+    """
 
     values: dict[Key, Object] = field(default_factory=dict)
     unseen: list[AppPart] = field(default_factory=list)
@@ -102,7 +105,7 @@ def _read_inventory(cluster: Cluster, name: str) -> tuple[Inventory | None, list
 
 
 def _listed_parts(inventory: Inventory | None, namespaces: set[str]) -> Iterator[Key]:
-    """Yield the parts that an inventory lists."""
+    """Yield (kind, name, namespace) of each part that an inventory lists."""
     kinds = {item_kind(kind): kind for kind in PART_KINDS}
     for item in inventory.items if inventory is not None else ():
         if item.kind in kinds and item.namespace in namespaces:
@@ -110,7 +113,7 @@ def _listed_parts(inventory: Inventory | None, namespaces: set[str]) -> Iterator
 
 
 def describe_part(part: AppPart, now: float) -> PartStatus:
-    """Convert a part to a plain result."""
+    """Convert a part of an app to the plain values of a `PartStatus`."""
     found = part.diagnosis
     return PartStatus(
         kind=part.kind,
@@ -128,7 +131,7 @@ def describe_part(part: AppPart, now: float) -> PartStatus:
 
 
 def describe_deployment(inventory: Inventory | None, now: float) -> DeployedStatus | None:
-    """Return the last deployment; None when the cluster has no record of a deploy."""
+    """Convert the last deployment in an inventory to plain values; return None when no deployment is recorded."""
     deployment = inventory.deployment if inventory is not None else None
     if deployment is None:
         return None
@@ -143,7 +146,7 @@ def describe_deployment(inventory: Inventory | None, now: float) -> DeployedStat
 
 
 def list_pinned(values: Iterable[Object]) -> Iterator[PinnedStatus]:
-    """Yield the container images that are pinned on nodes."""
+    """Yield each container image that is pinned on nodes, with its number of ready nodes."""
     for value in values:
         if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == pin.PART:
             (container, *_) = value["spec"]["template"]["spec"]["containers"]
@@ -153,7 +156,7 @@ def list_pinned(values: Iterable[Object]) -> Iterator[PinnedStatus]:
 
 
 def list_sources(app: AppParts) -> Iterator[str]:
-    """Yield the sources of an app, each with its state, such as `inbox running (1/1)`."""
+    """Yield a text for each source of an app with its state, such as `inbox running (1/1)`."""
     parts = {(part.kind, part.name): part for part in app.parts}
     for value in app.values:
         if value["kind"] in WORKLOADS and _label(value, PART_LABEL) == agent.PART:

@@ -1,4 +1,4 @@
-"""Status of functions in a cluster, as plain results."""
+"""Status of the functions of a namespace, as plain values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READY, IDLE, DEGRADED = "ready", "idle", "degraded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceObservation:
-    """The data of a namespace that are read beside its Knative Services.
+    """The data of a namespace from which the status of its functions is built, besides the Knative Services.
 
     Attributes:
         scales: Number of replicas by revision.
@@ -67,7 +67,7 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
 
 
 def _agent_statuses(cluster: Cluster, owner: AppOwner) -> dict[str, list[AgentStatus]]:
-    """Read the reports of the agents of each app."""
+    """Read the reports of all agents, and group them by app."""
     statuses: dict[str, list[AgentStatus]] = {}
     pods = list_agent_pods(cluster, owner)
     for pod, status in zip(pods, read_agents(cluster, pods), strict=True):
@@ -86,9 +86,9 @@ def build_function_status(
 
     Args:
         service: The Knative Service.
-        seen: The other data of its namespace.
-        app: The other parts of its app.
-        wrong: Why the last deployment isn't ready; None when it is, or only needs more time.
+        seen: The other data of the Service's namespace.
+        app: The parts of the app, its objects other than the function.
+        wrong: Reason why the last deployment isn't ready; None when it is ready, or only needs more time.
     """
     metadata, status = service["metadata"], service.get("status", {})
     template = service["spec"]["template"]
@@ -131,7 +131,10 @@ def _served(entry: Mapping[str, Any], seen: NamespaceObservation) -> ServedStatu
 
 
 def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
-    """Return the state: a route to a good revision serves, even when a newer revision fails."""
+    """Return the state of a function.
+
+    While its route leads to a ready revision, the function serves, even when a newer revision fails.
+    """
     current = service.get("status", {}).get("observedGeneration") == service["metadata"].get("generation")
     if condition(service, "RoutesReady").get("status") == "True" and serving:
         return READY if replicas else IDLE
@@ -148,7 +151,7 @@ def _reason(status: Mapping[str, Any]) -> str:
 
 
 def _scales(cluster: Cluster) -> dict[str, int]:
-    """Read the number of replicas by revision; at zero the autoscaler reports none, or 0."""
+    """Return the number of replicas of each revision, from the status of Knative's autoscaler."""
     return {
         str(one["metadata"]["name"]): int(one.get("status", {}).get("actualScale") or 0)
         for one in cluster.list(POD_AUTOSCALER)
@@ -156,7 +159,7 @@ def _scales(cluster: Cluster) -> dict[str, int]:
 
 
 def _revisions(cluster: Cluster) -> dict[str, Mapping[str, Any]]:
-    """Read the revisions by name, for their container images; empty when the user may not read them."""
+    """Return the revisions by name; empty when the user may not read them."""
     try:
         return {_name(revision): revision for revision in cluster.list(REVISION)}
     except DeniedError:

@@ -1,4 +1,4 @@
-"""Trainings on a cluster: their objects, the Job that is followed, and the run that it leaves.
+"""Trainings on a cluster: their objects, the Job while it runs, and the run that the Job leaves.
 
 job_settings         the section `job` of eaves.yaml
 job                  a training as a Job

@@ -1,4 +1,7 @@
-"""A training as a Job: one for each identity, resumed after a lost pod, never repeated when that is useless.
+"""Builder of the Kubernetes Job of a training.
+
+The Job's name contains a digest of its spec, so equal trainings have the same Job. When the pod is lost, a new pod
+resumes the training. When the training fails for a reason that doesn't go away by repeating it, the Job fails at once.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/; podFailurePolicy is stable since 1.31.
 """
@@ -32,21 +35,21 @@ CONTAINER = "trainer"
 COMMAND = ("python", "-P", "-m", "trainer")
 DATA, RUNS, WORK = "/data", "/runs", "/scratch"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Label of a Job for Kueue, which suspends the Job until there is room; the Job's requests are needed for that.
+"""Label of a Job with its queue in Kueue, which suspends the Job until the Job's resource requests can be met.
 
 Source: Kueue, docs/tasks/run/jobs.
 """
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-"""Fields of a Job's spec that the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
+"""Fields of a Job's spec that may be changed after its creation. Source: kubernetes, pkg/apis/batch/validation."""
 DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
-"""Variables that override the settings of a Job; a Secret may hold them."""
+"""Environment variables that override settings of a Job; they may come from a Secret."""
 _NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """A training and its settings.
+    """A training on a cluster, with all its settings.
 
     Attributes:
         name: Name of the model and the app.
@@ -58,7 +61,7 @@ class TrainingJob:
         pipeline: Conditions under which a pipeline publishes the model.
         job: Settings of the Job on a cluster.
         knative: Settings with the trainer's container image, its pull secret, and the Broker.
-        run: Name of the run if the user chose one; another name is another training with the same settings.
+        run: Name of the run if the user chose one. With another name, equal settings are another training.
     """
 
     name: str
@@ -74,21 +77,24 @@ class TrainingJob:
 
     @property
     def images(self) -> str:
-        """Path or URI of the images, for pods."""
+        """Path or URI of the training images, as seen from a pod."""
         if self.job.data_claim:
             return f"{DATA}/{self.job.data.strip('/')}".rstrip("/")
         return self.job.data or str(self.data.path)
 
     @property
     def place(self) -> str:
-        """Path or URI below which runs are stored, for pods; several pods need a URI, also for a shared volume."""
+        """Path or URI below which runs are stored, as seen from a pod.
+
+        Several pods need a URI, also when they share a volume.
+        """
         if not self.job.output_claim:
             return self.job.output.rstrip("/")
         return f"file://{RUNS}" if self.job.shards > 1 else RUNS
 
     @property
     def run_name(self) -> str:
-        """Name of the run, which is the same for the same training, also when its pods get more memory."""
+        """Name of the run. It is the same for the same training, also when its pods get more memory."""
         settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
         later = {"near_copies": "exact", "group_by": "", "split": ""}  # defaults must not change older names
         deciding = {
@@ -104,7 +110,7 @@ class TrainingJob:
 
 
 def training_faults(training: TrainingJob) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml for a training on a cluster."""
+    """Yield the faults of eaves.yaml that prevent a training on a cluster."""
 
     def fault(path: str, message: str) -> Fault:
         return Fault(origin="eaves.yaml", path=path, message=message)
@@ -136,7 +142,7 @@ def training_faults(training: TrainingJob) -> Iterator[Fault]:
 
 
 def build_job(training: TrainingJob) -> dict[str, Any]:
-    """Build the Job that trains. Its name depends on its spec, so applying it twice gives one Job.
+    """Build the Job of a training. Its name depends on its spec, so applying it twice gives one Job.
 
     Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
     """
@@ -147,7 +153,10 @@ def build_job(training: TrainingJob) -> dict[str, Any]:
 
 
 def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Name a Job by a digest of its immutable fields: a different spec is another Job, an equal one the same Job."""
+    """Build a Job whose name contains a digest of the spec's immutable fields.
+
+    So a Job with another spec has another name, and an equal one has the same name.
+    """
     fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
     short = {PART: "train"}.get(part, part)
     made = build_metadata(JOB, f"{training.name}-{short}-{_digest(fixed)}", training, part)
@@ -156,7 +165,7 @@ def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[
 
 
 def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str) -> dict[str, Any]:
-    """Build an object without its spec."""
+    """Build an object with its metadata, without a spec."""
     metadata: dict[str, Any] = {"name": name}
     if training.namespace:
         metadata["namespace"] = training.namespace
@@ -165,7 +174,7 @@ def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str
 
 
 def job_labels(training: TrainingJob) -> dict[str, str]:
-    """Return the labels of a Job besides its app's."""
+    """Return the labels of a Job in addition to the labels of its app."""
     return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
 
 
@@ -178,7 +187,7 @@ def build_spec(
         training: The training.
         part: Part of the app, the value of `knative.resources.fields.labels.PART_LABEL`.
         container: Container of the Job's pods.
-        codes: Exit codes after which another pod would fail the same way.
+        codes: Exit codes after which the Job fails at once, since another pod would fail the same way.
     """
     job = training.job
     spec: dict[str, Any] = {
@@ -198,12 +207,15 @@ def build_spec(
 
 
 def failing_codes() -> list[int]:
-    """Return the trainer's exit codes after which it is not started again."""
+    """Return the exit codes of the trainer after which the training is not started again."""
     return [ending.code for ending in ENDINGS if ending.action == "FailJob"]
 
 
 def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
-    """Build the rules; the first match decides, and a failure without a rule counts against `backoffLimit`."""
+    """Build the rules of a Job's podFailurePolicy.
+
+    The first matching rule decides; a failure without a matching rule counts against `backoffLimit`.
+    """
     stopped = [ending.code for ending in ENDINGS if ending.action == "Ignore"]
 
     def on(action: str, values: Sequence[int]) -> dict[str, Any]:
@@ -219,7 +231,7 @@ def build_container(
     arguments: Sequence[str],
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Build the container of a Job's pods, with the volumes that `_volumes` names."""
+    """Build the container of a Job's pods, which mounts the volumes of `_volumes`."""
     job = training.job
     shared = {"JOB_COMPLETIONS": str(job.shards)} if job.shards > 1 else {}
     places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
@@ -240,10 +252,11 @@ def build_container(
 
 
 def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
-    """Build the option with the complete settings of a training, as one argument.
+    """Build the command line option with the complete settings of a training.
 
-    It is an argument and not a variable, because a trainer that doesn't know the argument ends with a code after which
-    it is not started again. It would ignore an unknown variable and train with its own defaults.
+    It is an option and not an environment variable. A trainer of another version that doesn't know the option ends with
+    an exit code after which it is not started again, while it would ignore an unknown variable and train with its own
+    defaults.
 
     Args:
         training: The training.
@@ -253,7 +266,7 @@ def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
 
 
 def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings of each section that a training reads, by name."""
+    """Return the settings of the sections of eaves.yaml that a training reads, by section."""
     data = replace(
         training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
     )
@@ -278,7 +291,7 @@ def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _volumes(training: TrainingJob) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield (volume, mount) of each folder that a pod reads or writes; its root is read-only."""
+    """Yield (volume, mount) of each folder that a training's pod reads or writes; its root file system is read-only."""
     job = training.job
     yield build_temporary(job.work_size)
     room = {"emptyDir": {"sizeLimit": job.work_size}}

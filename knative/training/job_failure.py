@@ -1,4 +1,4 @@
-"""Failures of a training's Job as errors of Eaves: the exit code's meaning, the log's last lines, and the fix."""
+"""Errors for a failed training: the meaning of the exit code, the last lines of the log, and the fix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75
 
 
 def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
-    """Build the error for a failed Job; its exit code is the trainer's own if there is one.
+    """Build the error for a failed Job. Its exit code is that of the trainer if the trainer ended with one.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.

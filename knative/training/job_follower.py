@@ -1,7 +1,7 @@
-"""A training on a cluster, followed from here: made once, watched while there is a link, and reported at its end.
+"""A training on a cluster that a command follows: the Job is created once, watched, and reported at its end.
 
-The Job runs without a follower. Its name depends on the training, so the same training from any machine is the same
-Job.
+The Job also runs when no command follows it. Its name depends on the training, so a command on any machine finds the
+same Job for the same training.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 Say = Callable[[str], object]
 POLL_S = 1.0
 FOLLOW_S = 15.0
-"""Seconds after which the Job and its pods are read again, even while a log is followed or its link is down."""
+"""Seconds after which the Job and its pods are read again, even while a log is followed or the connection is lost."""
 PATIENCE_S = 900.0
-"""Seconds without a link after which following ends; the Job continues."""
+"""Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
 _INDEX = "batch.kubernetes.io/job-completion-index"
 """Label of a pod with its completion index.
@@ -37,13 +37,13 @@ _KEPT_LINES = 5000
 
 
 def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
-    """Make the Job, unless it exists already.
+    """Create a training's Job, unless it exists already.
 
     Args:
         cluster: Connection to the cluster.
-        manifest: The Job, built by `knative.training.job`.
+        manifest: Manifest of the Job, built by `knative.training.job`.
         again: Replace a Job that has ended.
-        say: Function that gets a line on whether the Job was made or found.
+        say: Function that gets a text on whether the Job was created or found.
 
     Raises:
         ConflictError: When another Job makes the same run.
@@ -95,21 +95,25 @@ def follow_job(
     Args:
         cluster: Connection to the Job's cluster.
         name: Name of the Job.
-        on_line: Function that gets each log line of the training; for an Indexed Job, of index 0.
-        say: Function that gets a line on each event of the Job.
-        patience_s: Maximum seconds without a link.
+        on_line: Function that gets each log line of the training; of an Indexed Job, only the pod with index 0 is
+            followed.
+        say: Function that gets a text on each event of the Job.
+        patience_s: Maximum seconds without a connection to the cluster.
         follow_s: Seconds that the log is followed before the Job itself is read again.
 
     Raises:
         NotFoundError: When the Job was removed.
-        UnreachableClusterError: When there is no link for `patience_s` seconds.
+        UnreachableClusterError: When there is no connection for `patience_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
     return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s).run()
 
 
 class _Follower:
-    """Follower of one Job to its end: of its log, and of its pods as they come and go, across broken links."""
+    """Follower of one Job until its end.
+
+    It follows the log and the pods as they are replaced, and continues after a lost connection.
+    """
 
     def __init__(
         self,
@@ -162,7 +166,7 @@ class _Follower:
         return job
 
     def _change(self, pods: list[dict[str, Any]]) -> None:
-        """Report the end of the previous pod when another pod has taken over."""
+        """Report the end of the previous pod when another pod of the Job has replaced it."""
         names = [pod["metadata"]["name"] for pod in pods]
         if self._pod and self._pod != names[-1]:
             before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)

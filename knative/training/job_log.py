@@ -1,4 +1,4 @@
-"""Parser of a training's log: a JSON line becomes text and, for a phase, its progress."""
+"""Parser of a training's log: a line of JSON becomes a text and, if it reports progress, numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TEXT = 500
-"""Maximum characters of a line that are kept, since the text is foreign."""
+"""Maximum characters of a log line that are kept, since its text may come from any program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class LogLine:
         phase: Name of the present phase; empty when the line reports no progress.
         done: Finished steps of the phase.
         total: All steps of the phase.
-        note: Additional value, such as `loss 0.31`.
+        note: Additional value for people, such as `loss 0.31`.
     """
 
     text: str
@@ -30,7 +30,7 @@ class LogLine:
 
 
 def parse_line(raw: str) -> LogLine:
-    """Parse a line that the trainer logs in a container (`eaves.logs`), or any other line."""
+    """Parse a line of JSON that the trainer logs in a container (`eaves.logs`), or any other line."""
     try:
         values = json.loads(raw) if raw.startswith("{") else None
     except ValueError:
@@ -45,9 +45,10 @@ def parse_line(raw: str) -> LogLine:
 
 
 def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
-    """Return (last lines of a log, advice of its process), for a failed Eaves process or any other.
+    """Return (last lines, fix) from the log of a failed process.
 
-    An entry point of Eaves ends with lines `error: ...` and an optional line `try: ...`.
+    A process of Eaves ends its log with `error: ...` and, if there is a fix, `try: ...`. For any other log the fix is
+    empty.
     """
     errors = [line.removeprefix("error: ") for line in raw if line.startswith("error: ")]
     advice = next((line.removeprefix("try: ") for line in reversed(raw) if line.startswith("try: ")), "")
@@ -57,5 +58,5 @@ def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _plain(text: object) -> str:
-    """Replace characters that would move a terminal's cursor."""
+    """Return a text without control characters, which could move a terminal's cursor."""
     return "".join(sign if sign.isprintable() else " " for sign in str(text)[:TEXT]).rstrip()

@@ -12,7 +12,7 @@ from eaves.platform import QUANTITY_PATTERN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """Settings of a training's Job on a cluster, and of the run that it leaves."""
+    """Settings of a training's Job on a cluster, and of the run that the Job leaves."""
 
     context: str = setting("", "Context of the kubeconfig for the cluster that trains; empty: the current context.")
     namespace: str = setting("", "Namespace of the training Job; empty: the namespace of the context.")

@@ -36,7 +36,10 @@ def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it runs, or if unknown."""
+    """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`).
+
+    The result is empty while the trainer runs, or when its end isn't known.
+    """
     for status in pod.get("status", {}).get("containerStatuses") or ():
         if status["name"] == CONTAINER:
             return dict(status.get("state", {}).get("terminated") or {})
@@ -44,7 +47,7 @@ def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_waiting_reason(pod: Mapping[str, Any]) -> str:
-    """Return why a pod hasn't started, in the cluster's words."""
+    """Return why a pod hasn't started, in the words of its status."""
     status = pod.get("status", {})
     for one in status.get("containerStatuses") or ():
         waiting = one.get("state", {}).get("waiting") or {}

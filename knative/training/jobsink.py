@@ -1,12 +1,12 @@
-"""Start of a training when a data set has changed: a JobSink, and the Trigger that feeds it.
+"""Objects that start a training when a data set has changed: a JobSink, and the Trigger that sends it events.
 
-Its Job is a pipeline if the settings name a repository to push to, else a training alone. The event names the data, and
-the run is stored at OUTPUT/IDENTITY: when the event comes again after its Job was deleted, the run is found and the
-work isn't repeated.
+The JobSink's Job is a pipeline if the settings name a repository to push to, else only a training. The event names the
+data, and the run is stored at OUTPUT/IDENTITY. When the event comes again after its Job was deleted, the Job finds the
+run and doesn't repeat the work.
 
-The webhook creates the Job as a strict dry run, so the Job must be complete without the fields that JobSink adds later.
-JobSink adds K_EVENT_PATH and the volume `jobsink-event`, a Secret of at most a megabyte, to `containers` and never to
-`initContainers`.
+Knative's webhook checks a JobSink by a strict dry run of its Job, so the Job must be complete without the fields that
+JobSink adds later. JobSink adds K_EVENT_PATH and the volume `jobsink-event`, a Secret of at most a megabyte, to
+`containers` and never to `initContainers`.
 
 Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
 """
@@ -38,11 +38,12 @@ from knative.training.job import (
 )
 
 ACCEPT_S = 30.0
-"""Seconds that the Trigger waits for a JobSink, which answers once the Job and the event's Secret are made."""
+"""Maximum seconds that the Trigger waits for the JobSink's answer, which comes once the Job and the event's Secret
+exist."""
 
 
 def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml for trainings that events start."""
+    """Yield the faults of eaves.yaml for trainings that are started by events."""
     by_event = ("job.data", "data.path")  # the event names them
     faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
     yield from (fault for fault in faults if fault.path not in by_event)

@@ -1,8 +1,8 @@
-"""A pipeline in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
+"""A pipeline in one Job: train > convert > judge > package > push > send `dev.eaves.model.published.v1`.
 
-One container runs the steps as processes of its own (`eaves pipeline`). Init containers can't do this, because JobSink
-gives them no event. Every step may be repeated: a finished run is found, a finished artifact is found if
-`job.work_claim` keeps it, a push leaves existing content alone, and the event has the same id.
+One container runs the steps one after the other (`eaves pipeline`), each as a process. Init containers can't run them,
+because JobSink gives them no event. Every step may be repeated: a finished run is found, a finished artifact is found
+if `job.work_claim` keeps it, a push doesn't change existing content, and the event has the same id.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ PART = "pipeline"
 COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
 DOCKER = "/docker"
 FAILING = (66, 77, RefusedModelError.exit_code)
-"""Exit codes after which another pod would fail the same way, in addition to the trainer's.
+"""Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
+way.
 
-They stand for a missing base, a denied registry, and a model that is not good enough. A failed conversion (70) is tried
-again, since images that are unavailable at the moment may cause it, and the run is kept."""
+They stand for a missing base image, a registry that denies access, and a model that is not good enough. A failed
+conversion (70) is tried again: images that are unavailable at the moment may be the cause, and the run is kept."""
 
 
 def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml for a pipeline."""
+    """Yield the faults of eaves.yaml that prevent a pipeline."""
     yield from training_faults(training)
 
     def fault(path: str, message: str) -> Fault:
@@ -75,7 +76,7 @@ def build_pipeline(training: TrainingJob) -> dict[str, Any]:
 
 
 def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
-    """Build the spec of a pipeline's Job, for data that the settings or an event name.
+    """Build the spec of a pipeline's Job, for images that the settings or an event name.
 
     Args:
         training: The training.
@@ -106,7 +107,7 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
 
 
 def build_binding(training: TrainingJob) -> dict[str, Any]:
-    """Build the SinkBinding that sets the sink of the pipeline's event (K_SINK), which `job.sink` makes unnecessary.
+    """Build the SinkBinding that sets the variable `K_SINK`, where a pipeline sends its event; `job.sink` replaces it.
 
     It must be ready before a Job is made, because the variables of a Job's pods can't be changed later.
     """
@@ -120,5 +121,5 @@ def build_binding(training: TrainingJob) -> dict[str, Any]:
 
 
 def _target(repository: str) -> str:
-    """Return the repository with the model's version as its tag, unless it has a tag."""
+    """Return the name to push to: the repository with the model's version as its tag, unless it has a tag already."""
     return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20
-"""Bytes of a file that are read at once; each piece is a separate connection to the pod."""
+"""Maximum bytes of a file that are read with one request; each request is a separate connection to the pod."""
 RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
-"""Retries for one piece of a file: 31 s in total, for a link that is down for a moment."""
+"""Retries for one piece of a file, 31 s in total, for a connection that is lost for a moment."""
 POLL_S = 1.0
 """Seconds between two reads of a pod that is starting."""
 READY_S = 300.0
-"""Seconds for the pod to be scheduled, to pull its container image, and to start Python."""
+"""Maximum seconds until the reader pod is scheduled, has pulled its container image, and has started Python."""
 
 
 def download_run(
@@ -46,7 +46,7 @@ def download_run(
     say: Say,
     progress: TrainingProgress,
 ) -> Run:
-    """Download a training's run and check it.
+    """Download the run of a training, and check it.
 
     Args:
         cluster: Connection to the cluster of the training.
@@ -86,20 +86,20 @@ def download_run(
 
 
 class PodRunReader:
-    """Files of a run that a reader pod serves, by port-forward or through the API server's pod proxy.
+    """Reader of a run's files through a reader pod, by port-forward or through the API server's pod proxy.
 
     Args:
         cluster: Connection to the pod's cluster.
         pod: Name of the pod.
         token: Token that the pod requires.
-        place: Path or URI of the run, for messages.
+        place: Path or URI of the run, for error messages.
     """
 
     def __init__(self, cluster: Cluster, pod: str, token: str, place: str) -> None:
         self._cluster, self._pod, self._token, self.uri = cluster, pod, token, place
 
     def wait(self, say: Say, *, ready_s: float = READY_S) -> None:
-        """Wait until the pod answers.
+        """Wait until the reader pod answers.
 
         Args:
             say: Function that gets a line on what the pod waits for.
@@ -128,7 +128,7 @@ class PodRunReader:
             time.sleep(POLL_S)
 
     def _try(self) -> ClusterError | None:
-        """Return why the pod doesn't answer; None when it does."""
+        """Return the error with which the reader pod doesn't answer; None when it answers."""
         try:
             self._piece(MANIFEST, 0, 1)
         except DeniedError:
@@ -138,11 +138,11 @@ class PodRunReader:
         return None
 
     def exists(self, name: str) -> bool:
-        """Return whether there is a file of that name."""
+        """Return whether the run has a file of that name."""
         return self._piece(name, 0, 1) is not None
 
     def read(self, name: str) -> bytes:
-        """Read a file.
+        """Read a file of the run.
 
         Raises:
             StorageError: When the file doesn't exist, or can't be read.
@@ -157,7 +157,10 @@ class PodRunReader:
                 return bytes(content)
 
     def _piece(self, name: str, start: int, size: int) -> bytes | None:
-        """Read some bytes of a file; return None when there is no such file. A broken link costs only these bytes."""
+        """Read some bytes of a file; return None when there is no such file.
+
+        After a lost connection, only these bytes are read again.
+        """
         path, headers = f"/{quote(name)}?start={start}&size={size}", {TOKEN_HEADER: self._token}
         failures = 0
         while True:

@@ -1,4 +1,7 @@
-"""A short-lived pod that serves a run that only pods can reach: on a volume, or with credentials of their own."""
+"""A short-lived pod through which this machine reads a run that only pods can read.
+
+Such a run is on a volume, or its storage needs credentials that only pods have.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ PART = "reader"
 CONTAINER = "reader"
 TOKEN_KEY = "token"  # noqa: S105 - where it is, not what
 LIFE_S = 1800
-"""Seconds after which the cluster ends the pod, even if this process has been lost."""
+"""Seconds after which the cluster ends the reader pod, even if the process that created it has ended."""
 
 
 def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the Secret with the reader's token, which users who may only read pods don't see.
+    """Build the Secret with the reader pod's token. Users who may only read pods don't see the token.
 
     Args:
         training: The training of the run.
@@ -32,13 +35,13 @@ def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, 
 
 
 def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the pod that serves the run.
+    """Build the reader pod, which serves the files of a run.
 
     Args:
         training: The training of the run.
         name: Name of the pod, and of the Secret with its token.
-        job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with it in any case,
-            even when this process is lost.
+        job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with the Job even if
+            this process ends before.
     """
     settings = training.job
     volume, mount = build_temporary()

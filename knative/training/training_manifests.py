@@ -12,14 +12,15 @@ from knative.training.pipeline import build_binding, build_pipeline, pipeline_fa
 
 JOB, PIPELINE, JOBSINK = "job", "pipeline", "jobsink"
 KINDS = (JOB, PIPELINE, JOBSINK)
-"""Purposes: one training; a training with all later steps; the start of either when a data set has changed."""
+"""Purposes of rendered training objects: one training; a training with all later steps; the start of either of them
+when a data set has changed."""
 
 
 def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
-    """Render the objects of one of `KINDS`.
+    """Render the objects of a training for one of the purposes in `KINDS`.
 
     Raises:
-        ConfigError: When eaves.yaml has faults for it; it lists them all.
+        ConfigError: When eaves.yaml has faults that prevent the purpose; the error lists them all.
     """
     faults, build = _BUILDERS[kind]
     if found := list(faults(training)):

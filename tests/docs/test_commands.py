@@ -83,6 +83,19 @@ def test_no_page_installs_eaves_from_an_index(page: Path) -> None:
     assert re.findall(r"pip install (?:-\S+ )*'?eaves\b.*", page.read_text()) == []
 
 
+def test_no_hint_installs_eaves_from_an_index() -> None:
+    """Who takes that name there could run code on the machines of all who follow the hint."""
+    folders = ("eaves", "functions", "converters", "trainer", "knative")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if re.search(r"pip install (?:-\S+ )*[\"']?(?:eaves\b|\{DISTRIBUTION)", line)
+    ]
+    assert found == []
+
+
 def test_the_pages_are_read_at_all() -> None:
     found = [line for page in PAGES for line in reported(page.read_text())]
     assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}

@@ -29,7 +29,7 @@ from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
 LEAST_IMAGES = 4
-"""Least number of images in a class: 2 to train on and 2 to hold out."""
+"""Minimum number of images in a class: 2 to train on and 2 to hold out."""
 TURNED = 5
 """First EXIF orientation that swaps width and height; all above it do too. Source: CIPA DC-008 (EXIF 3.0), tag 274."""
 _DECODED = 256

@@ -11,17 +11,17 @@ from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail
 
 DOUBTED = 60
-"""Most images with doubtful labels that the page shows."""
+"""Maximum number of images with doubtful labels that the page shows."""
 GROUPS = 30
-"""Most sets of copies that the page shows, of each kind."""
+"""Maximum number of sets of duplicate images that the page shows, within a class and across classes each."""
 GROUP_IMAGES = 6
-"""Most images that the page shows of one set."""
+"""Maximum number of images that the page shows of one set of duplicates."""
 FILES = 20
-"""Most file names that the page lists for each cause."""
+"""Maximum number of file names that the page lists for each cause."""
 
 
 def build_check_page(found: Inspection) -> str:
-    """Return the page's HTML."""
+    """Return the HTML of the page that reports on the checked images."""
     most = max(found.classes.values(), default=0)
     return build_page(
         Path(__file__).with_name("check.html.j2"),

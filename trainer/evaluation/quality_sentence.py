@@ -9,9 +9,9 @@ from trainer.evaluation.model_quality import FEWEST_IMAGES, ClassRecall, ModelQu
 from trainer.model.architectures import PRETRAINED
 
 NAMED = 3
-"""Most classes that a sentence names; the pages list all of them."""
+"""Maximum number of classes that a sentence names; the pages list all of them."""
 NAME_LENGTH = 40
-"""Most characters of a class name in a sentence."""
+"""Maximum number of characters of a class name in a sentence."""
 FEW = 1000
 """Number of images below which a share has two digits: a third one says nothing there."""
 EVEN = 1.5
@@ -58,11 +58,18 @@ def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False)
 
 def _describe(quality: ModelQuality, which: str, advice: str) -> str:
     parts = [f"this model {_describe_level(quality)}: {_describe_figures(quality, which)}"]
-    if quality.kind == "usable" and quality.accuracy < 1 and not quality.weak_classes:
+    if _names_weakest(quality):
         parts.append(f"its weakest class is {_count(quality.worst)}")
     if quality.unmeasured:
         parts.append(f"nothing is known about {_join(quality.unmeasured)}, of which there is no {which} image")
     return "; ".join([*parts, advice] if advice else parts)
+
+
+def _names_weakest(quality: ModelQuality) -> bool:
+    """Return whether the weakest class says more than the level: a rare class changes the accuracy little."""
+    if quality.kind == "usable":
+        return quality.accuracy < 1 and not quality.weak_classes
+    return quality.kind in ("unknown", "uncertain") and quality.classes > 1 and bool(quality.weak_classes)
 
 
 def _describe_level(quality: ModelQuality) -> str:
@@ -122,7 +129,11 @@ def format_share(share: float, digits: int = 2) -> str:
 def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
     """Return whose photos would help most: the classes without an image, else the one with the lowest recall."""
     names = quality.unmeasured
-    if not names and quality.kind != "unknown" and quality.worst.right < quality.worst.images:
+    if (
+        not names
+        and (quality.kind != "unknown" or _names_weakest(quality))
+        and quality.worst.right < quality.worst.images
+    ):
         names = (quality.worst_class,)
     counted = [f"{_shorten(name)} ({photos[name]:,} so far)" if name in photos else _shorten(name) for name in names]
     return f"photos of {_join(counted)}" if names else "photos"

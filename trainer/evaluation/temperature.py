@@ -21,8 +21,9 @@ from trainer.evaluation.calibration import Floats, Labels, calibration_error, li
 LOWEST, HIGHEST = 0.05, 20.0
 """Bounds of the temperature. A fit at a bound means that the logits say nothing, or that no answer is wrong."""
 LEAST_IMAGES = 50
-"""Fewest held-out images that a temperature is fitted on. In simulations with 30 images half of the temperatures whose
-gain's interval was above 0 made new images less likely; with 50 and more images nearly none of them did."""
+"""Minimum number of held-out images that a temperature is fitted on. In simulations with 30 images half of the
+temperatures whose gain's interval was above 0 made new images less likely; with 50 and more images nearly none of them
+did."""
 FOLDS = 5
 """Number of parts of the held-out images; each part is evaluated at the temperature that the others give."""
 CONFIDENCE = 0.95

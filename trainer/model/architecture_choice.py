@@ -23,7 +23,7 @@ SMALL_PICTURE = 64
 MANY = 100
 """Training images per class from which a small network is trained on small pictures without pretrained weights."""
 LOOKED_AT = 50
-"""Most pictures whose size is read; their median size decides."""
+"""Maximum number of pictures whose size is read; their median size decides."""
 
 
 def choose_architecture(

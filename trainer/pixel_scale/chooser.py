@@ -25,7 +25,8 @@ from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
 FIRST_IMAGES = 32
-"""Most images whose first features are compared with those of the network's training; each has thousands of pixels."""
+"""Maximum number of images whose first features are compared with those of the network's training; each has thousands
+of pixels."""
 
 _logger = logging.getLogger(__name__)
 

@@ -1,4 +1,8 @@
-"""Selects the training images of a probe: a bounded number, equal for each class, of as many groups as possible."""
+"""Selects the training images with which the pixel scale of given weights is measured (the probe).
+
+The number of images is limited and the same for each class. As few of them as possible show the same object: groups of
+related images (`trainer.data.split.groups`) contribute one image each before any contributes a second.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,19 @@ from collections.abc import Sequence
 from trainer.data.dataset import Example
 
 IMAGES = 160
-"""Most images of a probe; see `docs/01-training.md` for its cost."""
+"""Maximum number of images for measuring the pixel scale; `docs/01-training.md` has the cost."""
 LEAST_IMAGES = 30
-"""Fewest images on which a linear classifier is evaluated; on 30, only a difference of a quarter of the answers shows.
-"""
+"""Minimum number of images on which a linear classifier is evaluated; on 30, only a difference of a quarter of the
+answers shows."""
 PER_CLASS = 8
-"""Fewest images per class; if all classes would get fewer, only the largest classes are used."""
+"""Minimum number of images per class; if all classes would get fewer, only the largest classes are used."""
 
 
 def select_images(examples: Sequence[Example], *, most: int = IMAGES) -> list[int]:
-    """Choose images for a probe by their digests; names and order don't matter.
+    """Choose images for measuring the pixel scale by their digests; names and order don't matter.
 
     Args:
-        examples: Examples of both sides; only training images are chosen.
+        examples: Training and held-out images; only training images are chosen.
         most: Maximum number of images.
 
     Returns:

@@ -53,7 +53,7 @@ class Scale:
 
 UNIT = Scale(name="unit", words="0 to 1", multiply=1 / 255, add=0.0)
 SYMMETRIC = Scale(name="symmetric", words="-1 to 1", multiply=1 / 127.5, add=-1.0)
-"""Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf"."""
+"""Pixels from -1 to 1. Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf"."""
 TORCH = Scale(
     name="torch",
     words="0 to 1, then each channel normalised by ImageNet's mean and deviation",
@@ -62,7 +62,8 @@ TORCH = Scale(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
-"""Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch"."""
+"""Pixels from 0 to 1, then normalised by the mean and deviation of ImageNet. Source:
+keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch"."""
 RAW = Scale(name="raw", words="0 to 255", multiply=1.0, add=0.0)
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TORCH, RAW)}

@@ -23,7 +23,7 @@ MATRIX_CLASSES = 20
 PAIRS = 20
 MISTAKES = 12
 FILES = 10
-"""Most file names that are listed for each cause of faults."""
+"""Maximum number of file names that are listed for each cause of faults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

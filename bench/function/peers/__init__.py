@@ -1,1 +1,4 @@
-"""The same exported model behind other servers, each set up as its documentation says, for `bench.function.others`."""
+"""Servers that serve the same exported model as a function, for the comparison in `bench.function.others`.
+
+Each is set up as its own documentation describes.
+"""

@@ -1,4 +1,4 @@
-"""The model that every peer serves: the exported model with Pillow's decoder and onnxruntime's defaults."""
+"""The model that the compared servers serve: decoded by Pillow and run by onnxruntime with its default settings."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 class Model:
-    """The model in the file that the variable MODEL names."""
+    """The ONNX model in the file that the environment variable MODEL names; it predicts the label of an image."""
 
     def __init__(self):
         self.session = onnxruntime.InferenceSession(os.environ["MODEL"], providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""func-python as a peer: the runtime of Knative's `func` for Python functions."""
+"""Server with func-python, the runtime of Knative's `func` for Python functions, for the comparison with a function."""
 
 import json
 

@@ -1,4 +1,7 @@
-"""functions-framework as a peer: `functions-framework --target predict --source FILE`."""
+"""Server with Google's functions-framework, for the comparison with a function.
+
+It is started with `functions-framework --target predict --source FILE`.
+"""
 
 import functions_framework
 from model import Model

@@ -1,4 +1,4 @@
-"""KServe's Python server as a peer, with protocol v1."""
+"""Server with KServe's Python package and its protocol v1, for the comparison with a function."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""The SavedModel as a peer, behind Flask and waitress."""
+"""Server of the run's TensorFlow SavedModel with Flask and waitress, for the comparison with a function."""
 
 import io
 import os

@@ -26,7 +26,7 @@ def seconds_axis(title: str, low: float, high: float) -> Axis:
 
 
 def draw_links(results: Sequence[Result]) -> str:
-    """Draw, for each link and arm, the time within which 50, 95 and 99 % of the photos got their prediction."""
+    """Draw, for each link and setup, the time within which 50, 95 and 99 % of the photos got their prediction."""
     rows = {result["link"]: {arm: summarise(result["arms"][arm]) for arm, _, _ in ARMS} for result in results}
     worst = max((row.p99_s for arms in rows.values() for row in arms.values() if row.p99_s < 1e9), default=10.0)
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > worst * 1.05)

@@ -116,7 +116,7 @@ def _links(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _kills(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of what a kill costs the edge arm, by role."""
+    """Return the table of delays in the edge setup after a process was killed, by the role of the process."""
     found = [one for result in results for one in find_outages(_edge_images(result), result["kills"])]
     rows = []
     for role in sorted({one.role for one in found}):
@@ -130,7 +130,7 @@ def _kills(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _undisturbed(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of the edge arm without photos that a kill delayed."""
+    """Return the table of prediction times in the edge setup, without photos that were delayed by a killed process."""
     rows = []
     for result in results:
         kills, images = result["kills"], _edge_images(result)
@@ -187,7 +187,11 @@ def _audit(found: Mapping[str, Any] | None) -> str:
 
 
 def _slow_over_s(result: Mapping[str, Any]) -> float | None:
-    """Return the seconds that an edge with a share of a CPU takes longer than this cloud, for the smallest photos."""
+    """Return by how many seconds a prediction takes longer on a slow edge device than on this machine.
+
+    The slow device has a fraction of one CPU. The times are those of the smallest photos. None when they were not
+    measured.
+    """
     if not result["slow"]:
         return None
     size, seconds = min(result["slow"])

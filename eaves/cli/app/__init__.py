@@ -3,8 +3,8 @@
 project            the dataclass of eaves.yaml, made of the sections of all packages, and its loader
 new_project        the text of a new eaves.yaml
 settings_table     the table of all settings, for `eaves settings`
-app_specs          the app as specs: on this machine, or at each site
-sources            the sources in eaves.yaml as this machine runs them
-triggers           the triggers and the relay in eaves.yaml as this machine runs them
-event_attributes   warnings of attribute names in triggers that no event has
+app_specs          the specs of the app for this machine and for each site
+sources            the sources in eaves.yaml, with paths for this machine
+triggers           the triggers and the relay in eaves.yaml, with paths for this machine
+event_attributes   warnings about event attributes that a trigger names although no event has them
 """

@@ -1,6 +1,7 @@
-"""Warnings of attribute names in triggers that no event has.
+"""Warnings about event attributes that a trigger names although no event has them.
 
-A filter with such a name never matches, and a topic with one always has the level `unknown`.
+A filter with the name of such an attribute never matches an event, and an MQTT topic with it always has the level
+`unknown`.
 
 The names are not refused, because events of other programs may have any attribute.
 """
@@ -39,17 +40,18 @@ _KINDS = {
     IMAGE_EMBEDDED: ("an embedding", _REPLIED),
     TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
 }
-"""Event type to its name in messages and the attributes that its events may have."""
+"""Event type to the words for it in messages, and to the attributes that events of the type may have."""
 _TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
 _ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
-"""Name that people may use to the attribute that they mean, where the two are spelt differently."""
+"""Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
-"""Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
+"""Pattern of attributes that Knative's brokers add, such as knativearrivaltime and knativebrokerttl. Source:
+knative/eventing, pkg/broker and pkg/kncloudevents."""
 
 
 def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: RelaySpec | None = None) -> None:
-    """Print a warning for each attribute name in the triggers and alarms of a file that no event has."""
+    """Print a warning for each event attribute that a file's triggers and alarms name although no event has it."""
     found = [
         warning
         for number, trigger in enumerate(triggers)
@@ -62,9 +64,10 @@ def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: R
 
 
 def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
-    """Return a warning for each name in a trigger's filter and topic that no event which passes the filter has.
+    """Yield a warning for each attribute that a trigger names and that no event selected by its filter has.
 
-    The attributes of event types that aren't Eaves' own are not known, so names in such a filter get no warning.
+    Names are checked in the trigger's filters and in its MQTT topic. The attributes of event types that aren't Eaves'
+    own are not known, so a trigger for such a type gets no warning.
 
     Args:
         trigger: The trigger.
@@ -77,11 +80,11 @@ def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
 
 
 def find_name_warnings(filter_: Mapping[str, str], used: Sequence[tuple[str, str]], prefix: str) -> Iterator[str]:
-    """Return a warning for each name that no event which passes a filter has.
+    """Yield a warning for each named attribute that no event selected by a filter has.
 
     Args:
-        filter_: Attribute to value.
-        used: Path of a setting below the prefix, and the attribute name in it; the filter's own names are included.
+        filter_: Attribute to the value that a selected event has.
+        used: Path of a setting below the prefix, and the attribute that it names; this includes the filter's names.
         prefix: Text before the setting's path.
     """
     wanted = filter_.get("type", "")

@@ -101,7 +101,7 @@ class Workspace:
         root: Directory of eaves.yaml; relative paths in the file start here.
         project: The settings in eaves.yaml.
         origin: Name of the file in messages.
-        values: Raw content of the file, for a command that adds flags to it.
+        values: Content of the file before it was checked, to which a command adds the values of its flags.
     """
 
     root: Path
@@ -159,7 +159,7 @@ def load_workspace(
 
 
 def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
-    """Return the faults in those settings of sources that depend on the source's kind."""
+    """Return the faults in settings of sources; which settings a source may have depends on its kind."""
     listed = values.get("sources")
     if not listed or not isinstance(listed, list) or not all(isinstance(source, dict) for source in listed):
         return []

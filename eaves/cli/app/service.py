@@ -1,13 +1,16 @@
-"""`eaves up --install-service` and `--uninstall-service`: from the options of this `up` to a systemd service."""
+"""The systemd service that `eaves up --install-service` installs with the options of the command line.
+
+`eaves up --uninstall-service` removes the service.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.project import read_yaml
@@ -15,6 +18,7 @@ from eaves.cli.display.output import say
 from eaves.cli.shared_options import FILE
 from eaves.config import iter_leaves
 from eaves.errors import PlatformError
+from eaves.http_client import proxies
 from eaves.local.client import LocalPlatform
 from eaves.local.processes.process import INHERITED
 from eaves.local.service import (
@@ -32,9 +36,10 @@ from eaves.local.state import StateDirectory
 from eaves.local.supervisor import open_token
 
 FALLBACK_NAME = "platform"
-"""Name of a project whose folder's name has no letter or digit."""
+"""Project's part of the service name when the name of the project's folder has no letter or digit."""
 LEFT_TO_SYSTEMD = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
-"""Variables that systemd sets itself, or that belong to the shell."""
+"""Environment variables that the unit file does not set, because systemd sets them itself or only a shell needs
+them."""
 
 
 def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) -> Path:
@@ -55,15 +60,15 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     with acting_as(account or owner_of(Path.cwd())):
         state.prepare()
         open_token(settings.host, token_file, state)
+    manager, name = choose_manager(is_root=is_root), find_service_name(Path.cwd())
     unit = ServiceUnit(
-        name=find_service_name(Path.cwd()),
+        name=name,
         project=Path.cwd(),
         command=(*program, *_list_arguments(settings, state.root, token_file)),
         state=state.root,
         account=account,
-        environment=_choose_environment(os.environ),
+        environment=_choose_environment(os.environ, edit=shlex.join([*manager.systemctl, "edit", name])),
     )
-    manager = choose_manager(is_root=is_root)
     runs_already = LocalPlatform(state.root).running() and not (manager.units / unit.file_name).exists()
     path = install(unit, manager, force=force, booted=is_booted(), report=say)
     if account is not None:
@@ -73,10 +78,10 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     return path
 
 
-def uninstall_service() -> Path:
+def uninstall_service(*, force: bool) -> Path:
     """Stop and remove the service of the project in the current folder; return the path of its unit file."""
-    manager = choose_manager(is_root=os.geteuid() == 0)
-    return uninstall(find_service_name(Path.cwd()), manager, booted=is_booted(), report=say)
+    manager, folder = choose_manager(is_root=os.geteuid() == 0), Path.cwd()
+    return uninstall(find_service_name(folder), folder, manager, force=force, booted=is_booted(), report=say)
 
 
 def find_service_name(folder: Path) -> str:
@@ -89,14 +94,14 @@ def find_service_name(folder: Path) -> str:
 
 
 def find_program() -> tuple[str, ...]:
-    """Return the command that starts this Eaves: the script beside its Python, or the Python itself."""
+    """Return the command line that starts Eaves: the `eaves` script beside this Python, else this Python with `-m`."""
     python = Path(sys.executable).absolute()
     script = python.parent / "eaves"
     return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
 
 
 def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
-    """Return the arguments of the service: every setting that isn't the default, from flags and the environment."""
+    """Return the arguments of `eaves up` in the unit file: each setting that a flag or a variable has changed."""
     words = ["up", "--quiet", "--state", str(state)]
     for leaf in iter_leaves(LocalSettings):
         value = token_file if leaf.path == "token_file" else getattr(settings, leaf.path)
@@ -105,14 +110,22 @@ def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | Non
     return tuple(words)
 
 
-def _choose_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that functions and sources get from `up`; a unit file is readable by every user."""
+def _choose_environment(environ: Mapping[str, str], *, edit: str) -> dict[str, str]:
+    """Return the variables that functions and sources get from `up`; a unit file is readable by every user.
+
+    Args:
+        environ: Environment of this process.
+        edit: Command that changes the service, for the hint.
+    """
     chosen = {}
     for name in INHERITED:
         if name in LEFT_TO_SYSTEMD or not environ.get(name):
             continue
-        if "@" in urlsplit(environ[name]).netloc:
-            say(f"{name} holds a password, so the service doesn't get it: set it with `systemctl edit`")
+        if name in proxies.VARIABLES and "@" in environ[name]:  # a proxy's address may have no scheme
+            say(
+                f"{name} holds a password, so the unit file, which every user can read, doesn't get it: write it to a "
+                f"file of mode 0600, and name the file with EnvironmentFile= in `{edit}`"
+            )
             continue
         chosen[name] = environ[name]
     return chosen

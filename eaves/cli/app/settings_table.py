@@ -21,9 +21,9 @@ from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger
 
 COMMANDS = {"train": "eaves train", "convert": "eaves convert", "pipeline": "eaves pipeline", "up": "eaves up"}
-"""Section to the command that takes the section's settings as flags."""
+"""Name of a section to the command whose flags set the section's settings."""
 UP = "up"
-"""Section of the local platform's settings, which are not in eaves.yaml."""
+"""Name of the section with the settings of `eaves up`, which eaves.yaml does not hold."""
 _FLAGS = {"data.path": "eaves train --data"}
 _ENDINGS = (
     ("rate_bytes", "bytes per second"),

@@ -1,4 +1,4 @@
-"""Sources in eaves.yaml as this machine runs them, with checked settings and absolute paths."""
+"""Loading of the sources in eaves.yaml for this machine: settings are checked and paths are made absolute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Triggers and relay in eaves.yaml as this machine runs them, with checked credentials and absolute paths."""
+"""Loading of the triggers and the relay in eaves.yaml for this machine.
+
+Credentials are checked, and their paths are made absolute.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
 def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
     """Return the triggers in eaves.yaml, with absolute paths of their folders of credentials.
 
-    Prints a warning for each address that holds a password, and for each attribute name that no event has.
+    Prints a warning for each address that holds a password, and for each event attribute that a trigger names although
+    no event has it.
 
     Raises:
         ConfigError: When folders of credentials can't be used; it holds a fault for each.
@@ -66,11 +70,11 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
 
 
 def _take_common(cls: type[T], spec: T) -> T:
-    """Return the part of a spec that every platform has, without the settings that only a cluster needs.
+    """Return a copy of a spec for a cluster that has only the settings which every platform has.
 
     Args:
-        cls: Class of the part.
-        spec: Spec of a cluster.
+        cls: Class of the copy, such as `TriggerSpec`.
+        spec: Spec of a subclass, which has the settings for clusters as well.
     """
     return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 

@@ -1,4 +1,7 @@
-"""Choice of the container image of a command on clusters: named, kept from the last deploy, or in eaves.yaml."""
+"""Selection of the container image that a command deploys to clusters.
+
+The image is named on the command line or in eaves.yaml, or it is the one that was deployed last.
+"""
 
 from __future__ import annotations
 

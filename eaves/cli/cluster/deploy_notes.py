@@ -1,7 +1,7 @@
-"""A workspace's notes of its deploys, in `.eaves/wanted/`: deploys that are pending at sites, and what sites had then.
+"""A workspace's notes of its deploys, in `.eaves/wanted/`: the deploys that some sites haven't got yet.
 
-The record in the cluster says what is wanted there (`knative.deploy`). The note only lets `eaves reconcile` repeat a
-deploy to a site that couldn't be reached, and detect a newer deploy by somebody else.
+The record in a cluster says what is wanted there (`knative.deploy`). The note only lets `eaves reconcile` repeat a
+deploy to a site that couldn't be reached, and detect that somebody else has deployed there since.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class DeployNote:
 
 
 def site_key(site: SiteSettings) -> str:
-    """Return the key of a site in notes, with context and namespace, which options may change for one site's name."""
+    """Return the key of a site in notes: its name, context and namespace, as options may override the last two."""
     return f"{site.name} {site.context}/{site.namespace}"
 
 
@@ -78,7 +78,7 @@ def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[Site
     """Note a deploy as pending at its sites, so that `reconcile` repeats it at those that can't be reached now.
 
     Raises:
-        StorageError: When it can't be written.
+        StorageError: When the note can't be written.
     """
 
     def change(note: DeployNote | None) -> DeployNote:
@@ -96,7 +96,7 @@ def note_image(workspace: Workspace, image: FunctionImage) -> None:
     """Note the container image that eaves.yaml names, so that no registry is asked for it again.
 
     Raises:
-        StorageError: When it can't be written.
+        StorageError: When the note can't be written.
     """
     declared = workspace.project.knative.image
     _change(workspace, lambda note: DeployNote(image=image, declared=declared, sites=note.sites if note else {}))
@@ -111,11 +111,11 @@ def note_agreement(
         workspace: The project.
         site: The site.
         deployment: The deployment in the site's record.
-        image: Container image that was pending when the site was asked. One that another command has noted since stays
-            pending.
+        image: Container image that was pending when the site was asked. An image that another command has noted as
+            pending since then stays pending.
 
     Raises:
-        StorageError: When it can't be written.
+        StorageError: When the note can't be written.
     """
     from knative.deploy.deploy_sequence import image_of, mark_of
     from knative.deploy.reconcile_decision import WorkspaceMemory
@@ -137,7 +137,7 @@ def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
     """Delete the pending deploys to sites that the app is removed from; the notes of earlier deploys stay.
 
     Raises:
-        StorageError: When it can't be written.
+        StorageError: When the note can't be written.
     """
 
     def change(note: DeployNote | None) -> DeployNote | None:
@@ -150,7 +150,7 @@ def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
 
 
 def name_person() -> str:
-    """Return `USER@HOST` of this process, which is recorded at sites for other people who deploy there."""
+    """Return `USER@HOST` of this process, which a cluster records with a deploy so that other people see it."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have a number only
@@ -159,7 +159,10 @@ def name_person() -> str:
 
 
 def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNote | None]) -> None:
-    """Change the note under a lock, one command and one site at a time; None from `change` leaves it unchanged."""
+    """Change the workspace's note while holding its lock, so that commands and sites change it one after the other.
+
+    The note stays unchanged when `change` returns None.
+    """
     target = _place(workspace)
     try:
         make_directory(target.parent, mode=0o777)
@@ -180,7 +183,7 @@ def _encode(note: DeployNote) -> dict[str, Any]:
 
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
-    """Parse a note; one that an older version of Eaves wrote has no sites."""
+    """Parse a note from the content of its JSON file; a file of an older version of Eaves names no sites."""
     from knative.deploy.function_image import FunctionImage
 
     sites = {name: _memory(value) for name, value in values.get("sites", {}).items()}

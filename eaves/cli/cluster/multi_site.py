@@ -34,7 +34,8 @@ STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
 """Timeout of a first, small request to one of several sites, seconds; longer requests follow once it has answered."""
 MOST_NAMED = 50
-"""Maximum number of sites that a hint names; for more, it suggests --all, as every command can be repeated safely."""
+"""Maximum number of sites whose names a hint lists. For more sites, the hint suggests --all instead, which is safe
+because every command can be repeated."""
 
 
 def fleet_options(command: Command) -> Command:
@@ -50,8 +51,8 @@ def fleet_options(command: Command) -> Command:
         "--max-failures",
         type=click.IntRange(0),
         default=None,
-        help="Number of failed sites after which no further site is started; unreachable sites don't count. "
-        "Not given: no limit.",
+        help="Number of sites that may fail: after one more failure no further site is started. Unreachable sites "
+        "don't count. Default: no limit.",
     )
     return parallel(failures(command))
 
@@ -73,7 +74,7 @@ class SiteVisit:
     alone: bool
 
     def cluster(self) -> Cluster:
-        """Connect to the site's cluster; one of several sites gets a short timeout.
+        """Connect to the site's cluster; when the command is for several sites, with a short timeout.
 
         Raises:
             UnreachableClusterError: When one of several sites doesn't answer.
@@ -113,15 +114,16 @@ def run_on_sites(
         scope: Settings of clusters in eaves.yaml, with the sites.
         choice: Values of the options that select sites.
         operation: Does the work at one site and returns its result.
-        again: Command that a hint suggests for the sites that aren't done.
+        again: Command that a hint suggests for sites where the operation failed or wasn't started.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         describe: Returns a result as a short text.
         form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:
         EavesError: When the operation fails at the only site.
-        FleetError: When not all of several sites are done.
+        FleetError: When the operation failed or wasn't started at one of several sites.
         StoppedError: When Ctrl-C stopped the command.
     """
     outcomes = visit_sites(scope, choice, operation, parallel=parallel, max_failures=max_failures)
@@ -160,15 +162,15 @@ def visit_sites(
 
 
 def report_outcomes(outcomes: Sequence[SiteOutcome[T]], again: str, choice: PlatformChoice) -> None:
-    """Print how many of several sites are done; nothing for one site.
+    """Print at how many of several sites a command succeeded; print nothing for a single site.
 
     Args:
         outcomes: Outcomes of all sites.
-        again: Command that a hint suggests for the sites that aren't done.
+        again: Command that a hint suggests for sites where the operation failed or wasn't started.
         choice: Values of the options that select sites.
 
     Raises:
-        FleetError: When not all sites are done.
+        FleetError: When the command failed or wasn't started at a site.
         StoppedError: When Ctrl-C stopped the command.
     """
     if len(outcomes) == 1:
@@ -195,7 +197,11 @@ def _row(outcome: SiteOutcome[T], describe: Callable[[T], str]) -> dict[str, Any
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[SiteOutcome[T]], None]]:
-    """Show a progress bar with the number of sites in each state, on a terminal only."""
+    """Show a progress bar of the sites that succeeded and failed; without a terminal, show nothing.
+
+    Yields:
+        A function that is called with the outcome of each site.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -80,14 +80,14 @@ def site_options(command: Command) -> Command:
             "--kubeconfig",
             type=click.Path(path_type=Path),
             envvar="KUBECONFIG",
-            help="Kubeconfig file. Not given: the file that kubectl uses. [KUBECONFIG]",
+            help="Kubeconfig file. Default: the file that kubectl uses. [KUBECONFIG]",
         ),
         click.option(
             "--context",
             default="",
-            help="Context of the kubeconfig. Not given: the site's context, else the current one.",
+            help="Context of the kubeconfig. Default: the site's context, else the current one.",
         ),
-        click.option("--namespace", default="", help="Namespace. Not given: the site's namespace, else the context's."),
+        click.option("--namespace", default="", help="Namespace. Default: the site's namespace, else the context's."),
         click.option("--site", "sites", default="", metavar="A,B", help="Names of sites in eaves.yaml."),
     )
     for option in reversed(options):
@@ -123,7 +123,10 @@ def read_choice(
 
 
 def load_scope(file: Path) -> SiteScope:
-    """Load the settings of clusters in eaves.yaml; without the file, the defaults with one site, which options select.
+    """Load the settings for clusters in eaves.yaml.
+
+    Without the file, all settings have their defaults, and there is one site, whose context and namespace come from
+    options.
 
     Raises:
         ConfigError: When the file has faults.
@@ -143,7 +146,7 @@ def load_scope(file: Path) -> SiteScope:
 
 
 def choose_sites(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> tuple[SiteSettings, ...]:
-    """Return the sites that a command is for, lower waves first.
+    """Return the sites that a command is for, those of lower waves (`wave` of a site in eaves.yaml) first.
 
     Raises:
         ConfigError: When the options contradict each other, name an unknown site, or select none of several sites.
@@ -210,7 +213,9 @@ def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) 
 
 
 def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform[Never]:
-    """Connect to the one platform that a command is for. It deploys nothing, as each platform takes specs of its own.
+    """Connect to the one platform that a command is for.
+
+    The type of the result prevents a deploy, because each platform takes specs of its own class.
 
     Raises:
         EavesError: When the options don't select one platform, or when the platform can't be reached.

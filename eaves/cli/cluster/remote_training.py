@@ -61,7 +61,7 @@ def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tu
 
 
 def open_trainings(workspace: Workspace, choice: PlatformChoice) -> Cluster:
-    """Connect to the cluster that trains: the chosen site's, else that of the section `job`.
+    """Connect to the cluster that training Jobs run in: the chosen site's, else that of `job` in eaves.yaml.
 
     Raises:
         ConfigError: When several sites are chosen, or when the kubeconfig has no such cluster.
@@ -124,7 +124,7 @@ def _attach(name: str, cluster: Cluster) -> str:
 
 
 class JobView:
-    """Shows the log lines of a training: lines with progress as bars on a terminal, all others as text.
+    """Shows the log lines of a training Job: on a terminal, lines about progress as progress bars; otherwise as text.
 
     Args:
         progress: Display that draws the bars.

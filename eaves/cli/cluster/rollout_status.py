@@ -1,4 +1,4 @@
-"""The state of rollouts as `eaves rollout` shows it, a row for each revision."""
+"""The table of `eaves rollout`: a row for each revision, with the state of the rollout."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form:
 
 
 def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
-    """Return a row for the newest revision with the state of its rollout, then one for each revision beside it."""
+    """Yield a row for the newest revision with the rollout's state, then one for each other revision of the rollout."""
     state = standing.current
     others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
     for revision in dict.fromkeys((standing.newest or standing.name, *others)):

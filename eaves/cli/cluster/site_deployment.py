@@ -54,7 +54,10 @@ class DeployRequest:
     def wanted(
         self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
     ) -> SiteDeployment:
-        """Build the deployment that one site gets, with the container image `image` in place of the request's."""
+        """Build the deployment for one site from this request.
+
+        `image` replaces the container image of the request, and `how` has further options of `SiteDeployment`.
+        """
         from knative.deploy.function_image import FunctionImage
         from knative.deploy.site_update import SiteDeployment
 
@@ -111,7 +114,8 @@ def deploy_to_sites(
     """Deploy the request's container image to the chosen sites.
 
     Raises:
-        EavesError: When the function doesn't become ready at the only site, or when not all of several sites are done.
+        EavesError: When the function doesn't become ready at the only site, or when the deploy failed or wasn't started
+            at one of several sites.
     """
     given = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
     if len(given) > 1:
@@ -148,11 +152,12 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
         order: The request; its container image goes to sites where it is pending.
         named: Whether the container image was named on the command line, as in a deploy.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:
-        EavesError: When the step fails at the only site, or when not all of several sites are done.
+        EavesError: When the step fails at the only site, or when it failed or wasn't started at one of several sites.
     """
     if order.image is not None and named:
         note_deploy(order.workspace, order.image, order.sites)
@@ -232,7 +237,9 @@ def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
 
 
 def _ask_before_adopting(order: DeployRequest, *, yes: bool) -> None:
-    """Show the changes that adopting makes, and ask. A site that can't be reached is not changed by the deploy either.
+    """Show the changes that `eaves deploy --adopt` makes to objects of other owners, and ask for confirmation.
+
+    A site that can't be reached is shown with its error, because the deploy doesn't change it either.
 
     Raises:
         click.Abort: When the answer is no.
@@ -248,7 +255,11 @@ def _ask_before_adopting(order: DeployRequest, *, yes: bool) -> None:
 
 @contextmanager
 def _live_table() -> Iterator[Callable[[DeploymentProgress], None]]:
-    """Show the progress of a deployment: as a table that is redrawn on a terminal, elsewhere as a line per change."""
+    """Show the progress of a deployment: a table that is redrawn on a terminal, otherwise a line for each change.
+
+    Yields:
+        A function that is called with each new state.
+    """
     if not sys.stderr.isatty():
         yield _lines()
         return

@@ -1,6 +1,6 @@
 """Changes of a revision's share of requests, for `eaves rollout`, `promote` and `rollback`.
 
-Each works on this machine, at sites, or in files that `eaves render --gitops` wrote.
+Each command changes the local platform, the clusters of sites, or files that `eaves render --gitops` wrote.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def change_traffic(
         file: Path of eaves.yaml.
         folder: Folder of rendered files that is changed instead of a cluster; None for none.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         percent: Share of requests in percent, for the verb `percent`.
         unpinned: Whether `promote` and `percent` don't wait until the container image is on every node of a cluster.
         clusters: Values of the options that `cluster_options` and `on_option` add.

@@ -1,1 +1,1 @@
-"""The commands: a folder for each group of `eaves --help`, in it a module for each command, named as it is typed."""
+"""The modules of all commands, one for each command and named like it, in a folder for each group of `eaves --help`."""

@@ -26,7 +26,7 @@ def describe_artifact(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[
 
 
 def table(manifest: Manifest) -> Sequence[dict[str, str]]:
-    """Return the rows of the table of int8 trials, fp32 first; none when int8 was not tried."""
+    """Return the table rows that compare the fp32 model with each int8 candidate; none when int8 wasn't tried."""
     found = manifest.quantisation
     if not found.trials:
         return ()

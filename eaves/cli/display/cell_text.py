@@ -1,4 +1,4 @@
-"""Texts of table cells: moments, lengths of time, sizes, ids, and reasons that hold JSON."""
+"""Texts of table cells: times, durations, sizes, ids, and reasons in which a JSON document is shortened."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from eaves.web.problem_document import parse_problem
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
-"""The detail in a problem document, also in a document whose end is cut off."""
+"""Pattern of the field `detail` in a problem document (RFC 9457), which may be cut off within the field."""
 ID_DIGITS = 8
-"""Digits of an id that a table shows; one in 4,000 million pairs of random ids has the same."""
+"""Number of hexadecimal digits of an id that a table shows. Two random ids have the same 8 digits with a probability of
+1 in 4,000 million."""
 _LONG_ID = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SKEW_S = 5.0
-"""A moment that lies less than this in the future counts as now: clocks of two machines differ."""
+"""Seconds by which a time may lie in the future and still be shown as now, because the clocks of two machines
+differ."""
 
 
 def describe_age(seconds: float | None) -> str:
@@ -34,7 +36,7 @@ def describe_moment(unix_s: float, now: float) -> str:
 
     Args:
         unix_s: The moment, Unix seconds.
-        now: The present, Unix seconds. Days are those of the local time zone.
+        now: Current time, Unix seconds. Days are those of the local time zone.
     """
     age = now - unix_s
     there, here = time.localtime(unix_s), time.localtime(now)
@@ -96,7 +98,7 @@ def describe_reason(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return the value of a JSON string that may be cut off within an escape sequence."""
+    """Decode the escape sequences of a JSON string that may end within an escape sequence."""
     for end in range(len(text), max(-1, len(text) - 7), -1):
         try:
             return str(json.loads(f'"{text[:end]}"'))

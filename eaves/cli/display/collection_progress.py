@@ -9,9 +9,9 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.sources.agent.counters import SourceCounters
 
 LINE_S = 10.0
-"""Interval between two lines where no progress bar is shown, seconds."""
+"""Interval between two printed lines with the number of images, seconds, where no progress bar is shown."""
 STILL_S = 30.0
-"""Time without a new image after which a message says so, seconds; most snapshot URLs change about every second."""
+"""Seconds without a new image after which a message says so. Most snapshot URLs change about every second."""
 
 
 class CollectionProgress:
@@ -60,7 +60,10 @@ class CollectionProgress:
             self._report(f"{count} of {self._wanted} images collected")
 
     def _describe_standstill(self, dropped: Counter[str]) -> str:
-        """Return why there is no new image; a snapshot URL whose server reports no change has nothing dropped."""
+        """Return why no new image has come: the picture doesn't change, or images were left out, with the causes.
+
+        A camera's HTTP server may itself report that its picture is unchanged; no image counts as left out then.
+        """
         if dropped.keys() <= {"duplicate", "unchanged"} and (dropped or self._kind == "http"):
             return f"the picture hasn't changed for {STILL_S:.0f} s"
         left_out = ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()))

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
-    """Return `label` and `score` of an event's first prediction; None for what the event, from a handler say, lacks."""
+    """Return `label` and `score` of an event's first prediction; each is None when the event lacks it.
+
+    Events of custom handlers may have neither.
+    """
     scored = data.get("predictions") if isinstance(data, dict) else None
     best = scored[0] if isinstance(scored, list) and scored and isinstance(scored[0], dict) else {}
     return {"label": best.get("label", extensions.get("label")), "score": best.get("score")}

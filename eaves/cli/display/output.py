@@ -48,7 +48,7 @@ def output_option(command: Command) -> Command:
 
 
 def _keep_wide(ctx: click.Context, _: click.Parameter, form: str) -> str:
-    """Store for `print_rows` that the command's tables have full width, and return the format as commands take it."""
+    """Replace `-o wide` by `table`, and store in the click context that `print_rows` prints tables in full width."""
     if form == "wide":
         ctx.meta[_WIDE] = True
         return "table"
@@ -60,7 +60,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Columns, form: str, *
 
     Args:
         rows: Plain data.
-        columns: Key to the column or heading of those that a table shows; JSON and YAML show everything.
+        columns: Key of a row to its column or heading; a table shows only these keys, and JSON and YAML all keys.
         form: `table`, `json` or `yaml`.
         whole_words: Whether no word of a table is ever cut, even where the terminal is narrower.
     """
@@ -84,7 +84,7 @@ def print_value(value: Any, form: str) -> None:
 
 
 def begin_output() -> None:
-    """Start a new view, before whose first table no empty line is printed."""
+    """Forget the tables printed so far, so that the next table isn't preceded by an empty line."""
     ctx = click.get_current_context(silent=True)
     if ctx is not None:
         ctx.meta.pop(_TABLES, None)

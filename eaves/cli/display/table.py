@@ -4,11 +4,11 @@ Where a table is wider than the terminal, these steps follow each other until it
 
 1. texts wrap between words;
 2. columns without a value in any row are left out;
-3. columns are left out in the order of their `drop`;
+3. columns are left out in the order of their rank (`Column.drop`);
 4. words that are longer than their column end in an ellipsis; paths keep their end instead.
 
-Numbers, moments, sizes and ids are never wrapped or cut. A table that doesn't fit even so is wider than the terminal.
-Without a width, as in a pipe, a table has all its columns and no text wraps, as with `kubectl get`.
+Numbers, moments, sizes and ids are never wrapped or cut. A table that doesn't fit after all steps is printed wider than
+the terminal. Without a width, as in a pipe, a table has all its columns and no text wraps, as with `kubectl get`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from eaves.cli.display.cell_text import (
 
 GAP = "   "
 LONGEST_WORD = 24
-"""Width of a word, in cells, up to which a column is left out rather than the word is cut."""
+"""Length of a word in terminal cells. A column is left out rather than cut a word of at most this length; longer words
+are cut first."""
 SHORTEST_WORD = 8
-"""Minimum width of a column of text, cells."""
+"""Number of terminal cells below which no word is cut."""
 ELLIPSIS = "…"
 
 
@@ -62,8 +63,8 @@ class Column:
     Attributes:
         heading: Text above the column.
         kind: Kind of the values in the column.
-        drop: Position in the order in which columns are left out of a table that is too wide, from 1; 0 for a column
-            that is never left out.
+        drop: Rank from 1 in the order in which columns are left out of a table that is too wide; a column with rank 0
+            is never left out.
     """
 
     heading: str
@@ -90,7 +91,7 @@ class RenderedTable:
 
 @dataclass(slots=True)
 class _Strip:
-    """One column with the texts of its cells, each a list of lines."""
+    """One column of a table that is being laid out, with its width and the lines of each of its cells."""
 
     column: Column
     cells: list[list[str]]
@@ -169,7 +170,7 @@ def _write_number(value: float, kind: Kind, *, now: float, wide: bool) -> str:
 
 
 def _fit(strips: list[_Strip], width: int, *, whole_words: bool) -> list[str]:
-    """Remove columns from `strips` until the table fits, and set the width of each of the others.
+    """Remove columns from `strips` until the table fits `width`, and set the width of each remaining column.
 
     Returns:
         The headings of columns that hold values and were left out.
@@ -189,7 +190,7 @@ def _fit(strips: list[_Strip], width: int, *, whole_words: bool) -> list[str]:
 
 
 def _share(strips: list[_Strip], width: int, *, whole_words: bool) -> None:
-    """Set the width of each column: the minimum that breaks no word, plus a share of the remaining width."""
+    """Set the width of each column: first what its words need, then the remaining width is shared out."""
     limit = LONGEST_WORD
     while not whole_words and limit > SHORTEST_WORD and _total([_least(strip, limit) for strip in strips]) > width:
         limit -= 1
@@ -208,12 +209,12 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _natural(strip: _Strip) -> int:
-    """Return the width at which no cell of a column wraps."""
+    """Return the width of a column at which no cell wraps, terminal cells."""
     return max(_cells(line) for line in [strip.column.heading, *(line for cell in strip.cells for line in cell)])
 
 
 def _least(strip: _Strip, limit: int) -> int:
-    """Return the width at which a column cuts no word, except for words longer than `limit`."""
+    """Return the minimum width of a column at which no word of at most `limit` terminal cells is cut."""
     if strip.rigid:
         return _natural(strip)
     words = [word for cell in strip.cells for line in cell for word in line.split()]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from eaves.admin.report import LinkReport
 
 WAIT_S = 6.0
-"""Default wait for the first probe of a link, seconds: a probe takes at most 5 s, and a process starts in 0.5 s."""
+"""Default time that `wait_for_link` waits for a relay's first connection test, seconds. The test takes at most 5 s, and
+the relay's process starts in about 0.5 s."""
 POLL_S = 0.1
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _UNREACHABLE = "it can't be reached: "
@@ -37,7 +38,7 @@ def describe_link(link: LinkReport) -> str:
 
 
 def describe_reason(link: LinkReport) -> str:
-    """Return the reason why nothing is forwarded, without the receiver's address at its beginning."""
+    """Return the reason why a relay forwards nothing, without the receiver's address at its beginning."""
     address = re.escape(link.to.rstrip("/"))
     reason = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
     if reason.startswith("within "):
@@ -46,12 +47,12 @@ def describe_reason(link: LinkReport) -> str:
 
 
 def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
-    """Wait for the first probe of a relay's link; return the link's state, with the reason when it isn't up.
+    """Wait for the first connection test of a relay's link; return the link's state, and why it isn't up.
 
     Args:
         platform: Platform that runs the relay.
         name: Name of the relay's function.
-        wait_s: Longest wait, seconds.
+        wait_s: Maximum time to wait, seconds.
     """
     ends_at = time.monotonic() + wait_s
     while True:

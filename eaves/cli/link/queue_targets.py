@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from knative.status.agent_status import AgentPod
 
 RECEIVER = "receiver"
-"""Name of the receiver's queue in the place of an agent's name."""
+"""Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

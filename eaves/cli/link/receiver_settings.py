@@ -16,11 +16,11 @@ def receiver_spool(state_dir: Path) -> Path:
 
 @contextmanager
 def named_by_flag(hints: Mapping[str, str], *, default_origins: tuple[str, ...]) -> Iterator[None]:
-    """Replace a ConfigError within the block by one whose faults of settings that aren't set name the settings' flags.
+    """Re-raise a ConfigError of the block so that a required setting without a value is named by its flag.
 
     Args:
-        hints: Name of a setting to the hint of the error; the first fault that has one gives it.
-        default_origins: Origins of faults that mean that the setting isn't set.
+        hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
+        default_origins: Values of `Fault.origin` that mean that neither a flag nor a variable has set the setting.
 
     Raises:
         ConfigError: When the block raises one.

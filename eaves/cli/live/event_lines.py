@@ -16,13 +16,13 @@ from eaves.events import TYPE_PREFIX
 from eaves.history import Record
 
 TYPE_WIDTH = 19
-"""Columns of the longest of our own types, `image.classified.v1`."""
+"""Width of the column of event types, terminal columns: the length of Eaves' longest type, `image.classified.v1`."""
 LABEL_WIDTH = 14
 MAX_LABEL = 40
-"""Characters of a label that are shown; a hostile sender may send a long one."""
+"""Maximum number of characters of a label that are shown, because the sender of an event may choose a long one."""
 ID_DIGITS = 8
 MIN_SUBJECT = 12
-"""Columns that a subject keeps however narrow the terminal is."""
+"""Minimum number of terminal columns that an event's subject gets, even on a narrow terminal."""
 
 
 def terminal_width() -> int | None:
@@ -48,11 +48,11 @@ def format_prediction(
     """Return time, function, label with score and subject of a prediction.
 
     Args:
-        at: When the platform got it, Unix seconds.
+        at: Time at which the platform got the event, Unix seconds.
         source: Source of the event, `/eaves/SITE/FUNCTION`.
         type_: Type of the event; it stands for the label where the prediction has none.
         subject: Subject of the event, the path of an image for instance.
-        best: Its `label` and `score`, as `find_best` returns them.
+        best: The prediction's `label` and `score`, as `find_best` returns them.
         width: Columns of the terminal; None cuts nothing.
     """
     shown = best if best.get("label") is not None else {"label": type_.removeprefix(TYPE_PREFIX)}
@@ -60,7 +60,7 @@ def format_prediction(
 
 
 def parse_data(text: str) -> Any:
-    """Return an event's JSON data; None without any, or when the history has kept only its beginning."""
+    """Parse the JSON data of an event in the history; None when there are no data or they were shortened."""
     try:
         return json.loads(text) if text else None
     except (ValueError, RecursionError):
@@ -79,7 +79,10 @@ def _moment(at: float) -> str:
 
 
 def _join(head: list[str], subject: str, tail: list[str], width: int | None) -> str:
-    """Join the columns; a subject that is too long loses its beginning, as the end of a path names the file."""
+    """Join the columns of an event's line, and cut the beginning of a subject that doesn't fit the width.
+
+    The end of the subject stays, because the end of a path names the file.
+    """
     before, after = "  ".join(head), "".join(f"  {_clean(one)}" for one in tail)
     shown = _clean(subject)
     if width is not None:
@@ -101,7 +104,7 @@ def _pad(text: str, width: int) -> str:
 
 
 def _end(text: str, width: int) -> str:
-    """Return the longest end of a text that takes no more columns than `width`."""
+    """Return the longest end of a text that fits into `width` terminal columns."""
     while count_columns(text) > width:
         text = text[1:]
     return text

@@ -19,11 +19,12 @@ from eaves.events import IMAGE_REJECTED, Event
 MAX_WAITING = 1_000
 """Maximum number of predictions that wait to be printed; later ones are only counted."""
 MAX_DATA = 16_000
-"""Largest data of a prediction that is read for label and score, bytes; a longer one, an embedding say, is not read."""
+"""Maximum size of a prediction's data in bytes for which label and score are printed. Larger data, such as an
+embedding, are not parsed."""
 BATCH = 100
-"""Maximum number of lines in one write."""
+"""Maximum number of predictions that are printed with one write."""
 STOP_S = 1.0
-"""Seconds that `stop` waits for lines that are still to be printed."""
+"""Maximum time that `PredictionPrinter.stop` waits for unprinted lines, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class PredictionPrinter:
             self._is_closed = True
 
     def _take(self) -> tuple[list[str], bool]:
-        """Wait for predictions; return their lines, and whether they are the last ones."""
+        """Wait for queued predictions; return their lines, and whether the printer was asked to stop."""
         width = shutil.get_terminal_size().columns if self._is_terminal else None
         found = self._waiting.get()
         lines: list[str] = []

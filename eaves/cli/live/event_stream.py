@@ -1,4 +1,4 @@
-"""The events that a history file gains, read while `eaves up` writes it and across its restarts."""
+"""Reading of new events from the history file that `eaves up` writes; restarts of `eaves up` lose none."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from eaves.cli.live.event_filter import matches_type
 from eaves.history import KEEP, Record, read_history, read_next
 
 BATCH = 500
-"""Records read at a time, so that memory stays small however many events have come."""
+"""Maximum number of records that are read at a time, so that memory stays small however many events there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvents:
-    """What a history gained since it was last read.
+    """The events that were added to a history file since it was last read.
 
     Attributes:
         records: Events of the wanted type, oldest first; at most `BATCH` of them.
         missed: Events of any type that the history deleted before they were read.
-        is_more: Whether the history holds more that is new.
+        is_more: Whether the history holds further new events.
     """
 
     records: list[Record]

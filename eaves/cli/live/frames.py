@@ -1,4 +1,4 @@
-"""A view that is printed again and again: on a terminal in the same place, elsewhere one below the other."""
+"""Repeated printing of a view: in place on a terminal, otherwise one copy below the other."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from eaves.errors import ConfigError, EavesError
 from eaves.options import print_error
 
 HOME, CLEAR, END_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[J"
-"""Control sequences of a screen. They change no mode of the terminal, so none is restored when the view ends.
+"""Terminal control sequences: cursor to the top left, clear the screen, clear from the cursor to the end. They change
+no mode of the terminal, so nothing has to be restored when the view ends.
 
-Source: ECMA-48, CUP, ED 2 and ED 0.
-"""
+Source: ECMA-48, CUP, ED 2 and ED 0."""
 
 
 class Capture(io.StringIO):

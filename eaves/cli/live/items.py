@@ -1,4 +1,4 @@
-"""Printing of values as JSON lines or as YAML documents."""
+"""Printing of values one after the other, as JSON lines or YAML documents."""
 
 from __future__ import annotations
 

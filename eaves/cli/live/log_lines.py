@@ -1,4 +1,4 @@
-"""The lines that a log gains, for platforms that can only show the end of a log."""
+"""The lines that are added to a log, for platforms whose API only returns the end of a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from eaves.errors import EavesError, NotFoundError
 
 WINDOW = 1_000
-"""Lines that each step reads, unless the first step asks for more; when more come between two steps, some are lost."""
+"""Minimum number of lines that each step requests. Lines are lost when more than this are added between two steps."""
 
 
 def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Iterator[Sequence[str] | EavesError]:

@@ -11,13 +11,13 @@ from typing import Any
 from eaves.base.terminal import escape
 
 _HEAD = ("time", "level", "message", "logger", "traceback")
-"""Fields that every line has, or that are shown in their own place."""
+"""Fields of a JSON log line that `format_log_line` doesn't print as NAME=VALUE: most have a place of their own."""
 MAX_FIELD = 200
-"""Characters of a field that are shown."""
+"""Maximum number of characters that are shown of one field."""
 
 
 def show_log_line(line: str) -> str:
-    """Return a line of a log as it is printed: for people on a terminal, as it was written everywhere else."""
+    """Return a log line for stdout: formatted by `format_log_line` on a terminal, unchanged in a pipe or file."""
     return format_log_line(line) if sys.stdout.isatty() else line
 
 
@@ -41,7 +41,7 @@ def format_log_line(line: str) -> str:
 
 
 def _read_time(value: Any) -> str:
-    """Return a moment of UTC in local time; as it is when it is none."""
+    """Return a UTC timestamp as local time; a value that isn't a timestamp is returned as text."""
     try:
         moment = datetime.fromisoformat(str(value)).timestamp()
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

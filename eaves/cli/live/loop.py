@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 
 def repeat(step: Callable[[], None], *, every_s: float, first: Callable[[], None] | None = None) -> None:
-    """Call a step immediately and then after each pause, until Ctrl-C or until stdout has no reader.
+    """Call a function at once and then after each pause, until Ctrl-C or until stdout has no reader.
 
     Args:
-        step: Prints what is new, which may be nothing.
+        step: Function that is called; it prints new output, if there is any.
         every_s: Pause between two calls, seconds.
-        first: Function that is called once before the step; an error in it ends the view.
+        first: Function that is called once before `step`.
     """
     try:
         if first is not None:

@@ -49,7 +49,7 @@ class MqttTriggerSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield the faults of rules that concern several fields."""
+        """Yield the path and message of each fault that involves several settings."""
         if fault := find_topic_fault(self.discovery_prefix):
             yield "discovery_prefix", fault
         elif "{" in self.discovery_prefix:

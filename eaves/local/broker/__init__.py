@@ -1,9 +1,19 @@
-"""The embedded broker of the local platform: filters, queues, replies, and data that it stores with an event."""
+"""The embedded broker of the local platform: it filters events, queues them for subscribers and routes replies."""
 
 from __future__ import annotations
 
-from eaves.local.broker.broker import REMOVED, Broker, Send, Subscription, lane_of
+from eaves.local.broker.broker import REMOVED, Broker, Send, Subscription, lane_of, sum_lanes
 from eaves.local.broker.context import read_trace
 from eaves.local.broker.dead_letters import DeadLetterSink, lane_of_sink
 
-__all__ = ["REMOVED", "Broker", "DeadLetterSink", "Send", "Subscription", "lane_of", "lane_of_sink", "read_trace"]
+__all__ = [
+    "REMOVED",
+    "Broker",
+    "DeadLetterSink",
+    "Send",
+    "Subscription",
+    "lane_of",
+    "lane_of_sink",
+    "read_trace",
+    "sum_lanes",
+]

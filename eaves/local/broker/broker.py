@@ -29,7 +29,7 @@ from eaves.spool.admin import dead_letter_lane, drop, redrive
 
 LANE_PREFIX = "trigger/"
 REMOVED = "the trigger of this queue was removed"
-"""Reason of dead letters that are queued again when their trigger is deployed again."""
+"""Reason of dead letters whose trigger was removed. They are queued again when the trigger is deployed again."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,11 @@ OnDead = Callable[[Entry, AttemptResult], Puts]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One effective trigger.
+    """A trigger that the broker applies, and how its events are delivered to its subscriber.
+
+    Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
+    about an event (docs/05-spool-and-delivery.md). Retries to the relay never end either, because it refuses events
+    only while it is full.
 
     Attributes:
         app: Name of the app.
@@ -48,8 +52,9 @@ class Subscription:
         send: Delivers one event to the subscriber, with additional HTTP headers for an HTTP subscriber.
         parallel: Number of concurrent deliveries.
         site: Name of the site.
-        relay: The app's relay, which gets rejected events unless there is a dead letter sink.
-        sink: The trigger's dead letter sink; None: dead letters are only kept.
+        relay: Spec of the app's relay, which gets the events that a subscriber rejects unless there is a dead letter
+            sink.
+        sink: The trigger's dead letter sink; without one (None), dead letters are only kept in the spool.
 
     Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
     about an event (docs/05-spool-and-delivery.md). Retries to the relay never end either, because it refuses events
@@ -76,13 +81,24 @@ class Subscription:
 
     @property
     def is_relay(self) -> bool:
-        """Whether the subscriber is the relay."""
+        """Whether the subscriber is the app's relay."""
         return self.relay.enabled and self.trigger.name == RELAY
 
 
 def lane_of(app: str, trigger: str) -> str:
     """Return the spool lane of a trigger."""
     return f"{LANE_PREFIX}{app}/{trigger}"
+
+
+def sum_lanes(counts: Mapping[str, tuple[int, int]], app: str) -> tuple[int, int]:
+    """Return the numbers of queued events and dead letters of an app, including those of its removed triggers.
+
+    Args:
+        counts: Numbers of queued events and dead letters by lane of the spool.
+        app: Name of the app.
+    """
+    found = [count for lane, count in counts.items() if lane.startswith(lane_of(app, ""))]
+    return sum(queued for queued, _ in found), sum(dead for _, dead in found)
 
 
 class Broker:
@@ -116,10 +132,10 @@ class Broker:
         self._history.add(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
-        """Make exactly these subscriptions effective.
+        """Replace all subscriptions by the given ones.
 
-        Events in the lane of a removed trigger become dead letters, within the dead letters' budget, so that they take
-        no room of the remaining apps. They are queued again when the trigger is deployed again.
+        Events in the lane of a removed trigger become dead letters, within the disk budget of dead letters, so that
+        they take no room of the remaining apps. They are queued again when the trigger is deployed again.
 
         Args:
             subscriptions: Subscriptions by lane.
@@ -156,7 +172,7 @@ class Broker:
                 made.start()
 
     def _list_deliverers(self) -> list[Deliverer]:
-        """Return a copy of all deliverers: status is read in a different thread than the one that changes them."""
+        """Return a copy of the list of deliverers, which another thread may change while the caller reads it."""
         return [*list(self._deliverers.values()), *(deliverer for _, deliverer in list(self._sinks.values()))]
 
     def deliveries(self) -> list[LaneDelivery]:
@@ -164,7 +180,7 @@ class Broker:
         return [deliverer.status() for deliverer in self._list_deliverers()]
 
     def try_now(self, lane: str) -> None:
-        """Make a lane's next attempt now even when it is paused; empty: every lane's."""
+        """Retry the deliveries of a lane now, even when they are paused; with an empty lane, those of every lane."""
         for deliverer in self._list_deliverers():
             if lane in ("", deliverer.lane):
                 deliverer.try_now()
@@ -200,7 +216,11 @@ class Broker:
             self.delivered[lane] = self.delivered.get(lane, 0) + 1
 
     def _route(self, entry: Entry, reply: Event) -> Puts:
-        """Route a reply with one hop less; it is stored in the transaction that acknowledges its cause."""
+        """Return the reply of a subscriber, with the lanes of the triggers that match it.
+
+        The caller stores both in the transaction that acknowledges the event which caused the reply. The reply has one
+        hop less left than that event; at 0 it is dropped, because its triggers form a loop.
+        """
         kept = pass_on(entry.event, reply)
         if kept is None:
             _log.error(
@@ -225,7 +245,7 @@ class Broker:
 
 
 def _send(subscription: Subscription, event: Event) -> SinkResponse:
-    """Deliver an event as its producer sent it."""
+    """Deliver an event without the attributes that the broker added to it."""
     return subscription.send(detach(event), build_headers(event))
 
 
@@ -236,7 +256,10 @@ def _build_backoff(subscription: Subscription) -> Backoff:
 
 
 def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
-    """Return the events that the app's relay gets for a dead letter, stored in the same transaction."""
+    """Return the events that tell the app's relay about a dead letter.
+
+    The caller stores them in the transaction that makes the dead letter.
+    """
     if subscription.is_relay:
         return []
     name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)

@@ -1,6 +1,6 @@
-"""Data that the broker stores with an event and doesn't deliver: the remaining hops and the trace context.
+"""Attributes that the broker stores with an event and doesn't deliver: remaining hops and trace context.
 
-Both are stored as extension attributes, because the spool stores events; a subscriber gets the original event.
+Both are stored as extension attributes, because the spool stores events. A subscriber gets the original event.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from eaves.errors import EventError
 from eaves.events import Event
 
 TTL = "knativebrokerttl"
-"""Extension with the remaining hops of an event. It has Knative's name, so that loops across both brokers end.
-Knative's broker deletes it before delivery, too (pkg/broker/filter/filter_handler.go). Source: knative/eventing,
-pkg/broker/ttl.go."""
+"""Extension attribute with the remaining hops of an event. It has the same name as in Knative's broker, so that loops
+across both brokers end. Knative's broker also deletes it before delivery (pkg/broker/filter/filter_handler.go).
+Source: knative/eventing, pkg/broker/ttl.go."""
 FIRST_TTL = 255
 TRACE = {"eavestraceparent": "traceparent", "eavestracestate": "tracestate"}
-"""Extension attribute to the HTTP header that it stores. The CloudEvents extension `traceparent` is an attribute of the
-event and is delivered unchanged. Source: W3C Trace Context."""
+"""Extension attribute of a stored event to the HTTP header whose value it has. A producer's own CloudEvents extension
+`traceparent` is part of the event and is delivered unchanged. Source: W3C Trace Context."""
 _TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE_STATE = re.compile(r"[\x20-\x7e]{1,512}")
 
@@ -49,7 +49,7 @@ def attach(event: Event, trace: Mapping[str, str]) -> Event:
 
 
 def pass_on(cause: Event, reply: Event) -> Event | None:
-    """Return a reply with one hop less than its cause, and the same trace context; None when no hop is left."""
+    """Return a reply with the trace context of its cause and one hop less; None when no hop is left."""
     hops = count_hops(cause) - 1
     if hops <= 0:
         return None

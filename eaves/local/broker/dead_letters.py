@@ -1,9 +1,9 @@
 """Delivery of dead letters to a trigger's dead letter sink, with the attributes that Knative's dispatcher adds.
 
-A dead letter stays in the spool, within the dead letters' budget, until its sink has accepted it. The sink's lane holds
-only a note of about a kilobyte that refers to it, and at most `MAX_NOTES` notes, so a sink that is down for a month
-takes about 15 MB of the room for images.
-When the broker is killed between the sink's response and the deletion, it sends the dead letter again.
+A dead letter stays in the spool, within the disk budget of dead letters, until its sink has accepted it. The sink's
+lane holds only notes that refer to dead letters. A note has about a kilobyte and a lane has at most `MAX_NOTES` of
+them, so a sink that is down for a month takes about 15 MB of the room for images. When the broker is killed after the
+sink's response and before it has deleted the dead letter, it sends the dead letter again.
 
 Source: knative/eventing, pkg/kncloudevents/event_dispatcher.go, dispatchExecutionInfoTransformers, and
 attributes/knative_error.go.
@@ -27,15 +27,18 @@ from eaves.spool.admin import drop, list_entries
 
 LANE_PREFIX = "dead-letters/"
 MAX_NOTES = 10_000
-"""Maximum number of dead letters that wait for one sink; further ones are only kept in the spool."""
+"""Maximum number of dead letters that wait for delivery to one sink; further ones are kept in the spool and not
+sent."""
 PARALLEL = 2
-"""Concurrent dead letters to one sink."""
+"""Maximum number of concurrent deliveries to one dead letter sink."""
 MAX_DATA_CHARACTERS = 1024
-"""Maximum base64 characters of the response. Source: KnativeErrorDataExtensionMaxLength."""
+"""Maximum number of base64 characters of the subscriber's response that a dead letter records. Source:
+KnativeErrorDataExtensionMaxLength."""
 NO_ANSWER_CODE = 500
-"""Code that Knative's dispatcher records when there was no response."""
+"""Status code that a dead letter records when the subscriber gave no response; the same as Knative's dispatcher's."""
 NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
-"""Extensions of a note: the number of its entry, and the data for the sink."""
+"""Extension attributes of a note: number of the dead letter's entry in the spool, then the destination, status code and
+response that the event for the sink gets."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +48,9 @@ class DeadLetterSink:
     """Dead letter sink of one trigger.
 
     Attributes:
-        target: Trigger whose receiver is the sink's address or function.
+        target: Spec of a trigger whose subscriber is the sink, so that the sink is reached like a subscriber.
         send: Delivers one event to the sink, with additional HTTP headers for an HTTP sink.
-        give_address: Returns the address of the trigger's own subscriber, which refused the event.
+        give_address: Returns the address of the subscriber to which the event could not be delivered.
     """
 
     target: TriggerSpec
@@ -61,7 +64,7 @@ def lane_of_sink(app: str, trigger: str) -> str:
 
 
 def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
-    """Build the note that waits on the sink's lane for a dead letter."""
+    """Build the note about a dead letter that is queued in the sink's lane in place of the dead letter itself."""
     answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
     noted = {
         NUMBER: str(entry.seq),
@@ -73,7 +76,10 @@ def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
 
 
 def build_letter(event: Event, note: Event) -> Event:
-    """Build the event for the sink. Attributes of an earlier broker are kept, as with sdk-go's AddExtension."""
+    """Build the event for the sink: the dead letter with the destination, status code and response in its note.
+
+    Such attributes that an earlier broker has set are kept, as sdk-go's AddExtension keeps them.
+    """
     names = {DESTINATION: NOTED_DESTINATION, CODE: NOTED_CODE, DATA: NOTED_DATA}
     added = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
     sent = detach(event)
@@ -81,7 +87,10 @@ def build_letter(event: Event, note: Event) -> Event:
 
 
 def report_to_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
-    """Return the note for the sink's lane, stored in the transaction that makes the dead letter."""
+    """Return the note about a new dead letter for the sink's lane; none when the lane is full.
+
+    The caller stores the note in the transaction that makes the dead letter.
+    """
     if spool.counts().get(lane, (0, 0))[0] >= MAX_NOTES:
         _log.warning(
             "queue %s: %d dead letters wait to be sent to their sink; event %s is kept in this queue only",
@@ -99,7 +108,7 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
     Args:
         spool: Spool with the notes and dead letters.
         lane: Lane of the sink.
-        of_trigger: Lane with the dead letters.
+        of_trigger: Lane of the trigger, whose dead letters are sent.
         sink: The sink.
         backoff: Pauses of the trigger; its number of retries is ignored.
     """
@@ -118,7 +127,7 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
         return SinkResponse(status=202)
 
     def keep(entry: Entry, _: AttemptResult) -> Puts:
-        """Release the note of a dead letter that the sink refuses; the dead letter itself is kept."""
+        """Keep a dead letter that the sink refuses, and release only the note about it."""
         return [(entry.event, ())]
 
     return Deliverer(

@@ -24,14 +24,14 @@ def wants_cause(relay: RelaySpec, cause: Event, reply: Event) -> bool:
 
 
 def list_rejected(relay: RelaySpec, site: str, trigger: str, event: Event, status: int, reason: str) -> Iterator[Event]:
-    """Return the events for the relay about a dead letter, as a dead letter sink of a Knative Trigger gets them.
+    """Yield the events that tell the relay about a dead letter, as a Knative dead letter sink would get them.
 
     Args:
         relay: Spec of the relay, which says whether images are forwarded.
         site: Name of the site.
         trigger: Name of the trigger whose delivery failed.
-        event: The event.
-        status: HTTP status of the last response, 0 when there was none.
+        event: The event that became a dead letter.
+        status: HTTP status of the last response; 0 when there was no response.
         reason: Why the delivery failed.
     """
     if event.type != IMAGE_REJECTED:  # a subscriber's refusal of a rejection is not a second one

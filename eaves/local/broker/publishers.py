@@ -1,4 +1,4 @@
-"""MQTT sinks of triggers, and the connections that they share."""
+"""Publishing of events to MQTT brokers for triggers, over connections that triggers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eaves.delivery.mqtt.sink import MqttSink
 
 Key = tuple[object, ...]
-"""Values that two triggers must have in common to share a connection."""
+"""Broker, credentials and other values of an MQTT trigger; triggers with equal values share a connection."""
 
 
 class Publishers:
@@ -43,7 +43,7 @@ class Publishers:
 
         Raises:
             EventError: When the event can't be encoded; retries don't help.
-            DeliveryError: When the broker did not acknowledge it; UnreachableError when nothing was sent.
+            DeliveryError: When the broker did not acknowledge the event; an UnreachableError when nothing was sent.
         """
         with self._lock:
             if self._closed:
@@ -103,7 +103,7 @@ def _key(app: AppSpec, trigger: TriggerSpec) -> Key:
 
 
 def _close(links: Iterable[BrokerLink]) -> None:
-    """Close links in parallel: each may take some time."""
+    """Close several connections at the same time, because each may take some seconds."""
     threads = [threading.Thread(target=link.close, name="mqtt-close", daemon=True) for link in links]
     for thread in threads:
         thread.start()

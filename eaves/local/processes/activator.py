@@ -1,6 +1,7 @@
 """Scaling of one function's replicas from zero and back.
 
-The activator holds a function's requests until a replica is ready, starts replicas on demand and stops idle ones.
+The activator holds a function's requests until a replica is ready, starts replicas on demand and stops idle ones. A
+thread, the keeper, does the latter two.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from eaves.local.state import StateDirectory
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.02
-"""Interval at which the keeper checks whether a starting replica is ready, seconds."""
+"""Interval at which the activator's thread checks whether a starting replica is ready, seconds."""
 KEEP_S = 0.25
-"""Interval at which the keeper checks for dead and idle replicas, seconds."""
+"""Interval at which the activator's thread checks for dead and idle replicas, seconds."""
 REST_S = 60.0
-"""Longest wait of the keeper without replicas and requests, seconds; a request wakes it at once."""
+"""Maximum time that the activator's thread sleeps while there are no replicas and no requests, seconds; a request wakes
+it at once."""
 LEAVE_S = 30.0
-"""Time that an idle replica may take to finish, seconds: a function drains for at most 25."""
+"""Time after which a replica that was asked to stop is killed, seconds. A function finishes its requests within 25
+s."""
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=30.0)
 """Pauses between attempts to start a replica that failed to start."""
 
@@ -109,7 +112,10 @@ class Activator:
             )
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
-        """Pass one request through unchanged, with the rules of `send`."""
+        """Send an HTTP request unchanged to a replica, starting one when there is none, and return its response.
+
+        The same errors are raised as by `send`.
+        """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
             return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
@@ -146,7 +152,10 @@ class Activator:
                     self._freed.notify()
 
     def _acquire(self, deadline: float) -> Replica:
-        """Reserve a slot at a replica. The keeper is woken only when none is free: most requests find one."""
+        """Return a replica with a free slot for a request, reserved for the caller; wait for one until `deadline`.
+
+        The keeper is woken only when no slot is free, because most requests find one.
+        """
         with self._changed:
             if replica := self._take_place():
                 return replica
@@ -162,7 +171,7 @@ class Activator:
                 self._waiting -= 1
 
     def _take_place(self) -> Replica | None:
-        """Reserve a slot at the least busy ready replica; None when all are busy. The caller holds the lock."""
+        """Reserve a slot at the least busy ready replica; None when every slot is taken. The caller holds the lock."""
         free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
         if not free or self._stopping:
             return None
@@ -171,7 +180,7 @@ class Activator:
         return replica
 
     def _refuse(self, deadline: float) -> None:
-        """Raise an error when waiting longer is pointless."""
+        """Raise an error when a waiting request can't succeed: the function stops, can't start, or time is up."""
         hint = f"eaves logs {self.spec.name}"
         if self._stopping:
             raise StartError(f"function {self.spec.name} is being stopped", hint="send again later")
@@ -185,9 +194,10 @@ class Activator:
             raise StartError(f"no replica of function {self.spec.name} became ready in time", hint=hint)
 
     def _run_keeper(self) -> None:
-        """Run the keeper's thread: only it starts replicas, because the kernel ends them with their thread.
+        """Start and stop replicas until the activator is stopped; this is the keeper's thread.
 
-        No exception ends this loop, not even one in an exception handler: without the loop the function would never
+        Only this thread starts replicas, because the kernel ends a child process with the thread that started it. No
+        exception ends the loop, not even one in an exception handler, because without the loop the function would never
         start again.
         """
         while not self._stopping:
@@ -201,7 +211,7 @@ class Activator:
                     self._clock.wait(self._changed, self._pause_s())
 
     def _reconcile_replicas(self) -> None:
-        """Drop dead and idle replicas, start one when needed, and check whether a starting one is ready."""
+        """Remove dead replicas, stop idle ones, start one when needed, and check whether a starting one is ready."""
         with self._changed:
             self._reap()
             start = self._wants_one() and self._clock.monotonic() >= self._not_before
@@ -240,7 +250,7 @@ class Activator:
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
     def _watch_start(self) -> None:
-        """Check whether starting replicas have become ready, have failed, or take too long."""
+        """Check whether each starting replica has become ready, has failed, or takes too long."""
         for replica in [one for one in self._replicas if not one.ready and one.process.running]:
             ready, reason = probe(self._client, replica)
             late = self._clock.monotonic() - replica.started_at > self.spec.scale.start_timeout_s
@@ -260,7 +270,7 @@ class Activator:
             self._failed(reason)
 
     def _kill_stuck(self) -> None:
-        """Kill processes that were asked to finish and don't: each holds a model in memory."""
+        """Kill replicas that were asked to stop `LEAVE_S` seconds ago and still hold a model in memory."""
         for process, since in self._leaving:
             if self._clock.monotonic() - since > LEAVE_S:
                 _log.warning(
@@ -284,7 +294,7 @@ class Activator:
         self._freed.notify_all()
 
     def _reap(self) -> None:
-        """Drop dead replicas, and stop idle ones down to scale.min. The caller holds the lock."""
+        """Remove dead replicas, and stop idle ones while there are more than `scale.min`. The caller holds the lock."""
         for replica in [candidate for candidate in self._replicas if not candidate.process.running]:
             self._drop(replica)
             code = replica.process.exit_code

@@ -17,7 +17,7 @@ class Agents(ProcessGroup):
     """The agents of all apps.
 
     Args:
-        state: State directory with their logs and spools.
+        state: State directory with the agents' logs and spools.
         sink: Address of the broker.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
@@ -44,7 +44,7 @@ class Agents(ProcessGroup):
         super().__init__(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the agents that these apps need; restart ended ones whose pause is over."""
+        """Start and stop agents so that exactly those of the given apps run; restart ended ones after their pause."""
         self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
         super().reconcile(apps)
 
@@ -53,12 +53,12 @@ class Agents(ProcessGroup):
         return self._sources.get(app, ())
 
     def describe(self, app: str) -> tuple[str, ...]:
-        """Return the sources of an app as `NAME: STATE`, with the state of the process that runs them."""
+        """Return the sources of an app as `NAME: STATE`, with the state of the agent process that runs them."""
         agent = self.member(app)
         return tuple(f"{source}: {agent.describe()}" for source in self.list_sources(app)) if agent else ()
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return the variable with the spools of earlier versions that an app's agent takes over."""
+        """Return the variable EAVES_TAKEOVER with the spool files of an earlier version, which the agent takes over."""
         former = self._state.former_spools(app)
         return {"EAVES_TAKEOVER": json.dumps([str(path) for path in former])} if former else {}
 
@@ -78,7 +78,10 @@ class Agents(ProcessGroup):
 
 
 def _cloud(app: AppSpec) -> dict[str, str]:
-    """Return the variables of an agent that uses the function in the cloud; its time limit covers a cold start."""
+    """Return the environment variables for an agent whose images are predicted by a function in the cloud.
+
+    The time limit of a request includes the start of that function.
+    """
     if not app.cloud_function:
         return {}
     variables = {

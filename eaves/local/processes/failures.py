@@ -7,7 +7,7 @@ from eaves.base.clock import Clock
 
 
 class Failures:
-    """Consecutive failures of one part, with growing pauses between the attempts.
+    """Number of consecutive failures of a part of the platform; the pauses between its attempts grow with them.
 
     Attributes:
         count: Number of consecutive failures.
@@ -30,7 +30,7 @@ class Failures:
         return pause_s
 
     def clear(self) -> None:
-        """Reset the failures after a success."""
+        """Set the number of failures to 0 after a success."""
         self.count, self.reason, self._not_before = 0, "", 0.0
 
     def due(self) -> bool:

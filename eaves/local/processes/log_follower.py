@@ -9,23 +9,25 @@ from pathlib import Path
 from eaves.local.processes.logfiles import BYTES_A_LINE, older_file
 
 MAX_READ_BYTES = 1_000_000
-"""Bytes read at a time, so that memory stays small however much a process writes."""
+"""Maximum number of bytes read at a time, so that memory stays small however much a process writes."""
 MAX_LINE_BYTES = 64_000
-"""Bytes of a line without an end that are kept; beyond it what is there is returned as a line."""
+"""Maximum size of a line whose end isn't written yet, bytes; a longer one is returned in parts, each as a line."""
 MARK_BYTES = 4_096
-"""Bytes before the place of reading that are remembered; a rotation copies them into the older file."""
+"""Number of bytes before the reading position that are remembered, so that the position is found again in the older
+file after a rotation."""
 LOST = "(some lines are missing here: the log was rotated before they were read)"
 
 
 class LogFollower:
-    """Reads each line of a log once, from its end on.
+    """Reads each line that is appended to a log file once, also when the log is rotated.
 
-    A log that is too large is copied and emptied in place. What was not read yet is then at the end of the older file,
-    behind the bytes that were read last. When those aren't found there, several rotations came between two calls:
-    `LOST` stands for the lines that are missing, and all of the older file follows.
+    A rotation copies a log that is too large into an older file, and then empties it in place. The lines that were not
+    read yet are then at the end of the older file, behind the bytes that were read last. When those bytes aren't found
+    there, several rotations have come between two calls: the line `LOST` is returned in place of the missing lines, and
+    then the whole older file.
 
     Args:
-        path: Path of the log; it may not be there yet.
+        path: Path of the log; the file may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +38,7 @@ class LogFollower:
         self._identity = _identify(path)
 
     def read_last(self, lines: int) -> list[str]:
-        """Return the last whole lines of the log, oldest first; `read_new` continues after them.
+        """Return the last complete lines of the log, oldest first; `read_new` continues after them.
 
         Args:
             lines: Number of lines to return.
@@ -52,7 +54,7 @@ class LogFollower:
         return found[-lines:] if lines else []
 
     def read_new(self) -> list[str]:
-        """Return the whole lines that came since the last call, `MAX_READ_BYTES` of them at most."""
+        """Return the complete lines that were added since the last call, from at most `MAX_READ_BYTES` bytes."""
         identity = _identify(self._path)
         if identity is None:
             return []
@@ -70,7 +72,7 @@ class LogFollower:
         return lines + self._split(content)
 
     def _is_rotated(self) -> bool:
-        """Return whether what stands before the place of reading isn't there any more."""
+        """Return whether the log was rotated: the bytes before the reading position aren't those that were read."""
         if not self._mark:
             return self._path.stat().st_size < self._offset
         with self._path.open("rb") as stream:
@@ -90,7 +92,7 @@ class LogFollower:
         return [LOST, *self._split(content)]
 
     def _split(self, content: bytes) -> list[str]:
-        """Return the whole lines and keep the beginning of the last one."""
+        """Return the complete lines in new content, and keep an incomplete last line for the next call."""
         *whole, self._rest = (self._rest + content).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             whole, self._rest = [*whole, self._rest], b""
@@ -99,14 +101,14 @@ class LogFollower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileEnd:
-    """The end of a file, and the size that the file had when its end was read."""
+    """The last bytes of a file, and the size that the file had when they were read."""
 
     content: bytes = b""
     size_bytes: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether the end is all of the file."""
+        """Whether the bytes that were read are the whole file."""
         return len(self.content) == self.size_bytes
 
 

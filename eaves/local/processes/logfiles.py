@@ -16,18 +16,20 @@ import sys
 from pathlib import Path
 
 BYTES_A_LINE = 2_048
-"""Bytes read per requested line; when lines are longer, fewer are returned."""
+"""Number of bytes that are read for each requested line. When the lines are longer on average, fewer are returned."""
 
 _log = logging.getLogger(__name__)
 
 
 def rotate(folder: Path, *, max_bytes: int) -> None:
-    """Move the content of large logs to `NAME.log.1`, replacing it, and empty them; their writers continue.
+    """Move the content of large logs to `NAME.log.1`, replacing that file, and empty the logs in place.
+
+    The processes that write the logs continue with the same open file.
 
     Args:
         folder: Directory of the logs `NAME.log`, which their writers have opened for appending.
-        max_bytes: Maximum bytes of one log in both files; the newest are kept. Bytes written between two calls are
-            added to that.
+        max_bytes: Maximum size of one log in both files together, bytes; the newest content is kept. Content that is
+            written between two calls comes on top.
     """
     for path in folder.glob("*.log"):
         try:
@@ -75,7 +77,10 @@ def _read_source(line: str) -> str:
 
 
 def _rotate_one(path: Path, third_bytes: int) -> None:
-    """Rotate a log above a third of its bytes; the older file may have the other two thirds, for a burst of lines."""
+    """Rotate one log when it is larger than a third of its maximum size.
+
+    The older file gets up to the other two thirds, so that a sudden burst of lines isn't lost.
+    """
     if path.lstat().st_size <= third_bytes:
         return
     with os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:

@@ -1,6 +1,7 @@
-"""Which process listens on a TCP port of this machine, for the error of a second `eaves up`.
+"""Search for the process that listens on a TCP port, for the error of a second `eaves up`.
 
-Source: proc(5), /proc/net/tcp and /proc/PID/fd: a socket's inode is in both. Processes of other users can't be read.
+The inode of a socket is in both files of the source, which leads from the port to the process. The files of processes
+of other users can't be read. Source: proc(5), /proc/net/tcp and /proc/PID/fd.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ LOCK_NAME = "up.lock"
 """Name of the file in a state directory that a running `eaves up` keeps open."""
 _PROC = Path("/proc")
 _LISTENING = "0A"
-"""Source: include/net/tcp_states.h, TCP_LISTEN."""
+"""State of a listening socket in /proc/net/tcp. Source: include/net/tcp_states.h, TCP_LISTEN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class PortHolder:
 
     @property
     def project(self) -> Path | None:
-        """Folder of the project that the platform runs for; its state directory where that has a name of its own."""
+        """Project folder of the platform that the process runs; the state directory, when it isn't named `.eaves`."""
         return self.state.parent if self.state is not None and self.state.name == ".eaves" else self.state
 
     def __str__(self) -> str:
@@ -43,10 +44,10 @@ class PortHolder:
 
 
 def find_port_holder(port: int) -> PortHolder | None:
-    """The process that listens on a port; None when it can't be found, as that of another user can't.
+    """Return the process that listens on a port; None when none is found, for example when it is another user's.
 
     Args:
-        port: Number of the TCP port, at any address of this machine.
+        port: Number of the TCP port; the process may listen on any address of this machine.
     """
     wanted = {f"socket:[{inode}]" for inode in _list_inodes(port)}
     if not wanted:
@@ -65,7 +66,7 @@ def find_port_holder(port: int) -> PortHolder | None:
 
 
 def _list_inodes(port: int) -> Iterator[str]:
-    """Inodes of the sockets that listen on a port."""
+    """Yield the inode number of each socket that listens on a port."""
     for table in ("tcp", "tcp6"):
         try:
             lines = (_PROC / "net" / table).read_text().splitlines()[1:]
@@ -78,7 +79,7 @@ def _list_inodes(port: int) -> Iterator[str]:
 
 
 def _list_files(process: Path) -> list[str]:
-    """What the open files of a process are; none of one that has ended or is another user's."""
+    """Return the targets of a process's open files, such as `socket:[INODE]`; none when they can't be read."""
     found: list[str] = []
     try:
         links = list((process / "fd").iterdir())

@@ -14,14 +14,14 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.http_client import proxies, trust
 
 STOP_S = 10.0
-"""Seconds that a process has to finish its accepted work before it is killed."""
+"""Default time that a process has to finish its accepted work before it is killed, seconds."""
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
     *(*proxies.VARIABLES, *trust.VARIABLES),
 )
-"""Variables of the supervisor's environment that a child gets: paths of programs and temporary files, the time zone,
-the CPU's kernels, and the proxies and certificate authorities for connections out of this network (a function fetches
-datarefs through them). All other variables come from the child's spec, as in a container."""
+"""Names of the supervisor's environment variables that a child process gets: paths of programs and temporary files, the
+time zone, the CPU type that OpenBLAS computes for, and proxies and certificate authorities, through which a function
+fetches datarefs. All other variables come from the child's spec, as in a container."""
 
 
 class Child(Protocol):
@@ -37,10 +37,10 @@ class Child(Protocol):
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, negative for a signal; None while running."""
+        """Exit code of the child process, negative for a signal; None while it runs."""
 
     def terminate(self) -> None:
-        """Ask the child to finish."""
+        """Ask the child process to finish its work and end; return immediately."""
 
     def stop(self, *, timeout_s: float = STOP_S) -> None:
         """Ask the child to finish, and kill it when it takes longer than `timeout_s` seconds."""
@@ -58,9 +58,9 @@ class Process:
 
     Args:
         module: Module that is started as `python -P -m MODULE`.
-        environ: Complete configuration of the process, as for a container.
+        environ: Environment variables of the process, in addition to those in `INHERITED`.
         log: Path of the log file, which is appended to.
-        inherit: Environment from which `INHERITED` is taken.
+        inherit: Environment from which the variables in `INHERITED` are copied.
         arguments: Arguments after the module's name.
     """
 
@@ -97,16 +97,16 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, negative for a signal; None while running."""
+        """Exit code of the child process, negative for a signal; None while it runs."""
         return self._child.poll()
 
     def terminate(self) -> None:
-        """Ask the child to finish."""
+        """Ask the child process to finish its work and end; return immediately."""
         with contextlib.suppress(ProcessLookupError):
             self._child.terminate()
 
     def stop(self, *, timeout_s: float = STOP_S) -> None:
-        """Ask the child to finish, and kill it when it takes too long."""
+        """Ask the child to finish, and kill it when it takes longer than `timeout_s` seconds."""
         self.terminate()
         try:
             self._child.wait(timeout_s)
@@ -116,10 +116,10 @@ class Process:
 
 
 def _die_with_parent() -> list[str]:
-    """Return a command prefix that makes the kernel end the child when the supervisor dies for any reason.
+    """Return the beginning of a command line with which the kernel ends the child when the supervisor dies.
 
-    So no orphan keeps a port or a model in memory. The kernel watches the thread that started the child, so that thread
-    must not end.
+    Without it, a child of a killed supervisor would keep its port and its model in memory. The kernel watches the
+    thread that started the child, so that thread must not end before the child.
 
     Source: prctl(2), PR_SET_PDEATHSIG; setpriv(1) of util-linux, which every Debian has.
     """

@@ -1,4 +1,4 @@
-"""Processes of one kind, one per app: started, watched, and restarted with growing pauses when they end."""
+"""One process for each app, of one kind such as agents: it is started, watched, and restarted when it ends."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from eaves.local.queues import read_agent
 from eaves.platform import AppSpec
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
-"""Pauses before an ended process is restarted."""
+"""Pauses before a process that has ended is restarted; they grow with the number of consecutive ends."""
 LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
-"""Seconds between two checks for hung parts of a process, and the time limit of a check."""
+"""Interval between two checks whether a part of a process hangs, and the time limit of one check, seconds."""
 STEADY_S = 600.0
-"""Seconds after which a process counts as healthy, so that its next end counts as the first. It is ten times the
-longest pause, so a process that ends every few minutes still gets growing pauses."""
+"""Running time after which a process counts as healthy, seconds, so that its next end is the first failure again. It is
+ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
 
 _log = logging.getLogger(__name__)
 
 
 class RestartCheck(Protocol):
-    """Asks a process whether it must be restarted."""
+    """Function that asks a process over its admin socket whether it must be restarted."""
 
     def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
-        """Return the reasons; none when no restart is needed, or the process doesn't respond."""
+        """Return why the process at a socket must be restarted; empty when it needn't be, or doesn't respond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessKind:
-    """Common properties of a group's processes.
+    """What the processes of one kind, such as agents or relays, have in common.
 
     Attributes:
         name: Name of the kind, such as `agent`; an app's log is `APP.NAME`.
@@ -57,14 +57,14 @@ class ProcessKind:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """The process of one app.
+    """The process of one app in a group, and when it was started and checked.
 
-    environ: Environment of the process.
+    Attributes:
+        environ: Environment of the process.
         failures: Consecutive ends of the process.
-        process: The process, running or ended; None before the first start.
         process: The process, running or ended; None before it could be started.
         started_at: Start of the process, by the clock's monotonic seconds.
-        ended: Whether the end of the process was counted.
+        ended: Whether the end of the process was counted as a failure.
         asked_at: Time of the last check for hung parts, by the clock's monotonic seconds.
     """
 
@@ -89,9 +89,10 @@ class Member:
 
 
 class ProcessGroup(ABC):
-    """The processes of all apps. One lasting thread calls `reconcile`, `terminate` and `stop`.
+    """One process of the same kind for each app, such as its agent.
 
-    The kernel ends children with the thread that started them.
+    `reconcile`, `terminate` and `stop` must be called by one thread that lives as long as the group, because the kernel
+    ends child processes with the thread that started them.
 
     Args:
         kind: Common properties of the processes.
@@ -122,7 +123,7 @@ class ProcessGroup(ABC):
         """Return the environment of an app's process; None when the app needs none."""
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return variables that are determined again at each start of an app's process."""
+        """Return the environment variables that are computed anew at each start of an app's process."""
         return {}
 
     def list_sources(self, app: str) -> Sequence[str]:
@@ -130,7 +131,7 @@ class ProcessGroup(ABC):
         return ()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the processes that these apps need; restart ended ones whose pause is over."""
+        """Start and stop processes so that exactly those of the given apps run; restart ended ones after a pause."""
         found = {name: self.build_environ(app) for name, app in apps.items()}
         wanted = {name: environ for name, environ in found.items() if environ is not None}
         for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:
@@ -157,7 +158,7 @@ class ProcessGroup(ABC):
         return (describe_silent(name, sources, state="stopped", reason=member.describe()),)
 
     def failed(self) -> dict[str, str]:
-        """Return, by app, why its process can't be started."""
+        """Return the reason by app for each process that can't be started."""
         return {
             app: f"the {self._kind.name} of {app} {member.describe()}"
             for app, member in list(self._members.items())
@@ -196,7 +197,7 @@ class ProcessGroup(ABC):
             self._start(app, member)
 
     def _end_if_hung(self, app: str, member: Member, process: Child) -> None:
-        """Stop a process that has a hung part, so that it is restarted."""
+        """Stop a process that reports a hung part; the next `reconcile` restarts it."""
         now = self._clock.monotonic()
         if now - member.asked_at < LIVENESS_S:
             return

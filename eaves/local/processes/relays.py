@@ -1,4 +1,4 @@
-"""The relays of apps, one process per app: each forwards its function's predictions and refusals over the link."""
+"""The relay processes, one per app: each forwards the predictions and rejected events of its app to the receiver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eaves.platform import RELAY, AppSpec
 from eaves.relay.settings import RelaySettings
 
 TIMEOUT_S = 30.0
-"""Time limit for one event, seconds: a relay responds when the event is on disk."""
+"""Time limit for passing one event to a relay, seconds; the relay responds as soon as the event is on its disk."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Relays(ProcessGroup):
     """The relays of all apps.
 
     Args:
-        state: State directory with their logs and spools.
+        state: State directory with the relays' logs and spools.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
@@ -59,9 +59,9 @@ class Relays(ProcessGroup):
         self._running: frozenset[str] = frozenset()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the relays that these apps need; restart ended ones whose pause is over.
+        """Start and stop relays so that exactly those of the given apps run; restart ended ones after their pause.
 
-        The queue of a removed relay stays on disk for a later one.
+        The queue of a removed relay stays on disk, and a later relay of the same app delivers it.
         """
         wanted = frozenset(name for name, app in apps.items() if app.relay.enabled)
         for name in self._running - wanted:
@@ -89,7 +89,7 @@ class Relays(ProcessGroup):
         self._client.close()
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return a new port at each start: another program may have taken the previous one."""
+        """Return a newly chosen port for each start of a relay; another program may have taken the previous port."""
         self._ports[app] = find_free_port()
         return {_ENV["port"]: str(self._ports[app])}
 

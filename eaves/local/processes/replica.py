@@ -26,8 +26,9 @@ class Replica:
         process: The process.
         client: Client for requests to the process.
         started_at: Time of the start, by the clock's monotonic seconds.
-        idle_since: End of its last request, or when it became ready, by the same clock.
-        ready: Whether its readiness probe has succeeded.
+        idle_since: End of the last request, or the time when the replica became ready, by the clock's monotonic
+            seconds.
+        ready: Whether the replica has answered a readiness probe with success.
         inflight: Number of requests in progress.
     """
 
@@ -82,7 +83,8 @@ def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
     """Probe whether a replica is ready.
 
     Returns:
-        Whether it is ready, and the reason when it never will be; False and empty while it loads.
+        Whether the replica is ready, and the reason why it can't become ready; the reason is empty while the replica
+            still loads its model.
     """
     try:
         answer = client.exchange("GET", replica.client.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)

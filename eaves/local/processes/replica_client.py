@@ -1,6 +1,7 @@
-"""HTTP client for replicas on loopback: persistent connections without DNS, proxies and TLS.
+"""HTTP client for replicas on loopback, which keeps connections open and needs no DNS, proxies or TLS.
 
-Every event passes through it. `eaves.delivery.SinkClient`, which reaches any address, takes twice the CPU time.
+Every event passes through this client. `eaves.delivery.SinkClient`, which reaches any address, takes twice the CPU
+time.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from eaves.http_client.response_body import read_body
 from eaves.local.processes.ports import HOST
 
 KEEP_S = 60.0
-"""Seconds that an unused connection is kept. A function closes an idle connection after
-`functions.http.connection.IDLE_S`, and a request sent at that moment would get no response, so the client closes it
-first."""
+"""Time for which the client keeps an unused connection, seconds. It is shorter than the time after which a function
+closes an idle connection (`functions.http.connection.IDLE_S`), because a request that is sent at that moment would
+get no response."""
 
 
 class ReplicaClient:
@@ -66,8 +67,7 @@ class ReplicaClient:
         Args:
             headers: Headers of the request.
             body: Body of the request.
-            timeout_s: Time limit in seconds for connecting and for every wait for bytes; a slow response is cut off at
-                its end.
+            timeout_s: Time limit in seconds for connecting, for each wait for bytes, and for the whole response.
 
         Raises:
             UnreachableError: When nothing was sent.
@@ -93,7 +93,7 @@ class ReplicaClient:
         )
 
     def close(self) -> None:
-        """Close unused connections; each of the others is closed when its exchange ends."""
+        """Close all unused connections; connections in use are closed when their exchange ends."""
         with self._lock:
             self._closed = True
             kept, self._kept = self._kept, []
@@ -101,7 +101,7 @@ class ReplicaClient:
             connection.close()
 
     def _take(self) -> HTTPConnection | None:
-        """Return the most recently used connection that the replica has not closed; None when there is none."""
+        """Return an open connection for a new exchange, the most recently used one; None when there is none."""
         oldest = time.monotonic() - self._keep_s
         with self._lock:
             stale = [connection for since, connection in self._kept if since <= oldest]
@@ -148,7 +148,7 @@ class ReplicaClient:
 
 
 class ReplicaResponse(HTTPResponse):
-    """A response that reports a truncated body, and records whether it was read to its end.
+    """HTTP response that raises an error for a truncated body, and records whether the body was read to its end.
 
     Attributes:
         is_whole: Whether the body was read to its end.
@@ -157,7 +157,9 @@ class ReplicaResponse(HTTPResponse):
     is_whole = False
 
     def read1(self, n: int = -1, /) -> bytes:
-        """Read like the standard library, which takes a truncated body for a complete one, but raise an error then.
+        """Read up to `n` bytes of the body, and raise an error when the body is truncated.
+
+        The standard library's method returns the truncated body as if it were complete.
 
         Raises:
             IncompleteRead: When the body ends before its Content-Length.
@@ -174,7 +176,7 @@ class ReplicaResponse(HTTPResponse):
 
 
 def _is_readable(connection: HTTPConnection) -> bool:
-    """Return whether an idle connection has something to read: its end, or unexpected bytes."""
+    """Return whether an idle connection can't be used any more, because the replica has closed it or sent bytes."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))

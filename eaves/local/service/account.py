@@ -19,7 +19,7 @@ class Account:
     """A user of this machine.
 
     Attributes:
-        name: User name; the number where the user has no name.
+        name: User name; the user id as text when the user has no name.
         uid: User id.
         gid: Id of the user's group.
     """
@@ -32,11 +32,16 @@ class Account:
 def owner_of(path: Path) -> Account:
     """Return the owner of a path, or of its nearest parent that exists.
 
+    A link in the path that belongs to another user than root decides instead: it may lead to any folder, and gives its
+    owner no rights there.
+
     Raises:
         OSError: When the path can't be read.
     """
-    found = next(one for one in (path, *path.parents) if one.exists())
-    status = found.stat()
+    parts = (path, *path.parents)
+    links = (one.lstat() for one in reversed(parts) if one.is_symlink())
+    placed = next((link for link in links if link.st_uid != ROOT_UID), None)
+    status = placed or next(one for one in parts if one.exists()).stat()
     try:
         entry = pwd.getpwuid(status.st_uid)
     except KeyError:
@@ -45,7 +50,7 @@ def owner_of(path: Path) -> Account:
 
 
 def can_run(account: Account, program: Sequence[str]) -> bool:
-    """Return whether an account can run a program, for example one that needs a Python in another user's home."""
+    """Return whether an account has the rights to run a program, which may lie in another user's home."""
     rights: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": [account.gid]}
     quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     try:
@@ -56,10 +61,10 @@ def can_run(account: Account, program: Sequence[str]) -> bool:
 
 @contextmanager
 def acting_as(account: Account) -> Iterator[None]:
-    """Access files with an account's rights within the block, when this process is root's.
+    """Access files with the rights of an account within the block, when this process runs as root.
 
-    Files that the block makes belong to the account, and no link that the account has placed leads to other files.
-    The rights are those of the whole process, so no other thread may access files meanwhile.
+    New files then belong to the account, and a symbolic link of that user can't lead to files that the user may not
+    access. The rights apply to the whole process, so no other thread may access files meanwhile.
     """
     if os.geteuid() != ROOT_UID or account.uid == ROOT_UID:
         yield

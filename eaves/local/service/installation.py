@@ -1,4 +1,4 @@
-"""Installing and removing the service: the unit file, then systemctl where systemd runs."""
+"""Installation and removal of the systemd service: its unit file, and systemctl where systemd runs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
-from eaves.local.service.unit import MARK, ServiceUnit
+from eaves.local.service.unit import MARK, ServiceUnit, render_folder
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 """Directory of the administrator's units. Source: systemd.unit(5), Unit File Load Path."""
 BOOTED = Path("/run/systemd/system")
-"""Directory that exists while systemd is the init system. Source: sd_booted(3)."""
+"""Directory that exists when systemd is the init system. Source: sd_booted(3)."""
 TIMEOUT_S = 120.0
-"""Longest wait for one systemctl command, seconds; stopping the platform takes up to 90."""
+"""Time limit of one systemctl command, seconds; stopping the platform takes up to 90 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """The service manager that a unit is for.
+    """A service manager of systemd: that of the system, or that of one user.
 
     Attributes:
         units: Directory of the unit files.
-        user: Whether it is the user's own service manager, not the system's.
+        user: Whether it is one user's service manager and not the system's.
     """
 
     units: Path
@@ -35,18 +35,18 @@ class Manager:
 
     @property
     def systemctl(self) -> tuple[str, ...]:
-        """First words of the commands that control it."""
+        """Beginning of each systemctl command for this service manager, such as `systemctl --user`."""
         return ("systemctl", "--user") if self.user else ("systemctl",)
 
     def start_commands(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """Return the commands that start a unit now and at each boot; a unit that runs is started again."""
+        """Return the commands that start a service now and at each boot; a running service is restarted."""
         linger = (("loginctl", "enable-linger"),) if self.user else ()
         enable, restart = (*self.systemctl, "enable", name), (*self.systemctl, "restart", name)
         return ((*self.systemctl, "daemon-reload"), enable, restart, *linger)
 
 
 def choose_manager(*, is_root: bool) -> Manager:
-    """Return the system's manager for root, and the user's own for everybody else.
+    """Return systemd's system manager when the user is root, otherwise the user's own manager.
 
     The environment of a shell isn't that of the user's manager, so XDG_CONFIG_HOME isn't read here.
     """
@@ -65,7 +65,7 @@ def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, r
 
     Args:
         unit: The service.
-        manager: The service manager that it is for.
+        manager: The service manager that runs the service.
         force: Whether to replace another unit file of this name.
         booted: Whether systemd runs, so that systemctl can be called.
         report: Called with each line for the person who installs the service.
@@ -97,20 +97,31 @@ def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, r
     return path
 
 
-def uninstall(name: str, manager: Manager, *, booted: bool, report: Callable[[str], None]) -> Path:
+def uninstall(
+    name: str, project: Path, manager: Manager, *, force: bool, booted: bool, report: Callable[[str], None]
+) -> Path:
     """Stop the service, and remove its unit file. The platform's state and the user's linger setting stay.
+
+    Args:
+        name: Name of the unit, without `.service`.
+        project: Absolute path of the project's folder.
+        manager: The service manager that has the unit.
+        force: Whether to remove the service of another folder too.
+        booted: Whether systemd runs, so that systemctl can be called.
+        report: Called with each line for the person who removes the service.
+
+    Returns:
+        Path of the unit file.
 
     Raises:
         NotFoundError: When there is no such unit file.
-        ConfigError: When the file isn't one that Eaves has written.
+        ConfigError: When the file isn't one that Eaves has written, or belongs to a project in another folder.
         PlatformError: When systemctl fails.
         StorageError: When the file can't be removed.
     """
     path = manager.units / f"{name}.service"
     try:
-        if not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
-            message = f"{path} was not written by `eaves up --install-service`, so it stays"
-            raise ConfigError([Fault(origin="service", path="", message=message)])
+        _check_own(path, project, force=force)
         if booted:
             _run((*manager.systemctl, "disable", "--now", name), report)
         remove_durably(path)
@@ -119,17 +130,19 @@ def uninstall(name: str, manager: Manager, *, booted: bool, report: Callable[[st
     except OSError as error:
         raise StorageError(f"{path} can't be removed: {error.strerror or error}") from error
     report(f"removed {path}")
+    if (changes := path.with_name(f"{path.name}.d")).exists():
+        report(f"kept {changes}, the changes of `systemctl edit`; they apply when the service is installed again")
     if booted:
         _run((*manager.systemctl, "daemon-reload"), report)
     return path
 
 
 def _write(path: Path, text: str, *, force: bool) -> bool:
-    """Write a unit file; return whether it was missing or different.
+    """Write a unit file; return whether the file was missing or had other content.
 
     Raises:
-        ConfigError: When it is different, and may not be replaced.
-        OSError: When it can't be written.
+        ConfigError: When a file with other content exists and may not be replaced.
+        OSError: When the file can't be written.
     """
     try:
         before = path.read_text(encoding="utf-8", errors="replace")
@@ -146,11 +159,30 @@ def _write(path: Path, text: str, *, force: bool) -> bool:
     return True
 
 
-def _run(command: Sequence[str], report: Callable[[str], None]) -> None:
-    """Run a command of systemd's.
+def _check_own(path: Path, project: Path, *, force: bool) -> None:
+    """Refuse a unit file that is not this project's.
 
     Raises:
-        PlatformError: When it fails.
+        ConfigError: When Eaves hasn't written it, or it runs in another folder and `force` is not set.
+        OSError: When it can't be read.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith(MARK):
+        message = f"{path} was not written by `eaves up --install-service`, so it stays"
+        raise ConfigError([Fault(origin="service", path="", message=message)])
+    begin = render_folder("")
+    folder = next((line.removeprefix(begin) for line in text.splitlines() if line.startswith(begin)), "")
+    if render_folder(str(project)) != begin + folder and not force:
+        shown = folder.replace("%%", "%") or "none"
+        message = f"{path} runs in another folder, {shown}, so it stays"
+        raise ConfigError([Fault(origin="service", path="", message=message)], hint="--force removes it")
+
+
+def _run(command: Sequence[str], report: Callable[[str], None]) -> None:
+    """Run a command of systemd, such as systemctl.
+
+    Raises:
+        PlatformError: When the command fails.
     """
     line = shlex.join(command)
     try:

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from eaves.errors import ConfigError, Fault
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
-"""Words that need no quotes."""
+"""Pattern of words that need no quotes in a unit file."""
 _ENV = "/usr/bin/env"
-"""Program that starts a program whose own path systemd doesn't accept."""
+"""Path of env(1), which starts a program whose path systemd refuses in ExecStart."""
 _REFUSED_IN_PROGRAM = frozenset("\"'\\")
-"""Characters that systemd refuses in a program's path. Source: systemd, string_is_safe in config_parse_exec."""
+"""Characters that systemd refuses in the path of the program in ExecStart. Source: systemd, string_is_safe in
+config_parse_exec."""
 
 
 def check(text: str, path: str) -> None:
-    """Refuse a text that no unit file can hold.
+    """Raise an error for a text that can't be written into a unit file.
 
     Args:
         text: A path, a name or an argument.
@@ -34,7 +35,7 @@ def check(text: str, path: str) -> None:
 
 
 def quote(word: str) -> str:
-    """Return one word of a list, such as an argument or an environment variable."""
+    """Return a word, such as an argument or an environment variable, quoted for a list in a unit file."""
     if _PLAIN.fullmatch(word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
@@ -44,8 +45,8 @@ def quote(word: str) -> str:
 def quote_command(command: Sequence[str]) -> str:
     """Return a command line for ExecStart.
 
-    The prefix `:` keeps systemd from replacing `$NAME`; a program's path can't be protected in another way. A path with
-    quotes or backslashes is only accepted as an argument, so env(1) starts that program.
+    In arguments, the prefix `:` keeps systemd from replacing `$NAME`. systemd refuses a program whose path has quotes
+    or backslashes, so such a program is started by env(1), as an argument of it.
     """
     words = [_ENV, *command] if _REFUSED_IN_PROGRAM & set(command[0]) else list(command)
     prefix = ":" if any("$" in word for word in words) else ""
@@ -55,11 +56,12 @@ def quote_command(command: Sequence[str]) -> str:
 def write_path(path: str) -> str:
     """Return a path for a setting that takes one path without quotes, such as WorkingDirectory.
 
-    A slash at the end protects a space there, which would be left out, and a backslash, which would join the next line.
+    systemd would remove a space at the end of the line, and would join the line with the next one after a backslash. A
+    slash is appended to such a path to prevent both.
     """
     return escape_specifiers(path + "/" if path[-1:] in {" ", "\\"} else path)
 
 
 def escape_specifiers(text: str) -> str:
-    """Return a text in which systemd replaces nothing that begins with `%`."""
+    """Return a text in which each `%` is escaped, so that systemd doesn't replace specifiers such as `%h`."""
     return text.replace("%", "%%")

@@ -1,4 +1,4 @@
-"""The unit file of one platform, as text."""
+"""Rendering of the systemd unit file that runs `eaves up` for one project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eaves.local.service.account import Account
 from eaves.local.service.quoting import check, escape_specifiers, quote, quote_command, write_path
 
 MARK = "# Written by `eaves up --install-service`; `eaves up --uninstall-service` removes it."
-"""First line of a unit file that Eaves has written; no other file is removed."""
+"""First line of each unit file that Eaves writes; a file without it is never removed."""
 
 _HEAD = """\
 {mark}
@@ -20,12 +20,18 @@ Description=Eaves: {name}
 After=network.target
 # No number of failed starts is the last one: nobody is there to start it again.
 StartLimitIntervalSec=0
+"""
+_SYSTEM_HEAD = """\
+# Without the disk of its state, `eaves up` would make another state directory below the place of the disk.
+RequiresMountsFor={state}
+"""
+_TYPE = """\
 
 [Service]
 Type=exec
 """
 _SERVICE = """\
-WorkingDirectory={project}
+{folder}
 ExecStart={command}
 Restart=on-failure
 # Pauses grow from 5 s to 60 s in 5 steps; before systemd 254 each is 5 s.
@@ -62,10 +68,10 @@ class ServiceUnit:
 
     Attributes:
         name: Name of the unit, without `.service`.
-        project: Absolute path of the project's folder, where the service runs.
+        project: Absolute path of the project's folder, the working directory of the service.
         command: The command with its arguments; the first word is an absolute path.
         state: Absolute path of the platform's state directory.
-        account: Account that a system service runs as; None: a service of the user's own service manager.
+        account: Account that a system service runs as; None for a service of a user's own service manager.
         environment: Environment variables of the service, in addition to systemd's own.
     """
 
@@ -93,10 +99,18 @@ class ServiceUnit:
         systemctl = "systemctl --user" if self.account is None else "systemctl"
         lines = [_HEAD.format(mark=MARK, edit=f"{systemctl} edit {self.name}", name=self.name.removeprefix("eaves-"))]
         if self.account is not None:
+            lines.append(_SYSTEM_HEAD.format(state=quote(str(self.state))))
+        lines.append(_TYPE)
+        if self.account is not None:
             lines.append(f"User={escape_specifiers(self.account.name)}\n")
         lines += [f"Environment={quote(f'{key}={value}')}\n" for key, value in sorted(self.environment.items())]
-        lines.append(_SERVICE.format(project=write_path(str(self.project)), command=quote_command(self.command)))
+        lines.append(_SERVICE.format(folder=render_folder(str(self.project)), command=quote_command(self.command)))
         if self.account is not None:
             lines.append(_SYSTEM.format(state=quote(f"-{self.state}")))
         target = "default.target" if self.account is None else "multi-user.target"
         return "".join((*lines, f"\n[Install]\nWantedBy={target}\n"))
+
+
+def render_folder(path: str) -> str:
+    """Return the line that names the folder in which a service runs; without a path, the line's beginning."""
+    return f"WorkingDirectory={write_path(path)}"

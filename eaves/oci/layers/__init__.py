@@ -1,10 +1,10 @@
 """Layers, configs and manifests of container images.
 
-layer             building a layer from files; equal files give equal bytes everywhere
+layer             building a layer from files; equal files give equal bytes on any machine
 image             building config, manifest and index from a base and layers
 artifact_layers   splitting an artifact into layers so that an update changes few of them
 cache             keeping layers that take long to make
-wheels            fetching the wheels of a lock file for another machine
-bytecode          compiling for another Python
-subprocesses      running a child process that ends with its parent's call
+wheels            fetching the wheels in a lock file for the container's platform
+bytecode          compiling byte code for the container's Python
+subprocesses      running a child process that ends when its caller does
 """

@@ -13,17 +13,17 @@ from eaves.errors import OciError
 from eaves.oci.layers.layer import LayerFile
 
 ROOT = "artifact"
-"""Directory of the artifact in a container, relative to the root."""
+"""Directory of the artifact in a container, relative to the root directory."""
 BACKBONE = "backbone.bin"
 GRAPH = "model.onnx"
 _GRAPHS, _GOLDEN, _REST = "graphs", "golden inputs", "head, labels, manifest"
 TITLES = (_GRAPHS, _GOLDEN, _REST, HANDLER)
-"""Titles of an artifact's layers; a backbone's title is its path."""
+"""Titles of the layers of an artifact. Layers of backbones aren't listed; the title of each is the backbone's path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactPart:
-    """The files of an artifact that make one layer.
+    """Those files of an artifact that make up one layer.
 
     Attributes:
         title: Title of the layer, for display.
@@ -35,7 +35,7 @@ class ArtifactPart:
 
 
 def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
-    """Yield the parts of an artifact's files, those that change least first.
+    """Divide an artifact's files into parts, one for each layer; yield first the parts that change least.
 
     Each backbone has a layer of its own, because it makes up most of the bytes: adding or removing a variant for
     another CPU then changes no other layer. The graphs follow, then the golden inputs, then everything that a new head
@@ -56,7 +56,7 @@ def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
 
 
 def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[ArtifactPart]:
-    """Return the parts of an artifact.
+    """Return the parts of an artifact, one for each layer.
 
     Raises:
         OciError: When the artifact has a handler and `allow_handler` is False.
@@ -71,7 +71,7 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[A
 
 
 def part_files(artifact: Artifact, part: ArtifactPart) -> Iterator[LayerFile]:
-    """Yield the files of a part with their paths in a container and the digests in the opened artifact."""
+    """Yield the files of a part, with their paths in a container and the SHA-256 from the artifact's manifest."""
     for path in part.paths:
         digest = artifact.digest if path == MANIFEST else artifact.manifest.files[path].sha256
         yield LayerFile(path=f"{ROOT}/{path}", content=artifact.path / path, sha256=digest)

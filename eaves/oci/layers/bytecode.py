@@ -1,7 +1,8 @@
 """Byte code for a container's Python, compiled by an interpreter of the same version on this machine.
 
 Python doesn't check this byte code against its source: nothing changes in a container image, and a check would slow a
-cold start. Every patch release runs the byte code of its minor version, but patch releases differ in what they write.
+cold start. Every patch release runs the byte code of its minor version, but two patch releases may compile the same
+source to different bytes.
 """
 
 from __future__ import annotations
@@ -27,15 +28,13 @@ sys.exit(0 if good else 1)
 """
 _ASK = "import platform, sys; print(sys.implementation.cache_tag, platform.python_version())"
 _FIXED = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-"""Whole environment of the compiling process. The hash seed is fixed because Python 3.13.0 writes some names in the
-order of
-their hashes.
-"""
+"""All environment variables of the process that compiles. The hash seed is fixed because Python 3.13.0 writes some
+names in the order of their hashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiler:
-    """An interpreter that compiles.
+    """A Python interpreter that compiles byte code.
 
     Attributes:
         program: Path of the interpreter.
@@ -47,10 +46,10 @@ class Compiler:
 
 
 def find_compiler(python: str) -> Compiler:
-    """Return the interpreter for a version of Python such as `3.13`: the running one, otherwise one on the PATH.
+    """Return a Python interpreter of a version such as `3.13`: the running one, otherwise one on the PATH.
 
     Raises:
-        OciError: When there is none; another version can't make the byte code.
+        OciError: When there is no interpreter of this version; another version can't make its byte code.
     """
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     if own == python and sys.implementation.name == "cpython":
@@ -66,7 +65,9 @@ def find_compiler(python: str) -> Compiler:
 
 
 def compile_folder(compiler: Compiler, root: Path) -> None:
-    """Compile every source below a folder as if the folder were the root; the bytes don't depend on its path.
+    """Compile every Python source below a folder; the byte code doesn't depend on the folder's path.
+
+    The paths in the byte code are written as if the folder were the root directory.
 
     Raises:
         OciError: When compiling fails.
@@ -77,7 +78,7 @@ def compile_folder(compiler: Compiler, root: Path) -> None:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Run a command without the caller's environment; return its exit status and output."""
+    """Run a command with the environment in `_FIXED`; return its exit status and output."""
     try:
         return run_child(command, _FIXED, _TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,4 +1,4 @@
-"""A cache for layers that take long to make, under a key of everything that they are made from."""
+"""A cache for layers that take long to make; the key of a layer is the digest of everything that it is made from."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[],
     """Return a layer from the cache, or make it and add it.
 
     Args:
-        cache: Layout that also has a file for each key.
+        cache: Layout with the cached layers, which also has a file for each key.
         parts: Everything that the layer is made from, except the tar format and the compressor, which are added here.
-        make: Function that makes the layer in the cache.
+        make: Function that makes the layer and writes it to the cache.
 
     Raises:
         OciError: When the layer can't be made.
@@ -46,7 +46,7 @@ def _key(*parts: str | bytes) -> str:
 
 
 def _find(cache: Layout, key: str) -> Layer | None:
-    """Return a cached layer; None when there is none or it was damaged."""
+    """Return the cached layer for a key; None when there is none or when it is damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError, OciError):
         values = json.loads((cache.path / f"{key}.json").read_bytes())
         found = Layer(

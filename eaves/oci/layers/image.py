@@ -31,12 +31,12 @@ from eaves.oci.store.layout import Layout
 
 EPOCH = "1970-01-01T00:00:00Z"
 _OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")
-"""Keys of a config that describe the base's own program and are removed."""
+"""Keys of a base image's config that are not copied, because they belong to the program of the base image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One container image for one platform, as its documents describe it.
+    """A container image for one platform: descriptors of its parts and the content of its config.
 
     Attributes:
         descriptor: Descriptor of the manifest.
@@ -69,11 +69,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The start configuration of a container.
+    """How a container starts: its command, environment, user, port and labels.
 
     Attributes:
-        entrypoint: Command.
-        environment: Environment variables, which are added to those of the base.
+        entrypoint: Command that the container runs.
+        environment: Environment variables, which are added to those of the base image.
         user: Numeric user and group, because Kubernetes can check runAsNonRoot only for a number.
         port: TCP port that the container listens on.
         labels: Labels of the container image.
@@ -96,7 +96,7 @@ def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image
 
 
 def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descriptor]:
-    """Yield the manifests of container images under a manifest or index, without a builder's attestations."""
+    """Yield the manifests of container images in an index (or the manifest itself), without build attestations."""
     if descriptor.media_type not in INDEXES:
         yield descriptor
         return
@@ -144,10 +144,10 @@ def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
 
 
 def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePlatform) -> Image:
-    """Return the container image for a platform; manifests of other platforms are not read when the index names them.
+    """Return the container image for a platform; other platforms' manifests aren't read if the index names platforms.
 
     Raises:
-        OciError: When there is none.
+        OciError: When there is no container image for the platform.
     """
     there = set()
     for entry in _entries(source, descriptor):
@@ -165,11 +165,11 @@ def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePla
 
 
 def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Start) -> Descriptor:
-    """Put layers on a base.
+    """Build a container image that has the layers of a base image and further layers on top.
 
     Args:
         layout: Layout that has the layers' content and receives the config and the manifest.
-        base: Base image; its own layers may be elsewhere.
+        base: Base image; the content of its layers needn't be in `layout`.
         layers: Layers to add, lowest first.
         start: Start configuration of the container.
 

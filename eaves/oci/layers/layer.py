@@ -1,8 +1,8 @@
 """Building of layers: tars whose bytes depend only on the names, modes and contents of the files.
 
-Layers are compressed with libdeflate, whose output depends only on its version, which is pinned. Python's own zlib
-differs between builds of Python, and each compresses differently. A layer that isn't compressed would be compressed by
-the next tool that copies it (skopeo, podman), which changes its digest.
+Layers are compressed with libdeflate, whose output depends only on its version, which is pinned. Python's own zlib is a
+different library in different builds of Python, each with other output. A layer that isn't compressed would be
+compressed by other tools that copy it (skopeo, podman), which changes its digest.
 
 Source: OCI image-spec, layer.md; POSIX.1-2001 pax for long names.
 """
@@ -23,9 +23,11 @@ from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor
 from eaves.oci.store.layout import Layout
 
 FAST, SMALL = 1, 9
-"""Compression levels. Weights hardly shrink further above the first level (int8 ones shrink by 20 %), code does."""
+"""Compression levels: FAST for model files, which a higher level hardly makes smaller (int8 weights shrink by 20 %),
+and SMALL for code."""
 MAX_COMPRESSED_BYTES = 2**29
-"""Maximum size in bytes of a layer's files for compression, which is done in memory; a larger layer is a plain tar."""
+"""Maximum size of a layer's files for which the layer is compressed, bytes, because compression takes place in memory.
+A larger layer is an uncompressed tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +113,10 @@ def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) 
 
 
 def compressor() -> str:
-    """Return the version of the compressing package, on which the bytes of a layer depend.
+    """Return the version of libdeflate's Python package, on which the bytes of a compressed layer depend.
 
     Raises:
-        OciError: When it isn't installed.
+        OciError: When the package isn't installed.
     """
     try:
         import deflate
@@ -122,7 +124,8 @@ def compressor() -> str:
         return metadata.version(deflate.__name__)
     except ImportError as error:  # a package without metadata raises this too
         raise OciError(
-            "layers can't be compressed: the package deflate is not installed", hint="pip install 'eaves[oci]'"
+            "layers can't be compressed: the package deflate is not installed",
+            hint="pip install '.[oci]'   # in a checkout of Eaves",
         ) from error
 
 
@@ -198,7 +201,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
 
 
 class _HashingReader:
-    """A reader that hashes the bytes that it reads, so that the packed bytes are the checked bytes."""
+    """A reader that hashes the bytes that it reads, so that exactly the bytes that are packed are checked."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -215,7 +218,7 @@ class _HashingReader:
 
 
 class _Hashing:
-    """A writer that hashes the bytes that pass through it."""
+    """A writer that passes bytes on to a stream and computes their size and SHA-256."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

@@ -1,4 +1,7 @@
-"""Running of a child process that doesn't outlive the call: it writes into folders that are removed after it."""
+"""Running of child processes that never outlive the call.
+
+The caller removes the folders that the child writes into right after the call.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from eaves.oci.signal_handling import hold_signals
 def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
     """Run a command; return its exit status and its output.
 
-    `subprocess.run` doesn't wait for the child when it is interrupted, and an interruption while the child is started
-    leaves a process without an owner.
+    The child has always ended on return. `subprocess.run` doesn't wait for it after an interruption, and an
+    interruption during the start of the child would leave it running.
 
     Raises:
         OSError: When the command can't be started.
-        subprocess.TimeoutExpired: When it takes longer than `timeout_s`; the process is killed.
+        subprocess.TimeoutExpired: When the command takes longer than `timeout_s` seconds; its process is killed.
     """
     process: subprocess.Popen[str] | None = None
     try:

@@ -1,4 +1,4 @@
-"""The wheels of a lock file for another machine, fetched by pip and checked against the lock's digests."""
+"""Download of the wheels in a lock file for a container's platform, by pip, which checks their digests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from eaves.oci.layers.layer import LayerFile
 from eaves.oci.layers.subprocesses import run_child
 
 GLIBC = range(17, 41)
-"""Minor versions of glibc 2.17 to 2.40, oldest first. The version of a base isn't known here; Debian 12 has 2.36.
+"""Minor versions of glibc whose wheels pip may choose, 2.17 to 2.40, oldest first. The glibc version of a base image
+isn't known here; Debian 12 has 2.36.
 
-pip takes the first version that fits a wheel among those that the lock's digests allow, so the same wheel is chosen on
-every machine.
-"""
+Among the wheels whose digests the lock file allows, pip takes the one for the first version that fits, so the same
+wheel is chosen on every machine."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Python's name of each architecture that the lock has wheels for."""
+"""Architecture in container images' terms to Python's name for it, for each one that the lock file has wheels for."""
 LEGACY = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64": ("manylinux2014",)}
 _TESTS = frozenset({"tests", "test"})
 _SOURCES = frozenset({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pyi", ".a", ".lib", ".cmake"})
@@ -30,13 +30,14 @@ _UNUSED = (
     *(f"onnxruntime/{name}/" for name in ("backend", "datasets", "quantization", "tools", "transformers")),  # 9 MB
     *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py", "_core/include/", "_core/lib/")),
 )
-"""Prefixes of paths that a function never reads; starting a function shows which it reads."""
+"""Prefixes of paths in wheels that are left out, because a function never reads such files."""
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 _PIP = frozenset({
     "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CACHE_DIR", "NO_CACHE_DIR",
     "CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "DEFAULT_TIMEOUT", "TIMEOUT", "RETRIES",
 })  # fmt: skip
-"""Settings of pip that say where wheels are. Other settings, such as its target, would change what is fetched."""
+"""pip settings that a user's environment may set: those that say where wheels are and how they are reached. Other
+settings could change what is fetched."""
 TIMEOUT_S = 600.0
 
 
@@ -44,13 +45,13 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     """Fetch every wheel of a lock file.
 
     Args:
-        lock: Path of pinned requirements with digests.
+        lock: Path of the lock file: pinned requirements with digests.
         platform: Platform of the container.
-        python: Version of its Python, such as `3.13`.
+        python: Version of the container's Python, such as `3.13`.
         folder: Folder that receives the wheels.
 
     Returns:
-        The wheels, sorted by name.
+        Paths of the wheels, sorted by name.
 
     Raises:
         OciError: When there are no wheels for this platform, or pip isn't installed.
@@ -80,7 +81,7 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
         ending = "\n".join(output.strip().splitlines()[-3:])[:500]
         absent = "No module named pip" in output
         hint = (
-            "install pip and the extra: pip install 'eaves[oci]'"
+            "python -m ensurepip && python -m pip install '.[oci]'   # in a checkout of Eaves"
             if absent
             else "check the network and pip's index, then run the command again"
         )
@@ -99,10 +100,10 @@ def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
 
     Args:
         wheel: Path of the wheel.
-        root: Directory of its packages in the container.
+        root: Directory of Python packages in the container.
 
     Raises:
-        OciError: When the wheel is damaged or has a path that leads elsewhere.
+        OciError: When the wheel is damaged or has a path that leads out of the directory.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -117,7 +118,10 @@ def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
 
 
 def _place(path: PurePosixPath, wheel: Path) -> PurePosixPath | None:
-    """Return a wheel file's path relative to the packages' root; None leaves it out. Source: PEP 427."""
+    """Return the path at which a wheel's file is installed, relative to the packages' directory.
+
+    None when the file is left out. Source: PEP 427.
+    """
     if path.is_absolute() or ".." in path.parts:
         raise OciError(f"{wheel.name} contains a file outside its folder: {str(path)[:80]!r}")
     if path.parts[0].endswith(".data"):

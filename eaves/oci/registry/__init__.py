@@ -1,8 +1,8 @@
-"""A registry over HTTP: content by digest, and names for it.
+"""A registry over HTTP: reading and writing of content by digest, and of the tags that name it.
 
 registry         reading and writing container images
 transport        requests with redirects, time limits and retries
-authentication   answering a registry's challenge
+authentication   answering a registry's authentication challenge
 credentials      the user's login at a registry, from Docker's configuration
 download         a blob as a stream that resumes after an interruption
 response         reading a registry's response within size limits

@@ -1,4 +1,4 @@
-"""Authentication at a registry: Basic, or a token for a scope.
+"""Authentication at a registry: by Basic, or by a token for a scope (the actions on a repository that it allows).
 
 Source: distribution, docs/spec/auth/token.md and auth/oauth.md; RFC 9110, section 11.
 """
@@ -20,18 +20,18 @@ from eaves.oci.registry.credentials import RegistryCredentials
 from eaves.oci.registry.response import RegistryResponse, read_response
 
 _ANY = ""
-"""Key of Basic credentials, which are valid for every scope."""
+"""Key for Basic credentials in the mapping of scopes to headers, because they are valid for every scope."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
 class RegistryLogin:
-    """The answers to a registry's challenges, by scope; many threads can use it.
+    """Logs in at a registry, and keeps the resulting Authorization header of each scope. Thread-safe.
 
     Args:
         http: HTTP client.
         credentials: Function that returns the credentials, or None for anonymous access. It is called once, and only
             when a registry asks for credentials.
-        plain: Whether secrets may be sent over plain HTTP, which the user allows together with plain HTTP.
+        plain: Whether secrets may be sent over plain HTTP; `--plain-http` allows it.
     """
 
     def __init__(self, http: HttpClient, credentials: Callable[[], RegistryCredentials | None], *, plain: bool) -> None:
@@ -48,7 +48,7 @@ class RegistryLogin:
         return {"Authorization": found} if found else {}
 
     def authenticate(self, challenge: str, scope: str) -> None:
-        """Answer a challenge for a scope; afterwards `header` returns the result.
+        """Log in as a challenge demands; afterwards `header` returns the Authorization header for the scope.
 
         Raises:
             AccessError: When the registry refuses access.
@@ -120,9 +120,9 @@ class RegistryLogin:
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """Return the parameters of a challenge with names in lower case; a second challenge after it is ignored.
+    """Return the parameters of the first challenge in a header, with names in lower case.
 
-    `urllib.request.parse_keqv_list` raises IndexError for a parameter without a value.
+    It replaces `urllib.request.parse_keqv_list`, which raises IndexError for a parameter without a value.
     """
     pairs = (one.partition("=") for one in parse_http_list(text) if "=" in one)
     return {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}

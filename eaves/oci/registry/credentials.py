@@ -19,25 +19,25 @@ from eaves.oci.reference import DEFAULT_HOST
 
 TIMEOUT_S = 30.0
 _OLD_KEY = "https://index.docker.io/v1/"
-"""Key under which Docker keeps the credentials of its own registry."""
+"""Key of the credentials for Docker's own registry in Docker's configuration; it is a URL for historical reasons."""
 _TOKEN_USER = "<token>"  # noqa: S105 - user name in a credential helper's response with a token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryCredentials:
-    """A user name and a password, or a token in place of both."""
+    """A user name and a password for a registry, or a token in place of both."""
 
     user: str = ""
     password: str = ""
     refresh_token: str = ""
 
     def __repr__(self) -> str:
-        """Return a text without secrets."""
+        """Return a text for logs, without password and token."""
         return f"RegistryCredentials(user={self.user!r})"
 
 
 def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
-    """Return the credentials in Docker's configuration for a host; None when it has none.
+    """Return the credentials for a registry from Docker's configuration; None when it has none for the host.
 
     Args:
         host: Host of the registry.
@@ -96,7 +96,7 @@ def _parse(entry: Mapping[str, Any], config: Path) -> RegistryCredentials | None
 
 
 def _ask(helper: str, key: str) -> RegistryCredentials | None:
-    """Return the credentials of a credential helper; None when it has none."""
+    """Ask one of Docker's credential helpers for credentials; return None when it has none."""
     command = f"docker-credential-{helper}"
     if "/" in helper:
         raise OciError(f"{command!r} is not a valid name of a credential helper")

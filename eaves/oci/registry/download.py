@@ -1,7 +1,8 @@
 """A blob as a stream that survives interruptions of the link: a broken download resumes at the byte where it stopped.
 
-Two limits end a download, and both start again with each byte that arrives. One is the maximum number of attempts, for
-a registry that responds without sending the content; the other is a time, for a registry that is out of reach.
+Two limits end a download, and both are counted anew after each byte that arrives. One is the maximum number of
+attempts, for a registry that responds without sending the content. The other is a time, for a registry that can't be
+reached.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ from eaves.oci.outage import DownloadError, describe_amount, describe_outage
 from eaves.oci.registry.transport import BusyError, OutOfReachError, RegistryTransport, is_passing
 
 PIECE_BYTES = 1 << 16
-"""Maximum number of bytes that one read requests. Bytes that have arrived are returned at once, so that an interruption
-loses none of them.
-"""
+"""Maximum number of bytes that are read at once from the connection. Bytes that have arrived are returned immediately,
+so an interruption loses none."""
 PAUSE_CAP_S = 5.0
-"""Longest pause between two attempts to reach the registry, in seconds, so that a link that is up for ten seconds is
-used.
-"""
+"""Maximum pause between two attempts to reach the registry, seconds; it is short, so that a link that is up for only
+ten seconds is used."""
 SLICE_S = 0.2
-"""Interval between two checks whether the download is still wanted, in seconds."""
+"""Interval at which a waiting download calls `poll`, seconds, to notice that it was stopped."""
 GATEWAY = frozenset({502, 503, 504})
 """Statuses that a gateway returns when the registry behind it is out of reach. Source: RFC 9110, sections 15.6.3 to
 15.6.5.
@@ -33,13 +32,13 @@ GATEWAY = frozenset({502, 503, 504})
 
 
 class Download:
-    """Content at a URL, which the reader verifies.
+    """A stream of the content at a URL, which resumes after interruptions. The reader must verify the digest.
 
     Args:
         transport: Transport to the registry.
         url: URL of the content.
         scope: Scope that a token must allow.
-        what: Name of the content, for errors.
+        what: Name of the content in error messages.
         size: Size of the content in bytes.
         start: Offset of the first byte to read.
         poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
@@ -76,7 +75,7 @@ class Download:
             raise
 
     def read(self, size: int) -> bytes:
-        """Return at most `size` more bytes as they arrive; empty at the end.
+        """Wait for the next bytes and return at most `size` of them; empty at the end of the content.
 
         Raises:
             RegistryError: When the registry sends no more bytes, or is out of reach for too long.
@@ -111,7 +110,7 @@ class Download:
             self._response = None
 
     def _open(self) -> urllib3.BaseHTTPResponse:
-        """Return a response that is positioned at the next byte; retry as long as the limits allow."""
+        """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
         ranged = True
         while True:
             try:
@@ -141,9 +140,9 @@ class Download:
                 self._wait(error, answered=True)
 
     def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
-        """Return whether a response continues at the next byte.
+        """Return whether a response begins at the next byte that is needed.
 
-        A response with the whole content is read up to that byte first.
+        A response with the whole content is read up to that byte, and the result is then True.
         """
         if response.status == 206:
             start = response.headers.get("Content-Range", "").partition("-")[0].strip()
@@ -164,7 +163,8 @@ class Download:
 
         Args:
             error: Exception of the failed attempt.
-            answered: Whether the registry had responded, so that the link was up.
+            answered: Whether the registry has responded, so that the link is up and the attempt counts against the
+                maximum.
             pause_s: Pause that the registry asks for, in seconds.
 
         Raises:

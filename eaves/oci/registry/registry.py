@@ -1,7 +1,8 @@
 """A registry over HTTP, for reading and writing container images.
 
 oras, the Python library for this, reads each blob into memory, can't mount, can't resume a broken upload and keeps one
-token for all repositories. Therefore this module makes the requests itself, over urllib3, which pools and waits.
+token for all repositories. Therefore this module makes the requests itself, with urllib3's connection pools and time
+limits.
 
 Source: OCI distribution-spec 1.1.
 """
@@ -30,14 +31,14 @@ _PULL, _PUSH = "pull", "pull,push"
 
 
 class Registry:
-    """One repository of a registry; a `ContentSource` and a `ContentTarget` that many threads can use.
+    """One repository of a registry, as a `ContentSource` and a `ContentTarget`. Thread-safe.
 
     Args:
         reference: Host and repository.
         access: Settings for reaching registries.
 
     Raises:
-        OciError: When the certificate authorities can't be read.
+        OciError: When the file with certificate authorities can't be read.
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
@@ -49,8 +50,8 @@ class Registry:
         """Return the descriptor of the manifest or index that a tag or digest names.
 
         Raises:
-            OciNotFoundError: When there is none.
-            OciError: When it is something else, or doesn't match the digest.
+            OciNotFoundError: When the repository has no such tag or digest.
+            OciError: When the content is neither a manifest nor an index, or doesn't match the digest.
             RegistryError: When the registry fails.
         """
         content, media_type = self._manifest(name)
@@ -63,10 +64,10 @@ class Registry:
         return Descriptor(media_type=media_type, digest=digest, size=len(content))
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document after verifying it.
+        """Return the content of a manifest, an index or a config, after verifying its digest.
 
         Raises:
-            OciError: When it doesn't exist or doesn't match the descriptor.
+            OciError: When the content doesn't exist or doesn't match the descriptor.
         """
         if descriptor.media_type in INDEXES | MANIFESTS:
             content, media_type = self._manifest(descriptor.digest)
@@ -156,7 +157,7 @@ class Registry:
         """Upload a blob in chunks; an interrupted upload resumes where the registry says that it stopped.
 
         Raises:
-            OciError: When the source's content doesn't match the descriptor, or the registry refuses it.
+            OciError: When the source's content doesn't match the descriptor, or the registry refuses the upload.
         """
         for last, _ in self._transport.pauses():
             counted = _Counted(progress)
@@ -183,19 +184,20 @@ class Registry:
         require_status(answer, {201, 204}, f"the upload of {descriptor.digest}")
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Write a manifest or index by its digest or under a tag.
+        """Upload a manifest or index, under a tag when `name` is given, otherwise by its digest only.
 
         Raises:
-            RegistryError: When the registry refuses it.
+            RegistryError: When the registry refuses the manifest.
         """
         url = f"{self._base}manifests/{name or descriptor.digest}"
         answer = self._ask("PUT", url, _PUSH, body=content, headers={"Content-Type": descriptor.media_type})
         require_status(answer, {201}, self._where(name or descriptor.digest))
 
     def _manifest(self, name: str) -> tuple[bytes, str]:
-        """Return content and media type of a manifest or index.
+        """Fetch a manifest or index by its tag or digest; return its content and media type.
 
-        The header and the content must agree on the type, so that an index can't be read as a manifest or the reverse.
+        The media types in the header and in the content must be the same, so that an index can't be read as a manifest
+        or a manifest as an index.
         """
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
         answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
@@ -231,7 +233,7 @@ class Registry:
         return self._place(answer, url), min(max(wanted, UPLOAD_CHUNK_BYTES), MAX_CHUNK_BYTES)
 
     def _send(self, place: str, chunk: bytes, start: int, descriptor: Descriptor, progress: Progress) -> str:
-        """Send one chunk; return the URL for the next one."""
+        """Upload one chunk of a blob; return the URL for the next chunk."""
         done, fault = 0, ""
         for _, pause_s in self._transport.pauses():
             counted = _Counted(progress)
@@ -275,7 +277,10 @@ class Registry:
         )
 
     def _received(self, place: str, start: int) -> tuple[str, int]:
-        """Return the URL and the offset at which an upload continues; the offset is -1 when the upload is gone."""
+        """Ask the registry how much of an upload it has; return the URL and the offset at which to continue.
+
+        The offset is -1 when the registry no longer knows the upload.
+        """
         answer = self._ask("GET", place, _PUSH)
         last = answer.headers.get("Range", "0-0").rpartition("-")[2]
         known = answer.status == 204 and last.isascii() and last.isdecimal() and len(last) < 20
@@ -286,7 +291,7 @@ class Registry:
         return self._place(answer, place), int(last) + 1
 
     def _place(self, answer: RegistryResponse, url: str) -> str:
-        """Return the URL at which an upload continues; without a Location header it is the same URL."""
+        """Return the URL at which an upload continues: the Location header, otherwise the URL of the request."""
         return follow(url, answer.headers.get("Location", ""))
 
     def _scope(self, rights: str) -> str:
@@ -303,11 +308,11 @@ class Registry:
 
 
 class _ForgottenError(RegistryError):
-    """An upload that must start again."""
+    """Error of an upload that the registry no longer knows, so that it must start again."""
 
 
 class _Counted:
-    """A progress function that counts the bytes."""
+    """A progress function that passes sizes on to another one and keeps their sum."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -319,7 +324,7 @@ class _Counted:
 
 
 def _chunks(pieces: Iterator[bytes], chunk_bytes: int) -> Iterator[bytes]:
-    """Yield the pieces joined into chunks."""
+    """Join pieces of content into chunks of `chunk_bytes` bytes; the last chunk may be smaller."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:

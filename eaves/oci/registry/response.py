@@ -14,16 +14,16 @@ from eaves.http_client.retry_after import parse_retry_after
 from eaves.oci.descriptor import MAX_DOCUMENT_BYTES
 
 _WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
-"""Texts of Go's server and of nginx in response to plain HTTP on a TLS port."""
+"""Texts with which servers (Go's and nginx) respond to plain HTTP on a port that expects TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryResponse:
-    """One complete response.
+    """A response of a registry that was read to its end.
 
     Attributes:
         status: HTTP status.
-        headers: Response headers; names are found in any case.
+        headers: Response headers; upper and lower case of names is ignored.
         content: Body of at most `MAX_DOCUMENT_BYTES`.
     """
 
@@ -41,8 +41,8 @@ def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
     """Read a response to its end, so that its connection can be used again.
 
     Raises:
-        RegistryError: When it is larger than any document.
-        urllib3.exceptions.HTTPError: When it breaks off.
+        RegistryError: When the response is larger than `MAX_DOCUMENT_BYTES`.
+        urllib3.exceptions.HTTPError: When the connection ends before the response does.
     """
     try:
         content = response.read(MAX_DOCUMENT_BYTES + 1)
@@ -57,7 +57,7 @@ def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
 
 
 def require_status(answer: RegistryResponse, wanted: Collection[int], what: str) -> None:
-    """Raise an error unless the response has one of the wanted statuses.
+    """Raise an error unless a response has one of the HTTP statuses in `wanted`.
 
     Raises:
         AccessError: For status 401 or 403.

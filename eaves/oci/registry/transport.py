@@ -1,7 +1,7 @@
-"""Requests to one registry, with logins, redirects, time limits and retries; independent of container images.
+"""HTTP requests to one registry, with logins, redirects, time limits and retries.
 
 A secret is sent only to the registry that it is for. It isn't sent to the target of a redirect or of an upload's
-Location, and not over plain HTTP unless that was allowed.
+Location, and it is sent over plain HTTP only when the user has allowed that.
 """
 
 from __future__ import annotations
@@ -33,45 +33,45 @@ from eaves.oci.registry.response import RegistryResponse, read_response, require
 from eaves.oci.store.content_store import Progress
 
 ATTEMPTS = 5
-"""Maximum number of attempts for one chunk or small request. Pauses double from `PAUSE_S`, unless the registry gives a
-time.
-"""
+"""Maximum number of attempts for one chunk or small request. The pause after an attempt is twice the previous one, from
+`PAUSE_S` on, unless the registry asks for another time."""
 PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED_BY_PROXY = "Tunnel connection failed: 4"
-"""Text of urllib3 when a proxy refuses the connection; a 5xx status means that the proxy itself can't connect."""
+"""Beginning of urllib3's error when a proxy refuses to connect (a 4xx status). A 5xx status means that the proxy itself
+can't reach the registry."""
 _PORTS = {"http": 80, "https": 443}
 SILENT_S = 20
-"""Seconds without a sign of the other side's system after which the kernel ends a connection: sent bytes are not
-acknowledged, or keepalives are not answered.
-"""
+"""Time after which the kernel ends a connection whose other end doesn't react, seconds: sent bytes are not
+acknowledged, or keepalive packets are not answered."""
 SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
 
 
 def _ignore_message(text: str) -> None:
-    """Ignore the text, when no function for messages is given."""
+    """Do nothing with a message: the default of `Access.say`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Settings for reaching registries.
+    """Settings for connections to registries.
 
     Attributes:
-        plain_http: Whether to use HTTP without TLS, for secrets too; Docker's own registry is always reached over TLS.
+        plain_http: Whether to use HTTP without TLS, also when secrets are sent. Connections to Docker's own registry
+            always use TLS.
         authorities: Path of a PEM file with certificate authorities to trust in addition to the system's.
-        proxies: Proxies of the process.
+        proxies: HTTP proxies of the process.
         config: Path of Docker's configuration, with logins.
         attempts: Maximum number of attempts per request.
         pause_s: Pause before the second attempt in seconds; it doubles for each further attempt.
         connect_s: Time limit for connecting, and for each small part that is sent, in seconds.
         read_s: Time without a byte after which a response counts as broken off, in seconds.
-        stall_s: The same time within a blob's download; it is shorter, because requesting the missing rest costs
-            little.
-        outage_s: Time without a byte after which a blob's download is given up while the registry is out of reach, in
-            seconds. For a registry that responds without sending more bytes, `attempts` is the limit.
+        stall_s: Time without a byte after which the download of a blob counts as broken off, in seconds. It is shorter
+            than `read_s`, because requesting the missing rest costs little.
+        outage_s: Time without a byte after which the download of a blob is given up when the registry can't be reached,
+            in seconds. When the registry responds without sending more bytes, `attempts` is the limit.
         say: Function that is called with a line of text while a download waits for the registry.
     """
 
@@ -89,14 +89,14 @@ class Access:
 
 
 class RegistryTransport:
-    """The connection to one registry; many threads can use it.
+    """Sends HTTP requests to one registry. Thread-safe.
 
     Args:
         reference: Reference whose host is the registry.
         access: Settings for reaching registries.
 
     Raises:
-        OciError: When the certificate authorities can't be read.
+        OciError: When the file with certificate authorities can't be read.
     """
 
     def __init__(self, reference: Reference, access: Access) -> None:
@@ -119,7 +119,7 @@ class RegistryTransport:
         )
 
     def send(self, method: str, url: str, scope: str, **options: Any) -> RegistryResponse:
-        """Send a request and return the response, after retries for the statuses and failures that may pass.
+        """Send a request and return the response; retry after failures and statuses that may be temporary.
 
         Args:
             method: HTTP method.
@@ -184,9 +184,9 @@ class RegistryTransport:
             what: Name of the content, for errors.
 
         Raises:
-            OutOfReachError: When the registry is out of reach.
+            OutOfReachError: When the registry can't be reached.
             BusyError: When the registry asks to try again later.
-            RegistryError: When it responds with another status.
+            RegistryError: When the registry responds with another status.
         """
         response = self._open("GET", url, scope, headers=headers)
         if response.status in (200, 206, 416):
@@ -207,7 +207,7 @@ class RegistryTransport:
         raise AssertionError  # 200 and 206 are returned above
 
     def pauses(self) -> Iterator[tuple[bool, float]]:
-        """Yield for each attempt whether it is the last, and the pause after it in seconds."""
+        """Yield for each attempt whether it is the last one, and the pause that follows it, in seconds."""
         for attempt in range(self.attempts):
             yield attempt + 1 == self.attempts, self._backoff.pause_s(attempt + 1)
 
@@ -291,11 +291,11 @@ class RegistryTransport:
 
 
 class OutOfReachError(RegistryError):
-    """A failure of the connection: the registry or the link to it is out of reach."""
+    """Error of a connection to a registry that can't be reached, because of the registry or the link."""
 
 
 class BusyError(RegistryError):
-    """A response that asks to try again later.
+    """Error of a response with which a registry asks to try again later.
 
     Args:
         message: Message of the error.
@@ -310,11 +310,11 @@ class BusyError(RegistryError):
 
 
 class _LastingError(RegistryError):
-    """A failure that another attempt doesn't fix."""
+    """Error for which a further attempt can't succeed."""
 
 
 class _Body(io.BytesIO):
-    """A request body that is sent in small parts, so that a time limit applies to each part and not to all."""
+    """A request body that is sent in small parts, so that the time limit applies to each part separately."""
 
     def __init__(self, content: bytes, progress: Progress | None) -> None:
         super().__init__(content)
@@ -328,7 +328,7 @@ class _Body(io.BytesIO):
 
 
 def follow(url: str, place: str) -> str:
-    """Return the URL that a Location header gives, relative to the request's URL.
+    """Return the absolute URL of a Location header, which may be relative to the URL of the request.
 
     Raises:
         RegistryError: When the header holds no URL.
@@ -340,7 +340,7 @@ def follow(url: str, place: str) -> str:
 
 
 def is_passing(error: RegistryError) -> bool:
-    """Return whether another attempt may succeed."""
+    """Return whether a further attempt after this error may succeed."""
     return not isinstance(error, (AccessError, _LastingError))
 
 
@@ -358,7 +358,7 @@ def _read_authorities(path: Path | None) -> str:
     """Return the certificate authorities in a PEM file.
 
     Raises:
-        OciError: When the file can't be read, or has none.
+        OciError: When the file can't be read, or has no certificate.
     """
     if path is None:
         return ""

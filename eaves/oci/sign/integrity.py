@@ -1,7 +1,7 @@
 """Check of every byte of a container image against its documents: manifests, configs, layers and unpacked layers.
 
-A digest in a manifest identifies a layer as it is transferred, a diff id in a config its unpacked content. Nodes check
-the first; few check the second.
+A digest in a manifest identifies a layer as it is transferred, and a diff id in a config identifies its unpacked
+content. All nodes check the digest; few check the diff id.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The result of a successful check.
+    """What `check_content` has checked.
 
     Attributes:
         images: Container images, one for each platform.
@@ -42,12 +42,13 @@ def check_content(
     descriptor: Descriptor,
     progress: Callable[[Sequence[Descriptor]], Progress] = lambda layers: lambda size: None,
 ) -> Checked:
-    """Read a container image completely and check it.
+    """Read all content of a container image and compare it with its digests and diff ids.
 
     Args:
-        source: Source that has it.
-        descriptor: Descriptor of its manifest or index.
-        progress: Function that is called with the layers and returns the receiver of their progress.
+        source: Source that has the container image.
+        descriptor: Descriptor of the container image's manifest or index.
+        progress: Function that is called with all layers, and returns the function that is then called with the size of
+            each part that was read.
 
     Raises:
         OciError: When content is missing, or doesn't match its digest or diff id.
@@ -91,7 +92,7 @@ def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progres
 
 
 class _Hashed:
-    """A stream that hashes the bytes that are read, and ends when it exceeds its expected size."""
+    """A stream that hashes the bytes that are read from it, and ends when there are more bytes than expected."""
 
     def __init__(self, stream: BinaryIO, limit: int, progress: Progress) -> None:
         self._stream, self._limit, self._progress = stream, limit, progress

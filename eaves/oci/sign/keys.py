@@ -27,7 +27,7 @@ from nacl.secret import SecretBox
 from eaves.errors import OciError
 
 Password = Callable[[], bytes]
-"""Function that returns the password; it is called only for a key that has one."""
+"""Function that returns the password of a private key; it is called only when the key file is encrypted."""
 MAX_KEY_BYTES = 64 * 1024
 _ENCRYPTED = re.compile(
     rb"-----BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY-----\s(.+?)\s-----END ENCRYPTED \1 PRIVATE KEY-----",
@@ -35,12 +35,12 @@ _ENCRYPTED = re.compile(
 )
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 65536, 8, 1
 _MAX_SCRYPT_BYTES = 2**30
-"""Maximum memory in bytes that a key file may require for scrypt."""
+"""Maximum memory that the scrypt parameters in a key file may require, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
-    """A key that verifies signatures.
+    """An ECDSA key that verifies signatures.
 
     Attributes:
         point: Key object of `cryptography`.
@@ -50,16 +50,16 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """Digest of the DER form, with `sha256:` before it."""
+        """Digest of the key's DER form, `sha256:` and 64 hex digits, which identifies the key."""
         return f"sha256:{hashlib.sha256(self._encoded(serialization.Encoding.DER)).hexdigest()}"
 
     @property
     def pem(self) -> bytes:
-        """PEM form, as a file has it."""
+        """The key in PEM form, the content of a .pub file."""
         return self._encoded(serialization.Encoding.PEM)
 
     def matches(self, payload: bytes, signature: bytes) -> bool:
-        """Return whether a DER signature of the payload was made by the matching private key."""
+        """Return whether a signature (DER) of a payload was made by the private key of this public key."""
         try:
             self.point.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature:
@@ -72,7 +72,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateKey:
-    """A key that signs.
+    """An ECDSA key that makes signatures.
 
     Attributes:
         secret: Key object of `cryptography`.
@@ -82,23 +82,23 @@ class PrivateKey:
 
     @property
     def public(self) -> PublicKey:
-        """The public key of the pair."""
+        """The public key that belongs to this private key."""
         return PublicKey(point=self.secret.public_key())
 
     def sign(self, payload: bytes) -> bytes:
-        """Return the signature of a payload, in DER."""
+        """Return the signature of a payload in DER form."""
         return self.secret.sign(payload, ec.ECDSA(hashes.SHA256()))
 
     def __repr__(self) -> str:
-        """Return a text without the secret."""
+        """Return a text for logs, without the key."""
         return f"PrivateKey({self.public.id})"
 
 
 def load_public_key(path: Path) -> PublicKey:
-    """Read a public key.
+    """Read a public key from a PEM file.
 
     Raises:
-        OciError: When the file has no public key, or one of another kind.
+        OciError: When the file has no public key, or one that isn't ECDSA on P-256.
     """
     content = _read(path)
     if b"PRIVATE KEY" in content:
@@ -118,10 +118,10 @@ def load_public_key(path: Path) -> PublicKey:
 
 
 def load_private_key(path: Path, password: Password) -> PrivateKey:
-    """Read a private key in cosign's encrypted form or any PEM.
+    """Read a private key from a file in cosign's encrypted form or in any other PEM form.
 
     Raises:
-        OciError: When the file has no private key or one of another kind, or the password is wrong.
+        OciError: When the file has no private key, when the key isn't ECDSA on P-256, or when the password is wrong.
     """
     content = _read(path)
     if b"BEGIN PUBLIC KEY" in content:
@@ -185,11 +185,11 @@ def _read(path: Path) -> bytes:
 
 
 def _decrypted(path: Path, text: bytes, password: bytes) -> bytes:
-    """Return a decrypted key in PKCS8.
+    """Decrypt the content of a key file in cosign's form; return the key in PKCS #8 form.
 
     Raises:
         OciError: When the password is wrong.
-        ValueError: When the content is malformed or encrypted in another way.
+        ValueError: When the content is malformed or was encrypted with another algorithm.
     """
     try:
         values = json.loads(base64.b64decode(text))

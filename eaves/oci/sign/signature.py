@@ -42,16 +42,16 @@ MAX_SIGNATURES = 100
 MAX_PAYLOAD_BYTES = 64 * 1024
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 _COSIGN_HOST = "index.docker.io"
-"""Cosign's name of Docker's own registry."""
+"""Host that cosign writes into a payload for Docker's own registry."""
 
 
 class SignatureRepository(ContentSource, ContentTarget, Protocol):
-    """A repository that signing reads and writes."""
+    """A repository that signatures are read from and written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """The content of a signature's payload.
+    """What a signature's payload says about the signed container image.
 
     Attributes:
         digest: Digest that was signed.
@@ -67,7 +67,7 @@ class Signed:
 def sign(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> list[Descriptor]:
     """Sign a container image: each platform's manifest, then the index over them.
 
-    Both are signed, because a node checks the manifest of its own platform, and an admission policy the deployed
+    Both are signed, because a node checks the manifest of its own platform, and an admission policy checks the deployed
     digest.
 
     Args:
@@ -77,7 +77,7 @@ def sign(store: SignatureRepository, reference: Reference, descriptor: Descripto
         key: Private key that signs.
 
     Returns:
-        The descriptors that were signed now, without those that this key had signed before.
+        The descriptors that this call has signed, without those that this key had signed before.
 
     Raises:
         OciError: When the container image doesn't exist, or the repository refuses the signature.
@@ -88,17 +88,17 @@ def sign(store: SignatureRepository, reference: Reference, descriptor: Descripto
 
 
 def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
-    """Return the signature of a container image by a key.
+    """Find the signature that a key made for a container image, and return the content of its payload.
 
     Args:
         store: Source that has the container image.
-        descriptor: Descriptor of its manifest or index, with the digest that was resolved.
+        descriptor: Descriptor of the container image's manifest or index, as the source resolved it.
         key: Public key of the required signer.
         repository: Repository that the signature must name, so that a signature for one repository isn't valid for
             another.
 
     Raises:
-        SignatureError: When there is none.
+        SignatureError: When there is no signature by this key.
     """
     entries = list(_entries(_listed(store, descriptor.digest)))
     others = set()
@@ -127,7 +127,7 @@ def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey,
 
 
 def build_payload(reference: Reference, digest: str) -> bytes:
-    """Return the payload that is signed, byte for byte as cosign makes it."""
+    """Return the payload that is signed for a container image, in exactly the bytes that cosign writes."""
     host = _COSIGN_HOST if reference.host == DEFAULT_HOST else reference.host
     values = {
         "critical": {
@@ -144,7 +144,7 @@ def parse_payload(payload: bytes) -> Signed:
     """Parse a payload that a key signed.
 
     Raises:
-        SignatureError: When it is not the payload of a container image; keys sign other content too.
+        SignatureError: When the payload isn't about a container image, as keys may sign other content too.
     """
     try:
         values = parse_json(payload)
@@ -160,7 +160,7 @@ def parse_payload(payload: bytes) -> Signed:
 
 
 def signature_tag(digest: str) -> str:
-    """Return the tag of a digest's signatures."""
+    """Return the tag of the manifest with a digest's signatures, `sha256-HEX.sig`."""
     return f"{digest.replace(':', '-')}.sig"
 
 
@@ -190,7 +190,7 @@ def _sign_one(store: SignatureRepository, reference: Reference, descriptor: Desc
 
 
 def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the config as cosign writes it, without content."""
+    """Return the config of a manifest with signatures, as cosign writes it; it has no settings."""
     return {
         "architecture": "",
         "created": _ZERO_TIME,
@@ -202,7 +202,7 @@ def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _listed(store: ContentSource, digest: str) -> list[dict[str, Any]]:
-    """Return the signatures of a digest, as their manifest lists them."""
+    """Return the signatures of a digest as layers of a manifest, in JSON; none when there is no such manifest."""
     try:
         found = store.resolve(signature_tag(digest))
     except OciNotFoundError:
@@ -224,9 +224,9 @@ def _entries(layers: list[dict[str, Any]]) -> Iterator[Descriptor]:
 
 
 def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
-    """Return the payload, verified against its digest, and the signature.
+    """Return the payload of a signature, verified against its digest, and the signature itself.
 
-    The signature is empty, which matches no key, when it isn't valid base64.
+    A signature that isn't valid base64 is returned as empty bytes, which no key matches.
     """
     if entry.size > MAX_PAYLOAD_BYTES:
         raise SignatureError(
@@ -240,7 +240,10 @@ def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
 
 
 def _named(repository: str) -> tuple[str, str]:
-    """Return host and repository of a name; a tag or digest in it is ignored. Both are empty for a malformed name."""
+    """Return host and repository in the name of a container image, without tag and digest.
+
+    Both are empty when the name is malformed.
+    """
     try:
         reference = parse_reference(repository)
     except OciError:
@@ -249,7 +252,7 @@ def _named(repository: str) -> tuple[str, str]:
 
 
 class _Memory:
-    """Content in memory, as a ContentSource."""
+    """A content source (`ContentSource`) with one piece of content, which is in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

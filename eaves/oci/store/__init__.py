@@ -1,7 +1,7 @@
-"""Content by digest, and names for it.
+"""Storage of content by digest, and of names for it.
 
 content_store   the interfaces that a layout and a registry implement
-layout          an OCI layout on disk
-partial         content that has arrived in part, and that the next process continues
-archive         a layout as one tar
+layout          an OCI layout, a directory on disk
+partial         partly downloaded content, which a later process continues
+archive         a layout as one tar file
 """

@@ -11,7 +11,7 @@ from eaves.oci.store.layout import Layout
 
 
 def write_archive(layout: Layout, path: Path) -> None:
-    """Write a layout's files in order, without times and owners, completely or not at all.
+    """Write the files of a layout into a tar file, atomically and in a fixed order, without times and owners.
 
     Raises:
         OciError: When the tar can't be written.

@@ -13,30 +13,30 @@ from eaves.oci.descriptor import Descriptor
 CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int], object]
-"""Function that is called with the number of bytes that have moved since the last call."""
+"""Function that is called with the number of bytes that were transferred since its last call."""
 
 
 class ContentSource(Protocol):
-    """A place that content is read from."""
+    """A layout or repository that content is read from."""
 
     def resolve(self, name: str) -> Descriptor:
         """Return the descriptor of the manifest or index that a tag or digest names.
 
         Raises:
-            OciNotFoundError: When there is none.
+            OciNotFoundError: When there is no such tag or digest.
         """
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document after verifying it.
+        """Return the content of a manifest, an index or a config, after verifying its digest.
 
         Raises:
-            OciError: When it doesn't exist, or doesn't match the descriptor.
+            OciError: When the content doesn't exist, or doesn't match the descriptor.
         """
 
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> AbstractContextManager[BinaryIO]:
-        """Open content as a stream, which the reader verifies with `verified`.
+        """Open content as a stream; the reader must verify it with `verified`.
 
         Args:
             descriptor: Descriptor of the content.
@@ -47,26 +47,31 @@ class ContentSource(Protocol):
 
 
 class ContentTarget(Protocol):
-    """A place that content is written to."""
+    """A layout or repository that content is written to."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether this content exists here."""
+        """Return whether the target has the content of a descriptor."""
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
-        """Take content from another repository of the same place without moving it; return whether that succeeded."""
+        """Make the registry take content from its repository `other`, without an upload; return whether it did."""
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        """Store content."""
+        """Copy content from a source to the target."""
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Store a manifest or index, under a tag if one is given; the content that it refers to must exist here."""
+        """Write a manifest or index, under a tag when `name` is given.
+
+        The target must already have all content that the manifest refers to.
+        """
 
 
 def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
-    """Yield a stream's content in pieces; the last piece follows only after all content matched the descriptor.
+    """Yield the content of a stream in pieces, and hold back the last piece until all content is verified.
+
+    Size and digest of the content must match the descriptor.
 
     Raises:
-        OciError: When it doesn't match.
+        OciError: When the size or digest of the content doesn't match the descriptor.
     """
     seen, size, held = hashlib.sha256(), 0, b""
     while piece := stream.read(CHUNK_BYTES):

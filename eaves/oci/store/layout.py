@@ -1,4 +1,4 @@
-"""An OCI layout: content by digest in a directory, and names. Source: OCI image-spec, image-layout.md."""
+"""An OCI layout: a directory with content by digest, and names for it. Source: OCI image-spec, image-layout.md."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _INDEX = "index.json"
 _LAYOUT = "oci-layout"
 _TEMPORARY = ".new-"
 _UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
-"""Patterns for files that a writer is writing, or that a killed writer left behind."""
+"""File name patterns of incomplete files, which a process is writing or which a killed process has left."""
 _SWEEP_S = 24 * 3600
 
 
 class Layout:
-    """One layout directory.
+    """An OCI layout in one directory, as a `ContentSource` and a `ContentTarget`.
 
     Args:
         path: Path of the directory; see `open_layout` and `create_layout`.
-        say: Function that is called with a line of text while another process fetches content that is to be written
-            here.
+        say: Function that is called with a line of text while this process waits for another one that writes the same
+            content.
     """
 
     def __init__(self, path: Path, say: Callable[[str], object] = lambda text: None) -> None:
@@ -72,7 +72,7 @@ class Layout:
         """Return the descriptor for a tag or digest; an empty name stands for the only entry.
 
         Raises:
-            OciNotFoundError: When there is none, or more than one.
+            OciNotFoundError: When the layout has no such entry, or has several entries for an empty name.
         """
         entries = self.entries()
         found = [entry for entry in entries if not name or name in (entry.digest, entry.annotations.get(NAME))]
@@ -82,13 +82,13 @@ class Layout:
         raise OciNotFoundError(f"{self.path} has no {name or 'single entry'} (entries: {names[:300]})")
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Return whether content of this digest and size exists here."""
+        """Return whether the layout has content of the descriptor's digest and size."""
         with suppress(OSError):
             return self.blob_path(descriptor.digest).stat().st_size == descriptor.size
         return False
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
-        """Return whether the content exists here; a layout has no repositories."""
+        """Return whether the layout has the content; nothing is mounted, because a layout has no repositories."""
         return self.has(descriptor)
 
     @contextmanager
@@ -103,7 +103,7 @@ class Layout:
             poll: Not used, because a disk has no outages.
 
         Raises:
-            OciNotFoundError: When it doesn't exist here.
+            OciNotFoundError: When the layout doesn't have the content.
         """
         try:
             stream = self.blob_path(descriptor.digest).open("rb")
@@ -116,10 +116,10 @@ class Layout:
             yield stream
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return a document after verifying it.
+        """Return the content of a manifest, an index or a config, after verifying its digest.
 
         Raises:
-            OciError: When it doesn't exist here or doesn't match the descriptor.
+            OciError: When the content isn't in the layout or doesn't match the descriptor.
         """
         if descriptor.size > MAX_DOCUMENT_BYTES:
             raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
@@ -127,16 +127,16 @@ class Layout:
             return b"".join(verified(stream, descriptor))
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress = lambda size: None) -> None:
-        """Copy content from a source; it is verified before it gets its name.
+        """Copy content from a source and verify it; only verified content is stored under its digest.
 
-        After a failure or a kill, the bytes that have arrived stay in a partial file, and the next call continues from
-        there.
+        After a failure or a kill, the bytes that have arrived stay in a partial file, and the next call continues with
+        them.
 
         Args:
             descriptor: Descriptor of the content.
-            source: Source that has it.
-            progress: Function that is called with the size of each piece, with the size that an earlier call left, and
-                with 0 while it waits; an exception from it ends the writing.
+            source: Source that has the content.
+            progress: Function that is called with the size of each piece, first with the size of an earlier call's
+                partial file, and with 0 while the copy waits. An exception from it ends the copy.
 
         Raises:
             OciError: When the content doesn't match the descriptor, or the disk is full.
@@ -172,7 +172,7 @@ class Layout:
         self._place(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Store a manifest or index; with a name it replaces the previous entry of that name.
+        """Write a manifest or index; when `name` is given, it replaces the previous entry with that name.
 
         Raises:
             OciError: When the disk is full.
@@ -188,7 +188,7 @@ class Layout:
             self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write one of the files beside the content, completely or not at all.
+        """Write a file that isn't content by digest into the layout's directory, atomically.
 
         Raises:
             OciError: When the disk is full.
@@ -196,28 +196,28 @@ class Layout:
         self._place(self.path / name, content)
 
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
-        """Move a file made by this layout's `new_file` to the path of its digest."""
+        """Move a file that `new_file` has returned to the path of its digest in the layout."""
         target = self.blob_path(descriptor.digest)
         _guarded(target, lambda: path.replace(target))
 
     def new_file(self) -> Path:
-        """Return a new empty file on the layout's own file system; the caller passes it to `adopt` or removes it."""
+        """Return a new empty file on the file system of the layout; the caller must pass it to `adopt` or remove it."""
         folder = self.path / _BLOBS
         handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
         os.close(handle)
         return Path(name)
 
     def _place(self, target: Path, content: bytes) -> None:
-        """Write a file completely or not at all."""
+        """Write a file atomically."""
         _guarded(target, lambda: write_atomically(target, content, durability="none", mode=0o644))
 
     def _alone(self) -> AbstractContextManager[None]:
-        """Return a lock with which no other process changes the names."""
+        """Return a lock on the layout's index; no other process can change names while it is held."""
         return locked(self.path, folder=True)
 
 
 def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-    """Read the bytes that a partial file lacks."""
+    """Read the bytes that are missing in a partial file from a source, and append them."""
     if partial.size == descriptor.size:
         return
     try:
@@ -232,7 +232,7 @@ def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, pr
 
 
 def _require_space(folder: Path, size: int) -> None:
-    """Check the free space before anything is fetched.
+    """Check that the disk has enough free space for content, before its download begins.
 
     Raises:
         OciError: When the disk has too little space.
@@ -246,7 +246,7 @@ def _require_space(folder: Path, size: int) -> None:
 
 
 def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
-    """Return the layout at `path`, which is created when it doesn't exist.
+    """Open the layout at `path`, and create the directory when it doesn't exist.
 
     Args:
         path: Path of the directory.
@@ -271,7 +271,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
 
 
 def _sweep(path: Path) -> None:
-    """Remove files that killed writers left behind; the files of active writers are younger."""
+    """Remove incomplete files that killed processes have left; they are older than `_SWEEP_S` seconds."""
     for left in (left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)):
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - _SWEEP_S:
@@ -285,14 +285,14 @@ def _render_index(entries: list[dict[str, Any]]) -> bytes:
 
 
 def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
-    """Return the layout at `path`.
+    """Open the existing layout at `path`.
 
     Args:
         path: Path of the directory.
         say: Function for messages; see `Layout`.
 
     Raises:
-        OciError: When there is none.
+        OciError: When there is no layout at the path.
     """
     version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
     if version != "1.0.0":

@@ -1,7 +1,7 @@
-"""Partial content: a file that outlives the process that fetched it, so that the next process continues from there.
+"""Partly downloaded content: a file that outlives its process, so that the next process continues the download.
 
 The file's name is the digest of the complete content, and a lock keeps two processes from writing it at the same time.
-Its content is used only after the complete content has that digest.
+The file is used only when its content is complete and has that digest.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from eaves.oci.store.content_store import CHUNK_BYTES
 
 PREFIX = ".part-"
 MAX_AGE_S = 7 * 24 * 3600
-"""Age in seconds, since the last byte, after which a partial file is removed."""
+"""Time since the last change of a partial file after which the file is removed, seconds."""
 MAX_COUNT = 8
-"""Maximum number of partial files that no process is writing; two pulls that were given up leave at most six."""
+"""Maximum number of partial files that no process is writing. Two downloads of container images that were given up
+leave at most six."""
 HELD_S = 900.0
-"""Seconds without a byte after which this process stops waiting for another one that writes the same content. It is
-longer
-than a download may go without a byte.
-"""
+"""Time after which this process stops waiting for another one that writes the same content and receives no bytes,
+seconds. It is longer than a download may go without a byte."""
 LOOK_S = 0.2
 
 
 class Partial:
-    """A partial file, open and locked.
+    """A partial file that is open and locked by this process.
 
     Args:
         path: Path of the file.
@@ -62,10 +61,10 @@ class Partial:
         return f"sha256:{self._seen.hexdigest()}"
 
     def append(self, piece: bytes) -> None:
-        """Append bytes without buffering, so that they are in the file when the process is killed.
+        """Append bytes without buffering, so that they are in the file even if the process is killed.
 
         Raises:
-            OSError: When the disk is full; the file's content is removed, so that others have the space.
+            OSError: When the disk is full; the file's content is removed, so that other programs have the space.
         """
         rest = memoryview(piece)
         try:
@@ -77,7 +76,7 @@ class Partial:
         self._count(piece)
 
     def clear(self) -> None:
-        """Remove the content and start again."""
+        """Delete the content of the file, so that the download starts at the first byte."""
         os.ftruncate(self._handle, 0)
         os.lseek(self._handle, 0, os.SEEK_SET)
         self._seen, self.size = hashlib.sha256(), 0
@@ -102,7 +101,8 @@ def open_partial(
 ) -> Iterator[Partial | None]:
     """Open and lock the partial file of some content.
 
-    Yields None when another process completed the content meanwhile.
+    Yields:
+        The partial file; None when another process has completed the content meanwhile.
 
     Args:
         target: Path of the complete content; the partial file is in the same folder.
@@ -113,7 +113,7 @@ def open_partial(
         say: Function that is called with a line of text from time to time while another process writes the file.
 
     Raises:
-        OciError: When another process holds the file and fetches nothing.
+        OciError: When another process holds the lock and receives no bytes for `HELD_S` seconds.
         OSError: When the file can't be written.
     """
     path = target.with_name(f"{PREFIX}{target.name}")
@@ -134,7 +134,7 @@ def open_partial(
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove partial files that are too old, and the oldest beyond the maximum number."""
+    """Remove partial files older than `MAX_AGE_S`, and the oldest of more than `MAX_COUNT` files."""
     found = []
     for path in folder.glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -161,7 +161,10 @@ def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
 def _open_alone(
     path: Path, is_here: Callable[[], bool], poll: Callable[[], object], report: Callable[[int, float], object]
 ) -> int | None:
-    """Return the locked file; None when another process completed the content."""
+    """Wait for the lock of a partial file and return its file descriptor; None when the content is complete.
+
+    The content is complete when another process, which held the lock, has finished the download.
+    """
     known, began = -1, time.monotonic()
     changed_at, report_at = began, began + FIRST_REPORT_S
     while True:
@@ -193,6 +196,6 @@ def _size(path: Path) -> int:
 
 
 def _remove(path: Path, handle: int) -> None:
-    """Remove the file, unless the path leads to another file now."""
+    """Remove a partial file, unless its path leads to another file than the open one."""
     if leads_to(path, handle):
         path.unlink()

@@ -138,7 +138,7 @@ class Settlement:
         )
 
     def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
-        """Return whether an event that was refused alone is to be given up on."""
+        """Return whether an event becomes a dead letter after it was refused in a request of its own."""
         if failure.next is FailureAction.GIVE_UP:
             again, self._doubted = self._doubted == entry.seq, entry.seq
             return again

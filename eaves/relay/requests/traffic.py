@@ -127,7 +127,10 @@ class Traffic:
             size.failed(len(entries), stored_bytes)
 
     def is_at_fault(self, lane: str, entry: Entry) -> bool:
-        """Return whether an event that was refused alone is at fault, judged by the results of others of its class."""
+        """Record that a request with only this event was refused; return whether the event is at fault.
+
+        The event is at fault if other events of the same lane are accepted meanwhile.
+        """
         return self._evidence[lane].refused(entry.seq)
 
     def gave_up(self, lane: str) -> None:

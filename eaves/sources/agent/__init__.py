@@ -1,11 +1,11 @@
-"""The parts of one agent process, without the kinds of sources.
+"""The parts of an agent process that all kinds of sources share.
 
-configuration   the settings of each source: the common ones and those of its kind
+configuration   the settings of each source: those of every source and those of its kind
 kinds           loads a kind by its name, without any other kind
 context         a source's interface to its agent; stores a frame as an event in the spool
-counters        numbers and state of one source, for the report
+counters        counters and state of one source, for `eaves status`
 supervision     runs one source in a thread, and restarts it
-agent_spool     the spool, with the contents of earlier agents' spools
+agent_spool     the agent's spool, into which the spools of earlier versions are moved
 deliverers      deliver from the spool to function and sink
 
 Each source runs in a thread of its own, so a source that fails or waits delays no other.

@@ -1,4 +1,4 @@
-"""An agent's spool, with the contents of earlier agents' spools."""
+"""The agent's spool, into which spools of earlier versions are moved, in which each source had its own agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import adopt, take_over
 
 AGAIN_S = 300.0
-"""Interval at which a failed takeover of a spool is retried, seconds; deliveries make room for it meanwhile."""
+"""Interval at which the agent retries to move an earlier spool's contents, seconds. A retry may succeed because
+deliveries have made room in the agent's spool meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
 
 
 class SpoolTakeover:
-    """Moves the contents of earlier agents' spools into an agent's spool.
+    """Moves the contents of earlier agents' spools into the spool of this agent.
 
-    A spool that can't be taken over is logged, left as it is, and retried later. Images are captured meanwhile.
+    A spool that can't be moved now is left unchanged and retried later; its fault is logged. Images are captured
+    meanwhile.
 
     Args:
         spool: Spool of the agent.
@@ -53,13 +55,13 @@ class SpoolTakeover:
         self._thread = threading.Thread(target=self._run, name="takeover", daemon=True)
 
     def start(self) -> None:
-        """Take over what is possible now, and the rest in a thread of its own."""
+        """Move the entries of the earlier spools now; a thread retries the spools that can't be moved yet."""
         self._take_over()
         if self._left:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop retrying.
+        """Stop the thread that retries to move earlier spools.
 
         A move in progress ends with the spool or the process, and is continued after the next start.
         """

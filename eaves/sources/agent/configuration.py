@@ -1,4 +1,4 @@
-"""Settings of sources: the common ones and those of each source's kind, in one flat mapping per source."""
+"""Settings of sources, in one flat mapping per source: settings of every source beside those of its kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConfiguredSource:
 
     Attributes:
         common: Settings that every source has.
-        options: Options that are applied to its frames.
+        options: Options that are applied to the source's frames, such as rate and crop.
         kind: Kind of the source.
         settings: Settings of the kind, an instance of `kind.settings`.
     """
@@ -59,12 +59,12 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
 def read_sources(
     listed: Sequence[Mapping[str, Any]], origin: str, *, beside: Collection[str] = ()
 ) -> tuple[list[ConfiguredSource], list[Fault]]:
-    """Read the sources in a list of flat mappings; return them with every fault.
+    """Read the settings of each source in a list of flat mappings; return the sources, and every fault.
 
     Args:
         listed: Mappings in the form of `sources` in eaves.yaml and of EAVES_SOURCES.
         origin: Origin of the mappings, for the faults.
-        beside: Passed to `read_source`.
+        beside: Names of settings for clusters in the same mappings, which agents don't use; errors may suggest them.
     """
     sources: list[ConfiguredSource] = []
     faults: list[Fault] = []
@@ -82,13 +82,17 @@ def read_sources(
 def read_source(
     values: Mapping[str, Any], origin: str, prefix: str, *, beside: Collection[str] = ()
 ) -> tuple[ConfiguredSource | None, list[Fault]]:
-    """Read the source in one flat mapping; return it, None when it has faults, and every fault.
+    """Read the settings of one source from a flat mapping.
+
+    Returns:
+        source: The source; None when its settings have faults.
+        faults: Every fault.
 
     Args:
         values: Settings of the source.
         origin: Origin of the settings, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
-        beside: Settings of eaves.yaml in the same mapping that no agent gets, for "did you mean".
+        beside: Names of settings for clusters in the same mapping, which agents don't use; errors may suggest them.
     """
     name = values.get("kind", DEFAULT_KIND)
     try:
@@ -103,10 +107,10 @@ def read_source(
 
 
 def count_remembered(sources: Sequence[ConfiguredSource]) -> int:
-    """Return how many event ids the spool of these sources must remember.
+    """Return how many event ids the agent's spool must remember for these sources.
 
-    The number is twice what is needed at once, because the ids of a folder are marked as needed only now and then, and
-    other ids are added between two marks.
+    The number is twice that of the ids that are needed at once. The ids of a folder are only marked as needed once a
+    day, and other ids are added between two marks.
     """
     return 2 * sum(source.kind.remembers(source.settings) for source in sources)
 

@@ -23,8 +23,8 @@ from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 SILENT_S = 900.0
-"""Time without a call of the context after which a source counts as hung, seconds. It is three times the longest
-silence that the Protocol allows."""
+"""Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the
+longest time between two calls that `SourceContext` allows."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +36,18 @@ class AgentContext:
         name: Name of the source.
         site: Name of the site.
         index: Durable memory of the events that were captured.
-        store: Stores an event durably; returns False when it was stored before. May raise SpoolError.
+        store: Function that stores an event durably and returns False when the event was stored before. It may raise
+            SpoolError.
         max_bytes: Maximum size of an image that is stored, bytes.
         spool_max_bytes: Maximum size of the spool, bytes.
         credentials: Folder of the source's credentials; None without credentials.
         proxies: HTTP proxies of the process.
         options: Options that are applied to each frame.
-        agent_id: Id of the agent; None for a new one, when no spool outlives the process.
+        agent_id: Id of the agent; None for a new random id, when no spool outlives the process.
         clock: Wall clock and monotonic clock.
 
     Attributes:
-        counters: Numbers and state of the source.
+        counters: Counters and state of the source.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class AgentContext:
             wake()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most until the source must return; return False when it must."""
+        """Wait for a number of seconds, or until the source must return; return False when it must return."""
         self._mark_alive(seconds)
         stopping = self._stop.wait(seconds)
         self._mark_alive()
@@ -107,7 +108,7 @@ class AgentContext:
 
     @contextmanager
     def on_stop(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Call `wake` when the source must return, while the block runs."""
+        """Within the block, call `wake` when the source must return."""
         self._wakes.append(wake)
         if self.stopping:
             wake()
@@ -118,7 +119,7 @@ class AgentContext:
                 self._wakes.remove(wake)
 
     def capture(self, frame: Frame) -> Outcome:
-        """Apply the source's options to a frame and store its event; it is on disk on return.
+        """Apply the source's options to a frame and store its event, which is on disk when this method returns.
 
         Raises:
             SpoolFullError: When the queue has no room now.
@@ -158,12 +159,12 @@ class AgentContext:
         return Outcome.CAPTURED
 
     def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that were dropped without being offered to `capture`."""
+        """Count frames that the source itself dropped, without passing them to `capture`."""
         self._mark_alive()
         self.counters.count_dropped(cause, count)
 
     def report(self, state: State, reason: str = "") -> None:
-        """Report what the source does now; a change is logged once, and a repetition is not logged."""
+        """Report what the source does now. The log gets a line only when the state or reason has changed."""
         self._mark_alive()
         if self.counters.change_state(state, reason):
             level = logging.INFO if state == "watching" else logging.WARNING
@@ -171,12 +172,12 @@ class AgentContext:
             _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
 
     def reconnected(self) -> None:
-        """Count a reconnection."""
+        """Count a reconnection to the source's server or broker."""
         self._mark_alive()
         self.counters.count_reconnect()
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
-        """Count a frame that becomes no event; log the first one of each cause of failure."""
+        """Count a frame that becomes no event; for failures, log the first frame of each cause."""
         self.counters.count_dropped(dropped.cause)
         if dropped.reason and dropped.cause not in self._logged_causes:
             self._logged_causes.add(dropped.cause)

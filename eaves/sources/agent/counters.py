@@ -1,4 +1,4 @@
-"""Numbers and state of one source since its process started, for the agent's report."""
+"""Counters and state of one source since its process started, for `eaves status`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from eaves.sources.frame import Cause
 
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
-"""Maximum number of reconnects that are counted within an hour: one per second."""
+"""Maximum number of reconnections within an hour that are counted: one per second."""
 NOT_STARTED = "waiting", "not started"
-"""State and reason until the source has reported the first time."""
+"""State and reason of a source that has not reported its state yet."""
 MAX_TEXT = 256
-"""Maximum length of a reason or an error that is kept, characters."""
+"""Maximum number of characters that are kept of a reason or an error."""
 
 
 class SourceCounters:
-    """Implements `eaves.admin.report.SourceView`. Safe to use from any thread.
+    """Counters and state of one source; implements `eaves.admin.report.SourceView`. Safe to use from any thread.
 
     Args:
         clock: Wall clock and monotonic clock.
@@ -55,7 +55,7 @@ class SourceCounters:
 
     @property
     def last_captured_at(self) -> float | None:
-        """When the last image was stored, Unix seconds; None before the first."""
+        """Time at which the last image was stored, Unix seconds; None before the first image."""
         return self._captured_at
 
     @property
@@ -73,7 +73,7 @@ class SourceCounters:
 
     @property
     def last_error(self) -> tuple[str, float] | None:
-        """Last reason why the source captured nothing, and when it began, Unix seconds; None before the first."""
+        """Last reason why the source captured nothing, and the time when that began, Unix seconds; None without one."""
         with self._lock:
             return (self._error, self._error_at) if self._error else None
 
@@ -94,7 +94,7 @@ class SourceCounters:
             self._reconnects.append(self._clock.monotonic())
 
     def change_state(self, state: str, reason: str) -> bool:
-        """Note what the source does now; return whether that changed. The reason is redacted."""
+        """Store what the source does now, with passwords removed from the reason; return whether it has changed."""
         reason = _shorten(reason)
         with self._lock:
             if (state, reason) == (self._state, self._reason):
@@ -105,7 +105,7 @@ class SourceCounters:
             return True
 
     def fail(self, failure: str) -> None:
-        """Note the error of its own that ended the source; empty when the source is restarted."""
+        """Store the error with which the source ended; an empty text when it is restarted."""
         failure = _shorten(failure)
         with self._lock:
             self._failure = failure

@@ -16,11 +16,11 @@ from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
 OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
-"""Pauses between attempts at a function behind the link, the same as a relay's for its receiver, so that a link that is
-up for ten seconds of every thirty is used."""
+"""Pauses between attempts to reach a function behind the link. They are as short as those of a relay, so that a link
+that is up for only ten seconds of every thirty is used."""
 NO_SINK = "the address of the sink is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
 LOW = "low"
-"""Value of the extension `confidence` of a prediction that is uncertain."""
+"""Value of the extension attribute `confidence` of an uncertain prediction."""
 
 
 def build_deliverers(
@@ -35,8 +35,8 @@ def build_deliverers(
     Without a function, images go to the sink.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
-    The commit that makes a dead letter of an image also puts an event that says so into the sink's queue: the image
-    stays on this machine, and no one else would learn of it.
+    The commit that makes a dead letter of an image also queues an event about it for the sink, because the image itself
+    stays on this machine.
 
     Args:
         settings: Settings of the agent.
@@ -88,5 +88,5 @@ def build_deliverers(
 
 
 def _is_forwarded(forward_images: str, reply: Event) -> bool:
-    """Return whether an image is sent to the sink together with its prediction."""
+    """Return whether the setting `forward_images` sends an image to the sink together with its prediction."""
     return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

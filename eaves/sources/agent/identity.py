@@ -1,4 +1,4 @@
-"""Id of the agent: random, kept in a file beside its spool."""
+"""Random id of an agent, which is kept in a file beside the agent's spool."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ID = re.compile(r"[0-9a-f]{8}")
 
 
 def load_agent_id(spool: Path) -> str:
-    """Read the id from the file `SPOOL.id`; a missing or damaged one is replaced by a new one.
+    """Read the agent's id from the file `SPOOL.id`; replace a missing or damaged id by a new one.
 
-    A site and a source have the same names on many machines and in many apps. Names that must differ between their
-    agents, such as the name of a session at a broker, contain this id.
+    Sites and sources may have the same names on several machines and in several apps. So names that must differ between
+    agents, such as that of an MQTT session, contain this id.
 
     Args:
         spool: Path of the agent's spool; its folder exists.

@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "eaves.sources"
-"""Group of the entry points by which a package adds kinds; an entry point's name is that of its kind."""
+"""Entry point group in which packages register kinds of sources. The name of an entry point is that of the kind."""
 OWN: Mapping[str, str] = {
     "folder": "eaves.sources.folder.kind:KIND",
     "http": "eaves.sources.http.kind:KIND",
     "mqtt": "eaves.sources.mqtt.kind:KIND",
     "replay": "eaves.sources.replay.kind:KIND",
 }
-"""Module and attribute of each of Eaves' own kinds."""
+"""Name of each of Eaves' own kinds of sources to its module and attribute."""
 
 
 def list_kinds() -> list[str]:
-    """Return the names of all kinds that can be used here, in alphabetical order."""
+    """Return the names of all installed kinds of sources in alphabetical order."""
     return sorted({*OWN, *_find_added()})
 
 
 def load_kind(name: str) -> AnyKind:
-    """Load the kind of this name.
+    """Load a kind of source by its name.
 
     Raises:
-        NotFoundError: When there is no such kind, or the package that adds it can't be imported.
+        NotFoundError: When there is no such kind, or when the package that adds the kind can't be imported.
     """
     if name in OWN:
         module, _, attribute = OWN[name].partition(":")

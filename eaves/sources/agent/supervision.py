@@ -20,7 +20,7 @@ from eaves.sources.spool_refusal import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
-"""Duration of a run, seconds, after which the next pause is the shortest again."""
+"""Running time of a source, seconds, after which its next restart has the shortest pause again."""
 STOP_S = 2.0
 """Maximum time for all parts to stop, seconds. A part that hangs, for example on a network folder, ends with the
 process: nothing is acknowledged before it is on disk, and no entry is released before it was delivered."""
@@ -29,13 +29,13 @@ _log = logging.getLogger(__name__)
 
 
 class SupervisedSource:
-    """One source, restarted with growing pauses whenever it ends without being asked to.
+    """Runs one source in a thread, and restarts it after growing pauses whenever it ends without being asked to.
 
-    A source may let a refusal of the spool propagate: it counts as paused meanwhile, not as failed.
+    When a source raises the SpoolError of a spool that accepts no image, the source counts as paused and not as failed.
 
     Args:
         run: Captures images until the context says to stop.
-        context: The source's interface to its agent. Its counters continue over restarts.
+        context: The source's interface to its agent. The context's counters continue when the source is restarted.
         clock: Wall clock and monotonic clock.
 
     Attributes:
@@ -57,22 +57,22 @@ class SupervisedSource:
 
     @property
     def source(self) -> str:
-        """`source` attribute of its events."""
+        """CloudEvents attribute `source` of the source's events."""
         return self._context.source
 
     @property
     def counters(self) -> SourceCounters:
-        """Numbers and state of the source."""
+        """Counters and state of the source."""
         return self._context.counters
 
     def report(self) -> SourceReport:
-        """Return the state and the numbers of the source, for the agent's report."""
+        """Return the state and the counters of the source, for the agent's report."""
         report = build_source_report(self.name, self.counters, self._clock.now())
         hung = f"the source has not responded for {SILENT_S / 60:.0f} minutes"
         return replace(report, state="hung", reason=hung) if self._context.silent else report
 
     def is_alive(self) -> bool:
-        """Return whether the source runs, or will be restarted, and shows signs of life."""
+        """Return whether the source runs or will be restarted, and isn't hung."""
         return self._thread.is_alive() and not self._context.silent
 
     def start(self) -> None:
@@ -112,7 +112,7 @@ class SupervisedSource:
             self.counters.fail("")
 
     def _log_once(self, error: BaseException) -> None:
-        """Log an error with its traceback the first time that it comes from this place in the code."""
+        """Log an error with its traceback unless an error from the same place in the code was logged before."""
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_next is not None:
             traceback = traceback.tb_next

@@ -1,4 +1,4 @@
-"""Folder that images are collected in. An image's file name contains its event id, so no other memory is needed."""
+"""Folder that images are collected in. A file's name contains the image's event id, which identifies known images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.errors import SpoolError
 from eaves.events import Event
 
 ID_LENGTH = 16
-"""Number of characters of an event's id in a file's name: 64 bits, which distinguish a million images."""
+"""Number of characters of the event id in a file's name: 64 bits, which distinguish a million images."""
 _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 _SUFFIXES = {
     "image/jpeg": "jpg",
@@ -27,11 +27,11 @@ _SUFFIXES = {
 
 
 class CollectedImages:
-    """Implements `eaves.sources.index.SentIndex` for one source.
+    """The images that were collected from one source; implements `eaves.sources.index.SentIndex`.
 
     Args:
         folder: Folder that images are written to; created when it is missing.
-        labelled: Folder that images may have been sorted into since; those are not collected again.
+        labelled: Folder into which a person may have sorted collected images; these are not collected again.
 
     Raises:
         OSError: When a folder can't be created or listed.
@@ -73,23 +73,26 @@ class CollectedImages:
 
     @property
     def added(self) -> int:
-        """Number of images that this process has collected or left out."""
+        """Number of images that this process has collected, or left out because of an option of the source."""
         return self._stored + len(self._left_out)
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
-        """Leave these images out for as long as the process runs."""
+        """Don't collect the images of these event ids while this process runs."""
         self._left_out.update(event_ids)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """Return how many of these images were collected. Nothing is ever forgotten, so none is marked."""
+        """Return how many of the images were collected before.
+
+        Unlike other implementations it marks nothing as needed, because this memory forgets nothing.
+        """
         return sum(self.seen(source, event_id) for event_id in event_ids)
 
     def forget(self, before: float) -> int:
-        """Forget nothing, because the folder itself is the memory."""
+        """Do nothing: the collected files are the memory, and none is deleted."""
         return 0
 
 
 def _moment(time: str | None) -> str:
-    """Format a capture time so that file names sort by it."""
+    """Format a capture time for the beginning of a file name, so that files sort by time."""
     moment = datetime.fromisoformat(time).astimezone(UTC) if time else datetime.now(UTC)
     return moment.strftime("%Y%m%dT%H%M%S%f")[:18] + "Z"

@@ -1,4 +1,4 @@
-"""Runs a source until enough images are collected."""
+"""Runs a source until a wanted number of images is collected."""
 
 from __future__ import annotations
 

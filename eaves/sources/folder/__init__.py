@@ -6,10 +6,10 @@
     sent_files   which files were sent, in bounded memory
     reader       opens a file below the folder without following links
     capturer     turns one complete file into one event
-    source       main loop over these
+    source       main loop, which uses these modules
     settings     settings of the kind in eaves.yaml
     kind         the kind of source
 
-The source never writes to the folder, never follows a symbolic link below it, and never gives up on it: it waits until
-a missing folder is back.
+The source never writes to the folder, never follows a symbolic link below it, and waits without limit for a folder that
+is missing.
 """

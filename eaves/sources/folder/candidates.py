@@ -1,4 +1,4 @@
-"""Files that were noticed and wait until they count as complete."""
+"""Image files that were noticed and wait until their writers have completed them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from eaves.sources.folder.reader import FileVersion
 
 MAX_CANDIDATES = 10_000
-"""Maximum number of waiting files, about 4 MB. A file that finds no room is found again by a scan of the folder."""
+"""Maximum number of files that wait, which take about 4 MB of memory. A later scan of the folder finds files for which
+there is no room now."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateFile:
-    """A file in the state in which it was noticed.
+    """The version of a file that was noticed, and the time at which the file counts as complete.
 
     Attributes:
         version: Modification time and size of the file.
-        due: When the file counts as complete unless it changes before, monotonic seconds.
+        due: Time at which the file counts as complete unless it changes before, monotonic seconds.
         closed: Whether its writer has closed the file or moved it here.
     """
 
@@ -43,10 +44,10 @@ class CandidateFiles:
         return candidate is not None and candidate.version == version
 
     def add(self, relative: str, candidate: CandidateFile) -> bool:
-        """Add a waiting file; return False when there is no room for it.
+        """Add a file that waits; return False when there is no room for it.
 
-        Of several waits for one version the longest counts, because the file may still be open. Once its writer has
-        closed the file, no further wait counts.
+        When the same version of a file is added several times, the longest wait counts, because the file may still be
+        open. Once its writer has closed the file, no longer wait replaces the time at which it counts as complete.
         """
         before = self._files.get(relative)
         if before is None and self.full:
@@ -67,5 +68,5 @@ class CandidateFiles:
         return sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0]))
 
     def next_due(self) -> float:
-        """Return when the next file counts as complete, monotonic seconds; infinite when none waits."""
+        """Return the time at which the next file counts as complete, monotonic seconds; infinite without a file."""
         return min((candidate.due for candidate in self._files.values()), default=float("inf"))

@@ -15,8 +15,8 @@ from eaves.sources.folder.reader import FileVersion, read_file
 from eaves.sources.frame import Cause, Frame
 
 MAX_REPORTED = 10_000
-"""Maximum number of failed files that are remembered, so that each is logged and counted once; beyond it, all of them
-are reported again."""
+"""Maximum number of failed files that are remembered, so that each is logged and counted only once. Beyond that number,
+the memory is emptied and all failed files are reported again."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Capturer:
         self._logged_unsupported = False
 
     def identify(self, relative: str, version: FileVersion) -> str:
-        """Return the id of a file's event."""
+        """Return the id of the event that one version of a file becomes."""
         return event_id(self._context.source, _position(relative, version))
 
     def reported(self, identity: str) -> bool:
@@ -59,7 +59,7 @@ class Capturer:
         return identity in self._reported
 
     def capture(self, relative: str, version: FileVersion, identity: str) -> FileOutcome:
-        """Read a file and pass it to the agent. A file that can't become an event doesn't stop the others.
+        """Read a file and pass it to the agent; a fault of the file is reported, so that other files can follow.
 
         Raises:
             StorageError: When the folder itself is missing.
@@ -89,7 +89,7 @@ class Capturer:
         return FileOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else FileOutcome.LEFT_OUT
 
     def report_folder(self, relative: str, error: OSError) -> None:
-        """Log and count once that a folder below the watched one can't be listed."""
+        """Log and count a subfolder that can't be listed, once for each subfolder."""
         name = build_subject(Path(relative))[:256]
         self._report(
             "unreadable", f"{relative}/", f"folder {name} can't be listed ({error.strerror}); the source tries again"

@@ -1,4 +1,4 @@
-"""Kind of source `folder`."""
+"""The kind of source `folder`, which watches a folder for image files: its settings and the function that runs it."""
 
 from __future__ import annotations
 

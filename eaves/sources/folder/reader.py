@@ -21,7 +21,8 @@ from eaves.errors import StorageError
 CHUNK_BYTES = 1 << 20
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""Flags to open a file. O_NONBLOCK is set because opening a named pipe would wait for its writer."""
+"""Flags of open(2) for a file. O_NONBLOCK is among them, because opening a named pipe would otherwise wait for its
+writer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,7 +44,7 @@ class FileVersion:
 
 
 def identify(root: Path) -> tuple[int, int]:
-    """Return device and inode of the folder; they change when the folder is recreated or another disk is mounted there.
+    """Return device and inode of a folder; they change when it is recreated or another disk is mounted on its path.
 
     Raises:
         StorageError: When the folder doesn't exist or can't be opened.
@@ -96,7 +97,7 @@ def open_folder(root: Path, relative: str, *, listing: bool = False) -> Iterator
     Args:
         root: Folder that is watched.
         relative: Path below it with `/` between its parts; empty for `root` itself.
-        listing: Whether its entries are to be listed, which needs more rights than opening them.
+        listing: Whether the folder's entries are to be listed, which needs more rights than opening files in it.
 
     Raises:
         StorageError: When `root` can't be opened.

@@ -1,4 +1,4 @@
-"""Scheduling of scans that keeps the CPU use low, however large the folder is."""
+"""Times of the scans of a folder, chosen so that scans take little CPU time however large the folder is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from eaves.base.clock import Clock
 
 SHARE = 10.0
-"""Minimum pause after a scan, as a multiple of the scan's duration."""
+"""Minimum pause after a scan as a multiple of the scan's duration, so that scans take at most a tenth of a CPU."""
 
 
 class ScanPace:
@@ -18,8 +18,8 @@ class ScanPace:
         clock: Wall clock and monotonic clock.
 
     Attributes:
-        next_at: When the next scan is due, monotonic seconds.
-        soonest_at: When the next scan may begin if a file was missed, monotonic seconds.
+        next_at: Time at which the next scan is due, monotonic seconds.
+        soonest_at: Earliest time at which the next scan may begin, for a file that was missed, monotonic seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -28,12 +28,12 @@ class ScanPace:
         self._length_s = 0.0
 
     def begin(self) -> None:
-        """Begin to measure a scan."""
+        """Start the measurement of a new scan's duration."""
         self._length_s = 0.0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Measure the time in the block as part of the scan."""
+        """Add the time that the block takes to the duration of the current scan."""
         began = self._clock.monotonic()
         try:
             yield

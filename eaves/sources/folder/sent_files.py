@@ -1,11 +1,11 @@
-"""Memory of the files that were sent already, bounded however many files come and go.
+"""Memory of the files that were sent already; its size is bounded however many files come and go.
 
 The files that the last scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the
 spool's index of sent events) holds every sent file that is still in the folder, and those that left it recently. Once a
-day the files that are found are marked as still needed, and those that have not been marked for long are forgotten.
-The index is bounded too, and drops the ids that were marked longest ago. Other sources add ids to it, so files are
-marked again before too many ids came after them. A folder with more files than the index can hold would be sent
-repeatedly, so the folder counts as full before that.
+day, the ids of files in the folder are marked as still needed, and ids that have not been marked for `remember_s` are
+forgotten. The index is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to
+the same index, files are also marked again when many ids were added since the last marking. A folder with more files
+than the index can hold would be sent repeatedly, so the folder counts as full before that.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from eaves.base.clock import Clock
 from eaves.sources.index import SentIndex
 
 TOUCH_EVERY_S = 86_400.0
-"""Interval between two scans that mark the files that are found, seconds. Each writes one row per file, so once a day
-is rare enough for a disk and frequent enough for `remember_s`."""
+"""Interval between two scans that mark the files in the folder as still needed, seconds. Marking writes one row per
+file, so once a day spares the disk and is frequent enough for `remember_s`."""
 TOUCH_BATCH = 1_000
-"""Number of ids that are marked in one transaction; other writers of the spool wait for it."""
+"""Maximum number of ids that are marked in one transaction, because other writers of the spool wait for it."""
 
 
 class SentFiles:
@@ -70,18 +70,18 @@ class SentFiles:
 
     @property
     def full(self) -> bool:
-        """Whether the folder holds as many files as can be remembered, so that no other may be sent."""
+        """Whether the folder holds as many files as can be remembered, so that no new file may be sent."""
         return max(self._present, self._counted) >= self._max_present
 
     def add(self, identity: str) -> None:
-        """Remember a file that was sent or left out, in memory if there is room."""
+        """Remember a file that was sent or left out: in memory, when there is room."""
         self._present += 1
         self._keep(bytes.fromhex(identity))
 
     def pass_over(self, identity: str) -> None:
-        """Remember a file that is never to be sent.
+        """Remember a file that must never be sent, because an option leaves it out.
 
-        The next `save` writes it to the durable memory; so does this method after many such files.
+        The next `save` writes it to the durable memory; this method itself does so after many such files.
         """
         self.add(identity)
         self._passed_over.append(identity)
@@ -108,7 +108,7 @@ class SentFiles:
         self._touching = due or self._added_before - self._added_before_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
-        """Record that a file is in the folder, whether it was sent or not.
+        """Record that the current scan has found a file, whether it was sent or not.
 
         Raises:
             SpoolError: When the durable memory can't be written.

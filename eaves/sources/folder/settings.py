@@ -1,4 +1,4 @@
-"""Settings of a source of kind `folder`."""
+"""Settings in eaves.yaml of a source of the kind `folder`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from eaves.config import setting
 
 MIN_REMEMBER_S = 172_800
-"""Minimum of `remember_s`, seconds: two days, because files in the folder are marked as needed once a day."""
+"""Minimum of the setting `remember_s`, seconds: two days, because files in the folder are marked as needed once a
+day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,21 +26,22 @@ from eaves.sources.folder.watcher import KernelWatch, Watcher
 from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
-"""Interval between two scans while the kernel notifies, seconds; it drops notifications when its queue overflows."""
+"""Interval between two scans although the kernel notifies about files, seconds. The kernel drops notifications when its
+queue overflows."""
 SCAN_SLICE = 1_000
-"""Number of files that a scan handles before complete files are captured in between."""
+"""Number of files that a scan handles before the source captures files that are complete."""
 CHECK_S = 5.0
-"""Interval between two checks whether the folder is still the watched one, seconds."""
+"""Interval between two checks whether the path still leads to the folder that is watched, seconds."""
 CLOSED_S = 0.2
-"""Delay after a writer closed a file, seconds. `shutil.copy2`, Python's tarfile and busybox' tar set the file's time by
-name after closing it, and a new time makes another image with another id."""
+"""Delay before a file that its writer closed counts as complete, seconds. `shutil.copy2`, Python's tarfile and busybox'
+tar set the file's time by name after closing it, and a file with a new time is another image with another id."""
 CHANGED_S = 1.0
-"""Minimum wait for a file that changed while it was read, seconds."""
+"""Minimum time before a file that changed while it was read is read again, seconds."""
 CALM_S = 10.0
-"""Time without a refusal after which the source no longer counts as paused, seconds. A spool that is delivered slower
-than images arrive is full again and again."""
+"""Time without a SpoolError after which the source no longer counts as paused, seconds. A spool that is delivered more
+slowly than images arrive is full again and again."""
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between searches for a missing folder, and between attempts at a full spool."""
+"""Pauses between attempts to find a missing folder, and between attempts to store an image in a full spool."""
 
 
 class FolderSource:
@@ -81,7 +82,7 @@ class FolderSource:
         self._check = False
 
     def notice(self, relative: str, *, wait_s: float) -> None:
-        """Note that a file may be new or changed; it counts as complete after `wait_s` seconds without a change.
+        """Record that a file may be new or changed; it counts as complete after `wait_s` seconds without a change.
 
         Args:
             relative: Path of the file below the folder.
@@ -98,7 +99,7 @@ class FolderSource:
             self._add(relative, version, wait_s=wait_s)
 
     def check(self) -> None:
-        """Check the folder now, as it may be missing."""
+        """Check at the next step whether the folder still exists."""
         with self._changed:
             self._check = True
             self._changed.notify_all()
@@ -131,7 +132,7 @@ class FolderSource:
             self._watch.close()
 
     def _advance_scan(self) -> None:
-        """Handle the next files of the current scan, or begin one that is due."""
+        """Handle the next files of the current scan, or begin a scan that is due."""
         if self._scan is None:
             if self._next_scan() > self._clock.monotonic():
                 return
@@ -155,7 +156,7 @@ class FolderSource:
             self._pace.end(RESCAN_S if self._watch.watching else self._settings.poll_s)
 
     def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
-        """Handle the next files of a scan; return True when the scan has ended."""
+        """Handle up to `SCAN_SLICE` files of a scan; return True when the scan has ended."""
         for _ in range(SCAN_SLICE):
             if self._context.stopping or (self._candidates.full and not self._sent.full):
                 return False
@@ -167,7 +168,7 @@ class FolderSource:
         return False
 
     def _look_at(self, relative: str, version: FileVersion) -> None:
-        """Handle a file that a scan has found."""
+        """Queue a file that a scan has found for capture, unless it is empty, was sent, or waits already."""
         identity = self._capturer.identify(relative, version)
         self._sent.find(identity)
         with self._changed:
@@ -183,7 +184,7 @@ class FolderSource:
             self._sent.abort_scan()
 
     def _next_scan(self) -> float:
-        """Return when the next scan is due, monotonic seconds; sooner when noticed files found no room."""
+        """Return the time of the next scan, monotonic seconds; earlier when there was no room for noticed files."""
         with self._changed:
             missed = self._overflowed and not self._candidates.full
             return self._pace.soonest_at if missed else self._pace.next_at
@@ -223,7 +224,7 @@ class FolderSource:
                 self._changed.notify_all()
 
     def _interrupt(self, error: StorageError | SpoolError) -> None:
-        """Report why nothing can be captured now."""
+        """Report that the folder or the spool can't be used now, and stop watching a folder that is missing."""
         self._paused = isinstance(error, SpoolError)
         self._refused_at = self._clock.monotonic()
         if isinstance(error, SpoolError):
@@ -262,7 +263,7 @@ class FolderSource:
             self._check, self._wake_at = False, float("-inf")
 
     def _next_step(self) -> float:
-        """Return when the next step is due without a notification, monotonic seconds."""
+        """Return the time of the next step if no notification comes before it, monotonic seconds."""
         steps = [self._candidates.next_due()]
         if self._scan is None:
             steps.append(self._next_scan())

@@ -1,4 +1,4 @@
-"""Keeps a watch on the folder that currently has the path, whichever folder that is."""
+"""Keeps an inotify watch on the folder at a path, also when the folder is replaced by another one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from eaves.sources.folder.reader import identify
 from eaves.sources.folder.watcher import FileListener, Watch, Watcher
 
 REWATCH_S = 10.0
-"""Minimum time between two starts of a watch on the same folder, seconds."""
+"""Minimum time between two starts of the watch on the same folder, seconds."""
 
 _log = logging.getLogger(__name__)
 
 
 class WatchKeeper:
-    """Starts the watch, and restarts it when it has ended. For one thread only.
+    """Starts the kernel's watch on a folder, and starts it again when it has ended. For one thread only.
 
-    A folder that was deleted and recreated, or on which a disk was mounted, is another folder under the same path, and
-    the watch on the old one gives no more notifications.
+    A folder that was deleted and recreated, or on which a disk was mounted, is another folder under the same path. The
+    watch on the old folder then gives no more notifications.
 
     Args:
         root: Folder to watch.
@@ -44,7 +44,10 @@ class WatchKeeper:
         return self._watch is not None
 
     def ensure(self) -> bool:
-        """Watch the folder that exists now; return True when files may have been missed since the last call.
+        """Make sure that the folder now at the path is watched.
+
+        Returns:
+            Whether files may have been missed since the last call.
 
         Raises:
             StorageError: When the folder doesn't exist.
@@ -69,7 +72,7 @@ class WatchKeeper:
         return missed
 
     def distrust(self) -> None:
-        """Mark the watch for a restart, because a scan has found files that it should have reported."""
+        """Restart the watch at the next `ensure`, because a scan has found files that the watch did not report."""
         self._deaf = self._watch is not None
 
     def close(self) -> None:

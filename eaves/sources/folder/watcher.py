@@ -20,23 +20,23 @@ from watchdog.events import (
 from watchdog.observers.inotify import InotifyObserver
 
 OPEN_S = 5.0
-"""Time without a change after which an opened file counts as complete although it was not closed, seconds; a hard link
-is never closed."""
+"""Time without a change after which a file that was opened counts as complete although nobody closed it, seconds. A new
+hard link, for example, is never closed."""
 JOIN_S = 5.0
-"""Maximum wait for watchdog's threads to end, seconds."""
+"""Maximum time to wait for watchdog's threads to end, seconds."""
 _EVENTS = [FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent, DirDeletedEvent]
-"""Kinds of notifications; others are left out, because reading an image would notify us of our own opening and
-closing."""
+"""Kinds of inotify notifications that are requested. Others are not, because the source's own opening and closing of
+images would cause notifications."""
 
 
 class FileListener(Protocol):
-    """Receiver of notifications about files. Called from the watch's own threads."""
+    """Receiver of notifications about files; the watch's own threads call it."""
 
     def notice(self, relative: str, *, wait_s: float) -> None:
-        """Note that a file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
+        """Record that a file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
 
     def check(self) -> None:
-        """Note that the folder itself may be missing."""
+        """Record that the watched folder itself may be missing."""
 
 
 class Watch(Protocol):
@@ -50,7 +50,7 @@ class Watch(Protocol):
 
 
 Watcher = Callable[[Path, FileListener], Watch]
-"""Function that starts to watch a folder. It raises OSError when the kernel can't."""
+"""Function that starts a watch on a folder. It raises OSError when the kernel can't watch the folder."""
 
 
 class KernelWatch:

@@ -1,4 +1,7 @@
-"""Authentication at a server that requires it, by Basic or Digest; later requests are authenticated in advance."""
+"""Authentication at a server by Basic or Digest.
+
+Once the server has asked for authentication, later requests are authenticated in advance.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Authentication:
 
     @property
     def known(self) -> bool:
-        """Whether there is a user to log in."""
+        """Whether a user name for the login is set."""
         return bool(self._username)
 
     def challenge(self, headers: Iterable[str]) -> bool:

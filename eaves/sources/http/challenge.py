@@ -10,16 +10,16 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
 _PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*("(?:[^"\\]|\\.)*"|{_WORD})')
 MAX_HEADER = 8_192
-"""Maximum length of a header that is read, characters."""
+"""Maximum number of characters of a WWW-Authenticate header that are parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """One challenge. Source: RFC 9110, section 11.3.
+    """One challenge in a WWW-Authenticate header. Source: RFC 9110, section 11.3.
 
     Attributes:
         scheme: Authentication scheme in lower case, such as `basic` or `digest`.
-        parameters: Values by name, in lower case.
+        parameters: Name of a parameter, in lower case, to its value.
     """
 
     scheme: str

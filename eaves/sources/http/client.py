@@ -1,7 +1,7 @@
-"""Client for one picture: it logs in, follows redirects, and checks the image.
+"""HTTP client that requests one picture: it logs in, follows redirects, and checks the image.
 
-The time limit covers all of it together, whatever the server does: a timer ends the exchange. It uses real time,
-because sockets know no other.
+One time limit covers all these requests together, whatever the server does: a timer ends them. The timer uses real
+time, because sockets can't use the clock of a test.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eaves.sources.http.completeness import has_end
 from eaves.sources.http.redirects import STATUSES, find_target
 
 MAX_STEPS = 6
-"""Maximum number of requests for one picture; redirects and challenges lead to further ones."""
+"""Maximum number of HTTP requests for one picture, including those after redirects and challenges."""
 CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 << 10
 _HEADERS = {"User-Agent": "eaves", "Accept": "image/*", "Accept-Encoding": "identity, gzip;q=0.1"}
@@ -53,9 +53,9 @@ class NoSnapshotError(DeliveryError):
     """Error of a request that gave no picture.
 
     Args:
-        message: Reason: the same text for the same reason, without credentials.
-        cause: Cause that a frame is dropped for; None when no frame was sent.
-        retry_after_s: Time after which the server wants to be asked again, seconds.
+        message: Reason without credentials; the same reason has the same text each time, so that it is logged once.
+        cause: Cause under which a received picture is counted as dropped; None when no picture was received.
+        retry_after_s: Minimum time before the next request that the server asks for (Retry-After), seconds.
     """
 
     def __init__(self, message: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> None:
@@ -69,10 +69,11 @@ class RefusedLoginError(NoSnapshotError):
 
 
 class SnapshotClient:
-    """Requests one picture from one server. Not thread-safe, except for `abort`.
+    """Requests pictures from one server. Not thread-safe, except for `abort`.
 
     Args:
-        url: Address of the picture. A user name and a password in it are not sent; the caller uses them.
+        url: Address of the picture. A user name and a password in it are ignored; the caller passes them in
+            `authentication`.
         template: The same address with placeholders in place of credentials, for messages and for the snapshot's
             identity; the address itself when it is empty.
         http: HTTP client with the connections.
@@ -105,10 +106,10 @@ class SnapshotClient:
         self._http.abort()
 
     def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
-        """Return the current picture; None when the server says that it is the known one, as the conditions hold.
+        """Return the current picture; None when the server answers that it is still the last one (status 304).
 
         Args:
-            conditions: Values of If-None-Match or If-Modified-Since.
+            conditions: Headers If-None-Match or If-Modified-Since that describe the last picture.
             now: Wall-clock time, Unix seconds.
 
         Raises:
@@ -171,7 +172,14 @@ class SnapshotClient:
             return self._request(url, conditions, deadline)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
-        """Answer a challenge, once per URL; a second challenge means that the credentials were wrong."""
+        """Store the server's challenge, so that the next request answers it.
+
+        `answered` tells that the last request has already answered a challenge, so the user name or password is wrong.
+
+        Raises:
+            RefusedLoginError: When the user name or the password is wrong.
+            NoSnapshotError: When the challenge can't be answered.
+        """
         if answered:
             raise RefusedLoginError(f"{self._shown} refuses the user name or the password")
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
@@ -236,7 +244,7 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _explain(error: Exception) -> str:
-    """Return what failed before an answer, in the same words each time."""
+    """Return why a request got no answer; the same fault gives the same text each time."""
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
         return f"can't be reached: {describe_unreachable(error)}"
     if isinstance(error, HTTPError) and (fault := find_connection_fault(error)) is not None:

@@ -1,4 +1,4 @@
-"""Response to a challenge of the scheme Digest.
+"""Response to a challenge of the authentication scheme Digest.
 
 It is implemented here because the standard library's `AbstractDigestAuthHandler` supports MD5 only and is bound to
 urllib.request, and libraries that support more need another HTTP client. Source: RFC 7616; RFC 2069 without `qop`.
@@ -27,7 +27,7 @@ def is_supported(challenge: Challenge) -> bool:
 def answer_digest(
     challenge: Challenge, *, username: str, password: str, method: str, uri: str, count: int, client_nonce: str
 ) -> str:
-    """Return the value of the Authorization header.
+    """Return the value of the Authorization header that answers a Digest challenge.
 
     Args:
         challenge: Challenge that `is_supported` accepts.

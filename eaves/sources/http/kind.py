@@ -1,4 +1,4 @@
-"""Kind of source `http`."""
+"""The kind of source `http`, which requests pictures from a URL: its settings and the function that runs it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from eaves.sources.http.settings import PORTS
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
-"""Statuses that lead to the same picture at another URL. Source: RFC 9110, section 15.4."""
+"""HTTP statuses of redirects whose target has the same picture. Source: RFC 9110, section 15.4."""
 
 
 def find_target(url: str, location: str) -> str:
@@ -18,7 +18,8 @@ def find_target(url: str, location: str) -> str:
         location: Location header of the answer.
 
     Raises:
-        ValueError: When it leads to another host or port, from https:// to http://, or nowhere; the message says so.
+        ValueError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL; the
+            message says which.
     """
     here = urlsplit(url)
     try:

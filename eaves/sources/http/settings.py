@@ -1,4 +1,4 @@
-"""Settings of a source of kind `http`."""
+"""Settings in eaves.yaml of a source of the kind `http`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HttpSourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0

@@ -1,10 +1,11 @@
 """Identity and capture time of snapshots.
 
-A snapshot's position is the digest of its bytes together with the validator that came with them: its ETag, else its
-Last-Modified, else the time at which these bytes were first seen. The digest is always part of it, because some cameras
-send one ETag or one Last-Modified forever, and with these alone every picture after the first would count as sent.
-Without a validator, bytes that equal those of the picture before are the same picture. A camera's noise makes two
-pictures that are equal to the last bit practically impossible, so the camera has served one picture twice.
+A snapshot is one received picture. Its position, which identifies it, is the digest of its bytes together with the
+validator that came with them: its ETag, else its Last-Modified, else the time at which these bytes were first seen. The
+digest is always part of it, because some cameras send one ETag or one Last-Modified forever, and with these alone every
+picture after the first would count as sent. Without a validator, bytes that equal those of the picture before are the
+same picture. A camera's noise makes two pictures that are equal to the last bit practically impossible, so the camera
+has served one picture twice.
 
 The capture time is Last-Modified as long as it changes with the picture, else the time of the answer.
 """
@@ -19,28 +20,28 @@ from email.utils import parsedate_to_datetime
 from eaves.sources.http.client import Snapshot
 
 MAX_VALIDATOR = 512
-"""Maximum length of an ETag or date that is used, characters."""
+"""Maximum length of an ETag or Last-Modified header that is used, characters."""
 REFRESH_S = 600.0
-"""Interval at which a picture is requested without conditions, whatever its validators, seconds. A server whose
-validators don't change with the picture would otherwise answer forever that nothing has changed."""
+"""Interval at which a picture is requested without If-None-Match and If-Modified-Since, seconds. A server whose ETag
+and Last-Modified don't change with the picture would otherwise always answer that nothing has changed."""
 CLEAR_S = 2.0
-"""Minimum age of Last-Modified at the answer to be used as a condition, seconds. It counts whole seconds, and one
-second may have several pictures. Source: RFC 9110, section 8.8.2.2."""
+"""Minimum age of Last-Modified, at the time of the answer, for its use in If-Modified-Since, seconds. Last-Modified has
+a resolution of one second, in which a camera may make several pictures. Source: RFC 9110, section 8.8.2.2."""
 MAX_AHEAD_S = 60.0
-"""Maximum time that Last-Modified may be ahead of this machine's clock, seconds; more means a clock that is set
-wrong."""
+"""Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
+wrong and Last-Modified isn't used as capture time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Properties of the last snapshot that matter for the next one.
+    """Properties of the last picture, with which the next one is compared.
 
     Attributes:
-        digest: SHA-256 of its bytes, in hexadecimal.
-        etag: ETag of the snapshot; empty without one.
-        modified: Last-Modified of the snapshot; empty without one.
+        digest: SHA-256 of the picture's bytes, in hexadecimal.
+        etag: ETag of the picture; empty without one.
+        modified: Last-Modified of the picture; empty without one.
         modified_s: Last-Modified in Unix seconds; None when it is not a date.
-        answered_s: When the snapshot was received completely, Unix seconds.
+        answered_s: Time at which the picture was received completely, Unix seconds.
         url: URL of the request without credentials, so that a new password makes no new picture.
     """
 
@@ -52,12 +53,18 @@ class Picture:
     url: str
 
     def has_validators_of(self, other: Picture) -> bool:
-        """Return whether two snapshots have the same validators, so the server would treat them as one picture."""
+        """Return whether this picture has the same ETag and Last-Modified as another one.
+
+        The server would then treat both as the same picture.
+        """
         return (self.etag or self.modified) != "" and (self.etag, self.modified) == (other.etag, other.modified)
 
 
 class SnapshotIdentity:
-    """Gives each snapshot of one source its position and its capture time. Remembers only the last one."""
+    """Gives each picture of one source its position (an identifying text) and its capture time.
+
+    Only the last picture is remembered.
+    """
 
     def __init__(self) -> None:
         self._last: Picture | None = None
@@ -66,7 +73,7 @@ class SnapshotIdentity:
         self._trusted = True
 
     def conditions(self, monotonic_s: float) -> dict[str, str]:
-        """Return the headers with which the server needn't send the last picture again.
+        """Return If-None-Match or If-Modified-Since for the last picture, so that the server needn't send it again.
 
         Args:
             monotonic_s: Current monotonic time, seconds.
@@ -82,7 +89,7 @@ class SnapshotIdentity:
         return {}
 
     def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
-        """Return a snapshot's position and capture time, nanoseconds since 1970; None for an unchanged repetition.
+        """Return the position and the capture time (nanoseconds since 1970) of a picture; None for a repeated one.
 
         Args:
             snapshot: Snapshot that was received.

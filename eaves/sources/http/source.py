@@ -20,14 +20,14 @@ from eaves.sources.http.snapshot_identity import SnapshotIdentity
 from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between requests to a server that gives no picture, unless `every_s` is longer."""
+"""Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
 LOGIN_S = 300.0
-"""Pause after a refused password, seconds; many cameras lock an account after five wrong passwords within some
-minutes."""
+"""Pause after the server refused the password, seconds. Many cameras lock an account after five wrong passwords within
+some minutes."""
 LOOK_S = 2.0
-"""Interval at which the credentials are checked while a server gives no picture, seconds."""
+"""Interval at which the source checks for new credentials while a server gives no picture, seconds."""
 REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts at a full queue."""
+"""Pauses between attempts to store a picture in a full queue."""
 
 
 class HttpSource:
@@ -103,7 +103,7 @@ class HttpSource:
         return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
 
     def _rest(self, until: float) -> None:
-        """Wait after a failure until `until`, monotonic seconds, or until the credentials change."""
+        """Wait after a failure until a monotonic time, seconds, and return earlier when the credentials change."""
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             try:
@@ -113,7 +113,7 @@ class HttpSource:
                 continue
 
     def _capture(self, frame: Frame) -> None:
-        """Store a frame. While the queue is full the frame is kept, and pictures that are due meanwhile are missed."""
+        """Store a frame, and retry while the queue is full; count pictures that are due meanwhile as dropped."""
         context, failures = self._context, 0
         began = context.clock.monotonic()
         while True:
@@ -132,7 +132,7 @@ class HttpSource:
         context.report("watching")
 
     def _connect(self) -> SnapshotClient:
-        """Return the client for the credentials that are in their files now."""
+        """Return the HTTP client, or a new one when the files of the credentials have changed."""
         credentials = read_credentials(self._context.credentials)
         if self._connection is None or self._connection.outdated(credentials):
             self._close()
@@ -151,12 +151,12 @@ class HttpSource:
 
 
 class CameraLogin:
-    """Client with one version of the credentials.
+    """An HTTP client for a camera, and the credentials with which it was built.
 
     Args:
         settings: Settings of the source.
         context: Interface to the agent.
-        credentials: Credentials from the files; without a user name in them, the URL's is used.
+        credentials: Credentials from the files; when they have no user name, that in the URL is used.
 
     Raises:
         ConfigError: When a certificate of the credentials can't be used.
@@ -189,12 +189,15 @@ class CameraLogin:
         )
 
     def outdated(self, credentials: Credentials) -> bool:
-        """Return whether the files have changed since the client was built."""
+        """Return whether the credentials differ from those with which the client was built."""
         return credentials != self._credentials or _versions(credentials) != self._versions
 
 
 def _versions(credentials: Credentials) -> list[int]:
-    """Return the modification times of the files that OpenSSL reads itself, nanoseconds since 1970."""
+    """Return the modification times of the certificate and key file, nanoseconds since 1970.
+
+    OpenSSL reads these two files itself, so their content can't be compared.
+    """
     files: list[Path] = [file for file in (credentials.certificate, credentials.key) if file is not None]
     try:
         return [file.stat().st_mtime_ns for file in files]

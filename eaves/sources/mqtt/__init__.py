@@ -10,9 +10,10 @@ source     the connection's thread hands messages over; the source's thread stor
 
 Guarantees
 ----------
-A message with QoS 1 is acknowledged after its event is on disk, in the order of arrival, and never before. Whatever is
-killed in between, the broker sends it again, as long as the broker keeps its session. The guarantee can't be stronger
-than the sender's: a message with QoS 0 is lost while no agent is connected, and dropped when the queue is full.
+A message with QoS 1 is acknowledged after its event is on disk, in the order of arrival, and never before. If the agent
+is killed before that, the broker sends the message again, as long as the broker keeps the agent's session. The
+guarantee can't be stronger than the sender's: a message with QoS 0 is lost while no agent is connected, and dropped
+when the queue is full.
 
 Repeated messages
 -----------------
@@ -34,7 +35,7 @@ Full queue
 ----------
 A broker sends an unacknowledged message again only on a new connection (tests/integration/mqtt/test_faults.py shows it
 with mosquitto). So messages that were received are kept in memory, unacknowledged, and are stored and acknowledged on
-the same connection once there is room; the broker sends no more than `in_flight` of them and keeps the rest. Only
-what didn't fit into the slot (a broker that speaks MQTT 3.1.1 has its own window) is asked for by a new connection,
-after all before it is stored.
+the same connection once there is room; the broker sends no more than `in_flight` of them and keeps the rest. A broker
+that speaks MQTT 3.1.1 may send more than `in_flight` messages. Those for which there is no room in memory are requested
+by a new connection, once all earlier ones are stored.
 """

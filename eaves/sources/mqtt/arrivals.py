@@ -1,6 +1,7 @@
-"""Numbers for messages; a message that is repeated before it was acknowledged keeps its number.
+"""Numbers that make the event ids of MQTT messages unique when their senders give no id.
 
-The package's docstring gives the reasons.
+A message that the broker repeats before it was acknowledged keeps its number. The docstring of the package
+`eaves.sources.mqtt` gives the reasons.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from eaves.mqtt.message import Message
 
 MAX_OPEN = 10_000
-"""Maximum number of unacknowledged messages that are remembered; beyond it the oldest are forgotten. A broker has far
-fewer in flight, but may never send again those that it has lost."""
+"""Maximum number of unacknowledged messages that are remembered; beyond it, the oldest are forgotten. A broker has far
+fewer in flight, but it may have lost some messages and never send them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,10 @@ class _Open:
 
 
 class Arrivals:
-    """Numbers of one source's messages. Used by both threads."""
+    """Assigns a number to each message that one source receives.
+
+    The thread of the MQTT connection and the thread of the source may use it at the same time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +39,7 @@ class Arrivals:
         self._open: OrderedDict[int, _Open] = OrderedDict()
 
     def find_number(self, message: Message, digest: bytes) -> str:
-        """Return the number of a message: a new one, except for a repetition.
+        """Return the number of a message: a new one, or the former number when the broker repeats the message.
 
         Args:
             message: Message that was received.

@@ -1,4 +1,4 @@
-"""Values in JSON by their path."""
+"""Search for a value in a JSON document by a JSON Pointer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def find_value(document: Any, pointer: str) -> Any:
-    """Return the value at a JSON Pointer; None when there is none.
+    """Return the value at a JSON Pointer in a document; None when there is no value.
 
     Source: RFC 6901, sections 3 and 4.
     """

@@ -1,4 +1,4 @@
-"""Kind of source `mqtt`."""
+"""The kind of source `mqtt`: its settings, and the function that captures images from the topics of an MQTT broker."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bounded queue between the thread of the connection and that of the source.
+"""Bounded queue from the thread of the MQTT connection to the thread of the source.
 
-`put` never waits, because the connection's thread answers the broker's keepalive. Messages that don't fit stay with the
-broker, unacknowledged, if they were sent with QoS 1.
+`put` never waits, because the connection's thread answers the broker's keepalive. A message with QoS 1 that doesn't fit
+isn't acknowledged, so that the broker keeps it and sends it again.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ OVERHEAD_BYTES = 2048
 
 @dataclass(slots=True)
 class HeldMessage:
-    """A message that is not stored yet.
+    """A message that was received and is not stored or acknowledged yet.
 
     Attributes:
         message: Last copy of the message; on a new connection the acknowledgement must refer to that copy.
-        number: Number of its arrival.
-        digest: SHA-256 of its payload.
+        number: Number from `Arrivals.find_number`.
+        digest: SHA-256 of the message's payload.
         wanted: Whether the message becomes an event; otherwise it only waits to be acknowledged in the order of
             arrival.
     """
@@ -36,12 +36,12 @@ class HeldMessage:
 
     @property
     def cost_bytes(self) -> int:
-        """Memory that the message takes, bytes."""
+        """Memory that the message takes in the queue, bytes."""
         return len(self.message.payload) + OVERHEAD_BYTES
 
 
 class MessageHandoff:
-    """A bounded queue of messages.
+    """A queue of received messages with bounded memory, from the connection's thread to the source's thread.
 
     Args:
         max_bytes: Maximum memory of the queue, bytes; one message always fits.
@@ -73,7 +73,10 @@ class MessageHandoff:
             return True
 
     def drop_oldest_unkept(self) -> bool:
-        """Drop the oldest QoS 0 message that isn't being stored, to make room; return False when there is none."""
+        """Drop the oldest waiting message with QoS 0 to make room; return False when there is none.
+
+        The first message of the queue stays, because it may be being stored.
+        """
         with self._changed:
             for held in list(self._held)[1:]:
                 if held.message.qos == 0:
@@ -83,7 +86,7 @@ class MessageHandoff:
             return False
 
     def peek(self, timeout_s: float) -> HeldMessage | None:
-        """Return the oldest message, which stays until `remove`; None on timeout or after `wake`."""
+        """Return the oldest message and leave it in the queue; None after `timeout_s` seconds or after `wake`."""
         with self._changed:
             if not self._held:
                 self._clock.wait(self._changed, timeout_s)
@@ -97,6 +100,6 @@ class MessageHandoff:
             return held.message
 
     def wake(self) -> None:
-        """Make `peek` return."""
+        """Make a waiting `peek` return None."""
         with self._changed:
             self._changed.notify_all()

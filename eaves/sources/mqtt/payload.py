@@ -25,22 +25,23 @@ from eaves.sources.mqtt.settings import MqttSourceSettings
 DROPPED_EXTENSIONS = frozenset(
     {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
 )
-"""Attributes of a sender's event that the captured event sets itself, or that belong to predictions."""
+"""Attributes of a sender's CloudEvent that aren't copied into the captured event, because it sets them itself or
+because they belong to predictions."""
 MAX_ID = 1024
-"""Maximum length of a sender's id that is copied into an event, characters; a longer one still identifies its
-message."""
+"""Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a
+repeated message."""
 MAX_SECONDS = 100_000_000_000
-"""Limit between seconds and milliseconds: a smaller number is a time in seconds, up to the year 5138; a larger one is
-in milliseconds, from 1973 on."""
+"""Limit above which a number in a message is a time in milliseconds and not in seconds. It is the year 5138 in seconds
+and the year 1973 in milliseconds."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
-"""Maximum number and size of a sender's extensions that are kept, bytes. An event may have 100 attributes, and the
-queue reserves 64 KB for all of them."""
+"""Maximum number of a sender's extension attributes that are kept, and their maximum size in bytes. An event may have
+100 attributes, and the queue reserves 64 KB for all of them."""
 NO_POINTER = "a message is JSON, but image_at is not set; set it to the place of the image in the JSON"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContent:
-    """Content of a message.
+    """The image in an MQTT message, and what the sender says about it.
 
     Attributes:
         data: Encoded image.
@@ -64,8 +65,9 @@ class UnusableError(Exception):
 
     Args:
         cause: Cause that the message is counted under.
-        reason: One of a few sentences for the log, as each is logged once; empty when nothing is wrong.
-        detail: Part that differs between messages, without any of the payload.
+        reason: Sentence for the log, which is the same for all messages with this fault, because each sentence is
+            logged once; empty when nothing is wrong.
+        detail: What is specific to this message, without any content of the payload.
     """
 
     def __init__(self, cause: Cause, reason: str, *, detail: str = "") -> None:
@@ -198,7 +200,10 @@ def _spell_id(value: Any) -> str:
 
 
 def _parse_time(value: object) -> int | None:
-    """Return the nanoseconds since 1970 of an RFC 3339 time or of seconds or milliseconds; None for anything else."""
+    """Return a time in nanoseconds since 1970; None for a value that is no time.
+
+    A text is an RFC 3339 time, and a number is in seconds or milliseconds since 1970.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     if isinstance(value, str):

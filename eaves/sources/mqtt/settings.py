@@ -1,4 +1,4 @@
-"""Settings of a source of kind `mqtt`."""
+"""Settings in eaves.yaml of a source of the kind `mqtt`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class MqttSourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         try:
             if parse_address(self.url).path:
                 yield "url", "must have no path; set the topics in `topics`"

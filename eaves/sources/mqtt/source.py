@@ -1,4 +1,4 @@
-"""The mqtt source: the connection's thread hands messages over, the source's thread stores and acknowledges them."""
+"""The mqtt source: one thread receives messages from the broker, another stores and acknowledges them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_messa
 from eaves.sources.mqtt.settings import MqttSourceSettings
 
 ENVELOPE_BYTES = 65_536
-"""Room for a topic, properties and the rest of a JSON text, in addition to an image, bytes."""
+"""Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
 SLOT_BYTES = 32_000_000
-"""Memory for messages that are not stored yet, unless two of the largest need more, bytes."""
+"""Memory for messages that were received and are not stored yet, bytes. It is more when two messages of the maximum
+size need more."""
 LOOK_S = 1.0
-"""Maximum wait for a message before the source checks whether it must stop, seconds."""
+"""Maximum time for which the source waits for a message before it checks whether it must stop, seconds."""
 FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """Pauses between attempts to store a message while the queue is full."""
 
@@ -43,7 +44,7 @@ class MqttSource(ConnectionListener):
     Args:
         settings: Settings with the topics.
         context: Interface to the agent.
-        stuck_s: Time without a sign of life after which the connection's thread counts as hung, seconds.
+        stuck_s: Time after which the connection's thread counts as hung when it makes no progress, seconds.
     """
 
     def __init__(self, settings: MqttSourceSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
@@ -98,7 +99,10 @@ class MqttSource(ConnectionListener):
                 self._connection.stop()
 
     def connected(self, session: SessionInfo) -> None:
-        """Subscribe again, because the broker may have lost the session, or the settings may name other topics."""
+        """Subscribe to the topics on a new connection.
+
+        It is done each time, because the broker may have lost the session, or the settings may name other topics.
+        """
         if self._connection.connections > 1:
             self._context.reconnected()
             if not session.present:
@@ -112,7 +116,7 @@ class MqttSource(ConnectionListener):
         self._connection.subscribe(self._settings.topics, retained=self._settings.retained)
 
     def subscribed(self, refused: Sequence[str]) -> None:
-        """Report whether the broker accepts the subscription."""
+        """Report whether the broker has accepted the subscription; `refused` has the refused topics."""
         self._report(unavailable=f"the broker refuses the subscription to {', '.join(refused)}" if refused else "")
 
     def unavailable(self, reason: str) -> None:
@@ -120,7 +124,10 @@ class MqttSource(ConnectionListener):
         self._report(unavailable=reason)
 
     def received(self, message: Message) -> None:
-        """Hand a message over, or leave it with the broker when there is no room."""
+        """Queue a message for the source's thread; without room, leave a message with QoS 1 to the broker.
+
+        A message with QoS 0 takes the room of older ones, or is dropped.
+        """
         wanted = self._is_wanted(message)
         if not wanted and message.qos == 0:
             self._leave_out(message)
@@ -152,7 +159,7 @@ class MqttSource(ConnectionListener):
         return matches(self._settings.topics, message.topic)
 
     def _leave_out(self, message: Message) -> None:
-        """Count a message of a topic that isn't subscribed to; retained messages aren't counted."""
+        """Count a message of a topic that the settings don't name; retained messages aren't counted."""
         if not self._subscribes(message):
             self._context.drop("topic")
             self._log_once(
@@ -162,9 +169,9 @@ class MqttSource(ConnectionListener):
             )
 
     def _ask_again(self) -> None:
-        """Make the broker send the messages again that there was no room for.
+        """Connect again when there was no room for some messages, so that the broker sends them again.
 
-        A connection that is being made is left alone, because it has the same effect.
+        While a connection is being made, nothing is done, because the new connection has the same effect.
         """
         if self._missed and self._connection.session is not None:
             self._connection.reconnect()
@@ -175,7 +182,10 @@ class MqttSource(ConnectionListener):
             self._arrivals.close(message, held.number)
 
     def _store(self, held: HeldMessage) -> bool:
-        """Store a message's image, however long that takes; return False when the source must stop first."""
+        """Store the image of a message, or count why it is dropped; return False when the source must stop first.
+
+        While the queue is full, a message with QoS 1 is retried, and one with QoS 0 is dropped.
+        """
         try:
             frame = self._build_frame(held)
         except UnusableError as error:
@@ -249,7 +259,10 @@ class MqttSource(ConnectionListener):
         return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
 
     def _report(self, *, unavailable: str | None = None, full: str | None = None) -> None:
-        """Update one or both parts of the state, and report the state that follows."""
+        """Store why the broker is unavailable or the queue is full (empty when not), and report the resulting state.
+
+        An argument that is None leaves that reason unchanged.
+        """
         with self._states:
             self._unavailable = self._unavailable if unavailable is None else unavailable
             self._full = self._full if full is None else full
@@ -266,9 +279,9 @@ class MqttSource(ConnectionListener):
         """Log the first message of each reason.
 
         Args:
-            reason: What is wrong with the message, one of a few sentences.
+            reason: What is wrong with the message, in a sentence that is the same for all messages with this fault.
             cause: Cause that the message is counted under; None when it is not dropped.
-            detail: Part that differs between messages.
+            detail: What is specific to this message.
             error: Exception to log with its traceback.
         """
         if reason not in self._logged:
@@ -284,16 +297,19 @@ class MqttSource(ConnectionListener):
 
 
 def _choose_version(settings: MqttSourceSettings) -> Version:
-    """Return the version: MQTT 5 if an id is in a user property, which messages of MQTT 3.1.1 would lack."""
+    """Return the MQTT version: 5 when messages have an id in a user property, which MQTT 3.1.1 doesn't have."""
     return "5" if settings.id_property else cast(Version, settings.version)
 
 
 def _build_client_id(source: str, agent_id: str) -> str:
-    """Return `eaves-SITE-NAME-ID`, so that apps and machines with equal names have sessions of their own."""
+    """Return the MQTT client id `eaves-SITE-NAME-ID`.
+
+    It contains the agent's id, so that apps and machines with equal names have different sessions at the broker.
+    """
     return f"{source.strip('/').replace('/', '-')}-{agent_id}"
 
 
 def _build_subject(topic: str) -> str:
-    """Return a topic as an attribute of an event, without control characters and with at most 4,096 bytes."""
+    """Return a topic as the subject of an event, without control characters and with at most 4,096 bytes."""
     text = "".join(char if char.isprintable() else "\ufffd" for char in topic)
     return text.encode(errors="replace")[:4096].decode(errors="ignore")

@@ -8,7 +8,7 @@ difference   measure of how much two pictures differ
 editor       applies all options in order, and returns the edited frame or why it is dropped
 
 Without an option a frame's bytes are passed on unchanged and Pillow is never imported. The options remember nothing
-beyond the process: after a restart the first frame of each camera is passed.
+beyond the process: after a restart, the first frame of each camera is kept.
 """
 
 from eaves.sources.frame import Dropped

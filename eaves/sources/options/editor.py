@@ -1,6 +1,6 @@
-"""A source's options, applied to each frame in one order: hours, rate, crop, unchanged, longest side, encoding.
+"""Application of a source's options to a frame, in the order: hours, rate, crop, unchanged, longest side, encoding.
 
-A frame that was passed once is passed again when it is offered again, as sources do after a full queue, so `rate` and
+A frame that the options have kept is kept again when the source offers it again after a full queue, so `rate` and
 `unchanged` never drop a frame that has to wait.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor
 
 PASSED = 1_000
-"""Number of frames that are remembered as passed; more than any source holds back while the queue is full."""
+"""Maximum number of kept frames that are remembered; a source holds back fewer frames while the queue is full."""
 
 
 class FrameEditor:
@@ -47,8 +47,8 @@ class FrameEditor:
     def edit(self, frame: Frame) -> Frame | Dropped:
         """Return the edited frame, or why it is dropped.
 
-        The changes are recorded in its extensions: `crop` (left,top,width,height in pixels of the upright image),
-        `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).
+        The changes are recorded in the frame's extension attributes: `crop` (left,top,width,height in pixels of the
+        upright image), `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).
         """
         again = self._selects and self._passed_before(frame)
         if not again and (cause := self._select(frame)):
@@ -71,7 +71,7 @@ class FrameEditor:
             return self._passed.get(frame.position) is not None
 
     def _select(self, frame: Frame) -> Cause | None:
-        """Return why a frame is dropped because of its time; None when it isn't."""
+        """Return why the options `hours` or `rate` drop a frame because of its capture time; None when they keep it."""
         moment_ns = frame.captured_at_ns
         if moment_ns is None:
             moment_ns = int(self._clock.now() * 1e9)

@@ -1,4 +1,4 @@
-"""Hours of capture, in a time zone."""
+"""The option `hours`, which limits captures to spans of the day in a time zone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Hours:
     """Spans of the day during which frames are captured.
 
     Attributes:
-        spans: Begin, which belongs to the span, and end, which doesn't; an end before the begin is on the next day.
+        spans: Begin (included) and end (excluded) of each span; an end before the begin is on the next day.
         zone: Time zone of the spans; None for the machine's.
     """
 
@@ -26,7 +26,7 @@ class Hours:
     def contain(self, moment_ns: int) -> bool:
         """Return whether a time, nanoseconds since 1970, is within one of the spans.
 
-        A time without a valid date is in none of them.
+        False for a time that has no valid date.
         """
         try:
             clock = datetime.fromtimestamp(moment_ns / 1e9, UTC).astimezone(self.zone).time()

@@ -9,10 +9,10 @@ V = TypeVar("V")
 
 
 class RecentValues(Generic[V]):
-    """Values by key, at most `limit` of them.
+    """A dictionary with at most `limit` values, which forgets the least recently used one.
 
     Args:
-        limit: Maximum number of values; beyond it, the least recently read or written one is forgotten.
+        limit: Maximum number of values; a further one replaces the value that was read or written longest ago.
     """
 
     def __init__(self, limit: int) -> None:
@@ -26,7 +26,7 @@ class RecentValues(Generic[V]):
         return self._values.get(key)
 
     def put(self, key: str, value: V) -> None:
-        """Remember a value."""
+        """Store a value under a key."""
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._limit:

@@ -1,4 +1,7 @@
-"""Options that process pixels: crop, unchanged, longest side, encoding. Imported only when one of them is set."""
+"""The options that need an image's pixels: crop, unchanged, longest side, encoding.
+
+The module is only imported when one of these options is set.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from eaves.sources.options.rate import MAX_CAMERAS
 from eaves.sources.options.region import Box, Region
 
 MAX_PIXELS = 24_000_000
-"""Maximum number of pixels; larger images are dropped. An agent that decodes and crops an image of this size takes up
-to 250 MB (measured), of the 512Mi that its pod may use."""
+"""Maximum number of pixels of an image; larger images are dropped. To decode and crop an image of this size takes an
+agent up to 250 MB (measured), of the 512Mi that its pod may use."""
 QUALITY = 90
-"""JPEG quality of changed images when none is set; no model notices this second encoding."""
+"""JPEG quality of images that an option has changed, when none is set. It is so high that the second encoding doesn't
+change predictions."""
 
 _one_at_a_time = threading.Lock()
-"""Lock that is held while a frame is decoded, so that memory doesn't grow with the number of sources."""
+"""Lock that a thread holds while it decodes a frame, so that memory doesn't grow with the number of sources."""
 
 
 class PixelEditor:
@@ -44,11 +48,11 @@ class PixelEditor:
         self._kept: RecentValues[Image.Image] = RecentValues(MAX_CAMERAS)
 
     def edit(self, frame: Frame, *, compare: bool) -> Frame | None:
-        """Return the edited frame; None when it hardly differs from the last one.
+        """Return the edited frame; None when it hardly differs from the last kept frame of its camera.
 
         Args:
             frame: Frame to edit.
-            compare: Whether the frame may be dropped.
+            compare: Whether the option `unchanged` may drop the frame.
 
         Raises:
             ImageError: When the image can't be decoded, is too large, or doesn't contain its region.
@@ -72,7 +76,7 @@ class PixelEditor:
         return replace(frame, data=stream.getvalue(), content_type="image/jpeg", extensions=extensions)
 
     def _differs(self, camera: str, image: Image.Image) -> bool:
-        """Return whether an image differs from the last kept one; when it does, it becomes the last kept one."""
+        """Return whether an image differs enough from the last kept one of its camera, which it then replaces."""
         small, last = shrink(image), self._kept.get(camera)
         differs = last is None or difference(small, last) >= self._unchanged
         if differs:
@@ -80,10 +84,10 @@ class PixelEditor:
         return differs
 
     def _at_least(self) -> tuple[int, int] | None:
-        """Return height and width to which a JPEG may be reduced at most; None when its full size is needed.
+        """Return the minimum height and width to which a JPEG may be reduced while it is decoded.
 
-        The side is one more than `max_side`, so that a larger image is still larger after it was decoded at a reduced
-        size.
+        None when the full size is needed. The side is one more than `max_side`, so that an image that must be shrunk is
+        still recognised as too large after it was decoded at a reduced size.
         """
         if self._region is not None or (self._quality and not self._max_side):
             return None

@@ -1,9 +1,10 @@
 """Limit on the average rate of each camera's frames, by their capture times.
 
-The times are those of the capture and not of the arrival, so a folder's backlog of a night is thinned out as the same
-frames would have been one by one. Times may be out of order or jump, because cameras' clocks are set by hand and by
-time servers. Therefore no fixed time is awaited: a frame that is at least an interval from the last one, in either
-direction, is passed and becomes the last one. Frames out of order may let further ones pass, but passing never stops.
+The times are those of the capture and not of the arrival, so the files that a folder has collected in a night are
+reduced in the same way as if they had come one by one. Times may be out of order or jump, because cameras' clocks are
+set by hand and by time servers. Therefore a frame is kept when its time is at least an interval before or after that of
+the last kept frame, which it then replaces. Frames out of order may lead to additional kept frames, but never to none
+at all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from eaves.sources.options.lru_cache import RecentValues
 
 MAX_CAMERAS = 1_000
-"""Number of cameras whose last frame is remembered; topics and folders of other programs may name any number."""
+"""Maximum number of cameras whose last frame is remembered. A limit is needed because camera names come from topics or
+folders, and other programs may create any number of these."""
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|min|h|d)\s*")
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
@@ -44,7 +46,7 @@ class _Turn:
 
 
 class Pacer:
-    """Decides which frames are passed. Not thread-safe.
+    """Decides which frames the option `rate` keeps. Not thread-safe.
 
     Args:
         interval_ns: Minimum time between two frames of a camera, nanoseconds.
@@ -55,10 +57,10 @@ class Pacer:
         self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
 
     def admit(self, camera: str, moment_ns: int) -> bool:
-        """Return whether a frame is passed; when it is, the next one is due an interval later.
+        """Return whether a frame is kept; the next one is then due an interval later.
 
         Due times keep to a grid of the interval while frames arrive for each of them, so a camera whose frames come a
-        little early and a little late still gets as many passed as the rate allows.
+        little early and a little late still gets as many frames kept as the rate allows.
 
         Args:
             camera: Name of the camera.

@@ -1,4 +1,4 @@
-"""Region of interest: the rectangle of an image that is kept."""
+"""The option `crop`: the rectangle of an image that is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eaves.errors import ImageError
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; right and bottom are the first ones outside."""
+"""Left, top, right and bottom of a rectangle in pixels; right and bottom are just outside the rectangle."""
 
 
 class OutsideImageError(ImageError):
@@ -26,7 +26,7 @@ class Region:
         top: Top edge, in pixels or as a share of the image's height.
         width: Width, in pixels or as a share of the image's width.
         height: Height, in pixels or as a share of the image's height.
-        shares: Whether all four are shares of 0 to 1.
+        shares: Whether all four numbers are shares of 0 to 1 and not pixels.
     """
 
     left: float
@@ -42,8 +42,8 @@ class Region:
             size: Width and height of the upright image, pixels.
 
         Raises:
-            OutsideImageError: When the rectangle reaches beyond the image. The rest of it would show something else
-                than in images of the size for which it was measured.
+            OutsideImageError: When the rectangle reaches beyond the image. It was measured in larger images then, and
+                would show another part of the scene in this one.
         """
         across, down = size if self.shares else (1, 1)
         left, top = round(self.left * across), round(self.top * down)

@@ -64,7 +64,7 @@ class FrameOptions:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         checks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("rate", lambda: parse_interval_ns(self.rate)),
             ("crop", lambda: parse_region(self.crop)),

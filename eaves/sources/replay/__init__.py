@@ -2,7 +2,7 @@
 
 settings   settings of the kind in eaves.yaml
 recording  reads the images of a folder, a .zip or a .tar in order
-source     main loop over these
+source     main loop, which uses these modules
 kind       the kind of source
 
 It plays the images that exist when a round begins, and never writes to the folder. To watch a folder, use the kind

@@ -1,4 +1,4 @@
-"""Kind of source `replay`."""
+"""The kind of source `replay`: its settings, and the function that plays the images of a folder or an archive."""
 
 from __future__ import annotations
 

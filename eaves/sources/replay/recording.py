@@ -21,12 +21,12 @@ from eaves.sources.folder.reader import FileVersion, read_file
 from eaves.sources.folder.scanner import is_image_path, scan
 
 MAX_TIME_S = 253_402_300_800
-"""End of the year 9999, Unix seconds; the limit is needed because a tar's times may be any number, even infinite."""
+"""End of the year 9999, Unix seconds. The times in a tar may be any number, even infinite; later ones count as 1970."""
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
 )
-"""Exceptions that the standard library raises for archives that are damaged or that it can't read."""
+"""Exceptions that the standard library raises for archives that are damaged or in an unknown format."""
 IN_A_LOOP = ", or set loop: true, with which ids are not remembered"
 
 
@@ -59,8 +59,8 @@ def open_recording(
         max_in_archive: Maximum number of images in an archive; None for no limit.
 
     Raises:
-        StorageError: When the path is neither, can't be read to its end, or holds more images. The number of images in
-            a tar is known only after so many were read.
+        StorageError: When the path is neither a folder nor an archive, can't be read to its end, or holds more images
+            than the maximum. For a tar, this error comes only after the maximum number of images was read.
     """
     if path.is_dir():
         yield from _iter_folder(path, unsupported, max_in_folder)
@@ -114,7 +114,10 @@ def _is_zipped_image(member: zipfile.ZipInfo) -> bool:
 
 
 def _zip_time_ns(member: zipfile.ZipInfo) -> int:
-    """Return a member's time. A zip's times have no time zone and are taken as local times, as other programs do."""
+    """Return the modification time of a zip's member, nanoseconds since 1970.
+
+    The times in a zip have no time zone and are taken as local times, as other programs take them.
+    """
     try:
         return int(time.mktime((*member.date_time, 0, 0, -1))) * 10**9
     except (ValueError, OverflowError):

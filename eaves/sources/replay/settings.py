@@ -1,4 +1,4 @@
-"""Settings of a source of kind `replay`."""
+"""Settings in eaves.yaml of a source of the kind `replay`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from eaves.config import setting
 
 MAX_IMAGES = 100_000
-"""Maximum number of images in a recording that is played once, as their ids are remembered so that a restart doesn't
-play it again. It also limits every folder, whose names and times are in memory: some 20 MB."""
+"""Maximum number of images in a recording that is played once, because their ids are remembered so that a restart
+doesn't play them again. It is also the maximum for every folder, whose names and times are kept in memory (about 20
+MB)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

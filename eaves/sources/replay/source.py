@@ -3,7 +3,7 @@
 When the recording is played once, an image's position is that of a folder's: path, modification time and size. After a
 restart, images that were captured before, or left out by an option, are skipped and the rest follows. In a loop, each
 round has a number that no other round has, even in other processes, derived from the time at which it began; a restart
-begins a new round. Nothing else is remembered.
+begins a new round. Nothing else is remembered across restarts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
 from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts at a missing recording, and at a full queue."""
+"""Pauses between attempts to open a missing recording, and between attempts to store an image in a full queue."""
 IDLE_S = 60.0
-"""Interval of the signs of life after the last image was played, seconds."""
+"""Interval at which the source calls its context after the last image was played, seconds, so that it doesn't count as
+hung."""
 EMPTY_S = 1.0
 """Minimum time between two rounds when no image of a round could be played, seconds."""
 REST = 10
-"""Pause after a round that failed and played nothing, as a multiple of its duration; it limits the use of a core by
-large and damaged archives to a tenth."""
+"""Pause after a round that failed and played nothing, as a multiple of the round's duration, so that reading a large
+damaged archive again and again takes at most a tenth of a CPU core."""
 MAX_REST_S = 240.0
-"""Maximum of these pauses, seconds; shorter than the silence after which a source counts as hung."""
+"""Maximum pause after a round that failed and played nothing, seconds. It is shorter than the time after which a source
+without a call of its context counts as hung."""
 
 
 class ReplaySource:
@@ -93,7 +95,7 @@ class ReplaySource:
             self._play(image, number)
 
     def _drop(self, cause: Cause, place: str) -> None:
-        """Count an image that isn't played: in each round of a loop, otherwise once."""
+        """Count an image that can't be played: in every round of a loop, or once when there is no loop."""
         if not self._settings.loop:
             if place in self._dropped:
                 return
@@ -101,7 +103,10 @@ class ReplaySource:
         self._context.drop(cause)
 
     def _report_playing(self) -> None:
-        """Report `watching` once a failed recording gets further than before, as it would fail again in each round."""
+        """Report `watching` when a recording that failed gets further than before; until then, report its fault.
+
+        Otherwise the state would change twice in each round of a damaged recording.
+        """
         if self._reached > self._failed_at:
             self._context.report("watching")
         else:
@@ -162,6 +167,9 @@ class ReplaySource:
                 return
 
     def _remember(self, frame: Frame) -> None:
-        """Skip an image that an option left out after a restart too; the options themselves forget it."""
+        """Store the id of an image that an option left out, so that it is also skipped after a restart.
+
+        The options themselves don't remember it.
+        """
         with suppress(SpoolError):  # then it may be played after a restart
             self._context.index.remember(self._context.source, [event_id(self._context.source, frame.position)])

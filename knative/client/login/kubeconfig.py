@@ -38,11 +38,11 @@ from knative.client.transport import ApiConnection
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
-"""Number of connections kept for each cluster; urllib3 logs a warning for each connection above it."""
+"""Number of open connections that are kept for each cluster; urllib3 logs a warning when more are used."""
 
 _log = logging.getLogger(__name__)
 _CLIENT = threading.RLock()
-"""Lock for the client's temporary files for keys, which all threads share and which the client doesn't protect."""
+"""Lock for the temporary key files of the official client, which all threads share and the client doesn't protect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Context:
     """A context of a kubeconfig.
 
     Attributes:
-        files: The kubeconfig, or several with `:` between them; the first that has a value wins.
+        files: Path of the kubeconfig, or several paths with `:` between them; the first file that has a value wins.
         name: Name of the context.
         namespace: Namespace of the context; `default` when it has none.
     """
@@ -60,10 +60,10 @@ class Context:
     namespace: str
 
     def connect(self) -> ApiConnection:
-        """Open a connection with the credentials that the files hold now.
+        """Open a connection with the credentials that the kubeconfig files hold now.
 
         Raises:
-            ConfigError: When the files lack what a connection needs.
+            ConfigError: When the files lack a value that a connection needs.
             DeniedError: When a login plugin fails.
         """
         configuration = _configuration()
@@ -78,7 +78,7 @@ class Context:
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
-    """Find a context by its name, or the current one; None stands for the cluster that this process runs in.
+    """Find a context by its name, or the current context; return None for the cluster that this process runs in.
 
     Args:
         kubeconfig: The file, or several with `:` between them; None means kubectl's default file, if it exists.
@@ -174,7 +174,7 @@ def _cannot_log_in(name: str, error: Exception) -> DeniedError:
 
 @contextmanager
 def _as_faults(files: str) -> Iterator[None]:
-    """Turn the client's errors about the files into errors of Eaves."""
+    """Replace exceptions of the Kubernetes client and the YAML parser about kubeconfig files by a ConfigError."""
     try:
         yield
     except (ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -188,7 +188,7 @@ def _as_faults(files: str) -> Iterator[None]:
 
 
 def _text_without_file(error: Exception) -> str:
-    """Return an exception's text without the part of the file that the client prints, since it may hold tokens."""
+    """Return the text of an exception without the kubeconfig content that the client quotes, which may hold tokens."""
     text = (
         f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
     )
@@ -204,9 +204,10 @@ def _configuration() -> Configuration:
 
 
 def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
-    """Set the proxy that kubectl would use; the client itself has read the environment.
+    """Set the proxy that kubectl would use for the configured server.
 
-    The client would send requests for loopback to the proxy too, and would send the proxy no user name and password.
+    The client reads the proxy from the environment, but it would send requests for loopback to the proxy too, and would
+    send the proxy no user name and password.
 
     Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
 
@@ -272,7 +273,7 @@ def _connection(
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:
-    """Build a TLS context with the trust and the client certificate of the client's own connections."""
+    """Build a TLS context with the certificate authorities and the client certificate of the client configuration."""
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

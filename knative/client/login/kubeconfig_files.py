@@ -22,7 +22,7 @@ _USER_PATHS = ("client-certificate", "client-key", "tokenFile")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextEntry:
-    """A context with the cluster and the user that it names; its paths are absolute.
+    """A context of a kubeconfig, with the content of its cluster and its user; paths in them are absolute.
 
     Attributes:
         name: Name of the context.
@@ -57,7 +57,7 @@ class KubeconfigFiles:
         """Resolve an existing context to the cluster and the user that it names.
 
         Raises:
-            ValueError: When it names a cluster that doesn't exist.
+            ValueError: When the context names a cluster that doesn't exist.
         """
         context = self.contexts[name]
         cluster = self.clusters.get(str(context.get("cluster", "")))
@@ -127,7 +127,10 @@ def _entries(config: Mapping[str, Any], plural: str, singular: str) -> Iterator[
 
 
 def _absolute(value: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the entry with absolute paths; a command without a `/` stays, since the search path resolves it."""
+    """Return an entry of a kubeconfig with absolute paths.
+
+    A command without a `/` stays unchanged, since it is found by the search path.
+    """
     found = dict(value)
     for key in (*_CLUSTER_PATHS, *_USER_PATHS):
         if found.get(key):

@@ -23,12 +23,12 @@ from typing import Any
 TIMEOUT_S = 120.0
 """Maximum seconds for a login plugin, which may open a browser and wait for the user."""
 _EARLY_S = 60.0
-"""Seconds before its expiry at which a token is renewed, so that it is still valid when its request arrives."""
+"""Seconds before a token expires at which it is renewed, so that it is still valid when a request with it arrives."""
 _EXTENSION = "client.authentication.k8s.io/exec"
 
 
 class PluginError(Exception):
-    """A login plugin gave no credential."""
+    """Error of a login plugin that gave no credential."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class PluginCredential:
         token: Bearer token; empty when the plugin gave a certificate.
         certificate: Client certificate, PEM; empty when the plugin gave a token.
         key: Private key of the certificate, PEM.
-        expires_at: Time of expiry, Unix seconds; None when the plugin gives none.
+        expires_at: Time of expiry, Unix seconds; None when the plugin names no time.
     """
 
     token: str = field(default="", repr=False)
@@ -87,7 +87,7 @@ def run_plugin(
 
 
 def _output(words: list[str], variables: Mapping[str, str], interactive: bool, timeout_s: float) -> str:
-    """Run the plugin and return its output."""
+    """Run a login plugin and return its standard output; kill it at the time limit."""
     try:
         process = _start(words, variables, interactive)
     except OSError as error:
@@ -105,9 +105,9 @@ def _output(words: list[str], variables: Mapping[str, str], interactive: bool, t
 
 
 def _start(words: list[str], variables: Mapping[str, str], interactive: bool) -> subprocess.Popen[str]:
-    """Start the plugin with its variables added to this process's environment, since it needs PATH and HOME.
+    """Start a login plugin; its environment is that of this process, which has PATH and HOME, and its own variables.
 
-    They are passed in the environment because they may be secrets, and every user of the machine may read arguments.
+    The variables may be secrets. They are not passed as arguments, because every user of the machine can read those.
     """
     return subprocess.Popen(
         words,
@@ -121,7 +121,7 @@ def _start(words: list[str], variables: Mapping[str, str], interactive: bool) ->
 
 
 def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: str, interactive: bool) -> dict[str, Any]:
-    """Build the plugin's input: whether it may prompt, and the cluster that it logs in to, if it asks for that."""
+    """Build the JSON that a login plugin gets: whether it may prompt, and the cluster if the plugin asks for it."""
     spec: dict[str, Any] = {"interactive": interactive}
     if plugin.get("provideClusterInfo"):
         info = {key: value for key, value in cluster.items() if key not in {"certificate-authority", "extensions"}}

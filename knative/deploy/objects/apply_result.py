@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
 LEFT = "left"
-"""Outcome when the object that the inventory lists is gone, and another user's object has its name."""
+"""Outcome of a removal when the object in the inventory is gone and another object has its name, so nothing is
+deleted."""
 UNJUDGED = "unjudged"
-"""Outcome in a dry run when the object's namespace doesn't exist yet, so that the API server can't validate it."""
+"""Outcome in a dry run when the object's namespace doesn't exist yet, so the API server can't validate the object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

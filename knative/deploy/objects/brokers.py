@@ -2,7 +2,8 @@
 
 One app may be deployed while another one is removed. A removal marks the Broker, then lists Triggers, then deletes the
 Broker in the version that it marked. A deploy applies its Trigger, then clears the mark, or makes the Broker again if
-it is gone. The one of them that reads second sees what the other has written, so no Trigger is left without its Broker.
+it is gone. If both run at the same time, at least one of them sees what the other one has written, so no Trigger is
+left without its Broker.
 
 Source: Dijkstra 1965, Cooperating Sequential Processes, section 2.1 (Dekker's solution: each writes its flag, then
 reads the other's).
@@ -30,7 +31,7 @@ Object = Mapping[str, Any]
 MARK = "eaves.dev/removing"
 """Annotation of a Broker that a removal is about to delete."""
 REMOVER = "eaves-remove"
-"""Field manager that owns only that annotation."""
+"""Field manager that owns only the annotation `eaves.dev/removing`."""
 GONE_S = 60.0
 """Maximum seconds to wait until a deleted Broker is gone; Knative's controller takes seconds."""
 POLL_S = 0.5
@@ -40,13 +41,13 @@ _log = logging.getLogger(__name__)
 
 
 def is_doomed(broker: Object) -> bool:
-    """Return whether a removal is about to delete a Broker, or has deleted it and the Broker still exists."""
+    """Return whether a Broker is being deleted, or is marked by a removal that is about to delete it."""
     metadata = broker["metadata"]
     return "deletionTimestamp" in metadata or MARK in (metadata.get("annotations") or {})
 
 
 def remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
-    """Delete the Brokers of a namespace that Eaves made and that no Trigger uses.
+    """Delete the Brokers of a namespace that Eaves created and that no Trigger uses.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -61,7 +62,7 @@ def remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
 
 
 def _remove(cluster: Cluster, broker: Object) -> str:
-    """Delete a Broker; return the outcome, which is empty when there was nothing to do."""
+    """Delete a Broker unless a Trigger uses it; return the outcome, which is empty when the Broker is already gone."""
     found: Object | None = broker
     name, uid = str(broker["metadata"]["name"]), str(broker["metadata"]["uid"])
     for _ in range(ATTEMPTS):
@@ -81,7 +82,7 @@ def _remove(cluster: Cluster, broker: Object) -> str:
 
 
 def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -> None:
-    """Keep a Broker for the Triggers that were applied just now, even when a removal runs at the same time.
+    """Keep the Broker of Triggers that were just applied, even when a removal is deleting it at the same time.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -110,7 +111,7 @@ def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -
 
 
 def _find_used(cluster: Cluster) -> set[str]:
-    """Return the names of Brokers that Triggers use; a Trigger that is being deleted uses none."""
+    """Return the names of the Brokers that Triggers use; Triggers that are being deleted are left out."""
     triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
     return {str(one["spec"].get("broker")) for one in triggers}
 
@@ -130,6 +131,9 @@ def _clear_mark(cluster: Cluster, broker: Object) -> None:
 
 
 def _manifest(broker: Object) -> dict[str, Any]:
-    """Return the Broker's identity only; with its UID, a Broker that is gone is not made again."""
+    """Build a manifest with only name, namespace and UID of a Broker.
+
+    With the UID, applying the manifest can't create a Broker that is already gone.
+    """
     metadata = {key: broker["metadata"][key] for key in ("name", "namespace", "uid")}
     return {"apiVersion": BROKER.api_version, "kind": BROKER.kind, "metadata": metadata}

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 PART = "inventory"
 DATA_KEY = "inventory.json"
 LAYOUT = 1
-"""Version of the JSON document. A document of another version is refused, so that none of its content is lost."""
+"""Version of the JSON document in which an inventory is stored. A document of another version is refused, so that none
+of its content is lost."""
 CREATOR = "eaves-inventory"
-"""Field manager that makes the empty ConfigMap.
+"""Field manager that creates the empty ConfigMap of an inventory.
 
-It differs from `eaves`, because applying an empty ConfigMap as `eaves` would empty one that has content.
+It differs from `eaves`, because applying an empty ConfigMap as `eaves` would empty a ConfigMap that has content.
 """
 
 
@@ -61,7 +62,7 @@ class DeploymentRecord:
         image: Container image, by digest.
         artifact: Digest of the artifact, hexadecimal.
         declared: Container image as eaves.yaml named it.
-        settings: JSON of the other values that are needed to deploy the same again.
+        settings: JSON of the other values that are needed to repeat the deployment.
     """
 
     sequence: int
@@ -79,7 +80,7 @@ class Inventory:
 
     Attributes:
         app: Name of the app.
-        items: Its objects, by namespace, kind and name.
+        items: The app's objects, sorted by namespace, kind and name.
         deployment: Last deployment of the app; None when no deploy recorded one.
         version: resourceVersion of the ConfigMap; empty when the ConfigMap doesn't exist yet.
         uid: UID of the ConfigMap; empty when the ConfigMap doesn't exist yet.
@@ -93,7 +94,10 @@ class Inventory:
 
 
 def item_kind(kind: ObjectKind) -> str:
-    """Return the name of a kind in an item: `v1/Service` for Kubernetes' Service, since Knative has a Service too."""
+    """Return the name of a kind as an inventory stores it.
+
+    It is `v1/Service` for the Service of Kubernetes, since Knative has a Service too.
+    """
     return f"{SERVICE.api_version}/{SERVICE.kind}" if kind is SERVICE else kind.kind
 
 
@@ -103,7 +107,7 @@ def inventory_name(app: str) -> str:
 
 
 def read_inventory(cluster: Cluster, app: str) -> Inventory:
-    """Read the inventory of an app in the cluster's namespace; it is empty when the app has none.
+    """Read the inventory of an app from the cluster's namespace; it is empty when the app has none.
 
     Raises:
         ConflictError: When a ConfigMap of that name is not an inventory of this app.
@@ -122,7 +126,7 @@ def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
 
     Raises:
         DeniedError: When the current user may not list ConfigMaps.
-        ClusterError: When they can't be listed.
+        ClusterError: When the ConfigMaps can't be listed.
     """
     found: dict[str, Inventory | None] = {}
     for one in cluster.list(CONFIG_MAP, selector=f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}"):
@@ -139,15 +143,15 @@ def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     """Store an inventory, provided that it is unchanged since it was read.
 
-    When the process is killed, either the old or the new inventory is stored. An inventory that was removed is not made
-    again: a resourceVersion alone would let the API server make it, a UID doesn't.
+    When the process is killed, either the old or the new inventory is stored. The request names the ConfigMap's UID, so
+    a removed inventory is not created again; with a resourceVersion alone, the API server would create it.
 
     Returns:
         The inventory with its new `version`.
 
     Raises:
-        ConflictError: When it changed since it was read.
-        ClusterError: When it can't be written.
+        ConflictError: When the inventory has changed since it was read.
+        ClusterError: When the inventory can't be written.
     """
     version, uid = (inventory.version, inventory.uid) if inventory.version else _create(cluster, inventory.app)
     manifest = _manifest(inventory.app)
@@ -165,9 +169,10 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
 
 
 def _create(cluster: Cluster, app: str) -> tuple[str, str]:
-    """Make the empty ConfigMap; return its resourceVersion and UID.
+    """Create the empty ConfigMap of an inventory; return its resourceVersion and UID.
 
-    Of two processes that make it at the same time, one writes it and the other one gets a ConflictError.
+    When two processes create it at the same time, one of them writes the inventory, and the other one gets a
+    ConflictError.
     """
     made = cluster.apply(_manifest(app), manager=CREATOR)
     if made.get("data"):
@@ -226,11 +231,11 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
 
 
 _WORDS: dict[type, str] = {InventoryItem: "item", DeploymentRecord: "deployment"}
-"""Names of the two records in messages."""
+"""Names of the two kinds of records, for messages."""
 
 
 def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a record after checking the type of each."""
+    """Return the fields of a record from an inventory, after checking their names and types."""
     known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
     names = {field.name for field in fields(kind)}
     if set(value) != names:

@@ -52,11 +52,12 @@ AT_HOME = (
     NETWORK_POLICY,
     SERVICE_ACCOUNT,
 )
-"""Kinds of an app's objects in the order of their removal: kinds that the fewest others depend on come first."""
+"""Kinds of an app's objects in the app's namespace, in the order of removal: an object is removed before the objects
+that it depends on."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
-"""Kinds of an app's objects in the namespace of the agents on nodes, in the order of their removal."""
+"""Kinds of an app's objects in the namespace of the agents on nodes, in the order of removal."""
 Key = tuple[str, str, str]
-"""API group and kind, name, and namespace of an object."""
+"""Identity of an object: (API group and kind, name, namespace)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,8 @@ class AppOwner:
 
     Attributes:
         app: Name of the app; empty means every app.
-        site: Name of the site. The name may change; it identifies objects of earlier versions of Eaves.
-        agents: Namespace of agents on nodes; empty when there is none.
+        site: Name of the site. It is used only to find objects of earlier versions of Eaves, since the name may change.
+        agents: Namespace of the agents on nodes; empty when there is none.
     """
 
     app: str
@@ -86,10 +87,10 @@ class AppOwner:
         return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
 
     def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
-        """Return whether an object in the namespace of agents belongs to an app in the given namespace.
+        """Return whether an agent on nodes belongs to an app in the given namespace.
 
         Args:
-            labels: Labels of the agent or its pod; those of earlier versions name the site only.
+            labels: Labels of the agent or its pod. Earlier versions of Eaves set only the label of the site.
             home: Namespace of the app.
         """
         named = labels.get(NAMESPACE_LABEL)
@@ -102,8 +103,8 @@ def find_owned(cluster: Cluster, owner: AppOwner, *, thorough: bool = False) -> 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        thorough: List every kind. Otherwise an app without a ServiceAccount in its own namespace counts as absent: the
-            account is applied first and removed last, and this saves requests when sites are many and links are slow.
+        thorough: List every kind. Otherwise an app without a ServiceAccount in its own namespace counts as absent,
+            which saves requests: the ServiceAccount is applied first and removed last.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -148,12 +149,12 @@ def is_shared(manifest: Mapping[str, Any]) -> bool:
 
 
 def is_ours(one: Mapping[str, Any]) -> bool:
-    """Return whether an object carries the label that marks objects of Eaves."""
+    """Return whether an object has the label that all objects of Eaves carry."""
     return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
 
 
 def is_applied_by_eaves(one: Mapping[str, Any]) -> bool:
-    """Return whether Eaves applied an object, by its labels and by the field managers that the API server records."""
+    """Return whether Eaves applied an object, by its labels and its field managers."""
     entries = one["metadata"].get("managedFields") or ()
     return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
 
@@ -171,11 +172,12 @@ def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
 
 
 def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -> list[dict[str, Any]]:
-    """List the objects of one kind that the user may see and that no other object controls.
+    """List the objects of one kind, without those that another object controls.
 
-    Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. Another namespace that
-    the user may not see counts as empty. So do Services that the user may not see: only apps with MQTT triggers or a
-    relay have any, and only users who may see them can have deployed those.
+    Knative copies the labels of its own Service to the Kubernetes Services that it makes for it; they are left out. The
+    result is empty for another namespace that the user may not read. It is also empty for Kubernetes Services that the
+    user may not read: only apps with MQTT triggers or a relay have any, and only users who may read them can have
+    deployed such an app.
     """
     try:
         found = cluster.list(kind, namespace=namespace, selector=selector)

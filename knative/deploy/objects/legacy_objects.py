@@ -1,7 +1,7 @@
-"""Objects of versions of Eaves that kept no inventory, found by their labels and their field manager.
+"""Objects of earlier versions of Eaves that kept no inventory, found by their labels and their field manager.
 
-Agents on nodes of those versions were named after the site, in a namespace that apps of several namespaces share. Only
-the address that an agent's events are sent to shows which namespace it belongs to.
+Those versions named agents on nodes after the site, in a namespace that apps of several namespaces share. Only the
+address that an agent sends events to shows which namespace the agent belongs to.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Ob
     Args:
         cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        labelled: Objects with the app's labels that were listed already.
+        labelled: Objects with the app's labels that the caller has listed already.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -42,10 +42,10 @@ def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Ob
 def refuse_former_sites(
     cluster: Cluster, owner: AppOwner, former: Sequence[Object], manifests: Sequence[Object]
 ) -> None:
-    """Refuse to end an agent on nodes when the new agent would not find its queue.
+    """Raise an error when an agent on nodes still runs under an earlier name of the site.
 
-    Earlier versions named an agent's spool after its site, and the new agent opens the spool of the site's present
-    name.
+    Earlier versions of Eaves named an agent's spool after its site. The new agent opens the spool of the present name,
+    so the images that wait in the old spool would stay there.
 
     Raises:
         ConflictError: When an agent of a former site still runs a source that is deployed.
@@ -65,7 +65,10 @@ def refuse_former_sites(
 
 
 def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
-    """Yield agents on nodes, their bindings, and those of their accounts that no agent of another namespace uses."""
+    """Yield the app's agents on nodes, their SinkBindings, and their ServiceAccounts.
+
+    A ServiceAccount is left out if an agent of another namespace uses it too.
+    """
     bindings = {_place(one): one for one in _list(cluster, SINK_BINDING, owner)}
     agents = _list(cluster, DAEMON_SET, owner)
     homes = {_place(one): _home(one, bindings.get(_place(one))) for one in agents}
@@ -78,7 +81,7 @@ def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
 
 
 def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str, Any]]:
-    """List objects of an earlier version outside the app's namespace, in every namespace that the user may list."""
+    """List objects of earlier versions of Eaves outside the app's namespace, as far as the user may list them."""
     selector = f"{APP_LABEL}={owner.app},!{NAMESPACE_LABEL}"
     try:
         found = cluster.list(kind, namespace="", selector=selector)
@@ -93,7 +96,7 @@ def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str,
 
 
 def _home(agent: Object, binding: Object | None) -> str:
-    """Return the namespace of the function that an agent calls, or of the Broker that its events are sent to."""
+    """Return the namespace of the app of an agent, which is that of the function or Broker that the agent sends to."""
     for container in agent["spec"]["template"]["spec"]["containers"]:
         for entry in container.get("env") or ():
             if entry["name"] == _FUNCTION and entry.get("value"):

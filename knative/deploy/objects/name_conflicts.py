@@ -1,4 +1,4 @@
-"""Objects that others made under names that an app renders; they are never taken over without `adopt`."""
+"""Objects of other owners that have a name which an app renders; Eaves takes them over only with `adopt`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ Object = Mapping[str, Any]
 def find_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
 ) -> dict[Key, Object]:
-    """Find existing objects under the names of manifests that are not known already, by any owner.
+    """Find the objects in the cluster that have the name of a manifest, except those that the caller already knows.
+
+    The owner of an object doesn't matter.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
@@ -36,11 +38,11 @@ def find_foreign_objects(
 def refuse_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], others: Mapping[Key, Object], owner: AppOwner
 ) -> None:
-    """Raise an error when others use a name that the app renders.
+    """Raise an error when an object of another owner has a name that the app renders.
 
     Raises:
-        ConflictError: When a name is in use; it lists the fields that would be taken from their managers, for the first
-            such object.
+        ConflictError: When a name is in use. For the first such object, the error lists the fields that would be taken
+            over from their managers.
         ClusterError: When a request to the cluster is refused or fails.
     """
     for manifest in manifests:
@@ -55,7 +57,7 @@ def refuse_foreign_objects(
 
 
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
-    """Return whether an existing namespace has the labels that agents need, by any owner."""
+    """Return whether an existing namespace, of any owner, has the labels that agents on nodes need."""
     wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
@@ -97,7 +99,7 @@ def _remedy(manifest: Object) -> str:
 
 
 def _causes(cluster: Cluster, manifest: Object) -> tuple[tuple[str, str], ...]:
-    """Return the fields that would be taken over, as (manager, field)."""
+    """Return the fields that applying a manifest would take over, as (manager, field)."""
     try:
         cluster.apply(manifest, manager=MANAGER, dry_run=True)
     except ConflictError as error:

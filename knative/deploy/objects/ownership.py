@@ -1,4 +1,4 @@
-"""Objects of a cluster that belong to an app: those that its inventory lists, by UID."""
+"""The objects of a cluster that belong to an app: those that its inventory lists by UID."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 Change = Callable[[Sequence[InventoryItem]], Iterable[InventoryItem]]
 ATTEMPTS = 5
-"""Number of attempts to store the list of objects while other commands for the same deployment change it."""
+"""Number of attempts to store the list of an app's objects while other processes change it."""
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 
@@ -40,10 +40,10 @@ class OwnedObjects:
 
     Attributes:
         inventory: The app's inventory as it was read.
-        known: Existing objects under the rendered names, by any owner.
-        others: Those among `known` that don't carry the app's labels.
-        items: The app's own objects, including those of earlier versions of Eaves.
-        left: The app's own objects that are no longer rendered and no longer needed.
+        known: Existing objects that have the name of a rendered object, of any owner.
+        others: Objects in `known` that don't carry the app's labels.
+        items: Entries of the app's own objects, including those of earlier versions of Eaves.
+        left: Entries of the app's own objects that are no longer rendered and no longer needed.
     """
 
     inventory: Inventory
@@ -68,7 +68,7 @@ def find_holdings(
         manifests: The app's rendered objects.
         owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
-        needed: Function that says whether an object stays although it isn't rendered.
+        needed: Function that says whether an object must stay although it isn't rendered, such as a pin.
 
     Raises:
         ConflictError: When agents on nodes still run under a former name of the site.
@@ -98,7 +98,7 @@ def find_holdings(
 def _find_known(
     cluster: Cluster, owner: AppOwner, inventory: Inventory, manifests: Sequence[Object]
 ) -> list[dict[str, Any]]:
-    """List objects in the kinds and namespaces that are rendered or in the inventory; other kinds are not listed."""
+    """List the existing objects of the kinds and namespaces that are rendered or in the inventory."""
     places = {(kind_named(item), item.namespace) for item in inventory.items}
     for manifest in manifests:
         kind, (_, _, namespace) = kind_of(manifest), key_of(manifest, cluster)
@@ -113,21 +113,21 @@ def no_longer_wanted(
     *,
     needed: Callable[[InventoryItem], bool] = lambda item: False,
 ) -> list[InventoryItem]:
-    """Return the listed objects that are neither rendered nor needed any more, in the order of removal."""
+    """Return the objects of the inventory that are neither rendered nor needed any more, in the order of removal."""
     wanted = {key_of(one, cluster) for one in manifests}
     return order_removal(item for item in items if _key(item) not in wanted and not needed(item))
 
 
 def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
-    """Sort objects into the order of removal: those that the fewest others depend on come first."""
+    """Sort objects into the order of removal: an object is removed before the objects that it depends on."""
     return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
 
 
 def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequence[Object]) -> Inventory:
-    """List the objects that are about to be applied in the inventory, so that a killed deploy leaves none unlisted.
+    """Add the objects that are about to be applied to the inventory, so that a killed deploy leaves no object unlisted.
 
-    An object that doesn't exist, or that has another UID than the inventory lists, is listed without a UID: it becomes
-    the app's own when it is applied.
+    An object that doesn't exist, or whose UID differs from the inventory's, is added without a UID; it belongs to the
+    app once it is applied.
 
     Raises:
         ConflictError: When another user deploys or removes the app.
@@ -147,16 +147,16 @@ def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequenc
 
 
 def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bool = False) -> Inventory:
-    """Change the list of an app's objects.
+    """Change the list of an app's objects in the inventory.
 
-    Other commands for the same deployment may change the list at the same time: a pin is removed while a deploy
-    applies, or two processes reconcile. Their changes are kept.
+    Other commands for the same deployment may change the list at the same time, for example when a pin is removed
+    during a deploy, or two processes reconcile. Their changes are kept.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
         inventory: The inventory as it was read or written last.
-        change: Function that returns the app's objects, given those that are listed; it is called again when another
-            process wrote first.
+        change: Function that returns the new list, given the present one; it is called again when another process wrote
+            first.
         always: Write even if nothing changed, to detect whether another process changed the inventory.
 
     Raises:
@@ -179,7 +179,7 @@ def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bo
 def with_uids(
     cluster: Cluster, items: Iterable[InventoryItem], manifests: Sequence[Object], applied: Mapping[Key, Object]
 ) -> list[InventoryItem]:
-    """Return the objects of an app with the UIDs that the API server gave them, including the applied ones."""
+    """Return the list of an app's objects with the UIDs that the API server gave to the applied objects."""
     listed = {_key(item): item for item in items}
     for manifest in manifests:
         key = key_of(manifest, cluster)
@@ -189,7 +189,7 @@ def with_uids(
 
 
 def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> str:
-    """Delete one of an app's own objects, and never another object of the same name.
+    """Delete an object of an app by its UID, and never another object of the same name.
 
     Returns:
         `removed`, `left` when the object of that name belongs to another owner, or empty when there is none.
@@ -213,16 +213,16 @@ def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: boo
 
 
 def build_item(one: Object, cluster: Cluster) -> InventoryItem:
-    """Build the inventory's item for an object; the item of a manifest has no UID."""
+    """Build the inventory's entry for an object; it has no UID when the object is a manifest that isn't applied yet."""
     kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
     return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 
 
 def kind_named(item: InventoryItem) -> ObjectKind:
-    """Return the kind of a listed object.
+    """Return the kind of an object in the inventory.
 
     Raises:
-        InvalidError: When a deploy makes no objects of that kind.
+        InvalidError: When this version of Eaves doesn't know the kind.
     """
     if item.kind not in _KINDS:
         raise InvalidError(

@@ -1,4 +1,4 @@
-"""Removal of settings of a Trigger's delivery from its Subscription, where Knative leaves them.
+"""Removal of delivery settings from a Subscription, where Knative leaves what its Trigger no longer sets.
 
 Knative keeps a Subscription for each Trigger and makes it again when the Trigger's delivery asks for another value. It
 compares the two by DeepDerivative, for which a field that is unset or zero in the Trigger equals any value in the
@@ -33,17 +33,18 @@ Object = Mapping[str, Any]
 TRIGGER_LABEL = "eventing.knative.dev/trigger"
 """Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
 OBSERVED_S = 60.0
-"""Maximum seconds to wait until Knative has observed a changed Trigger; it takes a second or two."""
+"""Maximum seconds to wait until Knative has observed a changed Trigger; Knative takes a second or two."""
 POLL_S = 0.5
-"""Seconds between two requests for the Trigger."""
+"""Seconds between two reads of the Trigger."""
 
 _log = logging.getLogger(__name__)
 
 
 def find_hidden(wanted: Object, actual: Object) -> dict[str, Any]:
-    """Find the fields of a delivery that Knative leaves unchanged, as a merge patch: removed fields, and zeros.
+    """Return a merge patch with the delivery fields that Knative doesn't carry over to a Subscription.
 
-    Fields with other values are left to Knative, which then makes the Subscription again.
+    They are the fields that the Trigger no longer has, and those that it sets to zero. For fields with other values,
+    Knative makes the Subscription again by itself.
 
     Args:
         wanted: Delivery of the Trigger.
@@ -59,7 +60,7 @@ def find_hidden(wanted: Object, actual: Object) -> dict[str, Any]:
 
 
 def mark_trigger(manifest: Object, before: Object | None) -> Object:
-    """Return the Trigger to apply, with a mark if its Subscription may keep settings that were removed from it.
+    """Return the Trigger to apply, with an annotation as a mark if its Subscription may keep removed settings.
 
     Args:
         manifest: The rendered Trigger.
@@ -73,7 +74,7 @@ def mark_trigger(manifest: Object, before: Object | None) -> Object:
 
 
 def repair_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: Mapping[Key, Object]) -> None:
-    """Remove from Subscriptions the settings that their marked Triggers no longer have, then remove the marks.
+    """Remove settings from the Subscriptions of marked Triggers that no longer have them, then remove the marks.
 
     No request is made when no Trigger is marked.
 
@@ -109,7 +110,10 @@ def _may_be_left(manifest: Object, before: Object) -> bool:
 
 
 def _list_ours(trigger: Object) -> Iterator[str]:
-    """Yield the fields of a Trigger's delivery that Eaves applied; fields of other managers stay when not rendered."""
+    """Yield the delivery fields of a Trigger that Eaves applied.
+
+    Fields of other managers are left out, since they stay when Eaves doesn't render them.
+    """
     for entry in trigger["metadata"].get("managedFields") or ():
         if (entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply"):
             fields = (entry.get("fieldsV1") or {}).get("f:spec", {}).get("f:delivery", {})
@@ -121,7 +125,10 @@ def _is_marked(trigger: Object) -> bool:
 
 
 def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
-    """Wait until Knative has observed a Trigger; from an older version it would make the Subscription as it was."""
+    """Wait until Knative has observed a changed Trigger; return False at the time limit.
+
+    Before that, Knative would restore the Subscription from the older version of the Trigger.
+    """
     metadata, deadline = trigger["metadata"], time.monotonic() + OBSERVED_S
     name, found = str(metadata["name"]), trigger
     while True:
@@ -137,7 +144,10 @@ def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool
 
 
 def _repair(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
-    """Remove from a Trigger's Subscription what the Trigger lacks; return False when it keeps changing."""
+    """Remove settings from a Trigger's Subscription that the Trigger doesn't have; return whether that succeeded.
+
+    It fails when the Subscription changes during every attempt.
+    """
     name, uid = str(trigger["metadata"]["name"]), trigger["metadata"]["uid"]
     wanted = trigger["spec"].get("delivery") or {}
     for _ in range(ATTEMPTS):

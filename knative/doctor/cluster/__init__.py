@@ -1,4 +1,4 @@
-"""Checks of the cluster itself.
+"""Checks of the cluster.
 
 versions, features             versions of the parts, and their feature flags
 nodes, container_images        whether nodes have room, and can pull

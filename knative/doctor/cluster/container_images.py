@@ -1,7 +1,7 @@
-"""Checks of pulls: what is known from outside about which registry the nodes can reach.
+"""Checks whether container images can be pulled, as far as that can be seen from outside the cluster.
 
-Nodes and Knative's controller pull from their own network, so a test from elsewhere proves nothing. The checks report
-the results of pulls that they have tried before.
+Nodes and Knative's controller pull from their own network, so a test from this machine proves nothing. The checks
+report the results of pulls that the nodes and the controller have tried before.
 
 Source: Knative Serving, pkg/reconciler/revision/resolve.go: a reference by digest is not looked up.
 """
@@ -63,7 +63,7 @@ def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _failures(subject: ExaminedSite, host: str) -> Iterator[tuple[str, str]]:
-    """Yield the faults of pods and revisions that could not pull a container image from that registry."""
+    """Yield (message, fix) for each pod and revision that could not pull a container image from the registry `host`."""
     for pod in subject.cluster.list(POD, namespace=subject.namespace):
         for status in containers(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
@@ -93,9 +93,10 @@ def _pull(subject: ExaminedSite, image: str, state: Mapping[str, Any], *, node: 
 
 
 def _runs(subject: ExaminedSite, host: str) -> bool:
-    """Return whether a pod runs a container image of the registry.
+    """Return whether a pod of the namespace runs a container image from the registry `host`.
 
-    If a node pulled it by digest, its name is in `imageID`, and `image` is a bare digest; Docker's has a scheme.
+    When a node pulled a container image by digest, its name is in the status field `imageID`, and `image` is only a
+    digest. With Docker, `imageID` begins with a scheme.
     """
     pods = subject.cluster.list(POD, namespace=subject.namespace)
     return any(
@@ -107,7 +108,10 @@ def _runs(subject: ExaminedSite, host: str) -> bool:
 
 
 def check_pull_secret(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the pull secret; only the names of registries in it are read."""
+    """Check that the pull secret exists and has an entry for the registry.
+
+    Only the names of registries are read from it.
+    """
     name = subject.settings.pull_secret
     if not name:
         return
@@ -153,7 +157,7 @@ def _hosts(secret: Mapping[str, Any]) -> set[str]:
 
 
 def _server(text: str) -> str:
-    """Return a registry's host from Docker's configuration, such as `https://index.docker.io/v1/`."""
+    """Return the host of a registry from an entry of Docker's configuration, such as `https://index.docker.io/v1/`."""
     host = text.partition("://")[2] or text
     return _host(f"{host.partition('/')[0]}/x")
 

@@ -1,8 +1,8 @@
-"""Checks of the control plane: on which side of the link it is, and whether clocks agree.
+"""Checks of the control plane: whether it is near the edge, and whether clocks agree.
 
-No API tells where a cluster is; cloud providers mark their nodes, and distance shows in response times. The result is a
-guess, with its reasons. It matters because a site makes predictions while the link is down only if its control plane,
-Serving and Eventing are on its own side of the link.
+No API says where a cluster is. The check guesses it from the marks of cloud providers on nodes and from response times,
+and reports its reasons. It matters because a site makes predictions while the link is down only if its control plane,
+Serving and Eventing are at the site's end of the link.
 
 Source: Node.spec.providerID (`aws:///...`), set by cloud-controller-managers; k3s sets `k3s://NAME`. A Lease's
 managedFields have the server's time, its renewTime the kubelet's (Kubernetes, pkg/kubelet/nodelease).
@@ -23,19 +23,21 @@ CLOUDS = frozenset({
     "alicloud", "aws", "azure", "digitalocean", "exoscale", "gce", "hcloud", "ibm", "linode", "oci", "openstack", "ovh",
     "scaleway", "vultr",
 })  # fmt: skip
-"""Schemes of Node.spec.providerID of cloud providers."""
+"""Cloud providers by the scheme in the field `spec.providerID` of their nodes."""
 _NEAR_S = 0.02
-"""Longest round trip within one place, in seconds; it is longer across an access link."""
+"""Maximum seconds of a round trip to a server at the same place; over an internet connection a round trip takes
+longer."""
 _ASKED = 3
 SKEW_S, BROKEN_S = 5.0, 300.0
-"""Clock differences in seconds from which events' times mislead, and from which certificates and tokens fail."""
+"""Differences between two clocks in seconds: from the first on, events have misleading times; from the second on,
+certificates and tokens are refused."""
 _LEASES = "kube-node-lease"
 _DATE_S = 1.0
-"""Resolution of a Date header in seconds."""
+"""Resolution of the HTTP header Date in seconds."""
 
 
 def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check where the control plane is, as far as it can be known."""
+    """Check whether the control plane is at the edge, by response time and by cloud providers' marks on nodes."""
     round_trip_s = min(_time(subject) for _ in range(_ASKED))
     delay = f"the API server answers in {round_trip_s * 1000:.0f} ms"
     clouds = Counter(scheme for node in subject.nodes if (scheme := _provider(node)) in CLOUDS)
@@ -78,7 +80,7 @@ def _provider(node: object) -> str:
 
 
 def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Compare the API server's clock with this machine's."""
+    """Compare the API server's clock with the clock of this machine."""
     before = subject.clock()
     server = subject.cluster.clock()
     after = subject.clock()
@@ -88,7 +90,7 @@ def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Compare each node's clock with the API server's: a Lease holds both."""
+    """Compare each node's clock with the API server's clock, by the two times in the node's Lease."""
     skews = {}
     for lease in subject.cluster.list(LEASE, namespace=_LEASES):
         written = [

@@ -23,7 +23,10 @@ _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "d
 
 
 def check_dns(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check each resolver of `knative.dns`, and the node-local cache if there is one, unless the policy is off."""
+    """Check that the function's NetworkPolicy, if it has one, allows DNS queries to the cluster's resolvers.
+
+    The resolvers are those of `knative.dns`, and the node-local cache if the cluster has one.
+    """
     settings = subject.settings
     if not settings.network_policy:
         return
@@ -68,7 +71,7 @@ def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Itera
 
 
 def _addresses(cache: Mapping[str, Any]) -> list[str]:
-    """Return the addresses that a node-local cache listens at."""
+    """Return the IP addresses at which the node-local DNS cache answers."""
     for container in cache.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
         arguments = [str(one) for one in container.get("args", ())]
         for argument, value in pairwise(arguments):

@@ -13,7 +13,7 @@ _SOURCES = ("emptyDir", "image", "hostPath", "csi", "ephemeral", "persistentVolu
 
 
 def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check each flag that a field of the Knative Service needs."""
+    """Check that each feature flag is enabled that a field of the app's Knative Service needs."""
     values = subject.config(CONFIG_MAP)
     needed = {field: flag for made in subject.pods() if made.knative for field, flag in needed_flags(made.spec).items()}
     missing = {field: flag for field, flag in needed.items() if not is_on(flag, values)}
@@ -36,7 +36,7 @@ def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def needed_flags(spec: Mapping[str, Any]) -> dict[str, FeatureFlag]:
-    """Map each field of a Knative Service's pod to the flag that it needs."""
+    """Return the feature flag that each field of a Knative Service's pod needs; fields without a flag are left out."""
     found = {field: flag for field, flag in FIELDS.items() if field in spec and field not in _SOURCES}
     for volume in spec.get("volumes", ()):
         found |= {field: FIELDS[field] for field in _SOURCES if field in volume}

@@ -1,4 +1,4 @@
-"""Check of the networking layer: which one Knative uses, whether it runs, and whether our NetworkPolicy admits it.
+"""Check of Knative's networking layer: which one is used, whether it runs, and whether our NetworkPolicy admits it.
 
 Source: knative.dev/networking, pkg/config/config.go (ingress-class and its older spelling, Istio without one) and
 config/config-network.yaml; net-kourier, config/300-gateway.yaml; net-contour and net-istio, their Services.
@@ -26,7 +26,7 @@ class NetworkingLayer:
         name: Name of the layer for people.
         namespace: Namespace of its gateway.
         service: Service of the gateway for requests from within the cluster.
-        controller: Deployment of its controller in knative-serving; empty when it runs elsewhere.
+        controller: Deployment of its controller in knative-serving; empty when the controller is in another namespace.
         install: Command that installs it.
     """
 
@@ -68,7 +68,7 @@ LAYERS = {
 
 
 def check_network(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the layer of config-network, whether it passes requests, and which domain the function gets."""
+    """Check the networking layer in config-network, whether its requests are admitted, and the function's domain."""
     values = subject.config("config-network")
     chosen = values.get("ingress-class") or values.get("ingress.class") or ""
     layer = LAYERS.get(chosen or DEFAULT_CLASS)

@@ -1,4 +1,4 @@
-"""Check of the nodes that may run the function: their number, their state, and their room."""
+"""Check of the nodes that may run the function: their number, their state, and their free resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 from knative.resources.fields.quantities import show_cpu, show_memory
 
 _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
-"""Requests of Knative's sidecar, as set by the annotations of our Knative Service."""
+"""CPUs and bytes that Knative's sidecar requests; annotations of our Knative Service set them."""
 _PRESSURES = {
     "DiskPressure": "its disk is nearly full",
     "MemoryPressure": "its memory is nearly used up",
@@ -22,7 +22,7 @@ _PRESSURES = {
 
 
 def check_nodes(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the nodes that the selector chooses, with their state, CPU architecture and size."""
+    """Check the nodes that the site's selector chooses: their state, CPU architecture and size."""
     selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
     chosen = subject.edge
     if not chosen:
@@ -91,7 +91,10 @@ def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
 
 
 def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
-    """Check whether the function fits on an empty node; the other load of a node is known only at scheduling."""
+    """Check whether the largest node is large enough for one replica, without the other pods on it.
+
+    How much of a node is in use is known only when a pod is scheduled.
+    """
     made = next((made for made in subject.pods() if made.knative), None)
     if made is None:
         return

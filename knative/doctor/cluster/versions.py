@@ -15,7 +15,7 @@ from knative.doctor.context import EVENTING_NAMESPACE, SERVING_NAMESPACE, Examin
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 
 KUBERNETES = (34, 37)
-"""Oldest minor version that Knative 1.23 supports, and the newest that Eaves was tested with."""
+"""Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
 KNATIVE = (21, 23)
 _RELEASES = "https://github.com/knative"
 _SERVING = ("activator", "autoscaler", "controller", "webhook")
@@ -44,7 +44,7 @@ def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check Knative Serving."""
+    """Check that Knative Serving is installed and runs, and compare its version with the tested versions."""
     install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
     if not subject.cluster.serves(KSERVICE.api_version):
         yield error("serving", "Knative Serving is not installed in this cluster", install)
@@ -62,7 +62,7 @@ def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_eventing(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check Knative Eventing, and its parts that the app needs."""
+    """Check that Knative Eventing and its parts that the app needs are installed, and that they run."""
     install = _install("eventing", "eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml")
     install += f" && kubectl apply -f {_release('eventing')}/mt-channel-broker.yaml"
     if not subject.cluster.serves(BROKER.api_version):

@@ -27,9 +27,10 @@ _PROMISE = (
     "an event that is sent once is delivered at most once. The Broker answers after every trigger has delivered "
     "or dead-lettered the event; agents keep an event and send it again until then"
 )
-"""Promise of a Broker that waits for delivery.
+"""Text of `doctor` about delivery by a Broker that answers a sender only after each event is delivered.
 
-Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: without the annotation below, handlers wait.
+Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: handlers wait, unless the annotation
+`messaging.knative.dev/async-handler` is set.
 """
 ASYNC = "messaging.knative.dev/async-handler"
 _ASYNC_PROMISE = (
@@ -38,7 +39,7 @@ _ASYNC_PROMISE = (
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the existing Broker, or the one that would be made."""
+    """Check the Broker that exists or would be created: its class, its state, and whether it stores events on disk."""
     settings, name = subject.settings, subject.settings.broker
     broker = subject.cluster.get(BROKER, name, namespace=subject.namespace)
     if broker is None and not settings.create_broker:
@@ -98,7 +99,7 @@ def _answers_early(broker: Mapping[str, Any] | None) -> bool:
 def _check_channel(
     subject: ExaminedSite, what: str, config: Mapping[str, Any], promise: str
 ) -> Iterator[DoctorFinding]:
-    """Check a Broker of channels, which stores events the way its channel does."""
+    """Check a channel-based Broker: whether its channel stores events on disk or only in memory."""
     name = str(config.get("name", "config-br-default-channel"))
     namespace = str(config.get("namespace", "")) or EVENTING_NAMESPACE
     template = subject.config(name, namespace).get("channel-template-spec") or subject.config(name, namespace).get(
@@ -123,7 +124,7 @@ def _check_channel(
 
 
 def _class_and_config(subject: ExaminedSite, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
-    """Return the class of the Broker, and the reference to the ConfigMap with its channel."""
+    """Return (class of the Broker, reference to the ConfigMap that names its channel)."""
     defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
     own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
     whole = defaults.get("clusterDefault") or {}
@@ -152,7 +153,7 @@ def _parse(text: str) -> Mapping[str, Any]:
 
 
 def check_triggers(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check where undeliverable events are sent."""
+    """Check whether each trigger has a dead letter sink, which gets the events that can't be delivered."""
     broker = subject.cluster.get(BROKER, subject.settings.broker, namespace=subject.namespace)
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
         yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all triggers")
@@ -186,7 +187,7 @@ def _attempts(subject: ExaminedSite, name: str) -> int:
 
 
 def check_binding(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check whether agents get their sink: Eventing's webhook handles only some namespaces."""
+    """Check whether Eventing sets the sink of agents: its webhook handles only some namespaces."""
     bound = {namespace for kind, namespace in subject.kinds() if kind.kind == "SinkBinding"}
     if not bound:
         return

@@ -1,6 +1,7 @@
-"""Check of metrics for rollouts: a real port-forward to one pod of the app.
+"""Check whether rollouts can read metrics, by a port-forward to one pod of the app.
 
-The connection ends inside the pod, so it proves what policies alone don't show: that the pod's own node allows it.
+The connection ends inside the pod. So it also proves that the pod's node accepts port-forwards, which the user's
+permissions alone don't show.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _OTHER_WAY = (
 
 
 def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check one running pod: of the function if it has one, else of an agent, a publisher or the relay."""
+    """Check that the metrics of one running pod can be read.
+
+    It is a pod of the function, or else of an agent, a publisher or the relay.
+    """
     found = next(_running(subject), None)
     if found is None:
         yield note(CHECK, f"no pod of {subject.app.function.name} is running yet, so reading metrics can't be checked")
@@ -58,7 +62,7 @@ def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _running(subject: ExaminedSite) -> Iterator[tuple[str, int]]:
-    """Yield the running pods with the port of their metrics."""
+    """Yield the name of each running pod of the app, with the port of its metrics."""
     name = subject.app.function.name
     for selector, port in (
         (f"serving.knative.dev/service={name}", FUNCTION_PORT),

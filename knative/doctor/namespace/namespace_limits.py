@@ -24,7 +24,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def check_namespace(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check each namespace that pods would be made in."""
+    """Check that each namespace of the app's pods exists and that its Pod Security level accepts them."""
     made = {str(one["metadata"]["name"]) for one in subject.manifests if one["kind"] == NAMESPACE.kind}
     for name in sorted({subject.namespace, *(pod.namespace for pod in subject.pods())}):
         namespace = subject.cluster.get(NAMESPACE, name, namespace="")
@@ -55,7 +55,10 @@ def _check_level(subject: ExaminedSite, name: str, level: str) -> Iterator[Docto
 
 
 def _wants(pod: PlannedPod) -> str:
-    """Return the strictest level that accepts a pod: only folders of a node, and root, need a lower one."""
+    """Return the strictest Pod Security level that accepts a pod.
+
+    Only pods with folders of the node, or with a container that runs as root, need a lower level than `restricted`.
+    """
     if any("hostPath" in volume for volume in pod.spec.get("volumes", ())):
         return LEVELS[0]
     users = [(container.get("securityContext") or {}).get("runAsUser") for container in pod.spec.get("containers", ())]
@@ -67,7 +70,7 @@ def _allowed(level: str) -> tuple[str, ...]:
 
 
 def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check whether the namespace's quotas have room for one replica, and accept its containers."""
+    """Check whether the quotas of the namespace have room for one replica, and accept its containers."""
     function = next((pod for pod in subject.pods() if pod.knative), None)
     if function is None:
         return
@@ -97,7 +100,10 @@ def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set[str]) -> Iterator[DoctorFinding]:
-    """Check a quota of limits, which accepts no container without one; Knative's sidecar has none."""
+    """Check a quota that requires a limit for every container.
+
+    The function may have no limit, and Knative's sidecar has none.
+    """
     name = quota["metadata"]["name"]
     for resource in ("cpu", "memory"):
         if f"limits.{resource}" not in (quota["spec"].get("hard") or {}) or resource in defaults:
@@ -142,7 +148,7 @@ _SHOWN = {"cpu": show_cpu, "memory": show_memory}
 
 
 def check_storage(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the volumes for agents: the watched folder, and the spool."""
+    """Check the volumes of the app: claims of watched folders, and a default storage class for spools."""
     agents = [source for source in subject.app.sources if find_runner(source) is not SourceRunner.NODE]
     for source in agents:
         claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None

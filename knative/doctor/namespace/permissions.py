@@ -1,4 +1,4 @@
-"""Check of the current user's permissions, as the API server answers them (SelfSubjectAccessReview)."""
+"""Check of the current user's permissions; the API server is asked about each (SelfSubjectAccessReview)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from knative.doctor.finding import DoctorFinding, error, ok, warning
 from knative.resources.app.sources import SourceRunner, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
-"""Verbs of applying and deleting; server-side apply is a PATCH, and also needs `create` for a new object."""
+"""RBAC verbs that are needed to apply and delete objects. Server-side apply is a PATCH; for a new object it also needs
+`create`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +33,12 @@ class NeededPermission:
     """A permission that a command needs on the cluster.
 
     Attributes:
-        command: Command that needs it.
+        command: Command of Eaves that needs the permission.
         kind: Kind of the objects.
         verbs: Verbs on the objects.
         subresource: Subresource of the objects; empty for the objects themselves.
         namespace: Namespace of the objects; empty for the whole cluster.
-        hard: Whether the command fails completely without it.
+        hard: Whether the command fails completely without the permission.
     """
 
     command: str
@@ -108,8 +109,8 @@ def _agent_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
 def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
     """Yield the permissions for training, if trainings run in this cluster.
 
-    A run on a volume, or one whose credentials only pods have, is read through a pod with a Secret that holds its
-    token; both are deleted afterwards.
+    `eaves train` reads a run that this machine can't reach (on a volume, or with credentials that only pods have)
+    through a pod and a Secret with the pod's token; it deletes both afterwards.
     """
     where = subject.trains_in
     if not where:
@@ -124,9 +125,9 @@ def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
 
 
 def _forwards(command: str, namespace: str) -> NeededPermission:
-    """Build the permission for reading a pod's metrics.
+    """Build the permission for a port-forward to a pod, by which metrics are read.
 
-    A WebSocket is opened by GET; servers from 1.35 on also require `create`.
+    A port-forward is a WebSocket, which is opened by GET; servers from 1.35 on also require `create`.
     """
     verbs = ("get", "create")
     return NeededPermission(
@@ -135,7 +136,7 @@ def _forwards(command: str, namespace: str) -> NeededPermission:
 
 
 def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Report the denied permissions with the command that grants them, by command, namespace and set of verbs."""
+    """Report the denied permissions, each group with the command that grants them."""
     missing: dict[tuple[str, str, bool, tuple[str, ...]], list[str]] = {}
     for need in list_needed(subject):
         if verbs := _denied(subject, need):
@@ -155,7 +156,10 @@ def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _denied(subject: ExaminedSite, need: NeededPermission) -> tuple[str, ...]:
-    """Return the denied verbs; one question about all verbs is asked first, since an administrator has them all."""
+    """Return the verbs that the current user lacks.
+
+    The API server is first asked about all verbs together, since an administrator has them all.
+    """
     everything = len(need.verbs) > 1 and _may(subject, "*", need)
     return () if everything else tuple(verb for verb in need.verbs if not _may(subject, verb, need))
 
@@ -165,7 +169,7 @@ def _may(subject: ExaminedSite, verb: str, need: NeededPermission) -> bool:
 
 
 def grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
-    """Return the command by which an administrator grants the permissions of a command."""
+    """Return the kubectl commands by which an administrator grants permissions."""
     parts = {resource.partition("/")[2] for resource in resources}
     name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
     kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")

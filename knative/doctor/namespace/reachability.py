@@ -1,7 +1,7 @@
-"""Check of reachability: whether the addresses of sources, MQTT triggers and the relay are reachable from inside.
+"""Check whether the addresses of sources, MQTT triggers and the relay can be reached from inside the cluster.
 
-Only a pod has an agent's view: the cluster's DNS, its network policies, its routes. So this check alone makes an
-object: a pod that tries the addresses, sends no data and is always deleted. Apps without addresses get no pod.
+Only a pod has the DNS, the network policies and the routes of an agent. So this check, as the only one, creates an
+object: a pod that tries the addresses, sends no data, and is always deleted. Apps without addresses get no pod.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENDED = ("Succeeded", "Failed")
 
 
 def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check each address from a pod."""
+    """Check from a pod whether each address of the app can be reached."""
     wanted = subject.destinations
     if not wanted:
         return
@@ -61,7 +61,7 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
-    """Return the pod once it has ended, or at the time limit."""
+    """Wait until the pod with the given name has ended, or until the time limit, and return it."""
     deadline = time.monotonic() + subject.probe_wait_s
     while True:
         pod = subject.cluster.get(POD, name, namespace=subject.namespace) or {}
@@ -71,7 +71,7 @@ def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
 
 
 def _clear(subject: ExaminedSite) -> None:
-    """Delete pods of doctors that were killed; the pod of a running doctor is younger."""
+    """Delete reachability pods that an earlier `eaves doctor` could not delete because it was killed."""
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
     for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
         made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0

@@ -1,4 +1,4 @@
-"""Sources of eaves.yaml on a cluster: what runs each source, its agent's settings, and its addresses."""
+"""Sources of eaves.yaml on a cluster: the workload of each source, its agent's settings, and its addresses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ IMAGES = "/images"
 """Mount path of the folder that an agent reads."""
 CREDENTIALS = "credentials"
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
-"""Suffixes of file names, in any case, by which a source of kind `replay` distinguishes an archive from a folder."""
+"""Suffixes of archives' file names (in upper or lower case). A source of kind `replay` reads an archive if its path has
+one of them, and else a folder."""
 
 
 class SourceRunner(enum.StrEnum):
-    """Kind of workload that runs a source (`eaves.sources.kind.SourceKind.runs_as`)."""
+    """Kind of the workload that runs a source (`eaves.sources.kind.SourceKind.runs_as`)."""
 
     CLAIM = "claim"
     NODE = "node"
@@ -32,10 +33,10 @@ class SourceRunner(enum.StrEnum):
 
 
 def find_runner(source: ClusterSource) -> SourceRunner:
-    """Find the workload that runs a source: the one in eaves.yaml, or the one that fits the source's kind best.
+    """Return the kind of workload for a source: the one in eaves.yaml, or the one that suits the source's kind best.
 
-    A kind that isn't installed here is a fault that rendering reports (`knative.render.faults`); callers that read the
-    app before that get a service for such a source.
+    Rendering reports a source whose kind isn't installed here (`knative.render.faults`). Before that, this function
+    returns `SERVICE` for such a source.
     """
     try:
         return SourceRunner(source.agent or load_kind(source.kind).runs_as[0])
@@ -44,7 +45,7 @@ def find_runner(source: ClusterSource) -> SourceRunner:
 
 
 def source_values(source: ClusterSource) -> dict[str, Any]:
-    """Build a source's settings for its agent in a pod, where its folder is a volume and its Secret a folder."""
+    """Build the settings that a source's agent gets in a pod, with the mount paths of its volume and its Secret."""
     values = source.settings
     if find_runner(source) is not SourceRunner.SERVICE:
         values |= {"path": _path_in_pod(source)}
@@ -54,7 +55,7 @@ def source_values(source: ClusterSource) -> dict[str, Any]:
 
 
 def _path_in_pod(source: ClusterSource) -> str:
-    """Return the root of the volume, or the path of the archive in it."""
+    """Return the path that a source watches in the pod: the root of the volume, or an archive in it."""
     path = PurePath(str(source.options.get("path", "")))
     return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix.lower() in ARCHIVES else IMAGES
 
@@ -73,7 +74,7 @@ def largest_image(source: ClusterSource) -> int:
 
 
 def _configure(source: ClusterSource) -> ConfiguredSource | None:
-    """Read a source's settings the way its agent does; return None while they have faults."""
+    """Parse a source's settings the way its agent does; return None while they have faults."""
     try:
         configured, _ = read_source(source_values(source), "eaves.yaml", "")
     except EavesError:
@@ -82,7 +83,7 @@ def _configure(source: ClusterSource) -> ConfiguredSource | None:
 
 
 def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yield the paths of settings whose value holds a password or token in an address."""
+    """Yield the path of each setting whose value is an address with a password or token."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from find_secrets(value, f"{path}{name}.")

@@ -1,4 +1,4 @@
-"""A Secret in a pod as the folder of files that `eaves.credentials` reads."""
+"""Mounting of a Secret in a pod as a folder of files, which `eaves.credentials` reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ FOLDER = "/credentials"
 """Mount path of the folder in the pod."""
 VOLUME = "credentials"
 RELAY_FOLDER, RELAY_VOLUME = "/relay-credentials", "relay-credentials"
-"""Mount path and volume of the relay's credentials in an agent's pod, which may have credentials of its own."""
+"""Mount path and volume of the relay's credentials in an agent's pod. They differ from those of the agent's own
+credentials."""
 VOLUMES = (VOLUME, RELAY_VOLUME)
 _OWNER_READS = 0o400
 
@@ -16,10 +17,10 @@ _OWNER_READS = 0o400
 def build_credentials(
     secret: str, *, volume: str = VOLUME, folder: str = FOLDER
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Build (volume, mount) of a Secret, whose keys become files that only the pod's user can read.
+    """Build (volume, mount) of a Secret. Its keys become files that only the pod's user can read.
 
-    The kubelet also lets the group `fsGroup` read them, so that a user other than root can. It writes changed values
-    into the folder within minutes, and they are read at the next connection.
+    The kubelet also lets the group `fsGroup` read the files, so that a user other than root can read them. It writes
+    changed values of the Secret into the folder within minutes, and the process reads the files at its next connection.
 
     Source: Kubernetes, Secrets, `defaultMode`; pkg/volume/util/atomic_writer.go.
     """

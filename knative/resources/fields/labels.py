@@ -1,4 +1,4 @@
-"""Names that objects of Eaves carry: labels, annotations, field managers."""
+"""Names of the labels, annotations and field managers of Eaves' objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Any user can set the label; the objects that `deploy` made are listed in the app
 """
 SITE_LABEL = "eaves.dev/site"
 NAMESPACE_LABEL = "eaves.dev/namespace"
-"""Label with the app's namespace on objects in another namespace, since agents on nodes share one with other apps."""
+"""Label of an object outside the app's namespace, with the app's namespace as value. Agents on nodes have it, since
+apps of several namespaces share their namespace."""
 PART_LABEL = "app.kubernetes.io/component"
 """Label with the part of the app that an object belongs to.
 
@@ -22,14 +23,15 @@ It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `a
 one of `TRAINING_PARTS`.
 """
 TRAINING_PARTS = ("training", "pipeline")
-"""Parts of objects that train an app, which are applied by themselves and not by its deploy."""
+"""Values of PART_LABEL on objects that train an app, which a deploy neither applies nor removes."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
 RUN_LABEL = "eaves.dev/run"
-"""Label of a Job with the name of the run that it makes."""
+"""Label of a Job with the name of the training's run."""
 ARTIFACT_ANNOTATION = "eaves.dev/artifact"
 """Annotation with the sha256, hexadecimal, of the manifest of the artifact that a container image holds."""
 PIN_LABEL = "eaves.dev/pin"
-"""Label of a pin and its pods with the container image and nodes it holds (`knative.resources.pin.pin_key`)."""
+"""Label of a pin and its pods that identifies the pinned container image and the nodes
+(`knative.resources.pin.pin_key`)."""
 PIN_ANNOTATION = "eaves.dev/pin"
 """Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
 REVISIONS_ANNOTATION = "eaves.dev/revisions"
@@ -37,7 +39,8 @@ REVISIONS_ANNOTATION = "eaves.dev/revisions"
 DELIVERY_ANNOTATION = "eaves.dev/delivery-taken-back"
 """Annotation of a Trigger whose Subscription may still have delivery settings that the Trigger no longer has."""
 TOUCHED_ANNOTATION, TOUCH_MANAGER = "eaves.dev/touched", "eaves-touch"
-"""Annotation of a SinkBinding with the time (RFC 3339) when Knative was last made to reconcile it; its manager."""
+"""Annotation of a SinkBinding with the time (RFC 3339) when Eaves last made Knative reconcile it, and the field manager
+of that annotation."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"
 """Annotation with the rollout's state as JSON (`knative.rollout`)."""
 

@@ -1,4 +1,4 @@
-"""Names and labels of objects."""
+"""Builders of the metadata of objects, and of references to objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build_object(
     more_labels: Mapping[str, str] | None = None,
     namespace: str | None = None,
 ) -> dict[str, Any]:
-    """Build an object without its spec.
+    """Build an object with its metadata, without a spec.
 
     Args:
         kind: Kind of the object.
@@ -45,6 +45,6 @@ def build_object(
 
 
 def reference(kind: ObjectKind, name: str, namespace: str = "") -> dict[str, str]:
-    """Build a reference to an object."""
+    """Build a reference to an object by kind, name and namespace."""
     found = {"apiVersion": kind.api_version, "kind": kind.kind, "name": name}
     return {**found, "namespace": namespace} if namespace else found

@@ -9,5 +9,8 @@ EVENTING_NAMESPACE = "knative-eventing"
 
 
 def build_namespace_peer(name: str) -> dict[str, Any]:
-    """Build the peer for every pod of a namespace. Source: Kubernetes, the label that each namespace carries."""
+    """Build the NetworkPolicy peer that selects every pod of a namespace.
+
+    Source: Kubernetes, the label that each namespace carries.
+    """
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}

@@ -31,13 +31,13 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
 
 
 def build_temporary(size: str = "64Mi") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Build (volume, mount) of an empty /tmp, the only writable folder beside a read-only root."""
+    """Build (volume, mount) of an empty, writable /tmp; the container's other folders are read-only."""
     volume = {"name": TEMPORARY, "emptyDir": {"sizeLimit": size}}
     return volume, {"name": TEMPORARY, "mountPath": "/tmp"}  # noqa: S108 - the container's own
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Build the environment variables of a container.
+    """Build the `env` of a container from names and values.
 
     Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back into `$`.
     Source: Kubernetes, EnvVar, `value`.
@@ -46,5 +46,5 @@ def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def build_pull_secrets(settings: KnativeSettings) -> dict[str, Any]:
-    """Build the part of a pod's spec that names the pull secret; empty when container images need none."""
+    """Build the part of a pod's spec that names the pull secret; empty when no pull secret is set."""
     return {"imagePullSecrets": [{"name": settings.pull_secret}]} if settings.pull_secret else {}

@@ -1,4 +1,4 @@
-"""Kubernetes quantities as people write them, `250m` of a CPU or `1Gi` of memory; the size that a spool needs."""
+"""Kubernetes quantities such as `250m` of a CPU or `1Gi` of memory, and a check of the size of a spool's volume."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from eaves.platform.quantities import GI, QUEUED_PER_GI, SUFFIXES, parse_quantit
 
 
 def show_cpu(processors: float) -> str:
-    """Format a number of CPUs as people write it, such as `250m` or `4`."""
+    """Format a number of CPUs as a Kubernetes quantity, such as `250m` or `4`."""
     return f"{processors:g}" if processors == int(processors) else f"{round(processors * 1000)}m"
 
 
 def show_memory(size_bytes: float) -> str:
-    """Format a number of bytes in the largest binary unit that gives a whole number, or in Mi."""
+    """Format a number of bytes as a Kubernetes quantity.
+
+    The unit is the largest binary one that gives a whole number, or else Mi.
+    """
     for suffix in ("Gi", "Mi", "Ki"):
         amount = size_bytes / SUFFIXES[suffix]
         if amount >= 1 and amount == int(amount):
@@ -22,7 +25,7 @@ def show_memory(size_bytes: float) -> str:
 
 
 def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> str:
-    """Find the fault of a volume's size; empty when the largest event fits into the spool on it.
+    """Return why a volume is too small for a spool; empty when the largest event fits into the spool on it.
 
     Args:
         volume: Size of the volume, a quantity.

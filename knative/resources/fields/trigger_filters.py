@@ -1,8 +1,8 @@
 """Filters of Triggers that make Knative's broker select the same events as the local platform's broker.
 
 Knative compares an attribute's value with its form in the HTTP header and doesn't decode it, although senders that
-follow the binding percent-encode characters beyond plain ASCII. Such a value is compared in both forms: events of one
-sender arrive encoded, those of another one, or from structured mode, arrive unencoded.
+follow the CloudEvents HTTP binding percent-encode characters beyond plain ASCII. So a value with such characters is
+compared in both forms: some senders encode it, and others don't, or send the event in structured mode.
 
 Source: CloudEvents HTTP binding 1.0.2, section 3.1.3.2; sdk-go v2, protocol/http, which neither encodes nor decodes.
 """
@@ -18,7 +18,7 @@ from eaves.platform.filters import rewrite_matches
 
 
 def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
-    """Build the filter fields of a Trigger's spec; there are none for a trigger of every event."""
+    """Build the filter fields of a Trigger's spec; there are none for a trigger that gets every event."""
     if trigger.filters:
         return {"filters": rewrite_matches(trigger.filters, _compare)}
     if all(_encoded(value) == value for value in trigger.filter.values()):
@@ -37,11 +37,14 @@ def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
 
 
 def _exists(name: str) -> Mapping[str, Any]:
-    """Build the filter for the presence of an attribute; `filters` has no empty value for it, unlike `filter`."""
+    """Build the filter that selects events which have an attribute, whatever its value.
+
+    The field `filter` has an empty value for that, the newer field `filters` doesn't.
+    """
     return {"cesql": f"EXISTS {name}"}
 
 
 def _encoded(value: str) -> str:
-    """Encode a value the way a header has it."""
+    """Percent-encode an attribute's value as it is in an HTTP header."""
     headers, _ = encode_binary(Event(id="1", source="/", type="t", extensions={"value": value}))
     return headers["ce-value"]

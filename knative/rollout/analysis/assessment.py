@@ -1,7 +1,7 @@
-"""The assessment of a new revision by one judge. Pure.
+"""The result of a judge: a function that assesses a new revision by one measure. Pure.
 
-A judge is a function of the rollout's state. There is one for errors and one for latency. Another judge (for labels
-that arrive later, say) is one such function, listed in `knative.rollout.analysis.decision.JUDGES`.
+There is a judge for errors and one for latency, and both get the rollout's state. Another judge, for example one for
+labels that arrive later, is one more such function in `knative.rollout.analysis.decision.JUDGES`.
 """
 
 from __future__ import annotations
@@ -15,27 +15,31 @@ from knative.rollout.rollout_state import RolloutState
 FALSE_ALARMS = 0.01
 """Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""
 MISSED = 0.05
-"""Probability that the last step passes a revision whose increase is as large as the largest one allowed."""
+"""Probability that the last step passes a revision whose increase of the error rate is as large as
+`max_error_increase`."""
 
 
 class AssessmentResult(StrEnum):
-    """The result of one judge. One `WORSE` rolls back; a step passes when no judge returns `WORSE` or `OPEN`."""
+    """The result of a judge, a function that assesses a new revision by one measure.
+
+    One `WORSE` rolls the revision back. A step passes when no judge returns `WORSE` or `OPEN`.
+    """
 
     WORSE = "worse"
     FINE = "fine"
     OPEN = "open"
-    """There are too few requests to decide."""
+    """There are too few requests for a decision."""
     SILENT = "silent"
-    """The judge has no data to decide by; it doesn't block the rollout."""
+    """The judge has no data for a decision, and doesn't prevent the step from passing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """The assessment by one judge.
+    """The assessment of a new revision by one judge.
 
     Attributes:
         finding: Result of the judge.
-        evidence: Measurements that it rests on, for people.
+        evidence: Measurements on which the finding is based, as a text for people.
         why: For `WORSE`, what is wrong; for `OPEN`, what is missing.
     """
 
@@ -48,5 +52,5 @@ Judge = Callable[[RolloutState], Assessment]
 
 
 def false_alarm(state: RolloutState, judges: int) -> float:
-    """Return the share of `FALSE_ALARMS` that one judge has in one step."""
+    """Return the allowed probability of a wrong rollback by one judge in one step: its share of `FALSE_ALARMS`."""
     return FALSE_ALARMS / (judges * max(1, len(state.settings.steps)))

@@ -1,8 +1,7 @@
-"""The rollout's next action: a pure function of its state, of the observation, and of the time.
+"""The decision on a rollout's next action, from its state, the observed revisions and the time. Pure.
 
-Judges assess the requests of the present step (`knative.rollout.analysis.assessment`). Here their results become a
-decision: one bad result rolls back, only good results let the step pass, and otherwise the step waits until the
-    deadline.
+Judges assess the requests of the present step (`knative.rollout.analysis.assessment`). One bad result rolls back; the
+step passes if all results are good; otherwise it waits until its deadline.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from knative.rollout.rollout_state import RolloutPhase, RolloutState
 from knative.rollout.traffic import Traffic, render_traffic
 
 JUDGES: tuple[Judge, ...] = (judge_errors, judge_times)
-"""Judges that assess a revision that answers requests."""
+"""The judges that assess a new revision once it answers requests."""
 
 
 class RolloutAction(StrEnum):
-    """The next action of a rollout."""
+    """The next action of a rollout, as decided by the analysis."""
 
     WAIT = "wait"
     ADVANCE = "advance"
@@ -65,12 +64,12 @@ class RevisionHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutObservation:
-    """The observation of both revisions, without the replicas' counters, which are in the state.
+    """The observation of both revisions by Knative's status. The requests that replicas have counted are in the state.
 
     Attributes:
         new: The revision that is rolled out.
         old: The revision that served before; None when there is none.
-        traffic: Traffic as the Service has it, with `LATEST` unresolved.
+        traffic: Traffic of the Service as it is set; a share of the latest revision has the key `LATEST`.
         unread: Pods that could not be read, with the reason.
     """
 

@@ -1,7 +1,8 @@
 """Judge of the error rate: whether the new revision fails more often than the old one. Pure.
 
-Only requests of the same time are compared. Requests from before the step would show an earlier error rate, and a
-camera that sends broken images since then, or a disk that fills, would be blamed on the new revision.
+Only requests of the same time are compared. If requests from before the step were included, they would show an earlier
+error rate, and failures that any revision would have now (a camera sends broken images, a disk is full) would be blamed
+on the new revision.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from knative.rollout.metrics.counters import RequestCounters
 from knative.rollout.rollout_state import RolloutState
 
 FAILURE_LIMIT = 10
-"""Number of failed requests, without any answered one, that ends a rollout at once.
+"""Number of failed requests that ends a rollout at once if the new revision has answered none.
 
-Argo Rollouts ends an analysis after 4 errors in a row and Flagger after `threshold` failed checks; those are checks of
-many requests, these are requests.
+Argo Rollouts ends an analysis after 4 errors in a row, and Flagger after `threshold` failed checks. Their checks are
+summaries of many requests; here single requests are counted.
 
 Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `consecutiveErrorLimit`); fluxcd/flagger,
 docs/gitbook/usage/how-it-works.md (`threshold`)."""
 SUSPICION = 0.05
-"""Probability at or below which a step doesn't pass, although it is far from being rolled back."""
+"""Probability of chance at or below which a step doesn't pass. A rollback needs a much smaller probability."""
 GROSS_INCREASE = 0.1
-"""Increase of the error rate above which a step doesn't pass, at any share and however suddenly the requests failed.
+"""Increase of the error rate above which a step doesn't pass, whatever the new revision's share, and even if all
+requests failed at one moment.
 
-Failures at one moment don't roll a revision back, but they don't let it pass either."""
+Failures at one moment alone don't roll a revision back."""
 LEAST_MARGIN = 0.001
-"""Smallest increase that differs from none; `max_error_increase: 0` would need infinitely many requests."""
+"""Minimum increase of the error rate that is tested. With `max_error_increase: 0`, the test would otherwise need
+infinitely many requests."""
 
 
 def judge_errors(state: RolloutState) -> Assessment:
-    """Compare the failed requests of both revisions in the present step."""
+    """Assess the new revision by its failed requests in the present step, compared with those of the old revision."""
     settings, counts = state.settings, state.counts
     new, old = counts.step(state.new), counts.step(state.old)
     steady = counts.steady(state.new, state.old, apart_from=state.new)
@@ -71,10 +74,11 @@ def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
-    """Return the probability that chance alone shows such an increase of failures; 1 when there is none.
+    """Return the probability that chance alone shows the observed increase of the error rate; 1 without an increase.
 
     Args:
-        new: Requests without the windows in which most of the new revision's failed, since one event must never decide.
+        new: The new revision's requests without the windows in which most of them failed, since one event alone must
+            not decide.
         old: The old revision's requests in the same windows.
         allowed: Increase of the error rate that is acceptable.
     """
@@ -84,13 +88,15 @@ def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float
 
 
 def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: float = 0.0) -> float:
-    """Return how much evidence is missing to rule out an increase by `margin`; none is missing at 0 and below.
+    """Return how much evidence is missing to rule out an increase of the error rate by `margin`; 0 or less if none is.
 
     Args:
-        new: Requests without the windows in which most of the old revision's failed, since one event makes it no worse.
+        new: The new revision's requests without the windows in which most of the old revision's requests failed: an
+            event that made the old revision fail must not make the new one look better.
         old: The old revision's requests in the same windows.
         margin: Increase of the error rate to rule out.
-        more: Further requests, as a multiple of these; both revisions then fail at their common rate until now.
+        more: Number of further requests to assume, as a multiple of the counted ones; both revisions then fail at the
+            rate that they have in common until now.
     """
     rate = (new.failed + old.failed) / max(1, new.judged + old.judged)
     evidence = evidence_of_no_worse(
@@ -104,11 +110,11 @@ def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: fl
 
 
 def _margin(state: RolloutState) -> float:
-    """Return the increase of the error rate that the step must rule out.
+    """Return the increase of the error rate that must be ruled out for the step to pass.
 
-    Before the last step it is the increase that would raise the error rate of all requests together by
-    `max_error_increase` at the new revision's present share: a small share limits the harm of a bad revision, so it
-    needs less evidence.
+    In the last step it is `max_error_increase`. In an earlier step it is larger: the increase for which, at the new
+    revision's present share, the error rate of all requests together rises by `max_error_increase`. A small share
+    limits the harm of a bad revision, so the step needs less evidence.
     """
     least = max(LEAST_MARGIN, state.settings.max_error_increase)
     last = all(step <= state.percent for step in state.settings.percents()[:-1])
@@ -124,6 +130,6 @@ def _requests_missing(new: RequestCounters, old: RequestCounters, margin: float,
 
 
 def _whole(number: float, *, up: bool = False) -> int:
-    """Round down or up to a number with one digit that isn't 0."""
+    """Round a number down or up so that only its first digit isn't 0, such as 4321 to 4000 or 5000."""
     unit: int = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
     return (math.ceil(number / unit) if up else math.floor(number / unit)) * unit

@@ -1,9 +1,9 @@
 """Judge of latency: whether a prediction of the new revision takes longer than one of the old revision. Pure.
 
 Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
-show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each process would
-make a mean of few samples jump, so it is left out (`knative.rollout.metrics.counters`). The remaining variation is
-measured from window to window.
+show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each process takes
+longer and would distort a mean of few predictions, so it is left out (`knative.rollout.metrics.counters`). How much the
+mean varies is measured from one time window to the next.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from knative.rollout.metrics.windows import WINDOW_S, WindowTimes
 from knative.rollout.rollout_state import RolloutState
 
 ENOUGH_WINDOWS = 8
-"""Number of windows of each revision that are needed to measure how much its mean time varies."""
+"""Minimum number of time windows of each revision, from which the variation of its mean time is measured."""
 LEAST_DEVIATION = 0.02
-"""Smallest standard deviation of a ratio that is assumed, since two replicas on two nodes differ by as much."""
+"""Minimum standard deviation that is assumed for the ratio of two mean times, since two replicas on two nodes differ by
+as much."""
 LEAST_EFFECT = math.log(1.05)
-"""Smallest logarithm of `max_latency_ratio` that is used, since a ratio of 1.0 would need infinitely many requests."""
+"""Minimum logarithm of `max_latency_ratio` that the test uses. With a ratio of 1.0, the test would otherwise need
+infinitely many requests."""
 
 TOLERATED = 0.5
-"""Share of the logarithm of `max_latency_ratio` up to which times count as equal.
+"""Tolerance of the latency test: mean times count as equal up to this share of the logarithm of `max_latency_ratio`.
 
 With a ratio of 1.5, a revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
 
 
 def judge_times(state: RolloutState) -> Assessment:
-    """Compare the mean times of predictions of both revisions in the present step."""
+    """Assess the new revision by its mean time of a prediction in the present step, compared with the old one's."""
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
@@ -60,10 +62,10 @@ def judge_times(state: RolloutState) -> Assessment:
 
 
 def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
-    """Return the probability that chance shows this ratio of two means that are `TOLERATED`; 1 for a smaller ratio.
+    """Return the probability that chance alone shows the observed ratio of mean times; 1 when the ratio is allowed.
 
-    A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So the test uses
-    only the part of the ratio beyond the middle between equal times and the allowed ratio.
+    A revision whose true ratio is within the tolerance (`TOLERATED`) must not be rolled back because of inexact
+    measurements. So the test uses only the part of the ratio above the tolerance.
     """
     if not old.mean_s or new.mean_s <= old.mean_s * most:
         return 1.0

@@ -1,7 +1,7 @@
-"""Tests that may be read after every request: their error rates hold for the whole series of readings. Pure.
+"""Statistical tests that may be repeated after every request: the error probability holds for all repetitions.
 
-A test for a single reading is wrong when it is repeated: one at 5 % that is read every 5 s fails sooner or later in
-almost every rollout. The three functions here bound the probability that a series of any length is ever wrong.
+An ordinary test is valid once. Repeated every 5 s at a level of 5 %, it fails sooner or later in almost every rollout.
+The three functions here bound the probability that a test is ever wrong in a series of any length.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 
 BASE_FAILED, BASE_ANSWERED = 0.5, 50.0
-"""Prior of `evidence_of_no_worse` for an error rate: a weak belief in about 1 %.
+"""Parameters of the beta distribution that `evidence_of_no_worse` assumes for an error rate before any request: about 1
+%, with little weight.
 
-The error rate of the test is the same with other values; these need few requests at rates from 0 to 10 %."""
+The error probability of the test is the same with other values. With these values the test needs few requests at error
+rates from 0 to 10 %."""
 EQUAL = 0.8
-"""Weight of equal rates in `evidence_of_no_worse`.
+"""Weight that `evidence_of_no_worse` gives to the assumption that both error rates are equal.
 
-The rest is the weight of two separate rates, for a new revision that fails a little more or less often than the old
+The rest is the weight of two different rates, for a new revision that fails a little more or less often than the old
 one."""
 EDGE = 1e-12
-"""Distance from 0 or 1 of a rate that requests contradict, so that its logarithm is finite."""
+"""Minimum distance of an assumed rate from 0 and 1, so that its logarithm is finite when requests contradict it."""
 BISECTIONS = 20
-"""Number of bisections, which find a rate to a millionth of its interval."""
+"""Number of bisections in the search for a rate; 20 find it to a millionth of the interval."""
 
 
 def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> float:
-    """Bound the probability that two equal error rates ever show failed requests divided so unevenly, or more so.
+    """Bound the probability that chance ever divides failed requests so unevenly between two equally good revisions.
 
     With equal rates, each failed request belongs to the new revision with the probability that any request does. The
     binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series
@@ -59,11 +61,11 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
 
 
 def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
-    """Return the evidence against an increase of the new error rate over the old one by `margin` or more.
+    """Return the evidence that the new error rate is not higher than the old one by `margin` or more.
 
-    It is the ratio of two likelihoods. The numerator averages over rates, mostly equal ones; the denominator takes the
-    pair of rates that explains the requests best among those whose new rate is higher by at least the margin. For every
-    such pair, the ratio ever reaches R with a probability of at most 1 / R.
+    It is the logarithm of a ratio of two likelihoods. The numerator averages over rates, mostly equal ones. The
+    denominator takes the pair of rates that explains the requests best, among the pairs whose new rate is higher by at
+    least the margin. For every such pair, the ratio ever reaches R with a probability of at most 1 / R.
 
     Args:
         new_failed: Failed requests of the new revision.
@@ -90,12 +92,15 @@ def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: 
 
 
 def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float:
-    """Bound the probability that two equal means ever show such a ratio.
+    """Bound the probability that the observed ratio of two means ever occurs although the means are equal.
+
+    The bound holds for all repetitions of the test together.
 
     Args:
         log_ratio: Logarithm of the ratio of the two means.
         variance: Variance of that logarithm.
-        expected: Size of a logarithm that matters; the error rate is the same for any, the test is fastest near it.
+        expected: Size of the logarithm that the test should detect fastest. The error probability is the same for any
+            value.
 
     Source: Johari, Pekelis, Walsh 2015, Always Valid Inference, section 5 (mSPRT of a normal mean, normal mixture).
     """
@@ -105,10 +110,10 @@ def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float
 
 
 def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
-    """Return the old revision's likeliest rate if the new one's is higher by at least `margin`.
+    """Return the most likely error rate of the old revision if that of the new one is higher by at least `margin`.
 
-    The likelihood along `new rate = old rate + margin` has one peak, which lies between the rates that each revision
-    shows.
+    The likelihood along `new rate = old rate + margin` has one peak, which bisection finds. It lies between the error
+    rates that the requests of each revision show.
     """
     high = min(old_failed / old if old else 0.0, (1 - margin) * (1 - EDGE))
     low = max(0.0, (new_failed / new if new else 0.0) - margin)
@@ -127,7 +132,7 @@ def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, ma
 
 
 def _log_average(failed: float, requests: float) -> float:
-    """Return the logarithm of the average of the likelihood over rates, weighted by a beta distribution."""
+    """Return the logarithm of the likelihood, averaged over all error rates with the weights of a beta distribution."""
     return _log_beta(BASE_FAILED + failed, BASE_ANSWERED + requests - failed) - _log_beta(BASE_FAILED, BASE_ANSWERED)
 
 

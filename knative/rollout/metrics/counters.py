@@ -1,7 +1,7 @@
 """Requests answered by the replicas of a revision, added up over pods that come, go and restart. Pure.
 
-Replicas count from their own start, and at the edge they stop whenever no requests come. So the difference to a pod's
-previous reading is added to its revision; a process that restarted counts from zero.
+Each replica counts from its own start, and at the edge replicas stop whenever no requests come. So the increase since
+the previous reading of a pod is added to the total of its revision; after a restart, the count itself is added.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from knative.rollout.metrics.windows import WINDOW_S, StepWindows, Window, worst_of
 
 UNKNOWN = -1
-"""Restarts of a pod that couldn't be read when a step began, so its counters at that time are unknown."""
+"""Number of restarts that is stored for a pod which couldn't be read when a step began, so that its counters at that
+time are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounters:
-    """Counters of requests.
+    """Numbers of requests by their result, and times of predictions.
 
     Attributes:
         answered: Requests that were answered with a prediction.
-        failed: Requests that were answered with a 5xx of the revision's own, and crashes of a replica, which answer
-            none.
+        failed: Requests that the revision answered with a 5xx by its own fault, and crashes of a replica, whose request
+            gets no answer.
         refused: Requests that were answered with a 4xx: the sender's fault, or overload. They never count against a
             revision.
         timed: Predictions whose time is in `seconds`.
@@ -45,7 +46,7 @@ class RequestCounters:
         )
 
     def __sub__(self, other: RequestCounters) -> RequestCounters:
-        """Return the increase since another count; never below zero."""
+        """Return the increase from another count to this one; no number is below zero."""
         return RequestCounters(
             answered=max(0, self.answered - other.answered),
             failed=max(0, self.failed - other.failed),
@@ -56,12 +57,12 @@ class RequestCounters:
 
     @property
     def judged(self) -> int:
-        """Number of requests that count for the assessment."""
+        """Number of requests that count for the assessment: answered and failed ones."""
         return self.answered + self.failed
 
     @property
     def error_rate(self) -> float:
-        """Share of the judged requests that failed."""
+        """Share of failed requests among those that were answered or failed."""
         return self.failed / self.judged if self.judged else 0.0
 
     @property
@@ -70,7 +71,7 @@ class RequestCounters:
         return self.seconds * 1000 / self.timed if self.timed else 0.0
 
     def covers(self, other: RequestCounters) -> bool:
-        """Return whether this may be a later count of the same process."""
+        """Return whether these counts may be later counts of the same process as `other`, because none is smaller."""
         pairs = ((self.answered, other.answered), (self.failed, other.failed), (self.timed, other.timed))
         return all(later >= earlier for later, earlier in pairs)
 
@@ -82,11 +83,11 @@ class MetricsReading:
     Attributes:
         pod: Name of the pod.
         revision: Revision of the pod.
-        restarts: Number of restarts of the pod's function.
-        crashed: Whether the last one came from a crash, and not from the end of its node.
+        restarts: Number of restarts of the function's container in the pod.
+        crashed: Whether the container's last restart was caused by a crash of its process, and not by its node.
         tally: Requests since the process started.
-        slowest: Estimate of the slowest predictions, one of each kind: their number as `timed`, their time as
-            `seconds`.
+        slowest: Estimated time of the slowest prediction of an image plus that of the slowest prediction of a tensor,
+            in `seconds`; `timed` is the number of these predictions, 0 to 2.
     """
 
     pod: str
@@ -99,7 +100,7 @@ class MetricsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodReading:
-    """The previous reading of a pod."""
+    """The previous reading of a pod: its restarts and its counts."""
 
     restarts: int = 0
     tally: RequestCounters = field(default_factory=RequestCounters)
@@ -107,11 +108,11 @@ class PodReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionCounts:
-    """The counters of a rollout until now.
+    """The requests of all revisions that were counted since the rollout began.
 
     Attributes:
         totals: All counted requests of each revision.
-        base: The part of the totals from before the present step.
+        base: Counts of each revision when the present step began.
         seen: The last reading of each pod.
         windows: The windows of the present step that are kept.
     """
@@ -130,17 +131,17 @@ class RevisionCounts:
         return self.total(revision) - self.base.get(revision, RequestCounters())
 
     def window(self) -> Window:
-        """Return the requests of each revision in the open window."""
+        """Return the requests of each revision in the time window that is still open."""
         base = self.windows.base if self.windows.since else self.base
         return {name: total - base.get(name, RequestCounters()) for name, total in self.totals.items()}
 
     def steady(self, new: str, old: str, *, apart_from: str) -> tuple[RequestCounters, RequestCounters]:
-        """Return both revisions' requests in the present step, without the windows with most failures of one of them.
+        """Return both revisions' requests in the present step, without the time windows in which most requests failed.
 
         Args:
             new: One revision.
             old: The other one.
-            apart_from: Revision whose failures select the windows; the requests of both revisions in them are left out.
+            apart_from: Revision whose failed requests decide which windows are left out.
         """
         left_out = worst_of(apart_from, (*self.windows.worst.get(apart_from, ()), self.window()))
         kept = [self.step(new), self.step(old)]
@@ -149,7 +150,7 @@ class RevisionCounts:
         return kept[0], kept[1]
 
     def close_window(self, now: float, since: float) -> RevisionCounts:
-        """Close the open window if it has lasted `WINDOW_S` and has counted a request.
+        """Close the open time window if it has lasted `WINDOW_S` and has counted a request.
 
         Args:
             now: Unix time in seconds. A clock that was set back makes a window longer, never shorter.
@@ -165,22 +166,23 @@ class RevisionCounts:
         return replace(self, windows=self.windows.close(window, self.totals, now))
 
     def begin_step(self, unread: Iterable[str] = ()) -> RevisionCounts:
-        """Start the counters of a step.
+        """Start counting a new step of the rollout.
 
         Args:
-            unread: Pods that exist and couldn't be read.
+            unread: Names of pods that exist and couldn't be read.
         """
         unknown = {pod: PodReading(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
         return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=StepWindows())
 
 
 def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], present: Iterable[str]) -> RevisionCounts:
-    """Add the readings of pods to the counters.
+    """Add new readings of pods to the counters of their revisions.
 
     Args:
         counts: Counters until now.
         readings: Readings of the pods that could be read.
-        present: Names of all existing pods; readings of other pods are dropped, since they are in the totals.
+        present: Names of all existing pods. The previous readings of other pods are dropped; their requests stay in the
+            totals.
     """
     totals, base, open_base = dict(counts.totals), dict(counts.base), dict(counts.windows.base)
     kept = set(present)
@@ -197,14 +199,14 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
 
 
 def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters:
-    """Return the increase of a reading over the previous one.
+    """Return the requests that a pod has counted since its previous reading.
 
-    A crash counts as a failed request: its sender got no answer, and the process that would have counted it is gone.
-    Crashes before the first reading of a pod count as one.
+    A crash counts as a failed request: the sender got no answer, and the process that would have counted the request is
+    gone. All crashes before the first reading of a pod count as one.
 
-    The first prediction of a process is left out of the times: it waits for weights to be read from the disk and runs
-    beside the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %,
-    and would look slow for that reason alone.
+    The time of the first prediction of a process is left out. It is longer, since weights are read from the disk and
+    the golden check runs at the same time. A revision that gets 10 % of few requests starts from zero far more often
+    than the one that gets 90 %, and would look slow for that reason alone.
     """
     known = last if last is not None and last.restarts != UNKNOWN else PodReading()
     restarts = max(0, reading.restarts - known.restarts)

@@ -1,7 +1,7 @@
 """Counters of a revision's replicas, read from their pods through the API server.
 
-No metrics system is needed: a function counts for itself (`functions.metrics`), and the API server reaches every pod.
-Pods that can't be read are reported, never estimated.
+No metrics system is needed, since each function counts its own requests (`functions.metrics`) and the API server
+reaches every pod. Pods that can't be read are reported as such; their counts are never estimated.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 REVISION_LABEL = "serving.knative.dev/revision"
 PORT = 8080
-"""Port of a function's container; the queue-proxy in front of it listens elsewhere and isn't read."""
+"""Port of the function's container. The sidecar `queue-proxy` listens at another port, which isn't read."""
 SIDECAR = "queue-proxy"
 TIMEOUT_S = 5.0
-"""Maximum seconds to read one pod; a pod that doesn't answer is read again the next time."""
+"""Maximum seconds to read one pod. A pod that doesn't answer is read again with the next scrape."""
 AT_ONCE = 8
 """Number of pods that are read at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsScrape:
-    """The readings of all pods at one moment.
+    """The readings of all pods of a rollout's revisions at one moment.
 
     Attributes:
         readings: Readings of the pods that could be read.
@@ -71,7 +71,7 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
 
 
 def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
-    """Read a pod's metrics; return the reading, or the reason why there is none."""
+    """Read the metrics of one pod; return the reading, or the reason why there is none."""
     try:
         answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
     except ClusterError as error:
@@ -90,9 +90,9 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
 
 
 def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return the number of restarts of the function, and whether it last ended by a crash.
+    """Return (number of restarts of the function's container, whether its last end was a crash).
 
-    Containers that ended with their node have the reason `Unknown`; one that was asked to end has exit code 0.
+    A container that ended with its node has the reason `Unknown`; one that was asked to end has the exit code 0.
     """
     for container in pod.get("status", {}).get("containerStatuses") or []:
         if container.get("name") != SIDECAR:

@@ -16,7 +16,8 @@ from knative.rollout.metrics.counters import RequestCounters
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
 NOT_ITS_OWN = ("loading", "stopped")
-"""Problems of a replica that starts or ends; they occur with any revision, and the sender tries again."""
+"""Kinds of problem documents of a replica that is starting or ending. They don't count as failures, since they occur
+with any revision and the sender tries again."""
 IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
 TENSOR_STAGES = ("tensor",)
 
@@ -24,15 +25,15 @@ _LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
-"""Series of each metric by its name, each with labels and value."""
+"""Labels and values of the series of each metric, by the metric's name."""
 
 
 def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
-    """Parse the counters of a process, and an estimate for its slowest prediction.
+    """Return (counts of a process, estimate for its slowest predictions).
 
-    A prediction's time is the time of its own stages: decoding, preparing, the model, and post-processing. It excludes
-    `queue`, which shows how busy a replica is (the old revision's have more to do), and `fetch` and `request`, which
-    depend on others.
+    The time of a prediction is the time of its own stages: decoding, preprocessing, the model, and postprocessing. It
+    excludes `queue`, which shows how busy a replica is and is longer for the revision with the larger share, and
+    `fetch` and `request`, which depend on other systems.
     """
     samples = parse_metrics(text)
     answered = failed = refused = 0
@@ -78,7 +79,11 @@ class _Histogram:
 
 
 def _histogram(samples: Samples, stage: str) -> _Histogram:
-    """Return one stage's times; the slowest is estimated as the middle of its smallest and largest possible value."""
+    """Return count, sum and slowest time of one stage.
+
+    The slowest time is estimated as the middle of its smallest and largest possible value, which the histogram's
+    buckets give.
+    """
     count = int(_value(samples, f"{STAGES}_count", stage))
     sum_s = _value(samples, f"{STAGES}_sum", stage)
     bounds = sorted(

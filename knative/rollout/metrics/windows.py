@@ -1,8 +1,8 @@
-"""Short windows of the present step, of which only the part that judges need is kept. Pure.
+"""Short time windows of a rollout's present step. Only the numbers that judges need are kept. Pure.
 
-One event, such as a stalled disk, makes many requests fail or slow down together, while tests take them as independent.
-So the windows with the most failures are known and can be left out, and the variation of the mean time is measured from
-window to window.
+One event, such as a stalled disk, makes many requests fail or slow down together, while statistical tests take requests
+as independent. So the windows with the most failures are kept, to leave them out of a test, and the variation of the
+mean time is measured from one window to the next.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from knative.rollout.metrics.counters import RequestCounters
 
 WINDOW_S = 15.0
-"""Minimum length of a window in seconds; readings that are further apart make longer ones."""
+"""Minimum length of a time window in seconds; when readings are further apart, windows are longer."""
 LEFT_OUT = 2
-"""Number of windows with the most failures that are left out: one event of up to `WINDOW_S` can touch two."""
+"""Number of time windows with the most failures that are left out of a test. An event of up to `WINDOW_S` seconds can
+be in two windows."""
 
 Window: TypeAlias = "Mapping[str, RequestCounters]"
-"""Requests of each revision in a window."""
+"""Requests in one time window, by revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowTimes:
-    """The variation of a revision's mean time from window to window.
+    """Sums from which the variation of a revision's mean time between time windows is computed.
 
     Attributes:
         windows: Number of windows with a timed prediction.
-        timed: Number of predictions in them.
+        timed: Number of timed predictions in those windows.
         seconds: Total time of these predictions.
         squares: Sum over windows of squared seconds divided by the number of predictions.
     """
@@ -40,7 +41,7 @@ class WindowTimes:
     squares: float = 0.0
 
     def add(self, tally: RequestCounters) -> WindowTimes:
-        """Return the times with one more window."""
+        """Return the sums with one more time window; a window without a timed prediction changes nothing."""
         if not tally.timed:
             return self
         return WindowTimes(
@@ -57,7 +58,7 @@ class WindowTimes:
 
     @property
     def variance_of_mean(self) -> float:
-        """Variance of `mean_s` in seconds squared; it needs two windows.
+        """Variance of `mean_s` in seconds squared; it needs at least two windows.
 
         Source: batch means, Law 2015, Simulation Modeling and Analysis, section 9.5.3: unlike the spread of single
         predictions, it is valid when slow ones come together.
@@ -68,13 +69,13 @@ class WindowTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepWindows:
-    """The windows of the present step.
+    """The time windows of a rollout's present step.
 
     Attributes:
         since: Unix time in seconds when the open window began; 0 means that it began with the step.
-        base: Counters of each revision at that time.
-        worst: For each revision, the closed windows in which most of its requests failed.
-        times: For each revision, the times in closed windows.
+        base: Counters of each revision when the open window began.
+        worst: For each revision, the closed windows with the most failed requests.
+        times: For each revision, the sums over its closed windows.
     """
 
     since: float = 0.0
@@ -83,7 +84,7 @@ class StepWindows:
     times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
     def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
-        """Close the open window and begin another one."""
+        """Close the open time window and begin another one at the time `now`; return the new windows."""
         judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
         worst = {name: worst_of(name, (*self.worst.get(name, ()), judged)) for name in {*self.worst, *window}}
         times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
@@ -97,6 +98,6 @@ class StepWindows:
 
 
 def worst_of(revision: str, windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Return the windows with the most failures of a revision, at most `LEFT_OUT`, each with at least one."""
+    """Return the windows in which most requests of a revision failed: at most `LEFT_OUT`, each with a failure."""
     failing = [window for window in windows if revision in window and window[revision].failed]
     return tuple(sorted(failing, key=lambda window: -window[revision].failed)[:LEFT_OUT])

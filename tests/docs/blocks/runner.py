@@ -20,13 +20,17 @@ from tests.docs.blocks.printed import find_unprinted
 from tests.docs.blocks.script import Script
 from tests.waiting import wait_until
 
+UNREAD = re.compile(r"'[^']*'|(?<=\s)#.*")
+"""Quotations and comments, in which bash reads no operators."""
 MERGE = Path(__file__).with_name("merge.py")
 ASSIGNMENT = re.compile(r"(?:export )?([A-Za-z_][A-Za-z0-9_]*)=.*")
 HEAD = """set -euo pipefail
 wait_for_terminal() {  # OUTPUT PATTERN PID
     for _ in $(seq 1200); do
         if grep -Eqs -- "$2" "$1"; then return; fi
-        kill -0 "$3" 2>/dev/null || { echo "the terminal ended before it printed $2"; cat "$1"; return 1; }
+        if ! kill -0 "$3" 2>/dev/null && ! grep -Eqs -- "$2" "$1"; then
+            echo "the terminal ended before it printed $2"; cat "$1"; return 1
+        fi
         sleep 0.05
     done
     echo "the terminal did not print $2 within 60 s"; cat "$1"; return 1
@@ -67,7 +71,8 @@ def _is_there(need: str) -> bool:
         return os.geteuid() == 0
     if need == NO_ROOT:
         return not SYSTEMD.exists() and (
-            os.geteuid() != 0 or not subprocess.run([*AS_USER, "true"], check=False).returncode
+            os.geteuid() != 0
+            or (shutil.which(AS_USER[0]) is not None and not subprocess.run([*AS_USER, "true"], check=False).returncode)
         )
     if need.startswith("shared/"):
         return (ROOT.parent / need).exists()
@@ -113,7 +118,9 @@ def run_script(
     work.mkdir(parents=True)
     blocks = [*before, *script.blocks]
     main = work / "script.sh"
-    main.write_text(HEAD + "".join(_render(block, n, work, values or {}) for n, block in enumerate(blocks)))
+    ended = work / "ended"
+    rendered = "".join(_render(block, n, work, values or {}) for n, block in enumerate(blocks))
+    main.write_text(f"{HEAD}{rendered}: >{shlex.quote(str(ended))}\n")
     with (work / "shell").open("wb") as shell:
         process = subprocess.Popen(
             [*(AS_USER if NO_ROOT in script.needs and os.geteuid() == 0 else ()), "bash", str(main)],
@@ -140,6 +147,7 @@ def run_script(
     reached = (work / "reached").read_text().strip() if (work / "reached").exists() else script.page
     shown = f"{(work / 'shell').read_text(errors='replace')}{transcript.text}"[-12_000:]
     assert code == 0, f"{reached}: {why}\n{shown}"
+    assert ended.exists(), f"{reached}: ended before its last command\n{shown}"
     _check_printed(script, transcript)
     return transcript
 
@@ -158,6 +166,7 @@ def _render(block: Block, number: int, work: Path, values: Mapping[str, str]) ->
         return f'mkdir -p "$(dirname {target})"\ncp {shlex.quote(str(kept))} {target}\n'
     output = shlex.quote(str(work / f"{number}.out"))
     head = f"printf %s {shlex.quote(str(block))} >{shlex.quote(str(work / 'reached'))}\nexec >{output} 2>&1\n"
+    assert " && " not in UNREAD.sub("", block.commands), f"{block}: bash ignores a failure before `&&`"
     commands = block.commands + _replaced(block, values)
     if "terminal" in block.marks:
         other = work / f"{number}.sh"

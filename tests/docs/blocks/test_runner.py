@@ -31,6 +31,8 @@ def test_blocks_share_a_folder_and_a_shell(tmp_path: Path) -> None:
     [
         ("```bash\nfalse\necho on\n```\n", "page.md:2: ended with 1"),
         ("```bash\nfalse | true\n```\n", "page.md:2: ended with 1"),
+        ("```bash\nexit 0\necho never\n```\n", "page.md:2: ended before its last command"),
+        ("```bash\nfalse && true\necho on\n```\n", "page.md:2: bash ignores a failure before `&&`"),
         ("```bash\necho $MISSING\n```\n", "MISSING: unbound variable"),
         ("<!-- fails: 2 -->\n```bash\nexit 3\n```\n", "exit code 3"),
         ("<!-- fails: 2 -->\n```bash\ntrue\n```\n", "exit code 0"),

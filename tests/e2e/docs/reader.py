@@ -61,7 +61,7 @@ class Values:
         makers: Mapping[str, Callable[[], str]] = {
             "NAMESPACE": lambda: self._namespace("page"),
             "CLOUD": lambda: self._namespace("cloud"),
-            "REGISTRY": lambda: self._text("registry"),
+            "REGISTRY": self._registry,
             "POD_REGISTRY": self._pod_registry,
             "POD_BASE": self._pod_base,
             "BASE": self._base,
@@ -69,9 +69,10 @@ class Values:
             "NEXT_ARTIFACT": self._next_artifact,
             "AGENT_IMAGE": lambda: self._text("agent_image"),
             "TRAINER_IMAGE": lambda: self._text("trainer_image"),
-            "DISPLAY_IMAGE": lambda: push_display(self._text("registry"), self._folder / "display"),
+            "DISPLAY_IMAGE": lambda: push_display(self._registry(), self._folder / "display"),
             "RECEIVER": lambda: f"https://{self._receiver()}",
             "CERTIFICATE": self._certificate,
+            "MQTT_CA": lambda: f"{self._certificate()}/ca.crt",
             "SETTINGS": self._settings,
             "PORT": lambda: str(self._port),
             "BROKER_PORT": lambda: str(self._broker_port),
@@ -88,6 +89,10 @@ class Values:
 
     def _namespace(self, what: str) -> str:
         return self._names.setdefault(what, self._namespaces().name(what))
+
+    def _registry(self) -> str:
+        """Repositories of this run's own: a pipeline compares a model with the one that it finds there."""
+        return f"{self._text('registry')}/{self._namespaces().prefix}"
 
     def _receiver(self) -> str:
         return f"receiver.{self._namespace('cloud')}.svc"
@@ -110,7 +115,7 @@ class Values:
     def _pod_registry(self) -> str:
         if "POD_REGISTRY" not in self._names:
             cluster = self._namespaces().open("registry", labels={})
-            self._names["POD_REGISTRY"] = forward_registry(cluster, self._text("registry"), self._text("image"))
+            self._names["POD_REGISTRY"] = forward_registry(cluster, self._registry(), self._text("image"))
         return self._names["POD_REGISTRY"]
 
     def _pod_base(self) -> str:

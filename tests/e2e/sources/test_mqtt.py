@@ -55,7 +55,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     doctor = place.eaves("doctor", "-o", "json", codes=(0, 3))
     seen = {one["message"] for one in json.loads(doctor.stdout) if one["check"] in {"reachability", "credentials"}}
     assert seen == {
-        f"the Secret {SECRET} is in {place.cluster.namespace}, with ca.crt, password, username",
+        f"the Secret {SECRET} exists in {place.cluster.namespace}, with ca.crt, password, username",
         f"the source gate reaches tls://{broker.host}:8883",
         f"the trigger display reaches {broker.host}:1883",
     }

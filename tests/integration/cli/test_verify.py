@@ -270,7 +270,7 @@ def hanging() -> onnx.ModelProto:
 
 def test_a_graph_that_never_answers_is_ended(tmp_path: Path) -> None:
     artifact = write_graph_artifact(tmp_path / "a", change=lambda at: save(hanging(), at / MODEL))
-    with pytest.raises(ArtifactError, match="its graph took longer than 4 s"):
+    with pytest.raises(ArtifactError, match="the graph took longer than 4 s"):
         replay_in_child(artifact, timeout_s=4)
 
 

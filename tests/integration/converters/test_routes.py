@@ -237,6 +237,12 @@ def test_a_childs_end_is_reported(module: str, tmp_path: Path) -> None:
     assert run(module, "pass", facts)["peak_bytes"] > 1e6
 
 
+def test_a_job_arrives_whole_however_late_the_child_reads_it(module: str, tmp_path: Path) -> None:
+    """A pipe holds 64 KB, and the parent looks at the child every 0.05 s."""
+    facts, limits = tmp_path / "facts.json", ChildLimits(timeout_s=20)
+    assert run(module, f"pass  # {'x' * 1_000_000}", facts, limits)["peak_bytes"] > 0
+
+
 def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
     """Even a parent that is killed leaves none behind."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"

@@ -281,7 +281,7 @@ def test_where_rollouts_stand_at_several_sites(tmp_path: Path) -> None:
         rows = yaml.safe_load(result.stdout)
         assert [row["site"] for row in rows] == ["s000", "s001", "s002"]
         assert [row["phase"] for row in rows] == ["unreachable", "done", "failed"]
-        assert "no function 'flowers'" in rows[2]["reason"]
+        assert "the function 'flowers' does not exist in" in rows[2]["reason"]
         assert isinstance(result.exception, FleetError)
 
 

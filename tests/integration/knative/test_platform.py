@@ -79,7 +79,7 @@ def test_a_function_that_isnt_there_is_said_so(verb: str, platform: KnativePlatf
 def test_there_may_be_nothing_to_roll_back_to(platform: KnativePlatform) -> None:
     platform.deploy(plain_app())
     platform.promote("flowers")
-    with pytest.raises(NotFoundError, match="no revision before flowers-00001"):
+    with pytest.raises(NotFoundError, match="flowers has no known revision before flowers-00001"):
         platform.rollback("flowers")
 
 
@@ -178,7 +178,9 @@ def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, api
     assert platform.logs("flowers.inbox") == ["captured a.png"]
     assert platform.logs("flowers.camera") == ["died"], "of the run before, as this one has written nothing"
     assert platform.logs("flowers.agent") == ["died", "captured a.png"]
-    with pytest.raises(NotFoundError, match=r"no pod of flowers\.gate .*there are: flowers\.camera, flowers\.inbox"):
+    with pytest.raises(
+        NotFoundError, match=r"flowers\.gate has no pod in .*agents with pods: flowers\.camera, flowers\.inbox"
+    ):
         platform.logs("flowers.gate")
 
 

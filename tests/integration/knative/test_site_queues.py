@@ -191,7 +191,7 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, m
     monkeypatch.setenv("PATH", str(site.folder / "nothing here"))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, ClusterError)
-    assert "kubectl is not installed here" in error.message
+    assert "kubectl is not installed on this machine" in error.message
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
 
 

@@ -200,5 +200,5 @@ def test_removed_from_one_site_it_is_still_wanted_at_the_others(twenty: Sites) -
 def test_a_fault_of_eaves_yaml_is_said_once_and_no_site_is_asked(twenty: Sites) -> None:
     twenty.write_project(sources=[{"name": "inbox", "path": "inbox"}])
     result = twenty.run("deploy", IMAGE, "--offline", "--all")
-    assert "knative.agent_image: must be set where there are sources" in str(result.exception)
+    assert "knative.agent_image: must be set if the app has sources" in str(result.exception)
     assert not any(one.log for one in twenty.clusters.values())

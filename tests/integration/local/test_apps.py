@@ -148,7 +148,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
         apps.reconcile()
     assert parts.attempts[""] == 2
     assert apps.failed() == {"b": "the triggers can't be set up: can't start new thread"}
-    with pytest.raises(PlatformError, match="the triggers of b aren't known"):
+    with pytest.raises(PlatformError, match="the triggers of b are unknown: the triggers can't be set up"):
         apps.require_routes()
     parts.error = None
     clock.turn(AGAIN.cap_s)

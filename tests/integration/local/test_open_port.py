@@ -16,6 +16,7 @@ import pytest
 from eaves.platform import RELAY
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 UP = [sys.executable, "-P", "-m", "eaves.cli", "up"]
 UNKNOWN = f"/functions/{RELAY}"
@@ -53,11 +54,15 @@ def test_other_machines_need_the_token_and_this_one_does_not(harness: LocalHarne
     token = harness.state.with_name("token")
     harness.start(port, "--host", "0.0.0.0" if everywhere else address, "--token-file", str(token))
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert f"callers from other machines send the token in {token}; nothing is encrypted\n" in harness.log()
+    said = f"requests from other machines need the token in {token}; they are sent unencrypted\n"
+    wait_until(lambda: said in harness.log(), 10, what="the line about the token")
     assert f"\nhttp://127.0.0.1:{port}/\n" in "\n" + harness.log()
     with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
     assert ask("127.0.0.1", port) == 404
     assert ask("127.0.0.1", port, {"Host": "evil.example"}) == 403
+    if everywhere:
+        assert ask("127.0.0.1", port, {"X-Forwarded-For": "203.0.113.9"}) == 401
+        assert ask("127.0.0.1", port, {"Forwarded": "for=203.0.113.9", **with_token}) == 404
     assert ask("127.0.0.1", port, {"Origin": "http://evil.example"}) == 403
     assert ask(address, port) == 401
     assert ask(address, port, {"Host": "127.0.0.1"}) == 401
@@ -83,6 +88,12 @@ def test_a_token_sent_from_this_machine_is_not_asked_for_without_host(harness: L
     assert not harness.state.with_name("token").exists()
     with pytest.raises(OSError, match="refused"):
         ask(find_address(), port)
+
+
+def test_a_name_of_loopback_opens_nothing_and_says_so(harness: LocalHarness) -> None:
+    """The hosts file of Debian gives a machine's own name the address 127.0.1.1."""
+    harness.start(find_port(), "--host", "127.1", "--token-file", str(harness.state.with_name("token")))
+    assert "127.1 is an address of loopback, so other machines can't reach the port\n" in harness.log()
 
 
 def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path) -> None:

@@ -197,3 +197,20 @@ def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
     assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 entry deleted\n"
     harness.start()
     assert listed(harness) == []
+
+
+def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    app = digits_app(tmp_path / "no such artifact")
+    harness.start()
+    harness.platform.deploy(replace(app, triggers=(*app.triggers, replace(app.triggers[0], name="second"))))
+    publish(harness, "a.png", "b.png")
+    assert status_of(harness.platform).queued == 4
+    harness.platform.deploy(app)
+    wait_until(lambda: len(listed(harness, "--dead")) == 2, 60, what="the dead letters of the removed trigger")
+    assert (status_of(harness.platform).queued, status_of(harness.platform).dead) == (2, 2)
+    harness.stop()
+    (shown,) = json.loads(run(harness, "status", "-o", "json").stdout)
+    assert (shown["state"], shown["queued"], shown["dead"]) == ("stopped", 2, 2)
+    assert "dead letters are kept" in run(harness, "status").stderr

@@ -83,7 +83,7 @@ def test_one_event_alone_in_binary_mode_and_in_chunks(sender: Sender) -> None:
 def test_an_event_of_another_site_is_forged_and_the_others_are_stored(receiver: Served, sender: Sender) -> None:
     answer = sender.send([classified(1), classified(2, site="harbour"), classified(3, site="mill2"), classified(4)])
     assert (answer.stored, [(one.index, one.status) for one in answer.refused]) == (2, [(1, 403), (2, 403)])
-    assert "begins with /eaves/mill/" in answer.refused[0].detail
+    assert "must begin with /eaves/mill/" in answer.refused[0].detail
     assert sender.send_alone(classified(5, site="harbour"))[0] == 403
     assert sender.send_alone(classified(5, source=""))[0] == 403
     assert receiver.report()["received"]["mill"] == {"stored": 2, "repeated": 0, "forged": 4}

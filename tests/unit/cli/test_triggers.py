@@ -40,7 +40,7 @@ def test_every_folder_of_credentials_that_can_not_be_used_is_reported(tmp_path: 
         "triggers[1].mqtt.credentials",
     ]
     assert "is not a folder" in caught.value.message
-    assert "tls.crt and tls.key together" in caught.value.message
+    assert "both tls.crt and tls.key, or neither" in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -97,5 +97,12 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path, make:
     ],
 )
 def test_loopback_needs_no_token_where_one_port_serves_both(tmp_path: Path, peer: str, trusted: bool) -> None:
-    assert AccessToken(tmp_path / "token", trusts_loopback=True).trusts(peer) is trusted
-    assert not AccessToken(tmp_path / "token").trusts(peer)
+    assert AccessToken(tmp_path / "token", trusts_loopback=True).trusts(peer, []) is trusted
+    assert not AccessToken(tmp_path / "token").trusts(peer, [])
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "FORWARDED", "x_real_ip", "Via"])
+def test_a_proxy_on_this_machine_forwards_no_trust(tmp_path: Path, name: str) -> None:
+    token = AccessToken(tmp_path / "token", trusts_loopback=True)
+    assert token.trusts("127.0.0.1", ["Host", "Forwarded-Until"])
+    assert not token.trusts("127.0.0.1", ["Host", name])

@@ -14,7 +14,7 @@ from eaves.errors import DatasetError
 from trainer.data.listing import Split
 
 LEAST = 2
-"""Least number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
+"""Minimum number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
 MOST_HELD_OUT = 0.5
 """Share of a class up to which a group that is larger than wanted is held out as a whole."""
 

@@ -31,7 +31,7 @@ COLUMNS: Columns = {
     "--platform",
     "node",
     default=default_platform,
-    help="Platform of the container images, such as linux/arm64. Not given: this machine's.",
+    help="Platform of the container images, such as linux/arm64. Default: this machine's.",
 )
 @file_option
 @on_option

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
 
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
-"""Severity of the worst finding to exit code; 69 is also the exit code of a command that fails for such a finding."""
+"""Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
+`error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
 HERE = ""
-"""Name of the site in findings on this machine."""
+"""Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
 
 
 @click.command()
@@ -58,7 +59,7 @@ def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
 
 
 def _load(file: Path) -> Workspace:
-    """Load eaves.yaml; return the defaults without the file, so that a cluster can be checked before there is one."""
+    """Load eaves.yaml; when the file doesn't exist yet, return default settings so that clusters can be checked."""
     from eaves.cli.app.project import Project, Workspace, load_workspace
     from trainer.settings import DataSettings
 
@@ -68,7 +69,7 @@ def _load(file: Path) -> Workspace:
 
 
 def _image(workspace: Workspace) -> FunctionImage:
-    """Return the container image in eaves.yaml, else the one deployed last, else one without a name."""
+    """Return the container image in eaves.yaml, else the one deployed last; without both, one with an empty name."""
     from knative.deploy.function_image import FunctionImage
 
     named = FunctionImage(name=workspace.project.knative.image)
@@ -79,7 +80,7 @@ def _image(workspace: Workspace) -> FunctionImage:
 def _examine_sites(
     project: Project, image: FunctionImage, choice: PlatformChoice, *, may_probe: bool
 ) -> list[tuple[str, DoctorFinding]]:
-    """Return the findings at each chosen site, with an error as finding for one of several that doesn't answer.
+    """Return the findings at each chosen site; one of several sites that doesn't answer has its error as a finding.
 
     Raises:
         EavesError: When no site can be chosen, or when the only site doesn't answer.
@@ -118,13 +119,13 @@ def _examine(
 
 
 def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str:
-    """Return the namespace at a site in which `eaves train --on knative` trains; empty when it doesn't train there."""
+    """Return the namespace of training Jobs in a site's cluster; empty when eaves.yaml doesn't train there."""
     here = project.job.context == site.context
     return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
 
 
 def _print(found: list[tuple[str, DoctorFinding]], form: str) -> None:
-    """Print the findings as a table, then each fix on a line of its own; JSON and YAML have both in one list."""
+    """Print findings as a table with the fix of each below it, or as a list in JSON or YAML that includes the fixes."""
     rows = [{"site": site, **asdict(finding)} for site, finding in found]
     if not any(site for site, _ in found):
         rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]

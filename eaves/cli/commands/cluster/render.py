@@ -73,7 +73,7 @@ def command(
 def _write(
     rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None, write: Callable[..., Sequence[Path]]
 ) -> None:
-    """Print the objects of each site, or write them below a folder and print the files."""
+    """Print the objects of each site as YAML, or write them into files below a folder and print the files' paths."""
     from knative.render.rendering import to_yaml
 
     if folder is None:

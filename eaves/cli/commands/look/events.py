@@ -32,7 +32,7 @@ COLUMNS: Columns = {
 POLL_S = 0.25
 """Pause between two looks for new events, seconds."""
 MAX_KNOWN = 10
-"""Maximum number of event types that a message names."""
+"""Maximum number of recorded event types that the message about an unknown type lists."""
 
 
 @click.command()

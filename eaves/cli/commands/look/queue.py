@@ -39,7 +39,7 @@ class QueueGroup(CommandGroup):
     """A group of commands whose default command is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `list` before arguments that begin with an option or a number."""
+        """Insert the subcommand `list` when the first argument is missing, an option or a number."""
         if not args or (args[0] not in ctx.help_option_names and (args[0].isdecimal() or args[0].startswith("-"))):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -150,7 +150,7 @@ def purge(everything: bool, yes: bool, **options: Any) -> None:
 
 
 def _take_selector(options: dict[str, Any]) -> Selector:
-    """Remove the filters from a command's options and return them as a selector."""
+    """Remove the options that filter entries from a command's options, and return them as a selector."""
     names = ("seqs", "lane", "state", "source", "reason", "older_than")
     return build_selector(**{name: options.pop(name) for name in names if name in options})
 
@@ -185,9 +185,9 @@ def _count_entries(count: int) -> str:
 def _ask_each(
     targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
 ) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
-    """Ask each queue; return the answers, and the first error of queues that can't be reached.
+    """Call `ask` with each queue; return the answers, and the error of the first queue that can't be reached.
 
-    When one of several agents is down, its error is printed and the queues of the others are asked.
+    When one of several agents can't be reached, its error is printed and the other queues are still asked.
 
     Raises:
         EavesError: When the only queue can't be reached.
@@ -217,7 +217,7 @@ def _row(entry: Mapping[str, Any], target: QueueTarget) -> dict[str, Any]:
 
 
 def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with its times as RFC 3339, and null for times that it doesn't have."""
+    """Return a copy of an entry whose times are RFC 3339 texts; a time that isn't set is None."""
     named = {name: entry[name] for name in ("put_at", "not_before", "died_at")}
     times = {name: _moment(value) if value else None for name, value in named.items()}
     return {**entry, **times}
@@ -228,7 +228,7 @@ def _moment(unix_s: float) -> str:
 
 
 def _point_to_agents(state_dir: Path) -> None:
-    """Print the names of the agents on this machine that hold entries as well."""
+    """Print the name of each agent on this machine whose queue holds entries, with the command that shows them."""
     from eaves.local.client import LocalPlatform
 
     for status in LocalPlatform(state_dir).status():

@@ -85,7 +85,8 @@ SITE_SOURCE_COLUMNS: Columns = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 
 
 WATCH_S, WATCH_SITES_S = 2.0, 10.0
-"""Default pause of `--watch`, seconds: on this machine, and at sites, where each refresh asks several pods."""
+"""Default pause between two refreshes of `--watch`, seconds: on this machine, and at sites. The second is longer,
+because each refresh asks several pods."""
 
 
 @click.command()
@@ -211,7 +212,7 @@ def _row(status: FunctionStatus) -> dict[str, Any]:
 
 
 def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shortened values of a table's row for a function at a site."""
+    """Return the shortened cells of the row for a function at a site, which `-o json` shows in full."""
     if "name" not in row:  # a site that can't be asked
         return {"why": row["reason"]}
     deployed, since = row["deployed"], row["since"]
@@ -226,7 +227,10 @@ def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _serves(served: Mapping[str, Any]) -> str:
-    """Return a revision with its share and the beginning of its image's digest: `flowers-00001 100 % (0f1e2d3c)`."""
+    """Return one cell about a revision with its share of requests: `flowers-00001 100 % (0f1e2d3c)`.
+
+    The value in brackets is the beginning of the digest of the revision's container image.
+    """
     image = f" ({_short(served['image'])})" if served["image"] else ""
     return f"{served['revision']} {served['percent']} %{image}"
 
@@ -249,7 +253,7 @@ def _part_row(part: PartStatus) -> dict[str, Any]:
 
 
 def _leave_out_sources(columns: Columns, rows: Iterable[Mapping[str, Any]]) -> Columns:
-    """Return the columns without SOURCES when the table of sources below lists all of them."""
+    """Return the columns without SOURCES when a second table, printed below, lists the sources of every row."""
     if any(row.get("sources") and not row.get("agents") for row in rows):
         return columns
     return {key: heading for key, heading in columns.items() if key != "sources"}
@@ -261,7 +265,10 @@ def _print_part(rows: list[dict[str, Any]], columns: Columns) -> None:
 
 
 def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """Return a table's row for an agent, whose reasons include its pauses, except those in the sentence of its link."""
+    """Return the table row for an agent.
+
+    The agent's own reason is followed by those of its paused queues, without the reason that its link already shows.
+    """
     shown = agent.link.reason if agent.link else ""
     pauses = [
         f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses if pause.reason != shown
@@ -275,7 +282,7 @@ def _agent_row(agent: AgentStatus) -> dict[str, Any]:
 
 
 def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
-    """Return a table's row for a source; an error that lasts is shown once, as the reason."""
+    """Return the table row for a source; the last error is left out when the source's reason already shows it."""
     last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
     return {
         **asdict(source),

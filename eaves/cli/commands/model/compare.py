@@ -33,7 +33,7 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
 @click.option(
     "--data",
     default="",
-    help="Path or URI of the labelled images. Not given: the path that the first run was trained on.",
+    help="Path or URI of the labelled images. Default: the path that the first run was trained on.",
 )
 @page_option("HTML page to write, with learning curves.")
 @output_option

@@ -26,7 +26,7 @@ from eaves.options import build_settings, given, settings_options
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
-    help="Directory of the artifact. Not given: a new directory in artifacts/.",
+    help="Directory of the artifact. Default: a new directory in artifacts/.",
 )
 @click.option(
     "--declare",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FEATURES = Path("runs/.cache/features")
 COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
 SHOWN = 3
-"""Maximum number of names in a line; the page and JSON have the others."""
+"""Maximum number of file names in one line of text; the HTML page and JSON list all of them."""
 
 
 @click.group(cls=CommandGroup)

@@ -176,5 +176,5 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _share(share: float | None, interval: list[float]) -> str:
-    """Return a share with its interval, short enough for a table of 80 columns; empty when it counts no image."""
+    """Return a share and its 95 % interval as short text, `0.93 (0.88-0.96)`; empty when there were no images."""
     return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"

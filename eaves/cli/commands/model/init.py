@@ -23,7 +23,7 @@ from eaves.errors import ConfigError, DatasetError, Fault
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--name", help="Name of the model and the function. Not given: the directory's name.")
+@click.option("--name", help="Name of the model and the function. Default: the directory's name.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
 @click.option("--force", is_flag=True, help="Replace an existing eaves.yaml.")
 @click.option(
@@ -84,7 +84,7 @@ def command(
 
 
 def _advise(directory: Path, data: str) -> str:
-    """Return the next step: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
+    """Return advice on the next step: to deploy an artifact, to convert an existing model, or to train one."""
     go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
     train = f"{go}`eaves train`"
     if newest(directory / ARTIFACTS, ARTIFACT):
@@ -100,7 +100,7 @@ def _advise(directory: Path, data: str) -> str:
 
 
 def _find_model(directory: Path) -> Path | None:
-    """Return the path of a model made elsewhere that `eaves convert` takes; None when there is none."""
+    """Return the path of an ONNX, Keras or SavedModel model in a directory; None when it has none."""
     files = [*directory.glob("*.onnx"), *directory.glob("*.keras")]
     folders = [path.parent for path in directory.glob("*/saved_model.pb")]
     return min([*files, *folders], default=None)
@@ -148,7 +148,7 @@ def _refuse_to_replace(file: Path, *, force: bool) -> None:
 
 
 def _write(file: Path, text: str, *, private: bool = False) -> None:
-    """Write a file completely or not at all, with the umask's rights; only the owner may read a private one."""
+    """Write a file atomically, with the permissions of the umask; only the owner can read a private file."""
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)

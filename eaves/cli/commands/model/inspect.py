@@ -78,7 +78,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values as plain data that JSON and YAML can hold."""
+    """Return a copy of nested values that JSON and YAML can hold."""
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 

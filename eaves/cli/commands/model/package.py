@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     "--platform",
     "platforms",
     multiple=True,
-    help="Platform of the container image, such as linux/arm64; several make one index. Not given: this machine's.",
+    help="Platform of the container image, such as linux/arm64; can be repeated, which makes one index "
+    "of all. Default: this machine's.",
 )
 @click.option("--python", default="", help="Python version of the base, such as 3.13, when the base doesn't state it.")
 @click.option(
@@ -155,7 +156,10 @@ def _open_target(target: str, access: Access) -> ImageLocation | None:
 
 
 def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
-    """Return the base's repository when the target is at the same registry, which can mount layers without a copy."""
+    """Return the base image's repository when it is at the registry that the image is pushed to, else nothing.
+
+    A registry can mount layers of its own repositories, so they aren't uploaded again.
+    """
     if goal is None or goal.reference is None or below.reference is None:
         return []
     together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
@@ -165,7 +169,7 @@ def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
 def _put(
     made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
 ) -> tuple[CopySummary, str]:
-    """Copy the container image to its target; return a summary and the image's name there."""
+    """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
     from eaves.oci.reference import DEFAULT_TAG
     from eaves.oci.store.archive import write_archive
@@ -185,7 +189,7 @@ def _put(
 
 
 def _folder(target: str) -> str:
-    """Return `oci:DIR` for `oci:DIR:NAME`."""
+    """Return the target `oci:DIR:NAME` without its name, as `oci:DIR`; any other target is unchanged."""
     head, colon, name = target.rpartition(":")
     return head if colon and "/" not in name and head != "oci" else target
 

@@ -116,13 +116,13 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sections:
-    """The content of `--settings`, as each step takes it.
+    """The settings in the option `--settings`, divided among the steps of a pipeline.
 
     Attributes:
-        trainer: Options of the training.
-        converters: Options of the conversion.
-        pipeline: Layers of the section `pipeline`.
-        data: Layers of the section `data`.
+        trainer: Command-line options for the trainer.
+        converters: Command-line options for the conversion.
+        pipeline: Values for the section `pipeline`, as layers in the order of precedence.
+        data: Values for the section `data`, as layers in the order of precedence.
     """
 
     trainer: tuple[str, ...] = ()
@@ -132,7 +132,9 @@ class _Sections:
 
 
 def _sections(complete: str) -> _Sections:
-    """Distribute complete settings to the steps, after checking that this version knows all of them.
+    """Divide the settings in `--settings` among the steps of the pipeline.
+
+    A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
 
     Raises:
         ConfigError: When settings are missing or unknown to this version; it names all of them.
@@ -159,7 +161,7 @@ def _sections(complete: str) -> _Sections:
 
 
 def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
-    """Return the location of the training's run: its path or URI, and the path of its copy on this machine."""
+    """Return where the training writes its run: a path or URI, and the path of the local copy."""
     from trainer.run.run_location import build_location
     from trainer.training_event import read_event
 
@@ -167,7 +169,10 @@ def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
 
 
 def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
-    """Return the settings of the training's images; the training has checked that the event may name them."""
+    """Return the settings of the labelled images; the event that started the pipeline may name their path.
+
+    The path isn't checked here: the training has already checked that the event may name it.
+    """
     from trainer.settings import DataSettings
     from trainer.training_event import read_event
 
@@ -176,7 +181,10 @@ def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
 
 
 def _artifact_of(run: Path, folder: Path) -> Path:
-    """Return the directory of the run's artifact, beside earlier ones, whose unchanged parts a conversion keeps."""
+    """Return the artifact directory of a run below `folder`; its name is the run's version.
+
+    Artifacts of earlier runs stay beside it, because a conversion reuses their unchanged parts.
+    """
     from trainer.run.run import open_run
 
     return folder / open_run(run).version

@@ -43,7 +43,7 @@ def command(section: str, form: str) -> None:
 
 
 def _find(name: str) -> list[SettingDescription]:
-    """Return the settings of the section with a name, or the setting with the name; every setting for an empty name.
+    """Return the settings of a section, or one setting, by its name; an empty name returns every setting.
 
     Raises:
         NotFoundError: When the name is neither a section nor a setting.
@@ -82,7 +82,7 @@ def _print_overview() -> None:
 
 
 def _print_subsections(name: str) -> None:
-    """Print the names of sections whose settings are at the same place in eaves.yaml as those of a section."""
+    """Print the name and description of each section that is below a section, such as `knative.training`."""
     from eaves.cli.app.settings_table import SECTIONS
 
     below = [section for section in SECTIONS if section.name.startswith(f"{name}.")]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--run",
     "output",
     type=click.Path(path_type=Path),
-    help="Directory of the run. Not given: a new directory in runs/.",
+    help="Directory of the run. Default: a new directory in runs/.",
 )
 @click.option("--again", is_flag=True, help="In a cluster, replace a Job that has ended by a new one.")
 @on_option

@@ -97,7 +97,7 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
 
 
 def _inputs(cases: Sequence[GoldenCase]) -> str:
-    """Return which inputs of the golden images are stored and which the recipe computes."""
+    """Return a sentence on which golden inputs are stored in the artifact and which were computed by the recipe."""
     stored = sum(bool(case.tensor) for case in cases)
     if stored == len(cases):
         return "the inputs are stored in the artifact"

@@ -32,7 +32,7 @@ COLUMNS: Columns = {
 
 
 NOT_TAKEN = 415
-"""HTTP status of a function that doesn't take a media type."""
+"""HTTP status with which a function refuses an event whose media type it doesn't accept."""
 
 
 @click.command()
@@ -90,7 +90,7 @@ def command(
 
 
 def is_foreign(event: Event, answer: SinkResponse) -> bool:
-    """Return whether a function that takes images refused a file because its first bytes are those of no image.
+    """Return whether a function refused a file because the file doesn't begin like any image format.
 
     Args:
         event: The event that was sent.
@@ -101,7 +101,7 @@ def is_foreign(event: Event, answer: SinkResponse) -> bool:
 
 
 def describe_foreign(path: Path) -> str:
-    """Return why a file is no image that a function takes.
+    """Return why a function doesn't accept a file as an image, and which formats can be read.
 
     Args:
         path: Path of the file.
@@ -129,7 +129,7 @@ def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
 
 
 def _problem(answer: SinkResponse) -> str:
-    """Return the reason in an answer that is no prediction."""
+    """Return the reason for a failure in a function's answer that holds no prediction."""
     problem = parse_problem(answer.body)
     if not problem.get("detail"):
         return f"the function answered {answer.status}: {answer.body[:200].decode(errors='replace')}"

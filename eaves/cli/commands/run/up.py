@@ -16,9 +16,10 @@ from eaves.cli.stop_signals import StopSignals
 from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
+from eaves.web.origin import listens_on_loopback
 
 SECTION = "up."
-"""Section of the settings, which begins the names of their environment variables."""
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
 
 
 @click.command()
@@ -33,7 +34,12 @@ SECTION = "up."
 @click.option(
     "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
 )
-@click.option("--force", is_flag=True, help="With --install-service: replace another unit file of the same name.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --install-service: replace another unit file of the same name. With --uninstall-service: remove the "
+    "unit file even if it is for a project in another folder.",
+)
 @state_option
 @settings_options(LocalSettings, section=SECTION)
 def command(
@@ -52,7 +58,7 @@ def command(
         from eaves.cli.app import service
 
         installed = install_service and service.install_service(settings, state_dir, force=force)
-        click.echo(installed or service.uninstall_service())
+        click.echo(installed or service.uninstall_service(force=force))
         return
     _run(settings, state_dir, quiet=quiet)
 
@@ -84,6 +90,8 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
         say(f"requests from other machines need the token in {settings.token_file}; they are sent unencrypted")
+    elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
+        say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
@@ -94,4 +102,4 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
 
 def _ignore(event: Event) -> None:
-    """Print nothing of an event."""
+    """Do nothing with a prediction: the observer of events with `--quiet`."""

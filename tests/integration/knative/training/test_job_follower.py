@@ -208,14 +208,15 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
         "s3://photos/digits has no images",
     ]
     assert error.hint is not None
-    assert error.hint.startswith("name a folder per class; all of its log: kubectl logs")
+    assert error.hint.startswith("name a folder per class; kubectl logs")
+    assert "shows the whole log" in error.hint
     assert "eaves train --on knative --again" in error.hint
 
 
 @pytest.mark.parametrize(
     ("code", "reason", "expected", "text"),
     [
-        (78, "Error", ConfigError, "settings"),
+        (78, "Error", ConfigError, "a setting is not valid"),
         (74, "Error", StorageError, "storage can't be read"),
         (137, "OOMKilled", PlatformError, "more memory than job.memory_limit"),
         (1, "Error", PlatformError, "a defect of Eaves or a library"),
@@ -239,7 +240,7 @@ def test_a_deadline_is_reported_as_one(fake: FakeCluster, cluster: Cluster, play
     play.end("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
     error = explain_failure(cluster, fake.get("Job", NAME))
     assert "DeadlineExceeded" in error.message
-    assert error.hint == "raise job.deadline_s in eaves.yaml, then: eaves train --on knative --again"
+    assert error.hint == "raise job.deadline_s in eaves.yaml, then run: eaves train --on knative --again"
 
 
 def test_a_link_that_is_down_for_a_while_costs_nothing(

@@ -40,7 +40,7 @@ def test_a_piece_comes_where_policies_keep_the_pod_proxy_out(shelf: PodRunReader
 
 
 def test_why_a_running_pod_does_not_answer_is_reported(shelf: PodRunReader, apiserver: FakeCluster) -> None:
-    with pytest.raises(StorageError, match=r"it is Running, but .*port 8080 refuses connections"):
+    with pytest.raises(StorageError, match=r"its phase is Running, but .*port 8080 refuses connections"):
         wait(shelf)
     apiserver.policies_enforced = True
     apiserver.denied = {("create", "pods/portforward")}

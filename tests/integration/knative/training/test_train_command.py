@@ -197,14 +197,14 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     assert "error: gs://models/runs/" in stderr
     assert "may not get pods/proxy" in stderr
     assert "a port-forward failed too: cloud: jane may not get pods/portforward" in stderr
-    assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
+    assert "try: ask for the permissions to create pods and secrets and to get and create pods/portforward" in stderr
 
 
 def test_what_eaves_yaml_lacks_is_reported_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
     laptop.write()
     code, _, stderr = finished(laptop.train())
     assert code == 78
-    assert "error: eaves.yaml: job.output: must say where runs go" in stderr
+    assert "error: eaves.yaml: job.output: must be a URI that runs are written to" in stderr
     assert fake.asked("PATCH") == []
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from eaves.local.client import LocalPlatform
+from eaves.local.service import owner_of
 from eaves.local.service.installation import BOOTED
 from tests.integration.local.service.systemd import read_unit, require_systemd, unprivileged, verify
 from tests.ports import find_port
@@ -136,6 +137,27 @@ def test_only_what_was_installed_is_removed(project: Project) -> None:
     assert project.unit.exists()
 
 
+def test_the_service_of_another_folder_with_the_same_name_stays(project: Project) -> None:
+    assert project.type("up", "--install-service").returncode == 0
+    other = Project(root=project.home / "other", home=project.home)
+    other.root.mkdir()
+    (other.root / "eaves.yaml").write_text("name: flowers\n")
+    refused = other.type("up", "--uninstall-service")
+    assert refused.returncode == 78
+    assert f"{project.unit} runs in another folder, {project.root}" in refused.stderr
+    assert project.unit.exists()
+    assert other.type("up", "--uninstall-service", "--force").returncode == 0
+    assert not project.unit.exists()
+
+
+def test_changes_of_a_removed_service_are_named(project: Project) -> None:
+    assert project.type("up", "--install-service").returncode == 0
+    changes = project.unit.with_name("eaves-flowers.service.d")
+    changes.mkdir()
+    assert f"kept {changes}" in project.type("up", "--uninstall-service").stderr
+    assert changes.exists()
+
+
 def test_a_service_that_would_not_start_is_not_installed(project: Project) -> None:
     for options in (
         ["--host", "0.0.0.0"],
@@ -154,6 +176,18 @@ def test_proxies_are_kept_and_their_passwords_are_not(project: Project) -> None:
     assert "HTTPS_PROXY holds a password" in done.stderr
     assert 'Environment="NO_PROXY=10.0.0.0/8,.lan 50%%"\n' in project.unit.read_text()
     assert "secret" not in project.unit.read_text() + done.stderr
+
+
+@pytest.mark.parametrize("proxy", ["user:secret@proxy.example:3128", "http://user:secret@[proxy", "//secret@proxy"])
+def test_a_password_is_found_in_every_form_that_a_proxy_takes(project: Project, proxy: str) -> None:
+    project.environ |= {"http_proxy": proxy, "SSL_CERT_FILE": "/etc/ca@home.pem"}
+    done = project.type("up", "--install-service")
+    assert done.returncode == 0, done.stderr
+    assert "http_proxy holds a password" in done.stderr
+    assert "EnvironmentFile=" in done.stderr
+    assert "`systemctl --user edit eaves-flowers`" in done.stderr
+    assert "secret" not in project.unit.read_text() + done.stderr
+    assert "SSL_CERT_FILE=/etc/ca@home.pem" in project.unit.read_text()
 
 
 def test_a_project_without_eaves_yaml_is_named_by_its_folder(project: Project) -> None:
@@ -178,6 +212,20 @@ def test_root_installs_a_service_of_the_machine_for_the_owner(project: Project) 
     assert "\nWantedBy=multi-user.target\n" in unit.read_text()
     if shutil.which("systemd-analyze"):
         verify(unit, user=False)
+
+
+def test_a_link_in_the_path_of_the_state_gives_no_more_rights_than_its_owner_has(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("giving a link to another user needs root")
+    link = tmp_path / ".eaves"
+    link.symlink_to("/etc")
+    assert owner_of(link).uid == owner_of(link / "new" / "folder").uid == 0
+    os.lchown(link, 65534, 65534)
+    assert owner_of(link).uid == owner_of(link / "new" / "folder").uid == 65534
+    link.unlink()
+    link.symlink_to("nowhere")
+    os.lchown(link, 65534, 65534)
+    assert owner_of(link).uid == 65534
 
 
 def test_root_leaves_the_files_to_the_owner_of_the_project(project: Project) -> None:

@@ -74,6 +74,6 @@ def test_a_removed_service_is_stopped_before_its_file_goes(
     manager = Manager(units=tmp_path / "units", user=False)
     install(UNIT, manager, force=False, booted=False, report=print)
     place(tmp_path, log, monkeypatch)
-    path = uninstall(UNIT.name, manager, booted=True, report=print)
+    path = uninstall(UNIT.name, UNIT.project, manager, force=False, booted=True, report=print)
     assert log.read_text().splitlines() == ["systemctl disable --now eaves-flowers", "systemctl daemon-reload"]
     assert not path.exists()

@@ -65,6 +65,14 @@ def test_paths_are_read_as_they_are(tmp_path: Path, name: str) -> None:
     assert found.command[:-2] in ([], ["/usr/bin/env"])
 
 
+def test_a_service_of_the_machine_waits_for_the_disk_of_its_state() -> None:
+    """Without the disk, `eaves up` would make another state directory below the place where it is mounted."""
+    unit = build_unit(state=Path("/mnt/my disk/.eaves"))
+    head = unit.render().partition("[Service]")[0]
+    assert '\nRequiresMountsFor="/mnt/my disk/.eaves"\n' in head
+    assert "RequiresMountsFor" not in build_unit(account=None).render()
+
+
 @pytest.mark.parametrize("text", ["line\nExecStartPre=/bin/rm", "tab\t", "\x1b[2J", "\x7f", "\udcff"], ids=ascii)
 def test_what_a_unit_can_not_hold_is_refused(text: str) -> None:
     for changes in (

@@ -182,7 +182,7 @@ def reported(n: int, **counts: Any) -> str:
 def test_a_pass_tells_loss_bound_images_and_what_more_would_show() -> None:
     assert reported(400, lost=3, gained=1) == (
         "int8 lost 0.5 points, at most 1.7 with 95 % confidence, on 400 images; "
-        "650 more images could show a loss of at most 1"
+        "650 more images could show a loss of at most 1 point"
     )
     assert reported(5000, lost=20, gained=25).startswith("int8 gained 0.1 points, at most 0.2 with 95 % confidence")
     assert "could show" not in reported(5000, lost=20, gained=25)

@@ -158,7 +158,7 @@ def test_an_older_operator_set_is_raised_and_a_newer_one_kept_with_a_word(tmp_pa
 def test_operators_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"on edge nodes: my\.domain:Identity"):
         load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"), opset=17)
-    with pytest.raises(ConversionError, match=r"have: com\.microsoft:Identity"):
+    with pytest.raises(ConversionError, match=r"that onnxruntime does not have on edge nodes: com\.microsoft:Identity"):
         load_foreign(save(build(domain="com.microsoft"), tmp_path / "a.onnx"), opset=17)
 
 

@@ -22,7 +22,9 @@ def test_another_distribution_with_a_name_of_ours() -> None:
     (found,) = check_owners({**OWNERS, "trainer": ["eaves", "trainer-lib"]}, PLACES)
     assert found.severity == ERROR
     assert found.message.startswith("the package trainer is also installed by trainer-lib, and the distribution that")
-    assert found.fix == "pip uninstall trainer-lib && pip install --force-reinstall --no-deps eaves"
+    assert found.fix == (
+        "pip uninstall trainer-lib && pip install --force-reinstall --no-deps .   # in a checkout of Eaves"
+    )
 
 
 def test_a_folder_that_hides_ours() -> None:

@@ -159,14 +159,14 @@ WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
         "vnd.oci.empty.v1.json, not a container image",
     ),
     "a config without layers": (
-        lambda it: write(it, {"config": blob(it, b"{}", CONFIG), "layers": []}), "lacks 'rootfs'"
+        lambda it: write(it, {"config": blob(it, b"{}", CONFIG), "layers": []}), "it has no 'rootfs'"
     ),
     "a config that is no JSON": (lambda it: write(it, {"config": blob(it, b"x", CONFIG), "layers": []}), "not JSON"),
     "a config with a name twice": (
         lambda it: write(it, {"config": blob(it, b'{"os": "linux", "os": "plan9"}', CONFIG), "layers": []}),
         "duplicate name in one object: 'os'",
     ),
-    "a manifest of nothing": (lambda it: write(it, {}), "lacks 'config'"),
+    "a manifest of nothing": (lambda it: write(it, {}), "it has no 'config'"),
     "an index of nothing": (lambda it: write(it, {}, INDEX), "lists no manifests"),
     "an empty index": (lambda it: write(it, {"manifests": []}, INDEX), "available: none"),
     "too few layers": (

@@ -121,4 +121,4 @@ def test_without_its_extra_eaves_says_what_to_install(layout: Layout, monkeypatc
     monkeypatch.setitem(sys.modules, "deflate", None)
     with pytest.raises(OciError, match="the package deflate is not installed") as caught:
         write_layer(layout, FILES, "x")
-    assert caught.value.hint == "pip install 'eaves[oci]'"
+    assert caught.value.hint == "pip install '.[oci]'   # in a checkout of Eaves"

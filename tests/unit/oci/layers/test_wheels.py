@@ -94,4 +94,4 @@ def test_an_environment_without_pip_is_reported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(OciError, match="No module named pip") as caught:
         download(tmp_path / "lock.txt", AMD64, f"{sys.version_info.major}.{sys.version_info.minor}", tmp_path)
-    assert caught.value.hint == "install pip and the extra: pip install 'eaves[oci]'"
+    assert caught.value.hint == ("python -m ensurepip && python -m pip install '.[oci]'   # in a checkout of Eaves")

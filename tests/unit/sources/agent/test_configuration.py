@@ -73,7 +73,7 @@ def test_what_is_no_list_of_sources_is_said_so_with_an_example(text: str) -> Non
 
 
 def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
-    message = "spool_max_bytes: must fit an image of max_bytes and its attributes: at least: 20065536 at least"
+    message = "spool_max_bytes: must fit an image of max_bytes and its attributes: at least 20065536"
     with pytest.raises(ConfigError, match=message):
         parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_535)
     parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_536)

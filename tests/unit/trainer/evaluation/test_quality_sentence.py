@@ -65,8 +65,18 @@ def test_an_answer_that_is_nearly_always_right_is_named_as_the_baseline() -> Non
     assert text == (
         "this model is not shown to be better than always answering daisy: 0.992 on 3,000 held-out images "
         "(95 % interval 0.988-0.995), that answer gives 0.990, a usable model is above 0.990; "
-        "add photos, so that more are held out"
+        "its weakest class is roses (6 of 30 right); add photos of roses (250 so far), so that more are held out"
     )
+
+
+@pytest.mark.parametrize(("right", "images"), [((285, 0), (285, 15)), ((29, 0), (29, 10)), ((40, 40, 2), (40, 40, 30))])
+def test_a_class_that_is_always_missed_is_named_though_the_level_is_open(
+    right: tuple[int, ...], images: tuple[int, ...]
+) -> None:
+    name = ("roses", "tulips")[len(images) - 2]
+    assert f"; its weakest class is {name} ({right[-1]} of {images[-1]} right)" in trained(right, images)
+    assert f"more photos of {name}" in trained(right, images) or f"add photos of {name}" in trained(right, images)
+    assert f"; its weakest class is {name} ({right[-1]} of {images[-1]} right)" in evaluated(right, images)
 
 
 def test_classes_without_a_held_out_image_are_named() -> None:

@@ -1,4 +1,4 @@
-"""The command `eaves relay`, which lists a relay's events and audits their delivery."""
+"""The command `eaves relay`, which lists the events that a relay took and checks that all were delivered."""
 
 from __future__ import annotations
 

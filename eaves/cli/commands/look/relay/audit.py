@@ -36,12 +36,13 @@ COLUMNS = {
     "unknown": "UNKNOWN",
 }
 ALWAYS = ("hour", "sent", "received", "missing", "unknown")
-"""Columns that the table has even when all their values are 0."""
+"""Columns of the audit's table that are shown even when all their values are 0."""
 SHOWN = 10
-"""Maximum number of missing and of unknown events that are printed; `-o json` has more."""
+"""Maximum number of missing events, and of unknown events, that the text output lists; `-o json` lists more."""
 LATE_S = 60.0
 DISAGREES, GIVEN_UP = 1, 3
-"""Exit codes of an audit with findings; with nothing to compare, the exit code is that of `NotFoundError`."""
+"""Exit codes of an audit: 1 when the lists of the relays and the receiver disagree, 3 when they agree but events were
+given up. With nothing to compare, the exit code is that of `NotFoundError`."""
 _URLS = ("http://", "https://")
 
 
@@ -50,19 +51,19 @@ _URLS = ("http://", "https://")
     "--sent",
     metavar="FILE",
     help="List of sent events: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard "
-    "input. Not given: the relay is asked.",
+    "input. Default: the list of the relay that is running.",
 )
 @click.option(
     "--received",
     metavar="FILE|URL",
     multiple=True,
-    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; several "
-    "together are one list. Not given: the relay's receiver is asked over the link.",
+    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; can "
+    "be repeated, which joins the lists. Default: the list of the relay's receiver, requested over the link.",
 )
 @click.option(
     "--credentials",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder with the token for a receiver that --received names by address. Not given: the relay's own folder.",
+    help="Folder with the token for a receiver that --received names by address. Default: the relay's own folder.",
 )
 @click.option(
     "--source",
@@ -122,7 +123,9 @@ def command(
 def _add_from_relays(
     comparison: EventComparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
 ) -> list[str]:
-    """Add the relays' lists, then the receiver's, then the events that the relays took meanwhile.
+    """Add the relays' lists and then the receiver's list to a comparison.
+
+    Finally the events are added that the relays took while the receiver's list was read.
 
     Returns:
         The options with which `eaves queue` selects each relay's queue.
@@ -142,7 +145,10 @@ def _add_from_relays(
 
 
 def _choose_receiver(relays: Sequence[Relay], received: Sequence[str]) -> tuple[Sequence[str], Path | None]:
-    """Return the lists of received events, or the receiver's address, and the folder of the relays' credentials."""
+    """Return where the list of received events is read from, and the folder of the relays' credentials.
+
+    The list comes from the given files or URLs, else from the address that the relays send to.
+    """
     addresses = sorted({relay.to for relay in relays})
     known = [relay for relay in relays if relay.credentials]
     if received:
@@ -187,7 +193,7 @@ def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
 
 
 def _report_count(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
-    """Yield the lines, and print their number at the end."""
+    """Yield the lines of a ledger unchanged; after the last one, print how many there were."""
     count = 0
     for line in lines:
         count += 1

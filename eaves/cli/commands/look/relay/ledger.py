@@ -14,7 +14,7 @@ from eaves.cli.link.relay_targets import open_relays, relay_options, require_one
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="Spool file of a relay. Not given: the relay that is deployed on this machine.",
+    help="Spool file of a relay. Default: the relay that is deployed on this machine.",
 )
 @relay_options
 def command(spool: Path | None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The command `eaves receiver`, the cloud's side of the link between sites and the cloud."""
+"""The command `eaves receiver`, which runs the server in the cloud that accepts the events of sites."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from eaves.cli.shared_options import state_option
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Spool file of the receiver. Not given: that of `eaves receiver run` on this machine.",
+    help="Spool file of the receiver. Default: that of `eaves receiver run` on this machine.",
 )
 @click.option("--site", default="", help="Print only events of this site.")
 @state_option

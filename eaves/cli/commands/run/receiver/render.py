@@ -13,7 +13,7 @@ from eaves.options import build_settings, settings_options
 from knative.resources.receiver_settings import ReceiverDeployment
 
 SECTION = "receiver."
-"""Section of the settings, which begins the names of their environment variables."""
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
 
 HINTS = {
     "image": "run make image, push eaves-agent to a registry, and add --image NAME@sha256:DIGEST, which the push "

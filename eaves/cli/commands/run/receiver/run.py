@@ -21,7 +21,7 @@ from eaves.options import build_settings, settings_options
 from eaves.receiver.settings import ReceiverSettings
 
 SECTION = "receiver."
-"""Section of the settings, which begins the names of their environment variables."""
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
 HINTS = {
     "credentials": "add --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own makes one with openssl",
     "sink": "add --sink ADDRESS or --folder FOLDER, not both",
@@ -66,7 +66,7 @@ def command(state_dir: Path, **options: Any) -> None:
 
 @contextmanager
 def _at_free_port() -> Iterator[None]:
-    """Replace the error that the port is in use by one that names the flag `--port`."""
+    """Re-raise the error that the port is in use as one that names the flag `--port`."""
     try:
         yield
     except ConfigError as error:
@@ -77,7 +77,7 @@ def _at_free_port() -> Iterator[None]:
 
 
 def _is_set(name: str) -> bool:
-    """Return whether an environment variable sets a setting."""
+    """Return whether the environment variable of a receiver setting is set."""
     variables = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION)}
     return bool(os.environ.get(variables[f"{SECTION}{name}"]))
 

@@ -23,7 +23,7 @@ COLUMNS = {
     "refused": "REFUSED",
 }
 UNKNOWN = "(unknown)"
-"""Name of the table's row for callers that belong to no known site."""
+"""Name in the table row that counts requests whose sender isn't a known site."""
 _TAKEN = ("stored", "repeated", "predicted")
 
 
@@ -31,7 +31,7 @@ _TAKEN = ("stored", "repeated", "predicted")
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Spool file of the receiver. Not given: that of `eaves receiver run` on this machine.",
+    help="Spool file of the receiver. Default: that of `eaves receiver run` on this machine.",
 )
 @output_option
 @state_option
@@ -65,11 +65,11 @@ def command(spool: Path | None, form: str, state_dir: Path) -> None:
 
 
 def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-    """Return a table's row for each site, and one for callers that belong to no known site.
+    """Return a table row for each site, and one for requests whose sender isn't a known site.
 
     Args:
         found: The receiver's own report of its state.
-        now: The present, Unix seconds.
+        now: Current time, Unix seconds.
     """
     contacts, received = found.get("contacts", {}), found.get("received", {})
     rows = []
