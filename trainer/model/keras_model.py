@@ -141,12 +141,14 @@ def _load_backbone(settings: TrainSettings, size: int) -> Any:
         # Source: keras/src/utils/file_utils.py, get_file: a download that fails raises a bare Exception.
         if kind != "imagenet":
             raise
-        message = f"the weights can't be downloaded: {str(error)[:300]}"
-        raise _weights_error(settings, message, "set train.weights to the path of a weights file") from error
+        message = f"the weights of {settings.arch} can't be downloaded: {str(error)[:300]}"
+        hint = "run the training once on a machine with internet, copy Keras's file from ~/.keras/models, and name it: "
+        raise _weights_error(settings, message, f"{hint}`--weights FILE`, or train.weights in eaves.yaml") from error
     backbone.name = "backbone"
     return backbone
 
 
 def _weights_error(settings: TrainSettings, message: str, hint: str) -> ConfigError:
-    fault = Fault(origin="training", path="weights", message=f"{message} (got {settings.weights!r})")
+    got = f" (got {settings.weights!r})" if settings.weights_kind == "file" else ""  # nobody may have typed `auto`
+    fault = Fault(origin="training", path="weights", message=f"{message}{got}")
     return ConfigError([fault], hint=hint)
