@@ -17,8 +17,7 @@ PASSED_ON = ("content-type", "retry-after")
 
 
 class FunctionProxy:
-    """Forwards images to functions in the cloud and returns their answers with the same HTTP statuses. Nothing is
-    stored.
+    """Forwards images to functions in the cloud and returns their answers with the same statuses. Stores nothing.
 
     An agent sends an event again when it gets no answer.
 
