@@ -52,7 +52,7 @@ class BatchSize:
             self.max_bytes = min(self._largest, max(self.max_bytes, int(size_bytes * factor)))
 
     def too_large(self, events: int, size_bytes: int) -> None:
-        """Lower the maximum size permanently, because no request of this size reaches the receiver."""
+        """Lower the maximum size permanently, because the receiver or a proxy refuses requests of this size."""
         self._largest = max(MIN_BYTES, min(self._largest, size_bytes // 2))
         self._most = max(LEAST_MOST, min(self._most, events // 2))
         self.failed(events, size_bytes)

@@ -15,8 +15,8 @@ from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
 LEAST_ENTRIES = 50
-"""Minimum number of entries in a request that is prepared ahead; a smaller request is packed quickly when it is
-needed."""
+"""Minimum number of entries in the current request for the next one to be prepared meanwhile. After a smaller request
+the next one is small too, and is packed quickly when it is needed."""
 STOP_S = 1.0
 """Time limit at shutdown for the work in progress, seconds."""
 
