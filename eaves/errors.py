@@ -295,7 +295,7 @@ class InWorkError(EavesError):
 
 
 class ForbiddenError(EavesError):
-    """A caller without access."""
+    """A caller that isn't allowed to do what it requests."""
 
     exit_code = 77
     http_status = 403

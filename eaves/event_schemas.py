@@ -70,4 +70,5 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         {"image": _text(pattern="@sha256:[0-9a-f]{64}$"), "artifact": _DIGEST, "model": _text(), "version": _text()},
     ),
 }
-"""The schemas require the members that every event of the type has; an artifact's handler may replace the others."""
+"""JSON Schema of the data of each event type. A schema requires only the members that every event of the type has,
+because an artifact's handler.py may replace the other members."""

@@ -272,7 +272,7 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
 
 
 def _data_member(event: Event) -> dict[str, Any]:
-    """Return the member `data` or `data_base64`, whichever restores the data."""
+    """Return the event's data as a JSON member: `data` for valid JSON, else `data_base64`; no member without data."""
     if not event.data:
         return {}
     if is_json(event.datacontenttype):

@@ -32,8 +32,8 @@ MAX_ATTRIBUTE = 512
 MAX_EXTENSIONS = 4_096
 """Maximum stored characters of all extension attributes together, including their names."""
 STEP = 10
-"""Records added between two checks of the size; each check deletes at most twice as many, so that no event waits
-long."""
+"""Number of records added between two checks of the file's size. A check deletes at most twice as many records, so that
+no event waits long."""
 WAL_PAGES = 250
 """Pages of SQLite's write-ahead log before a checkpoint copies it into the file: 1 MB."""
 
@@ -241,12 +241,12 @@ def read_history(path: Path, *, limit: int = 100) -> list[Record]:
 
 
 def read_next(path: Path, *, after: int, limit: int) -> list[Record]:
-    """Return the oldest `limit` records behind a place in a history, oldest first, so that a reader misses none.
+    """Return the first `limit` records after a given one in a history, oldest first, so that a reader misses none.
 
     Args:
         path: Path of the file, which another process may be writing; no record when it isn't there.
         after: `Record.seq` of the record before the first one wanted; 0 reads from the beginning.
-        limit: Most records to return.
+        limit: Maximum number of records to return.
 
     Raises:
         PlatformError: When the file can't be read.

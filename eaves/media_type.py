@@ -1,4 +1,4 @@
-"""Media types by file name and first bytes, without a decoder: all that a source needs to know of an image."""
+"""Detection of an image's media type from its file name or first bytes, without decoding it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from eaves.event_schemas import schema_uri
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
 
 BACKOFF = Backoff(retry=8, first_s=1.0, cap_s=60.0)
-"""Retries over about three minutes, within which a restarted broker is available again."""
+"""Retries over about three minutes, in which a broker that restarts becomes available again."""
 TIMEOUT_S = 30.0
 
 

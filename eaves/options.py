@@ -85,7 +85,7 @@ def _describe_range(leaf: SettingsLeaf) -> str:
 
 
 _UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "gb": "GB", "days": "DAYS"}
-"""The last part of a setting's name to the unit of its value."""
+"""Unit of a setting's value, by the last part of the setting's name, such as SECONDS for `timeout_s`."""
 
 
 def _name_type(leaf: SettingsLeaf) -> str:
@@ -102,7 +102,7 @@ def _name_type(leaf: SettingsLeaf) -> str:
 
 
 def parameter_name(path: str) -> str:
-    """Return the Python name of a setting's option."""
+    """Return the name of the keyword argument by which a click command receives the option of a setting."""
     return path.replace(".", "__")
 
 

@@ -99,12 +99,12 @@ def reach_all(attempts: Sequence[ReachabilityTarget]) -> list[Reached]:
 
 
 def to_text(attempts: Iterable[ReachabilityTarget]) -> str:
-    """Return the targets as the command's argument."""
+    """Return the targets as JSON, the argument of `python -P -m eaves.reachability`."""
     return json.dumps([asdict(attempt) for attempt in attempts])
 
 
 def parse_report(text: str) -> list[Reached]:
-    """Parse the command's output; a truncated last line is left out."""
+    """Parse the output of `python -P -m eaves.reachability`; a truncated last line is left out."""
     found = []
     for line in text.splitlines():
         try:
@@ -122,7 +122,10 @@ def _trusting(authorities: str) -> ssl.SSLContext:
 
 
 def main() -> None:
-    """Run the command; its arguments are the targets, and files to write the results to beside standard output."""
+    """Connect to the targets in the first argument and write the results to stdout.
+
+    Any further arguments are files that the results are written to as well.
+    """
     found = reach_all([ReachabilityTarget(**values) for values in json.loads(sys.argv[1])])
     text = "".join(f"{json.dumps({key: value for key, value in asdict(one).items() if value})}\n" for one in found)
     sys.stdout.write(text)

@@ -40,11 +40,12 @@ class Recipe:
         width: Columns of the model's input, pixels.
         resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
         filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
-        dtype: `uint8`: the graph itself multiplies and adds; `float32`: the recipe does.
+        dtype: Type of the input. `uint8`: the model's graph applies `multiply` and `add`; `float32`: the recipe applies
+            them.
         multiply: Factor for pixels 0..255.
         add: Number added after multiplying.
         layout: Order of axes; only `NHWC` so far.
-        version: Version of the meaning of these fields.
+        version: Version of the definition of these fields.
     """
 
     height: int
@@ -110,7 +111,7 @@ class Recipe:
         return asdict(self)
 
     def digest(self) -> str:
-        """Return the sha256 of the canonical JSON, hex."""
+        """Return the sha256 of the recipe's canonical JSON, hex."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 

@@ -124,7 +124,7 @@ class AttemptJudge:
         return AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer, puts=puts)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
-        """Return why a success without a reply is a failure; empty when it isn't one."""
+        """Return why a success counts as a failure for lack of the required reply; empty when it doesn't."""
         if answer.fault:
             return f"answered {answer.status} with an invalid CloudEvent: {shorten(answer.fault)}"
         if answer.body:

@@ -45,7 +45,7 @@ class DeliveryOutcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryAttempt:
-    """One attempt, for counting or display.
+    """One delivery attempt with its outcome, passed to the observer for counting or display.
 
     Attributes:
         entry: Entry that was sent.
@@ -217,7 +217,10 @@ class Deliverer:
         return self._pause.left_s() or (0.0 if self._free() > 0 else IDLE_S)
 
     def _free(self) -> int:
-        """Return how many attempts may be started: after a failure one at a time, until one succeeds."""
+        """Return how many more attempts may be started now.
+
+        After a failure, only one attempt runs at a time until one succeeds.
+        """
         return (1 if self._pause.failures else self._parallel) - len(self._in_flight)
 
     def _deliver_next(self) -> None:
@@ -252,7 +255,7 @@ class Deliverer:
                 raise
 
     def _wait_for_more(self, version: Version, now: float, busy: frozenset[int]) -> None:
-        """Wait until an entry beside those in flight is due, or one in flight must be sent again."""
+        """Wait until an entry that isn't in flight is due, or an entry in flight must be sent again."""
         due = self._spool.next_due(self.lane, exclude=busy)
         if due is None and not busy:
             with self._state:  # an empty lane isn't paused, and its spool works
@@ -297,7 +300,8 @@ class Deliverer:
     def _record(self, entry: Entry, judged: AttemptResult) -> bool:
         """Write the result to the spool, then notify the observer; return whether the entry is permanently removed.
 
-        A dead letter isn't, because an operator may queue it again before it is removed from the entries in flight.
+        A dead letter doesn't count as removed, because an operator may queue it again while it is still listed as in
+        flight.
         """
         if judged.verdict is DeliveryAction.DONE:
             self._spool.ack(entry, puts=judged.puts)

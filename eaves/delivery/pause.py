@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pause:
-    """The number of failures in a row, and the pause that results. Not thread-safe; its caller holds a lock.
+    """Counts a lane's failures in a row and computes its pause from them. Not thread-safe; its caller holds a lock.
 
     Args:
         lane: Name of the lane, for the log.

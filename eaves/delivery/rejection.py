@@ -80,7 +80,7 @@ def build_refusal(event: Event, site: str, *, by: str, status: int, reason: str)
 
 
 def _build_problem(letter: Event) -> dict[str, Any]:
-    """Return a problem document that includes the members of the function's own problem.
+    """Return the problem document of a rejection event, including members of the function's own problem document.
 
     Source: RFC 9457, section 3.1.
     """

@@ -20,7 +20,7 @@ ACCEPTED = 202
 
 
 class DeliveryAction(enum.Enum):
-    """The next action of a sender."""
+    """What a sender does next with an event, after the response to it."""
 
     DONE = "done"
     RETRY = "retry"
@@ -47,7 +47,8 @@ class Blame(enum.Enum):
 
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
 WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
-"""Statuses that proxies, gateways and logins return for any event; every 3xx status counts too."""
+"""HTTP statuses that proxies, gateways and login pages return for any event, so that the network path is at fault;
+every 3xx status counts too."""
 EVENT_PROBLEMS = frozenset(
     {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
 )

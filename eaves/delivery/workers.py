@@ -1,4 +1,4 @@
-"""Worker threads that are started when they are first needed, and kept."""
+"""Pool of worker threads, each of which is started when it is first needed and then kept."""
 
 from __future__ import annotations
 

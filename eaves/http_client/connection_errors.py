@@ -18,7 +18,7 @@ from urllib3.exceptions import (
 
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and whether the proxy allows this address"
 NOT_TRUSTED = "certificate is not trusted"
-"""Text of the reason when a certificate can't be verified."""
+"""Value of `ConnectionFault.reason` when the server's certificate can't be verified."""
 _TRUST_HINT = (
     "put its certificate authority into the file that SSL_CERT_FILE names, or into "
     "K_CA_CERTS for a sink; check this machine's clock"

@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection
 
 
 class OpenSockets:
-    """The sockets of the connections that urllib3's pools have made, while these exist."""
+    """The sockets of all open connections that urllib3's pools have made; closed connections are forgotten."""
 
     def __init__(self) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()

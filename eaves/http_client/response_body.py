@@ -15,7 +15,7 @@ class LargeAnswerError(OSError):
 
 
 class Readable(Protocol):
-    """The part of a urllib3 response that is used here."""
+    """Interface of a urllib3 response that `read_body` needs."""
 
     @property
     def status(self) -> int:

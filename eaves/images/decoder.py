@@ -30,7 +30,7 @@ WEBP_FACTOR = 3
 """Factor by which the limit is lower for WebP: libwebp's animation decoder, the only one in Pillow, needs 16 bytes per
 pixel."""
 LARGE_PIXELS = 8_000_000
-"""Number of decoded pixels above which `load` enters `large`."""
+"""Number of decoded pixels above which `load` enters its argument `large`, a context such as a lock."""
 
 FORMATS = {
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
@@ -59,7 +59,7 @@ _CORRUPT = (
 )
 """Exceptions that Pillow's plugins raise for corrupt files."""
 _STRIP_PIXELS = 2**20
-"""Pixels converted at a time when a conversion needs memory of its own."""
+"""Number of pixels that `_by_strips` converts at a time, which bounds the memory that a conversion needs."""
 
 
 def load(
@@ -166,7 +166,7 @@ def _lay_over_white(strip: Image.Image) -> Image.Image:
 
 @cache
 def _levels() -> list[int]:
-    """Return the 8-bit level of each 16-bit level; Pillow clips levels beyond either end."""
+    """Return the table that maps each 16-bit grey level to its 8-bit level, for `Image.point`."""
     return [level // 257 for level in range(2**16)]
 
 

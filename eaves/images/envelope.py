@@ -108,7 +108,7 @@ _APP0, _APP1, _APP14, _APP15, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xEE, 0xEF, 0x
 
 
 def _open_jpeg(data: bytes) -> Envelope:
-    """Keep a JPEG's segments but no application segments except JFIF's and Adobe's, which define the colours.
+    """Open a JPEG and keep no application segments except JFIF's and Adobe's, which define the colours.
 
     So a phone's MPO, a JPEG followed by further ones, becomes a plain JPEG. Source: ITU-T T.81, annex B.
     """
@@ -166,7 +166,7 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 
 
 def _open_png(data: bytes) -> Envelope:
-    """Keep a PNG without text, profiles and further frames. Source: PNG, third edition, section 5."""
+    """Open a PNG and drop its text, profiles and further frames. Source: PNG, third edition, section 5."""
     view, exif, xmp, size, position = memoryview(data), b"", b"", None, 8
     kept = [view[:8]]
     for _ in range(MAX_PARTS):
@@ -198,7 +198,7 @@ def _raw_profile(content: bytes, *, packed: bool) -> bytes:
 
 
 def _open_gif(data: bytes) -> Envelope:
-    """Keep a GIF up to its first picture, without comments. Source: GIF89a, sections 18 to 23."""
+    """Open a GIF and keep it up to its first picture, without comments. Source: GIF89a, sections 18 to 23."""
     if len(data) < 13:
         return Envelope(format="GIF", data=data, size=None)
     width, height, flags = struct.unpack_from("<HHB", data, 6)
@@ -228,7 +228,7 @@ def _open_gif(data: bytes) -> Envelope:
 
 
 def _open_webp(data: bytes) -> Envelope:
-    """Keep a WebP unchanged: Pillow decodes only the requested frame of an animation. Source: RFC 9649, section 2."""
+    """Open a WebP and keep it unchanged, as Pillow decodes only one frame of it. Source: RFC 9649, section 2."""
     kind, size = data[12:16], None
     if kind == b"VP8X" and len(data) >= 30:
         size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -251,7 +251,7 @@ def _open_webp(data: bytes) -> Envelope:
 
 
 def _open_bmp(data: bytes) -> Envelope:
-    """Keep a BMP unchanged; refuse run-length encoding, as Pillow needs 10 s for 20 MB. Source: MS-WMF, 2.2.2.3."""
+    """Open a BMP and keep it unchanged; refuse run-length encoding (10 s for 20 MB). Source: MS-WMF, 2.2.2.3."""
     if len(data) < 34:
         return Envelope(format="BMP", data=data, size=None)
     if struct.unpack_from("<I", data, 14) == (12,):

@@ -61,7 +61,10 @@ class Handler:
         )
 
     def follow(self, predict: Predict) -> Predict:
-        """Return a predictor that also runs `postprocess` on every output, to find its faults before serving."""
+        """Return a predictor that also runs `postprocess` on each output of `predict`.
+
+        A check with this predictor finds faults in `postprocess` before the function serves.
+        """
         own = self.postprocess
         if own is None:
             return predict
@@ -75,7 +78,7 @@ class Handler:
 
 
 def attributes(members: Mapping[str, Any]) -> dict[str, str]:
-    """Return the extension attributes of a reply with these members."""
+    """Return the extension attributes of a reply event: those members in `FILTERED` that are strings."""
     return {name: members[name] for name in FILTERED if isinstance(members.get(name), str)}
 
 
@@ -211,7 +214,10 @@ def _content_types(module: types.ModuleType) -> tuple[str, ...]:
 
 
 def _blames_input(error: BaseException) -> bool:
-    """Return whether an exception may be shown to the sender; a user's subclass may have any status or message."""
+    """Return whether an exception blames the input, so that its message may be shown to the sender.
+
+    A class of the user's that is derived from InputError may have any status or message.
+    """
     return (
         isinstance(error, InputError)
         and 400 <= error.http_status < 500

@@ -21,8 +21,8 @@ from eaves.recipe import Tensor
 MAX_FREE_VALUES = 32_768
 """Maximum number of values in one input example, if the model accepts inputs of any size in some dimension."""
 BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
-"""Maximum JSON size: 40 bytes per value, as a float64 has up to 24 characters and some indentation, and bytes for other
-members."""
+"""Maximum size of the JSON of one example: 40 bytes per value, because a float64 takes up to 24 characters and some
+indentation, plus 16,384 bytes for other members."""
 MARKS_BESIDE = 1000
 """Brackets and quotes allowed in addition to those that the shape needs. A parsed number takes eight times its bytes of
 memory, but a list or a string of three bytes twenty times, so JSON with too many of these is refused before it is

@@ -86,7 +86,8 @@ def replay_in_child(
 
     Raises:
         HandlerError: When the handler is run and fails, ends the process or exceeds the time limit.
-        ArtifactError: When the handler isn't run and the graph does that, or for the reasons of `replay_all`.
+        ArtifactError: When the handler isn't run and the child process crashes or exceeds the time limit, or for the
+            reasons of `replay_all`.
         EavesError: When the child raised another error of Eaves.
     """
     expected = [(graph, case.file) for graph in graphs(artifact) for case in load_golden(artifact)]
@@ -161,7 +162,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable
 
 
 def _parse(line: bytes) -> GoldenResult:
-    """Parse a line of the child's output and check its types: a handler may have written it.
+    """Parse a line of the child's output and check its types, because handler.py may have written the line.
 
     Raises:
         EavesError: When the line holds an error that the child raised.

@@ -29,7 +29,7 @@ class Session:
             instead of the container's quota.
         optimise: Whether onnxruntime optimises the graph on opening; False for a graph that the conversion has
             optimised.
-        tables: Outputs that the graph must have, each float32 (N, any).
+        tables: Names of outputs that the graph must have, each float32 of shape (N, any).
 
     Raises:
         ArtifactError: When onnxruntime refuses the file, the graph has several inputs, or one of these outputs is

@@ -1,4 +1,4 @@
-"""A small HTTP(S) server on the standard library, with which publisher, relay and receiver take CloudEvents.
+"""A small HTTP(S) server built on the standard library, by which publisher, relay and receiver accept CloudEvents.
 
 It also serves metrics and health of agents, and the Unix sockets of their queues (`eaves.admin.server`).
 

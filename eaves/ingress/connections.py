@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address
 
 
 class ConnectionState(enum.Enum):
-    """State of a connection."""
+    """State of a connection, which decides which connection is closed to make room for a new one."""
 
     NEW = "new"
     IDLE = "idle"
@@ -92,7 +92,7 @@ class Connections:
 
 
 def _network(address: str) -> str:
-    """Return the network of an address: of IPv6 the first 64 bits.
+    """Return the network that an address belongs to: for IPv6 its first 64 bits, for IPv4 the address itself.
 
     Source: RFC 6177, a site has at least so many to itself.
     """

@@ -18,7 +18,7 @@ WAIT_S = 2.0
 SHORT_S = 30.0
 """Time after a request found no memory during which the budget counts as short, seconds."""
 OWNER_PART = 2
-"""Divisor of the budget for the share of one owner."""
+"""Divisor of the budget that gives the maximum number of bytes for one owner, such as a site."""
 RESERVE_PART, SMALL_PART = 8, 64
 """Divisors of the budget for the additional reserve for small bodies, and for the size up to which a body is small."""
 
@@ -70,7 +70,7 @@ class MemoryBudget:
         return MemoryReservation(self, owner)
 
     def reserve(self, share: MemoryReservation, size: int) -> None:
-        """Reserve bytes for a request. See `MemoryReservation`."""
+        """Reserve `size` more bytes for the request of a reservation; see `MemoryReservation`."""
         with self._changed:
             if not self._fits(share, size) and not self._wait(share, size):
                 raise self._refusal(share, size)
@@ -166,5 +166,5 @@ class MemoryReservation:
         self._budget = budget or self._budget
 
     def is_short(self) -> bool:
-        """Return whether other requests wait for memory."""
+        """Return whether a request recently found no free memory in this reservation's budget."""
         return self._budget.is_short()

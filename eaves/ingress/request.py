@@ -1,4 +1,4 @@
-"""Request as a route sees it."""
+"""An HTTP request and its caller, as the server passes them to a route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.ingress.response import Response
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Peer of a connection.
+    """The peer that sends a request: its address, and the names in its client certificate.
 
     Attributes:
         address: Network address of the peer.

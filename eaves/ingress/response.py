@@ -1,4 +1,4 @@
-"""Responses of a route."""
+"""The HTTP response that a route returns, and functions that build one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressLimits:
-    """Limits of a server.
+    """Limits of a server on sizes, numbers and times.
 
     Attributes:
         max_bytes: Maximum size of a body, bytes.
@@ -52,7 +52,7 @@ class IngressLimits:
 
 
 class IngressServer:
-    """A running server.
+    """A running HTTP(S) server, which handles each connection in a thread of its own.
 
     Args:
         serve: Answers requests; called from several threads.

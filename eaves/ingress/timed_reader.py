@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 LOOK_S = 1.0
-"""Interval at which the hurry is checked, seconds."""
+"""Interval at which a reader checks whether other requests wait for memory, so that a minimum rate applies, seconds."""
 HURRY_WINDOW_S, HURRY_BYTES_S = 10.0, 4_000
 """Minimum rate of a body, bytes per second, averaged over a window in seconds, while others wait for its memory: half
 of what a link of 64 kbit/s carries."""
@@ -35,7 +35,7 @@ class TimedReader(io.RawIOBase):
 
         Args:
             stall_s: Maximum wait for the next bytes, seconds.
-            total_s: Time limit for all of it, seconds.
+            total_s: Time limit for all following reads together, seconds.
             in_hurry: Returns whether the data must arrive with at least `HURRY_BYTES_S` now.
         """
         now = time.monotonic()
@@ -70,7 +70,7 @@ class TimedReader(io.RawIOBase):
                 return size
 
     def _check_rate(self, size: int) -> None:
-        """Count the bytes that have arrived; raise TimeoutError when they are too few during a hurry."""
+        """Count the bytes that have arrived; raise TimeoutError when they are too slow while other requests wait."""
         since, count = self._window
         self._window = (since, count + size)
         if self._in_hurry is None or (seconds := time.monotonic() - since) < HURRY_WINDOW_S:

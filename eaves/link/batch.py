@@ -27,7 +27,7 @@ short as two bytes."""
 def encode_batch(events: Iterable[Event]) -> bytes:
     """Encode events as a JSON array. `decode_batch` returns the same bytes of data.
 
-    JSON data is embedded as it is when the same bytes come back; this compresses better than base64.
+    JSON data is embedded as a JSON value when decoding it gives the same bytes; this compresses better than base64.
     """
     return b"[" + b", ".join(encode_event(event) for event in events) + b"]"
 
@@ -65,7 +65,9 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
 
 
 def check_values(text: bytes) -> None:
-    """Refuse a JSON text that would take many times its size in memory. Commas and brackets in strings count too.
+    """Refuse a JSON text with so many values that it would take many times its size in memory when parsed.
+
+    Commas and brackets in strings count as values too.
 
     Raises:
         ImageTooLargeError: When the text holds more than `MAX_VALUES` values.
@@ -83,7 +85,7 @@ def _decode(fields: Any) -> Event | EventError:
 
 
 def _is_lossless_as_json(event: Event) -> bool:
-    """Return whether the data are decoded to the same bytes after they were embedded as a JSON value."""
+    """Return whether decoding gives the same bytes when the event's data is embedded as a JSON value."""
     if not (is_json(event.datacontenttype) and event.data.isascii()):
         return False
     try:

@@ -57,8 +57,8 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
         sent: Number of events in the batch.
 
     Raises:
-        DeliveryError: When the answer doesn't account for each event, as with a proxy or a login page that answers 200
-            and has stored nothing.
+        DeliveryError: When the answer doesn't have a result for each event, for example because a proxy or a login page
+            answered 200 and stored nothing.
     """
     try:
         values: Mapping[str, Any] = parse_json(body)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 
 HOLD_S = 5.0
-"""Maximum wait with the last piece of a body, seconds. A receiver treats a sender that pauses for longer as slow,
-and the body takes the receiver's memory meanwhile."""
+"""Maximum time that the last piece of a body is held back, seconds. A receiver treats a sender that pauses for longer
+as slow, and the incomplete body takes the receiver's memory meanwhile."""
 
 
 class BodyGate:
-    """Tracks how far the body of one request was sent, and whether its last piece may be sent. Shared by two threads.
+    """Tracks how far the body of one request was sent, and whether its last piece may be sent.
 
-    A receiver can't process a request whose body is incomplete. So a request can be sent while the one before it is
-    still unanswered, and is still processed after that one, whatever its result.
+    A receiver can't process a request whose body is incomplete. So a request can already be sent, except for its last
+    piece, while the previous request is unanswered, and the receiver still processes the two in order. Two threads
+    share the gate: one sends the request, and the other waits for the previous answer.
 
     Args:
         is_open: Whether the last piece may be sent from the start.
-        hold_s: Maximum wait with the last piece, seconds.
+        hold_s: Maximum time that the last piece is held back, seconds.
     """
 
     def __init__(self, *, is_open: bool = False, hold_s: float = HOLD_S) -> None:

@@ -1,4 +1,4 @@
-"""Client of the link at the relay: kept connections to a receiver."""
+"""HTTP client that sends requests to a receiver over the link, on connections that are kept open."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ has enough time while a silent one ends the request."""
 PIECE_S = 10.0
 """Maximum wait for a connection, and for room for one piece in the socket's buffer, seconds."""
 PROBE_S = 5.0
-"""Time limit of a probe, seconds. DNS, TCP, TLS and the answer take four round trips, 2.4 s over a geostationary
-satellite."""
+"""Time limit of a probe, a small request that tests the link, seconds. DNS, TCP, TLS and the answer take four round
+trips, 2.4 s over a geostationary satellite."""
 GRACE_S = 0.5
 """Time after a request's limit at which another thread ends it, seconds. A socket's own limit applies to each wait, so
 an answer that arrives byte by byte never exceeds it."""
@@ -123,7 +123,7 @@ class LinkClient:
         self._clients.abort()
 
     def has_new_credentials(self) -> bool:
-        """Return whether a file of the credentials folder has changed since the last request; it isn't checked yet."""
+        """Return whether a file in the credentials folder has changed since the last request."""
         return self._clients.is_changed()
 
     def send(self, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
@@ -186,7 +186,9 @@ class LinkClient:
         return received
 
     def probe(self) -> str:
-        """Return the site that the receiver takes the caller for. Costs a few hundred bytes on a kept connection.
+        """Ask the receiver which site it identifies the caller as, and return the site's name.
+
+        On an open connection this costs a few hundred bytes.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -251,7 +253,7 @@ class LinkClient:
         connect_s: float = PIECE_S,
         gate: BodyGate | None = None,
     ) -> HttpAnswer:
-        """Make one request whose answer must be a 200; another thread ends it when its time is over."""
+        """Make one request and require status 200; another thread ends the request when its time limit is exceeded."""
         client, own = self._clients.current()
         headers = {**(headers or {}), **own, "Content-Length": str(len(body))} if body else {**(headers or {}), **own}
         ends_at = time.monotonic() + timeout_s

@@ -84,7 +84,7 @@ class CredentialedClient:
         return _stamps(self._folder) != self._stamps
 
     def explain_refusal(self) -> str:
-        """Explain what may be wrong on this side when the server rejects the caller."""
+        """Return a text that explains what may be wrong with the client's credentials when the server rejects them."""
         if self._folder is None:
             return "no credentials folder is set on this side, so no token was sent"
         try:
@@ -102,7 +102,7 @@ class CredentialedClient:
         )
 
     def explain_trust(self) -> str:
-        """Explain what may be wrong on this side when the server's certificate is not trusted."""
+        """Return a text that explains what may be wrong with `ca.crt` when the server's certificate is not trusted."""
         if self._folder is None:
             return "put the certificate of its authority into the file ca.crt of the credentials folder"
         authorities = self._folder / AUTHORITIES
@@ -142,7 +142,7 @@ class CredentialedClient:
 
 
 def _mark(credentials: Credentials) -> _Mark:
-    """Return the values that require new connections when they change. The token is sent with each request instead."""
+    """Return the values that require new connections when they change; a token doesn't, as each request carries it."""
     files = [path for path in (credentials.certificate, credentials.key) if path is not None]
     marks = tuple(mark for path in files if (mark := _stamp(path)) is not None)
     return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks

@@ -22,7 +22,7 @@ MAX_LINE = 1 << 20
 """Maximum length of a line that is read, bytes."""
 _MAX_NUMBER = 1 << 62
 _LAST_AT = 253_402_300_799.0
-"""End of the year 9999, Unix seconds."""
+"""Largest time that a line may have, Unix seconds: the end of the year 9999."""
 
 
 def to_dict(line: LedgerLine) -> dict[str, Any]:

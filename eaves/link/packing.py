@@ -28,7 +28,8 @@ class Packed:
         headers: Headers of the request, without the caller's credentials.
         body: Bytes that are sent.
         events: Number of events in the request.
-        is_batch: Whether the answer accounts for each event; a picture in binary mode gets only a status.
+        is_batch: Whether the body is a batch, whose answer has a result for each event; an image in binary mode gets
+            only a status.
     """
 
     headers: Mapping[str, str]
@@ -38,7 +39,7 @@ class Packed:
 
 
 def pack(events: Sequence[Event], *, as_batch: bool = False) -> Packed:
-    """Pack events as one request: a batch with gzip, or a single large picture in binary mode.
+    """Pack events as one request: a batch with gzip, or a single large image in binary mode.
 
     Args:
         events: Events to send.

@@ -10,8 +10,8 @@ UPLOAD = "Eaves-Upload"
 """Header of a request to `EVENTS` whose body was sent in parts before; its value is the SHA-256 of the body. The answer
 is 412 when the receiver doesn't have the body."""
 SITE = "/v1/site"
-"""GET `{"site": NAME}`, the site that the receiver takes the caller for. Shows that the connection and the token are
-good."""
+"""GET `{"site": NAME}`, the site that the receiver identifies the caller as. A success shows that the connection and
+the token work."""
 LEDGER = "/v1/ledger"
 """GET the ledger's lines about the caller's site; the query has `after`, the number of a line, and `limit`."""
 FUNCTIONS = "/v1/functions/"

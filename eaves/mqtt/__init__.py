@@ -11,7 +11,7 @@ topics       validates topic filters and matches topics
 connection   reconnects for as long as the process lives; publishes and acknowledges
 
 All callbacks run on the connection's own thread, which must never wait for anything else, because only that thread
-answers the broker's keepalive. Messages are acknowledged by the thread that has stored them, whichever it is.
+answers the broker's keepalive. A message is acknowledged by the thread that has stored it, which may be any thread.
 """
 
 from eaves.mqtt.address import BrokerAddress, parse_address

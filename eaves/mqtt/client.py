@@ -18,7 +18,8 @@ from eaves.http_client.trust import build_tls_context
 from eaves.mqtt.settings import ConnectionSettings
 
 KEPT_BYTES = 262_144
-"""Number of bytes that are kept of a packet that is too large: enough for its topic and its properties."""
+"""Number of bytes that are kept from the beginning of a packet that is too large: enough for its topic and
+properties."""
 _PIECE_BYTES = 65_536
 PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 """Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
@@ -68,7 +69,7 @@ class BoundedClient(paho.Client):
 
     @property
     def packet_is_cut(self) -> bool:
-        """Whether only the beginning of that packet is kept."""
+        """Whether only the beginning of the packet that is being read or handled is kept."""
         return self.packet_bytes > self._max_packet_bytes
 
     def limit_publications(self, limit: int) -> None:
@@ -95,7 +96,10 @@ class BoundedClient(paho.Client):
         return piece
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
-        """Keep an unlisted reason code, which paho can't parse and would end the connection for."""
+        """Handle an acknowledgement whose reason code MQTT may not list for it.
+
+        paho would end the connection for such a code, so it gets `UNSPECIFIED` instead, and `unlisted_code` keeps it.
+        """
         packet, self.unlisted_code = self._in_packet["packet"], 0
         if len(packet) > 2 and packet[2] not in PUBACK_CODES:
             self.unlisted_code, packet[2] = packet[2], UNSPECIFIED
@@ -103,7 +107,7 @@ class BoundedClient(paho.Client):
 
 
 def _leave_to_loop(*_: object) -> None:
-    """Keep paho from writing in any thread but the one that runs `loop`.
+    """Do nothing when paho asks for a write, so that only the thread that runs `loop` writes to the socket.
 
     Two concurrent writers would mix their packets.
     """

@@ -1,4 +1,4 @@
-"""Connection that is made again for as long as the process lives."""
+"""Connection to an MQTT broker that is made again whenever it ends, for as long as the process lives."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from eaves.mqtt.settings import ConnectionSettings
 
 BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STEADY_S = 2.0
-"""Duration of a connection, seconds, after which the next pause is the shortest again. Two clients with one name, which
-disconnect each other, therefore do so every few seconds and not continuously."""
+"""Minimum duration of a connection, seconds, for the pause before the next one to be the shortest again. Two clients
+with the same client id disconnect each other; because of this minimum they do so every few seconds and not
+continuously."""
 UNANSWERED = 3
-"""Number of connections in a row that are closed without an answer, after which the other version is tried."""
+"""Number of connections in a row that a broker closes without an answer before the other MQTT version is tried."""
 JOIN_S = 2.0
 STUCK_S = 300.0
-"""Time without a turn of the network loop or a new attempt after which the thread counts as hung, seconds. A DNS
+"""Time after which the connection's thread counts as hung when it has neither run its network loop nor tried to
+connect, seconds. A DNS
 lookup, connecting and the pause before the next attempt take a minute and a half together at most."""
 
 _log = logging.getLogger(__name__)
 
 
 class ConnectionListener:
-    """Callbacks of a connection.
+    """Interface of an object whose methods a `BrokerConnection` calls when something happens on the connection.
 
-    Called on its own thread, which must not wait, because it answers the broker's keepalive.
+    The methods are called on the connection's thread and must not wait, because that thread answers the broker's
+    keepalive.
 
     An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
     """
@@ -45,10 +48,10 @@ class ConnectionListener:
         """Handle a connection that the broker has accepted."""
 
     def lost(self) -> None:
-        """Handle the end of a connection without a reason; another is made after a short pause."""
+        """Handle the end of a connection for which the broker gave no reason; it is made again after a short pause."""
 
     def unavailable(self, reason: str) -> None:
-        """Handle a failed attempt, or a reason that the broker gave for the end.
+        """Handle a failed attempt to connect, or the end of a connection for which the broker gave a reason.
 
         `reason` is a sentence without credentials.
         """
@@ -229,7 +232,7 @@ class BrokerConnection:
         self._listener.unavailable(self.reason)
 
     def _choose_protocol(self, end: End, *, accepted: bool) -> bool:
-        """Choose the version for the next attempt: MQTT 5 after a good connection, 3.1.1 for a broker without it.
+        """Choose the MQTT version for the next attempt: 5 after a good connection, 3.1.1 for a broker without MQTT 5.
 
         Returns:
             Whether the next attempt may follow at once.

@@ -74,7 +74,7 @@ class Publications:
 
 
 def fail(future: Future[Acknowledgement]) -> None:
-    """Fail a publication because its connection is down."""
+    """Make a publication fail with UnreachableError, because its connection is down."""
     with suppress(InvalidStateError):
         future.set_exception(UnreachableError("the connection to the broker is down"))
 

@@ -1,4 +1,4 @@
-"""One connection, from CONNECT to its end."""
+"""One connection to an MQTT broker, from CONNECT to its end."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Result of a connection that ended.
+    """Why and how a connection ended.
 
     Attributes:
         reason: Reason as a sentence; empty when none was given, or when this side ended it.
@@ -63,7 +63,7 @@ class End:
 
 
 class BrokerSession:
-    """One connection. `run` is for the connection's thread; all other methods may be called from any thread.
+    """One connection to a broker. `run` is for the connection's thread; any thread may call the other methods.
 
     Args:
         number: Number of the connection within this process.
@@ -270,7 +270,7 @@ class BrokerSession:
 
 
 def _own(client: PahoClient) -> BoundedClient:
-    """Return the client with the type that `build_client` gave it; paho's callbacks know only its base class."""
+    """Return the same client as a BoundedClient; paho's callbacks declare it with its base class only."""
     return cast(BoundedClient, client)
 
 

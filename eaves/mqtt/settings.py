@@ -1,4 +1,4 @@
-"""Settings of a connection, including the address."""
+"""Settings of a connection to an MQTT broker, including the broker's address."""
 
 from __future__ import annotations
 

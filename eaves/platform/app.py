@@ -1,4 +1,4 @@
-"""The app that one `eaves deploy` deploys."""
+"""The spec of an app, which one `eaves deploy` deploys."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ class AppSpec:
 
     @property
     def cloud_function(self) -> str:
-        """Address of the function in the cloud that agents send images to; empty: the local function."""
+        """Address of the cloud function that agents send images to; empty when they use the local function."""
         return f"{self.relay.to.rstrip('/')}{FUNCTIONS}{self.function.name}" if self.through == CLOUD else ""

@@ -103,7 +103,7 @@ def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[s
 
 
 def _is_text(value: Any) -> bool:
-    """Return whether an event attribute can have this value; text with a lone surrogate can't be one."""
+    """Return whether a value is text that an event attribute can have; text with a lone surrogate isn't."""
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 

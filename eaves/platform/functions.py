@@ -12,7 +12,7 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleSettings:
-    """The number of replicas of a function, and when it changes."""
+    """Settings for the number of replicas of a function: its limits, and when replicas are started and stopped."""
 
     min: int = setting(0, "Minimum number of replicas; 0 lets the function stop when idle.", minimum=0, maximum=100)
     max: int = setting(1, "Maximum number of replicas; each holds the model in memory.", minimum=1, maximum=100)
@@ -60,10 +60,10 @@ class FunctionSpec:
 
     @property
     def captured(self) -> str:
-        """Type of the events that the function predicts."""
+        """Type of the events that the function receives and makes predictions for."""
         return TENSOR_CAPTURED if self.task == TENSOR else IMAGE_CAPTURED
 
     @property
     def replied(self) -> str:
-        """Type of the function's predictions."""
+        """Type of the events with the function's predictions."""
         return {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED}.get(self.task, IMAGE_CLASSIFIED)

@@ -31,7 +31,7 @@ def parse_quantity(text: object) -> float | None:
 
 
 def find_room(disk: str) -> dict[str, str]:
-    """Return the settings that limit a spool's size for a disk.
+    """Return the settings that limit the size of a spool so that it fits on a disk.
 
     Args:
         disk: Size of the disk, a quantity.

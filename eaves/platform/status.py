@@ -26,7 +26,7 @@ class PartStatus:
         reason: Why the object isn't ready, in words; empty when it is ready.
         fix: Command or edit that fixes it; empty when there is none.
         since: Time of the last change of state, Unix seconds; None when not known.
-        age_s: Seconds since then, by the cluster's clock.
+        age_s: Seconds since the last change of state, by the cluster's clock.
     """
 
     kind: str
@@ -71,7 +71,7 @@ class DeployedStatus:
     Attributes:
         sequence: Number of the deployment.
         at: Time of the deployment, Unix seconds by the cluster's clock.
-        age_s: Seconds since then, by the same clock.
+        age_s: Seconds since the deployment, by the cluster's clock.
         by: User who deployed, `USER@HOST`.
         image: Container image, by digest.
         artifact_digest: sha256 of its artifact's manifest, hex.

@@ -122,7 +122,7 @@ class TriggerSpec:
 
     @property
     def is_mqtt(self) -> bool:
-        """Whether events are published to an MQTT broker."""
+        """Whether the trigger publishes its events to an MQTT broker."""
         return is_mqtt(self.url)
 
 

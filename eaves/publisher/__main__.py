@@ -27,7 +27,7 @@ LANE = "sink"
 """Only lane of the spool. An agent's lane has the same name, so `python -m eaves.sources.queue` manages both."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STOP_S = 1.0
-"""Time limit at shutdown for work in progress, seconds."""
+"""Time that events in delivery have to finish at shutdown, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 

@@ -17,7 +17,7 @@ OVERLOADED, FULL, FAILED = "overloaded", "full", "failed"
 OUTCOMES = (
     *(STORED, REPEATED, PREDICTED, FORGED, CONFLICTING, OVERSIZED, MALFORMED, UNAUTHORISED, OVERLOADED, FULL, FAILED),
 )
-"""Outcomes in the order of the table in docs/15-receiver.md."""
+"""Every outcome that events are counted by, in the order of the table in docs/15-receiver.md."""
 LOG_S = 60.0
 """Minimum time between two log lines about refusals of the same kind and site, seconds; a refused sender retries at
 once."""
@@ -52,7 +52,7 @@ class SiteCounters:
             self._counts.setdefault(site, Counter())[outcome] += count
 
     def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
-        """Count one or several refusals of one request, and log them unless a similar one was logged recently."""
+        """Count refusals in one request, and log them unless a similar refusal of the site was logged recently."""
         self.add(site, outcome, count)
         now = self._clock.monotonic()
         with self._lock:
@@ -62,7 +62,7 @@ class SiteCounters:
         _log.warning("refused as %s, site %s: %s", outcome, site or "unknown", detail[:256], extra={"site": site})
 
     def meet(self, site: str) -> None:
-        """Record that a site has authenticated itself."""
+        """Record the current time as the last contact of a site, which has just authenticated itself."""
         with self._lock:
             self._contacts[site] = self._clock.now()
 

@@ -1,4 +1,4 @@
-"""Functions in the cloud, for agents that send each image there (`through: cloud`)."""
+"""Proxy for functions in the cloud, used by agents that send each image to such a function (`through: cloud`)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PASSED_ON = ("content-type", "retry-after")
 
 
 class FunctionProxy:
-    """Forwards images to functions and returns their answers with the same statuses. Nothing is stored.
+    """Forwards images to functions in the cloud and returns their answers with the same statuses. Stores nothing.
 
-    An agent sends an event without an answer again.
+    An agent sends an event again when it gets no answer.
 
     Args:
         urls: Address of each function by name.

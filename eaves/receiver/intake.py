@@ -12,9 +12,9 @@ from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEAT
 from eaves.spool import PutOutcome, Spool
 
 LANE = "sink"
-"""Only lane of the spool. An agent's lane has the same name, so the same commands manage both."""
+"""Name of the receiver's only lane. An agent's lane has the same name, so the same commands manage both queues."""
 OUTCOMES = {403: FORGED, 409: CONFLICTING}
-"""Counter by status of a refusal; all other statuses are counted as `MALFORMED`."""
+"""Outcome under which a refused event is counted, by its HTTP status; every other status is counted as `MALFORMED`."""
 
 
 class ReceiverIntake:

@@ -37,7 +37,7 @@ PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"
 NO_SINK = "the address of the sink is unknown: neither sink nor folder is set, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
-"""Time limit at shutdown for work in progress, seconds."""
+"""Time that deliveries in progress have to finish at shutdown, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -127,12 +127,12 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
 
 
 def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]], answer: AdminAnswer) -> AdminAnswer:
-    """Add the counters to an administrator's metrics and health, and more about the process to health.
+    """Return an `answer` that adds the counters to metrics and health, and further fields to health.
 
     Args:
         counters: Counters to add.
         find_more: Returns the further fields of health; `failed_handshakes` becomes a metric too.
-        answer: Returns the answers without these additions.
+        answer: Answers an administrator's requests without these additions.
     """
 
     def answer_with(method: str, path: str, query: str) -> AdminResponse:

@@ -28,7 +28,7 @@ Route = Callable[[str, Request], Response]
 
 
 class ReceiverRoutes:
-    """Answers requests of sites.
+    """Answers the requests that sites send to the receiver, after it has authenticated the site.
 
     Args:
         sites: Sites that may send.
@@ -37,7 +37,7 @@ class ReceiverRoutes:
         functions: Proxy for functions.
         counters: Counters to update for each event and refusal.
         max_bytes: Maximum size of a body, bytes.
-        is_well: Returns whether every part of the process works.
+        is_well: Function that returns whether every part of the process works.
     """
 
     def __init__(

@@ -128,7 +128,7 @@ class Sites:
 
 
 def _sign(folder: Path) -> _Signature:
-    """Return a value that changes with the sites' files; symbolic links are followed.
+    """Return a value that changes when a site's file is added, changed or removed; symbolic links are followed.
 
     Raises:
         OSError: When the folder can't be listed.

@@ -1,4 +1,4 @@
-"""Bodies that arrive in parts, because the link isn't up for as long as one takes.
+"""Uploads: request bodies that arrive in parts, because the link isn't up long enough to send one at once.
 
 Each body is one file until it is complete.
 
@@ -22,8 +22,8 @@ from eaves.errors import EventError, ImageTooLargeError, OverloadedError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PER_SITE, IN_ALL = 4, 32
-"""Limits on the uploads of one site and of all sites, in multiples of the largest body. The upload whose last part is
-oldest is deleted first, and is then sent again."""
+"""Maximum total size of the uploads of one site and of all sites, in multiples of the largest allowed body. Beyond it,
+the upload whose last part is oldest is deleted; the relay then sends that body again."""
 MOST = 8
 """Maximum number of uploads of one site at the same time; a relay has one."""
 MAX_AGE_S = 7 * 86_400.0
@@ -220,7 +220,7 @@ class Uploads:
                         self._delete(name, digest)
 
     def _make_room(self, name: str) -> None:
-        """Delete finished uploads, and the oldest ones beyond the limits, but none in use."""
+        """Delete a site's finished uploads and the oldest uploads beyond the limits, except uploads in use."""
         (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._table:
             own = self._sites[name].uploads
@@ -263,7 +263,7 @@ class Uploads:
 
 
 def _write(path: Path, begin: int, part: bytes) -> bool:
-    """Write a part; return False when the file with the preceding parts was deleted."""
+    """Write a part into an upload's file from byte `begin` on; return False when the file was deleted meanwhile."""
     try:
         with path.open("r+b" if begin else "wb") as file:
             file.seek(begin)
@@ -275,7 +275,7 @@ def _write(path: Path, begin: int, part: bytes) -> bool:
 
 
 def _read(path: Path, size: int) -> bytes:
-    """Return the valid bytes; empty when the file was deleted."""
+    """Return the first `size` bytes of an upload's file, which are the valid ones; empty when the file was deleted."""
     try:
         with path.open("rb") as file:
             return file.read(size)

@@ -38,7 +38,7 @@ LINK = "link"
 """Name of the lease that the forwarder holds on the link."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STOP_S = 1.4
-"""Time limit at shutdown for work in progress, seconds."""
+"""Time that requests and deliveries in progress have to finish at shutdown, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -87,7 +87,7 @@ def main(**options: Any) -> None:
 
 
 def build_forwarder(settings: RelaySettings, spool: Spool, link: LinkClient) -> Forwarder:
-    """Build the thread that forwards the spool's classes over the link."""
+    """Build the forwarder, whose thread sends the entries of the spool's lanes over the link, alarms first."""
     return Forwarder(
         spool,
         link,
@@ -147,7 +147,10 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
 
 
 def stop_all(stops: Sequence[Callable[[float], bool]]) -> None:
-    """Stop everything in parallel; work that takes longer than `STOP_S` is repeated after the next start."""
+    """Call all `stops` in parallel with the time limit `STOP_S`.
+
+    Work that isn't finished is repeated after the next start.
+    """
     threads = [threading.Thread(target=stop, args=(STOP_S,), daemon=True) for stop in stops]
     for thread in threads:
         thread.start()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 
 class BacklogAge:
-    """Turns the date of the oldest entry into an age that doesn't jump when the wall clock is set.
+    """Computes the age of the oldest waiting entry so that it doesn't jump when the wall clock is set.
 
-    The date is wall-clock time. While the same entry stays the oldest, its age grows by the monotonic time that passed.
+    The time at which an entry was put is wall-clock time. While the same entry stays the oldest, its age grows by the
+    monotonic time that passed.
     When another entry becomes the oldest, it arrived later, so it is no older than the one before. Not thread-safe.
     """
 

@@ -1,4 +1,4 @@
-"""Selection of the entries for the next request."""
+"""Selection of the spool's entries that the relay sends in its next request to the receiver."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ meanwhile."""
 class EntrySelector:
     """Chooses the entries that are sent next. For the forwarder's thread only, except `request_refresh`.
 
-    The most urgent class with waiting entries is served, from its oldest or its newest end. An entry that failed alone
-    is retried alone. After such a failure the next request holds entries that have never failed, as long as there are
-    any, so the others get at least every second request however many entries fail. After an entry's first failure,
+    The most urgent class with waiting entries is served, from its oldest or its newest end. An entry that failed in a
+    request of its own is retried in a request of its own. After such a failure the next request holds entries that have
+    never failed, as long as there are any, so these get at least every second request however many entries fail. After
+    an entry's first failure,
     entries of another class come first. Entries that the receiver assigns to another site wait together (`foreign`).
 
     Args:
@@ -89,7 +90,7 @@ class EntrySelector:
         return "", []
 
     def set_aside(self, lane: str, entry: Entry, reason: str) -> None:
-        """Postpone the retry of an entry, so that other entries pass it.
+        """Postpone the retry of an entry that failed in a request of its own, so that other entries are sent first.
 
         Raises:
             SpoolError: When the spool can't be written.
@@ -100,13 +101,13 @@ class EntrySelector:
         self._has_failed, self._failed_lane = True, "" if entry.attempts else lane
 
     def record_success(self, lane: str, entries: Sequence[Entry]) -> None:
-        """Forget earlier failures, as a request got through."""
+        """Forget earlier failures of these entries, because a request with them succeeded."""
         self._has_failed, self._failed_lane = False, ""
         for entry in entries:
             self._failed.discard(lane, entry.seq)
 
     def gave_up(self, lane: str, entry: Entry) -> None:
-        """Forget an entry that became a dead letter."""
+        """Forget a failed entry, because it became a dead letter."""
         self._failed.discard(lane, entry.seq)
 
     def _untried(self, lane: str, limit: tuple[int, int]) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Entries that failed alone and the time of each one's retry, independent of changes of the wall clock."""
+"""Entries that failed in a request of their own, and the monotonic time at which each one is retried."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from eaves.spool.file.schema import FREED
 LOOK_S = 60.0
 """Interval at which the spool is searched for failed entries that this process doesn't know, seconds."""
 MAX_ENTRIES = 10_000
-"""Maximum number of known entries per class, about 100 bytes each. A forgotten entry is due at the next search."""
+"""Maximum number of failed entries that are remembered per class, about 100 bytes each. Any other failed entry is due
+when the spool is searched next."""
 
 
 class FailedEntries:
@@ -56,7 +57,7 @@ class FailedEntries:
             del known[next(iter(known))]
 
     def discard(self, lane: str, seq: int) -> None:
-        """Forget an entry that got through or became a dead letter."""
+        """Forget an entry that was delivered or became a dead letter."""
         self._due[lane].pop(seq, None)
 
     def due(self, lane: str) -> Entry | None:

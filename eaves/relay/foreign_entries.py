@@ -11,7 +11,7 @@ from eaves.spool import Entry, Spool
 from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, release_held
 
 PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
-"""Pauses before the first held entry is retried."""
+"""Pauses before the first of the entries that are held together is sent again."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class _Held:
 class ForeignEntries:
     """Holds entries by class and by source prefix, `/eaves/SITE/`. For one thread only, except `request_refresh`.
 
-    The first held entry is retried in a request of its own from time to time. When it gets
-    through, all held entries are released in the order in which they were put. Until then new entries of the same site
+    The first held entry is retried in a request of its own from time to time. When the receiver accepts it, all held
+    entries are released in the order in which they were put. Until then new entries of the same site
     wait behind them, so a source's order is kept.
 
     Args:
@@ -86,7 +86,7 @@ class ForeignEntries:
         return None
 
     def pass_over(self, lane: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Return those of a class's entries that belong to no held site, and hold the others too.
+        """Return the entries whose source prefix isn't held; hold the other ones together with those held before.
 
         Raises:
             SpoolError: When the spool can't be written.
@@ -101,7 +101,7 @@ class ForeignEntries:
         return [entry for entry in entries if prefix_of(entry.event.source) not in known]
 
     def refused(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
-        """Hold entries that the receiver refused.
+        """Hold entries that the receiver refused because it assigns them to another site.
 
         Raises:
             SpoolError: When the spool can't be written.
@@ -129,7 +129,7 @@ class ForeignEntries:
             del known[prefix]
 
     def site_is(self, name: str) -> None:
-        """Make the entries held for this site due at once, as the receiver knows the caller by that name."""
+        """Make the held entries of a site due at once, as the receiver now knows the relay by this site's name."""
         for known in self._held.values():
             if held := known.get(f"/eaves/{name}/"):
                 held.due_at = self._clock.monotonic()

@@ -120,7 +120,7 @@ class Forwarder:
         return stopped
 
     def notify(self) -> None:
-        """Wake the thread, as something was put into the spool."""
+        """Wake the forwarder's thread, because an entry was put into the spool."""
         with self._state:
             self._news += 1
             self._state.notify_all()
@@ -181,13 +181,13 @@ class Forwarder:
             return False
 
     def _wait_s(self) -> float:
-        """Return for how long no attempt may be made, seconds. The rate limit delays events but no probes."""
+        """Return the seconds until the next request may be made; the rate limit delays events but no probes."""
         now = self._clock.monotonic()
         rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
 
     def _step(self) -> None:
-        """Make one step: a probe, a request, or a wait for something to send."""
+        """Do one of three things: probe the link, send a request, or wait until there is an entry to send."""
         self._spool.keep_limits()
         with self._state:
             unproven, news = self._link_state.unproven, self._news
@@ -205,7 +205,7 @@ class Forwarder:
                     self._clock.wait(self._state, POLL_S)
 
     def _is_probe_due(self) -> bool:
-        """Return whether the link was idle for long, or whether new credentials have not been tried yet."""
+        """Return whether to probe the link: it was idle for `probe_s`, or new credentials haven't been tried yet."""
         with self._state:
             if 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at:
                 return True
@@ -216,7 +216,10 @@ class Forwarder:
             return self._traffic.limit(lane)
 
     def _unfinished(self, lane: str) -> Entry | None:
-        """Return the partly sent entry of a class, unless an operator has deleted it meanwhile."""
+        """Return the entry of a class of which some parts were sent.
+
+        None without one, and when an operator has deleted it meanwhile.
+        """
         entry = self._sender.unfinished(lane)
         if entry is None or self._spool.is_queued(entry.seq):
             return entry
@@ -224,7 +227,7 @@ class Forwarder:
         return None
 
     def _probe(self, *, idle: bool) -> None:
-        """Ask the receiver which site it takes this relay for.
+        """Send a probe: ask the receiver which site it identifies this relay as, and record the result.
 
         Args:
             idle: Whether no event is due.

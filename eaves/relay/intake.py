@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class RelayIntake:
-    """Sorts events into classes. Safe to use from many threads.
+    """Decides what is stored for an incoming event, and in which class. Safe to use from many threads.
 
     Args:
         site: The site's name.
@@ -67,10 +67,11 @@ class RelayIntake:
 
 
 def store(spool: Spool, puts: Puts, site: str) -> None:
-    """Store each event once; all of them are on disk when this returns.
+    """Store each of the events in the spool once; all of them are on disk when this returns.
 
-    Another event under a known source and id becomes a dead letter, because the receiver would refuse it and this may
-    be its only copy. It comes, for example, from a sensor that restarts its numbering. An event of another site becomes
+    An event with the source and id of a different, earlier event becomes a dead letter, because the receiver would
+    refuse it and this may be its only copy. It comes, for example, from a sensor that restarts its numbering. An event
+    of another site becomes
     a dead letter too.
 
     Args:

@@ -1,4 +1,4 @@
-"""State of the link, as the forwarder sees it and as the process reports it."""
+"""State of the relay's link, as the forwarder sees it and as the process reports it."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class ForwarderView(Protocol):
         """Return the state of the link."""
 
     def try_now(self) -> None:
-        """Make the next attempt now."""
+        """Make the next attempt to send now, even when the link is down."""
 
 
 class ClassDelivery:
-    """One class of events in an operator's view, as a lane that the forwarder delivers.
+    """Delivery of one class of events by the forwarder, in the form that an operator's view of a lane needs.
 
     Args:
         lane: Lane of the class.

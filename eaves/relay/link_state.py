@@ -1,4 +1,4 @@
-"""State of the link, the reason and time of its last change, and the time of the next attempt."""
+"""State of the relay's link to the receiver, its last change, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_RETRY_AFTER_S = 60.0
 """Maximum pause that a receiver may ask for, seconds; a proxy with a wrong clock must not stop forwarding for an
 hour."""
 MOST_REFUSALS = 4
-"""Number of refused requests in a row, with good probes between them, after which the link counts as down."""
+"""Number of refused requests in a row, with successful probes between them, after which the link counts as down."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class LinkState:
         since: When this state began, Unix seconds.
         reason: Why the link is down or refused; empty otherwise.
         status: HTTP status of the failure, 0 without an answer.
-        unproven: Whether a probe must succeed before events are sent. A refusal of events then always follows an
-            answer that shows that the way and the token are good.
+        unproven: Whether a probe must succeed before events are sent. So when events are refused, the probe has already
+            shown that the network path and the token work.
         heard_at: When the receiver last answered, on the monotonic clock.
     """
 
@@ -73,7 +73,7 @@ class LinkState:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nothing gets through the link."""
+        """Whether the link is down or the receiver refuses this site, so that no event can be delivered."""
         return self.state in (LinkStatus.DOWN, LinkStatus.REFUSED)
 
     def since_age_s(self) -> float:
@@ -92,7 +92,7 @@ class LinkState:
         """Record that a probe succeeded.
 
         Args:
-            idle: Whether no event is due that failed before.
+            idle: Whether no event that failed before is due now.
             empty: Whether no event waits at all.
         """
         self._record_answer()
@@ -127,14 +127,14 @@ class LinkState:
         self._turn(LinkStatus.REFUSED if refused else LinkStatus.DOWN, reason, status)
 
     def send_failed(self, reason: str, status: int = 0, *, asked_s: float | None = None) -> None:
-        """Record that a request of events got no usable answer. A probe follows the first in a row at once."""
+        """Record that a request of events got no usable answer; the first in a row is followed by a probe at once."""
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, asked_s)
         if self._lost_sends >= 2:
             self._turn(LinkStatus.DOWN, reason, status)
 
     def event_failed(self, reason: str, status: int, *, again: bool = False) -> None:
-        """Record that events were refused although probes succeed; several refusals in a row take the link down.
+        """Record that events were refused although probes succeed; after several in a row the link counts as down.
 
         Args:
             reason: Why the events were refused.

@@ -2,7 +2,7 @@
 
 ALARMS, ARCHIVE, IMAGES = "alarms", "archive", "images"
 CLASSES = (ALARMS, ARCHIVE, IMAGES)
-"""Classes that go over the link, the most urgent first."""
+"""Lanes of the classes of events that are forwarded over the link, the most urgent first."""
 BROKER = "broker"
 """Lane of the events that are copied to the site's own Broker."""
 FROM_BROKER = "/from-broker"

@@ -1,4 +1,4 @@
-"""A durable queue on disk: what was put is still there after a crash, a kill or a power cut.
+"""A durable queue on disk: an event that was put into it is still there after a crash, a kill or a power cut.
 
 The queue is one SQLite file that any number of processes open at the same time. An event's body is stored once and
 delivered on any number of lanes (queues within the file); it is deleted with its last entry. Every change is on disk
@@ -12,11 +12,11 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     batch_put     puts of one commit
     storage       how an event is inserted into the tables
     limits        size, number and age of what is kept
-    retention     dead letters and remembered ids beyond these limits
+    retention     deletion of dead letters and remembered ids beyond the limits
     measures      counts and sizes
     admin         an operator's changes
     selection     which entries an operator's change applies to
-    takeover      moving another spool's entries into this one
+    takeover      moving the entries of another spool into an open one
     ledger/       a line for every event that was put, with its outcome
     file/         the SQLite file
 """

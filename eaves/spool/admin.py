@@ -61,7 +61,7 @@ def drop(spool: Spool, selection: Selection) -> int:
 
 
 def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
-    """Make every queued entry of a lane a dead letter, when the lane has no deliverer any more; return how many."""
+    """Make every queued entry of a lane without a deliverer a dead letter; return how many."""
     made, after = 0, 0
     now = spool.clock.now()
     while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED, after=after), BATCH):
@@ -78,7 +78,7 @@ def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
 
 
 def _change(spool: Spool, selection: Selection, state: str | None, *sql: str) -> int:
-    """Run statements over the selected entries; return how many rows the last statement changed."""
+    """Run SQL statements on the selected entries in batches; return how many rows the last statement changed in all."""
     if state and selection.state not in (None, state):
         return 0
     count, after = 0, 0

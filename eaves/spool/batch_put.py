@@ -13,11 +13,11 @@ from eaves.spool.limits import SpoolLimits
 from eaves.spool.storage import PutRequest, RemainingSpace, store
 
 Remember = Callable[[sqlite3.Connection, bytes, float], bool]
-"""Function that remembers an id with a time and returns False when the id was remembered already."""
+"""Function that remembers an event's id with a time, and returns False when the id was remembered already."""
 
 
 class PutTransaction:
-    """Storing of events within one commit.
+    """Stores several events within one commit.
 
     Args:
         db: Connection within a transaction that is the only writer.

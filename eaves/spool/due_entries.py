@@ -9,8 +9,8 @@ from typing import Any
 from eaves.spool.selection import Read
 
 LONGEST_WAIT_S = 7_200.0
-"""Longest wait of an entry, in seconds. An entry that would be due later than that is due now: no back-off is longer
-than an hour, so the clock was set back after the due time was written.
+"""Maximum plausible wait until an entry is due, in seconds. An entry with a later due time is due now: no back-off is
+longer than an hour, so the clock was set back after the due time was written.
 """
 ENTRY = (
     "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at"
@@ -100,10 +100,10 @@ def select_batch(read: Read, seqs: Sequence[int], *, newest_first: bool = False)
 
 
 def is_hiding(read: Read, lane: str, now: float) -> bool:
-    """Return whether entries of a lane can't be found because an index is damaged.
+    """Return whether a damaged index hides entries of a lane, so that queries don't find them.
 
-    That is so when the lane's counter says that entries are queued and none is found, or when the index has an entry
-    that the table has not. SQLite doesn't notice when a page of an index has lost its content.
+    It does when the lane's counter says that entries are queued and none is found, or when the index has an entry that
+    the table doesn't have. SQLite doesn't notice when a page of an index has lost its content.
     """
     return bool(read(_HIDDEN, (lane, now, 0, "[]", 1, LONGEST_WAIT_S)))
 

@@ -1,4 +1,4 @@
-"""Entries that are held together without counting an attempt, and are released in the order they were put."""
+"""Holding of queued entries: they are not sent and no attempt is counted until they are released, in their order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SOURCES = f"SELECT DISTINCT source FROM deliveries JOIN events USING(eid) WHERE
 
 
 def hold(spool: Spool, entries: Sequence[Entry], until: float, reason: str) -> None:
-    """Hold entries that never failed; no attempt is counted.
+    """Hold those of the entries that never failed: they aren't due until they are released, and no attempt is counted.
 
     Args:
         spool: Spool of the entries.

@@ -1,4 +1,4 @@
-"""Counts and sizes of what a spool holds, read from its counters."""
+"""Counts and sizes of a spool's entries, dead letters and remembered ids, read from counters in its file."""
 
 from __future__ import annotations
 

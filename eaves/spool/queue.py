@@ -193,9 +193,10 @@ class Spool(SpoolMeasures):
             max_events: Maximum number of entries.
             max_bytes: Maximum size of data and attributes in bytes; a larger first entry is returned alone.
             newest_first: Return the newest entries, newest first, instead of the oldest in the order they were put.
-            untried: Return only entries that never failed; see `tried`.
+            untried: Return only entries that never failed; `tried` returns the others.
             after: Return only entries above this sequence number, and none that alone is larger than `max_bytes`.
-            known: Entries that the caller has read. A batch that begins with all of them is these objects only.
+            known: Entries that the caller has already read. When the batch begins with all of them, exactly these
+                objects are returned, without reading them again.
         """
         limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
         while seqs := due.choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
@@ -380,7 +381,7 @@ class Spool(SpoolMeasures):
         return [entry for entry in made if entry is not None]
 
     def _readable(self, row: Any) -> Entry | None:
-        """Return a row's entry; a damaged row is made a dead letter that blocks no other entry, and gives None."""
+        """Return the entry of a table row; None for a damaged row, whose entry becomes a dead letter."""
         try:
             return self._entry(row)
         except SpoolError as error:

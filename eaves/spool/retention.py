@@ -16,7 +16,8 @@ BATCH = 1_000
 meanwhile.
 """
 FUTURE_S = 86_400.0
-"""Seconds into the future beyond which a dead letter's date is wrong: the clock was set back after it was written."""
+"""Maximum plausible distance of a dead letter's date into the future, seconds. A later date is wrong, because the clock
+was set back after the date was written."""
 EARLIEST = 1_577_836_800.0
 """2020-01-01 in Unix seconds. An earlier date was written before the clock was set, on a machine without a
 battery-backed clock.
@@ -64,7 +65,7 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
 
 
 def old(limits: SpoolLimits, now: float) -> tuple[float, float]:
-    """Return the Unix times before and after which a dead letter's date makes `keep_budget` act."""
+    """Return the limits of a dead letter's date, Unix seconds: before, it has expired; after, it is wrong."""
     return now - limits.dead_max_age_s, now + FUTURE_S
 
 

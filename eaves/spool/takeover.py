@@ -21,8 +21,8 @@ from eaves.spool.file.sqlite_errors import translated
 from eaves.spool.queue import Spool
 
 BATCH_BYTES = 4_000_000
-"""Maximum bytes of data that one commit moves, except for a single larger entry; it bounds the memory that moving
-takes.
+"""Maximum number of bytes of data that one commit moves from one spool to another, except for a single larger entry. It
+bounds the memory that moving takes.
 """
 BATCH = 1_000
 """Maximum number of rows that one commit moves."""
@@ -44,8 +44,8 @@ _ENTRIES = (
 _PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, data, crc) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _PUT_DELIVERY = "INSERT INTO deliveries(lane, eid, attempts, not_before, reason) VALUES(?, ?, ?, ?, ?)"
 _DIE = "UPDATE deliveries SET state = ?, status = ?, died_at = ? WHERE seq = ?"
-"""Statement that makes a queued entry a dead letter. It is inserted as queued first, because the triggers count these
-two steps.
+"""Statement that makes a queued entry a dead letter. A dead letter that is moved is inserted as a queued entry first,
+because the triggers that count entries expect these two steps.
 """
 
 

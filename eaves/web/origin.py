@@ -31,7 +31,7 @@ def find_foreign(host: str, origin: str | None) -> str:
 
 
 def is_same_site(host: str, origin: str) -> bool:
-    """Return whether an Origin is the host that the request is sent to."""
+    """Return whether an Origin header names the host of the Host header, so that the page is the server's own."""
     try:
         return urlsplit(origin).netloc.lower() == host.lower() != ""
     except ValueError:

@@ -25,11 +25,11 @@ characters."""
 def build_problem(
     status: int, detail: str, hint: str | None = None, *, kind: str = "", protocol_error: bool = False
 ) -> bytes:
-    """Build a document of at most `MAX_BYTES`; its texts are truncated until it fits.
+    """Build a problem document of at most `MAX_BYTES`; its texts are truncated until it fits.
 
-    status: HTTP status.
+    Args:
+        status: HTTP status.
         detail: What is wrong.
-        hint: What helps; None leaves the member out.
         hint: What helps; without one the document has no such member.
         kind: Last part of the document's `type`; empty: `http-STATUS`.
         protocol_error: Whether to add `error`, the only member that the Open Inference Protocol requires.
@@ -47,7 +47,10 @@ def build_problem(
 
 
 def error_type(cls: type[EavesError]) -> str:
-    """Return the last part of a problem's `type`; a handler.py's own class has the type of its base."""
+    """Return the last part of a problem document's `type` for a class of errors.
+
+    A class that a handler.py defines has the type of its base class.
+    """
     name = next(one.__name__ for one in cls.__mro__ if one.__module__ == EavesError.__module__)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()
 
@@ -68,7 +71,7 @@ def find_kind(document: Mapping[str, Any]) -> str:
 
 
 def _shorten(document: dict[str, Any], name: str, kept: int) -> None:
-    """Truncate one text until the document fits, in bytes as sent, or `kept` characters are left."""
+    """Truncate one text until the document as JSON fits into `MAX_BYTES`, or `kept` characters are left."""
     text = str(document.get(name, ""))
     while len(text) > kept and (excess := len(json.dumps(document)) - MAX_BYTES) > 0:
         # One character takes up to 12 bytes: an escaped surrogate pair.

@@ -25,9 +25,8 @@ from eaves.mqtt import (
 )
 
 SETTLE_S = 3.0
-"""Longest wait for a connection in progress before an event counts as not sent, in seconds. It is long enough for the
-first
-attempt after a loss, whose reason is then the one that is logged.
+"""Maximum wait for a connection that is being made, in seconds; after it an event counts as not sent. It is long enough
+for the first attempt after a lost connection to fail, so that the reason of that failure is logged.
 """
 GRACE_S = 1.0
 """Time that messages have for their acknowledgement when the link is closed, in seconds."""
@@ -144,12 +143,15 @@ class BrokerLink(ConnectionListener):
             self._state.notify_all()
 
     def lost(self) -> None:
-        """Make waiting threads wait for the next attempt to connect, which gives a better reason."""
+        """Record that the connection was lost.
+
+        Threads that publish then wait for the next attempt to connect, whose failure gives a better reason.
+        """
         with self._state:
             self._unavailable = ""
 
     def unavailable(self, reason: str) -> None:
-        """Make waiting threads fail with this reason."""
+        """Record why there is no connection; threads that wait for one then fail with this reason."""
         with self._state:
             self._unavailable = reason
             self._state.notify_all()
@@ -184,7 +186,7 @@ class BrokerLink(ConnectionListener):
         return session
 
     def _settle(self) -> None:
-        """Wait until there is a connection, or a reason why there is none."""
+        """Wait until there is a connection, or until it is known why there is none."""
         with self._state:
             self._state.wait_for(
                 lambda: self._closing or self._unavailable or self._connection.session is not None, SETTLE_S

@@ -15,11 +15,11 @@ client
 that may publish to its topics can ask at any rate.
 """
 LOOK_S = 60.0
-"""Longest wait for a request, in seconds."""
+"""Maximum time, in seconds, that the idle thread waits for a request before it checks again."""
 
 
 class DiscoveryPublisher:
-    """A thread that publishes all messages as one batch after a request.
+    """A thread that publishes all Home Assistant messages as one batch after a request.
 
     A batch is handed over when the previous one was answered, so that memory holds one batch at most, however many
     requests arrive and however slow the broker is. Requests that arrive meanwhile count as one.
@@ -58,8 +58,8 @@ class DiscoveryPublisher:
         """Request that all messages are published again; never wait.
 
         Args:
-            at_once: Whether to skip the pause, as for a new connection; new connections come at a limited rate. The
-                next request doesn't wait for it either.
+            at_once: Whether to publish without the pause of `PAUSE_S`, and without delaying the next request. It suits
+                a new connection, because new connections come at a limited rate anyway.
         """
         with self._changed:
             self._asked = True

@@ -88,7 +88,7 @@ class HomeAssistant:
         return f"{self._prefix}/sensor/+/config, eaves/{self._site}/{self._app}/#"
 
     def availability(self, payload: bytes) -> Publication:
-        """Return the message that says whether the sensors are kept up to date."""
+        """Return the availability message; its payload `ONLINE` or `OFFLINE` says whether the sensors are updated."""
         return Publication(topic=f"eaves/{self._site}/{self._app}/availability", payload=payload, retain=True)
 
     def update(self, event: Event) -> list[Publication]:

@@ -16,7 +16,8 @@ from eaves.events import Event, encode_structured, is_json
 from eaves.mqtt import Publication
 
 PACKET_BYTES = 64
-"""Maximum size of a PUBLISH packet beyond its topic, payload and the texts of its properties, in bytes.
+"""Maximum size in bytes of everything in a PUBLISH packet except its topic, its payload and the texts of its
+properties.
 
 Source: MQTT 5.0, section 3.3: fixed header (5), lengths and identifiers (4), property length (4), content type (3), and
 room to spare; a user property has 5 bytes besides its texts.

@@ -9,16 +9,16 @@ from eaves.base.timestamps import parse_timestamp
 from eaves.events import Event
 
 LATE_S = 60.0
-"""Seconds after an event during which an older event doesn't replace it, because deliveries overtake each other,
-especially after the broker was away. Later an older event does, because the camera's clock was set back or its images
-are replayed.
+"""Time in seconds after the newest event's arrival during which an older event doesn't replace it. Within this time
+deliveries may overtake each other, especially after the broker was unreachable. After it, an older event means that the
+camera's clock was set back or that its images are replayed, and does replace the newest one.
 """
 MAX_KEYS = 1_000
 """Maximum number of keys that are remembered, about 200 bytes each; the key used longest ago is forgotten first."""
 
 
 class NewestEvents:
-    """The newest event of each key. Not thread-safe; its caller holds a lock.
+    """The newest event of each key, such as a topic or a camera. Not thread-safe; its caller holds a lock.
 
     Args:
         clock: Clock for monotonic time.

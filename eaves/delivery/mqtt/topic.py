@@ -14,7 +14,8 @@ MISSING = "unknown"
 """Value of an attribute that an event doesn't have; the trigger's filter decides which events are published."""
 REPLACEMENT = "_"
 PATHS = frozenset({"subject", "source"})
-"""Attributes whose slashes stay levels of the topic: a relative path or a topic, and `/eaves/SITE/NAME`."""
+"""Attributes whose slashes separate levels of the topic: `subject`, a relative path or a topic, and `source`, which is
+`/eaves/SITE/NAME`. In any other attribute a slash becomes `_`."""
 MAX_BYTES = 1024
 """Maximum size of one attribute's value in a topic, in bytes. MQTT allows 65,535 bytes for a topic, and brokers fewer.
 """

@@ -1,4 +1,7 @@
-"""Period of validity of a certificate; the standard library can't read that of the server's own certificate."""
+"""Parser of a certificate's period of validity.
+
+The standard library can't read that of the server's own certificate.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def read_validity(pem: str) -> tuple[float, float] | None:
 
 
 def _enter(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Return the content of the next value, and the bytes after it."""
+    """Return the content of the DER value with this tag that `data` begins with, and the bytes after the value."""
     if data[0] != tag:
         raise ValueError(f"tag {data[0]:#x} instead of {tag:#x}")
     length, start = data[1], 2

@@ -11,7 +11,8 @@ LOG_EVERY_S = 3_600.0
 """Minimum time between two log lines about one address, seconds; a relay that doesn't trust a certificate tries every
 few seconds."""
 MOST = 1_000
-"""Maximum number of addresses that are remembered; with more of them, each is logged more often."""
+"""Maximum number of peer addresses that are remembered. With more of them, an address is logged more than once an
+hour."""
 
 _log = logging.getLogger(__name__)
 

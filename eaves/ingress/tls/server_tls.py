@@ -126,7 +126,7 @@ def build_context(folder: Path) -> ssl.SSLContext:
 
 
 def _sign(path: Path) -> tuple[int, int, int] | None:
-    """Return a value that changes with a file, symbolic links followed; None when the file is missing."""
+    """Return a value that changes when the file that the path leads to changes; None when the file is missing."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Files of received events: `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
+"""Archive of received events in a folder, as files such as `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
 Each line is a CloudEvent in JSON. The bytes of an image are in a file of their own, whose path within the folder is the
 line's `dataref`. The file of a line is that of the UTC day on which the event was received, so it doesn't depend on
@@ -144,7 +144,7 @@ def _day(entry: Entry) -> str:
 
 @lru_cache(maxsize=8)
 def _render_day(number: int) -> str:
-    """Return the date of a day counted from 1970-01-01; cached, as most entries of a batch have the same day."""
+    """Return the date of the day with this number, counted from 1970-01-01; cached for entries of the same day."""
     return datetime.fromtimestamp(number * DAY_S, UTC).strftime("%Y-%m-%d")
 
 

@@ -9,7 +9,8 @@ takes 2,000 events (`eaves.link.batch`)."""
 FIRST_BYTES = 65_536
 MIN_BYTES = 4_096
 LEAST_MOST = 100
-"""Smallest limit on events after a request was too large; a request of fewer events was too large by its bytes."""
+"""Minimum to which `max_events` is lowered when a request was too large. A request of fewer events was too large
+because of its bytes, not its number of events."""
 TARGET_S = 2.0
 """Maximum time for a request, seconds. An alarm that arrives meanwhile waits that long."""
 
@@ -20,8 +21,8 @@ class BatchSize:
     Attributes:
         max_bytes: Maximum size of data and attributes, bytes.
         max_events: Maximum number of events.
-        is_quick: Whether the last request took at most half of the maximum time. The next request may then be sent
-            beside it, as both together stay within the maximum time.
+        is_quick: Whether the last request took at most half of `TARGET_S`. Two requests may then be in progress at
+            once, because both together stay within that time.
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class BatchSize:
         self._largest, self._most = MAX_BYTES, MAX_EVENTS
 
     def succeeded(self, took_s: float, events: int, size_bytes: int) -> None:
-        """Adapt to a request that succeeded: grow when it was full and quick, shrink when it was slow.
+        """Adapt the size after a request that succeeded: grow when it was full and quick, shrink when it was slow.
 
         The size approaches two seconds per request, because a slow link is idle while an answer is awaited.
 
@@ -51,13 +52,13 @@ class BatchSize:
             self.max_bytes = min(self._largest, max(self.max_bytes, int(size_bytes * factor)))
 
     def too_large(self, events: int, size_bytes: int) -> None:
-        """Lower the maximum size for good, as the receiver or a proxy before it takes no request of this size."""
+        """Lower the maximum size permanently, because the receiver or a proxy refuses requests of this size."""
         self._largest = max(MIN_BYTES, min(self._largest, size_bytes // 2))
         self._most = max(LEAST_MOST, min(self._most, events // 2))
         self.failed(events, size_bytes)
 
     def failed(self, events: int, size_bytes: int) -> None:
-        """Halve the next request, down to a single event, as a request failed."""
+        """Halve the size of the next request after a request failed; the minimum is a single event."""
         self.is_quick = False
         self.max_events = max(1, events // 2)
         self.max_bytes = max(MIN_BYTES, min(self.max_bytes, size_bytes // 2))

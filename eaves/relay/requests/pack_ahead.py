@@ -15,12 +15,13 @@ from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
 LEAST_ENTRIES = 50
-"""Minimum number of entries in a request for the next one to be prepared; smaller ones are packed quickly."""
+"""Minimum number of entries in the current request for the next one to be prepared meanwhile. After a smaller request
+the next one is small too, and is packed quickly when it is needed."""
 STOP_S = 1.0
 """Time limit at shutdown for the work in progress, seconds."""
 
 Send = Callable[[Packed, BodyGate], BatchAnswer]
-"""Function that makes a request whose last piece waits for a gate."""
+"""Function that sends a request, but holds back the last piece of its body until a gate opens; returns the answer."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class Prepared:
 class PackAhead:
     """Reads, packs and begins to send entries in a thread of its own while the forwarder waits for an answer.
 
-    The preparation is a guess. It is used when the forwarder chooses the same entries, and dropped otherwise. The last
+    The entries of the next request are guessed. The prepared request is used when the forwarder then chooses the same
+    entries, and dropped otherwise. The last
     piece of the body is sent only after that choice, so a receiver never has the complete request before the one that
     precedes it. For one thread only.
     """
@@ -115,7 +117,7 @@ class PackAhead:
         return None
 
     def stop(self) -> None:
-        """Drop the prepared request and wait for the thread."""
+        """Drop the prepared request and wait until the preparing thread has ended."""
         thread = self._thread
         if thread is not None:
             self._packed.wait(STOP_S)
@@ -128,7 +130,7 @@ class PackAhead:
 
 
 def _send_early(found: Prepared, gate: BodyGate, after: BodyGate | None, send: Send) -> None:
-    """Make a request whose last piece waits for its turn."""
+    """Send a prepared request whose last piece is held back until `gate` opens, and store its answer."""
     try:
         if after is not None and not after.wait_handed(HOLD_S):
             gate.withdraw()

@@ -17,35 +17,39 @@ GATEWAY_STATUSES = frozenset({502, 504})
 """Statuses of a gateway when the receiver behind it ends the connection or takes too long. A good probe shows that the
 receiver runs, so something in the request may be at fault."""
 SMALLEST_PART_BYTES = 4_096
-"""Smallest size that a part is halved to, bytes."""
+"""Minimum size of a part when parts are halved after failures, bytes."""
 
 
 class RequestKind(enum.Enum):
-    """Kind of a request."""
+    """Kind of a request to the receiver, which determines what its answer says."""
 
     BATCH = "batch"
-    """A batch of events; the answer accounts for each of them."""
+    """A batch of events; the answer has a result for each event."""
     PICTURE = "picture"
-    """A single picture that is sent as it is; the answer is only a status."""
+    """A single image in binary mode; the answer is only an HTTP status."""
     PART = "part"
-    """A part of a large picture, or an empty request that asks how many bytes the receiver has."""
+    """A part of a large body, or an empty part, which asks how many bytes of the body the receiver has."""
     UPLOADED = "uploaded"
-    """The request that turns uploaded parts into an event; the answer accounts for it."""
+    """The request that turns uploaded parts into an event; the answer has a result for the event."""
 
 
 class FailureAction(enum.Enum):
-    """Action after a failed request."""
+    """What the relay does after a failed request."""
 
     WAIT = "wait"
     """The link or the receiver is at fault; the request is retried and no event is given up."""
     SPLIT = "split"
-    """The request was too large; half as much is sent at once, or a smaller part."""
+    """The request was too large; it is sent again at once with half as many events, or as a smaller part."""
     AS_BATCH = "as batch"
-    """A picture that was sent as it is was refused; it is sent as a batch, whose answer says whether it is at fault."""
+    """An image in binary mode was refused; it is sent again as a batch, whose answer says whether the event is at
+    fault.
+    """
     SUSPECT = "suspect"
-    """The link is good, so an event may be at fault; the batch is halved down to one event, which lets others pass."""
+    """The link works, so an event may be at fault; the batch is halved, down to a single event that others can
+    overtake.
+    """
     GIVE_UP = "give up"
-    """This single event is at fault, if it is refused once more after another good probe."""
+    """The single event in the request is at fault if it is refused once more after another successful probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,9 @@ class RequestFailure:
 def classify_failure(
     error: EavesError, *, events: int, kind: RequestKind = RequestKind.BATCH, body_bytes: int = 0
 ) -> RequestFailure:
-    """Classify a failure. A probe got through before it, so a login page or a proxy in the way has let that pass.
+    """Classify a failed request or probe.
+
+    A probe succeeded before a request of events, so no login page or proxy blocks every request.
 
     Args:
         error: Error that sending or probing raised.

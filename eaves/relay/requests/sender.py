@@ -19,12 +19,13 @@ from eaves.spool import Entry
 NO_PARTS = frozenset({404, 405, 501})
 """Statuses of a receiver that doesn't support uploads in parts."""
 FIRST_PAUSE, EARLY_PAUSE, LONGEST_PAUSE = 2, 50, 3_200
-"""Pauses, in requests, before a request is begun before its turn again: after one of two concurrent requests failed,
-after one broke off before its turn, and the maximum. Each failure doubles the pause until a request succeeds. A
+"""Numbers of requests during which no request is begun early, while another is in progress: after one of two concurrent
+requests failed, after an early request broke off before its turn, and at most. Each failure doubles the pause until a
+request succeeds. A
 receiver, or a proxy, without room for two requests doesn't have it at the next one either, and each attempt may cost a
 pause of seconds."""
 NOT_THERE = 412
-"""Status of a receiver that no longer has the uploaded parts."""
+"""HTTP status by which a receiver says that it no longer has the uploaded parts."""
 
 
 class LinkProtocol(Protocol):
@@ -35,7 +36,7 @@ class LinkProtocol(Protocol):
         """Address of the receiver."""
 
     def probe(self) -> str:
-        """Return the site that the receiver takes this relay for."""
+        """Return the site that the receiver identifies this relay as."""
 
     def has_new_credentials(self) -> bool:
         """Return whether the credentials have changed since the last request."""
@@ -66,7 +67,7 @@ class SentRequest:
 
 
 class Sender:
-    """Makes the requests of a forwarder. For the forwarder's thread only.
+    """Sends a forwarder's requests to the receiver. For the forwarder's thread only.
 
     A single event whose body exceeds the size of a request is sent in parts. A link that is up for only seconds at a
     time can then carry it, and an alarm waits for one part only.
@@ -99,7 +100,7 @@ class Sender:
         return self._upload is not None and self._upload.entry.seq == entry.seq
 
     def put_off(self, entry: Entry) -> None:
-        """Interrupt the upload of an entry, so that others can be sent. The uploaded parts stay at the receiver."""
+        """Interrupt the upload of an entry, so that others can be sent; the receiver keeps the uploaded parts."""
         if self.is_under_way(entry):
             self._upload = None
         if self._whole == entry.seq:
@@ -111,11 +112,11 @@ class Sender:
         self._upload = None
 
     def known(self) -> Sequence[Entry]:
-        """Return the entries of the prepared request, which need not be read again."""
+        """Return the entries of the request that was prepared ahead, which need not be read from the spool again."""
         return self._ahead.entries()
 
     def prepared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Return the chosen entries that the next request should hold: the packed ones, or all of them."""
+        """Return the entries for the next request: those that were packed ahead, or else all of the given ones."""
         self._prepared = self._ahead.get_packed(entries)
         if self._prepared is None:
             return entries
@@ -125,7 +126,7 @@ class Sender:
         return self._prepared.entries
 
     def stop(self) -> None:
-        """Stop the work in the other thread."""
+        """Stop the thread that prepares requests ahead."""
         self._ahead.stop()
 
     def send(
@@ -138,7 +139,7 @@ class Sender:
         guess_next: Callable[[], Sequence[Entry]] = lambda: (),
         sends_ahead: bool = False,
     ) -> SentRequest:
-        """Make one request.
+        """Send one request: a batch, a single image, or the next part of a large body.
 
         Args:
             lane: Lane of the entries.
@@ -146,7 +147,7 @@ class Sender:
             max_bytes: Maximum body size of a part, bytes.
             limit_s: Returns the time limit for a body of a given size in bytes, seconds.
             guess_next: Returns the entries that are likely to be sent next. Called in another thread.
-            sends_ahead: Whether the next request may be sent meanwhile, except for its end.
+            sends_ahead: Whether the next request, except for its last piece, may be sent while this one is in progress.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -182,11 +183,11 @@ class Sender:
         return Prepared(entries, pack([entry.event for entry in entries]))
 
     def _send_early(self, limit_s: Callable[[int], float], packed: Packed, gate: BodyGate) -> BatchAnswer:
-        """Make a request whose last piece waits for its turn. Called in another thread."""
+        """Send a request and hold back its last piece until `gate` opens. Called in another thread."""
         return self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)) + HOLD_S, gate=gate)
 
     def _exchange(self, prepared: Prepared, packed: Packed, gate: BodyGate, limit_s: float) -> BatchAnswer:
-        """Finish the request that was begun early, or make it now; drop the prepared request when it fails."""
+        """Finish the request that was begun early, or send it now; on failure drop the next, prepared one."""
         try:
             if prepared.gate is None:
                 return self._link.send_packed(packed, timeout_s=limit_s, gate=gate)
@@ -211,7 +212,7 @@ class Sender:
             raise
 
     def _put_off_early(self, least: int) -> None:
-        """Begin no request early for a while; each failure makes the pause longer."""
+        """Begin none of the next requests early, at least `least` of them; each failure makes this pause longer."""
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 

@@ -18,17 +18,18 @@ from eaves.relay.requests.traffic import Traffic
 from eaves.spool import Entry, Spool
 
 TRIES_ALONE = 3
-"""Number of attempts of a single event without an answer, each right after a good probe, until it lets the others
-pass."""
+"""Number of attempts to send a single event that get no answer, each right after a successful probe, before other
+events are sent first."""
 FOREIGN = 403
-"""Status of an event that the receiver assigns to another site. Foreign events are never queued at intake, so the event
-belonged to this site then, and the site has another name now. It is kept until the name or the token is corrected."""
+"""Status of an event that the receiver assigns to another site. The intake queues no event of another site, so the
+event belonged to this site then, and the receiver knows the site by another name now. It is kept until the name or the
+token is corrected."""
 
 _log = logging.getLogger(__name__)
 
 
 class Settlement:
-    """Releases entries, gives them up, or leaves them queued. For the forwarder's thread only.
+    """Releases a request's entries, makes them dead letters or leaves them queued. For the forwarder's thread only.
 
     Args:
         spool: Spool that holds the entries.
@@ -37,7 +38,7 @@ class Settlement:
         traffic: Statistics of the requests; guarded by `state`.
         link_state: State of the link; guarded by `state`.
         state: Lock of the forwarder.
-        hold: Pauses the forwarder for a reason on this machine.
+        hold: Pauses the forwarder because of a fault on this machine, such as a full disk.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Settlement:
         return "" if answer is None else self._settle(lane, entries, answer)
 
     def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:
-        """Handle a failed request: wait, send less, or give up on the one event that is at fault.
+        """Handle a failed request: wait, send less, or make the one event that is at fault a dead letter.
 
         Args:
             lane: Lane of the entries.
@@ -145,10 +146,10 @@ class Settlement:
         return failure.next is FailureAction.SUSPECT and self._traffic.is_at_fault(lane, entry)
 
     def _hangs_alone(self, entries: Sequence[Entry], failure: RequestFailure) -> bool:
-        """Return whether one event gets no answer repeatedly, each time right after a good probe.
+        """Return whether a single event repeatedly gets no answer, each time right after a successful probe.
 
-        Something on the way resets the connection for this event, or it takes longer than the link is ever up. It is
-        never given up on, and others pass it.
+        A device on the network path resets the connection for this event, or sending it takes longer than the link is
+        ever up. The event never becomes a dead letter for that, but other events are sent first.
         """
         seq, tries = entries[0].seq, self._alone[1]
         if len(entries) > 1 or failure.next is not FailureAction.WAIT or failure.status != NO_ANSWER or failure.refused:
@@ -181,7 +182,7 @@ class Settlement:
         )
 
     def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
-        """Hold entries together until the receiver takes the first of them."""
+        """Hold entries that the receiver assigns to another site, until it accepts the first of them."""
         for entry in entries:
             self._sender.put_off(entry)
         self._turns.foreign.refused(lane, entries, reason)
@@ -190,7 +191,7 @@ class Settlement:
                 self._traffic.set_aside(lane)
 
     def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
-        """Postpone the retry of an entry, so that other entries pass it."""
+        """Postpone the retry of an entry, so that other entries are sent first."""
         self._sender.put_off(entry)
         self._turns.set_aside(lane, entry, reason)
         with self._state:

@@ -10,9 +10,9 @@ ASSUMED_BYTES_PER_S = 8_000.0
 """Assumed speed of a link without measurements, bytes per second: 64 kbit/s."""
 SLOWEST_BYTES_PER_S = 1_000.0
 ANSWER_S = 10.0
-"""Time that an answer may take once a request has arrived, seconds."""
+"""Maximum time that the receiver may take to answer once a request has arrived, seconds."""
 MARGIN = 4.0
-"""Factor by which the link may be slower than before until a request counts as hanging."""
+"""Factor by which the link may become slower than measured before a request counts as hanging."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ThroughputSample:
 
 
 class Throughput:
-    """Rates while requests are sent; idle time doesn't count. Not thread-safe."""
+    """Measures the speed of the link while requests are sent; idle time doesn't count. Not thread-safe."""
 
     def __init__(self) -> None:
         self._samples: deque[ThroughputSample] = deque()
@@ -49,7 +49,7 @@ class Throughput:
         self._best = max(one.wire_bytes / max(one.took_s, 1e-3) for one in self._samples)
 
     def stalled(self) -> None:
-        """Lower the assumed speed of the link, as a request got no answer."""
+        """Lower the assumed speed of the link, because a request got no answer."""
         self._best = max(SLOWEST_BYTES_PER_S, self._best / MARGIN)
 
     def limit_s(self, wire_bytes: int) -> float:

@@ -1,4 +1,4 @@
-"""Statistics of the requests, which decide how much is sent next, how fast, and which event is at fault."""
+"""Statistics of the relay's requests, which decide how much is sent next, how fast, and which event is at fault."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class Traffic:
             entries: Entries of the request; one entry when only a part of it was sent.
             failure: Classified failure.
             attempted_bytes: Size of the request's body, bytes.
-            is_resized: Whether the next request is smaller; the failure of an entry that failed before says nothing
-                about the size of the others.
+            is_resized: Whether the next request becomes smaller. It doesn't when an entry fails that failed before,
+                because that says nothing about the right size for other entries.
         """
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
@@ -139,7 +139,7 @@ class Traffic:
         self._attempts[lane]["dead"] += 1
 
     def set_aside(self, lane: str) -> None:
-        """Record that an event was postponed, so that others pass it."""
+        """Record that the retry of an event was postponed, so that other events are sent first."""
         self._attempts[lane]["retried"] += 1
 
 

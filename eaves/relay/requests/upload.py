@@ -8,7 +8,7 @@ from eaves.link.packing import Packed
 from eaves.spool import Entry
 
 MOST_STALLS = 3
-"""Number of answers in a row without progress at the receiver that count as a failure."""
+"""Number of answers in a row that report no new bytes at the receiver before the upload counts as failed."""
 
 
 class Upload:
@@ -51,7 +51,7 @@ class Upload:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether parts are answered without being kept."""
+        """Whether the receiver answers parts repeatedly without keeping their bytes."""
         return self._stalls >= MOST_STALLS
 
     def next_part(self, max_bytes: int) -> memoryview:

@@ -8,5 +8,5 @@ sqlite_errors     errors of SQLite and the file system as SpoolError with hints
 write_ahead_log   repairing the write-ahead log after a crash
 frame_checksum    the log's checksum, and finding a byte that changed
 damaged_file      reading what is left of a damaged file
-salvage           copying it into a new file
+salvage           copying the readable part of a damaged file into a new file
 """

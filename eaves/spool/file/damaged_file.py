@@ -23,9 +23,10 @@ _PROBES = (
 )
 """Queries that succeed when the schema is usable; none of them reads a row of a spool's tables."""
 _CHANGED_BYTES = 512
-"""Maximum number of changed bytes in a page for the rest of the page to identify the schema."""
+"""Maximum number of changed bytes in a page that is still compared with the same page of a new spool, to find out which
+schema a damaged file has."""
 _INDEX_PAGES = (2, 10)
-"""Possible first bytes of an index page. Source: sqlite.org/fileformat.html, section 1.6."""
+"""Values that the first byte of a page with an index can have. Source: sqlite.org/fileformat.html, section 1.6."""
 _PIECE = 200
 _LAST_KEY = 1 << 62
 
@@ -93,11 +94,11 @@ def _repair_schema(path: Path, copy: Path, *, ledger: bool) -> None:
 
 
 def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
-    """Return the new spool, with or without a ledger, whose schema is most similar to that of a damaged spool.
+    """Return a model, a new spool with or without a ledger, whose schema is most similar to that of a damaged spool.
 
-    They are compared on the pages that both have and that damage has mostly spared: a destroyed page must not turn the
-    spool into one without a ledger, because all lines would be lost. When the comparison gives no answer, `ledger`
-    decides.
+    Only pages that both files have and that are mostly undamaged are compared. A destroyed page must not make the
+    result a spool without a ledger, because all ledger lines would be lost. When the comparison gives no answer,
+    `ledger` decides.
     """
     with_ledger, without = (_model(path, ledger=kept) for kept in (True, False))
     pairs = [
@@ -133,7 +134,7 @@ def _schema_pages(pages: bytes, roots: set[int], size: int) -> list[int]:
 
 
 def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
-    """Return a new spool's content, the numbers of the pages on which its tables begin, and its page size in bytes."""
+    """Create a new spool as a model; return its content, the pages on which its tables begin, and the page size."""
     model = path.with_name(f"{path.name}.salvage-model")
     model.unlink(missing_ok=True)
     try:
@@ -149,7 +150,7 @@ def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
 
 
 def _count_differences(path: Path, pages: bytes, number: int, size: int) -> int:
-    """Return how many bytes of one page differ between a file and a model."""
+    """Return how many bytes of a page differ between a damaged file and a model, the content of a new spool."""
     start = (number - 1) * size
     with path.open("rb") as stream:
         stream.seek(start)

@@ -36,7 +36,7 @@ process wake the threads at once.
 """
 BUSY_TIMEOUT_S = 30.0
 READER_CACHE_KB = 512
-"""Page cache of the reading connection in KiB; SQLite's default is 2,000.
+"""Size of the page cache of the connection that reads, in KiB; SQLite's default is 2,000.
 
 Each commit by another connection empties the cache, so a larger one would only take memory.
 Source: sqlite.org/pragma.html, `cache_size`.
@@ -47,14 +47,14 @@ WAL_LIMIT_BYTES = 64 << 20
 ERASE = "FAST"
 """Value of secure_delete: deleted content is overwritten only where that writes no additional page.
 
-With SQLite's ON, the default of Debian's build, a released image is written once more, as zeros.
+With the value ON, the default of Debian's SQLite, a deleted image would be overwritten with zeros on disk.
 Source: sqlite.org/pragma.html, secure_delete.
 """
 
 
 @dataclass(slots=True)
 class _Change(Generic[T]):
-    """A change that waits for a commit, and its result."""
+    """A change to the database that waits for the next shared commit, and then the result of the change."""
 
     apply: Callable[[sqlite3.Connection], T]
     lanes: Collection[str]
@@ -305,7 +305,10 @@ class Database:
 
 
 def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
-    """Apply one change of a group. Its failure doesn't affect the others unless it ended the shared transaction."""
+    """Apply one change of a group that shares a transaction.
+
+    When the change fails, the other changes aren't affected unless the failure ended the transaction.
+    """
     db.execute("SAVEPOINT change")
     try:
         change.result = change.apply(db)
@@ -323,7 +326,7 @@ def open_lease(path: Path) -> Lease:
 
 
 def complete_path(path: Path) -> Path:
-    """Return the path of the complete file that is to replace a damaged one."""
+    """Return the path of the new, complete file while it waits to replace the damaged file at `path`."""
     return path.with_name(f"{path.name}.salvaged")
 
 

@@ -13,7 +13,7 @@ Sum = tuple[int, int]
 
 
 def checksum(content: bytes, order: str, before: Sum = (0, 0)) -> Sum:
-    """Return the checksum of an even number of words.
+    """Return the checksum that SQLite's write-ahead log uses, of content with an even number of words.
 
     Args:
         content: Words of 4 bytes each.
@@ -51,7 +51,7 @@ def correct(content: bytes, order: str, before: Sum, stored: Sum) -> bytes | Non
 
 
 def _factors(size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield each word's offset and the factors by which a change of it affects the two sums, last pair first."""
+    """Yield each word's offset and the factors by which changing the word changes the two sums, from the end."""
     (a, b), (c, d) = (1, 1), (0, 1)
     for at in range(size - 8, -1, -8):
         yield at, a, b

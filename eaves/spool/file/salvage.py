@@ -1,4 +1,4 @@
-"""Copying of what can be read of a damaged file into a new one; the damaged file is kept beside it.
+"""Copying of the readable content of a damaged file into a new file; the damaged file is kept beside it.
 
 SQLite finds damage only where it reads, and a page that a power cut has torn may be any page. Therefore tables are read
 in batches, batches that fail are skipped, and every event that carries the digest of its data is checked against it.
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Count:
-    """Numbers of entries and events that were copied or lost.
+    """Numbers of entries and events that were copied from a damaged file, or lost.
 
     Attributes:
         entries: Number of entries that were copied, queued and dead.
@@ -82,7 +82,7 @@ def replace_damaged(path: Path, *, ledger: bool = False) -> None:
 
 
 def _carry(path: Path, *, ledger: bool = False) -> None:
-    """Write everything that can be read into a new file, completely or not at all."""
+    """Copy everything that can be read of a damaged file into a new one, completely or not at all."""
     part = path.with_name(f"{path.name}.salvage")
     remove_database(part)
     count = Count()
@@ -113,7 +113,7 @@ def _carry(path: Path, *, ledger: bool = False) -> None:
 
 
 def _swap(path: Path) -> None:
-    """Rename the damaged file and move the complete one to its path; a repeated call continues where one ended."""
+    """Rename the damaged file and move the new one to its path; a second call completes a call that was interrupted."""
     complete = complete_path(path)
     aside = path.with_name(
         f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(complete.stat().st_mtime))}"
@@ -184,7 +184,7 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
 
 
 def _is_sound(values: Sequence[Any]) -> bool:
-    """Return whether attempts, not_before, status, reason and died_at have values that a spool writes."""
+    """Return whether attempts, not_before, status, reason and died_at of an entry are values that a spool writes."""
     attempts, not_before, status, reason, died_at = values
     numbers = isinstance(attempts, int) and isinstance(status, int) and isinstance(not_before, float)
     return numbers and isinstance(died_at, float) and isinstance(reason, str) and attempts >= 0 and not_before >= 0
@@ -216,7 +216,10 @@ def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[
 
 
 def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
-    """Read lane and state by sequence number from the index alone, from both ends up to what can't be read."""
+    """Read each entry's lane and state from an index, by sequence number.
+
+    The index is read from both of its ends up to a part that can't be read.
+    """
     found: dict[int, tuple[str, str]] = {}
     for order in ("ASC", "DESC"):
         with contextlib.suppress(*UNREADABLE):
@@ -232,14 +235,14 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 
 def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
-    """Read the sequence numbers of an event's entries from the index alone."""
+    """Read the sequence numbers of an event's entries from an index, without reading the damaged table."""
     with contextlib.suppress(*UNREADABLE):
         return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
     return []
 
 
 def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
-    """Queue copied events without a lane if there is only one lane; otherwise make them dead letters."""
+    """Put copied events of an unknown lane into the only lane; with several lanes, make them dead letters."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
     with contextlib.suppress(*UNREADABLE):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
@@ -254,7 +257,10 @@ def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[
 
 
 def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Copy the remembered ids, from both ends up to what can't be read; an event whose id is lost may be sent again."""
+    """Copy the remembered ids, except for the part of the table that can't be read.
+
+    An event whose id is lost may be sent again.
+    """
     for order in ("ASC", "DESC"):
         with contextlib.suppress(*UNREADABLE):
             rows = old.execute(f"SELECT key, at FROM seen ORDER BY key {order}")  # noqa: S608 - constants

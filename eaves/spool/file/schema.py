@@ -186,9 +186,9 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
 
 
 def has_crc(db: sqlite3.Connection) -> bool:
-    """Return whether a file's events have a checksum, which later files of this schema version have.
+    """Return whether the events table of a file has a column for a checksum; older files of the same version have none.
 
-    Earlier releases read and write such a file as before; the rows that they write have no checksum.
+    Earlier releases can read and write a file with the column; the rows that they write have no checksum.
     """
     return any(row[1] == "crc" for row in db.execute("PRAGMA table_info(events)"))
 

@@ -23,7 +23,7 @@ from eaves.spool.file.frame_checksum import Sum, checksum, correct, join, split
 
 _HEADER, _FRAME_HEADER = 32, 24
 _ORDERS = {0x377F0682: "<", 0x377F0683: ">"}
-"""Byte order of the words that the checksum sums, by the log's magic number."""
+"""Byte order of the 4-byte words from which the log's checksum is computed, by the log's magic number."""
 _REBUILT = struct.pack(">4I", 0x377F0682, 3_007_000, 4_096, 0)
 """Header of a log whose own header is destroyed: magic number, format, page size of every spool, checkpoint number."""
 
@@ -35,7 +35,7 @@ class LogFrame:
     """One frame of the log, which holds one page.
 
     Attributes:
-        head: Page number, and the file's size in pages when the frame ends a transaction: 8 bytes.
+        head: The page's number, and the database's size in pages if the frame ends a transaction, else 0: 8 bytes.
         salts: Values shared by the frames of one generation of the log: 8 bytes.
         stored: Stored checksum, which continues that of the previous frame.
         page: Content of the page.
@@ -63,7 +63,8 @@ class _Findings:
 
     Attributes:
         repaired: Corrected frames by frame number.
-        damaged: Numbers of frames that can't be corrected, each with whether its head can be trusted.
+        damaged: Numbers of frames that can't be corrected, each with whether the page number in its head can be
+            trusted.
         ends: Numbers of the frames that end a transaction, ascending.
         last_good: Number of the last frame whose checksum is right or was corrected.
     """
@@ -97,7 +98,7 @@ class _Findings:
 
 
 class _Log:
-    """The frames of a log by number, and its corrected header."""
+    """A write-ahead log: reads its frames by number, and examines and rewrites them with correct checksums."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -119,7 +120,10 @@ class _Log:
         return LogFrame(head=head[:8], salts=head[8:16], stored=split(head[16:24]), page=page)
 
     def examine(self) -> _Findings:
-        """Examine every frame. A frame with a wrong checksum is judged by the checksum that the next one continues."""
+        """Examine every frame of the log, and correct those with a wrong checksum where that is possible.
+
+        Such a frame is judged by the checksum that the next frame continues.
+        """
         found, before = _Findings(), self.start
         failed: tuple[Sum, LogFrame] | None = None
         for number in range(self.count):
@@ -151,7 +155,7 @@ class _Log:
         return checksum(frame.head + frame.page, self.order, before)
 
     def _judge(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
-        """Return the result of `_resolve`; None for a frame without a page number, which can't be corrected."""
+        """Return the frame as `_resolve` corrects it; None when it can't be corrected or has no page number."""
         known = self._resolve(before, frame, after)
         return known if known is not None and known.number else None
 

@@ -22,7 +22,7 @@ _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, di
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
 _SITES = "SELECT site, lines FROM ledger_sites WHERE lines * (SELECT count(*) FROM ledger_sites WHERE lines > 0) > ?"
-"""Query for the sites that have more than an equal share of a maximum number of lines."""
+"""Query for the sites with more ledger lines than an equal share of the maximum number of lines."""
 _TRIM = (
     "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
     f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
@@ -31,20 +31,20 @@ _TRIM_LOST = (
     f"DELETE FROM ledger WHERE {_SITE} = ? AND source = ?"  # noqa: S608 - constants
     " AND number < (SELECT max(number) FROM ledger) - ?"
 )
-"""Statement for lines that replace damaged ones. They belong to no site; each is deleted once as many newer lines exist
-as are kept.
+"""Statement that deletes old lines in state `lost`, which replace damaged lines and belong to no site. Each is deleted
+once as many newer lines exist as the ledger may have.
 """
 TRIM = 1_000
-"""Maximum number of lines that one new line deletes, for example after the limit was lowered."""
+"""Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalled:
-    """The ledger's knowledge of an event that is about to be put.
+    """What the ledger knows about an event that is about to be put into the spool.
 
     Attributes:
         has_line: Whether the event has a line.
-        outcome: Outcome when the event isn't to be stored; None when it has no line or was lost.
+        outcome: Why the event is not to be stored; None when it is to be stored, because it has no line or was lost.
     """
 
     has_line: bool
@@ -158,7 +158,10 @@ class Ledger:
         return self._limits.max_entries - _count_lines(db)
 
     def find_keys(self, db: sqlite3.Connection, keys: Collection[int]) -> set[int]:
-        """Return those of the keys that a line has, perhaps with another source and id. Within a commit."""
+        """Return those of the keys that a ledger line has, within a commit.
+
+        The line may have another source and id than the event with this key.
+        """
         return {key for (key,) in db.execute(_FIND_KEYS, (json.dumps(list(keys)),))}
 
     def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
@@ -166,7 +169,7 @@ class Ledger:
         return _find(db, source, event_id) is not None
 
     def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> Recalled:
-        """Return what an event's line says about it, within a commit; a repetition or a conflict is counted."""
+        """Return what the ledger knows about an event, within a commit; a repetition or a conflict is counted."""
         found = _find(db, source, event_id)
         if found is None:
             return NO_LINE
@@ -216,7 +219,7 @@ def _is_lost(state: Any) -> bool:
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:
-    """Return the line of a row; values that no spool writes, on a damaged page, give a line in state `lost`."""
+    """Build a ledger line from a row; values that no spool writes, on a damaged page, give a `lost` line."""
     number, source, event_id, taken_at, state, changed_at, repeats, reason, digest = row
     if not (isinstance(state, int) and 0 <= state < len(STATES) and isinstance(digest, bytes)):
         state, reason, digest = schema.LOST, "the line is damaged", b""
@@ -234,5 +237,5 @@ def _line(row: Sequence[Any]) -> LedgerLine:
 
 
 def _number(value: Any) -> float:
-    """Return a number from a row; 0 when damage has changed it to something else."""
+    """Return a row's value if it is a number; 0 when damage has changed it to something else."""
     return value if isinstance(value, (int, float)) and value >= 0 else 0.0

@@ -12,7 +12,7 @@ from eaves.spool.entry import render_attributes
 
 LineState = Literal["queued", "released", "dead", "removed", "lost"]
 STATES: tuple[LineState, ...] = ("queued", "released", "dead", "removed", "lost")
-"""States of a line, in the order of the numbers that stand for them in the table."""
+"""States of a ledger line; the table stores each state as its position in this list."""
 DIGEST_BYTES = 8
 """Number of bytes of SHA-256 that a line keeps of an event's content. They tell a repetition from another event that
 has the same id by mistake; a sender that may use a source can forge its events anyway.
@@ -41,7 +41,7 @@ class LedgerLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerLine:
-    """The record of one event.
+    """One line of a ledger: the record of one event that was put into the spool.
 
     Attributes:
         number: Line number in the order of arrival; never used again.
@@ -99,7 +99,7 @@ class LedgerCounts:
 
 
 def content_digest(attributes: Mapping[str, str], data: bytes) -> bytes:
-    """Return the digest of an event's content, which is equal for the same event on every path.
+    """Return the digest of an event's content, which is the same on whatever path the event arrives.
 
     Attributes that a broker or a tracer adds don't count, because they may differ at a second delivery. For replies of
     functions only source, id and type count: the id is made from the image's id and the artifact, so a second

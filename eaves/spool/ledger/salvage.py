@@ -33,9 +33,10 @@ _KINDS: tuple[type | tuple[type, ...], ...] = (
 )
 _EVER = ("repeats", "conflicts", "deleted")
 _MOST = 1 << 48
-"""Upper bound of a plausible counter; a larger value is damage."""
+"""Upper bound of a counter in a ledger; a larger value comes from damage."""
 MOST_LOST = 100_000
-"""Maximum number of lines that are added for lost ones; line numbers beyond it come from damage."""
+"""Maximum number of lines in state `lost` that are added in place of lines that can't be read. If more line numbers
+seem to be missing, the numbers themselves are damaged."""
 
 
 def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -> None:
@@ -80,7 +81,7 @@ class _Counts:
 
     Attributes:
         last: Highest line number that was assigned; 0 when it is unknown.
-        ever: Numbers of repeats and of conflicts.
+        ever: Numbers of repeated and of conflicting events since the ledger was created.
         deleted: Number of lines that were deleted to keep the limit; None when it isn't certain.
     """
 
@@ -145,7 +146,7 @@ def _read_counts(old: sqlite3.Connection) -> _Counts:
 
 
 def _sum(totals: Sequence[int] | None) -> int | None:
-    """Return how many lines were ever created: the existing ones and the deleted ones."""
+    """Return how many ledger lines were ever created, from the counters of existing and of deleted lines."""
     return None if totals is None else sum(totals[: len(STATES)]) + totals[-1]
 
 
@@ -169,7 +170,7 @@ def _find_gaps(new: sqlite3.Connection, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _number_before(new: sqlite3.Connection, eid: int) -> int:
-    """Return the line number of the event that was put before another one."""
+    """Return the ledger line number of the event put before the one with row id `eid`; 0 without one."""
     sql = "SELECT number FROM ledger WHERE eid < ? ORDER BY eid DESC LIMIT 1"
     row = new.execute(sql, (eid,)).fetchone()
     return row[0] if row else 0
@@ -183,5 +184,5 @@ def _had_ledger(old: sqlite3.Connection) -> bool:
 
 
 def _is_sound(row: Sequence[Any]) -> bool:
-    """Return whether a line has values that a spool writes."""
+    """Return whether a ledger line's row has values that a spool can have written."""
     return all(isinstance(value, kind) for value, kind in zip(row, _KINDS, strict=True)) and 0 <= row[6] < len(STATES)

@@ -11,7 +11,7 @@ from eaves.spool.ledger.line import REASON_CHARACTERS, STATES, content_digest, l
 
 QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
 PIECE = 200
-"""Number of events that are read at a time."""
+"""Number of events without a ledger line that are read and given lines at a time."""
 LOST_SOURCE = "urn:eaves:lost"
 """Source in a line that replaces a damaged one; its id is `line-NUMBER`."""
 
@@ -130,7 +130,7 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
 
     Args:
         db: Connection to the spool.
-        ignored_lanes: Lanes whose entries don't count; None leaves the stored list unchanged.
+        ignored_lanes: Lanes whose entries don't count for the state of lines; None leaves the stored list unchanged.
     """
     is_there = exists(db)
     is_set = is_there and _counts_sites(db) and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
@@ -152,7 +152,7 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
 
 
 def make(db: sqlite3.Connection) -> None:
-    """Create the tables and triggers, within the caller's transaction."""
+    """Create the ledger's tables and triggers, within the caller's transaction."""
     _make_all(db, _TABLES)
     _make_all(db, _SITE_TABLES)
 
@@ -164,7 +164,7 @@ def site_of(source: str) -> str:
 
 
 def ignore(db: sqlite3.Connection, lanes: Collection[str]) -> None:
-    """Set the lanes whose entries don't count, within the caller's transaction."""
+    """Set the lanes whose entries don't count for the state of ledger lines, within the caller's transaction."""
     db.execute("DELETE FROM ledger_ignored")
     db.executemany("INSERT INTO ledger_ignored VALUES(?)", [(lane,) for lane in sorted(set(lanes))])
 
@@ -196,9 +196,9 @@ def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | No
 
 
 def _find_line(db: sqlite3.Connection, eid: int) -> Any:
-    """Return number, event row id and digest of the line with an event's source and id.
+    """Return the number, event row id and digest of the ledger line with the source and id of an event in the spool.
 
-    The line may be another event's.
+    The line may belong to another event with the same source and id.
     """
     source, event_id = db.execute("SELECT source, id FROM events WHERE eid = ?", (eid,)).fetchone()
     find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
@@ -206,7 +206,7 @@ def _find_line(db: sqlite3.Connection, eid: int) -> Any:
 
 
 def _has_left(db: sqlite3.Connection, line: Any, eid: int) -> bool:
-    """Return whether a line belongs to the same event, which had left the spool and was put again."""
+    """Return whether a ledger line belongs to an event that had left the spool and was put into it again."""
     return line[1] is None and bytes(line[2]) == _read_digest(db, eid)
 
 
@@ -215,7 +215,7 @@ def _read_digest(db: sqlite3.Connection, eid: int) -> bytes:
 
 
 def _is_line_missing(db: sqlite3.Connection) -> bool:
-    """Return whether an event is missing a line.
+    """Return whether the ledger has no line for some event that must have one.
 
     A dead letter with the source and id of another event never gets one.
     """
@@ -300,7 +300,7 @@ def insert_lost(db: sqlite3.Connection, number: int) -> None:
 
 
 def set_last(db: sqlite3.Connection, number: int) -> None:
-    """Make the next line get a number above `number`."""
+    """Set the highest line number so far, so that the next line gets a number above `number`."""
     db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ledger'", (number,))
     if not db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'ledger'").fetchone():
         db.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (number,))
