@@ -147,7 +147,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _die_with_parent() -> None:
-    """Let the system kill this process when its parent dies, even by SIGKILL."""
+    """Make Linux kill this process when its parent process ends, even if the parent is killed by SIGKILL."""
     if sys.platform != "linux":
         return
     parent = os.getppid()

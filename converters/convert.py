@@ -41,9 +41,10 @@ from trainer.run.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
-"""Largest difference of a logit when golden images are replayed on another CPU. Measured with Inception V3 on flowers
-and emulated CPUs: int8 alone differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 if its sums overflow. Layers in
-fp32 between int8 layers are rounded differently by other kernels, which changes int8's roundings: up to 0.09."""
+"""Maximum difference of a logit when golden images are replayed on another CPU: for graphs with all convolutions in
+int8, and for graphs with some in fp32. Measured with Inception V3 on flowers and emulated CPUs: with int8 alone, logits
+differ by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 if int8 sums overflow. With layers in fp32 between int8 layers
+they differ by up to 0.09, because other CPUs round fp32 differently, and int8 rounds the results to other steps."""
 
 
 def convert(
@@ -183,7 +184,7 @@ class _Conversion:
         return prepared, exported.opset
 
     def _prove(self, samples: tuple[ParitySample, ...]) -> tuple[ReferenceOutputs, Parity]:
-        """Return the outputs of the original, and the proof of fp32."""
+        """Run the original model on the samples; return its outputs, and the proof that the fp32 graph gives them."""
         settings, paths = self.settings, [sample.path for sample in samples]
         with self.progress.phase("Proving parity", 1) as step:
             truth = run_reference(
@@ -195,14 +196,14 @@ class _Conversion:
         return truth, parity
 
     def _cache(self) -> Path:
-        """Return the cache folder of training, so that labelled images aren't downloaded twice."""
+        """Return the cache folder that training uses too, so that labelled images aren't downloaded twice."""
         if self.cache is not None:
             return self.cache
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
 
     def _stage(self, choice: PrecisionChoice) -> tuple[Variant, ...]:
-        """Copy the files that ship into the artifact: the chosen graph, variants of fp32, labels."""
+        """Write into the artifact the chosen graph, the labels, and graphs for single CPU types if fp32 is chosen."""
         variants: tuple[Variant, ...] = ()
         if choice.model is None and self.settings.targets:
             with self.progress.phase("Building graphs for target CPUs", 1) as step:
@@ -249,7 +250,7 @@ class _Conversion:
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:
-    """Return the source for the task that the settings name.
+    """Return the source with its task replaced by the one that the settings name; unchanged if they name none.
 
     Raises:
         ConversionError: The declaration lacks what the task needs.

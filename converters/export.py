@@ -89,7 +89,9 @@ def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSetti
 
 
 def _try_batch(model: Path, source: ModelSource) -> None:
-    """Check that two images at once give the same outputs as one alone; a model saved for one image often fails.
+    """Check that a batch of two images gives the same outputs as each image alone.
+
+    A model that was saved for batches of one image often fails this check.
 
     Raises:
         ConversionError: The outputs differ, or the model can't take two images.

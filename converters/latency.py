@@ -17,7 +17,7 @@ RUNS, OPENINGS = 9, 5
 
 
 def measure_latency(fp32: Path, shipped: Artifact) -> Timings:
-    """Measure medians on one thread; the two graphs alternate, so that drift of the machine affects both.
+    """Measure median times on one thread; the two graphs run in turn, so that a slower machine slows both.
 
     Args:
         fp32: Path of the portable fp32 graph.

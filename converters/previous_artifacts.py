@@ -15,7 +15,8 @@ from eaves.artifact.conversion_results import INT8
 from eaves.errors import ArtifactError
 
 QUANTISER_VERSION = 1
-"""Version that is raised when the same backbone and images would give another int8 graph."""
+"""Version of the quantiser; it is raised with each change that makes another int8 graph of the same backbone and
+images."""
 
 
 def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
@@ -43,7 +44,7 @@ def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
 
 
 def is_intact(artifact: Artifact) -> bool:
-    """Return whether every byte of an artifact matches its manifest; a damaged artifact is not built on."""
+    """Return whether every byte of an artifact matches its manifest; parts of a damaged artifact are not reused."""
     try:
         return open_artifact(artifact.path, level="full").digest == artifact.digest
     except ArtifactError:

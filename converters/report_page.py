@@ -145,7 +145,7 @@ def _judge_int8(found: Quantisation) -> ConversionVerdict:
 
 
 def _describe(found: Quantisation) -> str:
-    """Return the counts behind the evidence as text."""
+    """Return, as sentences, the accuracies and the numbers of images on which the decision about int8 is based."""
     evidence = found.evidence
     parts = []
     if evidence.labelled_images:
@@ -158,7 +158,7 @@ def _describe(found: Quantisation) -> str:
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:
-    """Return hundredths around every accuracy and interval of the table, so that a difference of a point is visible."""
+    """Return the ends of the charts' axis: all accuracies and intervals of the table, rounded out to hundredths."""
     shares = [found.accuracy_fp32, *found.interval_95_fp32]
     for trial in filter(lambda trial: trial.judged, found.trials):
         shares += [trial.accuracy, *trial.interval_95]
@@ -167,7 +167,7 @@ def _scale(found: Quantisation) -> tuple[float, float]:
 
 
 def _trials(found: Quantisation) -> list[dict[str, Any]]:
-    """Return the rows of the table: fp32 first, then every trial in its order."""
+    """Return the rows of the page's table of precisions: fp32 first, then every int8 candidate in order."""
     if not found.trials:
         return []
 
@@ -206,7 +206,7 @@ def _trials(found: Quantisation) -> list[dict[str, Any]]:
 
 
 def _speed(timings: Timings) -> list[dict[str, Any]]:
-    """Return rows of milliseconds, each with the factor by which the shipped graph is faster than portable fp32."""
+    """Return the rows of the table of times, each with the factor by which the shipped graph is faster than fp32."""
     pairs = (
         ("one image", timings.fp32_ms, timings.shipped_ms),
         ("opening the model", timings.fp32_session_ms, timings.shipped_session_ms),
@@ -219,9 +219,10 @@ def _speed(timings: Timings) -> list[dict[str, Any]]:
 
 
 def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the golden images, the outputs that the model must give for them, and whose mistake a wrong one is.
+    """Return a row for each golden image: its label, the expected answer, and whether fp32 or int8 caused a wrong one.
 
-    The recorded outputs of an fp32 model are the original's, so they also tell what the original answers.
+    A wrong answer comes from the original model if it gives the same one, else from int8. The outputs recorded for an
+    fp32 artifact are the original's, so they show the original's answer.
     """
     labels = artifact.manifest.labels
     rows = []

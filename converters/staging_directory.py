@@ -13,7 +13,7 @@ from eaves.errors import ArtifactError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagingDirectory:
-    """Two empty folders on the output's file system.
+    """The two folders in which a conversion builds an artifact; both are on the output's file system.
 
     Attributes:
         staging: Folder that becomes the artifact.

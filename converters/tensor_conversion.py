@@ -40,7 +40,8 @@ from trainer.progress import TrainingProgress
 Tensor = npt.NDArray[Any]
 NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 _OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
-"""Names of tensors within a graph that `canonicalize` gives."""
+"""Pattern of the names that `canonicalize` gives to tensors within a graph; a model's inputs and outputs may not have
+them."""
 
 
 def convert_tensor(
@@ -105,7 +106,7 @@ def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSet
 
 
 def _check_names(model: onnx.ModelProto) -> None:
-    """Check names and batch axes before the conversion adds its own names."""
+    """Check that inputs and outputs have usable names, not those the conversion itself gives, and a batch axis."""
     for value in (*model.graph.input, *model.graph.output):
         if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
             raise ConversionError(
@@ -139,7 +140,10 @@ def _prove(
     session: Session,
     tolerance: float,
 ) -> Parity:
-    """Compare every number of every output, relative to the largest number of its output if that is above 1."""
+    """Prove that the converted model gives the original's outputs for each sample.
+
+    Differences are relative to the largest number of an output if that is above 1.
+    """
     worst, absolute, same = 0.0, 0.0, 0
     scores = label_output(source.labels, signature.outputs)
     for path, tensor, expected in zip(source.samples, inputs, truth, strict=True):

@@ -27,7 +27,7 @@ from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 BY_EVENT = ("data.path",)
-"""Settings that an event sets instead of the complete settings."""
+"""Settings that are left out of `--complete` when it is parsed, because the event of the Job sets them."""
 
 _logger = logging.getLogger("trainer")
 
@@ -113,7 +113,7 @@ def _share(environ: Mapping[str, str]) -> Shard | None:
 
 
 def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
-    """Return the event if there is one; the data that it names become the path in `parameters`."""
+    """Return the event in `folder`, if one is given; set `path` in `parameters` to the URI of the event's data."""
     if folder is None:
         return None
     if parameters["path"] is not None:
@@ -130,7 +130,7 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
 
 
 def _complete_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
-    """Return `data.allowed_prefixes` of the complete settings; only a list of texts allows anything."""
+    """Return `data.allowed_prefixes` of the settings given as JSON; a value that is not a list allows no prefix."""
     values = [layer.values.get("allowed_prefixes") for layer in layers]
     return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
 
@@ -138,7 +138,7 @@ def _complete_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
 def _settings(
     parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]], prefixes: tuple[str, ...]
 ) -> tuple[DataSettings, TrainSettings]:
-    """Build both sections; raise the faults of both together."""
+    """Build the settings of the sections `data` and `train`; one ConfigError lists the faults of both."""
     listed = SettingsLayer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
     lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []

@@ -16,10 +16,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Catch writes of native code and Python warnings to file descriptor 2, and log them at DEBUG.
+    """Catch what native code and Python warnings write to stderr (file descriptor 2), and log it at DEBUG.
 
-    When the block fails with an error of Eaves, which says what failed, they stay at DEBUG; with any other error they
-    are also written to stderr. It is used around imports, the first use of a device and the loading of weights:
+    If the block fails with an error that is not an EavesError, the caught text is written to stderr instead. It is used
+    around imports, the first use of a device and the loading of weights:
     TensorFlow writes before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every layer whose weights don't fit.
     """
     sys.stderr.flush()
@@ -45,7 +45,7 @@ def native_stderr() -> Iterator[None]:
 
 
 def quiet_libraries() -> None:
-    """Show only warnings of libraries whose INFO messages don't help a person; entry points call it."""
+    """Log only warnings of TensorFlow and absl, because their INFO messages don't help; entry points call it."""
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)
 

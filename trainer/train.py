@@ -145,7 +145,7 @@ def compute_share(
 
 @contextmanager
 def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
-    """Store the settings that continue this run when it is stopped, perhaps before its first checkpoint."""
+    """Store the run's settings, so that it can be continued even if it is stopped before its first checkpoint."""
     try:
         yield
     except StoppedError:
@@ -155,7 +155,7 @@ def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettin
 
 
 def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
-    """Download weights at a URI to a local file; weights count by their content, not by their location."""
+    """Download the weights if `train.weights` is a URI; return the settings with the path of the local file."""
     if settings.weights_kind != "file" or not is_uri(settings.weights):
         return settings
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))

@@ -71,7 +71,8 @@ def identity(event: Event) -> str:
 
     No two events have the same source and id.
 
-    JobSink's own name for the Job, md5 of both without a separator, is the same for ("a", "bc") and ("ab", "c").
+    JobSink names the Job by the md5 of source and id without a separator, which is the same for ("a", "bc") and ("ab",
+    "c"), so that name can't identify an event.
     """
     return hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
 
@@ -100,7 +101,7 @@ def check_allowed(uri: str, prefixes: Sequence[str]) -> None:
 
 
 def _split(uri: str) -> SplitResult | None:
-    """Return the parts of a URI; None unless every library reads it alike."""
+    """Return the parts of a URI; None if libraries may parse it differently and so bypass the allowed prefixes."""
     if not uri.isprintable() or any(sign in uri for sign in _UNCLEAR):
         return None
     try:

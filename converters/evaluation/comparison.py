@@ -77,7 +77,7 @@ class SettingDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """How two runs differ.
+    """Result of comparing two runs: their settings, and their answers to the same images.
 
     Attributes:
         runs: Facts about each run.
@@ -145,7 +145,7 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
 
 
 def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingProgress) -> LabelledImages:
-    """Load the images that both runs hold out, from `data` or from the first run's own location.
+    """Load the images that both runs hold out, from `data` or from the location of the first run's images.
 
     Raises:
         DatasetError: There are no such images; the message gives the reason.

@@ -19,11 +19,12 @@ from eaves.web.problem_document import parse_problem
 TIMEOUT_S = 120.0
 """Seconds to wait for one answer; a function that starts from zero first loads its model."""
 BUSY_S = 60.0
-"""Seconds for which an image is sent again to a function that has no capacity for it."""
+"""Maximum seconds for which an image is sent again while the function answers that it has no capacity."""
 PAUSE_S = 1.0
 BUSY = (429, 503)
 REFUSED = (400, 413, 415, 422)
-"""Statuses that blame the image. Source: docs/04-functions.md, the table of answers."""
+"""HTTP statuses by which a function says that the image can't be used. Source: docs/04-functions.md, the table of
+answers."""
 
 
 class FunctionModel:

@@ -20,7 +20,7 @@ from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import SilentProgress
 
 SHOWN = 10
-"""Maximum number of class names in a message."""
+"""Maximum number of class names that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

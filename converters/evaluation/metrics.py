@@ -43,7 +43,8 @@ class Evaluation:
         refused: Images that the model could not read.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
             `trainer.evaluation.metrics.summarize`.
-        bins: Images by score; a calibrated model is right for the share of a bin that its score says.
+        bins: Images grouped by score. If the scores are calibrated, the share of right answers in a bin equals the mean
+            score.
         unseen: Classes of the images that the model never predicted, if its classes are not known.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
@@ -76,7 +77,7 @@ class Evaluation:
 
     @property
     def quality(self) -> ModelQuality:
-        """What the model is worth by these images, against the default of `train.usable_accuracy`."""
+        """Rating of the model on these images, measured against the default of `train.usable_accuracy`."""
         known = {name: figures for name, figures in self.measured["per_class"].items() if name != NO_LABEL}
         measured = {**self.measured, "per_class": known}
         quality = rate_model(measured, usable_accuracy=TrainSettings().usable_accuracy)

@@ -59,7 +59,7 @@ def build_comparison_page(found: RunComparison) -> str:
 
 
 def _curves(found: RunComparison, name: str) -> dict[str, Any]:
-    """Return the curves of one figure by epoch: the first run dashed, the second solid."""
+    """Return title and chart of one figure (such as `val_accuracy`) by epoch for both runs."""
     lines = [
         charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])
         for css, facts in zip(("train", "val"), found.runs, strict=True)

@@ -114,7 +114,10 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
 
 
 def mcnemar_p_value(lost: int, gained: int) -> float:
-    """Return the two-sided p-value of the exact test; if the models are equal, discordant images are fair coin tosses.
+    """Return the two-sided p-value of McNemar's exact test.
+
+    The test counts images on which exactly one model is right; if the models are equally good, each model is that one
+    with probability 1/2.
 
     Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
         the binomial sign test.

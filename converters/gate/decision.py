@@ -62,7 +62,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: More may be lost than the settings allow.
+        RefusedModelError: By the images, the new model may lose more accuracy than the settings allow.
     """
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)
@@ -82,7 +82,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
 
 
 def _advise(pairing: Pairing, allowed: float) -> str:
-    """Return advice for a refused model; more images don't help a model that already lost too much."""
+    """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"
     differing = (pairing.lost + pairing.gained) / pairing.images

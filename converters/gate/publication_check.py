@@ -28,7 +28,8 @@ from trainer.settings import DataSettings
 
 _UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
 AT_MOST = 5000
-"""Maximum number of images that a model is evaluated on; they show a loss of 1 point if 6 % of answers differ."""
+"""Maximum number of images that a model is evaluated on. With so many, a loss of 1 percentage point of accuracy can be
+detected if 6 % of the answers differ between the models."""
 
 
 def check_publication(
@@ -110,7 +111,10 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
-    """Return the sha256 of a version's training images, hex; None when its run is not beside this one."""
+    """Return the sha256, hex, of the images that the model of this version was trained on.
+
+    The run of the version is searched in the folder of this run; None when it is not there.
+    """
     for name in place.beside().folders():
         store = place.beside().at(name)
         with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
@@ -121,7 +125,7 @@ def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
 
 
 def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
-    """Check that the earlier model's handler.py, which would run here, is also the new model's.
+    """Check that the earlier model has no handler.py, or the same one as the new model; other code is never run.
 
     Raises:
         RefusedModelError: The earlier model's handler.py is other code.

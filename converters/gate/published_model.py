@@ -97,7 +97,7 @@ def find_published(tag: str, version: str, access: Access) -> tuple[Published | 
 
 
 def _look(name: str, access: Access) -> Published | None:
-    """Return the model that a name leads to; None when there is none, or the container image holds no artifact."""
+    """Return the model in the container image of this name; None when there is no such image or no artifact in it."""
     place = open_location(name, access)
     try:
         descriptor = place.resolve()

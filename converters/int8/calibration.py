@@ -43,13 +43,13 @@ class ChannelRanges:
 
 @dataclass(slots=True)
 class ChannelCalibration:
-    """Channel ranges of every quantisable tensor by name, and the number of images they were measured on."""
+    """Value ranges of the channels of every tensor that int8 may quantise, and the number of measured images."""
 
     channels: dict[str, ChannelRanges] = field(default_factory=dict)
     images: int = 0
 
     def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
-        """Add the tensors of one image."""
+        """Extend the ranges by the values of one image's tensors."""
         for name, value in tensors.items():
             if value.ndim != 4:
                 continue

@@ -12,17 +12,18 @@ from typing import Generic, TypeVar
 
 C = TypeVar("C")
 SHARE_ON_TRAINED = 0.25
-"""Share of the allowed loss up to which answers on training images may differ; it is small because a network is more
-certain about images that it was trained on. Inception V3 on flowers in 7 bits differed on 1.5 % of these and on 6.7 %
-of others."""
+"""Factor of the allowed loss of accuracy; the product is the largest share of training images on which int8 may give
+another label than fp32. It is small, because a network is more certain about images that it was trained on: int8 with
+7-bit weights of Inception V3 on flowers gave another label on 1.5 % of the training images and on 6.7 % of other
+images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateScore:
-    """Difference of a candidate's answers from fp32's on the selection images.
+    """Difference between the answers of an int8 candidate and those of fp32 on the images used for selection.
 
     Attributes:
-        different: Share of images that get another label than from fp32.
+        different: Share of images to which the candidate gives another label than fp32.
         worst_probability: Largest difference of a probability.
     """
 
@@ -32,10 +33,10 @@ class CandidateScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionGoal:
-    """Score of a candidate at which the search ends.
+    """Limits of a candidate's score; the search ends at the first candidate within them.
 
     Attributes:
-        different: Largest share of images with another label than from fp32.
+        different: Maximum share of images to which the candidate may give another label than fp32.
         worst_probability: Largest difference of a probability.
     """
 
@@ -43,7 +44,7 @@ class SelectionGoal:
     worst_probability: float
 
     def met(self, look: CandidateScore) -> bool:
-        """Return whether a score is good enough."""
+        """Return whether a candidate's score is within the limits."""
         return look.different <= self.different and look.worst_probability <= self.worst_probability
 
 
@@ -75,7 +76,7 @@ def pick_candidate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCandidate(Generic[C]):
-    """A candidate and its score."""
+    """An int8 candidate and its score on the images used for selection."""
 
     candidate: C
     look: CandidateScore

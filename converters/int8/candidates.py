@@ -21,7 +21,8 @@ from eaves.recipe import Recipe
 from trainer.progress import TrainingProgress
 
 RUNGS = (1, 2, 3, 4, 6, 8)
-"""Numbers of the most sensitive layers that stay fp32, one candidate each; with more, int8 saves little."""
+"""Number of the most sensitive layers that stay fp32, one candidate for each number. With more than the last, int8
+saves little time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +40,9 @@ class Material:
     Attributes:
         prepared: The prepared graph.
         recipe: Recipe that turns an image's bytes into a tensor.
-        calibration: Images that the ranges are measured on.
+        calibration: Images on which the value ranges of the channels are measured.
         reduce_range: Whether weights have 7 bits.
-        key: Calibration key of the prepared graph.
+        key: Result of `converters.previous_artifacts.calibration_key` for the prepared graph.
         previous: Artifacts whose int8 backbone may be reused.
         folder: Folder for intermediate files.
     """

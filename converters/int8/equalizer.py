@@ -20,11 +20,12 @@ from converters.onnx.graph import is_head
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
 
 STRENGTH = 0.5
-"""Share of the difference (in the logarithm) that is removed. At 1, activations are equal, but weights are so unequal
-that their own steps become coarse. Inception V3 on flowers, mean difference of a probability from fp32's: 0.0100 with
-0, 0.0068 with 0.5."""
+"""Exponent of the equalisation, 0 to 1: each channel is divided by its range to this power. At 1, all channels of an
+activation have the same range, but the weights differ so much that int8 represents them coarsely. Inception V3 on
+flowers, mean difference of a probability from fp32's: 0.0100 with 0, 0.0068 with 0.5."""
 FLOOR = 0.02
-"""Smallest range of a channel that counts, as a share of the largest, so that unused channels aren't scaled up."""
+"""Minimum range of a channel, as a share of the largest range; a smaller range is raised to it, so that channels with
+hardly any values aren't scaled up."""
 FEATURES = "backbone/feature_scale"
 _TRANSPARENT = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 
@@ -67,7 +68,7 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
 
 
 def _find_free(graph: Graph) -> set[str]:
-    """Return the tensors whose channels may be rescaled, because all their readers can compensate for it."""
+    """Return the tensors whose channels may be rescaled, because every node that reads them can undo the scale."""
     results = {value.name for value in graph.proto.output}
     free: set[str] = set()
     for node in reversed(graph.proto.node):
@@ -114,7 +115,7 @@ def _rescale(
 
 
 def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
-    """Return the values of the input's channels in the shape of a kernel.
+    """Arrange one value per input channel so that it can be multiplied with a convolution's kernel.
 
     Args:
         channels: (C,) one value for each channel of the input.
@@ -132,7 +133,7 @@ def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
 
 
 def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Scale) -> onnx.NodeProto:
-    """Return a node that restores the scale of the features, on which the head was trained."""
+    """Return a node that multiplies the pooled features back to their original scale, on which the head was trained."""
     out = pool.output[0]
     pool.output[0] = f"{out}/equalised"
     value = scale.astype(np.float32)[np.newaxis, :, np.newaxis, np.newaxis]

@@ -31,8 +31,9 @@ CLASS_FACTOR = 2.0
 AGREEMENT_IMAGES = 500
 """Minimum number of images for an assessment by agreement; 15 of them may differ if 95 % is wanted."""
 PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
-"""Counts that are added when the share of images that exactly one graph classifies correctly is estimated, so that the
-estimate is 2 % without images and never 0. int8 graphs of Inception V3 differed from fp32 on 2 to 7 % of answers."""
+"""Counts of a prior that are added to the observed counts when the share of images that exactly one of fp32 and int8
+classifies correctly is estimated, so that the estimate is 2 % without images and never 0. int8 graphs of Inception V3
+differed from fp32 on 2 to 7 % of answers."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -61,7 +62,7 @@ class AllowedLoss:
 
     @property
     def class_difference(self) -> float:
-        """Largest share of other answers among the images that fp32 gives one label, a fraction of 1."""
+        """Among the images to which fp32 gives one label, maximum share to which int8 may give another label."""
         return min(1.0, CLASS_FACTOR * (1 - self.agreement))
 
 
@@ -113,7 +114,7 @@ def assess_candidate(
 def classes_that_lost(
     truth: Indices, right_fp32: npt.NDArray[np.bool_], right_int8: npt.NDArray[np.bool_], classes: int, allowed: float
 ) -> list[int]:
-    """Return the classes that are shown to have lost more than a class may, with gains deducted from losses.
+    """Return the classes whose accuracy int8 lowers by more than `allowed`, as far as the images show it (95 %).
 
     Args:
         truth: (N,) true label of every image.
@@ -128,7 +129,7 @@ def classes_that_lost(
 
 
 def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
-    """Return whether so many images could suffice if int8 answered exactly as fp32.
+    """Return whether int8 could pass with these numbers of images if it gave the same answers as fp32.
 
     Args:
         labelled: Number of images with labels.
@@ -139,10 +140,10 @@ def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
 
 
 def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
-    """Return whether so many labelled images decide alone, because they would pass most graphs that lose nothing.
+    """Return whether there are so many labelled images that an int8 graph without any loss would nearly always pass.
 
-    A graph that doesn't pass is then likely to lose accuracy, and agreement, which doesn't show which answers are
-    right, would still pass it.
+    If there are, a graph that fails by labels probably loses accuracy, so labels decide alone. Agreement with fp32 is
+    not used then: it doesn't show which answers are right, so it could still pass the graph.
 
     Args:
         lost: Number of images that only fp32 classifies correctly.
@@ -156,8 +157,9 @@ def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
 def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
     """Return how many more labelled images would show that int8 lost at most `drop`.
 
-    They show it in at least 80 % of cases if int8 loses nothing on average. If there are as many already, the observed
-    loss is assumed. The result is 0 if no number would show it, because int8 lost as much as is allowed.
+    If int8 loses nothing on average, that number of images shows it in at least 80 % of cases. If there are as many
+    images already, the result is computed from the observed loss. It is 0 if no number would show it, because int8 lost
+    as much as is allowed.
 
     Args:
         lost: Number of images that only fp32 classifies correctly.
@@ -175,18 +177,18 @@ def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
 
 
 def _discordance(lost: int, gained: int, n: int) -> float:
-    """Return the estimated share of images that exactly one graph classifies correctly."""
+    """Return the estimated share of images that exactly one of fp32 and int8 classifies correctly."""
     return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
 def _classes_that_differ(fp32: Indices, int8: Indices, classes: int, allowed: float) -> list[int]:
-    """Return the labels of fp32 for which int8 is shown to give too many images another label."""
+    """Return the labels of fp32 for which int8 gives more than the share `allowed` of images another label (95 %)."""
     different = np.bincount(fp32, weights=fp32 != int8, minlength=classes).astype(np.int64)
     return _shown_above(different, np.bincount(fp32, minlength=classes), allowed)
 
 
 def _shown_above(counts: Indices, totals: npt.NDArray[np.int64], allowed: float) -> list[int]:
-    """Return the classes whose share exceeds the allowed one, with 95 % confidence for all classes (Bonferroni)."""
+    """Return the classes in which count / total exceeds `allowed` with 95 % confidence (Bonferroni-corrected)."""
     seen = int((totals > 0).sum())
     confidence = 1 - (1 - CONFIDENCE) / max(1, seen)
     suspects = (index for index in range(len(totals)) if counts[index] > allowed * totals[index])

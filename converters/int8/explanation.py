@@ -37,7 +37,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
 
 
 def explain_difference(parity: Parity) -> str:
-    """Explain why the parity proof of the selected candidate failed."""
+    """Explain how far the answers of an int8 graph are from the original's, when they differ by more than allowed."""
     return (
         f"the int8 answers differ too much: the same label on {parity.top1_agreement:.1%} of {parity.images} "
         f"samples (at least {parity.min_agreement:.0%} required), a probability off by "
@@ -46,7 +46,7 @@ def explain_difference(parity: Parity) -> str:
 
 
 def format_bound(share: float) -> str:
-    """Format an upper bound in points, rounded up so that it is never understated."""
+    """Format an upper bound in percentage points, rounded up to one decimal so that it is never understated."""
     return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
 
 

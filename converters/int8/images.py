@@ -16,11 +16,11 @@ from eaves.errors import ConversionError
 from trainer.progress import TrainingProgress
 
 PICKING_IMAGES = 200
-"""Number of images of the training side, besides those of calibration, that a candidate is selected on."""
+"""Number of training images, other than the calibration images, on which a candidate is selected."""
 
 FEWEST_TO_PICK = 50
-"""Minimum number of images besides those of calibration for selecting; with fewer, a candidate is selected on both
-together."""
+"""Minimum number of training images, other than the calibration images, on which a candidate is selected; if there are
+fewer, the calibration images are used for the selection too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

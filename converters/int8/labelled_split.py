@@ -20,10 +20,11 @@ from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
-"""Maximum number of images that int8 is assessed on; they show a loss of at most 1 point if 6 % of answers differ.
-Inception V3 takes 7 minutes."""
+"""Maximum number of images that int8 is assessed on; they can show that the loss is at most 1 percentage point if 6 %
+of answers differ. Inception V3 takes 7 minutes."""
 DECLARED_SHARE = 0.5
-"""Share of images that the model was not trained on, on which int8 is assessed; the other images calibrate."""
+"""Share of images on which int8 is assessed if the model was trained on none of them; the others are used for
+calibration."""
 
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +97,9 @@ def load_labelled(
 
 
 def without_images(source: ModelSource, error: ConversionError) -> LabelledSplit:
-    """Return what is known if the labelled images can't be read: which images a run was trained on.
+    """Return a split without labelled images, for a model whose labelled images can't be read.
+
+    It only knows which images the run was trained on, so that photos without labels can be checked against them.
 
     Args:
         source: The model to convert.

@@ -117,7 +117,7 @@ def choose_precision(
 
 
 def _untried(work: PrecisionInputs) -> str:
-    """Return why int8 can't be assessed; empty when it can."""
+    """Return why int8 can't be assessed for this kind of model; empty when it can."""
     if work.source.task == EMBED:
         return "int8 is judged by predicted labels, and this model predicts features"
     return (
@@ -128,7 +128,7 @@ def _untried(work: PrecisionInputs) -> str:
 
 
 def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
-    """Check that the model can be quantised, and that this CPU computes like the target CPUs.
+    """Check that the model can be quantised, and that this CPU computes int8 with the same results as the target CPUs.
 
     Raises:
         ConversionError: The model has no convolutions, or this CPU computes differently.
@@ -144,7 +144,7 @@ def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
-    """A candidate that is written to a file."""
+    """An int8 candidate and the path of the file that its graph is written to."""
 
     candidate: Int8Candidate
     model: Path
@@ -219,7 +219,7 @@ class _Decision:
         return PrecisionChoice(quantisation=replace(found, reason=reason))
 
     def _pick(self) -> list[ScoredCandidate[_Written]]:
-        """Return the candidates with their scores on the training side's images, the selected one last."""
+        """Score int8 candidates on training images; return all of them with their scores, the selected one last."""
         images, recipe = self.images.picking, self.work.source.recipe
         exact = classify(self.fp32, recipe, images, self.progress, what="Predicting with fp32")
 
@@ -238,7 +238,7 @@ class _Decision:
         return pick_candidate(self._written(), look, wanted, lambda: self._used(1.0))
 
     def _used(self, share: float) -> bool:
-        """Return whether that share of the time limit has passed."""
+        """Return whether the share `share` of `convert.int8_time_limit_s` has passed."""
         return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
 
     def _written(self) -> Iterator[_Written]:
@@ -307,7 +307,7 @@ def _weigh(
     labels: tuple[str, ...],
     allowed: AllowedLoss,
 ) -> Evidence:
-    """Assess a candidate on the images that can be decoded."""
+    """Assess an int8 candidate by the predictions for those images that can be decoded."""
     seen = fp32 != UNREADABLE
     return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
 
@@ -321,12 +321,12 @@ def _compare(fp32: GraphPredictions, int8: GraphPredictions) -> CandidateScore:
 
 
 def _trial(seen: ScoredCandidate[_Written]) -> Trial:
-    """Return the trial of a candidate that was scored but not assessed."""
+    """Return the report's record of a candidate that was scored on training images, but not assessed."""
     return replace(Trial(judged=False), **_picked(seen))
 
 
 def _picked(seen: ScoredCandidate[_Written]) -> dict[str, Any]:
-    """Return the fields of a trial that are known of every candidate."""
+    """Return the fields of a candidate's record that are known even if it was not assessed."""
     return {
         "kept_fp32": seen.candidate.candidate.kept,
         "picking_agreement": 1 - seen.look.different,

@@ -25,7 +25,8 @@ OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", 
 little time and lose the most accuracy when quantised: a head's weights have outliers (a real classifier fell from 0.61
 to 0.15)."""
 LIMIT, REDUCED_LIMIT = 127, 64
-"""Largest 8-bit weight, and largest 7-bit weight. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
+"""Largest absolute value of a quantised weight: with 8 bits, and with 7 bits (`reduce_range`). Source: onnxruntime,
+quantization/quant_utils.py, symmetric."""
 
 
 def quantize(
@@ -81,7 +82,7 @@ def quantize(
 
 
 def convolutions(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the convolutions that can be quantised, in their order."""
+    """Return the names of the convolutions that can be quantised, in the order of the graph."""
     dims = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     return [
         node.name
@@ -91,7 +92,10 @@ def convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ...]:
-    """Return convolutions and those that compute their inputs; only between two fp32 layers nothing is rounded."""
+    """Return the named convolutions and the convolutions that compute their inputs, in the order of the graph.
+
+    Both must stay fp32, because a tensor is only left unrounded if the layers before and after it are fp32.
+    """
     makers = {name: node for node in model.graph.node for name in node.output}
     kept, stack = set(names), [node.input[0] for node in model.graph.node if node.name in names]
     while stack:
@@ -119,7 +123,7 @@ def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> se
 
 
 def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration, limit: int) -> None:
-    """Subtract the mean error of rounding the weights from the bias.
+    """Correct a convolution's bias by the mean error that rounding its weights causes in the outputs.
 
     Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
     """
@@ -135,7 +139,7 @@ def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibr
 
 
 def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
-    """Round a kernel to int8 steps; the largest weight of each output is `limit` steps."""
+    """Return a kernel with weights rounded as int8 rounds them; the largest weight of each output is `limit` steps."""
     step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / limit
     step[step == 0] = 1
     rounded: npt.NDArray[np.float64] = np.round(kernel / step) * step
@@ -143,7 +147,10 @@ def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float6
 
 
 def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
-    """Return the range of each tensor; values that ReLU cuts off need no steps, and image bytes are used unchanged."""
+    """Return the range of each tensor that int8 must represent.
+
+    A tensor before a ReLU gets the range after it, because the ReLU cuts off the rest. The image gets 0 to 255.
+    """
     data = {}
     for name, channels in calibration.channels.items():
         after = graph.only_user(name)
@@ -157,7 +164,7 @@ def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
 
 
 def _shows_bytes(graph: onnx.GraphProto, cast: onnx.NodeProto) -> bool:
-    """Return whether a Cast makes floats directly of the image's bytes."""
+    """Return whether a Cast node converts the image's bytes to floats, with nothing but transpositions before it."""
     makers = {node.output[0]: node for node in graph.node}
     node = makers.get(cast.input[0])
     while node is not None and node.op_type == "Transpose":
@@ -166,7 +173,7 @@ def _shows_bytes(graph: onnx.GraphProto, cast: onnx.NodeProto) -> bool:
 
 
 def _take_bytes(model: onnx.ModelProto) -> None:
-    """Feed the uint8 image, which has step 1 already, into the quantised graph without a conversion to floats."""
+    """Remove the conversion of the image to floats and back to uint8, which changes no value."""
     graph = Graph(model.graph)
     nodes, taken = list(model.graph.node), dict[str, str]()
     for node in model.graph.node:

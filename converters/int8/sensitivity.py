@@ -14,7 +14,7 @@ from eaves.onnxruntime import InferenceSession, SessionOptions
 from trainer.progress import TrainingProgress
 
 IMAGES = 6
-"""Images that suffice to find the worst layers; each layer is run on all of them."""
+"""Number of images on which the error of each layer is measured; so few suffice to find the worst layers."""
 
 
 def rank(

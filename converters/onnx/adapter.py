@@ -23,7 +23,7 @@ from eaves.recipe import Recipe
 OWN = "eaves/own/"
 """Prefix for the names of the model's own tensors that might collide with those of the interface."""
 Step = tuple[str, list[str], dict[str, Any]]
-"""Operator, further inputs, attributes."""
+"""A node to add to a graph: its operator, its inputs after the first one, and its attributes."""
 OURS = ("image", "logits", "probabilities")
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 SMALLEST = 1e-12
@@ -67,7 +67,7 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
 
 
 def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Interface) -> list[onnx.NodeProto]:
-    """Return the nodes from `image` to the model's own input, which is now called `value.name`."""
+    """Return the nodes that compute the model's own input, the tensor `value.name`, from the artifact's `image`."""
     kind = value.type.tensor_type.elem_type
     steps: list[Step] = []
     if interface.channels == "BGR":
@@ -97,7 +97,7 @@ def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Inter
 def _behind(
     graph: onnx.GraphProto, logits: str | None, probabilities: str | None, kinds: Mapping[str, int]
 ) -> list[onnx.NodeProto]:
-    """Return the nodes from the model's own outputs to `logits` and `probabilities`."""
+    """Return the nodes that compute `logits` and `probabilities` from the model's own outputs."""
     nodes = []
     for own, name in ((logits, "logits"), (probabilities, "probabilities")):
         if own:
@@ -128,7 +128,7 @@ def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str
 
 
 def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
-    """Check that an output fits the labels, and return its element type."""
+    """Check that an output has one float for each label, and return its element type."""
     value = next(value for value in graph.output if value.name == name)
     shape, kind = _shape(value), value.type.tensor_type.elem_type
     if kind not in FLOATS:
@@ -159,7 +159,7 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
 
 
 def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that the `wanted` tensors depend on, in their order; unused outputs would cost time."""
+    """Return the nodes that the `wanted` tensors depend on, in order, so that nodes for unused outputs are dropped."""
     kept = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):

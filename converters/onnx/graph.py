@@ -17,8 +17,8 @@ from eaves.errors import ConversionError
 WEIGHTS = "weights"
 BACKBONE, HEAD = "backbone.bin", "head.bin"
 INLINE_BYTES = 1024
-"""Size in bytes up to which tensors (shapes, axes, scalars) stay in the graph, so that optimizers can read them. A
-split head's weights never do."""
+"""Maximum size in bytes of a tensor (such as shapes, axes, scalars) that stays in the graph, so that optimizers can
+read it. The weights of a head that has a file of its own never stay in the graph."""
 ALIGN_BYTES = 4096
 """Alignment of the offsets of weights; onnxruntime maps large tensors on page boundaries instead of copying them.
 
@@ -66,7 +66,7 @@ def read_tensors(model: onnx.ModelProto) -> Signature:
 
 
 def is_head(name: str) -> bool:
-    """Return whether a node or tensor belongs to the trained head, whose Keras layer's name it contains."""
+    """Return whether a node or tensor belongs to the trained head: its name then contains the Keras layer's name."""
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
@@ -129,7 +129,7 @@ def _name_batch(graph: onnx.GraphProto) -> None:
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return copies of the nodes that the outputs need, each after the nodes it needs, inputs first to last."""
+    """Return copies of the nodes that the outputs depend on, each after the nodes that it depends on itself."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
     ordered: list[int] = []
     seen: set[int] = set()
@@ -208,9 +208,9 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def _is_head_weight(tensor: TensorProto) -> bool:
-    """Return whether a tensor is a weight of the head, however small.
+    """Return whether a tensor is a float weight of the head, whatever its size.
 
-    Integers such as shapes are the same for every head.
+    Integers such as shapes are not counted, because they are the same for every head.
     """
     return is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT
 

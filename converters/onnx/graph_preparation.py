@@ -43,7 +43,7 @@ def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
 
 
 def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
-    """Return the portable fp32 graph with fused operators and no layout of a single CPU."""
+    """Return the fp32 graph with fused operators, in the standard memory layout, so that it runs on every CPU."""
     fused = optimize(prepared, folder / "fused.onnx", "extended")
     canonicalize(fused)
     return fused

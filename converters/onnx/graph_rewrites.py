@@ -154,9 +154,10 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
 
 
 def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Values] | None:
-    """Return how the steps before the first convolution scale each channel: (multiply, add).
+    """Return the factor and the offset, (multiply, add), by which the nodes in `steps` scale each channel.
 
-    None for any other steps.
+    Return None when the nodes, which precede the first convolution, do anything but scale and transpose to channels
+    first.
     """
     multiply, add, last_axis = np.ones(3), np.zeros(3), True
     for node in steps:
@@ -188,7 +189,10 @@ def _by_channel(value: Values, *, last_axis: bool) -> Values | None:
 
 
 def _feed(graph: onnx.GraphProto, steps: list[onnx.NodeProto], conv: onnx.NodeProto) -> None:
-    """Transpose the image's bytes before they become floats, which moves a quarter of the data."""
+    """Replace the nodes before the first convolution by a transposition of the image's bytes and a cast to float.
+
+    Transposing bytes moves a quarter of the data that transposing floats would.
+    """
     gone = {node.output[0] for node in steps}
     conv.input[0] = "image/float"
     fresh = [
@@ -234,12 +238,12 @@ def _narrows(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _conv_dims(kernel: onnx.TensorProto) -> list[int]:
-    """Return the channels in, the channels out, and the kernel's sides."""
+    """Return the number of input channels, the number of output channels, and the kernel's sides."""
     return [kernel.dims[1], kernel.dims[0], *kernel.dims[2:]]
 
 
 def _swap(pool: onnx.NodeProto, conv: onnx.NodeProto) -> None:
-    """Swap the two nodes also in the list of nodes, which stays sorted: no other node reads the tensor between them."""
+    """Exchange a pooling and the convolution after it; no other node may read the tensor between them."""
     first, second = onnx.NodeProto(), onnx.NodeProto()
     first.CopyFrom(conv)
     second.CopyFrom(pool)

@@ -22,7 +22,9 @@ _log = logging.getLogger(__name__)
 def write_variants(
     prepared: Path, staging: Path, targets: Sequence[str], *, split: bool, folder: Path
 ) -> tuple[Variant, ...]:
-    """Write a graph for each target layout that this machine can make; targets of one layout share the least demanding.
+    """Write a graph for each memory layout of `targets` that this machine can make.
+
+    Targets with the same layout share one graph, made for the target that needs the fewest CPU features.
 
     Args:
         prepared: File of the prepared graph.

@@ -138,7 +138,7 @@ def prove_parity(
 
 
 def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
-    """Check the features relative to each image's largest feature, because they have any scale."""
+    """Check that features differ from the original's by at most `tolerance` of each image's largest feature."""
     scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
     worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
     if worst > tolerance:

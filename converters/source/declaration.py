@@ -92,7 +92,7 @@ class Declaration:
 
     @property
     def recipe(self) -> Recipe:
-        """Recipe of the model; it has the graph's scale, or 1 and 0 if the scale differs between channels."""
+        """Recipe of the model, with the declared scale, or factor 1 and offset 0 if that differs between channels."""
         one = len(self.multiply) == len(self.add) == 1
         return Recipe(
             height=self.height,

@@ -37,7 +37,7 @@ class Interface:
 
     @property
     def scales(self) -> bool:
-        """Whether numbers change between the recipe's tensor and the model's input."""
+        """Whether pixel values are scaled (multiplied or shifted) between the recipe's tensor and the model's input."""
         return set(self.multiply) != {1.0} or set(self.add) != {0.0}
 
     def pick_input(self, names: Collection[str]) -> str:
@@ -96,7 +96,7 @@ def parse_interface(values: dict[str, Any]) -> Interface:
 
 
 def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
-    """Check the shape of a model's input against the declaration; None means any size.
+    """Check that images of the declared size fit the shape of a model's input; None in a shape means any size.
 
     Raises:
         ConversionError: Images of the recipe don't fit.

@@ -18,8 +18,8 @@ from trainer.run.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
 PER_LABEL, AT_MOST = 8, 200
-"""Maximum number of samples for each label and in all, for the proof; a declared folder may hold thousands of
-images."""
+"""Maximum number of sample images for each label and in total that are used to prove parity; a declared folder may hold
+thousands."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 

@@ -25,7 +25,8 @@ MICROSOFT = frozenset(_MICROSOFT.split())
 """Operators of Microsoft that every build of onnxruntime has for image models on a CPU. Source: onnxruntime,
 docs/ContribOperators.md."""
 MAX_NODES, MAX_DEPTH = 100_000, 50
-"""Most nodes and deepest nesting of functions that are accepted; the largest registered networks have 500 nodes."""
+"""Maximum number of nodes, and maximum depth of nested functions, of an accepted model; the largest registered networks
+have 500 nodes."""
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -62,7 +63,10 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
-    """Limit the nodes after inlining; nested functions multiply, so a kilobyte may expand beyond the memory."""
+    """Refuse a model with more than `MAX_NODES` nodes after its functions are inlined.
+
+    Nested functions multiply the number of nodes, so a file of a kilobyte could expand beyond the memory.
+    """
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 

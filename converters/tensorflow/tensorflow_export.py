@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Reader = Callable[[], npt.NDArray[Any]]
 COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
 FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
-"""Errors that tf2onnx raises when an operator needs a constant and finds an input."""
+"""Errors that tf2onnx raises when an operator needs a constant, but the weight has been replaced by an input."""
 
 
 def work(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) 
 
 
 def _freeze(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> onnx.ModelProto:
-    """Convert in the standard way of tf2onnx, which handles tables when it loads a SavedModel itself."""
+    """Convert with the weights frozen into the graph, as tf2onnx normally does; this also supports lookup tables."""
     from tf2onnx import tf_loader
 
     if job["route"] == "keras":
@@ -139,10 +139,10 @@ def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) ->
 
 
 def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> dict[str, Reader]:
-    """Transpose kernels to ONNX's order of axes now, as tf2onnx does for constants.
+    """Remove the Transpose nodes after large weights, and return functions that read the weights already transposed.
 
-    Nodes that depend on weights alone are ordered by their addresses in tf2onnx; without the Transpose nodes there are
-    none.
+    tf2onnx orders nodes that depend on weights alone by their addresses in memory, so the file would differ each time;
+    without the Transpose nodes there are no such nodes.
     """
     readers = dict(weights)
     kept = []
@@ -158,7 +158,7 @@ def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> d
 
 
 def _renumber(graph: onnx.GraphProto) -> dict[str, str]:
-    """Number names by their order; tf2onnx numbers them by a counter of attempts, whose order varies.
+    """Number the names of nodes and tensors by their order in the graph, because tf2onnx's numbers vary between runs.
 
     Returns:
         names: New name of each old name.

@@ -27,11 +27,12 @@ their large kernels."""
 
 
 KERNELS = {("Conv2D", 1), ("MatMul", 1), ("BatchMatMulV2", 1)}
-"""Operators and the index of their input that may be no constant; tf2onnx adds at most a Transpose to it."""
+"""Operators, each with the index of its kernel input, for which tf2onnx accepts an input in place of a constant; it
+adds at most a Transpose to it."""
 
 
 class UnsupportedError(Exception):
-    """A graph whose weights can't be separated."""
+    """Raised for a graph whose large weights can't be separated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def build_weightless_graph(function: Any) -> WeightlessGraph:
 
 
 def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Callable[[], npt.NDArray[Any]]]]:
-    """Replace every captured tensor and every reading of a variable by its value or by an input."""
+    """Replace captured tensors and reads of variables by constants, and reads of large kernels by graph inputs."""
     nodes = {node.name: node for node in graph.node}
     made = tf.compat.v1.GraphDef()
     made.versions.CopyFrom(graph.versions)
@@ -114,7 +115,7 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
 
 
 def _kernels(graph: Any) -> set[str]:
-    """Return the names of the nodes whose value is only used as a kernel, if `KERNELS` allows it."""
+    """Return the names of the nodes whose value is only used as a kernel of the operators in `KERNELS`."""
     uses: dict[str, set[tuple[str, int]]] = {}
     for node in graph.node:
         for index, name in enumerate(node.input):
@@ -123,7 +124,7 @@ def _kernels(graph: Any) -> set[str]:
 
 
 def _source(nodes: Mapping[str, Any], name: str) -> str:
-    """Return the node that a resource comes from, skipping nodes that only pass it on."""
+    """Return the name of the node that a resource (a variable's handle) comes from, skipping Identity nodes."""
     node = nodes[name.split(":", maxsplit=1)[0]]
     while node.op == "Identity":
         node = nodes[node.input[0].split(":")[0]]

@@ -1,4 +1,4 @@
-"""Feature vectors that an earlier training has cached, by the digest of each image."""
+"""Loads the feature vectors that an earlier training has cached, and finds each image's vector by its digest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 
 
 def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]] | None:
-    """Load the cached vectors of these images; return None when the cache lacks too many of them.
+    """Load the cached feature vectors of images; return None when the cache holds too few of the images.
 
     A cache has a folder for each network, layer and augmentation. The folder that holds most of the images is used.
     Only images without augmentation are cached for both sides of the split.
@@ -40,7 +40,7 @@ def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArr
 
 
 def _load_folder(folder: Path, wanted: frozenset[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Return digest to vector; the dict is empty when the folder holds activations in several dimensions."""
+    """Return the vector of each wanted image by digest; empty when the folder's arrays are no vectors."""
     found: dict[str, npt.NDArray[np.float32]] = {}
     for file in sorted(folder.glob("*.npz")):
         try:

@@ -16,12 +16,12 @@ from PIL import Image
 from eaves.images.pixels import Pixels
 
 SIDE = 64
-"""Side of the square picture that is described, in pixels."""
+"""Side, in pixels, of the square to which a picture is scaled before it is described."""
 CELLS = 4
-"""Cells along a side; each cell has its own histogram of edges."""
+"""Number of cells along each side of the picture; each cell has its own histogram of edge directions."""
 ORIENTATIONS = 12
 COLOURS = 4
-"""Levels of each channel in the histogram of colours."""
+"""Number of levels that each colour channel is divided into in the histogram of colours."""
 THUMBNAIL = 8
 """Side of the thumbnail whose pixel values are part of the vector, in pixels."""
 LENGTH = THUMBNAIL * THUMBNAIL * 3 + CELLS * CELLS * ORIENTATIONS + COLOURS**3
@@ -44,9 +44,9 @@ def compute_descriptor(pixels: Pixels) -> Vector:
 
 
 def _edges(grey: npt.NDArray[np.float32]) -> Vector:
-    """Return the strength of edges by cell and orientation.
+    """Return a histogram of the edges in each cell: their strength by orientation.
 
-    A contrast and its reverse count as the same orientation.
+    An edge from dark to light has the same orientation as one from light to dark.
     """
     rows, columns = np.gradient(grey)
     strength, angle = np.hypot(rows, columns), np.arctan2(rows, columns) % np.pi
@@ -59,7 +59,7 @@ def _edges(grey: npt.NDArray[np.float32]) -> Vector:
 
 
 def _colours(pixels: Pixels) -> Vector:
-    """Return the square root of the share of pixels in each range of colours."""
+    """Return the histogram of colours: the square root of the share of pixels in each bin."""
     level = (pixels.astype(np.int64) * COLOURS) // 256
     number = (level[..., 0] * COLOURS + level[..., 1]) * COLOURS + level[..., 2]
     return np.sqrt(np.bincount(number.ravel(), minlength=COLOURS**3) / number.size).astype(np.float32)

@@ -31,9 +31,11 @@ from trainer.progress import TrainingProgress
 LEAST_IMAGES = 4
 """Minimum number of images in a class: 2 to train on and 2 to hold out."""
 TURNED = 5
-"""First EXIF orientation that swaps width and height; all above it do too. Source: CIPA DC-008 (EXIF 3.0), tag 274."""
+"""Lowest EXIF orientation (of 1 to 8) that swaps width and height; every higher one does too. Source: CIPA DC-008 (EXIF
+3.0), tag 274."""
 _DECODED = 256
-"""Smallest side that a JPEG is decoded at, in pixels; a larger picture adds nothing to the inspection."""
+"""Minimum width and height, in pixels, to which a JPEG may be scaled down while it is decoded; the inspection needs no
+larger picture."""
 _CHUNK = 64
 
 
@@ -64,7 +66,7 @@ class CheckedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtedImage:
-    """An image that looks like another class than its own."""
+    """An image that looks like another class than the one it is labelled with."""
 
     image: CheckedImage
     looks_like: str
@@ -170,7 +172,7 @@ def inspect_data(
 
 
 def _read_all(listing: Listing) -> Iterator[CheckedImage | str]:
-    """Yield the image of each entry, or why it can't be used, in order; every CPU reads."""
+    """Yield for each listed file, in order, the checked image or the reason why it can't be used; use every CPU."""
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for start in range(0, len(listing.entries), _CHUNK):
             yield from pool.map(lambda entry: _read(listing, entry), listing.entries[start : start + _CHUNK])
@@ -200,7 +202,7 @@ def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
 
 
 def _full_size(data: bytes, pixels: Pixels) -> tuple[int, int]:
-    """Return width and height of the upright image in pixels; `pixels` may be a smaller copy."""
+    """Return width and height of the original image in pixels, upright; `pixels` may be scaled down."""
     envelope = open_envelope(data)
     if envelope.size is None:
         return pixels.shape[1], pixels.shape[0]
@@ -230,7 +232,7 @@ def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]
 
 
 def _doubt(kept: Sequence[CheckedImage], features: Path) -> tuple[Doubts | None, list[DoubtedImage], str]:
-    """Return the doubts, the doubted images and the kind of vectors that describe them."""
+    """Compare the labels with predictions; return the result, the doubted images and the kind of vectors used."""
     names = sorted({image.label for image in kept})
     if len(names) < 2 or len(kept) < 2 * LEAST_IMAGES:
         return None, [], "descriptor"

@@ -15,11 +15,12 @@ from trainer.pixel_scale.ridge import score_leave_one_out
 LEAST_MARGIN = 0.3
 """Least margin by which the score of another class must exceed that of an image's own class for the label to be
 doubted; 1 is the distance between the scores of an image of a class and of one outside it. Measured on 500 photos of 5
-flowers, 25 of them given a wrong label, mean of 4 draws: by features of Inception V3 54 labels are doubted and 71 % of
-the wrong ones are among them, by the descriptor 44 and 53 %; at 0.5 they are 22 and 50 %, 8 and 16 %."""
+flowers, 25 of them given a wrong label, mean of 4 draws: at 0.3, features of Inception V3 make 54 labels doubted, among
+them 71 % of the wrong ones, and the descriptor 44, with 53 % of the wrong ones. At 0.5, features make 22 doubted (50 %
+of the wrong ones) and the descriptor 8 (16 %)."""
 LEAST_GAIN = 0.15
-"""Least gain by which the share of correctly predicted labels must exceed that of always naming the largest class;
-below it, the vectors say too little about the classes to doubt a label."""
+"""Minimum difference between the share of labels that are predicted correctly and the share of the largest class. With
+a smaller difference, no label is doubted, because the vectors don't tell the classes apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Doubt:
     Attributes:
         row: Position of the image among the vectors.
         looks_like: Index of the class that it looks like.
-        margin: Score of that class less the score of its own.
+        margin: Score of the class that the image looks like, minus the score of its labelled class.
     """
 
     row: int
@@ -39,12 +40,12 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts:
-    """Labels compared with the predictions that all the other images give.
+    """Result of comparing each image's label with the prediction of a classifier fitted to all other images.
 
     Attributes:
-        agreement: Share of the images whose label is predicted from all the others.
+        agreement: Share of the images whose label equals the prediction.
         baseline: Share of the images that are of the largest class.
-        images: The doubted ones, the most doubtful first; empty when `judged` is False.
+        images: The images whose label is doubted, the largest margin first; empty when `judged` is False.
     """
 
     agreement: float
@@ -58,7 +59,7 @@ class Doubts:
 
 
 def find_doubts(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Doubts:
-    """Doubt the labels of images that look like another class.
+    """Find the images that look like another class than the one they are labelled with.
 
     Args:
         vectors: (N, D) float32, N at least 3.

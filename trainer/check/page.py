@@ -13,11 +13,12 @@ from trainer.report.html_page import build_page, build_thumbnail
 DOUBTED = 60
 """Maximum number of images with doubtful labels that the page shows."""
 GROUPS = 30
-"""Maximum number of sets of duplicate images that the page shows, within a class and across classes each."""
+"""Maximum number of sets of duplicate images that each of the page's two lists shows: within a class, across classes.
+"""
 GROUP_IMAGES = 6
 """Maximum number of images that the page shows of one set of duplicates."""
 FILES = 20
-"""Maximum number of file names that the page lists for each cause."""
+"""Maximum number of file names that the page lists for each reason why files are not used."""
 
 
 def build_check_page(found: Inspection) -> str:

@@ -37,10 +37,11 @@ _CORRUPT = (
     RuntimeError,
     UnicodeError,
 )
-"""RuntimeError is raised when a password is needed; its subclass NotImplementedError when Python doesn't know the
-compression; UnicodeError when a member's name is not in the archive's declared encoding or can't be a file's name."""
+"""Errors that a damaged or unsupported archive raises. RuntimeError is raised when a password is needed; its subclass
+NotImplementedError when Python doesn't know the compression; UnicodeError when a member's name is not in the archive's
+declared encoding or can't be a file's name."""
 _UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
-"""Errors of a member whose name is too long, or names both a file and a folder."""
+"""Error numbers of the operating system when a member's name is too long, or is the name of a file and of a folder."""
 
 
 def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
@@ -93,7 +94,7 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
 
 
 def _top(folder: Path) -> Path:
-    """Return the folder with the classes; many archives hold one folder that holds everything."""
+    """Return the folder that holds the class folders: `folder`, or the only folder in it if that has subfolders."""
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     if len(entries) != 1 or not entries[0].is_dir() or not any(entry.is_dir() for entry in entries[0].iterdir()):
         return folder

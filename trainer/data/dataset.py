@@ -23,8 +23,8 @@ from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
 
 IMBALANCED = 1.5
-"""Ratio of the largest class to the smallest above which `balance: auto` weights classes; below it, weights change the
-result less than the seed does."""
+"""Ratio of the number of images in the largest class to that in the smallest above which `balance: auto` weights
+classes. Below it, weights change the accuracy less than another seed does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,8 @@ class Dataset:
         examples: The images, in order of class and path.
         faults: Faults that were found: of files left out, and of some files that are `used` all the same.
         declared: Whether the data declare the split.
-        groups: Number of groups of copies, or of groups that `data.group_by` makes.
+        groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
+            copies.
         split_of: Path or URI of the run whose split is kept; empty when the split is new.
         notes: Limitations of the split, each one sentence for people.
         balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
@@ -103,14 +104,14 @@ class Dataset:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def split_entries(self) -> list[SplitEntry]:
-        """Return the lines of the run's `split.jsonl`."""
+        """Return one entry for each example; together they are the content of the run's `split.jsonl`."""
         return [
             SplitEntry(digest=item.digest, label=self.labels[item.label], split=item.split, group=item.group)
             for item in self.examples
         ]
 
     def without(self, faults: Collection[DataFault]) -> Dataset:
-        """Return the dataset without the files of these faults.
+        """Return the dataset without the files that the given faults name; the faults are added to its own.
 
         Raises:
             DatasetError: A class or the validation side has no images left.
@@ -225,10 +226,10 @@ def scan(
 def _group_names(
     first: Sequence[ImageRecord], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
-    """Return the group of each image, and the groups that `data.group_by` makes.
+    """Return the name of each image's group, and the names of the groups that `data.group_by` makes.
 
-    `data.group_by` takes precedence: copies in two of its groups don't join these groups. An image that it puts into no
-    group is grouped with its copies.
+    `data.group_by` takes precedence over copies: if copies are in two of its groups, the groups stay separate. An image
+    that `data.group_by` puts into no group is grouped with its copies.
     """
     names = [""] * len(first)
     for group in copied:
@@ -253,9 +254,9 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
 
 
 def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
-    """Yield faults of copies that are on both sides of a declared split or in two classes.
+    """Yield a fault for each image of a group of copies that spans both sides of the split or two classes.
 
-    They are used but reported.
+    The images are used all the same; the faults are only reported.
     """
     held = next((item for item in group if item.split == "val"), None)
     for item in group:

@@ -14,7 +14,7 @@ from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
 NAMED_PAIRS = 5
-"""Images in two classes that an error names; further ones are counted."""
+"""Maximum number of images in two classes that an error message names; it states the number of the others."""
 
 LOOSE = "the file is beside the class folders and not in one of them"
 NOT_CONVERTED = "HEIC and AVIF can't be read; convert the file to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
@@ -157,7 +157,7 @@ def check_not_loose(listing: Listing) -> None:
 
 
 def _why_empty(faults: Collection[DataFault], name: str) -> str:
-    """Return the end of the message about a class whose files are all left out."""
+    """Return the end of an error message: how many files of an empty class are not used, and why; or an empty text."""
     found = [fault for fault in faults if not fault.used and name in PurePosixPath(fault.file).parts[:-1]]
     if not found:
         return ""

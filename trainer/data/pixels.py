@@ -245,9 +245,9 @@ def _open_nameless(folder: Path | None) -> IO[bytes]:
 
 
 def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor) -> Iterator[Pixels | str]:
-    """Yield the pixels of each example, or why they can't be decoded, in order, using every CPU.
+    """Yield for each example, in order, its pixels or the reason why it can't be decoded; use every CPU.
 
-    Pillow releases the interpreter's lock.
+    Threads suffice, because Pillow releases Python's global interpreter lock while it decodes.
     """
 
     def one(example: Example) -> Pixels | str:

@@ -101,7 +101,7 @@ def entry_name(listing: Listing, path: Path) -> str:
 
 
 def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[ImageRecord]:
-    """Read every file once, in order, using every CPU; Pillow releases the interpreter's lock."""
+    """Yield the record of every usable file, in order; add what is wrong with files to `faults`. Use every CPU."""
     with (
         progress.phase("Hashing images", len(listing.entries)) as step,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
@@ -136,7 +136,7 @@ def _read(entry: ListedImage) -> ImageRecord | str:
 
 
 def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[DataFault]) -> list[ImageRecord]:
-    """Return one file of each content.
+    """Return the images without repeated contents: of several files with the same bytes, only the first.
 
     Raises:
         DatasetError: The same image is in two classes.

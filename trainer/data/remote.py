@@ -26,23 +26,24 @@ from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
-"""Protocol to the package that implements it. fsspec supports more protocols, and chains of them (`zip::http://...`);
-these are refused."""
+"""Supported URI schemes, each with the Python package that implements it. fsspec supports more protocols, and chains of
+them (`zip::http://...`); these are refused."""
 PARALLEL = 16
 """Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
 """Attempts per file, one, two and four seconds apart, so that one broken connection doesn't end a night's training."""
 _OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
-"""aiohttp reads HTTPS_PROXY and similar variables only with this option; botocore, for s3://, always does."""
+"""Options of fsspec for each scheme. aiohttp reads HTTPS_PROXY and similar variables only if `trust_env` is set;
+botocore, which is used for s3://, always reads them."""
 _VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
 
 Remote = tuple[str, str]
-"""Name of a file below the mirror, and its path in fsspec."""
+"""A remote file: its path in the local mirror's folder, and its path in fsspec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalMirror:
-    """A local copy: the folder, manifest or archive, and the remote files that were left out."""
+    """Result of a download: path of the local folder, manifest or archive, and faults of the files left out."""
 
     path: Path
     faults: tuple[DataFault, ...]
@@ -134,7 +135,7 @@ def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgres
 
 
 class _Place:
-    """One mirror and the remote filesystem that it copies."""
+    """A local mirror and the remote filesystem that its files are downloaded from."""
 
     def __init__(self, files: Any, home: Path, attempts: int) -> None:
         self.files, self.folder = files, home / "files"
@@ -153,7 +154,8 @@ class _Place:
     ) -> None:
         """Download the files that are new or have changed.
 
-        `known` holds what a listing has reported about each path.
+        `known` holds the properties (size, ETag, time) of each path if a listing of the folder has reported them
+        already.
         """
 
         def one(item: Remote) -> None:
@@ -252,7 +254,7 @@ def _translated(path: str) -> Iterator[None]:
 
 
 def _is_missing(error: FileNotFoundError) -> bool:
-    """Return whether the server answered that the file doesn't exist.
+    """Return whether the server answered that the file doesn't exist, and not that it could not be reached.
 
     Source: fsspec 2026.1, `HTTPFileSystem._info`: every failure, a refused connection too, is a FileNotFoundError.
     """

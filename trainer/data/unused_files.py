@@ -76,7 +76,7 @@ def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
 
 
 def _cause(reason: str) -> str:
-    """Return a reason without the parts that differ from file to file."""
+    """Return the reason of a fault without file names, line numbers and sizes, so that equal causes are equal."""
     for pattern, general in _GENERAL:
         if found := re.fullmatch(pattern, reason):
             return found.expand(general)

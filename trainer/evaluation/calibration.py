@@ -38,9 +38,9 @@ def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np
 
 
 def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
-    """Return the negative log-likelihood of the truth of each image, (N,), nats.
+    """Return the negative log-likelihood of each image's true label, (N,), nats.
 
-    The temperature is that of `softmax`.
+    The logits are divided by `temperature`: one number, or one for each image, (N,).
     """
     scaled = _divide(logits, temperature)
     top = scaled.max(axis=1)
@@ -49,12 +49,12 @@ def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0
 
 
 def bins(probabilities: Floats, truth: Labels) -> list[ScoreBin]:
-    """Return the images by best score, in `BINS` intervals of equal width; empty ones are left out."""
+    """Group the images by their best score into `BINS` intervals of equal width; empty intervals are left out."""
     return score_bins(probabilities.max(axis=1), np.argmax(probabilities, axis=1) == truth)
 
 
 def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
-    """Return the bins from the best scores and whether they are right.
+    """Group images by their best score into `BINS` intervals of equal width; empty intervals are left out.
 
     Args:
         scores: (N,) best score of every image, 0 to 1.
@@ -69,7 +69,7 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
 
 
 def calibration_error(probabilities: Floats, truth: Labels) -> float:
-    """Return the expected calibration error: the mean distance of score and accuracy over the bins, by images.
+    """Return the expected calibration error: the mean difference between score and accuracy over the bins.
 
     The mean is weighted by the number of images in each bin.
 
@@ -80,7 +80,7 @@ def calibration_error(probabilities: Floats, truth: Labels) -> float:
 
 
 def expected_error(found: Sequence[ScoreBin]) -> float:
-    """Return the expected calibration error of bins with at least one image."""
+    """Return the expected calibration error from bins, none of which may be empty."""
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 

@@ -13,9 +13,10 @@ NAMED = 3
 NAME_LENGTH = 40
 """Maximum number of characters of a class name in a sentence."""
 FEW = 1000
-"""Number of images below which a share has two digits: a third one says nothing there."""
+"""Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
 EVEN = 1.5
-"""Largest ratio of the most frequent class's share to an even share at which `guessing` describes the baseline."""
+"""Maximum ratio of the most frequent class's share to 1 / number of classes at which the sentence calls the baseline
+`guessing`; above it, the sentence says `always answering CLASS`."""
 
 
 def describe_trained(quality: ModelQuality, *, arch: str, photos: Mapping[str, int] | None = None) -> ModelQuality:
@@ -66,7 +67,7 @@ def _describe(quality: ModelQuality, which: str, advice: str) -> str:
 
 
 def _names_weakest(quality: ModelQuality) -> bool:
-    """Return whether the weakest class says more than the level: a rare class changes the accuracy little."""
+    """Return whether the sentence names the weakest class, which the model's accuracy may hide if the class is rare."""
     if quality.kind == "usable":
         return quality.accuracy < 1 and not quality.weak_classes
     return quality.kind in ("unknown", "uncertain") and quality.classes > 1 and bool(quality.weak_classes)
@@ -114,7 +115,7 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
 
 
 def format_share(share: float, digits: int = 2) -> str:
-    """Return a share as text, which is 0 or 1 only if the share itself is.
+    """Return a share as text; a share between 0 and 1 is never rounded to 0 or 1.
 
     Args:
         share: A fraction of 1.
@@ -127,7 +128,7 @@ def format_share(share: float, digits: int = 2) -> str:
 
 
 def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
-    """Return whose photos would help most: the classes without an image, else the one with the lowest recall."""
+    """Return which photos to add: of the classes without an image, else of the class with the lowest recall."""
     names = quality.unmeasured
     if (
         not names

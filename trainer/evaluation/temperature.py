@@ -19,15 +19,17 @@ import numpy.typing as npt
 from trainer.evaluation.calibration import Floats, Labels, calibration_error, likelihoods, softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
-"""Bounds of the temperature. A fit at a bound means that the logits say nothing, or that no answer is wrong."""
+"""Bounds of the fitted temperature. It reaches a bound only if the logits carry no information or no answer is wrong.
+"""
 LEAST_IMAGES = 50
-"""Minimum number of held-out images that a temperature is fitted on. In simulations with 30 images half of the
-temperatures whose gain's interval was above 0 made new images less likely; with 50 and more images nearly none of them
-did."""
+"""Minimum number of held-out images that a temperature is fitted on. In simulations with 30 images, half of the
+temperatures that seemed to help (confidence interval of the gain above 0) made the scores of new images worse; with 50
+and more images nearly none did."""
 FOLDS = 5
-"""Number of parts of the held-out images; each part is evaluated at the temperature that the others give."""
+"""Number of folds of the held-out images; each fold is evaluated at the temperature that is fitted on the other folds.
+"""
 CONFIDENCE = 0.95
-"""Two-sided confidence of the interval of the gain."""
+"""Confidence level of the two-sided interval of the gain in log-likelihood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def calibrate(logits: Floats, truth: Labels) -> TemperatureCalibration:
 
 
 def cross_fit(logits: Floats, truth: Labels) -> npt.NDArray[np.float64]:
-    """Return the temperature of every image, (N,), that the images of the other folds give.
+    """Return for every image, (N,), the temperature that is fitted on the images of the other folds.
 
     Args:
         logits: (N, classes), in order of class, so that every `FOLDS`th image is a fair part.
@@ -108,8 +110,8 @@ def cross_fit(logits: Floats, truth: Labels) -> npt.NDArray[np.float64]:
 def fit_temperature(logits: Floats, truth: Labels) -> float:
     """Return the temperature within the bounds at which the truth is most likely.
 
-    When every image is right, the result is 1: higher scores are always more likely, so no temperature is best, and
-    there is no evidence of the scores of mistakes.
+    When every image is classified correctly, the result is 1: then a lower temperature always makes the truth more
+    likely, so there is no best one.
     """
     if _all_right(logits, truth):
         return 1.0
@@ -132,7 +134,7 @@ def _all_right(logits: Floats, truth: Labels) -> bool:
 
 
 def _interval(gains: npt.NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return the two-sided confidence interval of the mean gain; None with fewer than two images."""
+    """Return the two-sided confidence interval of the mean of `gains`; None with fewer than two values."""
     if len(gains) < 2:
         return None
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * float(gains.std(ddof=1)) / len(gains) ** 0.5

@@ -28,7 +28,8 @@ from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
 SHARD = 64
-"""Images in one shard: 28 MB of Inception's activations at `mixed7`, half a megabyte of its features."""
+"""Number of images in one file of the cache: 28 MB for Inception V3's activations at `mixed7`, 0.5 MB for its features.
+"""
 
 Array = npt.NDArray[Any]
 Read = Callable[[Sequence[int]], Array]
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 def cache_key(
     *, recipe: str, scale: str, backbone: str, layer: str, augmentation: str = "", dtype: str = "float32"
 ) -> str:
-    """Return the digest of everything that values depend on beside the image.
+    """Return the digest of everything besides the image that a cached value depends on.
 
     Args:
         recipe: Digest of the recipe.
@@ -60,7 +61,7 @@ def cache_key(
 
 @contextmanager
 def map_array(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
-    """Yield an array in an unlinked temporary file, whose pages the system can drop from memory when it needs to."""
+    """Yield an array that is mapped to a temporary file, so that the system can move its pages from memory to disk."""
     with tempfile.TemporaryFile(prefix="eaves-features-") as file:
         size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
@@ -75,7 +76,7 @@ def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
 
 
 class FeatureCache:
-    """Cached values by image digest, in the shards of one key.
+    """Cached outputs of one layer by image digest, stored in files (shards) below one cache key.
 
     Args:
         store: Storage that holds the shards.
@@ -113,7 +114,7 @@ class FeatureCache:
         return sorted(rows.values())
 
     def save(self, digests: Sequence[str], values: Array) -> None:
-        """Write one shard."""
+        """Write the values of some images as one file of the cache."""
         buffer = io.BytesIO()
         np.savez(buffer, digests=np.array(digests, dtype="U64"), values=values)
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]

@@ -23,12 +23,12 @@ PATIENCE_S = 3600.0
 
 
 class ShardDoneError(Exception):
-    """The share of this pod is computed, and it has nothing to train."""
+    """Raised to end a pod that only computes features: its share is done, and another pod trains the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Identifies one of several pods.
+    """The share of the images whose features one of several training pods computes.
 
     Attributes:
         index: Index of the pod from 0; pod 0 trains.

@@ -14,14 +14,16 @@ from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
 from trainer.settings import TrainSettings
 
 KERAS_FILES = {"inception_v3": "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
-"""Name of an architecture to the prefix of Keras's file of its weights; the better architecture comes first.
+"""Name of each architecture to the prefix of the name of its weights file in Keras's folder, the best architecture
+first.
 
 Source: keras/src/applications/inception_v3.py and mobilenet_v2.py, `get_file`.
 """
 SMALL_PICTURE = 64
-"""Side of a picture, in pixels, up to which a large network sees nothing that a small one doesn't."""
+"""Side of a picture, in pixels, up to which a large network has no advantage over a small one."""
 MANY = 100
-"""Training images per class from which a small network is trained on small pictures without pretrained weights."""
+"""Minimum number of training images per class at which `auto` chooses a small network without pretrained weights for
+small pictures."""
 LOOKED_AT = 50
 """Maximum number of pictures whose size is read; their median size decides."""
 
@@ -29,7 +31,7 @@ LOOKED_AT = 50
 def choose_architecture(
     settings: TrainSettings, files: Sequence[Path], classes: int, *, keras_folder: Path | None = None
 ) -> tuple[TrainSettings, str]:
-    """Resolve `arch: auto`.
+    """Choose the architecture if `train.arch` is `auto`, and give the reason.
 
     Args:
         settings: Settings of the training.

@@ -19,8 +19,8 @@ AUTO = "auto"
 PRETRAINED, SMALL = "inception_v3", "small_cnn"
 """Architectures that `auto` chooses between: the best network with pretrained weights, and the one without any."""
 SMALL_CNN_MOMENTUM = 0.8
-"""Momentum of the running statistics. Keras's 0.99 needs hundreds of steps to replace the initial values, and a small
-dataset has few steps."""
+"""Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
+steps to replace the initial values, and a small dataset has few steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Architecture:
         cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
             architecture has none.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
-        scale: Pixel scale that Keras's weights expect; also used without weights, and for a file of weights whose probe
-            is undecided.
+        scale: Pixel scale that Keras's weights expect; also used without weights, and for a file of weights whose scale
+            could not be measured clearly.
         epochs: Number of epochs when the whole network is trained.
         learning_rate: Peak learning rate when the whole network is trained; small, because training usually starts from
             pretrained weights.

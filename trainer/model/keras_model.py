@@ -21,7 +21,7 @@ from trainer.settings import TrainSettings
 
 
 def build_backbone(settings: TrainSettings) -> Any:
-    """Build the backbone with its initial weights; build no other network before `build_model` gets it.
+    """Build the backbone with its initial weights; pass it to `build_model` before any other network is built.
 
     Returns:
         backbone: Keras model from (N, H, W, 3) float32, scaled, to (N, features) float32.
@@ -115,12 +115,15 @@ def save_saved_model(model: Any, path: Path) -> None:
 
 
 def _build_temperature() -> Any:
-    """Build the layer that divides the logits of class i by the square root of weight i; all weights are T squared.
+    """Build the layer that divides the logits by the temperature T.
 
-    A vector stays a weight of the head in conversion, whereas a scalar would be folded into the graph, and each new
-    head would change the graph's bytes. Normalization is the layer of Keras that divides by weights without an epsilon,
-    so model.keras opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes after
-    addresses.
+    It is a Normalization layer, which divides the logit of class i by the square root of weight i; every weight is T
+    squared.
+
+    A vector stays a weight of the head when the model is converted. A scalar would become a constant of the graph, so
+    each new head would change the graph's bytes. Normalization is the layer of Keras that divides by weights without an
+    epsilon, so model.keras opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes
+    after addresses.
     """
     return keras.layers.Normalization(name="head_temperature")
 

@@ -25,8 +25,8 @@ from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
 FIRST_IMAGES = 32
-"""Maximum number of images whose first features are compared with those of the network's training; each has thousands
-of pixels."""
+"""Maximum number of images on which the distance of the first features is measured; few images suffice, because each
+has thousands of pixels."""
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def choose_scale(
 
 
 def settle_scale(settings: TrainSettings) -> ScaleChoice | None:
-    """Return the scale if nothing needs to be measured; None for a file of weights that must be probed."""
+    """Return the scale if it is known without measuring; None for a file of weights whose scale must be measured."""
     scale, file = settings.own_scale, Path(settings.weights)
     if settings.scale != "auto":
         unprobed = f", so {file.name} is not probed" if settings.weights_kind == "file" else ""
@@ -147,7 +147,10 @@ def _compute(
     features: FileStore,
     progress: TrainingProgress,
 ) -> Array:
-    """Return (rows, features) of images under one scale, from the cache if it holds them."""
+    """Return the backbone's features of the images at `rows` under one scale, (rows, features).
+
+    Cached features are not computed again.
+    """
     key = cache_key(
         recipe=settings.recipe(scale).digest(), scale=scale.name, backbone=backbone_sha256, layer="backbone"
     )

@@ -15,8 +15,8 @@ KERAS_MD5: dict[str, str] = {
     "xception": "b0042744bf5b25fce3cb969f33bebb97",
     "densenet121": "30ee3e1110167f948a6b9946edeeb738",
 }
-"""Name of an architecture to the md5 of Keras's file without the top, hex. Keras lists none for MobileNetV2, so its
-file is probed.
+"""Name of each architecture to the md5, hex, of the weights file without classifier (`include_top=False`) that Keras
+publishes. Keras lists no md5 for MobileNetV2, so the scale of its file is measured.
 
 Source: Keras 3.15.1, keras/src/applications/: inception_v3.py, mobilenet_v3.py, efficientnet_v2.py, resnet.py,
 xception.py and densenet.py, `file_hash`.

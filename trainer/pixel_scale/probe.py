@@ -21,23 +21,24 @@ from trainer.pixel_scale.scale_choice import By, ScaleChoice, ScaleMeasurement
 from trainer.pixel_scale.scales import SCALES, Scale
 
 LEVEL = 0.003
-"""Largest probability of a difference by chance at which the difference counts. Fits that share most of their images
-make the same errors, so that the test finds too many differences: of simulated probes of four equally good scales, 4 to
-8 in 100 found a difference at 0.01 and at most 3 at 0.003 (100 draws each of 40 and 1,000 features, 2 and 5 classes, 40
-to 160 images)."""
+"""Maximum p-value at which the difference in accuracy of two scales counts as real. The test finds too many
+differences, because the classifiers are fitted to mostly the same images: of 100 simulated measurements of four equally
+good scales, 4 to 8 found a difference at 0.01 and at most 3 at 0.003 (100 draws each of 40 and 1,000 features, 2 and 5
+classes, 40 to 160 images)."""
 CLEAR = 3.0
-"""Least ratio of the second smallest distance to the smallest at which the smallest is clear. For Inception V3 trained
-on pixels 0 to 1, the next scale is 17 to 31 times as far on photos of flowers (4 to 25 of them), 8 times on the same in
-grey, 6 at 0.6 of the contrast, and 4.5 on drawn parts."""
+"""Minimum ratio of the second smallest distance to the smallest at which the scale with the smallest distance is
+chosen. For Inception V3 trained on pixels 0 to 1, the ratio is 17 to 31 on 4 to 25 photos of flowers, 8 on the same
+photos in grey, 6 at 0.6 of their contrast, and 4.5 on drawn parts."""
 NEAR = 0.25
-"""Largest distance that counts as near, nats. In the measurement of `BRIGHTEST`, unchanged photos of flowers had 0.01
-to 0.23 under the right scale, the same photos in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
+"""Maximum distance of the first features, in nats, at which a scale may be chosen by it. In the measurement described
+at `trainer.pixel_scale.brightness.BRIGHTEST`, unchanged photos of flowers had 0.01 to 0.23 under the right scale, the
+same photos in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
 
 Right = npt.NDArray[np.bool_]
 
 
 def score_features(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], groups: Sequence[str]) -> Right:
-    """Evaluate a linear classifier on features.
+    """Predict the class of each image by a linear classifier that is fitted to the features of the other images.
 
     Args:
         features: (N, features) of some images, under one scale.
@@ -63,7 +64,7 @@ def choose_scale_by_probe(
     images: int,
     file: str,
 ) -> ScaleChoice:
-    """Choose the scale by the measurements.
+    """Choose the scale by the accuracy and by the distance of the first features under each scale.
 
     Args:
         right: Name of each scale to the result of `score_features` for the same images; empty with too few images.
@@ -110,13 +111,13 @@ def choose_scale_by_probe(
 
 
 def _find_nearest(distances: Mapping[str, float]) -> str:
-    """Return the scale with the smallest distance; empty when the next one is not clearly larger."""
+    """Return the scale with the smallest distance; empty when the next distance is less than `CLEAR` times as large."""
     nearest, *others = sorted(distances, key=lambda name: distances[name]) or [""]
     return nearest if others and CLEAR * distances[nearest] <= distances[others[0]] else ""
 
 
 def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
-    """Return why the smallest distance decides nothing, as a sentence without the full stop; empty if it decides."""
+    """Return why the distances can't decide the scale, as a sentence without the full stop; empty if they can."""
     if not distances:
         return ""
     if oddity := light.find_oddity():
@@ -131,7 +132,7 @@ def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
 
 
 def _is_better(one: Right, other: Right) -> bool:
-    """Return whether the first answers are better than the second ones beyond noise."""
+    """Return whether `one` has significantly more right answers than `other`, by a paired test at `LEVEL`."""
     lost, gained = int(np.sum(other & ~one)), int(np.sum(one & ~other))
     return gained > lost and paired_p_value(lost, gained, len(one), 0.0) <= LEVEL
 

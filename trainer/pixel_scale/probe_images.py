@@ -41,7 +41,7 @@ def select_images(examples: Sequence[Example], *, most: int = IMAGES) -> list[in
 
 
 def _spread(rows: Sequence[int], examples: Sequence[Example]) -> list[int]:
-    """Return the images of one class, the first image of each group before the second of any."""
+    """Order the images of one class so that every group has contributed one image before any contributes a second."""
     before: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: examples[row].digest):

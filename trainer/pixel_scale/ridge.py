@@ -58,7 +58,7 @@ def score_leave_one_out(
 
 
 def _together(groups: Sequence[str]) -> list[list[int]]:
-    """Return the positions of every group with several images."""
+    """Return the positions of the images of every group that has at least two images."""
     members: dict[str, list[int]] = {}
     for position, name in enumerate(groups):
         if name:

@@ -1,4 +1,4 @@
-"""The scale of a run's images and how it was found, as run.json, a log line and the report show it."""
+"""Data classes for the pixel scale of a run and the reason for it, as run.json, the log and the report show them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Scale:
         return tuple((self.add - mean) / std for mean, std in channels) or (self.add,)
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Scale pixels with the same bits as the model's layer `scaling`.
+        """Scale pixels; the result is bit for bit the same as that of the model's layer `scaling`.
 
         Args:
             pixels: (N, H, W, 3) uint8, RGB.

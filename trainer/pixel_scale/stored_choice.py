@@ -20,7 +20,7 @@ SCALE_FILE = "scale.json"
 
 
 def save_choice(store: FileStore, fingerprint: str, choice: ScaleChoice) -> None:
-    """Store the choice of an unfinished run.
+    """Store the pixel scale that was chosen for an unfinished run.
 
     Args:
         store: Storage of the run's checkpoints.
@@ -34,7 +34,7 @@ def save_choice(store: FileStore, fingerprint: str, choice: ScaleChoice) -> None
 
 
 def load_choice(store: FileStore, fingerprint: str) -> ScaleChoice | None:
-    """Load the choice of this training; return None when no readable choice is stored.
+    """Load the stored pixel scale of the training with this fingerprint; return None when none can be read.
 
     Raises:
         StorageError: The storage can't be read.
@@ -52,7 +52,7 @@ def wait_for_choice(
     patience_s: float = PATIENCE_S,
     poll_s: float = POLL_S,
 ) -> ScaleChoice:
-    """Wait until index 0 of an Indexed Job has stored its choice, and return it.
+    """Wait until the pod with index 0 of an Indexed Job has stored the pixel scale, and return it.
 
     Args:
         store: Storage of the run's checkpoints.
@@ -99,7 +99,7 @@ class _Stored:
 
 
 def _load(store: FileStore) -> _Stored | None:
-    """Load the choice of any training; return None when there is none, or when it is damaged or of another version."""
+    """Load `scale.json`, whatever training wrote it; return None when it is missing, damaged or of another version."""
     if not store.exists(SCALE_FILE):
         return None
     try:

@@ -65,7 +65,7 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
 
 
 def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
-    """Draw the share of right answers over the score, beside the diagonal; a dot's area shows its number of images."""
+    """Draw a reliability diagram: share of right answers over score; larger dots stand for more images."""
     frame = _Frame(x=(0, 1), y=(0, 1))
     ticks = _steps(0, 1)
     (x1, y1), (x2, y2) = frame.point(0, 0), frame.point(1, 1)
@@ -118,7 +118,7 @@ def draw_interval(
 
 
 def draw_bar(train: int, val: int, most: int) -> Markup:
-    """Draw two counts as one bar; its length is their share of the largest sum."""
+    """Draw two counts as one bar of two colours; `most` is the sum of counts that fills the whole width."""
     width = 240
     first, second = (round(count / max(most, 1) * width, 1) for count in (train, val))
     parts = [
@@ -134,7 +134,7 @@ def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
 
 
 def _steps(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Return four to eight round numbers within an interval."""
+    """Return round numbers within an interval, about five, for the ticks of an axis."""
     raw = (high - low) / 5
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)

@@ -23,7 +23,7 @@ MATRIX_CLASSES = 20
 PAIRS = 20
 MISTAKES = 12
 FILES = 10
-"""Maximum number of file names that are listed for each cause of faults."""
+"""Maximum number of file names that the report lists for each reason why files are faulty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,10 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reliability(facts: ReportFacts) -> Any:
-    """Draw the scores as trained and as served; a served score uses a temperature that was fitted without its image."""
+    """Draw the reliability diagram of the scores before and after they are divided by the temperature.
+
+    The temperature of each image is fitted without that image.
+    """
     trained = bins(softmax(facts.logits), facts.truth)
     if facts.measured["temperature"] == 1:
         return charts.draw_reliability([], trained)
@@ -154,7 +157,7 @@ def _reliability(facts: ReportFacts) -> Any:
 
 
 def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
-    """Return the mistakes with the highest scores."""
+    """Return the wrongly classified held-out images with the highest scores, at most `MISTAKES`."""
     probabilities = softmax(facts.logits, facts.measured["temperature"])
     best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(best != facts.truth)

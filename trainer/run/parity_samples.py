@@ -9,9 +9,9 @@ from typing import Any
 from trainer.data.dataset import Dataset, Example
 
 PER_CLASS = 4
-"""Images of each class, if all classes together don't exceed `AT_MOST`."""
+"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `AT_MOST`."""
 AT_MOST = 64
-"""Maximum number of images if there are no more classes than that; with more classes, each has one image."""
+"""Maximum number of images of all classes together; with more than `AT_MOST` classes, each class has one image."""
 
 
 def choose_samples(dataset: Dataset) -> list[Example]:

@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("eaves", "trainer")
-"""Packages of Eaves that training runs."""
+"""Python packages of Eaves whose code a training executes."""
 
 
 @cache
 def code_digest() -> str:
-    """Return the sha256 of the packages' modules, by name and content, hex."""
+    """Return the sha256, hex, of the names and contents of all modules in `PACKAGES`."""
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
         digest.update(
@@ -42,7 +42,7 @@ def describe_hardware() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the name of the processor's model; on Linux systems without one (ARM), the architecture."""
+    """Return the model name of the processor; where the system states none (Linux on ARM), the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

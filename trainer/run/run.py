@@ -238,12 +238,15 @@ def new_run(output: Path) -> Iterator[Path]:
 
 
 def checkpoints_of(work: Path) -> Path:
-    """Return the checkpoint folder of the run in `work`; it outlives a killed process."""
+    """Return the checkpoint folder of the unfinished run that is written in `work`.
+
+    The folder stays when the process is killed, so that the training can be resumed.
+    """
     return work.parent / CHECKPOINTS
 
 
 def checkpoints_beside(output: Path) -> Path:
-    """Return the checkpoint folder of the run that becomes `output` while it is not complete."""
+    """Return the folder that holds the checkpoints of the unfinished run that will be moved to `output`."""
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 

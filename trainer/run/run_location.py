@@ -74,7 +74,7 @@ class RunLocation:
         return open_store(checkpoints_beside(self.local)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
     def beside(self) -> FileStore:
-        """Return the storage that holds this run and others."""
+        """Return the storage of the folder or URI above this run, in which other runs may be."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
 
     def checkpoints(self, work: Path) -> FileStore:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from trainer.training.training_task import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
-"""Settings that don't change the result; weights and split count by their content, not by their location."""
+"""Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,
+`split`) are compared by the content of the named files and not by their location."""
 
 
 class PhaseTimer:
@@ -37,7 +38,7 @@ class PhaseTimer:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time a phase."""
+        """Measure how long the block takes, and store the seconds under the phase's name."""
         started = monotonic()
         yield
         self.seconds[name] = round(monotonic() - started, 2)
@@ -57,7 +58,7 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:
-    """Describe the initial weights of the backbone; the code that loads them reports a missing file."""
+    """Return the kind of the backbone's initial weights and, for an existing file, its name and sha256."""
     kind, path = settings.weights_kind, Path(settings.weights)
     if kind != "file" or not path.is_file():
         return {"kind": kind}

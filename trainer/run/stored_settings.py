@@ -45,7 +45,7 @@ def save_settings(store: FileStore, data: DataSettings, settings: TrainSettings)
 
 
 def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
-    """Return the content of the file `SETTINGS`, JSON."""
+    """Return the JSON content of the file `SETTINGS` with the settings of both sections."""
     text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
     return text.encode(errors="backslashreplace")
 
@@ -72,7 +72,7 @@ def load_settings(output: Path) -> StoredSettings | None:
 def continue_settings(
     stored: StoredSettings, data: DataSettings, settings: TrainSettings, *, given: Collection[str]
 ) -> tuple[DataSettings, TrainSettings]:
-    """Return the settings that continue a run, which are its own.
+    """Return the settings to continue a run with: those it was started with, except the ones in `CHANGEABLE`.
 
     Args:
         stored: Settings that the run was started with.

@@ -148,13 +148,13 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def _entries(self, stage: str) -> list[dict[str, Any]]:
-        """Return the entries of a stage, the newest first."""
+        """Return the descriptions of a stage's stored generations, the newest first."""
         name = f"{stage}/{LATEST}"
         entries: list[dict[str, Any]] = json.loads(self._store.read(name)) if self._store.exists(name) else []
         return entries
 
     def _check_identity(self) -> bool:
-        """Return whether there are checkpoints of this training; raise when they belong to another one."""
+        """Return whether the storage holds checkpoints of this training; raise an error for those of another one."""
         if not self._store.exists(IDENTITY):
             return False
         there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))

@@ -84,7 +84,7 @@ def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
 
 
 def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activations: Array) -> None:
-    """Fill the activations with all images, then with each other variant of the training images."""
+    """Fill `activations` with the lower layers' outputs for all images, then for variants of the training images."""
     digests, pixels = task.digests(), task.decoded.pixels
     train = task.decoded.rows("train")
     start = 0
@@ -110,7 +110,7 @@ def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activation
 
 
 def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray[np.float32]:
-    """Return the features of the images themselves from the unchanged top blocks."""
+    """Return the features of the unchanged images, computed by the top blocks before they are fine-tuned."""
     digests = task.digests()
     features = np.empty((len(digests), *upper.output_shape[1:]), np.float32)
     task.cache(f"backbone above {task.settings.cut_layer}", shared=False).compute(

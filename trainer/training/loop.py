@@ -31,7 +31,7 @@ Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
 """`augment(inputs, rows, epoch)` returns the batch's augmented inputs; it is a pure function of its arguments."""
 
 AHEAD = 2
-"""Batches that another thread prepares while the network computes one."""
+"""Number of batches that another thread prepares in advance while the network computes the current one."""
 
 
 class Batches:
@@ -154,7 +154,7 @@ def fit(
 
 
 class _Trainer:
-    """A model, its optimizer and the compiled steps."""
+    """Holds a model, its optimizer, and the compiled functions that train and evaluate on one batch."""
 
     def __init__(self, model: Any, rate: Any, class_weight: dict[int, float] | None) -> None:
         optimizer = keras.optimizers.Adam(rate)
@@ -227,7 +227,7 @@ def _after_step(
 def _validate(
     trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None
 ) -> tuple[dict[str, float], frozenset[int]]:
-    """Return the figures of the held-out images, and every class that was predicted for one of them."""
+    """Return loss and accuracy on the held-out images, and the set of classes that were predicted for them."""
     total, right, images, answered = 0.0, 0, 0, set[int]()
     with closing(_ahead(validation.epoch(0))) as ready:
         for inputs, labels in ready:
@@ -249,7 +249,7 @@ def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 def _note(at: _Position, epochs: int) -> str:
-    """Return the figures of the current epoch over its images so far; between two epochs those of the last one."""
+    """Return loss and accuracy of the current epoch so far as text; between two epochs, those of the last epoch."""
     if at.images:
         number, figures = at.epoch + 1, {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
     else:

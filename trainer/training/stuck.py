@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from eaves.errors import StuckTrainingError
 
 EPOCHS = 5
-"""Minimum number of epochs that are considered."""
+"""Minimum number of epochs over which the loss is checked before a training can count as stuck."""
 STEPS = 100
-"""Minimum number of steps that are considered; a few epochs of a small dataset have too few steps to decide."""
+"""Minimum number of steps over which the loss is checked; a few epochs of a small dataset have too few steps to decide.
+"""
 FLAT = 0.02
 """Change of the training loss, as a share of its mean, below which the loss counts as flat. A `small_cnn` without
 normalisation that never learned changed by 0.5 % over 10 epochs; a network that learns changes by a fifth or more."""

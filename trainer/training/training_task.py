@@ -71,10 +71,10 @@ class TrainingTask:
         return FeatureCache(self.features, key)
 
     def end_pass(self) -> None:
-        """End the process of a pod that doesn't train, after the pass through the frozen layers.
+        """Raise an error if this pod only computes features; called once the features of its share are computed.
 
         Raises:
-            ShardDoneError: This pod computes only its share of the pass.
+            ShardDoneError: The pod has not index 0 of the Job, so another pod trains the model.
         """
         if self.share is not None and self.share.index:
             raise ShardDoneError

@@ -17,7 +17,7 @@ from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
 from trainer.storage import FileStore, is_uri, open_store
 
 LINK = "latest"
-"""Name of the link to the newest run, which is listed under its own name too."""
+"""Name of the symbolic link to the newest run; it is skipped in listings, because the run is listed by its own name."""
 NEW = "new"
 """Value of `train.split` for a new split that keeps no earlier one."""
 _MANIFEST, _CONFIG = "run.json", "config.json"

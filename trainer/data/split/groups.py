@@ -20,7 +20,8 @@ NEAR_COPIES = ("exact", "similar", "off")
 COPIES = "copies:"
 """Prefix of the name of a group of copies; the start of its first image's digest follows."""
 BLOCK = 128
-"""Number of images whose pairs are held at once: 6.4 MB for 50,000 images, however many look alike."""
+"""Number of images that are compared with all images at once; the table of their pairs takes 6.4 MB for 50,000 images.
+"""
 _KINDS = ("folder", "name", "column")
 
 

@@ -1,7 +1,8 @@
 """Computes the split of runs that have no `split.jsonl`, by the rule of the versions that wrote none.
 
-The digest of an image decided its side. Pictures that look alike, directly or by way of others, were on the side of the
-smallest digest among them. Only conversion uses this module, and only when the result matches run.json.
+The digest of an image decided its side. Pictures that look alike formed a group, to which also belonged what looked
+like any of its members; the smallest digest in the group decided the side of all. Only conversion uses this module, and
+only when the result matches run.json.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from trainer.data.split.near_duplicates import ImageFingerprint, find_connected,
 
 
 def side_before(digest: str, fraction: float, seed: int) -> Split:
-    """Return the side of an image that looks like no other.
+    """Return the side that older versions gave to an image that looks like no other image.
 
     Args:
         digest: sha256 of the image's bytes, hex.
@@ -28,7 +29,7 @@ def side_before(digest: str, fraction: float, seed: int) -> Split:
 def sides_before(
     digests: Sequence[str], looks: Sequence[ImageFingerprint | None], fraction: float, seed: int
 ) -> list[Split]:
-    """Return the side of each image, in the order of the digests.
+    """Return the side that older versions gave to each image, in the order of `digests`.
 
     Args:
         digests: sha256 of each image, hex.

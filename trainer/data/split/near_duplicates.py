@@ -22,32 +22,36 @@ from eaves.errors import ImageError
 from eaves.images.pixels import decode
 
 MAX_DISTANCE = 7
-"""Largest distance of two hashes that look alike, in bits of 64. Of 100 photos at half size all are within it, at a
-third 99, at JPEG quality 20 all; no two of 500 different flowers are. It is also the largest distance that four bands
-with one flipped bit each are sure to find."""
+"""Maximum number of bits, of 64, in which the hashes of two pictures that look alike differ. Of 100 photos, all copies
+at half size and at JPEG quality 20 are within it, and 99 of those at a third of the size; of 500 photos of different
+flowers no two are. It is also the largest distance that the search surely finds: one of four 16-bit parts then differs
+in at most one bit."""
 MIN_CORRELATION = 0.98
-"""Least correlation of two 16x16 grey thumbnails that look alike. The copies of `MAX_DISTANCE` correlate at 0.990 or
-more; different flowers within 10 bits at 0.53."""
+"""Minimum correlation of the 16x16 grey thumbnails of two pictures that look alike. The copies measured for
+`MAX_DISTANCE` correlate at 0.990 or more; photos of different flowers whose hashes differ in at most 10 bits, at 0.53.
+"""
 FLAT = 2.0
 """Standard deviation of a thumbnail, in levels of 255, below which a picture (blank paper, lens cap) is too uniform to
 compare."""
 SIDE = 32
-"""Side of the grid by which copies are distinguished from similar shots, in pixels."""
+"""Side, in pixels, of the small picture (grid) that is compared to tell copies of one photo from similar shots."""
 NOISE, EDGE = 6.0, 0.25
-"""Tolerance of a grid's pixel: in grey levels, and as a share of the range of the 3x3 pixels around it."""
+"""Allowed residual of one pixel when two grids are compared: NOISE grey levels plus EDGE times the range (largest minus
+smallest value) of the 3x3 pixels around it, in the picture where it is smaller."""
 MAX_RESIDUAL, SMALL_RESIDUAL = 1.5, 0.55
-"""Largest residual of a copy, in tolerances: with the residual spread over the picture, and with any distribution."""
+"""Maximum residual of a copy's pixels, as a multiple of the allowed residual. Up to SMALL_RESIDUAL a picture is a copy;
+up to MAX_RESIDUAL it is one only if `MAX_PEAK` shows that the residual is spread over the picture."""
 MAX_PEAK = 8.0
-"""Largest ratio of a copy's maximum residual to the root mean square of all residuals; errors of JPEG and scaling are
-spread over the picture, a moved part's are not."""
+"""Maximum ratio of a copy's largest residual to the root mean square of all its residuals. JPEG and scaling cause
+residuals all over the picture, so the ratio is small; a part that has moved causes them in one place."""
 SMALL_COLOUR, MAX_COLOUR_PEAK = 20.0, 10.0
-"""Limits for a colour difference: the largest residual of a copy with any distribution, in levels, and its largest
-peak."""
+"""Limits for the residuals of a copy in the two colour channels; one of them must hold in each: the largest residual is
+at most SMALL_COLOUR levels, or its ratio to the root mean square is at most MAX_COLOUR_PEAK."""
 
 _BANDS = tuple(np.uint64(shift) for shift in (0, 16, 32, 48))
 _FLIPS = (0, *(1 << bit for bit in range(16)))
 _PAIRS = 2**14
-"""Number of pairs compared at once; it bounds memory when thousands of pictures share a band."""
+"""Number of pairs whose hashes are compared at once; it bounds memory when thousands of pictures look alike."""
 
 _COMPARED = 2**11
 """Number of pairs whose grids are compared at once; their data fits a CPU's cache."""
@@ -92,23 +96,24 @@ def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
 
 
 def find_similar(looks: Sequence[ImageFingerprint | None]) -> Iterator[tuple[Positions, Positions]]:
-    """Yield pairs of pictures that look alike in chunks; each pair comes once, the smaller position first."""
+    """Yield, in chunks, the pairs of pictures that look alike; each pair comes once, the smaller position first."""
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
     for first, second in FingerprintIndex([item for item in looks if item is not None]).similar():
         yield seen[first], seen[second]
 
 
 def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-    """Yield pairs of pictures that are copies of one photo in chunks; each pair comes once, the smaller position first.
+    """Yield, in chunks, the pairs of copies of one photo; each pair comes once, the smaller position first.
 
     Args:
         looks: Fingerprint of each picture.
-        fresh: Least larger position of a pair; pairs with both positions below it are left out and cost little.
+        fresh: Position of the first new picture; pairs of two pictures before it are left out and cost little.
 
     Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
     and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
     photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480
-    pixels moved, 0.03 % are. Where all pictures look alike, 1,000 images take 1 s of processor time, 10,000 100 s.
+    pixels moved, 0.03 % are wrongly taken for copies. Where all pictures look alike, 1,000 images take 1 s of processor
+    time, 10,000 100 s.
     """
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
     present = FingerprintIndex([item for item in looks if item is not None])
@@ -117,7 +122,7 @@ def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> 
 
 
 def find_connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return the smallest position that pairs connect each of `count` positions with, directly or by way of others."""
+    """Return, for each of `count` positions, the smallest position of the connected component that it belongs to."""
     parent = list(range(count))
 
     def root(item: int) -> int:
@@ -146,7 +151,7 @@ class FingerprintIndex:
         self._thumbnails = np.stack([item.thumbnail for item in looks]) if looks else np.zeros((0, 256), np.float32)
 
     def similar(self, of: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
-        """Yield pairs that look alike in chunks; each pair comes once, the smaller position first.
+        """Yield, in chunks, the pairs of pictures that look alike; each pair comes once, the smaller position first.
 
         Two hashes within 7 bits have a 16-bit band that differs in at most one bit, so each item is compared only with
         those that share a band with it up to one bit.
@@ -169,11 +174,11 @@ class FingerprintIndex:
                     yield first[alike], second[alike]
 
     def copies(self, of: Positions | None = None, *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-        """Yield pairs that are copies of one photo in chunks; each pair comes once, the smaller position first.
+        """Yield, in chunks, the pairs of copies of one photo; each pair comes once, the smaller position first.
 
         Args:
             of: Smaller positions of the wanted pairs; None means all pairs.
-            fresh: Least larger position of a pair; pairs with both positions below it are left out.
+            fresh: Position of the first new picture; pairs of two pictures before it are left out.
         """
         for lower, higher in self.similar(of):
             first, second = lower[higher >= fresh], higher[higher >= fresh]
@@ -188,7 +193,7 @@ class FingerprintIndex:
 
 
 class _Grids:
-    """Grids of all pictures, with the values that are the same for every pair that a picture is in.
+    """The 32x32 grids of all pictures, with values that are computed once per picture and used for all its pairs.
 
     Args:
         grids: (N, 3, 1024) uint8.
@@ -224,20 +229,20 @@ class _Grids:
 
 
 def _residual(grey: Floats, ranges: Grids, first: Positions, second: Positions, gain: Floats) -> tuple[Floats, Floats]:
-    """Return the residuals of fitting each second picture to the first, in levels, and their maximum in tolerances."""
+    """Return each pair's residuals in grey levels, and the largest one as a multiple of the allowed residual."""
     residual = np.abs(grey[first] - gain[:, None] * grey[second])
     tolerance = NOISE + EDGE * np.minimum(ranges[first], ranges[second]).astype(np.float32)
     return residual, (residual / tolerance).max(axis=1, initial=0)
 
 
 def _peaks(residual: Floats) -> Floats:
-    """Return the ratio of the largest residual of each row to the root mean square of the row."""
+    """Return, for each pair (row), the ratio of the largest residual to the root mean square of all residuals."""
     spread = np.sqrt((residual * residual).mean(axis=1))
     return np.asarray(residual.max(axis=1, initial=0) / np.maximum(spread, 1e-6), dtype=np.float32)
 
 
 def _ranges(grids: Grids) -> Grids:
-    """Return the range of the 3x3 pixels around each pixel of each grid, (N, 1024) uint8."""
+    """Return the range (largest minus smallest) of the 3x3 pixels around each pixel of each grid, (N, 1024) uint8."""
     square = np.pad(grids.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), mode="edge")
     high, low = square, square
     for axis in (1, 2):
@@ -251,10 +256,10 @@ def _ranges(grids: Grids) -> Grids:
 def _candidates(
     ranked: Positions, wanted: Positions, items: Positions, order: Positions
 ) -> Iterator[tuple[Positions, Positions]]:
-    """Yield pairs whose band is the wanted one, the smaller position first, about `_PAIRS` at a time.
+    """Yield pairs of an item and an item whose band is the wanted one, about `_PAIRS` pairs at a time.
 
     Args:
-        ranked: Sorted bands of all items.
+        ranked: One band (16 of the 64 bits) of the hash of every item, sorted.
         wanted: Band to find for each item.
         items: Position of each item.
         order: Position of the item of each band in `ranked`.

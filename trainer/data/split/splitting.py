@@ -16,7 +16,7 @@ from trainer.data.listing import Split
 LEAST = 2
 """Minimum number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
 MOST_HELD_OUT = 0.5
-"""Share of a class up to which a group that is larger than wanted is held out as a whole."""
+"""Maximum share of a class that is held out when a whole group exceeds `fraction`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ class SplitSides:
     """Side of each image, and the groups that are on both sides.
 
     Attributes:
-        of: Side of each item, in the order of the items.
-        parted: Name and number of images of every group that is on both sides.
+        of: Side of each image, in the order of the images.
+        parted: Name and number of images of every group that is split over both sides.
     """
 
     of: tuple[Split, ...]
@@ -51,7 +51,7 @@ def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, kno
     """Assign every image to a side of the split.
 
     A class of n images holds out `fraction` * n of them, at least 2 and at most n - 2. A group is on one side as a
-    whole. When the groups of a class are too large for that, one of them is parted.
+    whole. When the groups of a class are too large for that, one of them is split over both sides.
 
     Args:
         items: The images; each digest occurs once.
@@ -118,7 +118,7 @@ class _Placing:
                 self._hold(min(fitting, key=len))
 
     def part(self) -> None:
-        """Hold out single images of a class that still lacks some, and part as few of its groups as possible."""
+        """Hold out single images of each class with too few held out; split as few groups as possible."""
         for label in sorted(self._targets):
             if not self._lacks(label):
                 continue
@@ -129,7 +129,7 @@ class _Placing:
                         self._hold([position])
 
     def _free(self) -> list[list[int]]:
-        """Return the blocks with no known and no held-out image."""
+        """Return the groups and single images of which no image is held out or has a side from an earlier run."""
         return [
             block
             for block in self._blocks

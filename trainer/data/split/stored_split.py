@@ -65,7 +65,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
 
 
 def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
-    """Return the digest and side of each image."""
+    """Return the side of each image by its digest, without labels and groups."""
     return {digest: entry.split for digest, entry in entries.items()}
 
 
