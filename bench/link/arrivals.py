@@ -1,4 +1,4 @@
-"""Arrivals of predictions at the edge and in the cloud, by the ids of events."""
+"""Finds when each photo's prediction arrived at the edge and in the cloud, by the ids of the events."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ PREDICTIONS = source_uri(SITE, FUNCTION)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Predictions that have arrived so far.
+    """Predictions of one setup (edge or cloud-only) that have arrived so far.
 
     Attributes:
-        at_edge: Photo's name to the time when its prediction was first durable at the edge, Unix seconds.
-        in_cloud: Photo's name to the same time in the cloud, if the setup sends predictions there.
-        last: The one of both that is the prediction's destination.
-        repeated: Number of predictions that arrived there again.
-        unknown: Number of predictions that arrived there and belong to no photo.
+        at_edge: Name of each photo, and the time when its prediction was first stored on disk at the edge, Unix
+            seconds.
+        in_cloud: Name of each photo, and the time when its prediction was first stored on disk in the cloud, Unix
+            seconds; empty for the cloud-only setup.
+        last: Name of each photo, and the time when its prediction arrived at its destination: the cloud in the edge
+            setup, the edge in the cloud-only setup.
+        repeated: Number of repeated arrivals at the destination.
+        unknown: Number of events that arrived at the destination and belong to no photo.
     """
 
     at_edge: dict[str, float]
@@ -40,7 +43,10 @@ class Arrivals:
 
 
 class AgentWatcher:
-    """Records predictions that wait in an agent's spool: they are durable there, even while their relay is killed.
+    """Thread that records the predictions in an agent's spool.
+
+    A prediction there is stored on disk, even while the relay that should get it is killed, so it counts as arrived at
+    the edge.
 
     Args:
         path: Path of the spool.
