@@ -1,1 +1,1 @@
-"""Experiment on the link between edge and cloud, see docs/18-link-experiment.md, and the simulated faults that it uses."""
+"""Experiment on the link between edge and cloud, and the simulated faults for it: docs/18-link-experiment.md."""

@@ -49,7 +49,7 @@ class AgentWatcher:
     the edge.
 
     Args:
-        path: Path of the spool.
+        path: Path of the agent's spool.
         put_at: Mapping that gets the id of each seen prediction, with the time when it was stored, Unix seconds.
     """
 
@@ -61,7 +61,7 @@ class AgentWatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop the thread that reads the spool."""
         self._stop.set()
         self._thread.join()
 
@@ -73,7 +73,7 @@ class AgentWatcher:
 
 
 def read_edge(arm: Arm) -> Arrivals:
-    """Read the arrivals of the edge setup from the ledgers of relay and receiver."""
+    """Return the predictions that arrived in the edge setup, from the ledgers of its relay and its receiver."""
     names = _expected(arm)
     relay, receiver = _ledger(arm.folder / "relay.db"), _ledger(arm.folder / "receiver.db")
     in_cloud = {names[key]: at for key, (at, _) in receiver.items() if key in names}
@@ -87,13 +87,13 @@ def read_edge(arm: Arm) -> Arrivals:
 
 
 def read_folder(arm: Arm) -> list[str]:
-    """Return the id of each prediction that the receiver has passed on, from daily files of JSON lines."""
+    """Return the ids of the predictions in the daily files of JSON lines that the receiver wrote to its directory."""
     files = sorted((arm.folder / "received").glob("events-*.jsonl"))
     return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
 
 
 def read_cloud(arm: Arm) -> Arrivals:
-    """Read the arrivals of the cloud-only setup: the predictions that returned to the edge."""
+    """Return the predictions that arrived in the cloud-only setup: those that returned to the edge."""
     lines = collector.read(arm.folder / "desk.tsv")
     desk: dict[str, float] = {}
     for at, _, key in lines:
@@ -110,7 +110,10 @@ def read_cloud(arm: Arm) -> Arrivals:
 
 
 def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str, float]:
-    """Return each photo's name with the earliest time at which its prediction was seen."""
+    """Return the earliest time at which each photo's prediction was seen, by the photo's name.
+
+    `names` has the photo's name for each id of a prediction; each of `seen` has times by the id of a prediction.
+    """
     found: dict[str, float] = {}
     for key, at in (pair for one in seen for pair in list(one.items())):
         if key in names:
@@ -119,7 +122,7 @@ def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str,
 
 
 def _expected(arm: Arm) -> dict[str, str]:
-    """Return the id of each photo's prediction, with the photo's name."""
+    """Return the name of each photo by the id that its prediction must have."""
     source, found = source_uri(SITE, "camera"), {}
     for name in arm.camera.sizes:
         status = (arm.camera.inbox / name).stat()
@@ -130,7 +133,7 @@ def _expected(arm: Arm) -> dict[str, str]:
 
 
 def _ledger(path: Path) -> dict[str, tuple[float, int]]:
-    """Return each id with the time when it was first stored, and the number of repeats."""
+    """Return the events in a spool's ledger: id to the time when it was first stored, and its number of repeats."""
     if not path.exists():
         return {}
     with closing(_open(path)) as database:
