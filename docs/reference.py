@@ -1,7 +1,7 @@
-"""Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`. A test keeps it fresh.
+"""Writes docs/reference.md from the code: `python docs/reference.py > docs/reference.md`.
 
-`python docs/reference.py --variables > eaves/config/variables.py` writes the names of the environment variables, which
-every process compares its environment with.
+A test checks that the page is up to date. `python docs/reference.py --variables > eaves/config/variables.py` writes the
+names of the environment variables; every process warns about a variable that isn't among them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from trainer.settings import DataSettings, TrainSettings
 
 
 def build_reference() -> str:
-    """The whole page."""
+    """Return the whole page docs/reference.md as Markdown."""
     parts = [_HEAD, "## Commands\n", *_commands(), "## eaves.yaml\n", _PRECEDENCE, *_settings(Project)]
     parts += ["### Each of `triggers`\n", *_settings(ClusterTrigger, env=False)]
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
@@ -83,9 +83,11 @@ READERS: tuple[tuple[str, type, str], ...] = (
     ("`python -m trainer`", TrainSettings, "train."),
     ("`python -m converters`", ConvertSettings, "convert."),
 )
-"""What reads settings from its environment: who, the settings, and the dotted path that they stand at."""
+"""Processes and commands that read settings from environment variables: name of each, its settings class, and the
+prefix of the settings' dotted paths."""
 MODULES = ("trainer.__main__", "converters.__main__")
-"""Modules of processes with options that have variables without being settings, beside the command line's."""
+"""Modules whose command line has options with environment variables that belong to no settings class. The commands of
+`eaves` are read in addition."""
 _PRECEDENCE = (
     "A flag takes precedence over the environment, the environment over the file, and the file over the default.\n"
 )
@@ -135,7 +137,7 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
 
 
 def list_variables() -> dict[str, list[tuple[str, str]]]:
-    """Name of each environment variable to who reads it and what it sets."""
+    """Return each environment variable's name, with pairs of the process that reads it and the setting that it sets."""
     found: dict[str, list[tuple[str, str]]] = {}
     for reader, leaf in _leaves():
         if is_scalar(leaf.type):
@@ -153,7 +155,7 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
 
 
 def build_variables() -> str:
-    """The module `eaves.config.variables`."""
+    """Return the source code of the module `eaves.config.variables`."""
     named = [name for name in list_variables() if name.startswith(f"{ENV_PREFIX}_")]
     former = {leaf.former_env: leaf.env for _, leaf in _leaves() if leaf.former_env}
     unread = {leaf.env for _, leaf in _leaves()} - {*named, *former}
@@ -197,14 +199,14 @@ def _set(name: str, items: list[str], doc: str) -> Iterator[str]:
 
 
 def _leaves() -> Iterator[tuple[str, SettingsLeaf]]:
-    """Who reads it, and the setting."""
+    """Yield each setting that can come from an environment variable, after the name of the process that reads it."""
     for reader, cls, section in READERS:
         for leaf in iter_leaves(cls, section):
             yield reader, leaf
 
 
 def _options() -> Iterator[tuple[str, click.Option]]:
-    """The options of each command, with the command."""
+    """Yield each option of every command line, after the name of its command."""
     commands = {f"`eaves {name}`": load_command(name) for name in COMMANDS}
     commands |= {f"`python -m {name.partition('.')[0]}`": importlib.import_module(name).main for name in MODULES}
     for name, command in commands.items():

@@ -1,4 +1,7 @@
-"""Writes the manifest's JSON Schema: `python docs/schema.py > docs/manifest.schema.json`. A test keeps it fresh."""
+"""Writes the JSON Schema of an artifact's manifest: `python docs/schema.py > docs/manifest.schema.json`.
+
+A test checks that the file is up to date.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from eaves.artifact.schema import build_schema
 
 
 def build_document() -> str:
-    """The whole file."""
+    """Return the JSON Schema of an artifact's manifest as the text of the file."""
     return json.dumps(build_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""The link between edge and cloud: simulated faults, and the experiment of docs/18-link-experiment.md."""
+"""Experiment on the link between edge and cloud, and the simulated faults for it: docs/18-link-experiment.md."""

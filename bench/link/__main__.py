@@ -1,6 +1,7 @@
-"""`python -m bench.link`: the link's experiment. Runs what is missing, then draws the figures.
+"""Runs the experiment on the link between edge and cloud, and draws its figures: `python -m bench.link`.
 
-Results are files in build/experiment; one that is there is not run again, so that the whole can be done in parts.
+Each part writes its result to a file in build/experiment. A part whose result exists is not run again, so the
+experiment can be done in several sittings.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ HERE = Path("build/experiment")
 
 
 def main() -> None:
-    """Run the requested parts of the experiment."""
+    """Run the parts of the experiment that the command line names, then write the figures and tables."""
     # A shell's background job ignores SIGINT, and SIGTERM would leave processes and namespaces behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))
@@ -49,7 +50,10 @@ def run_link(
     arms: tuple[str, ...] = ("edge", "cloud"),
     kill_mean_s: float | None = None,
 ) -> None:
-    """Run one link, unless its result exists."""
+    """Measure the given setups (edge, cloud-only) on one link, and write the result file, unless it exists.
+
+    `kill_mean_s` is the mean time between two killed processes; 0: none is killed; None: as on the command line.
+    """
     minutes = options.minutes or condition.run_minutes(full=options.full)
     path = HERE / f"link-{condition.name}.json"
     if is_done(path, minutes * 60, again=options.again):
@@ -70,7 +74,7 @@ def run_link(
 
 
 def run_crossover(material: Material, options: argparse.Namespace) -> None:
-    """Run the comparison of bandwidths and photo sizes."""
+    """Compare the edge setup with the cloud-only setup for several bandwidths and photo sizes, unless it is done."""
     path = HERE / "crossover.json"
     if path.exists() and not options.again:
         say(f"crossover: {path} exists already")
@@ -82,7 +86,10 @@ def run_crossover(material: Material, options: argparse.Namespace) -> None:
 
 
 def run_updates(material: Material, options: argparse.Namespace) -> None:
-    """Run both updates."""
+    """Measure two updates of a model over a bad link, unless their results exist.
+
+    One update replaces the head only, the other one the whole model.
+    """
     for one in (
         update.Update(name="head", text="a new head on the same backbone", old=material.artifact, new=material.head),
         update.Update(name="full", text="another backbone (int8)", old=material.artifact, new=material.other),
@@ -98,7 +105,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
 
 
 def is_done(path: Path, seconds: float, *, again: bool) -> bool:
-    """Return whether a link was run for at least this time."""
+    """Return whether the result file of a link exists and its run lasted at least `seconds`; False if `again`."""
     if again or not path.exists():
         return False
     return float(json.loads(path.read_text())["seconds"]) >= seconds - 1

@@ -1,4 +1,6 @@
-"""The two setups that the experiment compares (its arms), each a set of real processes on its own network.
+"""The two setups that the experiment compares, each a set of real processes on its own network.
+
+A setup is called an arm in this code, as in a clinical trial.
 
 edge        agent > function > relay > [link] > receiver: predicts at the edge, and forwards results over the link
 cloud-only  agent > [link] > receiver > function; the prediction returns over the link to a collector at the edge
@@ -26,17 +28,18 @@ PYTHON = (sys.executable, "-P", "-m")
 
 @dataclass(slots=True)
 class Arm:
-    """One of the two setups that the experiment compares.
+    """One of the two setups that the experiment compares: the edge setup or the cloud-only setup.
 
     Attributes:
-        name: Name of the arm, `edge` or `cloud`.
-        folder: Directory of all files that the arm writes.
-        network: Network of the arm, with its link.
-        camera: Source of its photos.
-        parts: Role to process, in the order of their start.
+        name: Name of the setup: `edge`, or `cloud` for cloud-only.
+        folder: Directory of all files that the setup writes.
+        network: Network of the setup, with its link.
+        camera: Simulated camera that writes the photos.
+        parts: Processes by their role, such as `agent`, in the order of their start.
         killed: Roles of the processes that are killed at random.
-        artifact_digest: Digest of the model.
-        waiting: Predictions that were seen in the agent's spool: id to the time when they were stored, Unix seconds.
+        artifact_digest: Digest of the artifact that the function serves.
+        waiting: Predictions that were seen in the agent's spool: the id of each, and the time when it was stored, Unix
+            seconds.
     """
 
     name: str
@@ -49,13 +52,13 @@ class Arm:
     waiting: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Start all processes and wait until they work."""
+        """Start all processes of this setup, and wait until each listens on its port."""
         for part in self.parts.values():
             part.start()
             part.wait_ready()
 
     def stop(self) -> None:
-        """Stop all processes; the network stays."""
+        """Stop all processes of this setup; its network is not removed."""
         for part in reversed(self.parts.values()):
             with part.lock:
                 part.end()
@@ -140,7 +143,7 @@ class _Site:
 
 
 def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the setup that predicts at the edge."""
+    """Build the setup that predicts at the edge; its processes are not started yet."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, relay, health, agent, receiver = find_ports(5)
     parts = {
@@ -154,7 +157,7 @@ def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[
 
 
 def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the setup that predicts in the cloud."""
+    """Build the setup that predicts in the cloud; its processes are not started yet."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, desk, agent, receiver = find_ports(4)
     url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"

@@ -1,4 +1,4 @@
-"""Arrivals of predictions at the edge and in the cloud, by the ids of events."""
+"""Finds when each photo's prediction arrived at the edge and in the cloud, by the ids of the events."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ PREDICTIONS = source_uri(SITE, FUNCTION)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Predictions that have arrived so far.
+    """Predictions of one setup (edge or cloud-only) that have arrived so far.
 
     Attributes:
-        at_edge: Photo's name to the time when its prediction was first durable at the edge, Unix seconds.
-        in_cloud: Photo's name to the same time in the cloud, if the setup sends predictions there.
-        last: The one of both that is the prediction's destination.
-        repeated: Number of predictions that arrived there again.
-        unknown: Number of predictions that arrived there and belong to no photo.
+        at_edge: Name of each photo, and the time when its prediction was first stored on disk at the edge, Unix
+            seconds.
+        in_cloud: Name of each photo, and the time when its prediction was first stored on disk in the cloud, Unix
+            seconds; empty for the cloud-only setup.
+        last: Name of each photo, and the time when its prediction arrived at its destination: the cloud in the edge
+            setup, the edge in the cloud-only setup.
+        repeated: Number of repeated arrivals at the destination.
+        unknown: Number of events that arrived at the destination and belong to no photo.
     """
 
     at_edge: dict[str, float]
@@ -40,10 +43,13 @@ class Arrivals:
 
 
 class AgentWatcher:
-    """Records predictions that wait in an agent's spool: they are durable there, even while their relay is killed.
+    """Thread that records the predictions in an agent's spool.
+
+    A prediction there is stored on disk, even while the relay that should get it is killed, so it counts as arrived at
+    the edge.
 
     Args:
-        path: Path of the spool.
+        path: Path of the agent's spool.
         put_at: Mapping that gets the id of each seen prediction, with the time when it was stored, Unix seconds.
     """
 
@@ -55,7 +61,7 @@ class AgentWatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Stop the thread that reads the spool."""
         self._stop.set()
         self._thread.join()
 
@@ -67,7 +73,7 @@ class AgentWatcher:
 
 
 def read_edge(arm: Arm) -> Arrivals:
-    """Read the arrivals of the edge setup from the ledgers of relay and receiver."""
+    """Return the predictions that arrived in the edge setup, from the ledgers of its relay and its receiver."""
     names = _expected(arm)
     relay, receiver = _ledger(arm.folder / "relay.db"), _ledger(arm.folder / "receiver.db")
     in_cloud = {names[key]: at for key, (at, _) in receiver.items() if key in names}
@@ -81,13 +87,13 @@ def read_edge(arm: Arm) -> Arrivals:
 
 
 def read_folder(arm: Arm) -> list[str]:
-    """Return the id of each prediction that the receiver has passed on, from daily files of JSON lines."""
+    """Return the ids of the predictions in the daily files of JSON lines that the receiver wrote to its directory."""
     files = sorted((arm.folder / "received").glob("events-*.jsonl"))
     return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
 
 
 def read_cloud(arm: Arm) -> Arrivals:
-    """Read the arrivals of the cloud-only setup: the predictions that returned to the edge."""
+    """Return the predictions that arrived in the cloud-only setup: those that returned to the edge."""
     lines = collector.read(arm.folder / "desk.tsv")
     desk: dict[str, float] = {}
     for at, _, key in lines:
@@ -104,7 +110,10 @@ def read_cloud(arm: Arm) -> Arrivals:
 
 
 def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str, float]:
-    """Return each photo's name with the earliest time at which its prediction was seen."""
+    """Return the earliest time at which each photo's prediction was seen, by the photo's name.
+
+    `names` has the photo's name for each id of a prediction; each of `seen` has times by the id of a prediction.
+    """
     found: dict[str, float] = {}
     for key, at in (pair for one in seen for pair in list(one.items())):
         if key in names:
@@ -113,7 +122,7 @@ def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str,
 
 
 def _expected(arm: Arm) -> dict[str, str]:
-    """Return the id of each photo's prediction, with the photo's name."""
+    """Return the name of each photo by the id that its prediction must have."""
     source, found = source_uri(SITE, "camera"), {}
     for name in arm.camera.sizes:
         status = (arm.camera.inbox / name).stat()
@@ -124,7 +133,7 @@ def _expected(arm: Arm) -> dict[str, str]:
 
 
 def _ledger(path: Path) -> dict[str, tuple[float, int]]:
-    """Return each id with the time when it was first stored, and the number of repeats."""
+    """Return the events in a spool's ledger: id to the time when it was first stored, and its number of repeats."""
     if not path.exists():
         return {}
     with closing(_open(path)) as database:

@@ -1,4 +1,4 @@
-"""The links of the experiment: their properties, and their states during a run."""
+"""The links that the experiment compares: their delay, bandwidth and loss, and when each is up or down during a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 from bench.link.proxy import Link
 
 SHORT = 0.4
-"""Share of its time that the shortened experiment takes, so that it ends within 90 minutes."""
+"""Length of a run in the shortened experiment, as a share of the full length; the experiment then ends within 90
+minutes."""
 
 State = Literal["up", "down", "silent"]
 """State of a link. `down`: the edge has no route, so a connection fails at once. `silent`: packets are dropped on the
@@ -17,15 +18,15 @@ way, so a connection fails only at its time limit."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A link and its states during a run.
+    """One link of the experiment, with the times at which it is up or down during a run.
 
     Attributes:
-        name: Name of the link, in file names and in `LINKS=`.
-        text: Description for people.
+        name: Name of the link, as in file names and in `LINKS=` of the Makefile.
+        text: Description of the link in the tables.
         link: Delay (one way), bandwidth (per direction) and packet loss (per direction).
-        minutes: Minutes of a whole run.
-        course: Seconds and state in turn, repeated; empty: always up.
-        middle_down: Whether the link is down for the middle third of the run, in place of a course.
+        minutes: Minutes of a run in the full experiment.
+        course: Pairs of seconds and state that the link goes through again and again; empty: always up.
+        middle_down: Whether the link is down for the middle third of the run; `course` is then ignored.
     """
 
     name: str
@@ -36,11 +37,11 @@ class Condition:
     middle_down: bool = False
 
     def run_minutes(self, *, full: bool) -> float:
-        """Return the minutes of a whole run, or of a shortened one."""
+        """Return how many minutes a run takes, in the full experiment or in the shortened one."""
         return self.minutes if full else self.minutes * SHORT
 
     def phases(self, seconds: float) -> list[tuple[float, State]]:
-        """Return when each state begins, in seconds from the start of a run of this length."""
+        """Return the changes of the link's state in a run of this length: seconds from the start, and the new state."""
         if self.middle_down:
             return [(0.0, "up"), (seconds / 3, "down"), (seconds * 2 / 3, "up")]
         found: list[tuple[float, State]] = []
@@ -81,15 +82,15 @@ ALONE = Condition(
     link=GOOD,
     course=((20.0, "up"), (20.0, "down")),
 )
-"""Conditions of the edge setup alone, in which no process is killed: only the link's absence can change a prediction's
-time."""
+"""Link of the run in which only the edge setup is measured and no process is killed, so that only the state of the link
+can change the time of a prediction."""
 
 
 def find(names: str) -> list[Condition]:
-    """Return the conditions with these names; all for an empty list.
+    """Return the links with the given names, separated by commas or spaces; all links for an empty text.
 
     Raises:
-        ValueError: When there is no such link.
+        ValueError: When there is no link with one of the names.
     """
     wanted = [name for name in names.replace(",", " ").split() if name]
     known = {one.name: one for one in CONDITIONS}

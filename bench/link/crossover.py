@@ -1,6 +1,7 @@
 """Comparison of the edge setup with the cloud-only setup for different bandwidths and photo sizes.
 
-The table shows the measurements beside the calculation of `bench.link.transfer`.
+The result has the measured times and the time that `bench.link.transfer` computes for the link, so that both can be
+compared.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ BANDWIDTHS = (0.5, 1.0, 2.0, 5.0, 20.0, 100.0)
 SIZES = (50_000, 250_000, 1_000_000, 4_000_000)
 ROUNDS = 6
 LONGEST_S = 12.0
-"""Computed transfer time in seconds above which a photo size is not measured on a link."""
+"""Maximum computed transfer time of a photo, seconds. Photo sizes that need longer on a link are not measured on it."""
 WAIT_S = 90.0
 SHARE = 0.1
-"""Share of one CPU that the slow edge has."""
+"""Share of one CPU that the function may use in the measurement of a slow edge device."""
 SLOW_EVERY_S = 4.0
 
 
 def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], *, kind: str = "") -> dict[str, Any]:
-    """Measure the edge setup and the cloud-only setup on all links.
+    """Measure the edge setup and the cloud-only setup for all bandwidths and photo sizes, and return the result.
 
     Args:
-        artifact: Artifact that predicts.
-        photo: Photo that is scaled to each size.
+        artifact: Directory of the artifact that predicts.
+        photo: Photo that is resized to each of the photo sizes.
         folder: Directory of all files; it is emptied first.
         say: Called with progress messages.
-        kind: Kind of the network, see `open_network`.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may create them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     began = time.gmtime()
@@ -78,7 +79,10 @@ def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], 
 
 
 def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) -> dict[str, float | None]:
-    """Return the median seconds of each arm."""
+    """Return the median time in seconds from a photo to its prediction at the edge, for each setup.
+
+    Photos with the content `body` are taken every `every_s` seconds; `name` is the prefix of their file names.
+    """
     taken: dict[str, list[str]] = {arm: [] for arm in arms}
     for number in range(ROUNDS):
         start = time.monotonic()
@@ -95,7 +99,11 @@ def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) ->
 
 
 def _measure_slow(edge: Arm, photos: Mapping[int, bytes]) -> list[tuple[int, float]]:
-    """Return bytes and median seconds of the edge arm with a slowed function; empty without root."""
+    """Return the median time of a prediction at the edge for each photo size, with a function that is slowed down.
+
+    Each pair has the size in bytes and the seconds. The list is empty without root rights, which limiting the CPU
+    needs.
+    """
     found: list[tuple[int, float]] = []
     process = edge.parts["function"].process
     assert process is not None
@@ -114,7 +122,7 @@ def _median(arm: Arm, names: Sequence[str], found: Mapping[str, float]) -> float
 
 
 def resize(photo: bytes, size_bytes: int) -> bytes:
-    """Return a photo of about this many bytes: the same picture with more or fewer pixels and with camera noise."""
+    """Return the photo with about this many bytes: with more or fewer pixels, and with sensor noise."""
     picture = Image.open(io.BytesIO(photo)).convert("RGB")
     low, high, best = 0.05, 12.0, photo
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""Models and photos of the experiment, made once."""
+"""Prepares the models and photos of the experiment; they are made once and then reused."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ model."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Models and photos that the arms use.
+    """The models and photos that the experiment uses.
 
     Attributes:
-        artifact: The artifact that predicts.
-        head: An artifact with the same backbone and another head: an update of the head.
-        other: An artifact with another backbone: an update of everything.
+        artifact: Directory of the artifact that predicts.
+        head: Directory of an artifact with the same backbone and another head, for the update of the head.
+        other: Directory of an artifact with another backbone, for the update of the whole model.
         photos: Paths of the photos, in a fixed order that mixes classes.
-        text: Description for people.
+        text: Description of the model and the photos in the results.
     """
 
     artifact: Path
@@ -37,7 +37,9 @@ class Material:
 
 
 def prepare(folder: Path, shared: Path, say: Callable[[str], None]) -> Material:
-    """Train and convert missing models; takes about ten minutes with Inception V3 on two cores.
+    """Train and convert the models that are missing, and return all models and photos.
+
+    With Inception V3 this takes about ten minutes on two cores.
 
     Args:
         folder: Directory of the models.
@@ -96,7 +98,7 @@ def _eaves(folder: Path, say: Callable[[str], None], *arguments: str) -> None:
 
 
 def _write_digits(folder: Path) -> None:
-    """Write the 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files, like `make demo`."""
+    """Write the 1,797 digits of the UCI optical recognition test set (8x8 pixels, grey) as PNG files."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits

@@ -1,7 +1,7 @@
-"""The network of one arm: an edge, a cloud, and a link between them that can be changed and counts its bytes.
+"""Network of one setup: an edge, a cloud, and a link between them that can be changed and that counts its bytes.
 
-With root rights it is two network namespaces and a link of real packets (`packets`); otherwise everything is on
-loopback, and the link is the proxy.
+With root rights it consists of two network namespaces and a link that carries real packets (`packets`). Otherwise all
+processes use the loopback address, and the link is a TCP proxy (`proxy`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Side = Literal["edge", "cloud"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Bytes that have passed the link so far.
+    """Number of bytes that have passed the link so far.
 
     Attributes:
-        bytes_up: Bytes from edge to cloud; of packets when those are counted, else of TCP's payload.
-        bytes_down: Bytes from cloud to edge.
+        bytes_up: Bytes from edge to cloud: of IP packets for the kind `packets`, of the TCP payload for `proxy`.
+        bytes_down: Bytes from cloud to edge, counted in the same way.
     """
 
     bytes_up: int
@@ -35,11 +35,11 @@ class Traffic:
 
 
 class Network(ABC):
-    """An edge, a cloud, and the link between them.
+    """Simulated network with an edge, a cloud, and the link between them.
 
     Attributes:
         kind: Kind of the network, `packets` or `proxy`.
-        cloud_host: Address of the cloud, for which its certificate is valid.
+        cloud_host: Address of the cloud; the receiver's certificate is valid for it.
     """
 
     kind: str
@@ -47,15 +47,15 @@ class Network(ABC):
 
     @abstractmethod
     def command(self, side: Side) -> list[str]:
-        """Return the prefix of a command line that runs on this side."""
+        """Return the words to put before a command line so that it runs on this side, edge or cloud."""
 
     @abstractmethod
     def reach(self, port: int) -> int:
-        """Return the port at `cloud_host` at which the edge reaches a port of the cloud."""
+        """Return the port that the edge must connect to, at `cloud_host`, to reach this port of the cloud."""
 
     @abstractmethod
     def set_link(self, link: Link) -> None:
-        """Change delay, bandwidth and loss."""
+        """Set delay, bandwidth and loss of the link."""
 
     @abstractmethod
     def set_state(self, state: State) -> None:
@@ -63,7 +63,10 @@ class Network(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Reset the connections that cross the link, as a router that loses its table does; new ones are possible."""
+        """Reset all connections over the link, as a router that loses its connection table does.
+
+        New connections are possible at once.
+        """
 
     @abstractmethod
     def traffic(self) -> Traffic:
@@ -71,15 +74,15 @@ class Network(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Remove the network."""
+        """Remove the simulated network."""
 
 
 class PacketNetwork(Network):
-    """Two network namespaces and a process that carries packets between them.
+    """Network of two network namespaces and a process that carries packets between them; it needs root rights.
 
     Args:
-        name: Short name, unique on this machine while the network is open.
-        seed: Seed of the losses.
+        name: Short name that no other network on this machine has while this one is open.
+        seed: Seed of the random packet losses.
     """
 
     kind = "packets"
@@ -103,19 +106,22 @@ class PacketNetwork(Network):
             raise
 
     def command(self, side: Side) -> list[str]:
-        """Return the command that enters the namespace; the process id stays that of the inner command."""
+        """Return the words that run a command in the network namespace of this side.
+
+        The process id is that of the command itself.
+        """
         return ["ip", "netns", "exec", self._spaces[side]]
 
     def reach(self, port: int) -> int:
-        """Return the same port."""
+        """Return `port` unchanged, because the edge reaches the ports of the cloud directly."""
         return port
 
     def set_link(self, link: Link) -> None:
-        """Change delay, bandwidth and loss."""
+        """Set delay, bandwidth and loss of the link."""
         self._command({"link": {**asdict(link), "schedule": ()}})
 
     def set_state(self, state: State) -> None:
-        """Set the state. Down: the edge has no route to the cloud. Silent: every packet is dropped."""
+        """Set the link's state. Down: the edge has no route to the cloud. Silent: every packet is dropped."""
         self._command({"silent": state != "up"})
         space = self._spaces["edge"]
         _ip("-n", space, "route", "flush", "type", "unreachable")
@@ -123,22 +129,22 @@ class PacketNetwork(Network):
             _ip("-n", space, "route", "add", "unreachable", self.cloud_host)
 
     def reset(self) -> None:
-        """Reset the connections at both ends; needs a kernel that supports `ss --kill`."""
+        """Reset the connections over the link at both ends; the kernel must support `ss --kill`."""
         for side in self._spaces:
             command = [*self.command(side), "ss", "--kill", "--no-header", "--tcp", "dst", "10.77.0.0/30"]
             subprocess.run(command, check=True, capture_output=True)
 
     def traffic(self) -> Traffic:
-        """Return the bytes of IP packets."""
+        """Return the bytes of all IP packets that were sent over the link so far."""
         found = self._command({})
         return Traffic(bytes_up=found["bytes_up"], bytes_down=found["bytes_down"])
 
     def counters(self) -> dict[str, int]:
-        """Return the counters of packets and bytes, with losses and drops."""
+        """Return the link's counters by name: bytes in each direction, packets, lost packets and dropped packets."""
         return self._command({})
 
     def close(self) -> None:
-        """Stop the link and remove the namespaces; processes in them must have ended."""
+        """Stop the link and remove both namespaces; the processes in the namespaces must have ended before."""
         if self._carrier is not None:
             self._carrier.kill()
             self._carrier.communicate()
@@ -171,7 +177,7 @@ class PacketNetwork(Network):
 
 
 class ProxyNetwork(Network):
-    """A network on loopback, with the proxy before each port of the cloud."""
+    """Network on the loopback address, with a TCP proxy in front of each port of the cloud; it needs no root rights."""
 
     kind = "proxy"
     cloud_host = "127.0.0.1"
@@ -182,50 +188,56 @@ class ProxyNetwork(Network):
         self._proxies: dict[int, FaultProxy] = {}
 
     def command(self, side: Side) -> list[str]:
-        """Return an empty prefix: both sides are this machine."""
+        """Return no words, because edge and cloud both run on this machine without namespaces."""
         return []
 
     def reach(self, port: int) -> int:
-        """Return the proxy's port; each port of the cloud has its own proxy, with the whole bandwidth."""
+        """Return the port of the proxy for this port of the cloud.
+
+        Each port has a proxy of its own, and each proxy has the whole bandwidth.
+        """
         if port not in self._proxies:
             self._proxies[port] = FaultProxy("127.0.0.1", port, self._link, seed=self._seed)
         return self._proxies[port].port
 
     def set_link(self, link: Link) -> None:
-        """Change delay, bandwidth and loss."""
+        """Set delay, bandwidth and loss of every proxy."""
         self._link = link
         for proxy in self._proxies.values():
             proxy.set(link)
 
     def set_state(self, state: State) -> None:
-        """Set the state. Down: connections are reset. Silent: nothing passes."""
+        """Set the state of every proxy.
+
+        Down: connections are reset. Silent: nothing passes, and connections stay open.
+        """
         for proxy in self._proxies.values():
             {"up": proxy.restore, "down": proxy.cut, "silent": proxy.silence}[state]()
 
     def reset(self) -> None:
-        """Reset all connections, then restore the link."""
+        """Reset all connections through the proxies; new connections are possible at once."""
         for proxy in self._proxies.values():
             proxy.cut()
             proxy.restore()
 
     def traffic(self) -> Traffic:
-        """Return the bytes of TCP's payload, without headers and retransmissions."""
+        """Return the bytes of the TCP payload that passed the proxies so far, without headers and retransmissions."""
         proxies = self._proxies.values()
         return Traffic(bytes_up=sum(one.bytes_up for one in proxies), bytes_down=sum(one.bytes_down for one in proxies))
 
     def close(self) -> None:
-        """Stop the proxies."""
+        """Stop all proxies."""
         for proxy in self._proxies.values():
             proxy.stop()
 
 
 def open_network(name: str, *, seed: int = 0, kind: str = "") -> Network:
-    """Open the network of an arm.
+    """Create the network of one setup, and return it.
 
     Args:
-        name: Name that is unique on this machine.
-        seed: Seed of the losses.
-        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may.
+        name: Name that no other network on this machine has.
+        seed: Seed of the random losses.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may create them.
     """
     if kind == "packets" or (not kind and can_run()):
         return PacketNetwork(f"{name}-{os.getpid()}", seed=seed)

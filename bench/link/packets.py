@@ -33,14 +33,15 @@ from bench.link.proxy import Link
 QUEUE_S = 0.2
 PACKET_BYTES = 2048
 CLONE_NEWNET = 0x40000000
-"""Flag of a network namespace. Source: setns(2)."""
+"""Flag of setns(2) for a network namespace. Source: setns(2)."""
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-"""Requests and flags of TUN devices. Source: linux/if_tun.h."""
+"""Request and flags of ioctl that create a TUN device: a network device whose packets a program reads and writes.
+Source: linux/if_tun.h."""
 
 
 @dataclass(slots=True)
 class _Way:
-    """One direction of the link."""
+    """State of one direction of the link: its two devices, the packets in transit, and its counters."""
 
     source: int
     target: int
@@ -53,12 +54,12 @@ class _Way:
 
 
 class PacketLink:
-    """Carries packets between two devices until its standard input ends.
+    """Carries packets between two TUN devices, with a delay, a bandwidth and losses.
 
     Args:
         edge: File descriptor of the edge's TUN device.
         cloud: File descriptor of the cloud's TUN device.
-        seed: Seed of the losses.
+        seed: Seed of the random losses; None: different losses each time.
     """
 
     def __init__(self, edge: int, cloud: int, seed: int | None = None) -> None:
@@ -68,7 +69,10 @@ class PacketLink:
         self._random = random.Random(seed)
 
     def run(self) -> None:
-        """Run until standard input ends. The devices must be up when the first command comes."""
+        """Carry packets and obey commands until standard input ends.
+
+        Both devices must be up before the first command arrives on standard input.
+        """
         commands = sys.stdin.fileno()
         select.select([commands], [], [])
         while True:
@@ -129,7 +133,7 @@ class PacketLink:
 
 
 def open_device(namespace: str, name: str) -> int:
-    """Make a TUN device in a network namespace.
+    """Create a TUN device in a network namespace.
 
     Args:
         namespace: Name of the namespace under /run/netns.
@@ -158,12 +162,12 @@ def _enter(libc: ctypes.CDLL, descriptor: int) -> None:
 
 
 def can_run() -> bool:
-    """Return whether this user may make namespaces and TUN devices on this machine."""
+    """Return whether this user is root and TUN devices exist, so that a link of real packets can be created."""
     return os.geteuid() == 0 and Path("/dev/net/tun").exists()
 
 
 def main() -> None:
-    """Run a link."""
+    """Create the devices in both namespaces, report `ready` on standard output, and carry packets."""
     parser = argparse.ArgumentParser(description="Carry packets between two network namespaces.")
     parser.add_argument("edge", help="namespace of the edge")
     parser.add_argument("cloud", help="namespace of the cloud")

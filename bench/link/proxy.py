@@ -53,24 +53,26 @@ CHUNK_BYTES = 8 * SEGMENT_BYTES
 MIN_TIMEOUT_S = 0.2
 """Linux's minimum retransmission timeout, seconds. Source: the kernel's TCP_RTO_MIN, include/net/tcp.h."""
 DUPLICATES = 3
-"""Segments that must follow a lost one for a fast retransmission. Source: RFC 5681, section 3.2."""
+"""Number of segments that must follow a lost segment for a fast retransmission. Source: RFC 5681, section 3.2."""
 AHEAD_S = 0.02
-"""Seconds that a connection may be ahead of the link's clock, so that a late timer costs no bandwidth."""
+"""Seconds before its last chunk has left the sender at which a connection may read its next chunk. Without this margin,
+a timer that fires late would reduce the bandwidth."""
 IN_FLIGHT_BYTES = 4_000_000
-"""Maximum bytes in transit of one connection and direction; beyond it the sender is not read."""
+"""Maximum bytes in transit in one direction of one connection; while that many are in transit, the proxy reads no more
+from the sender."""
 CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Properties of a link.
+    """Properties of a simulated link.
 
     Attributes:
         delay_ms: Delay in one direction; the round trip is twice that.
         mbit_s: Bandwidth of each direction, Mbit/s (1,000,000 bits); 0 is unlimited.
         loss: Probability that a segment is lost, 0 to below 1.
-        schedule: Seconds and state in turn, repeated; empty: always up. `((10, "up"), (20, "cut"))` is up for 10 s and
-            cut for 20 s, again and again.
+        schedule: Pairs of seconds and state that the link goes through again and again; empty: always up. `((10, "up"),
+            (20, "cut"))` is up for 10 s and cut for 20 s.
     """
 
     delay_ms: float = 0.0
@@ -86,13 +88,13 @@ class Link:
 
     @property
     def round_trip_s(self) -> float:
-        """Seconds of a round trip."""
+        """Seconds of a round trip over the link: twice the delay in one direction."""
         return 2 * self.delay_ms / 1000
 
 
 @dataclass(slots=True)
 class _Direction:
-    """One direction of the link, shared by all connections."""
+    """State of one direction of the link, which all connections share: when it is free again, and its counters."""
 
     free_at: float = 0.0
     count: int = 0
@@ -101,7 +103,7 @@ class _Direction:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A client's connection and the one to the target."""
+    """The two TCP connections that the proxy relays: from the client to the proxy, and from the proxy to the target."""
 
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -117,7 +119,7 @@ class _Connection:
 
 
 class _Engine:
-    """The proxy's state, used only in the event loop's thread."""
+    """The proxy's state and connections, used only in the thread of the event loop."""
 
     def __init__(self, target: tuple[str, int], link: Link, seed: int | None) -> None:
         self.link = link
@@ -144,7 +146,7 @@ class _Engine:
             self._scheduled = asyncio.get_running_loop().create_task(self._follow(link.schedule))
 
     def set_state(self, state: State) -> None:
-        """End the schedule and keep this state."""
+        """Set the link's state and stop the schedule, so that the state stays."""
         self._stop_schedule()
         self._enter(state)
 
@@ -223,20 +225,20 @@ class _Engine:
             one.close()
 
     async def wait_up(self) -> None:
-        """Wait until the link is up."""
+        """Wait until the link's state is `up`."""
         await self._gate.wait()
 
     def transmit(self, direction: _Direction, size: int, followed: bool) -> tuple[float, float]:
-        """Send a chunk.
+        """Compute when a chunk of bytes leaves the sender and arrives, and count its bytes and losses.
 
         Args:
             direction: Direction of the chunk.
             size: Size of the chunk, bytes.
-            followed: Whether more bytes of the connection wait behind it.
+            followed: Whether the connection has more bytes to send after this chunk.
 
         Returns:
-            left_at: Time when its last byte has left the sender.
-            arrives_at: Time when it is complete at the other end.
+            left_at: Time of the event loop when the last byte of the chunk has left the sender.
+            arrives_at: Time of the event loop when the whole chunk has arrived at the other end.
         """
         now = asyncio.get_running_loop().time()
         segments = -(-size // SEGMENT_BYTES)
@@ -262,7 +264,7 @@ class _Engine:
 
 
 class _Carrier:
-    """One direction of one connection."""
+    """Carries the bytes of one direction of one connection over the simulated link."""
 
     def __init__(self, engine: _Engine, direction: _Direction, first_at: float) -> None:
         self._engine = engine
@@ -271,7 +273,7 @@ class _Carrier:
         self._under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT_BYTES // CHUNK_BYTES)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Run until the sender has closed and all bytes have arrived."""
+        """Carry bytes from `reader` to `writer` until the sender has closed and all bytes have arrived."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(reader))
             group.create_task(self._arrive(writer))
@@ -308,21 +310,21 @@ async def _sleep_until(due: float) -> None:
 
 
 class FaultProxy:
-    """The proxy, which runs in its own thread while it is open.
+    """TCP proxy that simulates a bad link; it runs in its own thread until it is stopped.
 
     Args:
         target_host: Address of the target server.
         target_port: Port of the target server.
         link: Initial properties of the link.
         host: Address that the proxy listens on.
-        port: Port that the proxy listens on; 0 takes a free one.
-        seed: Seed of the losses; None: different losses each time.
+        port: Port that the proxy listens on; 0: a free port.
+        seed: Seed of the random losses; None: different losses each time.
 
     Attributes:
         port: The port that the proxy listens on.
 
     Raises:
-        OSError: When the proxy can't listen there.
+        OSError: When the proxy can't listen on the address and port.
     """
 
     def __init__(
@@ -357,33 +359,33 @@ class FaultProxy:
         return self._engine.down.count
 
     def set(self, link: Link) -> None:
-        """Change the link; a schedule starts from its first entry."""
+        """Set the properties of the link; a schedule starts from its first entry."""
         self._run(_call(lambda: self._engine.set_link(link)))
 
     def cut(self) -> None:
-        """Reset all connections and new ones until `restore`."""
+        """Reset all connections, and each new one, until `restore` is called."""
         self._run(_call(lambda: self._engine.set_state("cut")))
 
     def silence(self) -> None:
-        """Let nothing pass and close nothing until `restore`."""
+        """Let no bytes pass, but keep connections open, until `restore` is called."""
         self._run(_call(lambda: self._engine.set_state("silent")))
 
     def restore(self) -> None:
-        """Let everything pass again; a schedule is not resumed."""
+        """Set the link's state to up, so that bytes pass again; a schedule is not resumed."""
         self._run(_call(lambda: self._engine.set_state("up")))
 
     def describe(self) -> dict[str, Any]:
-        """Return the link's properties, its state, connections and bytes."""
+        """Return the link's properties and state, the number of connections, and the bytes in each direction."""
         return self._run(_call(self._engine.describe))
 
     def control(self, path: str) -> dict[str, Any]:
-        """Run a request to the control port.
+        """Run a request to the control port, and return the state of the proxy.
 
         Args:
-            path: `/cut`, `/silence`, `/restore`, `/set?FIELD=VALUE...` or `/`.
+            path: Path of the request: `/cut`, `/silence`, `/restore`, `/set?FIELD=VALUE...` or `/`.
 
         Raises:
-            ValueError: When there is no such path or field.
+            ValueError: When there is no such path, field or value.
         """
         parts = urlsplit(path)
         match parts.path:
@@ -402,7 +404,7 @@ class FaultProxy:
         return self.describe()
 
     def stop(self) -> None:
-        """Reset all connections and stop listening."""
+        """Reset all connections, stop listening, and end the proxy's thread."""
         if not self._stopped:
             self._run(self._engine.stop())
             self._end()
@@ -434,11 +436,12 @@ async def _call(action: Any) -> Any:
 
 
 def parse_link(values: Mapping[str, str], link: Link) -> Link:
-    """Return a link with some fields changed.
+    """Return a copy of `link` with some fields replaced.
 
     Args:
-        values: Field to text; a schedule is written `10:up,20:cut`, or empty for none.
-        link: Link with the values of the other fields.
+        values: Name of each field to replace, and its value as text; a schedule is written `10:up,20:cut`, or empty for
+            none.
+        link: Link whose other fields are kept.
 
     Raises:
         ValueError: When a field is unknown or its value is invalid.
@@ -463,7 +466,7 @@ def _parse_schedule(text: str) -> tuple[tuple[float, str], ...]:
 
 
 def _answer_control(proxy: FaultProxy, address: tuple[str, int]) -> None:
-    """Serve the control port until the process ends."""
+    """Serve the proxy's control port at `address` until the process ends."""
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     class Handler(BaseHTTPRequestHandler):
@@ -501,7 +504,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def main() -> None:
-    """Run the proxy until the process is ended."""
+    """Run the proxy and its control port until the process is ended."""
     parser = argparse.ArgumentParser(description="Forward TCP connections over a link with simulated faults.")
     parser.add_argument(
         "--listen", type=_address, required=True, metavar="HOST:PORT", help=("address that the proxy listens on")

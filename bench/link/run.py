@@ -1,4 +1,4 @@
-"""A measurement of the edge and the cloud-only setup on one link, at the same time, while processes are killed."""
+"""Measures the edge setup and the cloud-only setup on one link at the same time, while processes are killed."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
 PASSED_ON_S = 20.0
 OFFSET_S = 0.5
-"""Seconds by which the second setup's photos are later, so that the two functions don't compete for the CPU."""
+"""Seconds by which the photos of the second setup are taken later than those of the first, so that the two functions
+don't compete for the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Settings of a run.
+    """Settings of a run on one link.
 
     Attributes:
-        condition: Link and its course.
-        seconds: Duration in which photos are taken.
-        artifact: The artifact that predicts.
-        photos: Photos, used in turn.
-        kill_mean_s: Mean seconds between two kills; 0: no kills.
-        seed: Seed of kills and losses.
-        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may.
-        arms: Names of the arms to run.
+        condition: Link of the run, with the times at which it is up or down.
+        seconds: Time during which photos are taken, seconds.
+        artifact: Directory of the artifact that predicts.
+        photos: Content of the photos, used one after the other and then again from the first.
+        kill_mean_s: Mean seconds between two killed processes; 0: no process is killed.
+        seed: Seed of the random kills and losses.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may create them.
+        arms: Names of the setups to run: `edge`, `cloud`.
     """
 
     condition: Condition
@@ -59,7 +60,7 @@ READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_c
 
 
 def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure the setups on one link.
+    """Measure the setups that the plan names on one link, and return the result.
 
     Args:
         plan: Settings of the run.
@@ -77,15 +78,17 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def open_arms(
     folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
 ) -> Iterator[dict[str, Arm]]:
-    """Start the edge setup and the cloud-only setup, or those in `names`, over links without delay and loss.
+    """Start the edge setup and the cloud-only setup, and stop them after the `with` block.
+
+    Their links have neither delay nor loss at first. Only the setups in `names` are started.
 
     Args:
         folder: Directory of all files; it is emptied first.
-        artifact: The artifact that predicts.
-        photos: Photos for the cameras.
-        seed: Seed of the losses.
-        kind: Kind of the networks, see `open_network`.
-        names: Names of the setups to start.
+        artifact: Directory of the artifact that predicts.
+        photos: Content of the photos that the cameras write.
+        seed: Seed of the random losses.
+        kind: Kind of the networks, `packets` or `proxy`; empty: packets if this user may create them.
+        names: Names of the setups to start: `edge`, `cloud`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
@@ -178,7 +181,10 @@ def _follow(phases: Sequence[tuple[float, str]], start: float, arms: Sequence[Ar
 
 
 def _drain(plan: Plan, arms: Mapping[str, Arm], start: float) -> bool:
-    """Wait until every photo's prediction has reached its destination, while the link follows its course."""
+    """Wait until every photo's prediction has reached its destination, while the link continues to go up and down.
+
+    Return False when a prediction is still missing after `DRAIN_LIMIT_S` seconds.
+    """
     deadline, stop = time.monotonic() + DRAIN_LIMIT_S, threading.Event()
     course = [one for one in plan.condition.phases(plan.seconds + DRAIN_LIMIT_S) if one[0] >= plan.seconds]
     following = threading.Thread(target=_follow, args=(course, start, list(arms.values()), stop))
@@ -230,7 +236,10 @@ def _report(
 
 
 def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
-    """Return the number of predictions in the receiver's directory once all have arrived, and of distinct ones."""
+    """Wait until `expected` predictions are in the receiver's directory, and count them.
+
+    `lines` is the number of stored predictions, `ids` the number of distinct ones.
+    """
     deadline = time.monotonic() + PASSED_ON_S
     while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -238,7 +247,7 @@ def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
 
 
 def _audit(arm: Arm) -> dict[str, Any]:
-    """Return the output of `eaves relay audit` on the two lists of ids, and its exit code."""
+    """Run `eaves relay audit` on the spools of the relay and the receiver; return its output and exit code."""
     command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
     spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
     done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
@@ -254,7 +263,7 @@ def _since(moment: float | None, taken: float) -> float | None:
 
 
 def write_result(result: Mapping[str, Any], path: Path) -> None:
-    """Write a result file atomically."""
+    """Write a result as a JSON file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
     hidden.write_text(json.dumps(result, indent=1) + "\n")

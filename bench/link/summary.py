@@ -1,4 +1,4 @@
-"""Summary of a run's records: percentiles, shares, bytes, and the edge's median with the link up and down."""
+"""Summarises the results of a run: percentiles of the prediction times, shares, bytes, and the effect of the link."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import Any
 WITHIN_S = 1.0
 DRAWS = 2000
 DISTURBED_S = 10.0
-"""Seconds after a kill in which a photo may wait for a backlog from before it."""
+"""Seconds after a kill during which a photo counts as possibly delayed by it, because it may wait for photos that were
+taken before."""
 DISTURB = ("agent", "function")
-"""Roles that a prediction at the edge passes through."""
+"""Roles of the processes that must run for a prediction at the edge; killing another process doesn't delay it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """Outcome of one photo.
+    """Measurements of one photo.
 
     Attributes:
-        name: Name of its file.
-        at_s: Time when it was complete in the directory, seconds since the first photo.
-        size_bytes: Size of its file, bytes.
-        state: State of the link at that time.
-        predicted_s: Seconds from then until its prediction was durable at the edge; None: never.
-        in_cloud_s: Seconds until its prediction was durable in the cloud, if the arm sends it there; None: never.
+        name: File name of the photo.
+        at_s: Time when the photo was complete in the directory, seconds since the start of the run.
+        size_bytes: Size of the photo's file, bytes.
+        state: State of the link when the photo was complete.
+        predicted_s: Seconds from then until the photo's prediction was stored on disk at the edge; None: never.
+        in_cloud_s: Seconds from then until the prediction was stored on disk in the cloud; None: never, or the setup
+            doesn't send it there.
     """
 
     name: str
@@ -39,20 +41,20 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Summary of one arm on one link.
+    """Summary of one setup (edge or cloud-only) on one link.
 
     Attributes:
         images: Number of photos taken.
-        lost: Number of photos whose prediction didn't reach its destination: the cloud for the edge arm, the edge for
-            the cloud-only arm.
-        repeated: Number of predictions that arrived again.
-        p50_s: Time within which half of all predictions reached the edge after capture, seconds; photos without one
-            count as infinitely long.
-        p95_s: The same time for 95 % of them.
-        p99_s: The same time for 99 % of them.
-        within: Share of photos that were predicted within `WITHIN_S`.
-        bytes_per_1000: Bytes over the link, both directions, for 1,000 photos.
-        drain_s: Seconds from the last photo until no prediction was missing; None when some are missing.
+        lost: Number of photos whose prediction didn't reach its destination: the cloud in the edge setup, the edge in
+            the cloud-only setup.
+        repeated: Number of repeated arrivals of predictions.
+        p50_s: Seconds from a photo within which half of all photos had their prediction at the edge; a photo without a
+            prediction counts as infinitely long.
+        p95_s: Seconds from a photo within which 95 % of all photos had their prediction at the edge.
+        p99_s: Seconds from a photo within which 99 % of all photos had their prediction at the edge.
+        within: Share of photos that were predicted within `WITHIN_S` seconds.
+        bytes_per_1000: Bytes over the link in both directions, per 1,000 photos.
+        drain_s: Seconds from the last photo until all predictions had arrived; None when some never arrived.
     """
 
     images: int
@@ -67,7 +69,10 @@ class Row:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of all values doesn't exceed (nearest rank); NaN for none."""
+    """Return the smallest value that at least this share of the values doesn't exceed (nearest rank).
+
+    Return NaN if there are no values.
+    """
     if not values:
         return float("nan")
     ordered = sorted(values)
@@ -75,12 +80,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def load_images(records: Sequence[Mapping[str, Any]]) -> list[Image]:
-    """Load the images of a result file."""
+    """Return the photos' measurements from the records of a result file."""
     return [Image(**record) for record in records]
 
 
 def summarise(arm: Mapping[str, Any]) -> Row:
-    """Return the summary of one arm of a result file."""
+    """Return the summary of one setup, whose part of a result file is given."""
     images = load_images(arm["images"])
     times = [float("inf") if one.predicted_s is None else one.predicted_s for one in images]
     return Row(
@@ -98,13 +103,14 @@ def summarise(arm: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """Effect of a kill on the predictions of one arm.
+    """Effect of killing a process once on the predictions of one setup.
 
     Attributes:
         role: Role of the killed process.
-        back_s: Seconds from the kill to the next prediction; None when there was none.
-        late: Number of photos that took longer than `WITHIN_S`, were taken before the kill or within `DISTURBED_S`
-            after it, and had no later kill.
+        back_s: Seconds from the kill to the next prediction; None when no prediction followed.
+        late: Number of photos that this kill delayed: they took longer than `WITHIN_S` seconds, and were waiting at the
+            kill or taken within `DISTURBED_S` seconds after it. A photo that several kills could have delayed counts
+            for the last of them.
     """
 
     role: str
@@ -113,11 +119,11 @@ class Outage:
 
 
 def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Outage]:
-    """Return the effect of each kill.
+    """Return the effect of each kill of a process on the predictions of one setup.
 
     Args:
-        images: Photos of one arm.
-        kills: Seconds from the first photo, and the role.
+        images: Measurements of the photos in that setup.
+        kills: Time of each kill in seconds from the start of the run, and the role of the killed process.
     """
     ends = sorted(one.at_s + one.predicted_s for one in images if one.predicted_s is not None)
     late = Counter(_last_touching(one, [at for at, _ in kills]) for one in images if _is_late(one))
@@ -129,7 +135,7 @@ def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) ->
 
 
 def find_undisturbed(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Image]:
-    """Return the photos that no kill of a role in `DISTURB` delayed."""
+    """Return the photos that can't have been delayed by a kill of a process with a role in `DISTURB`."""
     moments = [at for at, role in kills if role in DISTURB]
     return [one for one in images if not any(_touches(one, at) for at in moments)]
 
@@ -149,16 +155,16 @@ def _touches(image: Image, at: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """The edge's median with the link away, as a ratio to its median with the link up.
+    """Comparison of the prediction times at the edge while the link is down or silent with those while it is up.
 
     Attributes:
-        up_s: Median with the link up, seconds.
-        away_s: Median with the link down or silent, seconds.
-        ratio: The second divided by the first.
-        low: Lower end of the ratio's 95 % interval by the bootstrap.
-        high: Upper end of that interval.
-        up: Number of images with the link up.
-        away: Number of images with the link away.
+        up_s: Median seconds of a prediction while the link is up.
+        away_s: Median seconds of a prediction while the link is down or silent.
+        ratio: `away_s` divided by `up_s`.
+        low: Lower end of the ratio's 95 % interval, computed by the bootstrap method.
+        high: Upper end of the ratio's 95 % interval.
+        up: Number of photos that were taken while the link was up.
+        away: Number of photos that were taken while the link was down or silent.
     """
 
     up_s: float
@@ -171,9 +177,10 @@ class Ratio:
 
 
 def compare_states(images: Sequence[Image], *, seed: int = 0) -> Ratio | None:
-    """Return how much the link's absence costs the edge; None for a link that was always up.
+    """Return how much longer predictions at the edge take while the link is down or silent than while it is up.
 
-    Source of the interval: percentile bootstrap, 2,000 draws.
+    Return None if the link was never down or never up. The interval is computed by the percentile bootstrap with 2,000
+    draws.
     """
     up = [one.predicted_s for one in images if one.state == "up" and one.predicted_s is not None]
     away = [one.predicted_s for one in images if one.state != "up" and one.predicted_s is not None]

@@ -18,19 +18,19 @@ from bench.link.proxy import SEGMENT_BYTES
 
 FIRST_SEGMENTS = 10
 OVERHEAD = 1.04
-"""Bytes on the link per byte of the image: headers of IP, TCP and TLS."""
+"""Number of bytes on the link per byte of the image; the headers of IP, TCP and TLS cause the difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """The time that a link adds, by its parts.
+    """The time that a link adds to a prediction in the cloud, divided into its parts.
 
     Attributes:
-        rounds: Number of round trips in slow start.
-        slow_start_s: Seconds of those round trips.
-        sent_bytes: Bytes of the image that they carry.
-        rest_s: Seconds that the link's bandwidth needs for the other bytes.
-        round_trip_s: Seconds that the last byte and its response are in transit.
+        rounds: Number of round trips during TCP's slow start.
+        slow_start_s: Seconds of the round trips of slow start.
+        sent_bytes: Number of bytes of the image that are sent during slow start.
+        rest_s: Seconds that the link's bandwidth needs for the bytes after slow start.
+        round_trip_s: Seconds that the last byte and its response are in transit: one round trip.
     """
 
     rounds: int
@@ -46,11 +46,13 @@ class Transfer:
 
 
 def transfer(size_bytes: float, mbit_s: float, round_trip_s: float) -> Transfer:
-    """Return the transfer of an image to the cloud and of its prediction back, on an open connection that was idle.
+    """Compute the time to send an image to the cloud and to get its prediction back.
+
+    The connection is open but was idle, so TCP begins with slow start.
 
     Args:
-        size_bytes: Size of the image.
-        mbit_s: Bandwidth from the edge to the cloud.
+        size_bytes: Size of the image, bytes.
+        mbit_s: Bandwidth from the edge to the cloud, Mbit/s.
         round_trip_s: Seconds of a round trip.
     """
     rate = mbit_s * 1e6 / 8 / OVERHEAD
@@ -69,23 +71,23 @@ def transfer(size_bytes: float, mbit_s: float, round_trip_s: float) -> Transfer:
 
 
 def transfer_s(size_bytes: float, mbit_s: float, round_trip_s: float) -> float:
-    """Return the seconds from the first byte of an image until its response, without the prediction itself.
+    """Return the seconds from sending an image until its response arrives, without the time of the prediction.
 
     Args:
-        size_bytes: Size of the image.
-        mbit_s: Bandwidth from the edge to the cloud.
+        size_bytes: Size of the image, bytes.
+        mbit_s: Bandwidth from the edge to the cloud, Mbit/s.
         round_trip_s: Seconds of a round trip.
     """
     return transfer(size_bytes, mbit_s, round_trip_s).total_s
 
 
 def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) -> str:
-    """Return which arm is faster, in words.
+    """Return a text that says whether the edge or cloud-only predicts faster, with the parts of the calculation.
 
     Args:
         found: The time that the link adds.
         edge_s: Seconds that the edge takes for a prediction.
-        cloud_s: Seconds that the cloud takes for the same.
+        cloud_s: Seconds that the cloud takes for the same prediction.
         carried: Images per second that the link's bandwidth can carry.
     """
     over_s = edge_s - cloud_s - found.total_s
@@ -106,7 +108,7 @@ def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) ->
 
 
 def main() -> None:
-    """Print which arm is faster on a link."""
+    """Print whether the edge or cloud-only predicts faster over the link that the arguments describe."""
     parser = argparse.ArgumentParser(description="Compute whether edge or cloud-only predicts faster over a link.")
     parser.add_argument("--image-kb", type=float, required=True, help="size of an image, in thousand bytes")
     parser.add_argument("--mbit-s", type=float, required=True, help="bandwidth from the edge to the cloud, Mbit/s")

@@ -1,4 +1,4 @@
-"""An update of the model over a bad link, with cuts, while the function keeps serving."""
+"""Measures an update of the model over a bad link that is cut several times, while the function continues to serve."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ from tests.ports import find_port
 
 LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)
 CUTS = ((1.0, 5.0), (30.0, 5.0), (60.0, 20.0), (120.0, 60.0))
-"""Seconds after the start of the update at which the link is cut, and seconds of the cut; repeated."""
+"""Pairs of seconds: when the link is cut, from the start of the update, and for how long. The sequence is repeated
+every `ROUND_S` seconds."""
 ROUND_S = 240.0
 LIMIT_S = 1800.0
-"""Seconds after which an unfinished pull is ended as a failure."""
+"""Seconds after which a pull that isn't complete is stopped and counts as failed."""
 ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """One update.
+    """An update of the model on a node, from one artifact to another.
 
     Attributes:
-        name: Name in results.
-        text: Description for people.
-        old: Artifact that the node has.
-        new: Artifact that it fetches.
+        name: Name of the update in the results.
+        text: Description of the update in the tables.
+        old: Directory of the artifact that the node has already.
+        new: Directory of the artifact that the node pulls.
     """
 
     name: str
@@ -55,13 +56,13 @@ class Update:
 
 
 def run(update: Update, folder: Path, *, photo: bytes, kind: str = "") -> dict[str, Any]:
-    """Run one update.
+    """Pull the update over the bad link, measure it, and return the result.
 
     Args:
-        update: The update.
+        update: The update to measure.
         folder: Directory of all files; it is emptied first.
-        photo: Photo that the function gets every second.
-        kind: Kind of the network, see `open_network`.
+        photo: Photo that is sent to the function every second.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may create them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -140,7 +141,11 @@ def _measure(
 
 
 def _thin(points: Sequence[tuple[float, int]], every_s: float = 0.5) -> list[tuple[float, int]]:
-    """Return points that are at least this far apart, or at which the count falls."""
+    """Return fewer of the points (seconds, bytes), for drawing.
+
+    It keeps points that are at least `every_s` seconds apart, those at which the number of bytes falls, and the last
+    one.
+    """
     kept: list[tuple[float, int]] = []
     for number, (at, count) in enumerate(points):
         last = number == len(points) - 1
@@ -171,7 +176,10 @@ def _ask(
     asked: list[tuple[float, float | None]],
     stop: threading.Event,
 ) -> None:
-    """Ask the function once a second, and record the time and duration; None when there was no prediction."""
+    """Request a prediction from the function once a second until `stop` is set, and append the results to `asked`.
+
+    Each result has the seconds since `began` and the seconds until the prediction; None when there was none.
+    """
     command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.ask", str(function.port)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build_environ())
     assert process.stdin is not None
@@ -192,7 +200,7 @@ def _ask(
 
 @contextmanager
 def _registry(network: Network, folder: Path) -> Iterator[int]:
-    """Run Debian's docker-registry in the cloud."""
+    """Run a registry (Debian's docker-registry) in the cloud during the `with` block; yield the port for the edge."""
     port = find_port()
     settings = {
         "version": 0.1,

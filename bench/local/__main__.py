@@ -1,4 +1,7 @@
-"""`python -m bench.local`: measures what the local platform promises. `--quick` takes a minute, the whole about ten."""
+"""Measures the local platform and compares the results with the required limits: `python -m bench.local`.
+
+With `--quick` it takes about a minute, without it about ten.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from bench.local.report import Figure, read_load
 IMAGE_BYTES, SMALL_BYTES = 100_000, 1_000
 ADDED_MS, RATE, IDLE_PERCENT = 5.0, 300.0, 1.0
 FLAT, GROWN_MB = 1.15, 20.0
-"""Ratio up to which two medians of one run count as equal on a machine that does other work too, and memory in MB that
-doesn't count as growth."""
+"""Two limits for noise. Medians of one run count as equal up to this ratio (FLAT), because other programs run on the
+machine; memory may grow by this many MB before it counts as growth (GROWN_MB)."""
 PARTS = ("latency", "rate", "queue", "idle")
 
 
 def main() -> None:
-    """Run the benchmarks, print the results, and write the page when requested."""
+    """Run the requested parts of the benchmark and print their results; with `--page`, also write the page."""
     options = parse_arguments()
     parts: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
         "latency": measure_latency,
@@ -40,7 +43,7 @@ def main() -> None:
 
 
 def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure what the platform adds to a direct POST."""
+    """Measure the time that activator and broker add to a direct POST to the function."""
     runs = [latency.measure(60 if options.quick else 300, IMAGE_BYTES) for _ in range(1 if options.quick else 5)]
     passed = [one.passed_answer - one.direct_answer for one in runs]
     delivered = [one.delivered - one.direct_arrival for one in runs]
@@ -73,7 +76,7 @@ def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def measure_rate(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure the events per second from end to end."""
+    """Measure how many events per second are accepted, delivered and acknowledged."""
     for size_bytes, name in ((IMAGE_BYTES, "100 KB"), (SMALL_BYTES, "1 KB")):
         count = 300 if options.quick else 3_000
         runs = [throughput.measure(count, size_bytes) for _ in range(1 if options.quick else 3)]
@@ -90,7 +93,7 @@ def measure_rate(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def measure_queue(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure the same with 100 and with 100,000 waiting events."""
+    """Measure whether a long queue makes the platform slower: with 100 and with 100,000 waiting events."""
     few, many = 100, 10_000 if options.quick else 100_000
     small, large = backlog.measure_beside((few, many), 60 if options.quick else 400, IMAGE_BYTES)
     noise = max(FLAT, small.halves, large.halves)
@@ -126,7 +129,7 @@ def measure_queue(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def measure_idle(options: argparse.Namespace) -> Iterator[Figure]:
-    """Measure a platform at rest."""
+    """Measure CPU time, wake-ups and memory of a platform that has nothing to do."""
     seconds = 10 if options.quick else 60
     for one in idle.measure(seconds):
         yield figure(
@@ -139,13 +142,13 @@ def measure_idle(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def figure(promise: str, bar: str, measured: str, against: str, *, is_kept: bool = True) -> Figure:
-    """Return a figure with the current load of the machine."""
+    """Return a measurement for the table, together with the current load average of the machine."""
     load = read_load()
     return Figure(promise=promise, bar=bar, measured=measured, against=against, is_kept=is_kept, load=load)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Parse the options."""
+    """Parse the command line of the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="make short runs, for a first impression")
     parser.add_argument("--parts", default=",".join(PARTS), help="parts to run")

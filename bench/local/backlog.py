@@ -1,4 +1,8 @@
-"""Benchmark of a full queue: events that pass a queue to a dead address, and the delivery of such a queue."""
+"""Benchmark of a platform with many waiting events.
+
+It measures new events while events for an address that doesn't answer are waiting, and the delivery of many waiting
+events.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +26,25 @@ from eaves.spool import Spool
 from tests.ports import find_port
 
 COLD = "cold"
-"""Name of the trigger whose address has no listener."""
+"""Name of the trigger whose URL nothing listens on, so that its events stay in the queue."""
 BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """Measurements of events that pass a queue of a given length, taken alternately with those of another platform.
+    """Measurements of new events on a platform with a given number of waiting events.
+
+    Two platforms with different numbers are measured alternately.
 
     Attributes:
-        waiting: Number of waiting events.
-        answer_ms: Median time to a 202, ms; such an event joins the waiting queue and is also delivered at once.
-        delivered_ms: Median time until the function has the event, ms.
-        halves: Ratio of the medians of both halves of the run, larger by smaller, which shows the noise.
-        cpu_ms: CPU time of the supervisor per event, ms.
-        resident_mb: Memory of the supervisor afterwards, MB.
+        waiting: Number of events that waited in the queue at the start.
+        answer_ms: Median time until the broker answers 202, ms. Each new event joins the waiting events, and is also
+            delivered to the function at once.
+        delivered_ms: Median time until the function has the whole event, ms.
+        halves: Ratio of the median `delivered_ms` of one half of the run to that of the other, larger by smaller; it
+            shows the noise.
+        cpu_ms: CPU time of the supervisor per new event, ms.
+        resident_mb: Memory of the supervisor after the run (RSS), MB.
     """
 
     waiting: int
@@ -49,12 +57,12 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """Measurements of the delivery of a queue that was full when the platform started.
+    """Measurements of the delivery of events that waited when the platform started.
 
     Attributes:
         waiting: Number of waiting events at the start.
-        first_per_second: Events per second of the first part.
-        last_per_second: Events per second of the last part, which has the same size.
+        first_per_second: Events delivered per second among the first ones.
+        last_per_second: Events delivered per second among the last ones, of which there are as many.
         grown_mb: Growth of the supervisor's memory from the end of the first part to the start of the last part, MB.
     """
 
@@ -65,7 +73,7 @@ class Drain:
 
 
 def measure_beside(sizes: Sequence[int], rounds: int, size_bytes: int) -> list[Beside]:
-    """Send events past queues of these sizes, one platform for each, in turn."""
+    """Measure new events on one platform for each of `sizes`, the numbers of waiting events, alternately."""
     body = os.urandom(size_bytes)
     with ExitStack() as opened:
         platforms: list[Running] = []
@@ -103,7 +111,10 @@ def _sum_up(waiting: int, platform: Running, sent: Sequence[Sent], cpu_ms: float
 
 
 def measure_drain(waiting: int, size_bytes: int, *, part: int) -> Drain:
-    """Start a platform whose function has this many waiting events, and measure their delivery."""
+    """Start a platform with this many waiting events for its function, and measure their delivery.
+
+    `part` is the number of events whose rate is measured at the beginning and at the end.
+    """
     with _start(waiting, APP, size_bytes=size_bytes) as platform:
         resident = list(_watch(platform, waiting, part))
     times = sorted(platform.received.values())
@@ -116,7 +127,10 @@ def measure_drain(waiting: int, size_bytes: int, *, part: int) -> Drain:
 
 
 def _watch(platform: Running, waiting: int, part: int) -> Iterator[int]:
-    """Return the memory when the first part is delivered, and when only the last part is left."""
+    """Yield the supervisor's memory (RSS, bytes) three times while the platform delivers its waiting events.
+
+    The times are: the first `part` events are delivered; only `part` events are left; none is left.
+    """
     wait_until(lambda: platform.function_pid)
     for left in (waiting - part, part, 0):
         wait_until(partial(_is_down_to, platform, left), pause_s=0.1, timeout_s=1800)
@@ -133,7 +147,7 @@ def _is_down_to(platform: Running, left: int) -> bool:
 
 
 def _start(waiting: int, trigger: str, *, size_bytes: int = 1_000) -> AbstractContextManager[Running]:
-    """Start a platform with a queue of this many events for a trigger."""
+    """Return a context manager that runs a platform with this many waiting events for a trigger."""
 
     def fill(state: StateDirectory) -> None:
         with Spool(state.spool) as spool:

@@ -1,7 +1,7 @@
-"""A function without work of its own: it accepts every POST and answers 202.
+"""Function that does no work, for benchmarks of the platform: it accepts every POST and answers 202.
 
 `python -m bench.local.function` listens on PORT. `GET /received` returns the events since the last such request, in
-order: the id of each and the time when it had arrived completely, by the machine's monotonic clock.
+order: the id of each event and the time when it had arrived completely, by the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ received: list[tuple[str, float]] = []
 
 
 class Connection(asyncio.Protocol):
-    """One connection, kept until its peer closes it."""
+    """A client's connection, which stays open until the client closes it."""
 
     def __init__(self) -> None:
         self._head, self._left, self._got = b"", 0, bytearray()
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serve until SIGTERM."""
+    """Accept connections on PORT until SIGTERM."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

@@ -1,4 +1,7 @@
-"""Benchmark of a platform at rest: one app with a watched directory, its function at zero or with one warm replica."""
+"""Benchmark of a platform that has nothing to do: one app with a watched directory and one function.
+
+The function is scaled to zero on one platform, and has one running replica on another one.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +26,21 @@ from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 
 STATES = {0: "idle", 1: "ready"}
-"""State of a function at rest, by the number of replicas that are kept running."""
+"""State that `eaves status` shows for a function without work, by the minimum number of replicas."""
 SETTLE_S = 3.0
-"""Seconds between the last work and the first measurement."""
+"""Seconds from the last prediction to the first measurement, so that all work has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """Measurements of a platform at rest.
+    """Measurements of a platform that has nothing to do.
 
     Attributes:
-        replicas: Number of warm replicas.
-        core_percent: CPU time of all its processes, percent of one core.
-        switches_per_second: Voluntary context switches of their threads per second: each was a wake-up.
+        replicas: Number of replicas that keep running.
+        core_percent: CPU time of all processes of the platform, percent of one core.
+        switches_per_second: Voluntary context switches of all threads per second; each of them was a wake-up.
         processes: Number of processes: `eaves up`, the agent, and the replica.
-        together_mb: Memory of them all (PSS), MB.
+        together_mb: Memory of all processes of the platform together (PSS), MB.
     """
 
     replicas: int
@@ -48,7 +51,10 @@ class Rest:
 
 
 def measure(seconds: float) -> list[Rest]:
-    """Measure both platforms at the same time, including the real function's process."""
+    """Measure two platforms at the same time for the given seconds: without a replica, and with one.
+
+    Unlike in the other benchmarks, the replica is a real function with a model.
+    """
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="eaves-")))
         artifact = write_graph_artifact(folder / "artifact").path
@@ -75,7 +81,7 @@ def measure(seconds: float) -> list[Rest]:
 
 @contextmanager
 def _resting(folder: Path, artifact: Path, replicas: int) -> Iterator[int]:
-    """Start a platform and have it predict one image; return the process id of `eaves up`."""
+    """Start a platform and wait until it has predicted one image and is idle; yield the process id of `eaves up`."""
     (folder / "images").mkdir(parents=True)
     state = StateDirectory(root=folder / "s")
     scale = ScaleSettings(min=replicas, idle_s=0.5)
@@ -102,7 +108,7 @@ def _rests(platform: LocalPlatform, state: str) -> bool:
 
 
 def _spent(pid: int) -> tuple[float, int]:
-    """Return the CPU time so far, ms, and the context switches, of a process and all its descendants."""
+    """Return the CPU time (ms) and the number of context switches so far of a process and all its descendants."""
     pids = list(tree(pid))
     switches = 0
     for task in (task for one in pids for task in Path(f"/proc/{one}/task").iterdir()):

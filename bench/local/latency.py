@@ -1,4 +1,7 @@
-"""Benchmark of what broker and activator add to a direct POST to the function, one event at a time, in turn."""
+"""Benchmark of the time that broker and activator add to a direct POST to the function.
+
+One event is sent at a time: directly, through the activator, and through the broker, alternately.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +19,25 @@ from bench.local.sender import Sender, Sent
 from bench.measure.timing import median_ms
 
 PAUSE_S = 0.01
-"""Seconds after each event, so that its remaining work isn't counted for the next one."""
+"""Seconds to wait after each event, so that work that it still causes doesn't slow down the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """Median times, ms.
+    """Median times of the three ways to send an event to the function, ms.
 
     Attributes:
-        direct_arrival: Direct POST, until the function has the whole event.
-        direct_answer: Direct POST, until the sender has the response.
-        passed_answer: POST through `/functions/NAME`, until the sender has the response.
-        durable_answer: POST to the broker, until the sender has the 202: the event is on disk.
-        delivered: POST to the broker, until the function has the whole event.
-        disk: Write and sync of as many bytes to a file.
-        passed_least: Difference of `/functions/NAME` to a direct POST, in the least disturbed tenth of the rounds of
-            each.
-        delivered_least: Difference of the broker to a direct POST until the function has the event, likewise.
+        direct_arrival: Time of a direct POST until the function has the whole event.
+        direct_answer: Time of a direct POST until the sender has the response.
+        passed_answer: Time of a POST through the activator (`/functions/NAME`) until the sender has the response.
+        durable_answer: Time of a POST to the broker until the sender has the 202, which means that the event is on
+            disk.
+        delivered: Time of a POST to the broker until the function has the whole event.
+        disk: Time to write as many bytes to a file and sync it.
+        passed_least: Time that the activator adds until the response, computed from the fastest tenth of the events
+            (10th percentiles).
+        delivered_least: Time that the broker adds until the function has the event, computed from the fastest tenth of
+            the events (10th percentiles).
     """
 
     direct_arrival: float
@@ -46,7 +51,7 @@ class Added:
 
 
 def measure(rounds: int, size_bytes: int) -> Added:
-    """Measure all ways over this many rounds, with one event each way per round."""
+    """Send one event in each of the three ways per round, and return the median times."""
     body = os.urandom(size_bytes)
     with run_platform(build_app()) as platform:
         warm_up(platform, body)

@@ -1,4 +1,4 @@
-"""A running platform with one app whose function does no work, observed from outside."""
+"""Runs a local platform for the benchmarks, with one app whose function does no work, and observes it from outside."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.ports import find_port
 
 APP = "bench"
 PARALLEL = 8
-"""Concurrent requests to the only replica."""
+"""Number of requests that the function's only replica gets at the same time."""
 DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A running platform.
+    """A local platform that runs in a process of its own.
 
     Attributes:
         state: State directory of the platform.
         port: Port of the broker.
-        pid: Process id of the supervisor.
+        pid: Process id of the supervisor (`eaves up`).
     """
 
     state: StateDirectory
@@ -45,7 +45,7 @@ class Running:
 
     @property
     def function_pid(self) -> int:
-        """Process id of the function's replica; 0 while there is none."""
+        """Process id of the function's replica; 0 if no replica runs."""
         for pid in tree(self.pid):
             if b"bench.local.function" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return pid
@@ -53,12 +53,12 @@ class Running:
 
     @property
     def function_port(self) -> int:
-        """The port that the replica listens on."""
+        """Port that the function's replica listens on."""
         entries = Path(f"/proc/{self.function_pid}/environ").read_bytes().split(b"\0")
         return next(int(entry[5:]) for entry in entries if entry.startswith(b"PORT="))
 
     def collect(self) -> dict[str, float]:
-        """Return when each event arrived at the function, by id, for all events so far."""
+        """Return the time at which each event so far arrived at the function, by the id of the event."""
         self.received.update(json.loads(get(self.function_port, "/received")))
         return self.received
 
@@ -73,7 +73,10 @@ class Running:
 
 
 def build_app(*more: TriggerSpec) -> LocalApp:
-    """Build the app: one function that isn't scaled to zero once it runs, and the trigger for images."""
+    """Build the benchmark's app: a function that keeps running once it is started, and a trigger for images.
+
+    `more` are additional triggers.
+    """
     scale = ScaleSettings(idle_s=3600, max=1)
     function = LocalFunction(name=APP, site=APP, artifact=Path("/"), scale=scale, concurrency=PARALLEL)
     return LocalApp(function=function, triggers=(default_trigger(APP), *more))
@@ -81,11 +84,14 @@ def build_app(*more: TriggerSpec) -> LocalApp:
 
 @contextmanager
 def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
-    """Run a platform in a directory below `build` in the working directory, whose disk it measures.
+    """Start a platform with an app, and stop it after the `with` block.
+
+    Its state directory is below `build` in the working directory, so that the benchmark measures the disk of that
+    directory.
 
     Args:
-        app: App that is deployed.
-        fill: Prepares the state directory before the platform starts.
+        app: App that is deployed when the platform starts.
+        fill: Function that can add data to the state directory before the platform starts.
     """
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
@@ -109,7 +115,7 @@ def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda 
 
 
 def wait_until(condition: Callable[[], object], *, pause_s: float = 0.02, timeout_s: float = DEADLINE_S) -> None:
-    """Wait until a condition holds; ends the process when it takes too long."""
+    """Wait until `condition` returns a true value; exit with an error after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

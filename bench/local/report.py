@@ -1,4 +1,8 @@
-"""Output of the benchmark: each promise with its bar, its measurement, and the floor."""
+"""Prints the results of the local platform's benchmark, and writes them to docs/local-benchmark.md.
+
+A promise is a stated speed or cost; each has its required limit (bar), the measured value, and a minimum from the same
+run to compare with (floor).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from eaves.base.files import write_atomically
 
 PAGE = ROOT / "docs/local-benchmark.md"
 RESULTS = ROOT / "build/local-benchmark"
-"""Directory of each part's latest results, so that the parts can be measured one by one."""
+"""Directory with the latest results of each part of the benchmark, so that parts can be measured separately."""
 HEAD = """\
 # The local platform, measured
 
@@ -34,14 +38,14 @@ disk with a sync.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """Measurement of one promise.
+    """One row of the results: a promised speed or cost, and its measurement.
 
     Attributes:
-        promise: Description of the promise.
-        bar: The required limit; empty when there is none.
-        measured: The measured value.
-        against: The floor in the same run, and the ratio.
-        is_kept: Whether the bar is met.
+        promise: What was measured, as a text.
+        bar: Required limit of the value; empty when there is none.
+        measured: Measured value with its unit.
+        against: Value to compare with, from the same run, and the ratio to it.
+        is_kept: Whether the measured value meets the required limit.
         load: The machine's load average of the last minute.
     """
 
@@ -53,7 +57,7 @@ class Figure:
     load: float
 
     def row(self) -> str:
-        """Return the row of a table in Markdown."""
+        """Return this result as a row of the Markdown table; a value that misses its limit is bold."""
         measured = self.measured if self.is_kept else f"**{self.measured}**"
         return f"| {self.promise} | {self.bar} | {measured} | {self.against} | {self.load:.1f} |"
 
@@ -64,7 +68,7 @@ def read_load() -> float:
 
 
 def print_figures(figures: Iterable[Figure]) -> None:
-    """Print figures as they come."""
+    """Print each result as soon as it is available."""
     for one in figures:
         mark = "" if one.is_kept else "  MISSED"
         print(f"{one.promise:62} {one.measured:>26}  (bar: {one.bar or 'none'}){mark}")
@@ -72,13 +76,16 @@ def print_figures(figures: Iterable[Figure]) -> None:
 
 
 def keep(part: str, figures: Sequence[Figure]) -> None:
-    """Store the results of a part for the page."""
+    """Store the results of one part of the benchmark in a file, from which the page is written."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_atomically(RESULTS / f"{part}.json", json.dumps([asdict(one) for one in figures]))
 
 
 def write_page(parts: Sequence[str], command: str) -> Path:
-    """Write the page of the docs from the latest results of these parts."""
+    """Write docs/local-benchmark.md from the latest results of the given parts, and return its path.
+
+    `command` is the command that the page names as the one that measured them.
+    """
     files = [RESULTS / f"{part}.json" for part in parts]
     figures = [Figure(**one) for path in files if path.exists() for one in json.loads(path.read_text())]
     lines = Path("/proc/cpuinfo").read_text().splitlines()

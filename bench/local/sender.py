@@ -1,4 +1,7 @@
-"""Sender of events that differ only in their id, over persistent connections in one thread, to save CPU time."""
+"""Sends events to a broker or a function with little CPU time: one thread, and connections that stay open.
+
+The events differ only in their ids.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ HEAD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One event that was sent.
+    """An event that was sent and answered.
 
     Attributes:
         id: Id of the event.
         began_at: Time when its first byte was sent, by the machine's monotonic clock.
-        answered_at: Time when its response was complete.
+        answered_at: Time when the response to the event was complete, by the same clock.
     """
 
     id: str
@@ -38,13 +41,13 @@ class Sent:
 
 
 class Sender:
-    """Connections to one server.
+    """Sends events to one server over connections that stay open.
 
     Args:
-        port: Port of the server on loopback.
+        port: Port of the server on the loopback address.
         path: Path of the requests.
         body: Data of every event.
-        connections: Number of concurrent events.
+        connections: Number of connections; as many events are in progress at the same time.
     """
 
     def __init__(self, port: int, path: str, body: bytes, *, connections: int = 1) -> None:
@@ -90,14 +93,14 @@ class Sender:
 
 
 def get(port: int, path: str) -> bytes:
-    """Return the body of the response to a GET."""
+    """Return the body of the response to a GET request to a port of the loopback address."""
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         return _read_answer(peer)
 
 
 def _read_answer(peer: socket.socket) -> bytes:
-    """Return the body of a response; ends the process when the response is not a success."""
+    """Return the body of an HTTP response; exit with an error when its status isn't 2xx."""
     answer = b""
     while True:
         more = peer.recv(65536)

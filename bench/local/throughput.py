@@ -1,4 +1,4 @@
-"""Benchmark of the events per second that are accepted durably, delivered and acknowledged."""
+"""Benchmark of the platform's throughput: events per second that are stored on disk, delivered and acknowledged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Measurements of one run.
+    """Measurements of the platform's throughput.
 
     Attributes:
-        per_second: Events per second, from the first byte of the first to the release of the last.
-        accepted_per_second: Events per second, up to the last 202.
-        cpu_ms: CPU time of the supervisor per event, including its deliveries, ms.
-        disk_per_second: Writes of as many bytes per second with a sync after each, the disk's own limit.
+        per_second: Events per second, from the first byte of the first event until the queue is empty.
+        accepted_per_second: Events per second, from the first byte of the first event until the last 202.
+        cpu_ms: CPU time of the supervisor per event, including its delivery, ms.
+        disk_per_second: Number of writes per second of as many bytes to a file, with a sync after each; it shows the
+            limit of the disk.
     """
 
     per_second: float
@@ -32,7 +33,7 @@ class Rate:
 
 
 def measure(count: int, size_bytes: int, *, connections: int = CONNECTIONS) -> Rate:
-    """Send this many events as fast as they are accepted."""
+    """Send `count` events as fast as the broker accepts them, wait until all are delivered, and return the rates."""
     body = os.urandom(size_bytes)
     disk = disk_ms(size_bytes, runs=100)
     with run_platform(build_app()) as platform:

@@ -1,4 +1,4 @@
-"""`eaves up` with `bench/local/function.py` as its functions: `python -m bench.local.up PORT STATE`."""
+"""Runs `eaves up` with functions that do no work (`bench/local/function.py`): `python -m bench.local.up PORT STATE`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from eaves.local.supervisor import Supervisor
 
 
 def launch(module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Process:
-    """Start a process as the platform does, with this directory's function instead of the real one."""
+    """Start a process of the platform; a function is replaced with `bench.local.function`, which does no work."""
     chosen = "bench.local.function" if module == "functions" else module
     return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
 
 
 def main() -> None:
-    """Run until SIGTERM."""
+    """Run the platform until SIGTERM."""
     logs.configure()
     supervisor = Supervisor(
         StateDirectory(root=Path(sys.argv[2])), environ=os.environ, port=int(sys.argv[1]), launch=launch

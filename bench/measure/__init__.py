@@ -1,1 +1,1 @@
-"""Measuring instruments of the benchmarks: load, processes, times, bytes on the wire."""
+"""Tools that the benchmarks measure with: a load generator, memory and times of processes, and a byte counter."""

@@ -1,4 +1,4 @@
-"""A load generator with low CPU use: one thread, persistent connections, requests built beforehand."""
+"""Load generator that uses little CPU time: one thread, connections that stay open, and prepared requests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Results of a load.
+    """Measurements of a number of requests.
 
     Attributes:
-        latencies_ms: Time of each response, from the first byte sent to the last received, ms.
+        latencies_ms: Time of each request, from the first byte sent to the last byte of its response, ms.
         seconds: Time from the first request to the last response.
-        cpu_ms: CPU time of sending and receiving, per request, ms.
+        cpu_ms: CPU time per request that the load generator itself used, ms.
     """
 
     latencies_ms: Sequence[float]
@@ -31,13 +31,16 @@ class Load:
 
 
 def build_requests(images: Sequence[bytes]) -> list[bytes]:
-    """Return the requests: each has an image as its body."""
+    """Return one HTTP request for each image, as bytes; the image is the body."""
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
     return [head % len(image) + image for image in images]
 
 
 def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: int) -> Load:
-    """Send `count` requests; each connection sends its next request after the response to its last."""
+    """Send `count` requests over several connections, and return the measurements.
+
+    Each connection sends its next request after the response to its previous one. The requests are repeated as needed.
+    """
     following, latencies = islice(cycle(requests), count), []
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -57,7 +60,7 @@ def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: i
 
 
 class _Peer:
-    """One connection to the server."""
+    """One connection to the server, with the response that is being received."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

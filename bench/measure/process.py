@@ -1,4 +1,4 @@
-"""Cost of a command: seconds, and memory of all its processes."""
+"""Measures the elapsed time of a command, and the memory of all its processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Cost of one command.
+    """Elapsed time and memory of one command.
 
     Attributes:
-        seconds: Time from its start to its end.
-        largest_mb: Largest resident memory of any of its processes, MB.
-        together_mb: Largest memory of all processes at one time, with shared pages counted once (PSS), MB; sampled
-            every `POLL_S`. A container's limit must allow it.
+        seconds: Time from the start of the command to its end, seconds.
+        largest_mb: Maximum resident memory (RSS) of any single process of the command, MB.
+        together_mb: Maximum memory of all processes of the command at one time (PSS, so shared pages count once), MB.
+            It is sampled every `POLL_S` seconds. The memory limit of a container must be at least this.
     """
 
     seconds: float
@@ -31,10 +31,11 @@ class Cost:
 
 
 def run_measured(command: Sequence[str]) -> Cost:
-    """Run a command to its end; when it fails, exit with its output.
+    """Run a command to its end, and return its elapsed time and memory; if it fails, exit with its output.
 
-    The kernel keeps the largest resident size of a process and of all children that it waited for, so none is missed.
-    It includes memory that a child shared with this process before exec, so this process must stay small.
+    The kernel keeps the maximum resident size of a process and of all children that it waited for, so no process is
+    missed. That size includes memory that a child shared with this process before exec, so this process must stay
+    small.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -60,12 +61,15 @@ def run_measured(command: Sequence[str]) -> Cost:
 
 
 def private_bytes() -> int:
-    """Return the memory that this process shares with no other, bytes."""
+    """Return the bytes of memory that only this process uses and shares with no other process."""
     return sum(memory_bytes("self", name) for name in ("Private_Clean", "Private_Dirty"))
 
 
 def memory_bytes(pid: int | str, name: str) -> int:
-    """Return the bytes in one line of /proc/PID/smaps_rollup; 0 when the process is gone. Source: proc_pid_smaps(5)."""
+    """Return the value of one field, such as `Pss`, of /proc/PID/smaps_rollup in bytes; 0 when the process has ended.
+
+    Source: proc_pid_smaps(5).
+    """
     words = _words(Path(f"/proc/{pid}/smaps_rollup"))
     return int(words[words.index(f"{name}:") + 1]) * 1024 if f"{name}:" in words else 0
 
@@ -83,7 +87,7 @@ def _watch(pid: int, seen: list[float], done: threading.Event) -> None:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """Return a process and all its descendants."""
+    """Yield the process id `pid`, and the ids of all its descendants."""
     yield pid
     try:
         children = [int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in _words(task / "children")]

@@ -1,4 +1,4 @@
-"""Timing of whole processes and calls, and tables of medians."""
+"""Measures the time of calls and of whole processes, and prints tables of the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 def median_ms(
     action: Callable[[], object], *, runs: int, warmup: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return the median duration of a call, ms; use `time.thread_time` to measure this thread alone."""
+    """Return the median time of a call, ms; with `clock=time.thread_time` it is the CPU time of this thread."""
     for _ in range(warmup):
         action()
     durations = []
@@ -23,20 +23,30 @@ def median_ms(
 
 
 def paired_ms(first: Sequence[str], second: Sequence[str], *, runs: int) -> tuple[float, float]:
-    """Return the median durations of two commands as whole processes, run in turn so that drift affects both, ms."""
+    """Return the median elapsed times of two commands as whole processes, ms.
+
+    The commands run alternately, so that drift of the machine affects both.
+    """
     pairs = [(_once_ms(first), _once_ms(second)) for _ in range(runs + 1)][1:]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
 
 def print_table(title: str, rows: Sequence[tuple[str, float, float]]) -> None:
-    """Print rows of (name, ms, floor in ms) with their ratio."""
+    """Print a table of measured times, each with the time of the minimal program (the floor) and their ratio.
+
+    Each row has a name, the measured ms and the floor's ms.
+    """
     print(f"\n{title}\n{'':48} {'ms':>9} {'floor ms':>9} {'ratio':>7}")
     for what, value, floor in rows:
         print(f"{what:48} {value:9.2f} {floor:9.2f} {value / floor:7.2f}")
 
 
 def print_columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: the first column and columns whose head ends with a colon are text, all others numbers."""
+    """Print a table; `heads` are the headings of its columns.
+
+    The first column and those whose heading ends with a colon are aligned to the left, all others to the right, as
+    numbers.
+    """
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     print(f"\n{title}")
     for row in (heads, *rows):

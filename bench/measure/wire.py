@@ -1,4 +1,4 @@
-"""A TCP proxy that counts bytes in both directions."""
+"""TCP proxy that counts the bytes in both directions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 
 
 class Wire:
-    """Byte counters of one proxy.
+    """TCP proxy in front of one server, with a byte counter for each direction.
 
     Args:
-        server: Host and port of the server.
+        server: Host and port of the server, as `HOST:PORT`.
     """
 
     def __init__(self, server: str) -> None:
@@ -24,7 +24,7 @@ class Wire:
         self.bytes: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Accept connections until the listener is closed."""
+        """Accept connections and pass their bytes on, until `close` is called."""
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -33,7 +33,7 @@ class Wire:
                     threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
 
     def close(self) -> None:
-        """Stop accepting connections."""
+        """Stop accepting new connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -47,7 +47,7 @@ class Wire:
 
 @contextmanager
 def count_wire(server: str) -> Iterator[Wire]:
-    """Run a proxy in front of a server during the block."""
+    """Run a proxy that counts bytes in front of a server during the `with` block, and yield it."""
     wire = Wire(server)
     threading.Thread(target=wire.run, daemon=True).start()
     try:

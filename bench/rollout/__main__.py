@@ -1,4 +1,4 @@
-"""The command `python -m bench.rollout [--rollouts 300] [--processes 2]`."""
+"""Prints the table of simulated rollouts: `python -m bench.rollout [--rollouts 300] [--processes 2]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two revisions of each row of the table."""
+"""Scenarios of the simulated rollouts: how the old and the new revision behave in each row of the table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from bench.rollout.simulation import Revision
 
 BLIP_AT_S = 90.0
-"""Seconds of the brief failure: in the first step at 2 requests/s, in the second one at 20."""
+"""Seconds from the start of a rollout to the brief failure of the new revision. At 2 requests/s the rollout is then in
+its first step, at 20 requests/s in its second one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One row of the table.
+    """Behaviour of the old and the new revision in a simulated rollout, and how often it may end in which way.
 
     Attributes:
-        name: Name in the table.
-        old: The revision that serves.
-        new: The revision that is rolled out.
-        least_done: Minimum share of rollouts that must reach 100 %.
-        most_done: Maximum share of rollouts that may reach 100 %.
+        name: Description of the scenario in the table.
+        old: Behaviour of the old revision, which serves before the rollout.
+        new: Behaviour of the new revision.
+        least_done: Minimum share of rollouts in which the new revision must get all requests.
+        most_done: Maximum share of rollouts in which the new revision may get all requests.
         least_back: Minimum share of rollouts that must be rolled back.
         most_back: Maximum share of rollouts that may be rolled back.
     """
@@ -35,17 +36,20 @@ class Scenario:
 
 
 FALSE_ALARMS = 0.01
-"""Maximum share of good revisions that may be rolled back."""
+"""Maximum share of rollouts that may be rolled back although the new revision is good."""
 
 
 def equal(errors: float) -> Scenario:
-    """Return a scenario of two revisions with the same error rate."""
+    """Return a scenario in which both revisions have the same error rate, so the rollout should succeed."""
     both = Revision(errors=errors)
     return _good(f"{errors * 100:g} % of requests fail, with both", both, both)
 
 
 def varying(cv: float) -> Scenario:
-    """Return a scenario of two revisions with the same distribution of times."""
+    """Return a scenario in which the prediction times of both revisions have the same distribution.
+
+    `cv` is their standard deviation divided by their mean.
+    """
     both = Revision(cv=cv)
     return _good(f"equal times, standard deviation {cv:g} times the mean", both, both)
 
@@ -59,7 +63,7 @@ def _bad(name: str, old: Revision, new: Revision) -> Scenario:
 
 
 def burst(usual: float, start_s: float, length_s: float, errors: float = 1.0) -> Callable[[float], float]:
-    """Return an error rate that changes for a while."""
+    """Return a function from seconds since the start to an error rate: `errors` in the burst, else `usual`."""
     return lambda at_s: errors if start_s <= at_s < start_s + length_s else usual
 
 

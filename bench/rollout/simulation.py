@@ -1,4 +1,8 @@
-"""Simulation of one rollout: real counters, the real `accumulate`, `decide` and `plan_decision`, invented requests."""
+"""Simulation of one rollout of a function from an old revision to a new one.
+
+The counters and the functions `accumulate`, `decide_rollout` and `plan_decision` are Eaves' real ones; the requests are
+random.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +19,25 @@ from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
 LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
-"""Seconds between readings, then after ten minutes of a step, which saves time and hardly changes the results."""
+"""Seconds between two readings of the counters: LOOK_S at first, LATER_S once a step has taken LATER_AFTER_S seconds.
+The longer interval saves time and hardly changes the results."""
 FIRST_TIMES = 5.0
-"""Ratio of a process's first prediction's time to the usual time."""
+"""Time of a process's first prediction, as a multiple of the mean time, because the first one is slower."""
 UNREAD = 0.02
-"""Share of readings at which a pod can't be read."""
+"""Probability that the counters of a pod can't be read at a reading."""
 POD_LIFE_S = 600.0
-"""Mean seconds until a pod stops: half of them restart in place, half are replaced."""
+"""Mean seconds until a pod stops. Half of the pods that stop are restarted, the other half are replaced by new pods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """Behaviour of one revision.
+    """Simulated behaviour of one revision of a function.
 
     Attributes:
-        errors: Share of requests that fail; or a function of seconds since the start of the rollout.
+        errors: Share of requests that fail, or a function that returns it for the seconds since the start of the
+            rollout.
         ms: Mean time of a prediction, ms.
-        cv: Standard deviation of that time, divided by its mean.
+        cv: Standard deviation of the time of a prediction, divided by its mean.
     """
 
     errors: float | Callable[[float], float] = 0.0
@@ -39,13 +45,13 @@ class Revision:
     cv: float = 0.5
 
     def error_rate(self, at_s: float) -> float:
-        """Return the error rate at one moment."""
+        """Return the share of requests that fail at a time, in seconds since the start of the rollout."""
         return self.errors(at_s) if callable(self.errors) else self.errors
 
 
 @dataclass(slots=True)
 class Pod:
-    """One replica with its counters."""
+    """One simulated replica of a function, with the counters of its requests."""
 
     name: str
     revision: str
@@ -54,7 +60,7 @@ class Pod:
     slowest: RequestCounters = field(default_factory=RequestCounters)
 
     def serve(self, random: np.random.Generator, requests: int, failed: int, kind: Revision) -> None:
-        """Count simulated requests."""
+        """Add requests with random times, `failed` of which fail, to the counters of this pod."""
         answered = requests - failed
         seconds = 0.0
         if answered:
@@ -70,7 +76,7 @@ class Pod:
         self.tally += RequestCounters(answered=answered, failed=failed, timed=answered, seconds=seconds)
 
     def read(self) -> MetricsReading:
-        """Return the counters that a replica's metrics page shows."""
+        """Return the counters as they are read from a real replica's metrics page."""
         return MetricsReading(
             pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
         )
@@ -78,13 +84,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """End of a rollout.
+    """How a simulated rollout ended.
 
     Attributes:
-        phase: Last phase, `done`, `rolled-back` or `held`.
-        after_s: Seconds from its start.
-        failed: Number of the new revision's requests that failed until then.
-        reason: Reason, for operators.
+        phase: Last phase of the rollout: `done`, `rolled-back` or `held`.
+        after_s: Seconds from the start of the rollout to its end.
+        failed: Number of failed requests of the new revision during the rollout.
+        reason: Reason of the last phase, as operators see it.
     """
 
     phase: RolloutPhase
@@ -96,14 +102,14 @@ class Ending:
 def simulate(
     old: Revision, new: Revision, *, per_second: float, seed: int, settings: RolloutSettings | None = None
 ) -> Ending:
-    """Simulate one rollout until it no longer advances.
+    """Simulate one rollout until it ends: it is done, rolled back or held.
 
     Args:
-        old: The revision that serves.
-        new: The revision that is rolled out.
+        old: Behaviour of the old revision.
+        new: Behaviour of the new revision.
         per_second: Requests per second of both revisions together.
         seed: Seed of all random numbers.
-        settings: Settings of the rollout; None: the defaults.
+        settings: Settings of the rollout; None: the default settings.
     """
     random = np.random.default_rng(seed)
     kinds = {OLD: old, NEW: new}
@@ -144,7 +150,7 @@ def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
 
 
 def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
-    """Stop some pods, and return the number of pods that have existed."""
+    """Stop random pods, restart or replace them, and return the number of pods that have existed so far."""
     for name, some in pods.items():
         for index, pod in enumerate(some):
             if random.random() >= look_s / POD_LIFE_S:

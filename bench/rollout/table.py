@@ -1,4 +1,4 @@
-"""Table of simulated rollouts: each row summarises many simulations, with confidence intervals."""
+"""Table of simulated rollouts: each row summarises many rollouts of one scenario, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RATES = (2.0, 20.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table.
+    """One row of the table: the simulated rollouts of one scenario at one rate of requests.
 
     Attributes:
-        scenario: Scenario of the row.
-        per_second: Requests per second.
-        endings: Ends of its rollouts.
+        scenario: Behaviour of both revisions.
+        per_second: Requests per second of both revisions together.
+        endings: How each of the rollouts ended.
     """
 
     scenario: Scenario
@@ -32,32 +32,32 @@ class Row:
     endings: tuple[Ending, ...]
 
     def share(self, phase: RolloutPhase) -> tuple[float, float, float]:
-        """Return the share of rollouts that ended in a phase, and its 95 % interval."""
+        """Return the share of rollouts that ended in a phase, and the lower and upper end of its 95 % interval."""
         count = Counter(ending.phase for ending in self.endings)[phase]
         return count / len(self.endings), *wilson(count, len(self.endings))
 
     @property
     def within_bar(self) -> bool:
-        """Return whether the shares are within the scenario's limits."""
+        """Whether the shares of rollouts that were done and rolled back are within the scenario's limits."""
         done, back = self.share(RolloutPhase.DONE)[0], self.share(RolloutPhase.ROLLED_BACK)[0]
         line = self.scenario
         return line.least_done <= done <= line.most_done and line.least_back <= back <= line.most_back
 
     def after_s(self, share: float) -> float:
-        """Return the seconds by which this share of the rollouts had ended."""
+        """Return the seconds within which this share of the rollouts had ended."""
         times = sorted(ending.after_s for ending in self.endings)
         return times[min(len(times) - 1, int(share * len(times)))]
 
     @property
     def failed(self) -> int:
-        """Return the median number of the new revision's failed requests."""
+        """Median number of failed requests of the new revision per rollout."""
         return sorted(ending.failed for ending in self.endings)[len(self.endings) // 2]
 
 
 def run(
     scenario: Scenario, per_second: float, rollouts: int, *, seed: int = 0, settings: RolloutSettings | None = None
 ) -> Row:
-    """Simulate one row."""
+    """Simulate many rollouts of one scenario, and return the row of the table."""
     endings = (
         simulate(scenario.old, scenario.new, per_second=per_second, seed=seed + number, settings=settings)
         for number in range(rollouts)
@@ -66,7 +66,7 @@ def run(
 
 
 def build_rows(rollouts: int, *, processes: int = 1) -> Iterator[Row]:
-    """Yield every row as soon as it and those before it are done."""
+    """Simulate the rollouts of all rows in several processes, and yield the rows in the order of the table."""
     lines = [(index, rate, rollouts) for rate in RATES for index in range(len(SCENARIOS))]
     with Pool(processes) as pool:
         for (index, rate, _), endings in zip(lines, pool.imap(_endings, lines), strict=True):
@@ -85,7 +85,7 @@ HEAD = (
 
 
 def render(row: Row) -> str:
-    """Return one row as Markdown."""
+    """Return a row of the table as Markdown."""
     cells = [_share(*row.share(phase)) for phase in (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK, RolloutPhase.HELD)]
     minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
     return f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"

@@ -1,4 +1,4 @@
-"""Writes scikit-learn's handwritten digits 0 to 3, 8x8 pixels, as photos/DIGIT/NUMBER.png: 40 of each to train on."""
+"""Writes 40 of scikit-learn's handwritten digits for each of 0 to 3, as photos/DIGIT/NUMBER.png, to train on."""
 
 from __future__ import annotations
 

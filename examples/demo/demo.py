@@ -1,7 +1,8 @@
-"""The whole flow on this machine: labelled images > run > artifact > function > events in > predictions out.
+"""Shows the whole flow on this machine: images are trained on, converted, deployed, and new ones get predictions.
 
-`make demo` runs it on scikit-learn's handwritten digits, real scans that come with the package; with `DATA=folder` (and
-`ARCH=`, `WEIGHTS=`) on your own photos, one subfolder per class. It types the same commands that you would.
+`make demo` runs it on scikit-learn's handwritten digits, real scans that come with the package. With `DATA=folder` (and
+`ARCH=`, `WEIGHTS=`) it runs on your own photos, in one subfolder per class. It runs the same `eaves` commands that you
+would type.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pathlib import Path
 HERE = Path("build/demo")
 EAVES = str(Path(sys.executable).with_name("eaves"))
 DIGITS_ACCURACY = 0.95
-"""Share of unseen images that the digits model must classify correctly; 0.99 is usual."""
+"""Minimum share of unseen images that the model of handwritten digits must classify correctly; 0.99 is usual."""
 
 
 def main() -> int:
-    """Run the flow.
+    """Run the whole demo, from labelled images to predictions.
+
+    Returns:
+        Exit code: 0; 1 when the model is worse than required; 66 when a given path is wrong, and nothing was changed.
 
     Returns:
         0; 1 when the model is worse than required; 66 when a path is wrong, and nothing was changed.
@@ -59,7 +63,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def find_problem(options: argparse.Namespace) -> str:
-    """Return the fault of the given paths; empty: none. It runs before the last demo's files are removed."""
+    """Return what is wrong with the given paths; empty: nothing.
+
+    It is called before the files of the previous demo are removed.
+    """
     for name, path in (("DATA", options.data), ("WEIGHTS", options.weights)):
         if path is not None and not path.exists():
             return f"{name}={path}: no such file or folder"
@@ -71,7 +78,7 @@ def find_problem(options: argparse.Namespace) -> str:
 
 
 def find_data_problem(folder: Path) -> str:
-    """What makes a folder unfit for training before any image in it is read; empty: nothing."""
+    """Return why a folder of images is unsuitable for training; empty: it is suitable. No image is read for this."""
     from eaves.errors import DatasetError
     from trainer.data.folder import load_folder
     from trainer.data.listing import check_labels
@@ -98,7 +105,10 @@ def write_digits(folder: Path) -> Path:
 
 
 def serve(run: Path) -> dict[str, str]:
-    """Start `eaves up`, copy the run's held-out images into the inbox, wait for their prediction events, print them.
+    """Start `eaves up`, copy the run's held-out images into its inbox, and print the predictions.
+
+    Returns:
+        File name of each image that got a prediction, and its true label.
 
     Returns:
         File name to true label.
@@ -125,7 +135,7 @@ def serve(run: Path) -> dict[str, str]:
 
 
 def wait_for_predictions(count: int) -> list[dict[str, object]]:
-    """Return prediction events when there are `count` of different subjects."""
+    """Wait until there are predictions for `count` different images, and return their events."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         listing = subprocess.run(
@@ -163,7 +173,7 @@ def print_predictions(predictions: list[dict[str, object]], truth: dict[str, str
 
 
 def judge(run: Path, served: dict[str, str], options: argparse.Namespace, seconds: float) -> int:
-    """Print how good the model is on unseen images, and return whether that is enough."""
+    """Print how good the model is on unseen images, and return the exit code: 0 if it is good enough, else 1."""
     metrics = json.loads((run / "metrics.json").read_text())
     accuracy, (low, high) = metrics["val_accuracy"], metrics["val_accuracy_interval_95"]
     verdict = json.loads((run / "run.json").read_text())["verdict"]

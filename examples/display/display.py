@@ -1,4 +1,4 @@
-"""Shows predictions in a browser: a trigger posts them to this program, which keeps the last ones in memory.
+"""Shows predictions in a browser: a trigger sends them to this program, which keeps the newest ones in memory.
 
     python display.py --port 9000
 
@@ -29,7 +29,7 @@ td {{ padding: 0.2rem 1.5rem 0.2rem 0 }}</style></head><body>{body}</body></html
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the page shows of one event."""
+    """The values of a prediction event that the page shows."""
 
     time: str
     subject: str
@@ -41,7 +41,7 @@ PREDICTIONS: deque[Prediction] = deque(maxlen=KEPT)
 
 
 def read_prediction(event: Event) -> Prediction | None:
-    """Return the best label of a prediction; None for other events and for an empty prediction."""
+    """Return the best label of a prediction event; None for other events and for a prediction without labels."""
     try:
         best = json.loads(event.data)["predictions"][0]
         label, score = str(best["label"]), f"{float(best['score']):.0%}"
@@ -52,7 +52,7 @@ def read_prediction(event: Event) -> Prediction | None:
 
 
 def render() -> str:
-    """Return the page: the newest prediction, and a table of the last ones."""
+    """Return the HTML page: the newest prediction in large letters, and a table of the last 20 predictions."""
     shown = list(PREDICTIONS)
     if not shown:
         return PAGE.format(body="<p>No predictions yet.</p>")
@@ -65,12 +65,12 @@ def render() -> str:
 
 
 class Display(BaseHTTPRequestHandler):
-    """`POST /` takes an event, `GET /` answers with the page."""
+    """HTTP server of the display: `POST /` takes an event, `GET /` answers with the page."""
 
     timeout = 30
 
     def do_POST(self) -> None:
-        """Keep a prediction. 204 says that the event has arrived, so it isn't sent again."""
+        """Take an event, and keep it if it is a prediction; answer 204, so that the broker doesn't send it again."""
         size = int(self.headers.get("Content-Length") or 0)
         if not self._is_allowed() or not 0 < size <= MAX_BYTES:
             self._answer(403 if size else 400)
@@ -85,11 +85,11 @@ class Display(BaseHTTPRequestHandler):
         self._answer(204)
 
     def do_GET(self) -> None:
-        """Show the page."""
+        """Answer with the page."""
         self._answer(200 if self._is_allowed() else 403, render() if self._is_allowed() else "")
 
     def _is_allowed(self) -> bool:
-        """Whether the request comes from a program or a page of this machine."""
+        """Return whether the request comes from a program on this machine, or from a page that this machine serves."""
         return not find_foreign(self.headers.get("Host", ""), self.headers.get("Origin"))
 
     def _answer(self, status: int, page: str = "") -> None:
@@ -103,11 +103,11 @@ class Display(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Print no line for each request."""
+        """Print nothing, instead of a log line for each request."""
 
 
 def main() -> None:
-    """Serve until Ctrl-C."""
+    """Serve the page until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Show predictions in a browser.")
     parser.add_argument("--port", type=int, default=9000, help="port on loopback (default: 9000)")
     server = ThreadingHTTPServer(("127.0.0.1", parser.parse_args().port), Display)

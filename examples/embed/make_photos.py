@@ -1,4 +1,4 @@
-"""Draws discs, squares and stripes in any colour, 32x32 pixels, as photos/SHAPE/NUMBER.png: 20 of each to train on."""
+"""Draws 20 discs, 20 squares and 20 stripes in random colours, 32x32 pixels, as photos/SHAPE/NUMBER.png."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHAPES, PER_SHAPE = ("disc", "square", "stripes"), 20
 
 
 def draw(shape: str, chance: random.Random) -> Image.Image:
-    """Draw one shape somewhere on a grey background."""
+    """Draw one shape at a random place on a grey background, and return the image."""
     image = Image.new("RGB", (32, 32), (chance.randint(90, 130),) * 3)
     pen = ImageDraw.Draw(image)
     colour = tuple(chance.choice((0, 255)) for _ in range(3))

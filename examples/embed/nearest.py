@@ -1,6 +1,7 @@
-"""Finds each image's most similar image: `python nearest.py ANSWERS`.
+"""Prints for each image the one that is most similar to it: `python nearest.py ANSWERS`.
 
-ANSWERS is a file with the output of `eaves send IMAGES -o json`.
+ANSWERS is a file with the output of `eaves send IMAGES -o json`; the function must compute feature vectors
+(`embedding`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Handler for frames of a thermal camera, raw 16-bit values in hundredths of a kelvin, and a model for RGB images.
+"""Handler that lets a model for RGB images predict on frames of a thermal camera.
 
-A handler may import only what a function's container image has (numpy, Pillow, `eaves.errors`, `eaves.images`,
-`eaves.recipe`). Several threads call it at the same time.
+A handler is a module of your own that a function calls before and after its model. A frame has raw 16-bit values in
+hundredths of a kelvin. A handler may import only what a function's container image has (numpy, Pillow, `eaves.errors`,
+`eaves.images`, `eaves.recipe`). Several threads call it at the same time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ content_types = ("application/octet-stream", "application/x-thermal")
 
 
 def preprocess(data: bytes) -> np.ndarray:
-    """Convert one frame to the graph's input: uint8 (SIDE, SIDE, 3)."""
+    """Convert the bytes of one frame to the model's input: uint8 (SIDE, SIDE, 3), RGB; warm pixels are red."""
     if len(data) != 2 * SIDE * SIDE:
         raise InputError(
             f"a frame has {2 * SIDE * SIDE} bytes, not {len(data)}"
@@ -28,6 +29,9 @@ def preprocess(data: bytes) -> np.ndarray:
 
 
 def postprocess(outputs: dict[str, np.ndarray]) -> dict[str, object]:
-    """Return the reply's own members; `label` and `confidence` become attributes of the event, for filters."""
+    """Return the values to put into the reply's data.
+
+    `label` and `confidence` also become attributes of the event, so that a trigger can filter by them.
+    """
     blue, green, red = outputs["probabilities"]
     return {"label": "hot" if red > blue else "cold", "confidence": "high" if max(red, blue) > green else "low"}

@@ -1,7 +1,7 @@
-"""Writes a thermal camera's frames and an ONNX model that answers with the mean of each colour.
+"""Writes frames of a thermal camera, and an ONNX model that finds the strongest colour of an image.
 
-Writes frames/*.raw (64 little-endian 16-bit values in hundredths of a kelvin), model/thermal.onnx, model/samples/ and
-model/model.yaml.
+It writes frames/*.raw (64 little-endian 16-bit values in hundredths of a kelvin), model/thermal.onnx, model/samples/
+and model/model.yaml.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from onnx import TensorProto, helper
 
 SIDE = 8
 KELVIN = {"blue": 275, "green": 323, "red": 370}
-"""Temperature of a frame of which the handler makes this colour."""
+"""Colour into which the handler turns a frame, and the temperature of such a frame in kelvin."""
 
 
 def build_model() -> onnx.ModelProto:
-    """Build a graph: uint8 (N, SIDE, SIDE, 3) to logits and probabilities (N, 3) in the order blue, green, red."""
+    """Build an ONNX model whose logits are the mean of each colour of an image, scaled.
+
+    Its input is uint8 (N, SIDE, SIDE, 3), RGB. Its outputs are logits and probabilities (N, 3) in the order blue,
+    green, red.
+    """
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2], keepdims=0),

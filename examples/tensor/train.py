@@ -1,6 +1,7 @@
-"""Trains a network on windows of air-quality readings; writes model/air.onnx, model/samples/*.json, model/model.yaml.
+"""Trains a network that classifies 24 hours of air-quality readings; an example of a model without images.
 
-The readings are synthetic: CO2 (ppm), fine dust (ug/m3) and temperature over 24 hours, for three kinds of days.
+It writes model/air.onnx, model/samples/*.json and model/model.yaml. The readings are synthetic: CO2 (ppm), fine dust
+(ug/m3) and temperature (degrees Celsius) of each hour, for three kinds of days.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import tf2onnx
 HOURS = 24
 LABELS = ("fair", "good", "poor")
 LEVELS = np.array([[800, 25, 21], [450, 8, 20], [1400, 60, 23]])
-"""Mean readings of each label."""
+"""Mean of each reading (columns: CO2, fine dust, temperature) for each label (rows)."""
 SPREAD = np.array([80, 4, 2])
 
 
 def make_windows(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return windows (count, HOURS, 3) float32 and their labels (count,)."""
+    """Return random readings (count, HOURS, 3) float32, and the number of each one's label (count,)."""
     truth = random.integers(0, len(LABELS), count)
     day = np.sin(np.arange(HOURS) / HOURS * 2 * np.pi)[:, np.newaxis]
     windows = LEVELS[truth][:, np.newaxis] + SPREAD * (day + random.normal(size=(count, HOURS, 3)))
@@ -32,7 +33,7 @@ def make_windows(count: int, random: np.random.Generator) -> tuple[np.ndarray, n
 
 
 def main() -> None:
-    """Train the network and write its files."""
+    """Train the network, print its accuracy, and write the model and its samples."""
     random = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     windows, truth = make_windows(600, random)

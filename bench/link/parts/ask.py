@@ -1,7 +1,8 @@
-"""Client that asks a function for a prediction for each input line: `python -m bench.link.parts.ask PORT`.
+"""Client that requests a prediction from a function for each line of standard input.
 
-The first line is the image, as hexadecimal digits. For each further line it prints the seconds of the response, or null
-when there was no prediction.
+`python -m bench.link.parts.ask PORT` reads the image from the first line, as hexadecimal digits. For each further line
+it sends the image to the function on PORT and prints the seconds until the response, or null when there was no
+prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 
 
 def ask(port: int, image: bytes) -> float | None:
-    """Return the seconds of a prediction; None when there was none."""
+    """Send the image to the function on `port`, and return the seconds until its prediction; None: no prediction."""
     start = time.monotonic()
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:

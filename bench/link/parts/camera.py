@@ -1,4 +1,4 @@
-"""A camera: writes one photo per second into the directory that an agent watches, each with a unique name."""
+"""Simulated camera: writes one photo per second, with a unique name, into the directory that an agent watches."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Camera:
-    """Writes photos at fixed times, independent of their processing.
+    """Simulated camera that writes photos at fixed times, whether or not earlier ones were processed.
 
     Attributes:
-        inbox: Directory that the agent watches.
-        photos: Bytes of the photos, used in turn.
+        inbox: Directory that the agent watches; the photos are written into it.
+        photos: Content of the photos, used one after the other and then again from the first.
         every_s: Seconds between two photos.
-        prefix: Prefix of their names.
-        taken: Name to the time when the photo was complete in the directory, Unix seconds.
-        sizes: Name to the photo's bytes.
+        prefix: Prefix of the photos' file names.
+        taken: File name of each photo, and the time when it was complete in the directory, Unix seconds.
+        sizes: File name of each photo, and its size in bytes.
     """
 
     inbox: Path
@@ -31,12 +31,12 @@ class Camera:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def run(self, start: float, seconds: float, stop: threading.Event) -> None:
-        """Take photos.
+        """Write photos at fixed times until the given duration is over.
 
         Args:
             start: Time of the first photo, by `time.monotonic()`.
-            seconds: Duration.
-            stop: Event that ends it earlier.
+            seconds: Duration, seconds.
+            stop: Event that ends the run earlier when it is set.
         """
         for number, photo in enumerate(itertools.cycle(self.photos)):
             due = start + number * self.every_s
@@ -45,7 +45,7 @@ class Camera:
             self.take(f"{self.prefix}-{number:06d}", photo)
 
     def take(self, stem: str, photo: bytes) -> str:
-        """Write one photo atomically.
+        """Write one photo into the directory, atomically, so that the agent never reads a part of it.
 
         Args:
             stem: Name of its file without the suffix.

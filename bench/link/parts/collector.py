@@ -1,6 +1,6 @@
-"""Collector of predictions at an edge that lets the cloud predict: a small HTTP server in its own process.
+"""Small HTTP server at the edge that collects the predictions of the cloud-only setup.
 
-`python -m bench.link.parts.collector PORT FILE` appends a line for each event: time of arrival, subject and id.
+`python -m bench.link.parts.collector PORT FILE` appends one line for each event: time of arrival, subject and id.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Accept events on PORT and append a line for each to FILE, until the process is killed."""
     port, file = int(sys.argv[1]), Path(sys.argv[2])
     with file.open("a", buffering=1) as stream:
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def read(file: Path) -> list[tuple[float, str, str]]:
-    """Return time of arrival, subject and id of each event."""
+    """Return the time of arrival (Unix seconds), the subject and the id of each event in the collector's file."""
     lines = file.read_text().splitlines() if file.exists() else []
     parts = [line.split("\t") for line in lines]
     return [(float(one[0]), one[1], one[2]) for one in parts if len(one) == 3]

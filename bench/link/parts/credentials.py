@@ -1,4 +1,4 @@
-"""Credentials of both ends of the link: the receiver's certificate, and the site's token."""
+"""Creates the credentials for both ends of the link: the receiver's certificate, and the token of the site."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Directories with credentials.
+    """Directories that contain the credentials of the experiment.
 
     Attributes:
-        edge: Directory of the relay and the agent: `token`, `ca.crt`.
-        cloud: Directory of the receiver: `tls.crt`, `tls.key`.
-        sites: Directory with one file per site, which holds its token.
+        edge: Directory for the relay and the agent, with `token` and `ca.crt`.
+        cloud: Directory for the receiver, with `tls.crt` and `tls.key`.
+        sites: Directory for the receiver, with one file per site, which holds the token of the site.
     """
 
     edge: Path
@@ -29,7 +29,7 @@ class Credentials:
 
 
 def make_credentials(folder: Path, site: str, hosts: tuple[str, ...]) -> Credentials:
-    """Write the credentials.
+    """Create a token and a self-signed certificate, write them to three directories, and return their paths.
 
     Args:
         folder: Directory in which the three directories are made.

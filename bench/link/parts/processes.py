@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL and restarted, like those of a failing node."""
+"""Processes that are killed with SIGKILL at planned times and restarted, as on a node that fails."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESTART_S = 1.0
-"""Seconds from a kill to the restart: the time that a supervisor takes to notice."""
+"""Seconds from a kill to the restart, which a supervisor would need to notice the end of the process."""
 
 
 @dataclass(slots=True)
 class Part:
-    """One process of an arm.
+    """One process of a setup, such as its agent, which can be killed and restarted.
 
     Attributes:
-        name: Name for its log and in results.
-        command: Command that starts it.
+        name: Name of the process in the results; its log file has the same name.
+        command: Command line that starts the process.
         environ: Complete environment of the process.
-        log: File for its output.
-        port: TCP port that it listens on when it works.
+        log: File to which the output of the process is appended.
+        port: TCP port that the process listens on when it is ready.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     ended: int = 0
-    """How often the process was found to have ended without a kill."""
+    """Number of times that the process was found to have ended by itself."""
 
     def start(self) -> None:
         """Start the process."""
@@ -52,10 +52,10 @@ class Part:
             )
 
     def wait_ready(self, timeout_s: float = 60) -> None:
-        """Wait until the process works.
+        """Wait until the process listens on its port.
 
         Raises:
-            TimeoutError: When it takes too long; the message has the end of its log.
+            TimeoutError: When the process ends, or doesn't listen in time; the message has the end of its log.
         """
         deadline = time.monotonic() + timeout_s
         while not self.listens():
@@ -64,11 +64,14 @@ class Part:
             time.sleep(0.05)
 
     def has_ended(self) -> bool:
-        """Return whether the process has ended by itself."""
+        """Return whether the process has ended by itself, without being stopped or killed."""
         return self.process is not None and self.process.poll() is not None
 
     def listens(self) -> bool:
-        """Return whether a process listens on its port in its network namespace. Source: proc_pid_net(5), state 0A."""
+        """Return whether a process listens on `port` in the network namespace of this process.
+
+        Source: proc_pid_net(5), state 0A.
+        """
         if self.process is None:
             return False
         lines: list[str] = []
@@ -79,14 +82,14 @@ class Part:
         return any(words[1].endswith(f":{self.port:04X}") and words[3] == "0A" for words in found if len(words) > 3)
 
     def kill(self) -> None:
-        """Kill the process and restart it after `RESTART_S`."""
+        """Kill the process with SIGKILL, and start it again after `RESTART_S` seconds."""
         with self.lock:
             self.end(signal.SIGKILL)
             time.sleep(RESTART_S)
             self.start()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Stop the process for good."""
+        """Stop the process with the given signal, or with SIGKILL after 20 seconds; it is not restarted."""
         if self.process is None:
             return
         if self.process.poll() is not None:
@@ -101,7 +104,7 @@ class Part:
         self.process = None
 
     def look(self) -> None:
-        """Restart the process when it has ended by itself."""
+        """Count and restart the process if it has ended by itself."""
         with self.lock:
             if self.process is not None and self.process.poll() is not None:
                 self.ended += 1
@@ -109,15 +112,16 @@ class Part:
 
 
 def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
-    """Plan the kills: runs of the same length have the same number of kills, and each role has the same share.
+    """Plan when processes are killed, at random times but equally often for each role.
 
-    The run is divided into equal spans, each with one kill at a random moment; the roles alternate in random order.
+    Runs of the same length have the same number of kills. The run is divided into equal spans, each with one kill at a
+    random moment; each role has its turn once before any role has its next one, in random order.
 
     Args:
-        roles: Roles that may be killed.
-        seconds: Length of the run.
+        roles: Roles of the processes that may be killed, such as `agent`.
+        seconds: Length of the run, seconds.
         mean_s: Intended mean seconds between two kills; the number of kills is a multiple of the number of roles.
-        seed: Seed of moments and order.
+        seed: Seed of the random times and order.
 
     Returns:
         Seconds from the start, and the role; sorted by time.
@@ -131,11 +135,11 @@ def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int
 
 
 class Killer:
-    """Kills parts according to a plan.
+    """Thread that kills processes at planned times and restarts them.
 
     Args:
-        parts: Role to the parts with that role, which are killed together, one in each arm.
-        plan: Seconds from the start and the role, sorted by time.
+        parts: Processes by their role. Processes with the same role, one in each setup, are killed together.
+        plan: Time of each kill in seconds from the start, and the role to kill; sorted by time.
     """
 
     def __init__(self, parts: Mapping[str, Sequence[Part]], plan: Sequence[tuple[float, str]]) -> None:
@@ -146,11 +150,11 @@ class Killer:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread that kills processes; the planned times are relative to this moment."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop killing."""
+        """Stop the thread, so that no further process is killed."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -171,6 +175,9 @@ class Killer:
 
 
 def build_environ(**values: str) -> dict[str, str]:
-    """Return an environment that inherits nothing but the paths of programs."""
+    """Return the environment of a process of the experiment, with the given variables.
+
+    It inherits only PATH, HOME, TMPDIR and LANG from this process, and finds the modules of the project.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[3]), **values}

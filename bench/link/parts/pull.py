@@ -1,7 +1,7 @@
-"""The download of an update as a node does it: pulls a container image into its own store, and retries until complete.
+"""Downloads an update as a node does: pulls a container image into a local store, and retries until it is complete.
 
-`python -m bench.link.parts.pull REFERENCE LAYOUT` prints JSON lines with `t`, Unix seconds; `bytes`, bytes of layers
-that have arrived; `event`, one of `progress`, `waiting`, `failed`, `done`.
+`python -m bench.link.parts.pull REFERENCE LAYOUT` prints JSON lines with `t`, Unix seconds; `bytes`, the number of
+bytes of layers that have arrived; and `event`, one of `progress`, `waiting`, `failed`, `done`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from eaves.oci.registry.transport import Access
 from eaves.oci.store.layout import create_layout
 
 AGAIN_S = 5.0
-"""Seconds until a failed pull is retried, as a node's back-off does."""
+"""Seconds from a failed pull to the next attempt, similar to the back-off of a Kubernetes node."""
 
 
 def main() -> None:
-    """Pull the container image."""
+    """Pull the container image until it is complete, and print its progress as JSON lines."""
     reference, layout = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2]))
     lock, counts = threading.Lock(), {"bytes": 0}
 

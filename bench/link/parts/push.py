@@ -1,4 +1,7 @@
-"""Pushes the entry `new` of a layout to a registry: `python -m bench.link.parts.push LAYOUT REFERENCE`."""
+"""Pushes a container image to a registry: `python -m bench.link.parts.push LAYOUT REFERENCE`.
+
+LAYOUT is an OCI image layout (a directory with container images); its entry `new` is pushed.
+"""
 
 from __future__ import annotations
 

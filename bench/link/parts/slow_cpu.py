@@ -1,4 +1,7 @@
-"""Limit of one process to a share of a CPU, so that it is as slow as a smaller machine; needs root and a cpu cgroup."""
+"""Limits a process to a share of one CPU, so that it is as slow as on a smaller machine.
+
+It needs root rights and a cgroup controller for the CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 20_000
-"""Period of the quota, microseconds: short, so that a process that has used its share waits milliseconds only."""
+"""Period in which the CPU share is accounted, microseconds. It is short, so that a process that has used up its share
+waits only milliseconds for the next period."""
 
 
 @contextmanager
 def slowed(pid: int, share: float, root: Path = ROOT) -> Iterator[bool]:
-    """Limit a process to this share of one CPU during the block.
+    """Limit the process `pid` to a share of one CPU during the `with` block.
 
     Args:
         pid: Id of the process.
-        share: The share of one processor that it may use, 0 to 1.
+        share: Share of one CPU that the process may use, 0 to 1.
         root: Directory where cgroups are mounted.
 
     Yields:

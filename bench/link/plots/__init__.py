@@ -1,1 +1,1 @@
-"""Figures of the experiment as SVG, written without a plotting library."""
+"""Figures and tables of the experiment on the link; the figures are SVG, written without a plotting library."""

@@ -1,4 +1,4 @@
-"""The figures of docs/18-link-experiment.md, each with one message."""
+"""Draws the figures of docs/18-link-experiment.md from the results; each figure has one message."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ AWAY = {"down": "#fecaca", "silent": "#ddd6fe"}
 
 
 def seconds_axis(title: str, low: float, high: float) -> Axis:
-    """Return a logarithmic axis of seconds."""
+    """Return a logarithmic axis for times from `low` to `high` seconds."""
     ticks = [tick for tick in SECONDS if low <= tick[0] <= high]
     return Axis(title=title, low=low, high=high, ticks=ticks, log=True)
 
 
 def draw_links(results: Sequence[Result]) -> str:
-    """Draw, for each link and setup, the time within which 50, 95 and 99 % of the photos got their prediction."""
+    """Draw the times within which 50, 95 and 99 % of the photos got their prediction, for each link and setup.
+
+    Return the figure as SVG.
+    """
     rows = {result["link"]: {arm: summarise(result["arms"][arm]) for arm, _, _ in ARMS} for result in results}
     worst = max((row.p99_s for arms in rows.values() for row in arms.values() if row.p99_s < 1e9), default=10.0)
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > worst * 1.05)
@@ -90,7 +93,7 @@ def _describe(rows: Mapping[str, Mapping[str, Row]]) -> str:
 
 
 def draw_course(result: Result) -> str:
-    """Draw the waiting time of each photo over the run on one link."""
+    """Draw how long each photo waited for its prediction, over the time of the run on one link; return SVG."""
     minutes = result["seconds"] / 60
     step = next(one for one in (0.5, 1, 2, 5, 10) if minutes / one <= 9)
     ticks = [(one * step, f"{one * step:g}") for one in range(int(minutes / step) + 1)]
@@ -136,11 +139,14 @@ SIZE_COLOURS = ("#f0a04b", "#dd6b20", "#a83a0c", "#5c1d06")
 
 
 def draw_crossover(result: Result, slow_over_s: float | None) -> str:
-    """Draw the time that the link adds: cloud-only wins when the cloud predicts faster by more than that.
+    """Draw the seconds that the link adds to a prediction in the cloud, over the bandwidth; return SVG.
+
+    The cloud-only setup is faster where the cloud predicts faster than the edge by more than these seconds.
 
     Args:
-        result: Measured points.
-        slow_over_s: Seconds that a slow edge takes longer than the cloud, drawn as a level line; None: no line.
+        result: Result of the comparison in `bench.link.crossover`.
+        slow_over_s: Seconds by which a slow edge device predicts slower than the cloud, drawn as a horizontal line;
+            None: no line.
     """
     points = [point for point in result["points"] if point["edge_s"] and point["cloud_s"]]
     sizes = sorted({point["size_bytes"] for point in points})
@@ -187,7 +193,10 @@ def _size(size: float) -> str:
 
 
 def draw_update(results: Sequence[Result]) -> str:
-    """Draw how much of an update has arrived, with the cuts; below, the function's response times."""
+    """Draw how much of each update has arrived over time, with the times when the link was cut; return SVG.
+
+    A second chart below it has the response times of the function during the update.
+    """
     parts: list[str] = []
     width, gap = 360, 96
     for number, result in enumerate(results):

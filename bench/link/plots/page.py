@@ -1,4 +1,4 @@
-"""Tables of docs/18-link-experiment.md, written between its markers."""
+"""Writes the figures of the experiment, and its tables between the markers in docs/18-link-experiment.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bench.link.transfer import transfer_s
 DOCS = Path("docs")
 PAGE = DOCS / "18-link-experiment.md"
 COURSE = "down"
-"""Name of the link whose course is drawn."""
+"""Name of the link for which the waiting time of each photo is drawn over the run."""
 ARMS = {"edge": "edge", "cloud": "cloud-only"}
 
 
@@ -130,7 +130,7 @@ def _kills(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _undisturbed(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of prediction times in the edge setup, without photos that were delayed by a killed process."""
+    """Return the table of prediction times in the edge setup, without the photos that a killed process could delay."""
     rows = []
     for result in results:
         kills, images = result["kills"], _edge_images(result)
@@ -189,8 +189,8 @@ def _audit(found: Mapping[str, Any] | None) -> str:
 def _slow_over_s(result: Mapping[str, Any]) -> float | None:
     """Return by how many seconds a prediction takes longer on a slow edge device than on this machine.
 
-    The slow device has a fraction of one CPU. The times are those of the smallest photos. None when they were not
-    measured.
+    The slow device has a fraction of one CPU. The times are those of the smallest photos. Return None when the slow
+    device was not measured.
     """
     if not result["slow"]:
         return None
@@ -215,7 +215,10 @@ def _points(result: Mapping[str, Any]) -> str:
 
 
 def _break_even(result: Mapping[str, Any]) -> str:
-    """Return the table of how much longer an edge may take than the cloud before cloud-only is faster."""
+    """Return the table of the seconds that the link adds to a prediction in the cloud, by bandwidth and image size.
+
+    The cloud-only setup is faster only if the edge needs longer than the cloud by more than these seconds.
+    """
     round_trip_s = 2 * result["delay_ms"] / 1000
     sizes = (20_000, 64_000, 250_000, 1_000_000, 4_000_000)
     rows = [

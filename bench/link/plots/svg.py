@@ -9,7 +9,8 @@ from html import escape
 
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 EDGE, CLOUD, GREY, DARK = "#15803d", "#c2410c", "#64748b", "#0f172a"
-"""Colours: the edge, cloud-only, additional elements, text. They also differ in lightness, for colour-blind readers."""
+"""Colours of the figures, in this order: the edge setup, the cloud-only setup, additional elements, and text. They also
+differ in lightness, for colour-blind readers."""
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 74, 20, 64, 56
 
 
@@ -21,8 +22,8 @@ class Axis:
         title: Quantity on the axis, with its unit.
         low: Lower end of the axis.
         high: Upper end of the axis.
-        ticks: Value and text of each tick.
-        log: Whether it is logarithmic.
+        ticks: Value of each tick, and the text beside it.
+        log: Whether the axis is logarithmic.
     """
 
     title: str
@@ -32,7 +33,10 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Return the position of a value, 0 at the lower end and 1 at the upper one; clamped."""
+        """Return the position of a value on the axis: 0 at its lower end, 1 at its upper end.
+
+        Values beyond an end are placed at that end.
+        """
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         at = math.log(max(value, 1e-12)) if self.log else value
         return min(1.0, max(0.0, (at - low) / (high - low)))
@@ -43,12 +47,12 @@ class Chart:
     """One chart within a figure.
 
     Attributes:
-        x: The horizontal axis.
-        y: The vertical axis.
-        left: Left end of its frame in the figure, pixels.
-        top: Upper end of its frame in the figure, pixels.
-        width: Width of the frame, pixels.
-        height: Height of the frame, pixels.
+        x: Horizontal axis.
+        y: Vertical axis.
+        left: Distance of the chart's left edge from that of the figure, pixels.
+        top: Distance of the chart's upper edge from that of the figure, pixels.
+        width: Width of the chart without its labels, pixels.
+        height: Height of the chart without its labels, pixels.
     """
 
     x: Axis
@@ -60,11 +64,17 @@ class Chart:
     parts: list[str] = field(default_factory=list)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position of a point in the figure."""
+        """Return the position of a point in the figure, pixels from the left and from the top.
+
+        `x` and `y` are values on the two axes.
+        """
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
     def axes(self, *, x_texts: bool = True) -> None:
-        """Draw frame, grid, ticks and titles."""
+        """Draw the horizontal axis line, the grid, and the texts of both axes.
+
+        If `x_texts` is False, the texts of the horizontal axis are omitted.
+        """
         right, bottom = self.left + self.width, self.top + self.height
         for value, text in self.y.ticks:
             _, y = self.at(self.x.low, value)
@@ -83,7 +93,7 @@ class Chart:
         self.parts.append(text_at(self.left - 56, middle, self.y.title, size=13, anchor="middle", more=turned))
 
     def band(self, start: float, end: float, colour: str = "#fde68a", text: str = "") -> None:
-        """Shade a range of the horizontal axis."""
+        """Shade the range from `start` to `end` on the horizontal axis over the whole height of the chart."""
         left, _ = self.at(start, self.y.low)
         right, _ = self.at(end, self.y.low)
         width = max(1.0, right - left)
@@ -95,7 +105,7 @@ class Chart:
             self.parts.append(text_at((left + right) / 2, self.top + 15, text, size=12, anchor="middle", colour=GREY))
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, *, width: float = 2.2, dash: str = "") -> None:
-        """Draw a line through points."""
+        """Draw a line through points, which are given as values on both axes."""
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.at(*point) for point in points))
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(
@@ -104,7 +114,7 @@ class Chart:
         )
 
     def dot(self, x: float, y: float, colour: str, *, radius: float = 4.0, filled: bool = True) -> None:
-        """Draw a point."""
+        """Draw a small circle at a point that is given by its values on both axes."""
         left, top = self.at(x, y)
         fill = colour if filled else "#ffffff"
         self.parts.append(
@@ -112,14 +122,14 @@ class Chart:
         )
 
     def mark(self, x: float) -> None:
-        """Draw a small triangle below the horizontal axis that points at it."""
+        """Draw a small triangle below the horizontal axis that points at the value `x`."""
         left, _ = self.at(x, self.y.low)
         self.parts.append(_triangle(left, self.top + self.height))
 
     def note(
         self, x: float, y: float, text: str, colour: str, *, anchor: str = "start", dx: float = 6, dy: float = 4
     ) -> None:
-        """Write text beside a point."""
+        """Write text beside a point that is given by its values on both axes; `dx` and `dy` move the text by pixels."""
         left, top = self.at(x, y)
         halo = ' paint-order="stroke" stroke="#ffffff" stroke-width="5" stroke-linejoin="round"'
         self.parts.append(text_at(left + dx, top + dy, text, size=12, anchor=anchor, colour=colour, more=halo))
@@ -136,7 +146,7 @@ def text_at(
     weight: int = 400,
     more: str = "",
 ) -> str:
-    """Return a line of text."""
+    """Return the SVG element of a line of text at a position in pixels."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
         f' font-weight="{weight}"{more}>{escape(text)}</text>'
@@ -144,7 +154,10 @@ def text_at(
 
 
 def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
-    """Return a legend of entries side by side: text, colour, and `line`, `dash`, `dot`, `ring`, `band` or `mark`."""
+    """Return the SVG elements of a legend, whose entries are side by side.
+
+    Each entry has a text, a colour, and a kind: `line`, `dash`, `dot`, `ring`, `band` or `mark`.
+    """
     parts: list[str] = []
     for text, colour, kind in entries:
         if kind in {"line", "dash"}:
@@ -164,14 +177,14 @@ def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
 
 
 def figure(width: int, height: int, title: str, description: str, parts: Sequence[str]) -> str:
-    """Return a whole figure.
+    """Return a whole SVG file with a title and the given elements.
 
     Args:
         width: Width in pixels.
         height: Height in pixels.
-        title: Message of the figure, at the top.
-        description: The same message for screen readers.
-        parts: Elements of the figure.
+        title: Title at the top, which states the figure's message.
+        description: Description of the figure for screen readers.
+        parts: SVG elements of the figure.
     """
     body = "\n".join(parts)
     return (
