@@ -77,7 +77,7 @@ class DataSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield the faults that the types of the fields don't exclude: (setting, what is wrong)."""
+        """Yield faults of the values that are not found by checking their types: (setting, what is wrong)."""
         try:
             parse_group_by(self.group_by)
         except ValueError as error:

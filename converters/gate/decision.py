@@ -62,7 +62,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: By the images, the new model may lose more accuracy than the settings allow.
+        RefusedModelError: The images do not exclude that the new model loses more accuracy than the settings allow.
     """
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)
