@@ -24,7 +24,8 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: The lower end of the interval does not reach the floor, or guessing gets as much.
+        RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the accuracy of
+            always answering the most frequent class.
     """
     images = len(evaluation.images)
     label, most = Counter(image.label for image in evaluation.images).most_common(1)[0]

@@ -88,7 +88,7 @@ def backbone_digest(model: Any) -> str:
 
 
 def weights_digest(network: Any) -> str:
-    """Return the sha256 of a network's weights in order, hex."""
+    """Return the sha256, hex, of the values of a network's weights in the order that Keras lists them."""
     digest = hashlib.sha256()
     for values in network.get_weights():
         digest.update(f"{values.dtype}{values.shape}".encode())
