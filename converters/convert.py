@@ -169,7 +169,7 @@ class _Conversion:
         return artifact
 
     def _prepare(self) -> tuple[onnx.ModelProto, int]:
-        """Return the prepared graph and its operator set, and write the fp32 graph beside it."""
+        """Export the source and prepare its graph; return the graph and its operator set, and write the fp32 graph."""
         with self.progress.phase("Exporting to ONNX", 1) as step:
             exported = export(self.source, self.folder / "exported.onnx", self.settings)
             step()

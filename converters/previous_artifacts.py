@@ -20,11 +20,11 @@ images."""
 
 
 def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
-    """Find artifacts to build on, the highest version first.
+    """Find earlier artifacts whose parts a new artifact may reuse, the highest version first.
 
     Args:
-        named: Path of the artifact to use; empty means all those beside the output, of which only the manifests are
-            read; `is_intact` checks a used one.
+        named: Path of the artifact to use; empty means all artifacts in the output's parent folder. Only their
+            manifests are read; check one with `is_intact` before its parts are used.
         output: Directory of the new artifact.
 
     Raises:

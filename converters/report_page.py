@@ -43,8 +43,9 @@ class OriginalModel:
     """What is known about the model that was converted.
 
     Attributes:
-        quality: Its accuracy and what that is worth, as one sentence without a full stop; empty when it is not known.
-        golden_labels: Label that it gives to each golden image, in the order of the index; empty when it is not known.
+        quality: Accuracy and rating of the original model, as one sentence without a full stop; empty when not known.
+        golden_labels: Label that the original model gives to each golden image, in the order of the index; empty when
+            it is not known.
     """
 
     quality: str = ""
@@ -248,7 +249,7 @@ def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _files(manifest: Manifest) -> list[tuple[str, int]]:
-    """Return paths and sizes in bytes, the largest first; the golden images are one line."""
+    """Return path and size in bytes of each file of an artifact, the largest first; golden images are one entry."""
     golden = [entry.size_bytes for name, entry in manifest.files.items() if name.startswith("golden/")]
     rows = [(name, entry.size_bytes) for name, entry in manifest.files.items() if not name.startswith("golden/")]
     return sorted([*rows, (f"golden/, {len(golden)} files", sum(golden))], key=lambda row: -row[1])

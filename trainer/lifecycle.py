@@ -73,7 +73,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 class Stoppable:
-    """A progress that stops the training at its next step.
+    """Implementation of TrainingProgress that stops the training at its next step once an event is set.
 
     Args:
         progress: Progress that receives all phases and steps.

@@ -26,7 +26,7 @@ class TrainingProgress(Protocol):
 
 
 class SilentProgress:
-    """A progress that shows nothing."""
+    """Implementation of TrainingProgress that shows nothing."""
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
@@ -35,10 +35,10 @@ class SilentProgress:
 
 
 class LoggedProgress:
-    """A progress that writes log lines: at the start, at the end, and every `LOG_EVERY_S` between.
+    """Implementation of TrainingProgress that logs each phase: at its start, at its end and every `LOG_EVERY_S`.
 
-    In JSON they have the fields `phase`, `done`, `total` and `note`, from which a command that follows a Job's log
-    draws a bar.
+    In JSON, the log lines have the fields `phase`, `done`, `total` and `note`, from which a command that follows a
+    Job's log draws a bar.
     """
 
     @contextmanager
@@ -65,7 +65,7 @@ class LoggedProgress:
 
 
 class ProgressBars:
-    """A progress that shows a bar for each phase, with rich."""
+    """Implementation of TrainingProgress that shows a bar for each phase on a terminal, with the library rich."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -77,7 +77,7 @@ class DataSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield the faults that the types of the fields don't exclude: (setting, what is wrong)."""
+        """Yield faults of the values that are not found by checking their types: (setting, what is wrong)."""
         try:
             parse_group_by(self.group_by)
         except ValueError as error:
@@ -213,19 +213,19 @@ class TrainSettings:
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:
-        """Kind of the backbone's initial weights, with `auto` resolved."""
+        """Kind of the backbone's initial weights; `auto` is replaced by what it stands for with this architecture."""
         if self.weights == "auto":
             return "imagenet" if self.architecture.pretrained else "none"
         return cast(Literal["imagenet", "none"], self.weights) if self.weights in ("imagenet", "none") else "file"
 
     @property
     def frozen(self) -> bool:
-        """Whether only the head is trained, with `auto` resolved."""
+        """Whether only the head is trained; a `train.mode` of `auto` is replaced by the mode that it stands for."""
         return self.resolved_mode == "frozen"
 
     @property
     def resolved_mode(self) -> Literal["frozen", "finetune", "full"]:
-        """Part of the network that is trained, with `auto` resolved."""
+        """Part of the network that is trained; `auto` means `full` if `weights_kind` is `none`, else `frozen`."""
         if self.mode == "auto":
             return "frozen" if self.weights_kind != "none" else "full"
         return cast(Literal["frozen", "finetune", "full"], self.mode)

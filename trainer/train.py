@@ -177,7 +177,7 @@ def _log_split(dataset: Dataset) -> None:
 def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
 ) -> tuple[Dataset, TrainSettings, TrainingIdentity]:
-    """Load the dataset, resolve `arch: auto` by it, and return both with the identity of the training."""
+    """Load the dataset and choose the architecture for `arch: auto`; return dataset, settings and identity."""
     earlier = find_earlier(
         settings.split,
         data_path=data.to_dict()["path"],

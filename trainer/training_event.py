@@ -35,7 +35,7 @@ class TrainingEvent:
     identity: str
 
     def output(self, below: str) -> str:
-        """Return the output of the run: its identity below a location."""
+        """Return the path or URI that the run is written to: the location `below`, a slash and the run's identity."""
         return f"{below.rstrip('/')}/{self.identity}"
 
 

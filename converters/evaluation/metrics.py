@@ -20,7 +20,7 @@ from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
-"""Maximum number of mistakes that are listed."""
+"""Maximum number of wrongly classified images that a report lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

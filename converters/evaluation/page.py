@@ -16,7 +16,7 @@ from trainer.report.html_page import build_page, build_thumbnail
 from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
 DIFFERING = 48
-"""Maximum number of images with two different answers that the page shows."""
+"""Maximum number of images that the page shows of those to which the two models give different labels."""
 REFUSED = 100
 
 

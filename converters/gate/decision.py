@@ -24,7 +24,8 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: The lower end of the interval does not reach the floor, or guessing gets as much.
+        RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the accuracy of
+            always answering the most frequent class.
     """
     images = len(evaluation.images)
     label, most = Counter(image.label for image in evaluation.images).most_common(1)[0]
@@ -62,7 +63,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: By the images, the new model may lose more accuracy than the settings allow.
+        RefusedModelError: The images do not exclude that the new model loses more accuracy than the settings allow.
     """
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)

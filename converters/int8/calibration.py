@@ -37,7 +37,7 @@ class ChannelRanges:
         return np.maximum(-self.low, self.high)
 
     def scaled(self, scale: Values) -> ChannelRanges:
-        """Return the ranges after each channel is divided by `scale` (C,)."""
+        """Return the ranges of the channels after each channel's values are divided by its number in `scale`, (C,)."""
         return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
 
 

@@ -1,9 +1,9 @@
 """Assesses an int8 graph by its predictions on images that the model was not trained on.
 
-By labels, int8 passes when the upper bound of its loss of accuracy, with 95 % confidence, is within the allowed loss.
-By agreement, it passes when the lower bound of the share of images on which it gives fp32's label reaches the wanted
-share, over at least `AGREEMENT_IMAGES` images; that needs no labels. Agreement never overrules labels that contradict
-or suffice.
+With labels, int8 passes when the upper bound of its loss of accuracy, with 95 % confidence, is within the allowed loss.
+With agreement, int8 passes when the lower bound of the share of images on which it gives fp32's label reaches the
+wanted share, over at least `AGREEMENT_IMAGES` images; that needs no labels. Agreement is not used when the labelled
+images show too large a loss, or when there are enough of them to decide.
 
 A class may lose `CLASS_FACTOR` times what all classes together may lose, and counts as beyond that only when the images
 show it: the opposite rule would refuse every class with few images. The error of 5 % is divided by the number of
@@ -62,7 +62,7 @@ class AllowedLoss:
 
     @property
     def class_difference(self) -> float:
-        """Among the images to which fp32 gives one label, maximum share to which int8 may give another label."""
+        """Maximum share of the images with one fp32 label to which int8 may give another label, a fraction of 1."""
         return min(1.0, CLASS_FACTOR * (1 - self.agreement))
 
 

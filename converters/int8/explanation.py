@@ -8,8 +8,8 @@ from converters.int8.evidence import count_missing
 from eaves.artifact.conversion_results import AGREEMENT, Evidence, Parity
 
 FINER = 0.01
-"""Loss of accuracy, a fraction of 1. When an int8 model passes, but its loss is not shown to be this small, the report
-says how many more labelled images could show it."""
+"""Loss of accuracy, a fraction of 1. When an int8 model passes, but the images don't show that it loses at most this,
+the report says how many more labelled images could show it."""
 
 
 def explain(evidence: Evidence, max_drop: float) -> str:

@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSplit:
-    """Labelled images by the side of the split.
+    """Labelled images of a model: training images for calibration, held-out images for assessing int8.
 
     Attributes:
         calibration: Training images on which ranges are measured.

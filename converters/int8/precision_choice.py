@@ -41,7 +41,8 @@ from eaves.inference.session import Session
 from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7
-"""Share of the time limit after which no further layer's sensitivity is measured; the rest is left to make graphs."""
+"""Share of `convert.int8_time_limit_s` after which no further layer's sensitivity is measured; the remaining time is
+for making and scoring candidates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class PrecisionChoice:
     """The chosen precision.
 
     Attributes:
-        quantisation: Verdict and table of the measurements.
+        quantisation: Decision for or against int8 with its reason, and the measurements of all candidates.
         model: Path of the int8 graph; None if fp32 ships.
         parity: Parity of the int8 graph with the original.
     """

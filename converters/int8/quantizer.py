@@ -108,7 +108,7 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
 
 
 def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> set[str]:
-    """Return the nodes that stay fp32: the head, nodes without ranges, those in `keep` and those fed only by these."""
+    """Return the nodes that stay fp32: head, nodes in `keep`, nodes without ranges, nodes with only fp32 inputs."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
     known = {*calibration.channels, *graph.weights, ""}
     spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}

@@ -45,7 +45,7 @@ class ReferenceOutputs:
 def run_reference(
     source: ModelSource, images: Sequence[Path], *, timeout_s: float, memory_limit_mb: int = 0
 ) -> ReferenceOutputs:
-    """Run the original on encoded images.
+    """Run the original model on encoded images in a child process, and return its outputs.
 
     Raises:
         ConversionError: The original fails, takes too long or needs too much memory.
@@ -64,7 +64,7 @@ def run_reference(
 def run_tensor_reference(
     source: TensorSource, taken: TensorSpec, given: Sequence[TensorSpec], limits: ChildLimits
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Run an original that doesn't take images on its samples.
+    """Run an original model that doesn't take images on its sample files in a child process.
 
     Args:
         source: The model to convert.

@@ -155,7 +155,7 @@ def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
 
 
 def _open_preprocess(path: str, spec: TensorSpec) -> Callable[[bytes], Tensor] | None:
-    """Return the function of the user's handler that makes the converted graph's input; None if it has none."""
+    """Return the function of the user's handler that makes the graph's input; None if the handler has none."""
     return open_handler(Path(path).read_bytes(), Path(path), spec).preprocess
 
 

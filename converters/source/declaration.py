@@ -92,7 +92,7 @@ class Declaration:
 
     @property
     def recipe(self) -> Recipe:
-        """Recipe of the model, with the declared scale, or factor 1 and offset 0 if that differs between channels."""
+        """Recipe of the model. Its scale is the declared one, or 1 and 0 if the declared one differs by channel."""
         one = len(self.multiply) == len(self.add) == 1
         return Recipe(
             height=self.height,

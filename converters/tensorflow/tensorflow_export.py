@@ -123,7 +123,7 @@ def _run_tf2onnx(
 
 
 def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) -> None:
-    """Turn the inputs that stand for weights into weights again, with their values in a file beside the graph."""
+    """Write the ONNX file; inputs that replaced large weights become weights, with their values in a second file."""
     graph = proto.graph
     readers = _fold_transposes(graph, weightless.weights)
     fresh = _renumber(graph)

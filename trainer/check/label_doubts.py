@@ -13,7 +13,7 @@ import numpy.typing as npt
 from trainer.pixel_scale.ridge import score_leave_one_out
 
 LEAST_MARGIN = 0.3
-"""Least margin by which the score of another class must exceed that of an image's own class for the label to be
+"""Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
 doubted; 1 is the distance between the scores of an image of a class and of one outside it. Measured on 500 photos of 5
 flowers, 25 of them given a wrong label, mean of 4 draws: at 0.3, features of Inception V3 make 54 labels doubted, among
 them 71 % of the wrong ones, and the descriptor 44, with 53 % of the wrong ones. At 0.5, features make 22 doubted (50 %

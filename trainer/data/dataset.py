@@ -84,7 +84,7 @@ class Dataset:
         return max(counts) / min(counts)
 
     def class_weights(self) -> dict[int, float]:
-        """Return each label and the weight of its training images in the loss.
+        """Return the weight in the loss of the training images of each class, by the index of the class.
 
         The mean weight over the training images is 1.
 

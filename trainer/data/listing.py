@@ -91,7 +91,7 @@ def leaves_root(name: str) -> bool:
 
 
 def check_labels(listing: Listing) -> None:
-    """Check that a training can use the classes.
+    """Check that the classes of a dataset can be trained on: names, number, and images in each.
 
     Raises:
         DatasetError: There are no images, fewer than two classes, an unprintable name, or a class that is empty or only

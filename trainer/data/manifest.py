@@ -60,7 +60,7 @@ def load_manifest(file: Path) -> Listing:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file of this name exists; the answer is False for a name that no file can have."""
+    """Return whether `path` is an existing file; False also for a name that the file system does not allow."""
     try:
         return path.is_file()
     except OSError:

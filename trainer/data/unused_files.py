@@ -62,13 +62,13 @@ def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[C
 
 
 def log_not_used(faults: Iterable[DataFault]) -> None:
-    """Log one line per cause, with the number of files and their first names."""
+    """Log one line for each reason why files are not used, with the number of files and the first names."""
     for line in render_not_used(faults):
         _log.warning("%s", line)
 
 
 def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
-    """Yield one line for each cause of files that are not used, with their number and first names."""
+    """Yield one line for each reason why files are not used, with the number of files and the first names."""
     for cause in group_by_cause(faults):
         many, shown = len(cause.files), ", ".join(cause.files[:SHOWN])
         more = f" and {many - SHOWN} more" if many > SHOWN else ""

@@ -1,4 +1,4 @@
-"""Divides a backbone pass among several pods; each computes the features of its share into their shared storage.
+"""Divides the computation of features among several pods; each computes its share into a shared storage.
 
 In an Indexed Job (`JOB_COMPLETION_INDEX` of `JOB_COMPLETIONS`) the image's digest decides which pod computes it. Index
 0 waits for the other pods' features and trains; the other pods end when their share is computed. They exchange nothing

@@ -66,7 +66,7 @@ def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: A
 
 
 def set_temperature(model: Any, temperature: float) -> None:
-    """Set the temperature, so that probabilities are softmax(logits / temperature); the logits stay unchanged."""
+    """Set the model's temperature: probabilities become softmax(logits / temperature); the logits stay unchanged."""
     layer = model.get_layer("head_temperature")
     # Conversion optimises away a division by exactly 1, which would make the graph differ from that of every other
     # head.
@@ -88,7 +88,7 @@ def backbone_digest(model: Any) -> str:
 
 
 def weights_digest(network: Any) -> str:
-    """Return the sha256 of a network's weights in order, hex."""
+    """Return the sha256, hex, of the values of a network's weights in the order that Keras lists them."""
     digest = hashlib.sha256()
     for values in network.get_weights():
         digest.update(f"{values.dtype}{values.shape}".encode())

@@ -12,9 +12,9 @@ BRIGHTEST = 160.0
 
 Measured with Inception V3 as if it had been trained with each of `unit`, `symmetric` and `torch`, on 68 sets of images:
 photos of flowers and of a drawn part at five contrasts and two to four brightnesses each, and a flat part on a plain
-background. In 23 of 204 cases another scale was the nearest, at least 3 times as near as the next one; in 21 of them
-the images' spread was at most 34, in the other two it was 40 and 49 and their brightness 187 and 206. Unchanged photos
-of flowers have a brightness of 87 to 131 and a spread of 43 to 57.
+background. In 23 of 204 cases a wrong scale had the smallest distance, and the next distance was at least 3 times as
+large; in 21 of them the images' spread was at most 34, in the other two it was 40 and 49 and their brightness 187 and
+206. Unchanged photos of flowers have a brightness of 87 to 131 and a spread of 43 to 57.
 """
 LEAST_SPREAD = 40.0
 """Smallest standard deviation of the grey values within an image at which the distance decides; see `BRIGHTEST`.

@@ -1,4 +1,4 @@
-"""Measures the distance of a network's first features from those of its training, without labels.
+"""Measures how far a network's first features (outputs of its first convolution) are from those in its training.
 
 A batch normalisation stores the mean and the variance of the inputs of each channel in training. The first one of a
 network follows the first convolution, so it shows a wrong scale of the pixels directly.

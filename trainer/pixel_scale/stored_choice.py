@@ -1,6 +1,6 @@
-"""Stores the scale that a probe chose in `scale.json` beside a run's checkpoints.
+"""Stores the pixel scale that was chosen by measurement in `scale.json` beside a run's checkpoints.
 
-The process that resumes the run and the other pods of an Indexed Job read it from there and do not probe again.
+The process that resumes the run and the other pods of an Indexed Job read it from there and do not measure again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def choose_samples(dataset: Dataset) -> list[Example]:
 
 
 def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
-    """Copy the chosen images to `folder`/samples.
+    """Copy the held-out images that `choose_samples` chooses to `folder`/samples.
 
     Returns:
         listing: Path of each file relative to `folder`, to its `label` and `sha256`.

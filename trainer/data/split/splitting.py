@@ -75,7 +75,7 @@ def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, kno
 
 
 class _Placing:
-    """A split while it is computed; images that are not held out are trained on."""
+    """State of a split while it is computed: which images are held out so far; the others are trained on."""
 
     def __init__(self, items: Sequence[SplitImage], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
         self._items, self._known = items, known
