@@ -83,7 +83,7 @@ def measure(rounds: int, size_bytes: int) -> Added:
 
 
 def warm_up(platform: Running, body: bytes) -> None:
-    """Start the function, open the connections and fill the caches."""
+    """Send events until the function runs, connections are open and caches are filled, so that measuring can begin."""
     with closing(Sender(platform.port, f"/functions/{APP}", body)) as passed:
         passed.send(["first"])  # the response comes when the function runs
     with closing(Sender(platform.port, "/", body)) as broker:
