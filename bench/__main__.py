@@ -1,4 +1,7 @@
-"""Command line of the benchmarks: `python -m bench [NAME ...]`; without a name it runs all that need no request."""
+"""Command line of the benchmarks: `python -m bench [NAME ...]`.
+
+Without a name it runs all benchmarks except those in `ON_REQUEST`.
+"""
 
 from __future__ import annotations
 

@@ -44,8 +44,7 @@ class Update:
         floor_s: Time of `eaves verify` for the same artifact, seconds. It checks digests and golden images, which
             `eaves package` does too, so it is the minimum to compare with.
         up_bytes: Number of bytes that were sent to the registry.
-        stored_bytes: Number of bytes of layers and manifests that the registry stores since this push and didn't store
-            before.
+        stored_bytes: Number of bytes of blobs that the registry stores since this push and didn't store before.
         backbone_bytes: Number of bytes of backbone layers among `stored_bytes`; 0 when the backbone was reused.
         digests: Digests of the container image from the push and from a second build of the same artifact; they should
             be equal.

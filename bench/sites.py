@@ -122,7 +122,7 @@ def _url(request: Request) -> str:
 
 
 def _replay(sites: Sites, asked: Sequence[Sequence[str]]) -> Cost:
-    """Send the given requests to every site with the minimal script, and return the cost of its process."""
+    """Send the given requests to every site with a minimal script, and return the cost of the script's process."""
     floor_input = sites.folder / "floor.json"
     servers = [one.url for one in sites.clusters.values()]
     floor_input.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))

@@ -53,9 +53,9 @@ def _print_batches() -> None:
 
 
 def _relay_ms(size: int, rounds: int, ledger: LedgerLimits | None) -> dict[str, float]:
-    """Return the time per event, ms, of each operation that a relay does with its spool, for batches of `size` events.
+    """Return the time per event, ms, of storing and of removing events as a relay does, in batches of `size` events.
 
-    The keys of the result are `put`, and `peek and ack` for reading and removing a batch.
+    The keys of the result are `put` for storing, and `peek and ack` for reading and removing.
     """
     with tempfile.TemporaryDirectory(dir=".") as folder, Spool(Path(folder) / "spool.db", ledger=ledger) as spool:
         numbers, data = iter(range(10_000_000)), os.urandom(PREDICTION_BYTES)

@@ -26,7 +26,7 @@ DEADLINE_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Measurements of one start of a server, or of the minimal script.
+    """Measurements of one start of a server, or of the minimal script bench/function/bare.py.
 
     Attributes:
         wall_ms: Time from exec to the end of the first response, ms.

@@ -93,9 +93,9 @@ def open_material(folder: Path) -> Material | None:
 
 
 def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
-    """Measure starts of the minimal script and of functions with fp32 and int8 models.
+    """Measure starts of a minimal script, and of functions with fp32 and int8 models.
 
-    Return the name of each kind with the measurements of its starts.
+    Return the measurements of all starts by kind: the script, and each model with and without a self-test.
     """
     image = Message(body=material.image.read_bytes())
 

@@ -222,7 +222,7 @@ def _ask(loop: subprocess.Popen[str], threads: int, count: int, *, start: int = 
 
 
 def serve_loop(artifact: str, *images: str) -> None:
-    """Predict images in a loop as standard input requests.
+    """Predict images in a loop, as requested on standard input.
 
     Each line `THREADS START COUNT` predicts COUNT images, beginning with image START, and prints one line of JSON with
     the measurements.

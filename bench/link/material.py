@@ -13,8 +13,8 @@ from eaves.artifact import open_artifact
 from eaves.errors import EavesError
 
 SHARED = Path("../shared")
-"""Directory with the photos of flowers and the weights of Inception V3; without it the experiment uses a small
-model."""
+"""Directory with photos of flowers and the weights of Inception V3. If it doesn't exist, the experiment uses a small
+model and handwritten digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -350,12 +350,12 @@ class FaultProxy:
 
     @property
     def bytes_up(self) -> int:
-        """Bytes from clients to the target so far, without retransmissions."""
+        """Number of bytes from clients to the target so far, without retransmissions."""
         return self._engine.up.count
 
     @property
     def bytes_down(self) -> int:
-        """Bytes from the target to clients so far, without retransmissions."""
+        """Number of bytes from the target to clients so far, without retransmissions."""
         return self._engine.down.count
 
     def set(self, link: Link) -> None:

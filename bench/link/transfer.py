@@ -41,7 +41,7 @@ class Transfer:
 
     @property
     def total_s(self) -> float:
-        """Seconds that the link adds to a prediction."""
+        """Seconds that the link adds to a prediction in the cloud."""
         return self.slow_start_s + self.rest_s + self.round_trip_s
 
 

@@ -73,7 +73,10 @@ class Drain:
 
 
 def measure_beside(sizes: Sequence[int], rounds: int, size_bytes: int) -> list[Beside]:
-    """Measure new events on one platform for each of `sizes`, the numbers of waiting events, alternately."""
+    """Start one platform for each number of waiting events in `sizes`, and measure how fast new events are delivered.
+
+    The new events are sent to the platforms alternately, one to each in every round.
+    """
     body = os.urandom(size_bytes)
     with ExitStack() as opened:
         platforms: list[Running] = []

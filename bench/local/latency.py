@@ -34,10 +34,10 @@ class Added:
             disk.
         delivered: Time of a POST to the broker until the function has the whole event.
         disk: Time to write as many bytes to a file and sync it.
-        passed_least: Time that the activator adds until the response, computed from the fastest tenth of the events
-            (10th percentiles).
-        delivered_least: Time that the broker adds until the function has the event, computed from the fastest tenth of
-            the events (10th percentiles).
+        passed_least: Time that the activator adds until the response in the fastest events: the difference of the 10th
+            percentiles.
+        delivered_least: Time that the broker adds until the function has the event in the fastest events: the
+            difference of the 10th percentiles.
     """
 
     direct_arrival: float
@@ -51,7 +51,10 @@ class Added:
 
 
 def measure(rounds: int, size_bytes: int) -> Added:
-    """Send one event in each of the three ways per round, and return the median times."""
+    """Send one event per round in each of three ways (directly, through the activator, through the broker).
+
+    Return the median times of each way.
+    """
     body = os.urandom(size_bytes)
     with run_platform(build_app()) as platform:
         warm_up(platform, body)
@@ -83,7 +86,7 @@ def measure(rounds: int, size_bytes: int) -> Added:
 
 
 def warm_up(platform: Running, body: bytes) -> None:
-    """Start the function, open the connections and fill the caches."""
+    """Send events until the function runs, connections are open and caches are filled, so that measuring can begin."""
     with closing(Sender(platform.port, f"/functions/{APP}", body)) as passed:
         passed.send(["first"])  # the response comes when the function runs
     with closing(Sender(platform.port, "/", body)) as broker:

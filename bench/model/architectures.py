@@ -115,7 +115,7 @@ def build_run(arch: str, images: Path, folder: Path) -> Run:
 
 
 def measure(run: Run, artifact: Artifact) -> Row:
-    """Measure a converted model against the original of its run, and return the row of the table."""
+    """Measure size, operators and time of a converted model, and its deviation from the original model of the run."""
     import keras
 
     session = open_session(artifact, threads=1)
@@ -136,7 +136,7 @@ def measure(run: Run, artifact: Artifact) -> Row:
 
 
 def count_operators(model: Path) -> Counter[str]:
-    """Count the operators of the graph after the optimisations for every CPU (onnxruntime's level EXTENDED)."""
+    """Count the operators of the graph after onnxruntime's optimisations that suit every CPU (level EXTENDED)."""
     import onnx
 
     from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions

@@ -184,7 +184,10 @@ def _print_speed(models: Mapping[str, str], tensor: Path) -> None:
 
 
 def print_int8(made: Sequence[Converted]) -> None:
-    """Print the accuracy that each int8 model lost on the labelled images that decided whether it is used."""
+    """Print how much accuracy each int8 model lost, measured on the labelled images of its conversion.
+
+    These images weren't used for training.
+    """
     rows = []
     for one in made:
         found, name = one.artifact.manifest.quantisation, one.what + _doubt(one.artifact)
@@ -200,7 +203,7 @@ def print_int8(made: Sequence[Converted]) -> None:
 
 
 def print_costs(made: Mapping[str, Converted]) -> None:
-    """Print seconds and memory of every conversion."""
+    """Print the elapsed time and the memory that each conversion needed, and the size of its artifact."""
     rows = []
     for name, one in made.items():
         cost, size = one.cost, one.artifact.size_bytes / 1e6

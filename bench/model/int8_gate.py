@@ -47,16 +47,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table for the test by labels; all shares are fractions of 1.
+    """One row of the table for int8 graphs that are tested on labelled images only; all shares are fractions of 1.
 
     Attributes:
         drop: Maximum allowed loss of accuracy.
         discordance: Share of images that exactly one of the fp32 and int8 graphs classifies correctly.
         n: Number of labelled images.
-        harmful_ships: Probability that the gate accepts an int8 graph that loses the allowed drop of accuracy.
-        harmful_ships_of_7: Probability that the gate accepts an int8 graph that was chosen among 7, all of which lose
+        harmful_ships: Probability that a conversion uses an int8 graph that loses the allowed drop of accuracy.
+        harmful_ships_of_7: Probability that a conversion uses an int8 graph that was chosen among 7, all of which lose
             the allowed drop.
-        harmless_refused: Probability that the gate refuses an int8 graph that loses no accuracy.
+        harmless_refused: Probability that a conversion refuses an int8 graph that loses no accuracy.
     """
 
     drop: float
@@ -69,14 +69,14 @@ class Row:
 
 @cache
 def passing(n: int, drop: float) -> tuple[int, ...]:
-    """Return the maximum number of lost images with which the gate accepts int8, for each number of gained images.
+    """Return the maximum number of lost images with which int8 is accepted, for each number of gained images.
 
-    An image is lost if only fp32 classifies it correctly, and gained if only int8 does. -1 means that the gate accepts
-    no number of lost images.
+    An image is lost if only fp32 classifies it correctly, and gained if only int8 does. -1 means that no number of lost
+    images is accepted.
 
-    The gate accepts an outcome by its p-value, which increases with the score of Tango's test. So one limit of the
-    score separates accepted outcomes from others, and a bisection over the outcomes in the order of their scores finds
-    it.
+    The conversion accepts an outcome by its p-value, which increases with the score of Tango's test. So one limit of
+    the score separates accepted outcomes from others, and a bisection over the outcomes in the order of their scores
+    finds it.
     """
     most = min(n, math.ceil(n * (drop + 0.05) + 6 * math.sqrt(n * (drop + 0.05)) + 10))
     lost, gained = (axis.ravel() for axis in np.meshgrid(np.arange(most + 1), np.arange(most + 1)))
@@ -96,9 +96,10 @@ def passing(n: int, drop: float) -> tuple[int, ...]:
 
 
 def probability(n: int, drop: float, lost_share: float, gained_share: float) -> float:
-    """Return the exact probability that the test by labels accepts an int8 graph.
+    """Return the exact probability that an int8 graph is accepted by its results on labelled images alone.
 
-    `lost_share` is the share of images that only fp32 classifies correctly, and `gained_share` that of int8.
+    `lost_share` is the share of images that only fp32 classifies correctly, and `gained_share` that of images that only
+    int8 does.
     """
     log_factorials = _log_factorials(n)
     total = 0.0
@@ -112,7 +113,9 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
 
 
 def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0) -> float:
-    """Return the exact probability that the gate accepts an int8 graph by its labels or by its agreement with fp32.
+    """Return the exact probability that an int8 graph is accepted, by its results on labelled images or by agreement.
+
+    Agreement is the share of images for which int8 and fp32 give the same label.
 
     Args:
         n: Number of labelled images.
@@ -162,7 +165,10 @@ def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats
 
 @cache
 def _most_that_differ(images: int) -> int:
-    """Return the maximum number of images with different labels with which the test of agreement passes; -1: none."""
+    """Return the maximum number of images with different labels from int8 and fp32 with which int8 is accepted.
+
+    This is the test by agreement, which needs no true labels. -1 means that int8 is never accepted.
+    """
     wanted = ConvertSettings().min_agreement
     most = -1
     while images >= AGREEMENT_IMAGES and lower_bound(images - most - 1, images, CONFIDENCE) >= wanted:
@@ -204,9 +210,10 @@ def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judg
 
 
 def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
-    """Build the rows of the table for the test by labels.
+    """Build the rows of the table for int8 graphs that are tested on labelled images only.
 
-    There is a row for each of `images`, and one for the number of labelled images that the gate asks for in that case.
+    There is a row for each of `images`, and one for the number of labelled images that a conversion asks for in that
+    case.
     """
     cases = [
         (drop, discordance, n)
@@ -228,16 +235,16 @@ def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
 
 
 def main() -> None:
-    """Print both tables: the test by labels, and the whole gate."""
+    """Print both tables: int8 graphs that are tested on labelled images only, and the whole test with agreement."""
     _print_by_labels()
     print()
     _print_whole()
 
 
 def _print_whole() -> None:
-    """Print the table of the whole gate.
+    """Print how often int8 graphs are accepted or refused by the whole test, which includes agreement with fp32.
 
-    Each cell has the probability without unlabelled photos, and with as many of them as the gate uses at most.
+    Each cell has the share without unlabelled photos, and with as many of them as a conversion uses at most.
     """
     print("| may lose, points | discordance | labelled | bad one ships | twice as bad one ships | good one refused |")
     print("|---|---|---|---|---|---|")
@@ -254,7 +261,7 @@ def _print_whole() -> None:
 
 
 def _print_by_labels() -> None:
-    """Print the table of the test by labels."""
+    """Print how often int8 graphs are accepted or refused when they are tested on labelled images only."""
     print("| may lose, points | discordance | images | bad one ships by labels | ... picked of 7 | good one refused |")
     print("|---|---|---|---|---|---|")
     for row in build_table(runs=RUNS):

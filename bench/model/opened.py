@@ -56,7 +56,7 @@ def measure(model: str, batch: Any) -> dict[str, float]:
 
 
 def compare(first: str, second: str, batch: Any) -> dict[str, float]:
-    """Return the median time of one image through each model, ms."""
+    """Run two models alternately, and return the median time of one image through each, ms."""
     runs = [open_model(first), open_model(second)]
     for run in runs:
         median_ms(lambda run=run: run(batch), runs=5, clock=time.thread_time)  # type: ignore[misc]
@@ -78,7 +78,7 @@ def open_model(model: str) -> Run:
 
 
 def _open_onnx(path: str) -> Run:
-    """Open any ONNX file with onnxruntime's defaults, except for one thread."""
+    """Open an ONNX file with onnxruntime's default settings, but with one thread."""
     from eaves.onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()

@@ -1,4 +1,7 @@
-"""The model that the compared servers serve: decoded by Pillow and run by onnxruntime with its default settings."""
+"""The model that the compared servers serve, and its preprocessing.
+
+Pillow decodes and resizes the image, and onnxruntime runs the model with its default settings.
+"""
 
 import io
 import os

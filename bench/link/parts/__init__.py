@@ -1,4 +1,4 @@
-"""Processes of the experiment: restarted after a kill, slowed down, or clients of functions and registries.
+"""Helpers of the link experiment: a simulated camera, processes that are killed and restarted, and small programs.
 
-The package also has the simulated camera and the collector of the cloud-only setup's predictions.
+The programs request predictions, collect them, and push and pull container images.
 """

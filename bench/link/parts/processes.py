@@ -40,7 +40,7 @@ class Part:
     """Number of times that the process was found to have ended by itself."""
 
     def start(self) -> None:
-        """Start the process."""
+        """Start the process; its output is appended to its log file."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,

@@ -25,7 +25,7 @@ def slowed(pid: int, share: float, root: Path = ROOT) -> Iterator[bool]:
         root: Directory where cgroups are mounted.
 
     Yields:
-        False when this user may not do it, and nothing was changed.
+        True when the limit is set; False when this user may not set it, and nothing was changed.
     """
     old = (root / "cpu").is_dir()  # cgroup v1
     group = (root / "cpu" if old else root) / f"eaves-experiment-{pid}"

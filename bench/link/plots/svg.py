@@ -1,4 +1,4 @@
-"""A chart as SVG: axes with ticks, lines, points, bands and a legend, on a white background."""
+"""Draws charts as SVG: axes with ticks, lines, points, bands and a legend, on a white background."""
 
 from __future__ import annotations
 
