@@ -16,6 +16,7 @@ from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.broker import lane_of
+from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY
 from eaves.relay.relay_lanes import BROKER
@@ -90,6 +91,30 @@ def count_waiting(state: StateDirectory, app: str) -> WaitingEvents:
             with suppress(EavesError), open_local_queue(state, agent) as queue:
                 found[key] = sum(lane.queued for lane in queue.report().lanes if lane.lane.startswith(prefix))
     return WaitingEvents(**found)
+
+
+def count_removed(state: StateDirectory, app: LocalApp) -> dict[str, int]:
+    """Count the queued events of the triggers that a deployment removes, whether the platform runs or not.
+
+    A queue that can't be read counts as empty.
+
+    Args:
+        state: The platform's directory.
+        app: The app that is about to be deployed.
+
+    Returns:
+        Number of queued events by trigger, for each removed trigger that has any.
+    """
+    name = app.function.name
+    kept = {trigger.name for trigger in app.triggers} | ({RELAY} if app.relay.enabled else set())
+    found: dict[str, int] = {}
+    if state.spool.is_file():
+        with suppress(EavesError), open_local_queue(state, "") as queue:
+            for lane in queue.report().lanes:
+                trigger = lane.lane.removeprefix(lane_of(name, ""))
+                if trigger != lane.lane and trigger not in kept and lane.queued:
+                    found[trigger] = lane.queued
+    return found
 
 
 @contextmanager

@@ -214,3 +214,22 @@ def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_
     (shown,) = json.loads(run(harness, "status", "-o", "json").stdout)
     assert (shown["state"], shown["queued"], shown["dead"]) == ("stopped", 2, 2)
     assert "dead letters are kept" in run(harness, "status").stderr
+
+
+def test_deploy_counts_the_events_that_a_removed_trigger_leaves_behind(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    app = digits_app(tiny_artifact)
+    state = StateDirectory(root=harness.state)
+    state.write_spec(replace(app, triggers=(*app.triggers, replace(app.triggers[0], name="alarm"))))
+    with Spool(state.spool) as spool:
+        for number in range(3):
+            event = Event(id=str(number), source="/eaves/test/x", type=IMAGE_CAPTURED)
+            spool.put(event, lanes=["trigger/digits/alarm", LANE, "trigger/digits2/alarm"])
+    (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: photos}\n")
+    done = run(harness, "deploy", str(tiny_artifact), "--file", str(tmp_path / "eaves.yaml"))
+    assert (
+        "trigger alarm is removed: 3 queued events are kept as dead letters (`eaves queue list --dead`); "
+        "they are delivered when the trigger is deployed again\n"
+    ) in done.stderr
+    assert done.stderr.count("dead letters") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,13 @@ def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Pa
     records = read_history(history, limit=KEEP if kind else lines)
     kept = [record for record in records if matches_type(record.type, kind or "")][-lines:] if lines else []
     print_rows([_row(record) for record in kept], COLUMNS, form)
-    if lines and records and not kept:
+    if lines and not kept:
+        _report_unknown_type(records, kind or "")
+
+
+def _report_unknown_type(records: Sequence[Record], kind: str) -> None:
+    """Print the types of the recorded events when there are events, and none of them has the wanted type."""
+    if records and not any(matches_type(record.type, kind) for record in records):
         known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
         say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; their types are: {known}")
 
@@ -85,6 +92,8 @@ def _follow(history: Path, lines: int, kind: str, form: str) -> None:
     def show_newest() -> None:
         for record in stream.read_newest(lines):
             _print_record(record, form)
+        if kind:
+            _report_unknown_type(read_history(history, limit=KEEP), kind)
         say("new events appear below; Ctrl-C ends the view" if history.exists() else "`eaves up` has not run here yet")
 
     def show_new() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,9 @@ from eaves.cli.link.link_status import wait_for_link
 from eaves.cli.link.site_name import warn_of_waiting
 from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from eaves.local.specs import LocalApp
 
 
 @click.command()
@@ -95,6 +98,7 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
         result.require()
     platform = LocalPlatform(state_dir)
     warn_of_waiting(state_dir, app)
+    _report_removed(state_dir, app)
     platform.deploy(app)
     click.echo(app.function.name)
     if not platform.running():
@@ -103,3 +107,17 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     say("deployed; `eaves up` runs the function")
     if app.relay.enabled:
         say(f"link: {wait_for_link(platform, app.function.name)}")
+
+
+def _report_removed(state_dir: Path, app: LocalApp) -> None:
+    """Print what happens to the queued events of each trigger that the deployment removes."""
+    from eaves.local.queues import count_removed
+    from eaves.local.state import StateDirectory
+
+    for trigger, count in count_removed(StateDirectory(root=state_dir), app).items():
+        events, are = ("event", "is kept as a dead letter") if count == 1 else ("events", "are kept as dead letters")
+        it, is_ = ("it", "is") if count == 1 else ("they", "are")
+        say(
+            f"trigger {trigger} is removed: {count:,} queued {events} {are} (`eaves queue list --dead`); "
+            f"{it} {is_} delivered when the trigger is deployed again"
+        )

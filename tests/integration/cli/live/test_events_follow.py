@@ -53,3 +53,14 @@ def test_a_view_whose_reader_has_gone_ends_without_a_word_and_without_an_event(t
         finally:
             process.kill()
     history.close()
+
+
+def test_a_type_that_no_event_has_is_reported_before_the_first_new_event(tmp_path: Path) -> None:
+    history = FileHistory(tmp_path / "history.db")
+    history.add(event(0))
+    with open_view(tmp_path, "events", "-f", "--type", "image.clasified", "--state", ".") as view:
+        wait_until(lambda: "new events appear below" in view.stderr, 60, what="the beginning of the view")
+        assert "none of the newest 1 events has a type that starts with 'image.clasified'" in view.stderr
+        assert IMAGE_CLASSIFIED in view.stderr
+        assert view.press_ctrl_c() == 0
+    history.close()
