@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,21 @@ def parse_app(values: Mapping[str, Any], origin: str) -> LocalApp:
     """
     kept = {name: _drop_former(name, value) for name, value in values.items()}
     return build(LocalApp, SettingsLayer(origin=origin, values=kept))
+
+
+def list_changes(before: LocalApp, after: LocalApp) -> list[str]:
+    """Return the paths of the fields in which two apps differ, such as `function.scale.max` or `triggers`."""
+    old, new = dict(_iter_fields(before.to_dict())), dict(_iter_fields(after.to_dict()))
+    return [path for path in {**old, **new} if old.get(path) != new.get(path)]
+
+
+def _iter_fields(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of each field; a list is one value."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _iter_fields(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _drop_former(name: str, value: Any) -> Any:

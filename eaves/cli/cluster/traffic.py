@@ -66,11 +66,7 @@ def change_traffic(
     choice, scope = read_choice(**clusters), load_scope(file)
     function = name_function(name, scope)
     if not choice.knative and verb in ("promote", "rollback"):
-        from eaves.local.client import LocalPlatform
-
-        platform = LocalPlatform(state_dir)
-        platform.promote(function) if verb == "promote" else platform.rollback(function)
-        say(f"{function} serves the {'newest' if verb == 'promote' else 'previous'} artifact")
+        _change_here(verb, function, state_dir)
         return
 
     def change(visit: SiteVisit) -> str:
@@ -78,6 +74,27 @@ def change_traffic(
 
     words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
     run_on_sites(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
+
+
+def _change_here(verb: str, name: str, state_dir: Path) -> None:
+    """Promote or roll back a function on this machine, and print what changed."""
+    from eaves.local.client import LocalPlatform
+    from eaves.local.specs import list_changes
+    from eaves.local.state import StateDirectory
+
+    platform, state = LocalPlatform(state_dir), StateDirectory(root=state_dir)
+    if verb == "promote":
+        platform.promote(name)
+        say(f"{name} serves the newest artifact")
+        return
+    before = state.read_specs()[0].get(name)
+    platform.rollback(name)
+    after = state.read_specs()[0].get(name)
+    if before is None or after is None or before.function.artifact != after.function.artifact:
+        say(f"{name} serves the previous artifact")
+        return
+    changes = ", ".join(list_changes(before, after))
+    say(f"{name} serves the same artifact with its previous settings; changed: {changes}")
 
 
 def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool) -> str:

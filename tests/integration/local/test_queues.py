@@ -145,6 +145,8 @@ def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness,
 
     wait_until(lambda: len(run(harness, "logs", "digits.agent").stdout.splitlines()) >= 2, 60, what="both lines")
     ((inbox,), (hall,)) = lines("inbox"), lines("hall")
+    wait_until(lambda: "see NOT READY" in run(harness, "status").stdout, 60, what="the reference to the parts")
+    assert run(harness, "status").stdout.count("can't be opened") == 1
     assert inbox.startswith("source inbox is waiting: ")
     assert hall.startswith("source hall is waiting: ")
     assert set(lines("agent")) >= {inbox, hall}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +143,12 @@ def _show_here(state_dir: Path, form: str) -> None:
         _print_part(parts, LOCAL_PART_COLUMNS)
         agents = [agent for status in found for agent in status.agents]
         _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
+        above = {part["reason"] for part in parts}
         sources = [
-            _source_row(status.name, one) for status in found for agent in status.agents for one in agent.sources
+            _refer_to_parts(_source_row(status.name, one), above)
+            for status in found
+            for agent in status.agents
+            for one in agent.sources
         ]
         _print_part(sources, SOURCE_COLUMNS)
         for agent in agents:
@@ -291,6 +295,11 @@ def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
         "dropped": ", ".join(f"{cause} {count}" for cause, count in sorted(source.dropped.items())),
         "last_error": f"{error} ago: {source.last_error}" if error and not source.reason else "",
     }
+
+
+def _refer_to_parts(row: dict[str, Any], above: Collection[str]) -> dict[str, Any]:
+    """Return a source's row without a reason that the table of parts above it already shows."""
+    return {**row, "reason": "see NOT READY"} if row["reason"] in above else row
 
 
 def _since(pause: LanePause) -> str:

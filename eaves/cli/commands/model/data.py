@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FEATURES = Path("runs/.cache/features")
 COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
+CACHED = "cached features"
+"""Value of `Inspection.described_by` when the features of an earlier training describe the images."""
 SHOWN = 3
 """Maximum number of file names in one line of text; the HTML page and JSON list all of them."""
 
@@ -98,7 +100,12 @@ def _print_doubts(found: Inspection) -> None:
         return
     share = f"{found.doubts.agreement:.0%} of the labels are predicted from the other images, by {found.described_by}"
     if not found.doubts.judged:
-        print_sentence(f"labels are not judged, because only {share}; run `eaves train`, then check again")
+        largest = max(found.classes, key=lambda label: found.classes[label])
+        baseline = f"always naming {largest} is right for {found.doubts.baseline:.0%}"
+        # Training adds features that predict labels better, unless it refuses the images or has stored them already.
+        may_help = not found.problems and found.described_by != CACHED
+        advice = "; run `eaves train`, then check again" if may_help else ""
+        print_sentence(f"labels are not judged: {share}, and {baseline}{advice}")
         return
     print_sentence(f"{share}; {_count(len(found.doubted), 'label')} doubtful")
     for item in found.doubted[: 2 * SHOWN]:

@@ -58,7 +58,7 @@ def command(
     if choice.knative:
         from eaves.cli.cluster.remote_training import train_remotely
 
-        _report(train_remotely(workspace, choice, data=data or "", output=output, again=again))
+        report_run(train_remotely(workspace, choice, data=data or "", output=output, again=again))
         return
     project = workspace.project
     if output is not None:
@@ -86,12 +86,13 @@ def command(
         raise StoppedError(error.message, hint=hint) from error
     if target.absolute().parent == workspace.runs.absolute() and (text := update_latest(workspace.runs, RUN)):
         say(f"note: {text}")
-    _report(run)
+    report_run(run)
 
 
-def _report(run: Run) -> None:
+def report_run(run: Run) -> None:
+    """Print the quality of a finished run, its report and its directory."""
     text = run.verdict.get("text", f"accuracy {run.val_accuracy:.3f} on held-out images")  # an older run has none
-    say(f"{run.name} {run.version}: {text}")
+    say(f"run {run.path.name}, version {run.version}: {text}")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 

@@ -215,3 +215,20 @@ def test_a_folder_without_images_is_reported_as_that(tmp_path: Path) -> None:
     assert reported.stdout == (
         f"{tmp_path} holds no image that can be trained on\ntraining would refuse: no images under {tmp_path}\n"
     )
+
+
+def test_the_command_compares_unjudged_labels_with_the_largest_class(tmp_path: Path) -> None:
+    for number in range(60):
+        save(tmp_path / f"photos/daisy/{number}.png", number)
+    save(tmp_path / "photos/rose/1.png", 99)
+    refused = CliRunner().invoke(cli, ["data", "check", str(tmp_path / "photos")])
+    assert "labels are not judged: 98% of the labels are predicted" in refused.stdout
+    assert "always naming daisy is right for 98%" in refused.stdout
+    assert "training would refuse" in refused.stdout
+    assert "eaves train" not in refused.stdout
+    for number in range(2, 5):
+        save(tmp_path / f"photos/rose/{number}.png", 99 + number)
+    assert (
+        "; run `eaves train`, then check again"
+        in CliRunner().invoke(cli, ["data", "check", str(tmp_path / "photos")]).stdout
+    )
