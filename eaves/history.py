@@ -77,7 +77,7 @@ class Record:
 
 
 class History(Protocol):
-    """A history of accepted events."""
+    """Interface of a history of accepted events."""
 
     def add(self, event: Event) -> None:
         """Record one accepted event."""
