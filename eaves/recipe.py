@@ -41,6 +41,8 @@ class Recipe:
         resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
         filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
         dtype: Type of the input; with `uint8` the model's graph multiplies and adds, with `float32` the recipe does.
+        multiply: Factor for pixels 0..255.
+        add: Number added after multiplying.
         layout: Order of axes; only `NHWC` so far.
         version: Version of the definition of these fields.
     """

@@ -95,7 +95,8 @@ class BrokerLink(ConnectionListener):
 
     @contextmanager
     def use(self) -> Iterator[SessionInfo]:
-        """Yield the current session for a few messages.
+        """Yield the current session to the broker, in which the block publishes messages; wait for a connection if
+        needed.
 
         Raises:
             UnreachableError: When there is no connection.
