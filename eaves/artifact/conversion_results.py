@@ -38,9 +38,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One row of the int8 table: a candidate that was tried in the search. Only the chosen one's accuracy is
-    measured.
-    """
+    """One row of the int8 table: a candidate of the search. Only the chosen candidate's accuracy is measured."""
 
     kept_fp32: tuple[str, ...] = setting((), "Layers kept in fp32, besides the classification head.")
     judged: bool = setting(

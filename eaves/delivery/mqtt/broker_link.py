@@ -95,8 +95,7 @@ class BrokerLink(ConnectionListener):
 
     @contextmanager
     def use(self) -> Iterator[SessionInfo]:
-        """Yield the current session to the broker, in which the block publishes messages; wait for a connection if
-        needed.
+        """Yield the current session with the broker, in which the block publishes messages.
 
         Raises:
             UnreachableError: When there is no connection.
