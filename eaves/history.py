@@ -28,7 +28,7 @@ MAX_BYTES = 64_000_000
 MAX_TEXT = 2_000
 """Maximum stored characters of an event's JSON."""
 MAX_ATTRIBUTE = 512
-"""Maximum stored characters of one attribute."""
+"""Maximum number of characters that are stored of one attribute of an event."""
 MAX_EXTENSIONS = 4_096
 """Maximum stored characters of all extension attributes together, including their names."""
 STEP = 10
@@ -77,7 +77,7 @@ class Record:
 
 
 class History(Protocol):
-    """A history of accepted events."""
+    """Interface of a history of accepted events."""
 
     def add(self, event: Event) -> None:
         """Record one accepted event."""

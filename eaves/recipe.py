@@ -40,8 +40,7 @@ class Recipe:
         width: Columns of the model's input, pixels.
         resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
         filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
-        dtype: Type of the input. `uint8`: the model's graph applies `multiply` and `add`; `float32`: the recipe applies
-            them.
+        dtype: Type of the input; with `uint8` the model's graph multiplies and adds, with `float32` the recipe does.
         multiply: Factor for pixels 0..255.
         add: Number added after multiplying.
         layout: Order of axes; only `NHWC` so far.

@@ -60,7 +60,7 @@ class EntryContent:
 
 
 class Queue(Protocol):
-    """One queue. Every method raises EavesError when the queue can't be reached or changed."""
+    """Interface of a queue for operators. Every method raises EavesError when the queue can't be reached or changed."""
 
     def report(self) -> QueueReport:
         """Return the contents of each lane and the state of its delivery."""

@@ -38,7 +38,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One row of the int8 table: a quantised candidate that was tried during the search. The chosen one is judged."""
+    """One row of the int8 table: a candidate of the search. Only the chosen candidate's accuracy is measured."""
 
     kept_fp32: tuple[str, ...] = setting((), "Layers kept in fp32, besides the classification head.")
     judged: bool = setting(

@@ -34,7 +34,7 @@ Tensor = npt.NDArray[Any]
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
 """Function from an input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
 Prepare = Callable[[bytes], Tensor]
-"""Function from encoded bytes to one example, without the batch dimension."""
+"""Function from an image's encoded bytes to one example of the model's input, without the batch dimension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Comparison of two lists of events in a temporary file."""
+"""Comparison of the events that were sent with those that were received, by SQL in a temporary file."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_RETRY_AFTER_S = 3600.0
-"""Longest Retry-After that is honoured, seconds."""
+"""Maximum pause that a Retry-After header may ask for, seconds; a longer one is cut to this."""
 MAX_DOUBLINGS = 63
 """Maximum number of times that a pause is doubled. A part that fails for a month counts thousands of failures, and
 2.0**1024 raises OverflowError."""
@@ -18,7 +18,7 @@ class Backoff:
     Attributes:
         retry: Maximum number of attempts after the first; None for no limit.
         first_s: Pause before the first retry, seconds; it doubles each time.
-        cap_s: Longest pause without Retry-After, seconds.
+        cap_s: Maximum pause when the other side sends no Retry-After, seconds.
     """
 
     retry: int | None = 6

@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of time."""
+    """Interface of a clock: reads the time and waits."""
 
     def now(self) -> float:
         """Return wall-clock time, Unix seconds. It may jump in either direction; use it for people and for files."""

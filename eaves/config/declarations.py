@@ -97,9 +97,10 @@ def setting(
 def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
     """Return the table of a section's settings, depth first. A list of sections is one entry.
 
-    A setting's dotted path gives its variable's name. A section with a class attribute `FORMER_SECTION` names the
-    variables of its own fields without any section, wherever the section is nested, so that the process with these
-    settings reads the same variables. The names that include `FORMER_SECTION` are former names of the same variables.
+    The name of a setting's environment variable is made from the setting's dotted path. If the section's class has an
+    attribute `FORMER_SECTION`, the names for its own fields contain no section, wherever the section is nested. So the
+    process that has these settings at its top level reads the same variables. The names that contain `FORMER_SECTION`
+    are the former names of these variables.
     """
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):

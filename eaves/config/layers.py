@@ -15,7 +15,7 @@ ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsLayer:
-    """Values from one origin.
+    """A section's values from one origin, such as the environment or the command line.
 
     Attributes:
         origin: Source of the values, such as a file or the environment.

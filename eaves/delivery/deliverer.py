@@ -26,7 +26,7 @@ from eaves.spool.file.database import Version
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
 SPOOL_PAUSE_S = 1.0
-"""Shortest pause after the spool could not be read or written, in seconds; it avoids a busy loop while the disk is
+"""Minimum pause after the spool could not be read or written, in seconds; it avoids a busy loop while the disk is
 full.
 """
 
@@ -265,8 +265,8 @@ class Deliverer:
     def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
         """Return the entries to send next: the first due ones, or after a failure one that was not tried last.
 
-        After a failure the entry behind the last one and the newest entry are tried in turn, so that many bad entries
-        in a row don't hide the good ones.
+        After a failure, the entry that follows the one tried last and the newest entry are tried in turn, so that many
+        entries that are refused don't hide those that would be accepted.
         """
         if not failing:
             return self._spool.peek(self.lane, limit=limit, now=now, exclude=busy)

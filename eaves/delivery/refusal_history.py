@@ -12,7 +12,7 @@ from dataclasses import dataclass
 ROUNDS = 3
 """Minimum number of refusals, with successes of other entries between them, before an entry counts as at fault."""
 MAX_CHANCE = 1e-5
-"""Maximum probability that so many refusals hit one entry by chance."""
+"""Maximum probability that all refusals of one entry happened by chance, for the entry to count as at fault."""
 MOST_COUNTED = 8
 """Maximum number of refusals that are counted for one entry. An entry that is refused by chance rarely has many in
 a row, and without the limit, many entries that are at fault and are tried repeatedly would hide each other's fault.

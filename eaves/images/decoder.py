@@ -27,7 +27,8 @@ MAX_SIDE = 65_535
 """Maximum pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes 400
 MB."""
 WEBP_FACTOR = 3
-"""Factor by which the limit is lower for WebP: libwebp's animation decoder, the only one in Pillow, needs 16 bytes per
+"""Divisor of the maximum number of pixels for a WebP image: libwebp's animation decoder, the only one in Pillow, needs
+16 bytes per
 pixel."""
 LARGE_PIXELS = 8_000_000
 """Number of decoded pixels above which `load` enters its argument `large`, a context such as a lock."""

@@ -18,7 +18,8 @@ WIDTH, HEIGHT, COMPRESSION, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 259, 27
 MAX_SAMPLES = 6
 """Maximum samples per pixel, Pillow's own limit; Pillow would log each file above it."""
 TILE_PIXELS = 2**20
-"""Maximum pixels of a tile, unless the picture has more: libtiff allocates one tile, whatever the picture's size."""
+"""Maximum number of pixels in one tile, unless the picture itself has more. libtiff allocates memory for a whole tile
+even when the picture is smaller."""
 MAX_VALUES = 100_000
 """Maximum values of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
 
@@ -82,7 +83,7 @@ def _number(order: str, entry: _Entry | None, default: int) -> int:
 
 
 def _with_directory(data: bytes, order: str, entries: list[_Entry]) -> bytes:
-    """Return the file with a directory of these entries at its end, and no further directory."""
+    """Return the TIFF with a new directory at its end that has the given entries and is the file's only directory."""
     padding = bytes(len(data) % 2)
     head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
     listed = b"".join(struct.pack(f"{order}HHI4s", *entry) for entry in entries)

@@ -61,7 +61,7 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
 
 
 def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the maximum number of bytes, and of brackets and quotes, of one example."""
+    """Return the maximum number of bytes, and of brackets and quotes, in the JSON of one example of this shape."""
     if -1 in shape:
         values = lists = MAX_FREE_VALUES
     else:

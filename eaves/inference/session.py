@@ -200,7 +200,7 @@ def _dtype(value: Any) -> str:
 
 
 def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
-    """Return whether the sizes agree on every axis that has one in both; a graph's free axes have a name or None."""
+    """Return whether two shapes agree on every axis that has a size in both; a free axis has a name, None or -1."""
     return len(found) == len(wanted) and all(
         want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
     )

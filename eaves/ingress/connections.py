@@ -24,7 +24,7 @@ class ConnectionState(enum.Enum):
 
 
 class Connections:
-    """Table of open connections. Safe to use from many threads.
+    """Table of a server's open connections. Safe to use from many threads.
 
     Args:
         limit: Maximum number of connections at the same time.

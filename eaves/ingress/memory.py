@@ -14,7 +14,7 @@ from typing import Self
 from eaves.errors import OverloadedError
 
 WAIT_S = 2.0
-"""Time that one request waits for memory that others use, seconds."""
+"""Maximum time that one request waits for memory that other requests have reserved, seconds."""
 SHORT_S = 30.0
 """Time after a request found no memory during which the budget counts as short, seconds."""
 OWNER_PART = 2
@@ -102,7 +102,10 @@ class MemoryBudget:
         return not share.owner or self._owners.get(share.owner, 0) + size <= self._per_owner
 
     def _wait(self, share: MemoryReservation, size: int) -> bool:
-        """Wait until so many bytes are free; return whether they are. The caller holds the lock."""
+        """Wait until `size` bytes are free; return False on timeout, or at once when another request waits.
+
+        The caller holds the lock.
+        """
         slot = ""
         if self._fits_owner(share, size):
             self._short_until = time.monotonic() + SHORT_S

@@ -30,7 +30,7 @@ PIECE_BYTES = 8_192
 """Number of bytes of a body that are handed to the socket at a time. Each piece has its own time limit, so a slow link
 has enough time while a silent one ends the request."""
 PIECE_S = 10.0
-"""Maximum wait for a connection, and for room for one piece in the socket's buffer, seconds."""
+"""Maximum wait for a connection to be made, and for space for one piece of the body in the socket's buffer, seconds."""
 PROBE_S = 5.0
 """Time limit of a probe, a small request that tests the link, seconds. DNS, TCP, TLS and the answer take four round
 trips, 2.4 s over a geostationary satellite."""
@@ -283,7 +283,7 @@ class LinkClient:
         return answer
 
     def _count(self, body: bytes | memoryview, gate: BodyGate | None) -> Iterator[memoryview]:
-        """Yield the body in pieces and count them as they are requested; the last piece waits until it may be sent."""
+        """Yield the body in pieces and add their sizes to `bytes_sent`; the last piece waits until `gate` opens."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]

@@ -13,7 +13,8 @@ from eaves.spool import Spool
 LIMIT = 10_000
 """Maximum number of lines in one answer, about 200 bytes each."""
 MAX_BYTES, PIECE = 4_000_000, 200
-"""Size at which an answer ends in any case, bytes, and number of lines read at a time; ids may be long."""
+"""Size at which an answer ends even before the limit on lines, bytes, because ids may be long; and the number of lines
+that are read at a time."""
 MEDIA_TYPE = "application/jsonl"
 
 

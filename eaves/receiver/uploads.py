@@ -39,7 +39,7 @@ class _Upload:
     Attributes:
         size: Number of valid bytes; a failed write may have left more behind them.
         at: When the last part arrived, on the monotonic clock.
-        busy: Whether the file is read or written at the moment, so it can't be deleted.
+        busy: Whether a thread reads or writes the file now, so that it can't be deleted.
         finished: Whether the event of the upload is on disk.
     """
 
@@ -175,7 +175,7 @@ class Uploads:
                 upload.finished = True
 
     def expire(self) -> None:
-        """Delete uploads that got no part for long. The caller calls this often.
+        """Delete the uploads whose last part is older than `MAX_AGE_S`. The receiver calls this regularly.
 
         Raises:
             StorageError: When a file can't be deleted.

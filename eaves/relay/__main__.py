@@ -1,4 +1,4 @@
-"""Entry point of the relay, a site's store and forward: `python -P -m eaves.relay`."""
+"""Entry point of the relay, which stores a site's events and forwards them: `python -P -m eaves.relay`."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class EntrySelector:
         self._known: Sequence[Entry] = ()
 
     def request_refresh(self) -> None:
-        """Note that an operator may have changed the queue. May be called from any thread."""
+        """Note that an operator may have changed the queue, so that the spool is searched again. For any thread."""
         self._failed.request_refresh()
         self.foreign.request_refresh()
 

@@ -154,7 +154,7 @@ class LinkState:
     def events_refused(self, reason: str, status: int) -> None:
         """Record that a request was answered and each of its events was refused as another site's.
 
-        The link counts as refused until an event gets through, or until none waits.
+        The link counts as refused until the receiver accepts an event, or until no event waits.
         """
         self._lost_sends += 1
         self._only_foreign = True

@@ -32,7 +32,7 @@ CHECKPOINT_PAGES = 1_000
 Source: sqlite.org/pragma.html, wal_autocheckpoint.
 """
 IN_USE_S, POLL_S = 15.0, 0.1
-"""Longest wait for the process that has the other spool open, and the pause between two checks, in seconds. A process
+"""Maximum wait until no process has the other spool open, and the pause between two checks, in seconds. A process
 of the local platform that is asked to stop is killed after 10 s.
 """
 
@@ -58,7 +58,7 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
     Args:
         spool: Spool that receives the entries.
         path: Path of the other spool's file.
-        wait_s: Longest wait for a process that still has the other file open, in seconds.
+        wait_s: Maximum wait for a process that still has the other file open, in seconds.
 
     Returns:
         The number of entries that were moved.

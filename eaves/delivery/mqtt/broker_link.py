@@ -95,7 +95,7 @@ class BrokerLink(ConnectionListener):
 
     @contextmanager
     def use(self) -> Iterator[SessionInfo]:
-        """Yield the current session for a few messages.
+        """Yield the current session with the broker, in which the block publishes messages.
 
         Raises:
             UnreachableError: When there is no connection.

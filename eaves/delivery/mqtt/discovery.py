@@ -10,7 +10,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.mqtt import Acknowledgement
 
 PAUSE_S = 10.0
-"""Shortest time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
+"""Minimum time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
 client
 that may publish to its topics can ask at any rate.
 """

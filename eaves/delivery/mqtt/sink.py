@@ -22,7 +22,8 @@ from eaves.events import Event
 from eaves.mqtt import Acknowledgement, Publication, SessionInfo
 
 MAX_ACKNOWLEDGEMENT_S = 20.0
-"""Longest wait for an acknowledgement in seconds; a trigger's longer time limit for predictions doesn't raise it."""
+"""Maximum wait for a broker's acknowledgement in seconds; a trigger's longer time limit for predictions doesn't raise
+it."""
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class MqttSink:
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
     def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> SinkResponse:
-        """Return the broker's response to several messages: that to the first refused one, or a success."""
+        """Wait for the broker's acknowledgements of messages; return the first refusal, or else a success."""
         answers = [build_answer(one, broker=self._link.broker, topic=topic) for one in self._link.wait(sent, timeout_s)]
         refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
         return next(iter(refused or answers), SinkResponse(status=ACCEPTED))

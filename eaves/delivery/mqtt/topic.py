@@ -17,7 +17,8 @@ PATHS = frozenset({"subject", "source"})
 """Attributes whose slashes separate levels of the topic: `subject`, a relative path or a topic, and `source`, which is
 `/eaves/SITE/NAME`. In any other attribute a slash becomes `_`."""
 MAX_BYTES = 1024
-"""Maximum size of one attribute's value in a topic, in bytes. MQTT allows 65,535 bytes for a topic, and brokers fewer.
+"""Maximum size of one attribute's value in a topic, in bytes. MQTT allows 65,535 bytes for a whole topic, but many
+brokers allow fewer.
 """
 MAX_LEVELS = 20
 """Maximum number of levels in one attribute's value; mosquitto closes the connection at a topic with more than 200

@@ -2,7 +2,7 @@
 
 sender           sends entries in one request, or one part of a large entry
 pack_ahead       packs the next request while one is in progress
-settlement       releases, gives up or keeps entries according to a request's result
+settlement       releases entries, keeps them or makes them dead letters, according to a request's result
 upload           progress of a large body that is sent in parts
 request_failure  whether the link or the events are at fault when a request fails
 traffic          sizes, rates and results of the requests

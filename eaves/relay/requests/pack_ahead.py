@@ -63,9 +63,9 @@ class PackAhead:
         """Prepare a request, and drop the one that was prepared before.
 
         Args:
-            choose: Returns the entries that are likely to come next, in order. Called in the other thread.
+            choose: Returns the entries that are likely to come next, in order. Called in the preparing thread.
             after: Gate of the current request. The link belongs to that request until its body was handed over.
-            send: Makes the request; with None it is only packed. Called in the other thread.
+            send: Sends the request; with None it is only packed. Called in the preparing thread.
         """
         self.stop()
         self._packed = packed = threading.Event()

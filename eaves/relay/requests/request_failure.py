@@ -11,11 +11,12 @@ from eaves.errors import EavesError, StatusError
 LOGIN_STATUSES = frozenset({401, 403})
 TOO_LARGE = 413
 LARGE_BYTES = 65_536
-"""Smallest body of a single event for which a 413 answer is believed, bytes. Servers have no smaller limit, and a proxy
+"""Minimum size of a single event's body, bytes, for a 413 answer to count as the event's fault. Servers have no smaller
+limit, and a proxy
 that answers every request with 413 must not turn small events into dead letters."""
 GATEWAY_STATUSES = frozenset({502, 504})
-"""Statuses of a gateway when the receiver behind it ends the connection or takes too long. A good probe shows that the
-receiver runs, so something in the request may be at fault."""
+"""Statuses of a gateway when the receiver behind it ends the connection or takes too long. A successful probe shows
+that the receiver runs, so something in the request may be at fault."""
 SMALLEST_PART_BYTES = 4_096
 """Minimum size of a part when parts are halved after failures, bytes."""
 

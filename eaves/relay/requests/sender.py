@@ -187,7 +187,10 @@ class Sender:
         return self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)) + HOLD_S, gate=gate)
 
     def _exchange(self, prepared: Prepared, packed: Packed, gate: BodyGate, limit_s: float) -> BatchAnswer:
-        """Finish the request that was begun early, or send it now; on failure drop the next, prepared one."""
+        """Finish the request that was begun early, or send it now, and return its answer.
+
+        On failure the request that was prepared to follow it is dropped.
+        """
         try:
             if prepared.gate is None:
                 return self._link.send_packed(packed, timeout_s=limit_s, gate=gate)

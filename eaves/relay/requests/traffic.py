@@ -134,7 +134,7 @@ class Traffic:
         return self._evidence[lane].refused(entry.seq)
 
     def gave_up(self, lane: str) -> None:
-        """Record that an event became a dead letter."""
+        """Record that an event of a lane became a dead letter."""
         self.counts.refused += 1
         self._attempts[lane]["dead"] += 1
 

@@ -188,7 +188,7 @@ def _fetch(db: sqlite3.Connection, sql: str, last: int, limit: int) -> list[Sequ
 
 
 def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None:
-    """Return the lowest key above a failing one from which reading works again; None when there is none."""
+    """Return the lowest readable key above `failing`, a key that can't be read; None when there is none."""
 
     def readable(key: int) -> bool:
         try:

@@ -31,7 +31,7 @@ from eaves.spool.ledger.salvage import carry_ledger
 LOST_LANE = "salvaged"
 """Lane of dead letters for events whose own lane can't be read."""
 KEPT_FILES = 2
-"""Number of damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill up."""
+"""Number of damaged files that are kept; older ones are deleted, so that files of a failing disk don't fill it up."""
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
 _EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"

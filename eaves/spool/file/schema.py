@@ -13,7 +13,7 @@ APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"
 FREED = 1.0
-"""Due time, in Unix seconds, of an entry that failed before and that an operator wants to be tried now."""
+"""Due time, in Unix seconds, that marks a failed entry which an operator has made due now."""
 
 _EVENTS = """\
 CREATE TABLE events(

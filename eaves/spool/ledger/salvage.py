@@ -132,7 +132,10 @@ class Gaps:
 
 
 def _read_counts(old: sqlite3.Connection) -> _Counts:
-    """Return the counters of the damaged file; two of them must agree where both can be read."""
+    """Read the ledger's counters from a damaged file.
+
+    The number of deleted lines is certain only when the counters add up to the highest line number.
+    """
     names = (*STATES, *_EVER)
     totals = _read_numbers(old, f"SELECT {', '.join(names)} FROM ledger_totals", len(names))  # noqa: S608 - constants
     sequence = _read_numbers(old, "SELECT seq FROM sqlite_sequence WHERE name = 'ledger'", 1)

@@ -13,7 +13,7 @@ QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
 PIECE = 200
 """Number of events without a ledger line that are read and given lines at a time."""
 LOST_SOURCE = "urn:eaves:lost"
-"""Source in a line that replaces a damaged one; its id is `line-NUMBER`."""
+"""Event source in a ledger line that replaces a damaged line; the event id in such a line is `line-NUMBER`."""
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
 """SQL for Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` needs SQLite
