@@ -13,8 +13,8 @@ from tests.docs.blocks.suite import run_here
 SCRIPTS = build_scripts("local")
 EXPECTED: dict[str, tuple[str, ...]] = {
     "README.md": (
-        r"parity: (int8|fp32) differs from training by at most \S+ in a probability",
-        r"(int8|fp32) ships: int8 \w+",
+        r"parity: probabilities of the (int8|fp32) model differ from the trained model's by at most \S+;",
+        r"the artifact holds the (int8|fp32) model: int8 \w+",
         r"image\.captured\.v1",
         r"image\.classified\.v1",
         r"accuracy [01]\.\d+ \(.* with 95 % confidence\) on \d+ images",
