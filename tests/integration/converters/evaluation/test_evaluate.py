@@ -199,12 +199,13 @@ def test_what_is_reported_two_models_fits_a_terminal_of_80_columns(
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
     assert "the second model's accuracy differs by +0.0 points" in result.stdout
-    # A terminal wraps sentences between words.
-    assert [line.partition(" points (")[0].split(":")[:2] for line in lines if len(line) > 80] == [
-        ["the second model's accuracy differs by +0.0"],
+    long = [line for line in lines if len(line) > 80]  # sentences, which a terminal wraps between words
+    assert [line.split(":")[:2] for line in long[2:]] == [
         ["MODEL 1", " this model is usable"],
         ["MODEL 2", " this model is usable"],
     ]
+    assert long[0].startswith("the second model's accuracy differs by +0.0 points (")
+    assert long[1].startswith("of 16 images, both models are right on ")
     heading = next(line for line in lines if line.lstrip().startswith("CLASS"))
     assert len(heading.rstrip()) <= 68, "names of classes as long as `sunflowers` would not fit"
 
