@@ -119,7 +119,7 @@ def main() -> None:
         "--edge-ms", type=float, required=True, help=("E: milliseconds that the edge takes for a prediction")
     )
     parser.add_argument(
-        "--cloud-ms", type=float, required=True, help=("C: milliseconds that the cloud takes for the same prediction")
+        "--cloud-ms", type=float, required=True, help=("C: milliseconds that the cloud takes for a prediction")
     )
     options = parser.parse_args()
     size_bytes = options.image_kb * 1000

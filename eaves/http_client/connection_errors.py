@@ -67,7 +67,7 @@ def find_connection_fault(error: Exception) -> ConnectionFault | None:
     if isinstance(cause, NewConnectionError | ConnectTimeoutError):
         why = describe_unreachable(cause)
         reason = f"the proxy can't be reached: {why}" if by_proxy else f"it can't be reached: {why}"
-        return ConnectionFault(reason=reason, hint=_PROXY_HINT if by_proxy else "check that it runs")
+        return ConnectionFault(reason=reason, hint=_PROXY_HINT if by_proxy else "check that the server is running")
     return None
 
 

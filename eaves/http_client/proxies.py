@@ -139,7 +139,7 @@ def parse_proxies(environ: Mapping[str, str]) -> Proxies:
         except ValueError as error:
             faults[name] = Fault(origin=f"environment variable {name}", path="", message=str(error))
     if faults:
-        raise ConfigError(list(faults.values()), hint="set it to http://HOST:PORT, or remove it")
+        raise ConfigError(list(faults.values()), hint="set the variable to http://HOST:PORT, or remove it")
     no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
     return Proxies(https=chosen["https"], http=chosen["http"], bypasses=parse_bypasses(no_proxy))
 

@@ -114,7 +114,7 @@ def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey,
         else:
             return signed
     if not entries:
-        raise SignatureError(f"{descriptor.digest} is not signed", hint="sign it with `eaves sign`")
+        raise SignatureError(f"{descriptor.digest} is not signed", hint="sign the container image with `eaves sign`")
     if others:
         raise SignatureError(
             f"{descriptor.digest} has a signature by {key.id[:19]}, but it is {', '.join(sorted(others))}",

@@ -72,7 +72,7 @@ def parse_region(numbers: Sequence[float]) -> Region | None:
         raise ValueError(f"must be left, top, width, height (got {given})")
     left, top, width, height = numbers
     if min(left, top) < 0 or min(width, height) <= 0:
-        raise ValueError(f"must lie within the image and have a width and a height (got {given})")
+        raise ValueError(f"must lie within the image, with a width and a height above 0 (got {given})")
     shares = max(numbers) <= 1
     if shares and max(left + width, top + height) > 1 + 1e-9:
         raise ValueError(f"must lie within the image: left + width and top + height must be <= 1 (got {given})")

@@ -109,7 +109,7 @@ class Database:
             # SQLite doesn't wait for it.
             with open_lease(path):
                 if complete_path(path).exists():
-                    raise SpoolDamagedError(f"{path} is being replaced by a process that was killed")
+                    raise SpoolDamagedError(f"a process was killed while it replaced {path}")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
                 self._repair_log()
