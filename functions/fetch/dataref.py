@@ -94,7 +94,7 @@ class DatarefFetcher:
         Raises:
             ClaimError: When the data may not be fetched, or doesn't exist.
             ClaimTooLargeError: When the data are larger than allowed.
-            UnreachableError: When its host can't be reached.
+            UnreachableError: When the data's host can't be reached.
             DeliveryError: When the data don't arrive in time, or their host fails.
         """
         end, url = time.monotonic() + self._timeout_s, reference

@@ -114,7 +114,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         """Run one round of the event loop, and end requests that take too long.
 
         Args:
-            timeout_s: Maximum seconds to wait for an event.
+            timeout_s: Maximum seconds to wait until a socket can be read or written.
         """
         self.asyncore.loop(timeout=timeout_s, map=self._map, use_poll=True, count=1)
         now = time.monotonic()
@@ -190,7 +190,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
     def maintenance(self, now: float) -> None:
         """Do nothing, so that waitress's own time limits don't apply.
 
-        They know no minimum rate, and fail when the machine's clock is set.
+        Those limits include no minimum rate, and become wrong when the machine's clock is set.
         """
 
 

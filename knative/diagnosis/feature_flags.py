@@ -1,7 +1,8 @@
 """Knative's feature flags: the flag that each field needs, and the command that enables it.
 
 Source: Knative Serving 1.23, pkg/apis/config/features.go (keys and defaults), pkg/apis/serving/fieldmask.go and
-k8s_validation.go (which field asks which), config/core/configmaps/features.yaml (which can't safely be disabled).
+k8s_validation.go (which flag each field needs), config/core/configmaps/features.yaml (flags that can't safely be
+disabled).
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
     """Bound the probability that chance ever divides failed requests so unevenly between two equally good revisions.
 
     With equal rates, each failed request belongs to the new revision with the probability that any request does. The
-    binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series
-    with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that changes
-    during the day, for both revisions, has no effect.
+    binomial probability b(x; n, p) of the division, times n + 1, is at or below a level at any time of an infinite
+    series with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that
+    changes during the day, for both revisions, has no effect.
 
     Args:
         new_failed: Failed requests of the new revision.
@@ -45,7 +45,7 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
     Source: Robbins 1970, Statistical Methods Related to the Law of the Iterated Logarithm, Annals of Mathematical
     Statistics 41 (a mixture of likelihood ratios over a uniform prior); Hoeffding 1963, Probability Inequalities for
     Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only makes
-    uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
+    uneven divisions rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
     """
     failed = new_failed + old_failed
     if not new or not old or not failed:
