@@ -41,7 +41,7 @@ class ClusterSource(SourceSpec):
 
     Attributes:
         agent: Kind of agent that runs the source.
-        through: Where the agent sends images first: to the function or to the Broker.
+        through: Whether the agent sends images first to the function or to the Broker.
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.

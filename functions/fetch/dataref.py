@@ -1,4 +1,4 @@
-"""Fetching of data that an event refers to by `dataref` (claim check), protected against request forgery.
+"""Fetches data that an event refers to by `dataref` (claim check), with protection against request forgery.
 
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are

@@ -17,8 +17,8 @@ from functions.http import problems
 from functions.http.request_parser import Parser
 
 IDLE_S = 120.0
-"""Seconds after which an idle connection is closed. Go's clients (Knative's proxies) close theirs after 90 s: the
-sender should close first, because it knows whether it is about to send. Source: net/http,
+"""Seconds after which an idle connection is closed. Go's clients (Knative's proxies) close idle connections after 90 s:
+the sender should close first, because it knows whether it is about to send. Source: net/http,
 DefaultTransport.IdleConnTimeout."""
 STALLED_S = 2.0
 """Seconds without a byte after which a connection counts as stalled. A stalled request may be refused to free memory

@@ -63,8 +63,8 @@ FIELDS = {
     "mountPropagation": _pod("volumes-mount-propagation", lasting=False),
     "persistentVolumeClaim": _pod("persistent-volume-claim", lasting=False),
 }
-"""Feature flag for each field of a pod, by the last part of the field's path. The flag of `securityContext` is for the
-field of the pod; in a container the field needs no flag."""
+"""Feature flag for each field of a pod, by the last segment of the field's path. The flag of `securityContext` is for
+the field of the pod; in a container the field needs no flag."""
 _WRITE = _pod("persistent-volume-write", lasting=False)
 _NOT_SET = re.compile(r"must not set the field\(s\): ([^\n]*)")
 _DISABLED = re.compile(r"(\w+) (volume|Propagation) support is disabled")

@@ -23,8 +23,8 @@ summaries of many requests; here single requests are counted.
 Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `consecutiveErrorLimit`); fluxcd/flagger,
 docs/gitbook/usage/how-it-works.md (`threshold`)."""
 SUSPICION = 0.05
-"""A step doesn't pass when the probability that chance alone explains the failures is at or below this value. A
-rollback needs a much smaller probability."""
+"""A step doesn't pass when the probability that chance alone explains the increase of the error rate is at or below
+this value. A rollback needs a much smaller probability."""
 GROSS_INCREASE = 0.1
 """Increase of the error rate above which a step doesn't pass, whatever the new revision's share, and even if all
 requests failed at one moment.

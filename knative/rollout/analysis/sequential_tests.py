@@ -63,9 +63,9 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
 def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
     """Return the evidence that the new error rate is not higher than the old one by `margin` or more.
 
-    It is the logarithm of a ratio of two likelihoods. The numerator averages over rates, mostly equal ones. The
-    denominator takes the pair of rates that explains the requests best, among the pairs whose new rate is higher by at
-    least the margin. For every such pair, the ratio ever reaches R with a probability of at most 1 / R.
+    It is the logarithm of a ratio of two likelihoods. The numerator averages over pairs of rates, with most weight on
+    equal rates. The denominator takes the pair of rates that explains the requests best, among the pairs whose new rate
+    is higher by at least the margin. For every such pair, the ratio ever reaches R with a probability of at most 1 / R.
 
     Args:
         new_failed: Failed requests of the new revision.

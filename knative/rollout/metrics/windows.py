@@ -61,7 +61,7 @@ class WindowTimes:
         """Variance of `mean_s` in seconds squared; it needs at least two windows.
 
         Source: batch means, Law 2015, Simulation Modeling and Analysis, section 9.5.3: unlike the spread of single
-        predictions, it is valid when slow ones come together.
+        predictions, it is valid when slow predictions come together.
         """
         between = max(0.0, self.squares - self.seconds**2 / self.timed) / (self.windows - 1)
         return between / self.timed
