@@ -135,7 +135,7 @@ def ends_again(pod: Object, now: float) -> Object | None:
 
 
 def is_of_version(value: Object, pod: Object) -> bool:
-    """Return whether a pod has the version of its workload that was applied last; True when that isn't known."""
+    """Return whether a pod has the last applied version of its workload; True when that isn't known."""
     wanted = value.get("status", {}).get("updateRevision")
     has = (pod.get("metadata", {}).get("labels") or {}).get(_REVISION_LABEL)
     return not wanted or not has or wanted == has

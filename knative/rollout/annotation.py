@@ -27,7 +27,7 @@ default settings of this version of Eaves apply."""
 MAX_TEXT = 300
 """Maximum characters of a reason that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
-"""Maximum of numbers in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
+"""Maximum value of a number in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
 
 _T = TypeVar("_T")
 _DEFAULTS = RolloutSettings()

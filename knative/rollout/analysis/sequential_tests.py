@@ -26,7 +26,7 @@ BISECTIONS = 20
 
 
 def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> float:
-    """Bound the probability that chance ever divides failed requests so unevenly between two equally good revisions.
+    """Bound the probability that chance ever divides failed requests this unevenly between two equally good revisions.
 
     With equal rates, each failed request belongs to the new revision with the probability that any request does. The
     binomial probability b(x; n, p) of the division, times n + 1, is at or below a level at any time of an infinite
