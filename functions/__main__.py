@@ -21,9 +21,6 @@ def main() -> None:
 
     The module click is imported only for flags and `--help`: a platform sets environment variables, and importing click
     takes 20 ms, a tenth of a cold start.
-
-    click is imported only for flags and `--help`: a platform sets environment variables, and the import's 20 ms are a
-    tenth of a cold start.
     """
     timing = StartTiming()
     # Process 1 of a container isn't ended by a signal that it doesn't handle. Nothing is accepted yet.

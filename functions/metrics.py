@@ -20,8 +20,8 @@ EXTENSION = "eaves_metrics"
 """Key of the function's `Metrics` in the `extensions` of its Flask application; the HTTP server counts refusals
 there."""
 MAX_SERIES = 500
-"""Maximum number of label combinations of one metric, besides the model's own labels. Further ones are counted as
-`other`, since each combination takes memory until the process ends."""
+"""Maximum number of label combinations of one metric, besides the model's own labels. Further combinations are counted
+as `other`, since each combination takes memory until the process ends."""
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Mapping[str, tuple[Mapping[str, str], float]]

@@ -1,4 +1,4 @@
-"""Memory, CPU time and start time of this process from the kernel, for metrics; and the return of freed memory.
+"""Reads memory, CPU time and start time of this process for metrics, and makes the C library return freed memory.
 
 Source: proc_pid_stat(5), proc_pid_statm(5), proc_stat(5).
 """

@@ -16,7 +16,7 @@ from eaves.errors import InWorkError
 
 WAIT_S = 60.0
 MAX_BYTES = 64 * 1024
-"""Maximum size of a stored reply, bytes; larger ones (long embeddings) are computed again."""
+"""Maximum size of a stored reply, bytes; larger replies (long embeddings) are computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

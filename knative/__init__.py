@@ -3,7 +3,7 @@
 A site is a namespace of a cluster.
 
     platform       implements the Protocol for one site
-    settings       settings of clusters, rollouts and sites; cluster_dns parses their DNS resolvers
+    settings       settings of clusters, rollouts and sites; cluster_dns parses a cluster's DNS resolvers
     multi_site     runs one operation on many sites
     client/        a connection to one API server as one user, with objects as plain dicts; the packages below use it
     resources/     builds objects from specs as plain dicts; pure

@@ -1,6 +1,7 @@
 """Specs of an app on a cluster: the specs of every platform (`eaves.platform`), with the settings for a cluster.
 
-In eaves.yaml the settings of both kinds are in the same sections, so the sections are parsed into these classes.
+In eaves.yaml the settings of both kinds are in the same sections, so the sections are parsed into the dataclasses of
+this module.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ClusterSource(SourceSpec):
 
     Attributes:
         agent: Kind of agent that runs the source.
-        through: First receiver of the images that the agent sends: the function or the Broker.
+        through: Whether the agent sends images first to the function or to the Broker.
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.

@@ -1,4 +1,4 @@
-"""Fetching of data that an event refers to by `dataref`, protected against server-side request forgery.
+"""Fetches data that an event refers to by `dataref`, with protection against server-side request forgery.
 
 dataref        fetches the data
 url_policy     says which URLs and addresses are allowed; pure rules

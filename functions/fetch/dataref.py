@@ -1,4 +1,4 @@
-"""Fetching of data that an event refers to by `dataref` (claim check), protected against request forgery.
+"""Fetches data that an event refers to by `dataref` (claim check), with protection against request forgery.
 
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
@@ -94,7 +94,7 @@ class DatarefFetcher:
         Raises:
             ClaimError: When the data may not be fetched, or doesn't exist.
             ClaimTooLargeError: When the data are larger than allowed.
-            UnreachableError: When its host can't be reached.
+            UnreachableError: When the data's host can't be reached.
             DeliveryError: When the data don't arrive in time, or their host fails.
         """
         end, url = time.monotonic() + self._timeout_s, reference

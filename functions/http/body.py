@@ -1,4 +1,4 @@
-"""Reading of a request's body in one piece: waitress has received all of it, and werkzeug would copy it in pieces."""
+"""Reads a request's body in one piece: waitress has received the whole body, and werkzeug would copy it in pieces."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from functions.http import problems
 from functions.http.request_parser import Parser
 
 IDLE_S = 120.0
-"""Seconds after which an idle connection is closed. Go's clients (Knative's proxies) close theirs after 90 s: the
-sender should close first, because it knows whether it is about to send. Source: net/http,
+"""Seconds after which an idle connection is closed. Go's clients (Knative's proxies) close idle connections after 90 s:
+the sender should close first, because it knows whether it is about to send. Source: net/http,
 DefaultTransport.IdleConnTimeout."""
 STALLED_S = 2.0
 """Seconds without a byte after which a connection counts as stalled. A stalled request may be refused to free memory
-for others, a connection whose request was refused is closed, and the process doesn't wait for stalled connections at
-shutdown."""
+for other requests, a connection whose request was refused is closed, and the process doesn't wait for stalled
+connections at shutdown."""
 LINGER_S = 30.0
 """Maximum seconds for which further bytes of a sender are discarded after its request was refused, so that it reads the
 response: if the connection were closed at once, it would be reset, and the sender would take that for an outage and
@@ -50,7 +50,8 @@ class ApplicationResponse(WSGITask):  # type: ignore[misc]
     def build_response_header(self) -> bytes:
         """Return the response's header.
 
-        While the process ends, the header closes the connection, so that the next request goes to another replica.
+        While the process ends, the header tells the client that the connection closes, so that the client sends its
+        next request to another replica.
         """
         if self.channel.server.draining:
             self.request.headers["CONNECTION"] = "close"
@@ -144,7 +145,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
     def send_continue(self) -> None:
         """Send `100 Continue`, unless the request is already complete or refused.
 
-        Waitress alone would send it in any case.
+        Without this method, waitress would send it in any case.
         """
         if not self.request.completed:
             super().send_continue()

@@ -119,7 +119,7 @@ def build_response(
 
     Returns:
         body: JSON, then the bytes of binary outputs.
-        json_bytes: Number of its JSON bytes; None: all.
+        json_bytes: Number of bytes of JSON at the beginning of the body; None when the whole body is JSON.
 
     Raises:
         TensorError: When the model's outputs can't be represented in the requested form.

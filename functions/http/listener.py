@@ -1,4 +1,4 @@
-"""Embedding of waitress: a listening socket with limits of time, number and memory of its connections.
+"""A listening socket of waitress, with limits on the number, the waiting times and the memory of its connections.
 
 Functions and the local platform both use it; they pass different `ListenerLimits` and arguments.
 """
@@ -21,7 +21,7 @@ from functions.http.thread_pool import ThreadPool
 CONNECTIONS = 256
 """Default maximum number of concurrent connections."""
 HEADER_BYTES = 65_536
-"""Maximum size of a request's header, bytes; larger ones get 431."""
+"""Maximum size of a request's header, bytes; a request with a larger header gets 431."""
 SWEEP_S = 1.0
 """Seconds between two checks of all connections for requests that take too long."""
 
@@ -114,7 +114,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         """Run one round of the event loop, and end requests that take too long.
 
         Args:
-            timeout_s: Maximum seconds to wait for an event.
+            timeout_s: Maximum seconds to wait until a socket can be read or written.
         """
         self.asyncore.loop(timeout=timeout_s, map=self._map, use_poll=True, count=1)
         now = time.monotonic()
@@ -190,7 +190,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
     def maintenance(self, now: float) -> None:
         """Do nothing, so that waitress's own time limits don't apply.
 
-        They know no minimum rate, and fail when the machine's clock is set.
+        Those limits include no minimum rate, and become wrong when the machine's clock is set.
         """
 
 

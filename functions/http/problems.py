@@ -62,7 +62,7 @@ def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
 
 
 def problem_type(response: Response) -> str:
-    """Return the last part of the `type` in a response's problem document; empty when the response has none."""
+    """Return the last segment of the `type` in a response's problem document; empty without such a document."""
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return find_kind(parse_problem(response.get_data()))

@@ -1,6 +1,6 @@
 """Strict parser of HTTP requests: it refuses requests that two parsers could understand differently.
 
-Waitress alone joins repeated headers with a comma, and silently prefers one of `Content-Length` and
+Without this parser, waitress joins repeated headers with a comma, and silently prefers one of `Content-Length` and
 `Transfer-Encoding`. Some malformed headers raise a ValueError in its loop: the sender then gets no response, and the
 log gets a traceback.
 """
@@ -17,8 +17,8 @@ MAX_CHUNK_LINE = 4096
 """Maximum bytes of the size line of a chunk (with its extensions), or of the trailer. Without a limit, waitress copies
 all bytes received so far with every packet."""
 FREE_BYTES, MIN_PAYLOAD = 65_536, 0.9
-"""Minimum share of payload in a chunked body, and the number of bytes from which it is required. Without it, 20 MB in
-chunks of one byte block the event loop for 5 s."""
+"""Number of bytes from which a chunked body must have a minimum share of payload, and that share. Without this limit,
+20 MB in chunks of one byte block the event loop for 5 s."""
 _ONCE = frozenset((b"content-type", b"content-length", b"transfer-encoding", b"host"))
 
 

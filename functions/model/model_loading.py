@@ -30,7 +30,7 @@ class LoadingModel:
 
     Attributes:
         failure: Reason why the model can never be used; None while it loads and when it is ready.
-        draining: Whether the process is ending: it still answers requests, but should get no new ones.
+        draining: Whether the process is ending: it still answers requests, but should get no new requests.
         ready_at: Time when the model became ready, Unix seconds; 0 before.
     """
 

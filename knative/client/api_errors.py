@@ -23,7 +23,7 @@ from eaves.errors import (
 )
 
 MAX_MESSAGE = 1000
-"""Maximum number of characters of an API server's message that are kept; webhooks list every fault."""
+"""Maximum number of characters of an API server's message in an error; webhooks list every fault in one message."""
 
 _MANAGER = re.compile(r'conflict with ("(?:[^"\\]|\\.)*")')
 _RIGHT = re.compile(

@@ -60,7 +60,8 @@ class Cluster(Pods):
             The object after the change.
 
         Raises:
-            ConflictError: When other managers own fields of the object (`causes`), or it has changed since.
+            ConflictError: When other managers own fields of the object (the error's `causes` list them), or it has
+                changed since.
             InvalidError: When the server or a webhook refuses the object.
             ClusterError: When it can't be applied for another reason.
         """

@@ -67,7 +67,7 @@ class Pods:
         timeout_s: float,
         namespace: str | None = None,
     ) -> Iterator[str]:
-        """Yield the lines that a container logs until it ends or the time limit; resume a broken connection.
+        """Yield the lines that a container logs until it ends or the time is up; resume a broken connection.
 
         Raises:
             ClusterError: When the log can't be read.

@@ -4,8 +4,9 @@ The container runtime makes the connection on the loopback of the pod's own netw
 applies to it, on any node and with any network plugin. The API server's pod proxy, in contrast, connects to the pod
 from the control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
 
-The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs one thread for each
-connection that writes to stderr when the link breaks, and patches the client that it gets while others use it.
+The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs a thread for each
+connection, which writes to stderr when the connection breaks, and patches the client that it gets while other threads
+use it.
 
 Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two channels
 a port (data, then errors), and on each a first frame with the port's number.
@@ -128,7 +129,8 @@ def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
     If the API server refuses, the error concerns this pod only. If a proxy on the way doesn't pass WebSockets, ports
     can't be forwarded to any pod (`NoForwardError`).
 
-    Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy removed, a kubelet says so.
+    Source: Kubernetes, pkg/kubelet/server: the message of a kubelet names the header Upgrade when a proxy has removed
+    that header.
     """
     code, body = error.status_code, error.resp_body or b""
     if code == 403:  # the answer to a user who may get and not create is only `pods "NAME" is forbidden: `

@@ -199,7 +199,7 @@ class ApiTransport:
             renewed = True
 
     def stream(self, request: ApiRequest, limit_s: float) -> Iterator[bytes]:
-        """Yield the chunks of an answer as they arrive, until it ends or the time limit.
+        """Yield the chunks of an answer as they arrive, until the answer ends or the time is up.
 
         Raises:
             BrokenConnectionError: When the connection breaks.

@@ -1,4 +1,4 @@
-"""Following of objects on an API server and of containers' logs, over connections that break. Callers do the I/O.
+"""Follows changes of objects and lines of logs over connections that break; functions of the caller do the I/O.
 
 The official client's watch ends silently when its connection is cut, and doesn't list again when its resourceVersion is
 too old.
@@ -138,7 +138,7 @@ def follow_log(
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
 ) -> Iterator[str]:
-    """Yield the lines of a log without their timestamps, until it ends or the time limit; a broken stream is resumed.
+    """Yield the lines of a log without their timestamps, until it ends or the time is up; a broken stream is resumed.
 
     Args:
         streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty

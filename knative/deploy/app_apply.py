@@ -52,7 +52,7 @@ def apply_app(
     dry_run: bool = False,
     show: Callable[[ApplyResult], object] = lambda applied: None,
 ) -> list[ApplyResult]:
-    """Apply every object of an app, then remove those of its own that are no longer rendered.
+    """Apply every object of an app, then remove the app's objects that are no longer rendered.
 
     When a deploy is killed at any point, the next call continues it: each object is applied as a whole, existing
     objects stay, and the inventory lists each object before it is made. Only objects that the inventory lists are

@@ -80,9 +80,9 @@ class DeploymentHold:
 
     @property
     def note(self) -> str:
-        """Note that names the deployment of another user that is replaced.
+        """Text that names the replaced deployment, if another user made that deployment.
 
-        It is empty when the same user deployed before, or the same container image was deployed.
+        The text is empty when the same user deployed before, or the same container image was deployed.
         """
         last = self.replaced
         if last is None or last.by == self.deployment.by or last.image == self.deployment.image:

@@ -66,7 +66,7 @@ def diff_app(
 
 
 def content(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an object that users set, without the metadata and the status that the cluster writes."""
+    """Return the fields of an object that users set, without the metadata and the status that the cluster writes."""
     metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
     metadata |= {"annotations": annotations} if annotations else {}

@@ -1,8 +1,8 @@
 """End an agent on nodes before another agent takes over its spool, so that two agents never work on one spool.
 
-A handover happens when agents move to another namespace, and once when an earlier version of Eaves named them. The wait
-for a pod on a node that doesn't answer is limited: the spool's own lock keeps the next agent out until the first one
-has ended.
+A handover happens when agents move to another namespace, and once when agents get another name because an earlier
+version of Eaves named agents differently. The wait for a pod on a node that doesn't answer is limited: the spool's own
+lock keeps the next agent out until the first one has ended.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ def end_predecessors(
 ) -> list[ApplyResult]:
     """Delete the agents whose spool a new agent will use, and wait until their pods are gone.
 
-    The API server validates the new agent first, so an agent that it refuses ends no other one.
+    The API server validates the new agent first. If the API server refuses the new agent, the other agents keep
+    running.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
-        manifest: The object that is about to be applied; only an agent's DaemonSet ends other agents.
+        manifest: The object that is about to be applied. Other agents end only if it is the DaemonSet of an agent.
         leaving: The app's objects that are no longer wanted.
         app: Name of the app.
         gone_s: Maximum seconds to wait for the pods to end.

@@ -1,4 +1,4 @@
-"""Pins of the container images that an app needs on nodes: those that serve, may get traffic, or are for a rollback.
+"""Pins of container images on nodes: those of an app's revisions that have traffic or may get it, also by a rollback.
 
 `render` shows the pin of the container image that it renders. A deploy also applies the pins of the other revisions
 that are needed, so that these pins stay or are made again. It removes a pin once no needed revision has its container

@@ -37,7 +37,8 @@ class WantedDeployment:
 
     Attributes:
         site: Name of the site, for commands in messages.
-        image: Container image that was deployed last from this workspace, or that eaves.yaml names; None without both.
+        image: Container image that was deployed last from this workspace, or that eaves.yaml names; None when there is
+            neither.
         declared: Container image that eaves.yaml names now; empty when it names none.
         memory: State that the workspace has stored about the site.
     """

@@ -25,8 +25,8 @@ _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
     """Delete every object of an app, and the Brokers made by Eaves that no Trigger uses any more.
 
-    When it is killed at any point, the next call continues it. Volumes with images that the broker hasn't accepted yet
-    stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
+    When the removal is killed at any point, the next call continues it. Volumes with images that the broker hasn't
+    accepted yet stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -63,8 +63,8 @@ def find_removable(
 ) -> list[InventoryItem]:
     """Find the objects that `remove_app` deletes, in the order of removal.
 
-    They are the objects that the inventory lists, and those that train the app. If an earlier version of Eaves, which
-    kept no inventory, deployed the app, they are the objects that this version applied.
+    They are the objects that the inventory lists, and the objects of the app's trainings. If an earlier version of
+    Eaves, which kept no inventory, deployed the app, they are the objects that the earlier version applied.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.

@@ -96,7 +96,7 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
     Args:
         status: Status of the container.
         wanted: The container in the Revision, for its limits.
-        logs: Last lines of the run that ended.
+        logs: Last log lines of the process that ended.
         where: `-n NAMESPACE POD -c CONTAINER` for commands.
     """
     ended = ended_state(status)
@@ -125,7 +125,7 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
 
 
 def ended_state(status: Object) -> Object:
-    """Return the state `terminated` of a container's last run; empty when no run has ended."""
+    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
     state = status.get("state") or {}
     ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return ended

@@ -63,8 +63,8 @@ class FunctionEvidence:
         replica_sets: ReplicaSets of the Deployment.
         pods: Pods of the Revision.
         events: Core Events about the other objects, in any order.
-        readiness: Problem documents that running pods answer to their readiness probe, when it isn't 2xx, by pod.
-        logs: Last lines of the function's log, by pod; from the run before the last restart if there was one.
+        readiness: Problem documents, by pod, of running pods whose answer to the readiness probe isn't 2xx.
+        logs: Last lines of the function's log, by pod; from the process before the last restart if there was one.
         now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """
 
@@ -108,7 +108,7 @@ class PartEvidence:
         value: The object.
         pods: Pods of the object; empty when it runs none.
         events: Core Events about the object and its pods, in any order.
-        logs: Last lines of a container's log, by pod; from the run before the last restart if there was one.
+        logs: Last lines of a container's log, by pod; from the process before the last restart if there was one.
         steady: Names of the pods that have run long enough to count as ready.
         now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """

@@ -94,7 +94,7 @@ class EvidenceReader:
         """Read Events about pods that aren't ready, and the last log lines of pods whose process ended, by pod.
 
         Args:
-            pods: Pods of a workload; only the first few are read, since the others fail the same way.
+            pods: Pods of a workload; only the first few are read, since the other pods fail the same way.
             namespace: Namespace of the pods.
             owner: Name of a workload without pods, whose Events are read; empty when there are pods.
 

@@ -1,7 +1,8 @@
 """Knative's feature flags: the flag that each field needs, and the command that enables it.
 
 Source: Knative Serving 1.23, pkg/apis/config/features.go (keys and defaults), pkg/apis/serving/fieldmask.go and
-k8s_validation.go (which field asks which), config/core/configmaps/features.yaml (which can't safely be disabled).
+k8s_validation.go (which flag each field needs), config/core/configmaps/features.yaml (flags that can't safely be
+disabled).
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ FIELDS = {
     "mountPropagation": _pod("volumes-mount-propagation", lasting=False),
     "persistentVolumeClaim": _pod("persistent-volume-claim", lasting=False),
 }
-"""Feature flag for each field of a pod, by the last part of the field's path. The flag of `securityContext` is for the
-field of the pod; in a container the field needs no flag."""
+"""Feature flag for each field of a pod, by the last segment of the field's path. The flag of `securityContext` is for
+the field of the pod; in a container the field needs no flag."""
 _WRITE = _pod("persistent-volume-write", lasting=False)
 _NOT_SET = re.compile(r"must not set the field\(s\): ([^\n]*)")
 _DISABLED = re.compile(r"(\w+) (volume|Propagation) support is disabled")

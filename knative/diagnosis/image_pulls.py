@@ -1,8 +1,9 @@
 """Explanations of container images that can't be pulled, from messages of kubelets, runtimes and Knative's controller.
 
 Only the texts distinguish the reasons. Source: Kubernetes 1.36, pkg/kubelet/images/image_manager.go (EnsureImageExists,
-evalCRIPullErr) and types.go; containerd 1.7 and 2.x, CRI-O's containers/image and Docker for the texts after it;
-Knative Serving 1.23, pkg/reconciler/revision/background.go (processWorkItem) for a tag that can't be resolved.
+evalCRIPullErr) and types.go; containerd 1.7 and 2.x, CRI-O's containers/image and Docker for the texts that follow the
+kubelet's; Knative Serving 1.23, pkg/reconciler/revision/background.go (processWorkItem) for a tag that can't be
+resolved.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ REASONS = frozenset({
     "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
     "RegistryUnavailable", "SignatureValidationFailed", "ContainerMissing",
 })  # fmt: skip
-"""Reasons in the status of a container whose image can't be pulled, or of a Revision whose tag can't be resolved."""
+"""Reasons in the status of a container whose container image can't be pulled, or of a Revision whose tag can't be
+resolved."""
 _BARE = re.compile(r'Back-off pulling image "[^"]*"')
 _FAILED = re.compile(r'Failed to pull image "[^"]*": (.*)', re.DOTALL)
 
@@ -61,7 +63,7 @@ class ImagePull:
     """A pull of a container image that failed.
 
     Attributes:
-        image: Reference of the container image.
+        image: Name of the container image.
         reason: Reason of the waiting container or of the Revision.
         message: Message of the waiting container or of the Revision.
         namespace: Namespace of the pod.

@@ -73,9 +73,9 @@ def pull_of(
 
 
 def image_of(evidence: FunctionEvidence, pod: Object | None, container: str) -> str:
-    """Return the name of a container's image as the pod's spec has it.
+    """Return the name of the container image of a container, as in the pod's spec.
 
-    The status of a container may have another name of the same container image, under which the node knows it.
+    The status of the container may have another name of the same container image, the one that the node uses.
     """
     asked = (pod or {}).get("spec", {}).get("containers") or ()
     found = next((one.get("image") for one in asked if one.get("name") == container), None)

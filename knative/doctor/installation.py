@@ -1,4 +1,4 @@
-"""Check of this machine: whether packages such as `trainer` are those of Eaves, since others use the same names."""
+"""Check of this machine: whether packages such as `trainer` belong to Eaves, since other projects use such names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from knative.doctor.finding import DoctorFinding, error, ok
 NAMES = ("eaves", "trainer", "functions", "converters", "knative")
 DISTRIBUTION = "eaves"
 INSTALL_AGAIN = "pip install --force-reinstall --no-deps .   # in a checkout of Eaves"
-"""No index has Eaves: another package may take its name there."""
+"""Command that installs Eaves again from a checkout; no package index has Eaves, another package may have its name."""
 
 
 def check_owners(

@@ -82,7 +82,7 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
 
 
 def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Find the file of the Knative Service, and parse it.
+    """Find the file of the Knative Service, and parse it; return None when the folder has no such file.
 
     Raises:
         ConfigError: When a file can't be read, or there are several such files.

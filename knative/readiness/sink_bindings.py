@@ -2,8 +2,8 @@
 
 Knative's webhook resolves the sink of a SinkBinding when the agent that the SinkBinding is for is changed, and writes
 the result into the copy of the SinkBinding that Knative's reconciler compares with. So when a sink that was gone is
-available again, the agent gets its address, but the reconciler finds no difference, and the SinkBinding reports an
-unresolved sink forever. Any change of the SinkBinding makes Knative reconcile it; an annotation is a change without
+available again, the agent gets the sink's address, but the reconciler finds no difference, and the SinkBinding reports
+an unresolved sink forever. Any change of the SinkBinding makes Knative reconcile it; an annotation is a change without
 another effect.
 
 Source: knative.dev/pkg, webhook/psbinding/psbinding.go (Admit calls Do on objects of the informer) and reconciler.go

@@ -1,7 +1,7 @@
 """Readiness of parts that run pods: agents of sources, publishers, the relay, and pins of container images.
 
-Agents have no readiness probe, so Kubernetes counts a pod as ready in between when its process ends again and again.
-Here such a pod counts as ready only after it has run for a while.
+Agents have no readiness probe. So when an agent's process ends again and again, Kubernetes counts the pod as ready each
+time the process runs. Here such a pod counts as ready only after it has run for a while.
 
 Source: Kubernetes 1.36, StatefulSetStatus and DaemonSetStatus of apps/v1; pkg/controller/statefulset/
 stateful_set_control.go (an OrderedReady set replaces no pod while one isn't ready); pkg/kubelet/kubelet.go (the pauses
@@ -135,7 +135,7 @@ def ends_again(pod: Object, now: float) -> Object | None:
 
 
 def is_of_version(value: Object, pod: Object) -> bool:
-    """Return whether a pod has the version of its workload that was applied last; True when that isn't known."""
+    """Return whether a pod has the last applied version of its workload; True when that isn't known."""
     wanted = value.get("status", {}).get("updateRevision")
     has = (pod.get("metadata", {}).get("labels") or {}).get(_REVISION_LABEL)
     return not wanted or not has or wanted == has

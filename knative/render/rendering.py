@@ -83,7 +83,7 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
 def file_name(position: int, manifest: Mapping[str, Any]) -> str:
     """Return the name of an object's file.
 
-    Files are applied in the order of their names, so objects that others need come first.
+    Files are applied in the order of their names, so objects that other objects need come first.
     """
     return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
 

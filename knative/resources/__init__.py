@@ -4,7 +4,7 @@
     agent       the workload that runs a source: with a queue on a volume, on each edge node, or without a queue
     publisher   the workload that publishes a trigger's events to MQTT
     relay       the workload that forwards predictions over the link
-    receiver    the workload that takes them at the other end, from receiver_settings
+    receiver    the workload that accepts events of many sites in the cloud; receiver_settings: its settings
     reachability_pod  the pod that tries addresses for the doctor
     eventing    Broker, Triggers, EventTypes
     pin         the DaemonSet that keeps a container image on the nodes

@@ -35,7 +35,8 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     """Build the Knative Service of an app. It never sets traffic, which the rollout owns.
 
     The Knative Service names no ServiceAccount. The API server's dry run makes a pod from the Knative Service, for
-    which the ServiceAccount would have to exist already. It would have no effect, since the pod gets no token.
+    which the ServiceAccount would have to exist already. A ServiceAccount would have no effect, since the pod gets no
+    token.
     """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}

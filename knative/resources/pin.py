@@ -1,7 +1,8 @@
 """Pin of a container image: a pod on each edge node that only keeps the function's container image in use.
 
-A kubelet deletes unused container images when its disk fills, and a function at zero uses none; a node that can't reach
-the registry then can't start it. Knative keeps no images on nodes (knative/caching#666).
+A kubelet deletes unused container images when its disk fills, and a function without replicas uses none; a node that
+can't reach the registry then can't start the function. Knative keeps no container images on nodes
+(knative/caching#666).
 
 Each container image has its own DaemonSet, so the pin of the serving revision is unchanged while the next one is
 pulled.
@@ -27,7 +28,7 @@ COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """Command of the pin's container; Python is the only program that every function's container image has."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-"""Update strategy of a pin's DaemonSet, which changes only with its pull secret or with the version of Eaves.
+"""Update strategy of a pin's DaemonSet; the DaemonSet changes only with its pull secret or the version of Eaves.
 
 On one node after the other, the old pod ends only when the new pod runs, so the container image is always in use.
 
@@ -56,7 +57,7 @@ def build_image_pin(
         namespace: Namespace of the app; empty leaves it out.
         image: Container image, by digest.
         selector: Labels of the nodes; empty for every node.
-        pull_secrets: Part of the pod's spec that names the pull secret for the container image.
+        pull_secrets: Field of the pod's spec that names the pull secret for the container image.
     """
     key = pin_key(image, selector)
     name, labels = pin_name(app.function.name, image, selector), {PIN_LABEL: key}

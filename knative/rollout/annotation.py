@@ -22,12 +22,12 @@ VERSION = 2
 OLDER = (1,)
 """Older versions of the annotation that can be parsed too.
 
-Version 1 has no `windows`. A rollout that was in a step then measures them from now on, and is assessed by the tests
-and default settings of this version of Eaves."""
+Version 1 has no `windows`. For a rollout that was in a step, windows are measured from now on, and the tests and
+default settings of this version of Eaves apply."""
 MAX_TEXT = 300
 """Maximum characters of a reason that are stored, since a reason may quote a long message."""
 MAX_NUMBER = 1e15
-"""Maximum of numbers in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
+"""Maximum value of a number in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
 
 _T = TypeVar("_T")
 _DEFAULTS = RolloutSettings()

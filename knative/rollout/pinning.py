@@ -1,4 +1,4 @@
-"""Wait of a rollout until a pin has put the newest revision's container image on every node.
+"""Lets a rollout wait until a pin has put the newest revision's container image on every node.
 
 If a revision gets requests earlier, it can't start from zero on a node that hasn't pulled the container image when the
 registry can't be reached. A function that was deployed with `knative.pin: no` has no pin, and its rollout doesn't wait.

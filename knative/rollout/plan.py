@@ -161,7 +161,7 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
 
 
 def plan_pin(standing: RolloutStatus) -> Plan | None:
-    """Plan to replace "latest revision" in the traffic by the revision's name; return None if it isn't there.
+    """Plan to replace "latest revision" in the traffic by the revision's name; None if the traffic has no such share.
 
     This is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
     """

@@ -10,7 +10,7 @@ from knative.rollout.traffic import Traffic, split_traffic
 from knative.settings import RolloutSettings
 
 KEPT_ENTRIES = 8
-"""Number of history entries that are kept. There are few, since people read the annotation too."""
+"""Maximum number of entries in a rollout's history. It is small, since people read the annotation too."""
 
 
 class RolloutPhase(StrEnum):

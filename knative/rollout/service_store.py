@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 """Number of attempts to read and write a Service while other processes change it."""
 SETTLE_S = 10.0
-"""Maximum seconds to wait until Knative has processed the last change of a Service; it takes less than a second."""
+"""Maximum seconds to wait until Knative has processed the last change of a Service; Knative takes less than a
+second."""
 
 Manifest = Mapping[str, Any]
 Propose = Callable[[RolloutStatus, float], Plan | None]

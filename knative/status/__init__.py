@@ -1,4 +1,4 @@
-"""Reading of a site's status: its functions, their parts, and its agents.
+"""Reads the status of a site: its functions, the parts of their apps, and its agents.
 
 function_status   functions and their revisions
 app_parts         the objects of an app other than its function

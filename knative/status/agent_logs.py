@@ -55,7 +55,7 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
 def _read(cluster: Cluster, pod: AgentPod, lines: int) -> list[str]:
     """Read the log of an agent's container.
 
-    If it is empty after a restart, read the log of the run before the restart.
+    If it is empty after a restart, read the log of the process before the restart.
     """
     found = cluster.logs(pod.name, container=pod.container, lines=lines, namespace=pod.namespace)
     if found:

@@ -44,7 +44,8 @@ class AppParts:
 class _Listed:
     """The objects of a namespace that were listed, and the kinds that the user may not list.
 
-    `hidden` has every such kind with its namespace; `unseen` has the parts that report them to the user.
+    `hidden` has every such kind with its namespace; `unseen` has one part of state `unknown` for each such kind in the
+    app's namespace, for the user to see.
     """
 
     values: dict[Key, Object] = field(default_factory=dict)

@@ -53,7 +53,7 @@ class TrainingJob:
 
     Attributes:
         name: Name of the model and the app.
-        site: Site in the objects' labels and in the source of its events.
+        site: Site in the objects' labels and in the `source` of the training's events.
         namespace: Namespace of the objects; when it is empty, kubectl's `-n` decides.
         data: Settings of the images.
         train: Settings of the training.

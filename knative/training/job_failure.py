@@ -29,7 +29,7 @@ _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75
 
 
 def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
-    """Build the error for a failed Job. Its exit code is that of the trainer if the trainer ended with one.
+    """Build the error for a failed Job. The error's exit code is the trainer's, if the trainer ended with one.
 
     Raises:
         ClusterError: When a request to the cluster is refused or fails.

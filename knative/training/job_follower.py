@@ -90,14 +90,14 @@ def follow_job(
     patience_s: float = PATIENCE_S,
     follow_s: float = FOLLOW_S,
 ) -> dict[str, Any]:
-    """Follow a Job to its end, report its log lines and events, and return the Job.
+    """Follow a Job to its end, report its log lines and the state of its pods, and return the Job.
 
     Args:
         cluster: Connection to the Job's cluster.
         name: Name of the Job.
         on_line: Function that gets each log line of the training; of an Indexed Job, only the pod with index 0 is
             followed.
-        say: Function that gets a text on each event of the Job.
+        say: Function that gets a text when something happens to the Job or its pods.
         patience_s: Maximum seconds without a connection to the cluster.
         follow_s: Seconds that the log is followed before the Job itself is read again.
 

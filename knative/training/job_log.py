@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TEXT = 500
-"""Maximum characters of a log line that are kept, since its text may come from any program."""
+"""Maximum characters of a log line's text. Longer texts are cut, since any program may have written the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

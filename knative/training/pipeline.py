@@ -107,9 +107,10 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
 
 
 def build_binding(training: TrainingJob) -> dict[str, Any]:
-    """Build the SinkBinding that sets the variable `K_SINK`, where a pipeline sends its event; `job.sink` replaces it.
+    """Build the SinkBinding that sets the variable `K_SINK`, the address for a pipeline's event.
 
-    It must be ready before a Job is made, because the variables of a Job's pods can't be changed later.
+    With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
+    is made, because the variables of a Job's pods can't be changed later.
     """
     made = build_metadata(SINK_BINDING, f"{training.name}-{PART}", training, PART)
     chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PART}}

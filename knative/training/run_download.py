@@ -54,7 +54,7 @@ def download_run(
         job: The Job that made the run.
         local: Directory for the run on this machine; a different run in it is replaced.
         say: Function that gets a line on what the download waits for.
-        progress: Receiver of the download's progress.
+        progress: Object that gets the download's progress.
 
     Raises:
         RunError: When there is no run, or it is damaged.

@@ -1,4 +1,4 @@
-"""Connections by kubeconfigs and service accounts; the only importer of `kubernetes`.
+"""Connects to API servers by kubeconfigs and service accounts; only this module imports the package `kubernetes`.
 
 The official client logs in (certificates, tokens, auth providers) and sets up connections; only its documented
 functions are used. `knative.client.transport` makes the requests. `knative.client` reads the files and runs login
@@ -42,7 +42,7 @@ CONNECTIONS = 32
 
 _log = logging.getLogger(__name__)
 _CLIENT = threading.RLock()
-"""Lock for the temporary key files of the official client, which all threads share and the client doesn't protect."""
+"""Lock for the official client's temporary key files: all threads share the files, and the client doesn't lock them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,9 +105,10 @@ def _output(words: list[str], variables: Mapping[str, str], interactive: bool, t
 
 
 def _start(words: list[str], variables: Mapping[str, str], interactive: bool) -> subprocess.Popen[str]:
-    """Start a login plugin; its environment is that of this process, which has PATH and HOME, and its own variables.
+    """Start a login plugin with the environment of this process, such as PATH and HOME, and the plugin's own variables.
 
-    The variables may be secrets. They are not passed as arguments, because every user of the machine can read those.
+    The plugin's variables may be secrets. So they are not passed as arguments, which every user of the machine can
+    read.
     """
     return subprocess.Popen(
         words,

@@ -174,10 +174,10 @@ def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
 def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -> list[dict[str, Any]]:
     """List the objects of one kind, without those that another object controls.
 
-    Knative copies the labels of its own Service to the Kubernetes Services that it makes for it; they are left out. The
-    result is empty for another namespace that the user may not read. It is also empty for Kubernetes Services that the
-    user may not read: only apps with MQTT triggers or a relay have any, and only users who may read them can have
-    deployed such an app.
+    Knative copies the labels of a Knative Service to the Kubernetes Services that it makes for that Service. Those
+    Kubernetes Services are left out. The result is empty for another namespace that the user may not read. It is also
+    empty for Kubernetes Services that the user may not read: only apps with MQTT triggers or a relay have any, and only
+    users who may read them can have deployed such an app.
     """
     try:
         found = cluster.list(kind, namespace=namespace, selector=selector)

@@ -1,4 +1,4 @@
-"""Objects of other owners that have a name which an app renders; Eaves takes them over only with `adopt`."""
+"""Finds objects of other owners that have the name of an app's object; Eaves takes them over only with `adopt`."""
 
 from __future__ import annotations
 

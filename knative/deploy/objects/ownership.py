@@ -42,8 +42,8 @@ class OwnedObjects:
         inventory: The app's inventory as it was read.
         known: Existing objects that have the name of a rendered object, of any owner.
         others: Objects in `known` that don't carry the app's labels.
-        items: Entries of the app's own objects, including those of earlier versions of Eaves.
-        left: Entries of the app's own objects that are no longer rendered and no longer needed.
+        items: Inventory items of the app's own objects, including objects that earlier versions of Eaves applied.
+        left: Inventory items of the app's own objects that are no longer rendered and no longer needed.
     """
 
     inventory: Inventory
@@ -213,7 +213,7 @@ def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: boo
 
 
 def build_item(one: Object, cluster: Cluster) -> InventoryItem:
-    """Build the inventory's entry for an object; it has no UID when the object is a manifest that isn't applied yet."""
+    """Build the inventory item of an object; it has no UID when the object is a manifest that isn't applied yet."""
     kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
     return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 

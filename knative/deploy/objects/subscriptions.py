@@ -1,9 +1,9 @@
 """Removal of delivery settings from a Subscription, where Knative leaves what its Trigger no longer sets.
 
-Knative keeps a Subscription for each Trigger and makes it again when the Trigger's delivery asks for another value. It
-compares the two by DeepDerivative, for which a field that is unset or zero in the Trigger equals any value in the
-Subscription. So the removal of a dead letter sink, or `retry: 0`, never reaches the Subscription: its dead letters
-still go to the old sink, and once that sink is gone, neither the Subscription nor the Trigger becomes ready.
+Knative keeps a Subscription for each Trigger and makes it again when the delivery of the two differs. Knative compares
+them by DeepDerivative, for which a field that is unset or zero in the Trigger equals any value in the Subscription. So
+the removal of a dead letter sink, or `retry: 0`, never reaches the Subscription: dead letters still go to the old
+sink, and once that sink is gone, neither the Subscription nor the Trigger becomes ready.
 
 The Subscription is changed and never deleted, because events that arrive while there is none are lost. The request that
 changes the Trigger also marks it, and the mark is removed last, so after a kill the next deploy finishes the change.

@@ -5,7 +5,7 @@ and reports its reasons. It matters because a site makes predictions while the l
 Serving and Eventing are at the site's end of the link.
 
 Source: Node.spec.providerID (`aws:///...`), set by cloud-controller-managers; k3s sets `k3s://NAME`. A Lease's
-managedFields have the server's time, its renewTime the kubelet's (Kubernetes, pkg/kubelet/nodelease).
+managedFields have the server's time, and its renewTime has the kubelet's (Kubernetes, pkg/kubelet/nodelease).
 """
 
 from __future__ import annotations

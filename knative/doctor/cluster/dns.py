@@ -1,6 +1,6 @@
 """Check of the function's NetworkPolicy: whether it allows DNS queries to this cluster's resolvers.
 
-Source: Kubernetes, cluster/addons/dns/nodelocaldns: its cache runs on each node's own network, where no selector of
+Source: Kubernetes, cluster/addons/dns/nodelocaldns: the DNS cache runs on each node's own network, where no selector of
 pods selects it, and answers at the addresses of its argument `-localip`.
 """
 

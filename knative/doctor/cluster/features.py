@@ -13,7 +13,7 @@ _SOURCES = ("emptyDir", "image", "hostPath", "csi", "ephemeral", "persistentVolu
 
 
 def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check that each feature flag is enabled that a field of the app's Knative Service needs."""
+    """Check that each feature flag that a field of the app's Knative Service needs is enabled."""
     values = subject.config(CONFIG_MAP)
     needed = {field: flag for made in subject.pods() if made.knative for field, flag in needed_flags(made.spec).items()}
     missing = {field: flag for field, flag in needed.items() if not is_on(flag, values)}

@@ -1,7 +1,7 @@
-"""Check of Knative's networking layer: which one is used, whether it runs, and whether our NetworkPolicy admits it.
+"""Check of Knative's networking layer: which one is used, whether it runs, and whether NetworkPolicies admit it.
 
-Source: knative.dev/networking, pkg/config/config.go (ingress-class and its older spelling, Istio without one) and
-config/config-network.yaml; net-kourier, config/300-gateway.yaml; net-contour and net-istio, their Services.
+Source: knative.dev/networking, pkg/config/config.go (ingress-class and its older spelling; Istio when neither is set)
+and config/config-network.yaml; net-kourier, config/300-gateway.yaml; net-contour and net-istio, their Services.
 """
 
 from __future__ import annotations

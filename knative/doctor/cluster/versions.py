@@ -1,4 +1,4 @@
-"""Check of the versions of the cluster's parts, and whether they run.
+"""Checks the versions of Kubernetes, Knative Serving and Knative Eventing, and whether they run.
 
 Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
 the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/.
@@ -62,7 +62,7 @@ def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_eventing(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check that Knative Eventing and its parts that the app needs are installed, and that they run."""
+    """Check that Knative Eventing and its components that the app needs are installed, and that they run."""
     install = _install("eventing", "eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml")
     install += f" && kubectl apply -f {_release('eventing')}/mt-channel-broker.yaml"
     if not subject.cluster.serves(BROKER.api_version):

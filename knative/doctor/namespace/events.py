@@ -39,7 +39,7 @@ _ASYNC_PROMISE = (
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check the Broker that exists or would be created: its class, its state, and whether it stores events on disk."""
+    """Check the existing or future Broker: its Broker class, its state, and whether it stores events on disk."""
     settings, name = subject.settings, subject.settings.broker
     broker = subject.cluster.get(BROKER, name, namespace=subject.namespace)
     if broker is None and not settings.create_broker:
@@ -124,7 +124,7 @@ def _check_channel(
 
 
 def _class_and_config(subject: ExaminedSite, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
-    """Return (class of the Broker, reference to the ConfigMap that names its channel)."""
+    """Return (Broker class of the Broker, reference to the ConfigMap that names the Broker's channel)."""
     defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
     own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
     whole = defaults.get("clusterDefault") or {}

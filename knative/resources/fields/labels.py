@@ -23,7 +23,7 @@ It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `a
 one of `TRAINING_PARTS`.
 """
 TRAINING_PARTS = ("training", "pipeline")
-"""Values of PART_LABEL on objects that train an app, which a deploy neither applies nor removes."""
+"""Values of PART_LABEL on the objects of an app's trainings, which a deploy neither applies nor removes."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
 RUN_LABEL = "eaves.dev/run"
 """Label of a Job with the name of the training's run."""

@@ -46,5 +46,5 @@ def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def build_pull_secrets(settings: KnativeSettings) -> dict[str, Any]:
-    """Build the part of a pod's spec that names the pull secret; empty when no pull secret is set."""
+    """Build the field of a pod's spec that names the pull secret; empty when no pull secret is set."""
     return {"imagePullSecrets": [{"name": settings.pull_secret}]} if settings.pull_secret else {}

@@ -39,7 +39,7 @@ def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
 def _exists(name: str) -> Mapping[str, Any]:
     """Build the filter that selects events which have an attribute, whatever its value.
 
-    The field `filter` has an empty value for that, the newer field `filters` doesn't.
+    In a Trigger's field `filter`, an empty value means any value; in the newer field `filters` it doesn't.
     """
     return {"cesql": f"EXISTS {name}"}
 

@@ -1,8 +1,8 @@
 """Judge of the error rate: whether the new revision fails more often than the old one. Pure.
 
 Only requests of the same time are compared. If requests from before the step were included, they would show an earlier
-error rate, and failures that any revision would have now (a camera sends broken images, a disk is full) would be blamed
-on the new revision.
+error rate, and failures that any revision would have now (a camera sends broken images, a disk is full) would count
+against the new revision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ summaries of many requests; here single requests are counted.
 Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `consecutiveErrorLimit`); fluxcd/flagger,
 docs/gitbook/usage/how-it-works.md (`threshold`)."""
 SUSPICION = 0.05
-"""Probability of chance at or below which a step doesn't pass. A rollback needs a much smaller probability."""
+"""A step doesn't pass when the probability that chance alone explains the increase of the error rate is at or below
+this value. A rollback needs a much smaller probability."""
 GROSS_INCREASE = 0.1
 """Increase of the error rate above which a step doesn't pass, whatever the new revision's share, and even if all
 requests failed at one moment.
@@ -77,8 +78,8 @@ def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float
     """Return the probability that chance alone shows the observed increase of the error rate; 1 without an increase.
 
     Args:
-        new: The new revision's requests without the windows in which most of them failed, since one event alone must
-            not decide.
+        new: The new revision's requests without the windows in which most of them failed, since one incident alone
+            must not decide.
         old: The old revision's requests in the same windows.
         allowed: Increase of the error rate that is acceptable.
     """
@@ -92,7 +93,7 @@ def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: fl
 
     Args:
         new: The new revision's requests without the windows in which most of the old revision's requests failed: an
-            event that made the old revision fail must not make the new one look better.
+            incident that made the old revision fail must not make the new one look better.
         old: The old revision's requests in the same windows.
         margin: Increase of the error rate to rule out.
         more: Number of further requests to assume, as a multiple of the counted ones; both revisions then fail at the

@@ -26,12 +26,12 @@ BISECTIONS = 20
 
 
 def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> float:
-    """Bound the probability that chance ever divides failed requests so unevenly between two equally good revisions.
+    """Bound the probability that chance ever divides failed requests this unevenly between two equally good revisions.
 
     With equal rates, each failed request belongs to the new revision with the probability that any request does. The
-    binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series
-    with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that changes
-    during the day, for both revisions, has no effect.
+    binomial probability b(x; n, p) of the division, times n + 1, is at or below a level at any time of an infinite
+    series with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that
+    changes during the day, for both revisions, has no effect.
 
     Args:
         new_failed: Failed requests of the new revision.
@@ -45,7 +45,7 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
     Source: Robbins 1970, Statistical Methods Related to the Law of the Iterated Logarithm, Annals of Mathematical
     Statistics 41 (a mixture of likelihood ratios over a uniform prior); Hoeffding 1963, Probability Inequalities for
     Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only makes
-    uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
+    uneven divisions rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
     """
     failed = new_failed + old_failed
     if not new or not old or not failed:
@@ -63,9 +63,9 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
 def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
     """Return the evidence that the new error rate is not higher than the old one by `margin` or more.
 
-    It is the logarithm of a ratio of two likelihoods. The numerator averages over rates, mostly equal ones. The
-    denominator takes the pair of rates that explains the requests best, among the pairs whose new rate is higher by at
-    least the margin. For every such pair, the ratio ever reaches R with a probability of at most 1 / R.
+    It is the logarithm of a ratio of two likelihoods. The numerator averages over pairs of rates, with most weight on
+    equal rates. The denominator takes the pair of rates that explains the requests best, among the pairs whose new rate
+    is higher by at least the margin. For every such pair, the ratio ever reaches R with a probability of at most 1 / R.
 
     Args:
         new_failed: Failed requests of the new revision.

@@ -114,7 +114,7 @@ class RevisionCounts:
         totals: All counted requests of each revision.
         base: Counts of each revision when the present step began.
         seen: The last reading of each pod.
-        windows: The windows of the present step that are kept.
+        windows: Time windows of the present step.
     """
 
     totals: Mapping[str, RequestCounters] = field(default_factory=dict)

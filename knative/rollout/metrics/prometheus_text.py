@@ -1,4 +1,4 @@
-"""Parser of a function's /metrics into counters: the part of Prometheus' text format that it needs. Pure.
+"""Parser of a function's /metrics into counters: the subset of Prometheus' text format that it needs. Pure.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """

@@ -1,8 +1,8 @@
 """Short time windows of a rollout's present step. Only the numbers that judges need are kept. Pure.
 
-One event, such as a stalled disk, makes many requests fail or slow down together, while statistical tests take requests
-as independent. So the windows with the most failures are kept, to leave them out of a test, and the variation of the
-mean time is measured from one window to the next.
+One incident, such as a stalled disk, makes many requests fail or slow down together, while statistical tests take
+requests as independent. So the windows with the most failures are kept, to leave them out of a test, and the variation
+of the mean time is measured from one window to the next.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 WINDOW_S = 15.0
 """Minimum length of a time window in seconds; when readings are further apart, windows are longer."""
 LEFT_OUT = 2
-"""Number of time windows with the most failures that are left out of a test. An event of up to `WINDOW_S` seconds can
-be in two windows."""
+"""Number of time windows with the most failures that are left out of a test. An incident of up to `WINDOW_S` seconds
+can be in two windows."""
 
 Window: TypeAlias = "Mapping[str, RequestCounters]"
 """Requests in one time window, by revision."""
@@ -61,7 +61,7 @@ class WindowTimes:
         """Variance of `mean_s` in seconds squared; it needs at least two windows.
 
         Source: batch means, Law 2015, Simulation Modeling and Analysis, section 9.5.3: unlike the spread of single
-        predictions, it is valid when slow ones come together.
+        predictions, it is valid when slow predictions come together.
         """
         between = max(0.0, self.squares - self.seconds**2 / self.timed) / (self.windows - 1)
         return between / self.timed
