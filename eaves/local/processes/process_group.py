@@ -33,7 +33,7 @@ class RestartCheck(Protocol):
     """Function that asks a process over its admin socket whether it must be restarted."""
 
     def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
-        """Return why the process at a socket must be restarted; empty when it needn't be, or doesn't respond."""
+        """Return why the process at a socket must be restarted; empty when there is no reason or no response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,10 @@ class ProcessGroup(ABC):
         return ()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Start and stop processes so that exactly those of the given apps run; restart ended ones after a pause."""
+        """Start and stop processes so that exactly those of the given apps run.
+
+        A process that has ended is restarted after a pause.
+        """
         found = {name: self.build_environ(app) for name, app in apps.items()}
         wanted = {name: environ for name, environ in found.items() if environ is not None}
         for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:
