@@ -35,7 +35,8 @@ MAX_DATA_CHARACTERS = 1024
 """Maximum number of base64 characters of the subscriber's response that a dead letter records. Source:
 KnativeErrorDataExtensionMaxLength."""
 NO_ANSWER_CODE = 500
-"""Status code that a dead letter records when the subscriber gave no response, as Knative's dispatcher does."""
+"""Status code that a dead letter records when the subscriber gave no response. Knative's dispatcher records the
+same code."""
 NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
 """Extension attributes of a note: number of the dead letter's entry in the spool, then the destination, status code and
 response that the event for the sink gets."""

@@ -1,4 +1,4 @@
-"""The agents of apps, one process per app."""
+"""Starts and stops the agents of apps, one process per app."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Search for the process that listens on a TCP port, for the error of a second `eaves up`.
 
-The file /proc/net/tcp has the inode number of the socket on each port, and the folder /proc/PID/fd has the inode numbers
-of a process's sockets. The folders of other users' processes can't be read. Source: proc(5).
+The file /proc/net/tcp has the inode number of the socket on each port, and the folder /proc/PID/fd has those of a
+process's sockets. The folders of other users' processes can't be read. Source: proc(5).
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
 LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
 """Interval between two checks whether a part of a process hangs, and the time limit of one check, seconds."""
 STEADY_S = 600.0
-"""Running time after which a process counts as healthy, seconds, so that its next end is the first failure again. It is
-ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
+"""Running time after which a process counts as healthy, seconds, so that its next end counts as the first failure. The
+time is ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
 
 _log = logging.getLogger(__name__)
 

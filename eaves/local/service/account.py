@@ -1,4 +1,4 @@
-"""The account that a system service runs as: the owner of its files."""
+"""The account that a system service runs as: it owns the files of the service."""
 
 from __future__ import annotations
 
