@@ -1,9 +1,9 @@
-"""The `eaves` command: one module per command; each parses, calls one library function and prints.
+"""The `eaves` command: one module per command, which parses its options and calls one library function.
 
     commands/              the commands, named as they are typed, in the groups of `eaves --help`
-    app/                   eaves.yaml, read and written, and the specs that it makes
-    cluster/               what commands on clusters share
-    link/                  what commands about queues, relays and receivers share
+    app/                   reads and writes eaves.yaml, and builds the specs of the app in it
+    cluster/               code that commands on clusters share
+    link/                  code that commands about queues, relays and receivers share
     live/                  views that print what happens until Ctrl-C
     display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
     command_group          groups of commands with suggestions for mistyped names
@@ -11,9 +11,9 @@
     registry_options       options of commands that connect to registries
     signatures             verification of container images, and passwords of keys
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
-    labelled_data          the labelled images that a command is given
-    image_collection       images from a source, for `eaves init`
-    golden_replay          an artifact's golden images replayed, with a progress bar
+    labelled_data          finds the labelled images that a command is given
+    image_collection       collects images from a source, for `eaves init`
+    golden_replay          replays an artifact's golden images, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: each stops a command, or becomes an error with a message
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python

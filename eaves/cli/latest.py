@@ -1,4 +1,4 @@
-"""The newest run and the newest artifact: `runs/latest` and `artifacts/latest`.
+"""Access to the newest run and the newest artifact: `runs/latest` and `artifacts/latest`.
 
 `latest` is a symbolic link to the directory that was finished last. A command that is killed before it updates the link
 leaves it at an older directory; the next command that reads or updates it corrects it. On a file system without

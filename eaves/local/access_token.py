@@ -66,7 +66,7 @@ class AccessToken:
         return bool(wanted) and scheme.lower() == SCHEME and matches
 
     def trusts(self, peer: str, header_names: Iterable[str]) -> bool:
-        """Return whether a caller needs no token: a program on this machine that no proxy speaks for.
+        """Return whether a caller needs no token: a program on this machine, not behind a proxy.
 
         Args:
             peer: IP address of the connection's other end.

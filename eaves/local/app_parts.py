@@ -1,4 +1,4 @@
-"""Status of the triggers, the relay and the sources of an app, for `eaves status`."""
+"""Builds the status of the triggers, the relay and the sources of an app, for `eaves status`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The deployed apps of the local platform: their functions and triggers are started from spec files.
 
-An app that can't be started doesn't keep others from running. It is tried again with growing pauses, and its previous
-version runs meanwhile.
+An app that can't be started doesn't prevent other apps from running. Its start is tried again after growing pauses, and
+its previous version runs meanwhile.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Apps:
 
     Attributes:
         wanted: Deployed specs by name; for a spec that can't be read now, its previous version.
-        unreadable: Reason by name of each spec that can't be read. Nothing is known of an app that is in here and not
-            in `wanted`, so its events in the broker are kept.
+        unreadable: Reason by name of each spec that can't be read. The triggers of an app that is in this
+            mapping and not in `wanted` aren't known, so its events in the broker are kept.
 
     Args:
         state: State directory with the specs.

@@ -24,7 +24,7 @@ from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
 LINK = "link"
-"""Name in the lock file that a relay holds while it forwards events from its spool."""
+"""Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
 

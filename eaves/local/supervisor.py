@@ -220,7 +220,7 @@ class Supervisor:
         return answer
 
     def reconcile(self) -> dict[str, str]:
-        """Apply the spec files now; return when the running processes agree with them as far as possible.
+        """Apply the spec files now; return when the running processes agree with the files as far as possible.
 
         The thread in `run` does the work, because the kernel ends child processes with the thread that started them.
 

@@ -1,4 +1,4 @@
-"""Protection from Ctrl-C and SIGTERM of steps that must be completed once they have begun."""
+"""Delay of Ctrl-C and SIGTERM during steps that must be completed once they have begun."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ State = Literal["watching", "waiting", "paused", "finished"]
 class SourceContext(Protocol):
     """Interface to the agent that a source gets when it runs. Any thread may use every member.
 
-    Each call also shows that the source isn't hung. A source must use some member at least every five minutes. One that
-    uses none for `eaves.sources.agent.context.SILENT_S` seconds counts as hung, and its process is restarted.
+    Each call also shows that the source isn't hung. A source must use some member at least every five minutes. A source
+    that uses none for `eaves.sources.agent.context.SILENT_S` seconds counts as hung, and its process is restarted.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Image files as events, for `eaves send` and for the folder source."""
+"""Building of events from image files, for `eaves send` and for the folder source."""
 
 from __future__ import annotations
 

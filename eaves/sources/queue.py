@@ -1,7 +1,7 @@
 """Command that shows and changes the queue of the agent in this container, as JSON: `python -P -m eaves.sources.queue`.
 
-`eaves queue --on knative` runs it in the agents' pods by `kubectl exec`, and so can a person. It asks the running agent
-over the agent's Unix socket, and opens the spool itself when no agent runs.
+`eaves queue --on knative` runs this command in the agents' pods by `kubectl exec`, and a person can run it there, too.
+The command asks the running agent over the agent's Unix socket, and opens the spool itself when no agent runs.
 """
 
 from __future__ import annotations

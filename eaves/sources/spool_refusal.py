@@ -1,4 +1,4 @@
-"""The reason that a source reports while the spool accepts no image."""
+"""Wording of the reason that a source reports while the spool accepts no image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text of a new eaves.yaml, with the settings that most projects change and a pointer to the others."""
+"""Writing of a new eaves.yaml, with the settings that most projects change and the command that lists all settings."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from eaves.local.state import StateDirectory
 from eaves.local.supervisor import open_token
 
 FALLBACK_NAME = "platform"
-"""Project's part of the service name when the name of the project's folder has no letter or digit."""
+"""Text that stands for the project in the service name when the name of the project's folder has no letter or digit."""
 LEFT_TO_SYSTEMD = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
 """Environment variables that the unit file does not set, because systemd sets them itself or only a shell needs
 them."""
@@ -111,11 +111,13 @@ def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | Non
 
 
 def _choose_environment(environ: Mapping[str, str], *, edit: str) -> dict[str, str]:
-    """Return the variables that functions and sources get from `up`; a unit file is readable by every user.
+    """Return the environment variables for the unit file: those that `eaves up` passes to functions and sources.
+
+    A proxy's address with a password is left out with a warning, because every user can read a unit file.
 
     Args:
         environ: Environment of this process.
-        edit: Command that changes the service, for the hint.
+        edit: Command that changes the service, for the warning.
     """
     chosen = {}
     for name in INHERITED:

@@ -58,7 +58,7 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
 
 
 def _find_plain_values(section: Any) -> Iterator[tuple[str, bool | float]]:
-    """Return name and value of the numbers and booleans in a section of a source, which eaves.yaml holds as texts."""
+    """Yield name and parsed value of each number and boolean in a section of a source; eaves.yaml may hold a text."""
     for leaf in iter_leaves(type(section)):
         value = getattr(section, leaf.path)
         if isinstance(value, bool | int | float):

@@ -1,4 +1,4 @@
-"""A workspace's notes of its deploys, in `.eaves/wanted/`: the deploys that some sites haven't got yet.
+"""Reads and writes a workspace's notes of its deploys, in `.eaves/wanted/`: which sites lack the last deploy.
 
 The record in a cluster says what is wanted there (`knative.deploy`). The note only lets `eaves reconcile` repeat a
 deploy to a site that couldn't be reached, and detect that somebody else has deployed there since.

@@ -59,7 +59,7 @@ def fleet_options(command: Command) -> Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteVisit:
-    """One site of a command, with the command's options.
+    """One of the sites that a command works on, with the options of the command.
 
     Attributes:
         site: The site.

@@ -215,7 +215,7 @@ def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) 
 def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform[Never]:
     """Connect to the one platform that a command is for.
 
-    The type of the result prevents a deploy, because each platform takes specs of its own class.
+    The type of the result prevents a deploy, because each platform takes specs of its own type.
 
     Raises:
         EavesError: When the options don't select one platform, or when the platform can't be reached.

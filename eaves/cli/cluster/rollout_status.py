@@ -1,4 +1,4 @@
-"""The table of `eaves rollout`: a row for each revision, with the state of the rollout."""
+"""Printing of the table of `eaves rollout`: a row for each revision, with the state of the rollout."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
 
     Args:
         order: The request; its container image goes to sites where it is pending.
-        named: Whether the container image was named on the command line, as in a deploy.
+        named: Whether the container image was named on the command line; it is then noted as a deploy to the sites.
         parallel: Number of sites that are worked on at the same time.
         max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
             limit.

@@ -1,4 +1,4 @@
-"""An artifact as text: its manifest in groups of lines, with sizes in MB and verdicts in words."""
+"""Description of an artifact as text: its manifest in groups of lines, with sizes in MB and verdicts in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of table cells: times, durations, sizes, ids, and reasons in which a JSON document is shortened."""
+"""Formatting of table cells: times, durations, sizes, ids, and reasons in which a JSON document is shortened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best prediction in a prediction event."""
+"""Reading of the best prediction in a prediction event."""
 
 from __future__ import annotations
 

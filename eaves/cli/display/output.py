@@ -159,5 +159,5 @@ def say(text: str) -> None:
 
 
 def progress(label: str, length: int) -> Any:
-    """Return a progress bar on stderr, a context manager with `update(steps)`; it is hidden off a terminal."""
+    """Return a progress bar on stderr, a context manager with `update(steps)`; without a terminal, it is hidden."""
     return click.progressbar(length=length, label=label, file=sys.stderr)

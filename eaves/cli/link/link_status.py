@@ -1,4 +1,4 @@
-"""The state of a relay's link as a sentence, for `eaves status` and `eaves deploy`."""
+"""Description of the state of a relay's link as a sentence, for `eaves status` and `eaves deploy`."""
 
 from __future__ import annotations
 

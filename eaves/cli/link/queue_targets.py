@@ -1,4 +1,4 @@
-"""The queues that the options of `eaves queue` select: the broker's, one agent's, or those of a site's agents."""
+"""Selection of queues by the options of `eaves queue`: the broker's, one agent's, or those of a site's agents."""
 
 from __future__ import annotations
 

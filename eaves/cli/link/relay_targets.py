@@ -1,4 +1,4 @@
-"""The relays that the options of `eaves relay` select: those of apps on this machine, or at a site."""
+"""Selection of relays by the options of `eaves relay`: those of apps on this machine, or at a site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event types that the option `--type` selects."""
+"""Selection of events by their type, for the option `--type`."""
 
 from __future__ import annotations
 

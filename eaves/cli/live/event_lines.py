@@ -1,4 +1,4 @@
-"""One line of text for one event."""
+"""Formatting of an event as one line of text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIN_SUBJECT = 12
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal that stdout is; None when stdout is no terminal, so that no line is cut."""
+    """Return the number of columns of the terminal on stdout; None when stdout is no terminal, so no line is cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -35,7 +35,7 @@ def format_record(record: Record, width: int | None) -> str:
 
     Args:
         record: The event.
-        width: Columns of the terminal, which a long subject is cut to; None cuts nothing.
+        width: Number of columns of the terminal; a long subject is cut so that the line fits. None cuts nothing.
     """
     best = find_best(parse_data(record.text), record.extensions)
     head = [_moment(record.at), _pad(record.type.removeprefix(TYPE_PREFIX), TYPE_WIDTH), _format_best(best)]

@@ -1,4 +1,4 @@
-"""The lines that are added to a log, for platforms whose API only returns the end of a log."""
+"""Search for the lines that are added to a log, for platforms whose API only returns the end of a log."""
 
 from __future__ import annotations
 

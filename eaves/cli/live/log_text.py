@@ -1,4 +1,4 @@
-"""Log lines for people: a line of JSON becomes time, level, message and fields."""
+"""Formatting of log lines for people: a line of JSON becomes time, level, message and fields."""
 
 from __future__ import annotations
 

@@ -55,10 +55,6 @@ class Subscription:
         relay: Spec of the app's relay, which gets the events that a subscriber rejects unless there is a dead letter
             sink.
         sink: The trigger's dead letter sink; without one (None), dead letters are only kept in the spool.
-
-    Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
-    about an event (docs/05-spool-and-delivery.md). Retries to the relay never end either, because it refuses events
-    only while it is full.
     """
 
     app: str

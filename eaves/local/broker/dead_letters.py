@@ -3,7 +3,7 @@
 A dead letter stays in the spool, within the disk budget of dead letters, until its sink has accepted it. The sink's
 lane holds only notes that refer to dead letters. A note has about a kilobyte and a lane has at most `MAX_NOTES` of
 them, so a sink that is down for a month takes about 15 MB of the room for images. When the broker is killed after the
-sink's response and before it has deleted the dead letter, it sends the dead letter again.
+sink's response and before the dead letter is deleted, the restarted broker sends the dead letter again.
 
 Source: knative/eventing, pkg/kncloudevents/event_dispatcher.go, dispatchExecutionInfoTransformers, and
 attributes/knative_error.go.
@@ -35,7 +35,8 @@ MAX_DATA_CHARACTERS = 1024
 """Maximum number of base64 characters of the subscriber's response that a dead letter records. Source:
 KnativeErrorDataExtensionMaxLength."""
 NO_ANSWER_CODE = 500
-"""Status code that a dead letter records when the subscriber gave no response; the same as Knative's dispatcher's."""
+"""Status code that a dead letter records when the subscriber gave no response. Knative's dispatcher records the
+same code."""
 NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
 """Extension attributes of a note: number of the dead letter's entry in the spool, then the destination, status code and
 response that the event for the sink gets."""

@@ -25,7 +25,7 @@ class Publishers:
     """The MQTT sinks of all apps; safe to use from several threads.
 
     Triggers with the same broker and credentials share a connection. A trigger that announces itself to Home Assistant
-    has its own connection, because the connection's last will is that app's availability.
+    has its own connection, because the connection's last will says that the trigger's app is unavailable.
 
     Args:
         clock: Clock for pauses and deadlines.

@@ -1,4 +1,4 @@
-"""The agents of apps, one process per app."""
+"""Starts and stops the agents of apps, one process per app."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class Agents(ProcessGroup):
         super().__init__(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Start and stop agents so that exactly those of the given apps run; restart ended ones after their pause."""
+        """Start and stop agents so that exactly those of the given apps run.
+
+        An agent that has ended is restarted after a pause.
+        """
         self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
         super().reconcile(apps)
 

@@ -7,7 +7,7 @@ from eaves.base.clock import Clock
 
 
 class Failures:
-    """Number of consecutive failures of a part of the platform; the pauses between its attempts grow with them.
+    """Counts consecutive failures of a part of the platform; the pauses between attempts grow with the count.
 
     Attributes:
         count: Number of consecutive failures.

@@ -1,7 +1,7 @@
 """Search for the process that listens on a TCP port, for the error of a second `eaves up`.
 
-The inode of a socket is in both files of the source, which leads from the port to the process. The files of processes
-of other users can't be read. Source: proc(5), /proc/net/tcp and /proc/PID/fd.
+The file /proc/net/tcp has the inode number of the socket on each port, and the folder /proc/PID/fd has those of a
+process's sockets. The folders of other users' processes can't be read. Source: proc(5).
 """
 
 from __future__ import annotations

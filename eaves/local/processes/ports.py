@@ -1,4 +1,4 @@
-"""Free TCP ports on loopback."""
+"""Search for a free TCP port on loopback."""
 
 from __future__ import annotations
 

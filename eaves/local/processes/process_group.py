@@ -23,8 +23,8 @@ RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
 LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
 """Interval between two checks whether a part of a process hangs, and the time limit of one check, seconds."""
 STEADY_S = 600.0
-"""Running time after which a process counts as healthy, seconds, so that its next end is the first failure again. It is
-ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
+"""Running time after which a process counts as healthy, seconds, so that its next end counts as the first failure. The
+time is ten times the longest pause, so a process that ends every few minutes still gets growing pauses."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class RestartCheck(Protocol):
     """Function that asks a process over its admin socket whether it must be restarted."""
 
     def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
-        """Return why the process at a socket must be restarted; empty when it needn't be, or doesn't respond."""
+        """Return why the process at a socket must be restarted; empty when there is no reason or no response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,10 @@ class ProcessGroup(ABC):
         return ()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Start and stop processes so that exactly those of the given apps run; restart ended ones after a pause."""
+        """Start and stop processes so that exactly those of the given apps run.
+
+        A process that has ended is restarted after a pause.
+        """
         found = {name: self.build_environ(app) for name, app in apps.items()}
         wanted = {name: environ for name, environ in found.items() if environ is not None}
         for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:

@@ -59,9 +59,10 @@ class Relays(ProcessGroup):
         self._running: frozenset[str] = frozenset()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Start and stop relays so that exactly those of the given apps run; restart ended ones after their pause.
+        """Start and stop relays so that exactly those of the given apps run.
 
-        The queue of a removed relay stays on disk, and a later relay of the same app delivers it.
+        A relay that has ended is restarted after a pause. The queue of a removed relay stays on disk, and a later relay
+        of the same app delivers it.
         """
         wanted = frozenset(name for name, app in apps.items() if app.relay.enabled)
         for name in self._running - wanted:

@@ -1,4 +1,4 @@
-"""The account that a system service runs as: the owner of its files."""
+"""The account that a system service runs as: it owns the files of the service."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Account:
 def owner_of(path: Path) -> Account:
     """Return the owner of a path, or of its nearest parent that exists.
 
-    A link in the path that belongs to another user than root decides instead: it may lead to any folder, and gives its
-    owner no rights there.
+    When a symbolic link in the path belongs to another user than root, the owner of the link is returned instead: the
+    link may lead to a folder in which its owner has no rights.
 
     Raises:
         OSError: When the path can't be read.

@@ -112,5 +112,5 @@ class ServiceUnit:
 
 
 def render_folder(path: str) -> str:
-    """Return the line that names the folder in which a service runs; without a path, the line's beginning."""
+    """Return the line that names the folder in which a service runs; for an empty path, the line's beginning."""
     return f"WorkingDirectory={write_path(path)}"

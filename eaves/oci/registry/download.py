@@ -1,8 +1,8 @@
-"""A blob as a stream that survives interruptions of the link: a broken download resumes at the byte where it stopped.
+"""Download of a blob as a stream: after an interruption of the link, it resumes at the byte where it stopped.
 
 Two limits end a download, and both are counted anew after each byte that arrives. One is the maximum number of
-attempts, for a registry that responds without sending the content. The other is a time, for a registry that can't be
-reached.
+attempts, for a registry that responds without sending the content. The other is a maximum time, for a registry that
+can't be reached.
 """
 
 from __future__ import annotations

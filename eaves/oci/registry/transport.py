@@ -310,7 +310,7 @@ class BusyError(RegistryError):
 
 
 class _LastingError(RegistryError):
-    """Error for which a further attempt can't succeed."""
+    """Error of a request for which a further attempt can't succeed."""
 
 
 class _Body(io.BytesIO):

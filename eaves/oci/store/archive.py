@@ -1,4 +1,4 @@
-"""A layout as one tar (`oci-archive`), which podman, ctr and skopeo read."""
+"""Writes a layout as one tar (`oci-archive`), which podman, ctr and skopeo read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The agent's spool, into which spools of earlier versions are moved, in which each source had its own agent."""
+"""Opening of the agent's spool, into which the spools of earlier versions are moved.
+
+In those versions, each source had an agent and a spool of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of sources, in one flat mapping per source: settings of every source beside those of its kind."""
+"""Parsing of each source's flat mapping, which holds the settings that every source has and those of the kind."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class CollectedImages:
         return self._stored + len(self._left_out)
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
-        """Don't collect the images of these event ids while this process runs."""
+        """Leave out the images of these event ids while this process runs."""
         self._left_out.update(event_ids)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:

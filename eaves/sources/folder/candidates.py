@@ -27,7 +27,7 @@ class CandidateFile:
 
 
 class CandidateFiles:
-    """Waiting files, by path below the folder. Not thread-safe; the caller holds a lock."""
+    """Files that wait until they are complete, by path below the folder. Not thread-safe; the caller holds a lock."""
 
     def __init__(self, limit: int = MAX_CANDIDATES) -> None:
         self._limit = limit
@@ -47,7 +47,7 @@ class CandidateFiles:
         """Add a file that waits; return False when there is no room for it.
 
         When the same version of a file is added several times, the longest wait counts, because the file may still be
-        open. Once its writer has closed the file, no longer wait replaces the time at which it counts as complete.
+        open. Once its writer has closed the file, a longer wait is ignored.
         """
         before = self._files.get(relative)
         if before is None and self.full:

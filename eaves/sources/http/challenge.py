@@ -1,4 +1,4 @@
-"""Challenges in the WWW-Authenticate headers of a server."""
+"""Parsing of the challenges in the WWW-Authenticate headers of a server."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class SnapshotClient:
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Store the server's challenge, so that the next request answers it.
 
-        `answered` tells that the last request has already answered a challenge, so the user name or password is wrong.
+        `answered` says that the last request has already answered a challenge, so the user name or password is wrong.
 
         Raises:
             RefusedLoginError: When the user name or the password is wrong.

@@ -1,4 +1,4 @@
-"""Targets of redirects: within the same host only, because requests carry credentials."""
+"""Check of the targets of redirects: only the same host is allowed, because requests carry credentials."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from eaves.sources.mqtt.settings import MqttSourceSettings
 DROPPED_EXTENSIONS = frozenset(
     {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
 )
-"""Attributes of a sender's CloudEvent that aren't copied into the captured event, because it sets them itself or
-because they belong to predictions."""
+"""Attributes of a sender's CloudEvent that aren't copied into the captured event, because that event has its own values
+or because the attributes belong to predictions."""
 MAX_ID = 1024
 """Maximum length of a sender's id that is copied into an event, characters. A longer id is still used to recognise a
 repeated message."""

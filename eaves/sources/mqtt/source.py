@@ -182,7 +182,7 @@ class MqttSource(ConnectionListener):
             self._arrivals.close(message, held.number)
 
     def _store(self, held: HeldMessage) -> bool:
-        """Store the image of a message, or count why it is dropped; return False when the source must stop first.
+        """Store the image of a message, or count why it is dropped; return False when the source must stop.
 
         While the queue is full, a message with QoS 1 is retried, and one with QoS 0 is dropped.
         """

@@ -3,8 +3,8 @@
 The times are those of the capture and not of the arrival, so the files that a folder has collected in a night are
 reduced in the same way as if they had come one by one. Times may be out of order or jump, because cameras' clocks are
 set by hand and by time servers. Therefore a frame is kept when its time is at least an interval before or after that of
-the last kept frame, which it then replaces. Frames out of order may lead to additional kept frames, but never to none
-at all.
+the last kept frame, which it then replaces. When frames are out of order, more of them may be kept, but at
+least one always is.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class Pacer:
     def admit(self, camera: str, moment_ns: int) -> bool:
         """Return whether a frame is kept; the next one is then due an interval later.
 
-        Due times keep to a grid of the interval while frames arrive for each of them, so a camera whose frames come a
-        little early and a little late still gets as many frames kept as the rate allows.
+        The interval begins at the time at which the kept frame was due, or at its capture time when it is late by an
+        interval or more. So a camera whose frames come a little early and a little late still gets as many frames kept
+        as the rate allows.
 
         Args:
             camera: Name of the camera.

@@ -1,6 +1,6 @@
 """Main loop of the replay source: play the recording at its pace, once or repeatedly.
 
-When the recording is played once, an image's position is that of a folder's: path, modification time and size. After a
+When the recording is played once, an image is identified by path, modification time and size, like a folder's. After a
 restart, images that were captured before, or left out by an option, are skipped and the rest follows. In a loop, each
 round has a number that no other round has, even in other processes, derived from the time at which it began; a restart
 begins a new round. Nothing else is remembered across restarts.

@@ -80,7 +80,7 @@ def _image(workspace: Workspace) -> FunctionImage:
 def _examine_sites(
     project: Project, image: FunctionImage, choice: PlatformChoice, *, may_probe: bool
 ) -> list[tuple[str, DoctorFinding]]:
-    """Return the findings at each chosen site; one of several sites that doesn't answer has its error as a finding.
+    """Return the findings at each chosen site; when one of several doesn't answer, its error is a finding.
 
     Raises:
         EavesError: When no site can be chosen, or when the only site doesn't answer.
@@ -119,7 +119,7 @@ def _examine(
 
 
 def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str:
-    """Return the namespace of training Jobs in a site's cluster; empty when eaves.yaml doesn't train there."""
+    """Return the namespace of training Jobs in a site's cluster; empty when none run there."""
     here = project.job.context == site.context
     return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
 

@@ -70,7 +70,7 @@ def _describe_steps(steps: Sequence[RolloutStep]) -> str:
     """Return the state of each rollout in a namespace, one line each.
 
     Raises:
-        PlatformError: When the step of one or several rollouts failed; the message has the others' states as well.
+        PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
     """
     from knative.deploy.site_update import describe_outcome
 

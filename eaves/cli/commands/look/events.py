@@ -31,7 +31,7 @@ COLUMNS: Columns = {
     "id": Column("EVENT", Kind.ID, drop=3),
 }
 POLL_S = 0.25
-"""Pause between two looks for new events, seconds."""
+"""Pause between two readings of the history of events, seconds."""
 MAX_KNOWN = 10
 """Maximum number of recorded event types that the message about an unknown type lists."""
 

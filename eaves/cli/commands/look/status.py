@@ -216,7 +216,7 @@ def _row(status: FunctionStatus) -> dict[str, Any]:
 
 
 def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shortened cells of the row for a function at a site, which `-o json` shows in full."""
+    """Return the row of a function at a site with shortened cells; `-o json` shows the full values."""
     if "name" not in row:  # a site that can't be asked
         return {"why": row["reason"]}
     deployed, since = row["deployed"], row["since"]

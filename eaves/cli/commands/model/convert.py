@@ -106,7 +106,7 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
 
 
 def _describe_quality(model: Path) -> str:
-    """Return what a run says about its model's accuracy, or how to measure it for any other model."""
+    """Return what a run says about its model's accuracy; for any other model, return how to measure the accuracy."""
     from trainer.run.run import MANIFEST, open_run
 
     found = open_run(model).verdict.get("text", "") if (model / MANIFEST).is_file() else ""

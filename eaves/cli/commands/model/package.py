@@ -114,7 +114,9 @@ def command(
 
 
 def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
-    """Send the event that the model is published to a sink. K_CA_CERTS holds the sink's certificate authorities.
+    """Send an event to a sink, which says that the model is published.
+
+    The environment variable K_CA_CERTS holds the sink's certificate authorities.
 
     Raises:
         ConfigError: When K_CA_CERTS holds no certificate, or when an environment variable of a proxy holds no address.

@@ -100,8 +100,8 @@ def report_run(run: Run) -> None:
 def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
     """Return settings with an absolute path of the weights file.
 
-    A relative path in eaves.yaml starts at eaves.yaml, and one on the command line in the working directory. With an
-    absolute path, the run can be continued with the same file from any directory.
+    A relative path in eaves.yaml starts at the folder of eaves.yaml, and one on the command line at the working
+    directory. With an absolute path, the run can be continued with the same file from any directory.
     """
     if settings.weights_kind != "file" or "://" in settings.weights:
         return settings

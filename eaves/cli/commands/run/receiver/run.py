@@ -66,7 +66,7 @@ def command(state_dir: Path, **options: Any) -> None:
 
 @contextmanager
 def _at_free_port() -> Iterator[None]:
-    """Re-raise the error that the port is in use as one that names the flag `--port`."""
+    """Within the block, replace the error about a port that is in use by an error that names the flag `--port`."""
     try:
         yield
     except ConfigError as error:
