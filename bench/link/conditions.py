@@ -1,4 +1,4 @@
-"""The links that the experiment compares: their delay, bandwidth and loss, and when each is up or down during a run."""
+"""Defines the links that the experiment compares: delay, bandwidth, loss, and the times at which each is up or down."""
 
 from __future__ import annotations
 

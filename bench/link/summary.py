@@ -108,9 +108,9 @@ class Outage:
     Attributes:
         role: Role of the killed process.
         back_s: Seconds from the kill to the next prediction; None when no prediction followed.
-        late: Number of photos that this kill delayed: they took longer than `WITHIN_S` seconds, and were waiting at the
-            kill or taken within `DISTURBED_S` seconds after it. A photo that several kills could have delayed counts
-            for the last of them.
+        late: Number of photos that this kill delayed. The prediction of such a photo took longer than `WITHIN_S`
+            seconds, and the photo was waiting at the kill or was taken within `DISTURBED_S` seconds after it. A photo
+            that several kills could have delayed counts for the last of these kills.
     """
 
     role: str

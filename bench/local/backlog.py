@@ -1,7 +1,7 @@
 """Benchmark of a platform with many waiting events.
 
-It measures new events while events for an address that doesn't answer are waiting, and the delivery of many waiting
-events.
+It measures the delivery of new events while many events wait for an address that doesn't answer, and the delivery of
+many waiting events.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eaves.spool import Spool
 from tests.ports import find_port
 
 COLD = "cold"
-"""Name of the trigger whose URL nothing listens on, so that its events stay in the queue."""
+"""Name of a trigger whose URL has no server, so that its events stay in the queue."""
 BATCH = 1_000
 
 

@@ -1,4 +1,4 @@
-"""Simulated camera: writes one photo per second, with a unique name, into the directory that an agent watches."""
+"""Simulates a camera that writes photos with unique names, at fixed times, into the directory that an agent watches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL at planned times and restarted, as on a node that fails."""
+"""Kills processes with SIGKILL at planned times and restarts them, as on a node that fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESTART_S = 1.0
-"""Seconds from a kill to the restart, which a supervisor would need to notice the end of the process."""
+"""Seconds from a kill to the restart: about the time that a supervisor needs to notice that a process has ended."""
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class Killer:
 def build_environ(**values: str) -> dict[str, str]:
     """Return the environment of a process of the experiment, with the given variables.
 
-    It inherits only PATH, HOME, TMPDIR and LANG from this process, and finds the modules of the project.
+    Only PATH, HOME, TMPDIR and LANG are inherited from this process; PYTHONPATH names the project's modules.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[3]), **values}
