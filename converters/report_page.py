@@ -159,7 +159,7 @@ def _describe(found: Quantisation) -> str:
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:
-    """Return the ends of the charts' axis, in hundredths; all accuracies and intervals are between them."""
+    """Return the ends of the charts' axis, multiples of 0.01; all accuracies and intervals are between them."""
     shares = [found.accuracy_fp32, *found.interval_95_fp32]
     for trial in filter(lambda trial: trial.judged, found.trials):
         shares += [trial.accuracy, *trial.interval_95]

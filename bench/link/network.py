@@ -108,7 +108,7 @@ class PacketNetwork(Network):
     def command(self, side: Side) -> list[str]:
         """Return the words that run a command in the network namespace of this side.
 
-        The words start no process of their own: the command keeps the process id.
+        The process that these words start becomes the command, so its process id is that of the command.
         """
         return ["ip", "netns", "exec", self._spaces[side]]
 

@@ -93,6 +93,6 @@ def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel
 
 
 def _detail(answer: HttpAnswer) -> str:
-    """Return why a function refuses an image: from the problem document, or else the beginning of the answer's body."""
+    """Return why a function failed: the detail of the problem document, or else the beginning of the answer's body."""
     detail = str(parse_problem(answer.body).get("detail") or "")[:200]
     return detail or answer.body[:200].decode(errors="replace") or "no reason given"

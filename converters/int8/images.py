@@ -51,7 +51,7 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
 
     Raises:
         ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. Too few
-            images for the latter are no error when the precision is set to int8.
+            images are no error when the precision is set to int8.
     """
     count = settings.calibration_images
     try:

@@ -1,8 +1,8 @@
 """Child process that runs the original model: `python -P -m converters.proof.reference_process FACTS`.
 
 TensorFlow runs its own models. onnxruntime runs an ONNX file with every optimisation off, the most direct execution of
-the file that is still fast enough. The converted graph also scales pixels and computes softmax; here NumPy computes
-these steps, so that a fault of the graph shows.
+the file that is still fast enough. The steps that the conversion adds to a model's graph, such as scaling and softmax,
+are computed here with NumPy, so that a fault of the graph shows.
 """
 
 from __future__ import annotations

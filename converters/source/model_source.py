@@ -186,7 +186,7 @@ def find_declaration(path: Path, declaration: Path | None) -> Path:
 
 
 def digest_of(path: Path, route: Route) -> str:
-    """Return the sha256 of the names and contents of a model's files, hex; swapped files thus give another digest."""
+    """Return the sha256, hex, of a model's only file, or of the names and contents of its several files."""
     if route == "keras":
         return file_digest(path)
     if route == "onnx":

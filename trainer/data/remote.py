@@ -31,7 +31,8 @@ protocols (`zip::http://...`), are refused."""
 PARALLEL = 16
 """Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
-"""Maximum number of attempts to download a file, with pauses of one, two and four seconds between them."""
+"""Maximum number of attempts to download a file, with pauses of one, two and four seconds between them, so that one
+broken connection doesn't end a night's training."""
 _OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
 """Options of fsspec for each scheme. aiohttp reads HTTPS_PROXY and similar variables only if `trust_env` is set;
 botocore, which is used for s3://, always reads them."""

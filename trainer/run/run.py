@@ -108,7 +108,7 @@ class Run:
         return self.path / "model"
 
     def samples(self) -> tuple[ParitySample, ...]:
-        """Load the held-out images that are stored in the run, ordered by class."""
+        """Load the held-out images that are stored in the run; in the result, the images of a class are together."""
         listed = json.loads((self.path / "samples.json").read_text(encoding="utf-8"))
         return tuple(
             ParitySample(path=self.path / name, label=item["label"], sha256=item["sha256"])

@@ -114,12 +114,13 @@ class Part:
 def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
     """Plan when processes are killed, at random times but equally often for each role.
 
-    Runs of the same length have the same number of kills. The run is divided into equal spans, each with one kill at a
-    random moment; each role has its turn once before any role has its next one, in random order.
+    The number of kills follows from `seconds`, `mean_s` and the number of roles, not from chance. The measurement is
+    divided into equal spans, each with one kill at a random moment. The roles are killed in random order, and each role
+    once before any role is killed again.
 
     Args:
         roles: Roles of the processes that may be killed, such as `agent`.
-        seconds: Length of the run, seconds.
+        seconds: Length of the measurement, seconds.
         mean_s: Intended mean seconds between two kills; the number of kills is a multiple of the number of roles.
         seed: Seed of the random times and order.
 

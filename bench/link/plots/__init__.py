@@ -1,1 +1,1 @@
-"""Draws the figures and writes the tables of the experiment on the link; the figures are SVG."""
+"""Draws the figures (SVG, without a plotting library) and writes the tables of the experiment on the link."""

@@ -24,8 +24,8 @@ from eaves.images.pixels import decode
 MAX_DISTANCE = 7
 """Maximum number of bits, of 64, in which the hashes of two pictures that look alike differ. Of 100 photos, all copies
 at half size and at JPEG quality 20, and 99 of the copies at a third of the size, differ in at most this many bits; of
-500 photos of different flowers, all pairs differ in more. It is also the largest distance that the search surely finds:
-one of four 16-bit parts then differs in at most one bit."""
+500 photos of different flowers, all pairs differ in more. This distance is also the largest that the search surely
+finds: one of the four 16-bit parts of the hashes then differs in at most one bit."""
 MIN_CORRELATION = 0.98
 """Minimum correlation of the 16x16 grey thumbnails of two pictures that look alike. The copies measured for
 `MAX_DISTANCE` correlate at 0.990 or more; photos of different flowers whose hashes differ in at most 10 bits, at 0.53.
