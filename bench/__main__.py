@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `python -m bench [NAME ...]`.
+"""Runs benchmarks from the command line: `python -m bench [NAME ...]`.
 
 Without a name it runs all benchmarks except those in `ON_REQUEST`.
 """
@@ -26,8 +26,8 @@ MODULES = {
 }
 """Name of each benchmark, as given on the command line, and the module below `bench` that contains it."""
 ON_REQUEST = ("function_peers", "function", "int8_gate")
-"""Names of the benchmarks that run only when they are named: they install other servers, write a page of the
-documentation, or compute a table that is the same on every machine."""
+"""Names of the benchmarks that run only when they are named. One installs other servers, one writes a page of the
+documentation, and one computes a table that is the same on every machine."""
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or [name for name in MODULES if name not in ON_REQUEST]:

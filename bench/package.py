@@ -1,8 +1,9 @@
-"""Benchmark of a container image's size, and of the cost to push a model whose head changed to a real registry.
+"""Benchmark of a container image's size, and of the cost of pushing a model with a new head to a real registry.
 
 The variables EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 name two fp32 artifacts with the same backbone and
-different heads; EAVES_BENCH_ARTIFACT_INT8 and EAVES_BENCH_ARTIFACT2_INT8 name two such int8 artifacts. A proxy in front
-of the registry counts the bytes that are sent. To find out what a node would download for an update, use `eaves diff`.
+different heads; EAVES_BENCH_ARTIFACT_INT8 and EAVES_BENCH_ARTIFACT2_INT8 name two int8 artifacts of the same kind. A
+proxy in front of the registry counts the bytes that are sent. To find out what a node would download for an update, use
+`eaves diff`.
 """
 
 from __future__ import annotations

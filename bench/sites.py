@@ -2,8 +2,8 @@
 
 The minimal script (the floor) sends the requests that the command sent to one site to each of the 200 sites, with
 urllib3, one connection per site and as many threads as the command. The simulated servers run on the same machine and
-take most of the time of both, so the table also has the CPU time of the two client processes. For the run with 20 sites
-that are down, the floor is the time limit for a site's response.
+take most of the time of both, so the table also has the CPU time of the command and of the script. For the run with 20
+sites that are down, the floor is the time limit for a site's response.
 """
 
 from __future__ import annotations

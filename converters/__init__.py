@@ -1,4 +1,4 @@
-"""Conversion: turns a model into an artifact and proves that both give the same outputs.
+"""Converts a model into an artifact, and proves that the model and the artifact give the same outputs.
 
 `python -m converters MODEL --output ARTIFACT` converts one model.
 

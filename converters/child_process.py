@@ -1,4 +1,4 @@
-"""Runs work in child processes with limits on time and memory, and turns their failures into errors.
+"""Runs work in child processes with limits on time and memory, and turns failures of the processes into errors.
 
 A child process frees TensorFlow's memory when it ends, starts its libraries' counters from 0, and contains a crash.
 `run_child` is the parent's side; a child's `__main__` calls `run_child_main`.
@@ -24,7 +24,7 @@ from eaves.errors import ConversionError, EavesError
 
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
-"""Option of prctl that sends a signal when the parent dies. Source: linux/prctl.h."""
+"""Option of prctl that makes Linux send a process a signal when its parent process ends. Source: linux/prctl.h."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
         module: Name of the module, whose `__main__` part calls `run_child_main`.
         job: Input of the child as plain data.
         facts: File that the child writes its result to.
-        what: Name of the child in error messages.
+        what: Name of the child process in error messages.
         limits: Limits of time and memory.
 
     Returns:

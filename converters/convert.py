@@ -41,10 +41,11 @@ from trainer.run.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
-"""Maximum difference of a logit when golden images are replayed on another CPU: for graphs with all convolutions in
-int8, and for graphs with some in fp32. Measured with Inception V3 on flowers and emulated CPUs: with int8 alone, logits
-differ by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 if int8 sums overflow. With layers in fp32 between int8 layers
-they differ by up to 0.09, because other CPUs round fp32 differently, and int8 rounds the results to other steps."""
+"""Maximum difference of a logit when golden images are replayed on another CPU: INT8_TOLERANCE for graphs with all
+convolutions in int8, MIXED_TOLERANCE for graphs with some convolutions in fp32. Measured with Inception V3 on flowers
+and emulated CPUs: with int8 alone, logits differ by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 if int8 sums
+overflow. With layers in fp32 between int8 layers they differ by up to 0.09, because other CPUs round fp32 differently,
+and int8 rounds the results to other steps."""
 
 
 def convert(
@@ -61,8 +62,8 @@ def convert(
 
     Args:
         model: A run, a SavedModel, a `.keras` or an `.onnx` file.
-        output: Directory of the artifact; it must not exist. It is built beside this path and renamed, so it is whole
-            or absent.
+        output: Directory of the artifact; it must not exist. The artifact is built beside this path and renamed, so it
+            is whole or absent.
         settings: Settings of the conversion.
         declaration: Declaration of a model that is not a run; None means the `model.yaml` beside the model.
         progress: Receives the phases of the conversion and their steps.
@@ -72,8 +73,8 @@ def convert(
     Raises:
         RunError: The run is incomplete.
         ConfigError: The declaration has faults.
-        ConversionError: The model isn't as declared, tf2onnx fails, or int8 is asked for and fails its proof; it is a
-            ParityError when the result gives other outputs.
+        ConversionError: The model isn't as declared, tf2onnx fails, or int8 is asked for and fails its proof. The error
+            is a ParityError when the result gives other outputs.
         ArtifactError: The output exists, another process is making it, or the previous artifact is no artifact.
         StorageError: The disk is full or can't be written.
     """
@@ -169,7 +170,7 @@ class _Conversion:
         return artifact
 
     def _prepare(self) -> tuple[onnx.ModelProto, int]:
-        """Export the source and prepare its graph; return the graph and its operator set, and write the fp32 graph."""
+        """Export the model, prepare its graph and write the fp32 graph; return the prepared graph and operator set."""
         with self.progress.phase("Exporting to ONNX", 1) as step:
             exported = export(self.source, self.folder / "exported.onnx", self.settings)
             step()
@@ -250,7 +251,7 @@ class _Conversion:
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:
-    """Return the source with its task replaced by the one that the settings name; unchanged if they name none.
+    """Return the model source with the task that the settings name; unchanged if the settings name none.
 
     Raises:
         ConversionError: The declaration lacks what the task needs.

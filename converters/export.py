@@ -1,4 +1,4 @@
-"""Exports any source to an ONNX file with the interface of every artifact."""
+"""Exports any model source to an ONNX file with the input and outputs that every artifact has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExportedGraph:
     """Result of an export.
 
     Attributes:
-        warnings: Warnings of Python, tf2onnx and Eaves, each once.
+        warnings: Warnings of Python, tf2onnx and Eaves, without repetitions.
         opset: Operator set of the ONNX file.
     """
 
@@ -38,7 +38,7 @@ class ExportedGraph:
 
 
 def export(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
-    """Write the source as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
+    """Write the model as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
 
     Both are (batch, labels) float32.
 

@@ -44,7 +44,7 @@ def check_handler(staged: Artifact, timeout_s: float) -> None:
 
     Raises:
         HandlerError: The handler fails.
-        GoldenError: The handler makes other inputs from a golden image than those that are recorded for it.
+        GoldenError: The handler makes inputs from a golden image that differ from those recorded for the image.
     """
     (staged.path / MANIFEST).write_bytes(staged.manifest.to_json())
     for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):

@@ -1,4 +1,4 @@
-"""Measures how long opening and running take on this machine, for portable fp32 and for the shipped graph."""
+"""Measures how long the portable fp32 graph and the shipped graph take to open and to run on this machine."""
 
 from __future__ import annotations
 

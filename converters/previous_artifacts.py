@@ -23,8 +23,8 @@ def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
     """Find earlier artifacts whose parts a new artifact may reuse, the highest version first.
 
     Args:
-        named: Path of the artifact to use; empty means all artifacts in the output's parent folder. Only their
-            manifests are read; check one with `is_intact` before its parts are used.
+        named: Path of the artifact to use; empty means all artifacts in the output's parent folder. Only the manifests
+            are read; check an artifact with `is_intact` before its parts are used.
         output: Directory of the new artifact.
 
     Raises:
@@ -55,7 +55,7 @@ def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str, *
     """Return the digest of everything that an int8 backbone depends on: the fp32 backbone and the rounding.
 
     Args:
-        model: Prepared graph; its head doesn't count.
+        model: Prepared graph; the result doesn't depend on its head.
         source: The model with its recipe.
         runtime: Version of onnxruntime.
         reduce_range: Whether weights have 7 bits.

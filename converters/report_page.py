@@ -159,7 +159,7 @@ def _describe(found: Quantisation) -> str:
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:
-    """Return the ends of the charts' axis: all accuracies and intervals of the table, rounded out to hundredths."""
+    """Return the ends of the charts' axis, multiples of 0.01; all accuracies and intervals are between them."""
     shares = [found.accuracy_fp32, *found.interval_95_fp32]
     for trial in filter(lambda trial: trial.judged, found.trials):
         shares += [trial.accuracy, *trial.interval_95]
@@ -220,10 +220,10 @@ def _speed(timings: Timings) -> list[dict[str, Any]]:
 
 
 def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row for each golden image: its label, the expected answer, and whether fp32 or int8 caused a wrong one.
+    """Return a row for each golden image: its label, the expected answer and, if it is wrong, whether int8 caused that.
 
-    A wrong answer comes from the original model if it gives the same one, else from int8. The outputs recorded for an
-    fp32 artifact are the original's, so they show the original's answer.
+    The original model caused a wrong answer if it gives the same answer; if it gives another one, int8 caused it. The
+    outputs recorded for an fp32 artifact are the original's, so they show the original's answer.
     """
     labels = artifact.manifest.labels
     rows = []

@@ -1,4 +1,4 @@
-"""Settings of a conversion: the section `convert` of eaves.yaml."""
+"""Defines the settings of a conversion: the section `convert` of eaves.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directory in which an artifact is built: hidden beside the output, and used by one process at a time."""
+"""Opens the directory in which an artifact is built: hidden beside the output, and used by one process at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: labelled images in, a trained Keras model with its evaluation out.
+"""Trains a Keras model on labelled images, and evaluates it.
 
 `trainer.train.train` reads labelled images with the recipe that serving uses, trains a Keras model and writes a *run*:
 a directory with everything that conversion needs. A run exists as a whole or not at all. `python -m trainer` does the

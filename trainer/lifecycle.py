@@ -55,7 +55,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failu
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that the first SIGTERM or SIGINT sets; a second signal ends the process by its default handler."""
+    """Yield a `threading.Event`, set by the first SIGTERM or SIGINT; a second signal ends the process as by default."""
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -73,11 +73,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 class Stoppable:
-    """Implementation of TrainingProgress that stops the training at its next step once an event is set.
+    """Implementation of TrainingProgress that stops the training at its next step once `stop` is set.
 
     Args:
         progress: Progress that receives all phases and steps.
-        stop: Event; once it is set, the next step raises StoppedError.
+        stop: `threading.Event`; once it is set, the next step raises StoppedError.
     """
 
     def __init__(self, progress: TrainingProgress, stop: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar on a terminal, log lines elsewhere, nothing in tests."""
+"""Shows the progress of a training: as a bar on a terminal, as log lines elsewhere, and not at all in tests."""
 
 from __future__ import annotations
 

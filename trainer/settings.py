@@ -1,4 +1,4 @@
-"""Settings of training: the sections `data` and `train` of eaves.yaml."""
+"""Defines the settings of training: the sections `data` and `train` of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD_EPOCHS = 100
 """Epochs for a head on stored features; with 2,048 features of 500 photos they take seconds, and the loss has long
 stopped falling."""
 HEAD_LEARNING_RATE = 1e-2
-"""Learning rate for features of unit variance; it comes within 0.5 % of the exact minimum of this convex loss."""
+"""Learning rate of the head on features of unit variance; the loss comes within 0.5 % of its exact minimum."""
 FINETUNE_EPOCHS = 3
 """Epochs of fine-tuning over four variants of each image, so that the network sees each image twelve times."""
 FINETUNE_LEARNING_RATE = 2e-5

@@ -1,4 +1,4 @@
-"""Keeps notices of TensorFlow and Keras off the terminal; they don't help a person, and no setting silences them."""
+"""Keeps notices of TensorFlow and Keras off the terminal; they don't help people, and no setting stops them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def train(
         name: Name of the model; None means a name made from the output's name.
         progress: Receives the phases of the training and their steps.
         cache: Local folder for reusable files; None means `.cache` beside a local run, else `~/.cache/eaves`.
-        stop: Event; once it is set, training writes a checkpoint and stops.
+        stop: `threading.Event`; once it is set, training writes a checkpoint and stops.
         share: Share of this pod in an Indexed Job, index 0; None means a single process.
 
     Returns:
@@ -122,7 +122,7 @@ def compute_share(
         share: Share of this pod.
         progress: Receives the phases and their steps.
         cache: Local folder for reusable files.
-        stop: Event; once it is set, the pass stops.
+        stop: `threading.Event`; once it is set, the computation stops.
 
     Raises:
         EavesError: The errors of `train`.

@@ -1,4 +1,4 @@
-"""Minimal script that predicts one image, with which a function's cold start is compared.
+"""Predicts one image with as little code as possible; a function's cold start is compared with this script.
 
 `python bench/function/bare.py MODEL IMAGE` prints the index of the best label, then its own CPU time (ms), RSS and PSS
 (MB) as a JSON list.

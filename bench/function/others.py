@@ -2,8 +2,8 @@
 
 It measures cold start, speed, large images, memory, and the response to a damaged image. Each of the other servers is
 installed into a virtual environment of its own under build/bench; a server that can't be installed is listed as such in
-the table. A server of the SavedModel itself is measured when EAVES_BENCH_RUN names a run; it uses this project's
-environment, which has TensorFlow.
+the table. When EAVES_BENCH_RUN names a run, a server of the run's SavedModel is measured too; that server uses this
+project's environment, which has TensorFlow.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Peer:
 
     Attributes:
         name: Name of the server in the table.
-        requirements: Python packages to install for the server; empty: it uses this project's environment.
+        requirements: Python packages to install for the server; empty: the server uses this project's environment.
         command: Arguments of the Python interpreter that start the server; `{port}` stands for the port.
         environ: Additional environment variables of the server; `{port}` stands for the port.
         encode: Function that returns the request for an image, in the form that the server expects.
@@ -80,7 +80,7 @@ class Load:
 
     Attributes:
         one_ms: Median time of a request when images are sent one at a time, ms.
-        cpu_ms: CPU time that all processes of the server use for one such image, ms.
+        cpu_ms: CPU time that all processes of the server use for one image when images are sent one at a time, ms.
         images_s: Images per second when `SENDERS` connections send at the same time.
         large_ms: Median time of a request with a 12-megapixel JPEG, ms.
         truncated: HTTP status with which the server responds to the first half of a JPEG, or a note that the connection

@@ -53,7 +53,7 @@ def main() -> None:
 def _measure(name: str, environ: Mapping[str, str]) -> str:
     """Run the benchmark `name` and return what it prints.
 
-    It runs in a process of its own, so that memory and modules of another benchmark don't affect it.
+    The benchmark runs in a process of its own, so that memory and modules of another benchmark don't affect it.
     """
     done = subprocess.run(
         [sys.executable, "-m", "bench", name],

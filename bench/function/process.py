@@ -1,4 +1,4 @@
-"""Starts a server process as a platform starts it, and measures it from exec to its first successful response."""
+"""Starts a server process as a platform does, and measures the start from exec to the first successful response."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Start:
 
     Attributes:
         wall_ms: Time from exec to the end of the first response, ms.
-        cpu_ms: CPU time of all its processes until the end of the first response, ms.
+        cpu_ms: CPU time of all processes of the server or script until the end of the first response, ms.
         resident_mb: Memory after the first response (RSS), MB.
         proportional_mb: Memory after the first response (PSS: each shared page is divided by the number of processes
             that share it), MB.
@@ -54,7 +54,7 @@ class Message:
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a process as a platform sets it, with the variables `more`.
 
-    It inherits only PATH, HOME and TMPDIR from this process, and finds the modules of the project.
+    Only PATH, HOME and TMPDIR are inherited from this process; PYTHONPATH names the project's modules.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**TELEMETRY_OFF, **kept, "PYTHONPATH": str(ROOT), **more}

@@ -1,9 +1,9 @@
 """Benchmark of a function's cold start and memory, compared with a minimal script that predicts one image.
 
 EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name two artifacts of the same run, and EAVES_BENCH_EXPORTED names the
-ONNX model that tf2onnx writes from that run. If EAVES_BENCH_RUN names the run, those that aren't named are made from
-it. EAVES_BENCH_IMAGE is the JPEG to send (default: a golden image). The required limits beside the numbers are those of
-Inception V3.
+ONNX model that tf2onnx writes from that run. If EAVES_BENCH_RUN names a run, the models that aren't named are made from
+that run. EAVES_BENCH_IMAGE is the JPEG to send (default: a golden image). The required limits beside the numbers are
+those of Inception V3.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Experiment on the link between edge and cloud, and the simulated faults for it: docs/18-link-experiment.md."""
+"""Measures predictions over a bad link between edge and cloud, with simulated faults: docs/18-link-experiment.md."""

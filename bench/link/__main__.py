@@ -105,7 +105,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
 
 
 def is_done(path: Path, seconds: float, *, again: bool) -> bool:
-    """Return whether the result file of a link exists and its run lasted at least `seconds`; False if `again`."""
+    """Return whether a link has a result file of a measurement of at least `seconds`; False if `again`."""
     if again or not path.exists():
         return False
     return float(json.loads(path.read_text())["seconds"]) >= seconds - 1

@@ -1,4 +1,4 @@
-"""The two setups that the experiment compares, each a set of real processes on its own network.
+"""Builds the two setups that the experiment compares, each a set of real processes on its own network.
 
 A setup is called an arm in this code, as in a clinical trial.
 

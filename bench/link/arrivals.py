@@ -45,8 +45,8 @@ class Arrivals:
 class AgentWatcher:
     """Thread that records the predictions in an agent's spool.
 
-    A prediction there is stored on disk, even while the relay that should get it is killed, so it counts as arrived at
-    the edge.
+    A prediction in the spool is on disk, even if the relay that should get the prediction has been killed. So the
+    prediction counts as arrived at the edge.
 
     Args:
         path: Path of the agent's spool.

@@ -1,4 +1,4 @@
-"""The links that the experiment compares: their delay, bandwidth and loss, and when each is up or down during a run."""
+"""Defines the links that the experiment compares: delay, bandwidth, loss, and the times at which each is up or down."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 from bench.link.proxy import Link
 
 SHORT = 0.4
-"""Length of a run in the shortened experiment, as a share of the full length; the experiment then ends within 90
-minutes."""
+"""Length of a measurement in the shortened experiment, as a share of the full length; the experiment then ends within
+90 minutes."""
 
 State = Literal["up", "down", "silent"]
 """State of a link. `down`: the edge has no route, so a connection fails at once. `silent`: packets are dropped on the
@@ -18,15 +18,15 @@ way, so a connection fails only at its time limit."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One link of the experiment, with the times at which it is up or down during a run.
+    """One link of the experiment, with the times at which it is up or down during a measurement.
 
     Attributes:
         name: Name of the link, as in file names and in `LINKS=` of the Makefile.
         text: Description of the link in the tables.
         link: Delay (one way), bandwidth (per direction) and packet loss (per direction).
-        minutes: Minutes of a run in the full experiment.
+        minutes: Minutes of a measurement in the full experiment.
         course: Pairs of seconds and state that the link goes through again and again; empty: always up.
-        middle_down: Whether the link is down for the middle third of the run; `course` is then ignored.
+        middle_down: Whether the link is down for the middle third of the measurement; `course` is then ignored.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Condition:
     middle_down: bool = False
 
     def run_minutes(self, *, full: bool) -> float:
-        """Return how many minutes a run takes, in the full experiment or in the shortened one."""
+        """Return how many minutes a measurement takes, in the full experiment or in the shortened one."""
         return self.minutes if full else self.minutes * SHORT
 
     def phases(self, seconds: float) -> list[tuple[float, State]]:
-        """Return the changes of the link's state in a run of this length: seconds from the start, and the new state."""
+        """Return the link's changes of state during a measurement: seconds from the start, and the new state."""
         if self.middle_down:
             return [(0.0, "up"), (seconds / 3, "down"), (seconds * 2 / 3, "up")]
         found: list[tuple[float, State]] = []
@@ -82,8 +82,8 @@ ALONE = Condition(
     link=GOOD,
     course=((20.0, "up"), (20.0, "down")),
 )
-"""Link of the run in which only the edge setup is measured and no process is killed, so that only the state of the link
-can change the time of a prediction."""
+"""Link of the measurement in which only the edge setup is measured and no process is killed, so that only the state of
+the link can change the time of a prediction."""
 
 
 def find(names: str) -> list[Condition]:

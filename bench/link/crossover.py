@@ -1,7 +1,6 @@
-"""Comparison of the edge setup with the cloud-only setup for different bandwidths and photo sizes.
+"""Compares the edge setup with the cloud-only setup for different bandwidths and photo sizes.
 
-The result has the measured times and the time that `bench.link.transfer` computes for the link, so that both can be
-compared.
+The result has the measured times, and the times that `bench.link.transfer` computes, so that these can be checked.
 """
 
 from __future__ import annotations
@@ -101,8 +100,8 @@ def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) ->
 def _measure_slow(edge: Arm, photos: Mapping[int, bytes]) -> list[tuple[int, float]]:
     """Return the median time of a prediction at the edge for each photo size, with a function that is slowed down.
 
-    Each pair has the size in bytes and the seconds. The list is empty without root rights, which limiting the CPU
-    needs.
+    Each pair has the size in bytes and the seconds. The list is empty without root rights, because only root can limit
+    the CPU.
     """
     found: list[tuple[int, float]] = []
     process = edge.parts["function"].process

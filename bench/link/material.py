@@ -1,4 +1,4 @@
-"""Prepares the models and photos of the experiment; they are made once and then reused."""
+"""Prepares the models and photos of the experiment, unless an earlier call has prepared them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Network of one setup: an edge, a cloud, and a link between them that can be changed and that counts its bytes.
+"""Simulates the network of one setup: an edge, a cloud, and a link between them that counts its bytes.
 
-With root rights it consists of two network namespaces and a link that carries real packets (`packets`). Otherwise all
-processes use the loopback address, and the link is a TCP proxy (`proxy`).
+With root rights, the network consists of two network namespaces and a link that carries real packets (`packets`).
+Otherwise all processes use the loopback address, and the link is a TCP proxy (`proxy`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Network(ABC):
 
     @abstractmethod
     def reach(self, port: int) -> int:
-        """Return the port that the edge must connect to, at `cloud_host`, to reach this port of the cloud."""
+        """Return the port of `cloud_host` at which a program at the edge can reach this port of the cloud."""
 
     @abstractmethod
     def set_link(self, link: Link) -> None:
@@ -108,7 +108,7 @@ class PacketNetwork(Network):
     def command(self, side: Side) -> list[str]:
         """Return the words that run a command in the network namespace of this side.
 
-        The process id is that of the command itself.
+        The process that these words start becomes the command, so its process id is that of the command.
         """
         return ["ip", "netns", "exec", self._spaces[side]]
 

@@ -1,4 +1,4 @@
-"""A link of real packets between two network namespaces, for kernels without netem.
+"""Carries real packets over a simulated link between two network namespaces, for kernels without netem.
 
 Each namespace gets a TUN device; this process reads the packets that one end sends and later writes them to the other.
 So TCP at both ends is the kernel's own: handshakes, slow start, retransmissions and timeouts happen as over any link.
@@ -8,7 +8,8 @@ So TCP at both ends is the kernel's own: handshakes, slow start, retransmissions
 - Loss: each packet is lost with the given probability, after it was sent.
 - Bytes are those of sent IP packets, including lost ones and retransmissions.
 
-It reads commands as JSON lines from standard input, and answers each with its counters. It needs root.
+The program reads commands as JSON lines from standard input, and answers each one with the link's counters. It needs
+root rights.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from bench.link.proxy import Link
 QUEUE_S = 0.2
 PACKET_BYTES = 2048
 CLONE_NEWNET = 0x40000000
-"""Flag of setns(2) for a network namespace. Source: setns(2)."""
+"""Flag by which setns(2) enters a network namespace. Source: setns(2)."""
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 """Request and flags of ioctl that create a TUN device: a network device whose packets a program reads and writes.
 Source: linux/if_tun.h."""

@@ -1,4 +1,4 @@
-"""A TCP proxy that simulates a bad link: slow, narrow, lossy, cut or silent.
+"""Simulates a bad link with a TCP proxy: slow, narrow, lossy, cut or silent.
 
 It needs only Python's standard library and this file, so that it can be mounted into a container alone:
 
@@ -55,8 +55,8 @@ MIN_TIMEOUT_S = 0.2
 DUPLICATES = 3
 """Number of segments that must follow a lost segment for a fast retransmission. Source: RFC 5681, section 3.2."""
 AHEAD_S = 0.02
-"""Seconds before its last chunk has left the sender at which a connection may read its next chunk. Without this margin,
-a timer that fires late would reduce the bandwidth."""
+"""A connection may read its next chunk this many seconds before its last chunk has left the sender. Without this
+margin, a timer that fires late would reduce the bandwidth."""
 IN_FLIGHT_BYTES = 4_000_000
 """Maximum bytes in transit in one direction of one connection; while that many are in transit, the proxy reads no more
 from the sender."""
@@ -94,7 +94,7 @@ class Link:
 
 @dataclass(slots=True)
 class _Direction:
-    """State of one direction of the link, which all connections share: when it is free again, and its counters."""
+    """State of one direction of the link, which all connections share: the time when it is free again, and counters."""
 
     free_at: float = 0.0
     count: int = 0

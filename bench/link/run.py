@@ -32,10 +32,10 @@ don't compete for the CPU."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Settings of a run on one link.
+    """Settings of a measurement on one link.
 
     Attributes:
-        condition: Link of the run, with the times at which it is up or down.
+        condition: Link of the measurement, with the times at which it is up or down.
         seconds: Time during which photos are taken, seconds.
         artifact: Directory of the artifact that predicts.
         photos: Content of the photos, used one after the other and then again from the first.
@@ -63,7 +63,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure the setups that the plan names on one link, and return the result.
 
     Args:
-        plan: Settings of the run.
+        plan: Settings of the measurement.
         folder: Directory of all files; it is emptied first.
         say: Called with progress messages.
 

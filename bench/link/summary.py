@@ -1,4 +1,4 @@
-"""Summarises the results of a run: percentiles of the prediction times, shares, bytes, and the effect of the link."""
+"""Summarises a measurement: percentiles of the prediction times, shares, bytes, and the effect of the link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Image:
 
     Attributes:
         name: File name of the photo.
-        at_s: Time when the photo was complete in the directory, seconds since the start of the run.
+        at_s: Time when the photo was complete in the directory, seconds since the start of the measurement.
         size_bytes: Size of the photo's file, bytes.
         state: State of the link when the photo was complete.
         predicted_s: Seconds from then until the photo's prediction was stored on disk at the edge; None: never.
@@ -108,9 +108,9 @@ class Outage:
     Attributes:
         role: Role of the killed process.
         back_s: Seconds from the kill to the next prediction; None when no prediction followed.
-        late: Number of photos that this kill delayed: they took longer than `WITHIN_S` seconds, and were waiting at the
-            kill or taken within `DISTURBED_S` seconds after it. A photo that several kills could have delayed counts
-            for the last of them.
+        late: Number of photos that this kill delayed. The prediction of such a photo took longer than `WITHIN_S`
+            seconds, and the photo was waiting at the kill or was taken within `DISTURBED_S` seconds after it. A photo
+            that several kills could have delayed counts for the last of these kills.
     """
 
     role: str
@@ -123,7 +123,7 @@ def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) ->
 
     Args:
         images: Measurements of the photos in that setup.
-        kills: Time of each kill in seconds from the start of the run, and the role of the killed process.
+        kills: Time of each kill in seconds from the start of the measurement, and the role of the killed process.
     """
     ends = sorted(one.at_s + one.predicted_s for one in images if one.predicted_s is not None)
     late = Counter(_last_touching(one, [at for at, _ in kills]) for one in images if _is_late(one))

@@ -1,4 +1,4 @@
-"""Calculation of the time that a link adds to a prediction in the cloud: `python -m bench.link.transfer --help`.
+"""Computes the time that a link adds to a prediction in the cloud: `python -m bench.link.transfer --help`.
 
     link = slow start + 8 x bytes x OVERHEAD / bandwidth + round trip
 

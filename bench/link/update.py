@@ -143,8 +143,8 @@ def _measure(
 def _thin(points: Sequence[tuple[float, int]], every_s: float = 0.5) -> list[tuple[float, int]]:
     """Return fewer of the points (seconds, bytes), for drawing.
 
-    It keeps points that are at least `every_s` seconds apart, those at which the number of bytes falls, and the last
-    one.
+    The result has points that are at least `every_s` seconds apart, the points at which the number of bytes falls, and
+    the last point.
     """
     kept: list[tuple[float, int]] = []
     for number, (at, count) in enumerate(points):

@@ -16,8 +16,8 @@ from bench.local.report import Figure, read_load
 IMAGE_BYTES, SMALL_BYTES = 100_000, 1_000
 ADDED_MS, RATE, IDLE_PERCENT = 5.0, 300.0, 1.0
 FLAT, GROWN_MB = 1.15, 20.0
-"""Two limits for noise. Medians of one run count as equal up to this ratio (FLAT), because other programs run on the
-machine; memory may grow by this many MB before it counts as growth (GROWN_MB)."""
+"""Limits below which a difference counts as noise of other programs: two medians count as equal up to the ratio FLAT,
+and memory that grows by at most GROWN_MB megabytes counts as constant."""
 PARTS = ("latency", "rate", "queue", "idle")
 
 

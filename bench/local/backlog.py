@@ -1,7 +1,7 @@
 """Benchmark of a platform with many waiting events.
 
-It measures new events while events for an address that doesn't answer are waiting, and the delivery of many waiting
-events.
+It measures how fast new events are handled while many events wait for an address that doesn't answer, and how fast many
+waiting events are delivered.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eaves.spool import Spool
 from tests.ports import find_port
 
 COLD = "cold"
-"""Name of the trigger whose URL nothing listens on, so that its events stay in the queue."""
+"""Name of a trigger whose URL has no server, so that its events stay in the queue."""
 BATCH = 1_000
 
 
@@ -41,10 +41,10 @@ class Beside:
         answer_ms: Median time until the broker answers 202, ms. Each new event joins the waiting events, and is also
             delivered to the function at once.
         delivered_ms: Median time until the function has the whole event, ms.
-        halves: Ratio of the median `delivered_ms` of one half of the run to that of the other, larger by smaller; it
-            shows the noise.
+        halves: Ratio of the medians of `delivered_ms` in the two halves of the measurement, larger by smaller; it shows
+            the noise.
         cpu_ms: CPU time of the supervisor per new event, ms.
-        resident_mb: Memory of the supervisor after the run (RSS), MB.
+        resident_mb: Memory of the supervisor after the measurement (RSS), MB.
     """
 
     waiting: int

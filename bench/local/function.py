@@ -1,4 +1,4 @@
-"""Function that does no work, for benchmarks of the platform: it accepts every POST and answers 202.
+"""Serves a function that does no work, for benchmarks of the platform: it accepts every POST and answers 202.
 
 `python -m bench.local.function` listens on PORT. `GET /received` returns the events since the last such request, in
 order: the id of each event and the time when it had arrived completely, by the machine's monotonic clock.

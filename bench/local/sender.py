@@ -1,4 +1,4 @@
-"""Sends events to a broker or a function with little CPU time: one thread, and connections that stay open.
+"""Sends events to a broker or a function with little CPU time: with one thread, over connections that stay open.
 
 The events differ only in their ids.
 """
@@ -64,7 +64,7 @@ class Sender:
         self._opened.close()
 
     def send(self, ids: Sequence[str]) -> list[Sent]:
-        """Send one event for each id; each connection sends its next event after the response to its last."""
+        """Send one event for each id; each connection waits for the response to an event before it sends the next."""
         following, done = iter(ids), []
         with selectors.DefaultSelector() as selector:
             for peer in self._peers:

@@ -1,1 +1,1 @@
-"""Tools that the benchmarks measure with: a load generator, memory and times of processes, and a byte counter."""
+"""Contains tools for the benchmarks: a load generator, memory and times of processes, and a byte counter."""

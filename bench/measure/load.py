@@ -1,4 +1,4 @@
-"""Load generator that uses little CPU time: one thread, connections that stay open, and prepared requests."""
+"""Generates load with little CPU time: with one thread, connections that stay open, and prepared requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCP proxy that counts the bytes in both directions."""
+"""Counts the bytes of a TCP connection in both directions, with a proxy."""
 
 from __future__ import annotations
 

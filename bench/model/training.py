@@ -2,8 +2,8 @@
 
 A step of a full training is compared with the same compiled step on tensors that are in memory already (the floor); the
 difference is the cost of reading rows, shuffling and passing them to the step. Both are measured alternately, so that
-drift of the machine affects both. The models have random weights and the images are noise, which take the same time as
-real ones.
+drift of the machine affects both. The models have random weights and the images are noise; real weights and images take
+the same time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenarios of the simulated rollouts: how the old and the new revision behave in each row of the table."""
+"""Defines how the old and the new revision behave in each row of the table of simulated rollouts."""
 
 from __future__ import annotations
 

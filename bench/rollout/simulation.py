@@ -1,4 +1,4 @@
-"""Simulation of one rollout of a function from an old revision to a new one.
+"""Simulates one rollout of a function from an old revision to a new one.
 
 The counters and the functions `accumulate`, `decide_rollout` and `plan_decision` are Eaves' real ones; the requests are
 random.

@@ -1,4 +1,4 @@
-"""Table of simulated rollouts: each row summarises many rollouts of one scenario, with confidence intervals."""
+"""Builds the table of simulated rollouts; each row has the results of many rollouts, with intervals."""
 
 from __future__ import annotations
 

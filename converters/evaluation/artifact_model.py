@@ -16,13 +16,13 @@ from functions.settings import ServeSettings
 
 
 class ArtifactModel:
-    """An artifact that is evaluated in this process on one thread; its handler.py runs as it does in a function.
+    """An artifact that is evaluated in this process on one thread; its handler.py runs too, as in a function.
 
     Args:
         path: Directory of the artifact.
 
     Raises:
-        ArtifactError: The artifact is damaged, or is for another task than classifying.
+        ArtifactError: The artifact is damaged, or its task is not `classify`.
     """
 
     kind = "artifact"

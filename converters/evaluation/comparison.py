@@ -123,11 +123,11 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
     Args:
         first: Directory of a run.
         second: Directory of another run.
-        data: Path or URI of the labelled images; empty means the first run's own.
+        data: Path or URI of the labelled images; empty means the images of the first run.
         progress: Receives one step for each image.
 
     Raises:
-        RunError: One of them isn't a complete run.
+        RunError: One of the directories holds no complete run.
     """
     runs = (_load_facts(first), _load_facts(second))
     found = RunComparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
@@ -148,7 +148,7 @@ def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingP
     """Load the images that both runs hold out, from `data` or from the location of the first run's images.
 
     Raises:
-        DatasetError: There are no such images; the message gives the reason.
+        DatasetError: No image is held out by both runs; the message gives the reason.
         StorageError: A URI can't be reached, or the disk is full.
     """
     first, second = (facts.run for facts in runs)

@@ -23,7 +23,7 @@ BUSY_S = 60.0
 PAUSE_S = 1.0
 BUSY = (429, 503)
 REFUSED = (400, 413, 415, 422)
-"""HTTP statuses by which a function says that the image can't be used. Source: docs/04-functions.md, the table of
+"""HTTP statuses with which a function answers when it can't use the image. Source: docs/04-functions.md, the table of
 answers."""
 
 
@@ -32,7 +32,7 @@ class FunctionModel:
 
     Args:
         url: URL that images are posted to.
-        client: HTTP client that sends them.
+        client: HTTP client that posts the images.
         clock: Clock that deadlines are measured with.
     """
 
@@ -93,6 +93,6 @@ def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel
 
 
 def _detail(answer: HttpAnswer) -> str:
-    """Return the reason from a problem document, or else the beginning of the body."""
+    """Return why a function failed: the detail of the problem document, or else the beginning of the answer's body."""
     detail = str(parse_problem(answer.body).get("detail") or "")[:200]
     return detail or answer.body[:200].decode(errors="replace") or "no reason given"

@@ -122,7 +122,7 @@ def _describe_unknown(model: EvaluatedModel) -> str:
 def load_labelled_images(
     path: Path, trained_on: Collection[str] = (), faults: Collection[DataFault] = ()
 ) -> LabelledImages:
-    """Find labelled images; in a folder with `train` and `val`, those of `val`.
+    """Find labelled images; in a folder with `train` and `val`, only the images in `val`.
 
     Args:
         path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL

@@ -45,7 +45,7 @@ class Evaluation:
             `trainer.evaluation.metrics.summarize`.
         bins: Images grouped by score. If the scores are calibrated, the share of right answers in a bin equals the mean
             score.
-        unseen: Classes of the images that the model never predicted, if its classes are not known.
+        unseen: Classes of the images that the model never predicted; empty if the model's classes are known.
         maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 

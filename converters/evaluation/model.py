@@ -13,7 +13,7 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from trainer.tensorflow_notices import native_stderr
 
 FUNCTION_HINT = "name the URL of a function of the task classify, such as http://127.0.0.1:8480/functions/NAME"
-"""Hint of the error that is raised when a URL answers, but its answer is not that of a function."""
+"""Hint of the error that is raised when the server at a URL answers, but not as a function does."""
 NO_LABEL = "(no label)"
 """Label of an answer in which no score reached the function's threshold."""
 

@@ -1,7 +1,7 @@
 """Compares two models' answers to the same images.
 
-Only images on which exactly one of the two is right count; images on which both are right, or both are wrong, say
-nothing about the difference.
+Only the images that exactly one of the two models classifies correctly count; the other images show nothing about the
+difference.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     """Compare two evaluations on the images that both answered.
 
     Raises:
-        DatasetError: There are no such images.
+        DatasetError: No image was answered by both models.
     """
     others = dict(zip(second.images, second.answers, strict=True))
     counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
@@ -116,8 +116,8 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
 def mcnemar_p_value(lost: int, gained: int) -> float:
     """Return the two-sided p-value of McNemar's exact test.
 
-    The test counts images on which exactly one model is right; if the models are equally good, each model is that one
-    with probability 1/2.
+    The test counts images on which exactly one model is right; if the models are equally good, each of the two is the
+    right one with probability 1/2.
 
     Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
         the binomial sign test.

@@ -49,7 +49,7 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
 
 
 def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
-    """Check that a model loses no more accuracy against the model that it replaces than allowed.
+    """Check that a model's accuracy is not lower than that of the model that it replaces by more than allowed.
 
     Args:
         pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained

@@ -28,8 +28,8 @@ from trainer.settings import DataSettings
 
 _UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
 AT_MOST = 5000
-"""Maximum number of images that a model is evaluated on. With so many, a loss of 1 percentage point of accuracy can be
-detected if 6 % of the answers differ between the models."""
+"""Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
+point of accuracy if the models give different answers to 6 % of the images."""
 
 
 def check_publication(
@@ -113,7 +113,7 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
     """Return the sha256, hex, of the images that the model of this version was trained on.
 
-    The run of the version is searched in the folder of this run; None when it is not there.
+    The run of that version is searched for beside the run at `place`; None when it is not there.
     """
     for name in place.beside().folders():
         store = place.beside().at(name)
@@ -125,7 +125,7 @@ def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
 
 
 def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
-    """Check that the earlier model has no handler.py, or the same one as the new model; other code is never run.
+    """Check that the earlier model has no handler.py or the new model's; no other handler.py is ever run.
 
     Raises:
         RefusedModelError: The earlier model's handler.py is other code.

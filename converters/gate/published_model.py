@@ -1,7 +1,7 @@
 """Finds the model that was published last at a location, which a pipeline's next model replaces.
 
 If the tag contains the model's version, the newest other version counts; versions sort by the time of the training. If
-the tag is the same for every model, the container image that it names now counts.
+the tag is the same for every model, the container image that the tag names at present counts.
 """
 
 from __future__ import annotations

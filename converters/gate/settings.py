@@ -1,4 +1,4 @@
-"""Settings of publishing: the section `pipeline` of eaves.yaml."""
+"""Defines the settings of publishing: the section `pipeline` of eaves.yaml."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Selects the int8 graph to assess on images of the training side, so that the assessment needs no correction.
 
-Selecting among k candidates on the images that assess them would ship a bad graph up to k times as often. Here only one
-candidate is run on the assessing images.
+If one of k candidates were selected on the images that it is assessed on, a bad graph would ship up to k times as
+often. Therefore only the selected candidate is run on those images.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def pick_candidate(
         out_of_time: Function that returns whether no further candidate may be made.
 
     Returns:
-        Every scored candidate, with the selected one last. It is the first that is good enough, or else the one that
-        answers most images as fp32 does (of equal ones the most quantised).
+        Every scored candidate, with the selected one last. The selected candidate is the first that is good enough, or
+        else the one that gives fp32's label to the most images; of equal candidates, the most quantised.
     """
     seen: list[ScoredCandidate[C]] = []
     for candidate in candidates:

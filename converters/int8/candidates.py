@@ -21,8 +21,8 @@ from eaves.recipe import Recipe
 from trainer.progress import TrainingProgress
 
 RUNGS = (1, 2, 3, 4, 6, 8)
-"""Number of the most sensitive layers that stay fp32, one candidate for each number. With more than the last, int8
-saves little time."""
+"""Numbers of the most sensitive layers that stay fp32; there is one candidate for each number. With more such layers
+than the last number, int8 saves little time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

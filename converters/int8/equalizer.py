@@ -1,4 +1,4 @@
-"""Equalises the ranges of channels that share one int8 scale, which brings int8's answers closer to fp32's.
+"""Equalises the ranges of channels that share one int8 scale, so that int8's answers are closer to fp32's.
 
 Dividing a channel by s in the layer that computes it and multiplying by s in the layers that use it doesn't change the
 answers of fp32, because ReLU, pooling and concatenation commute with positive factors. Channels of small range then use

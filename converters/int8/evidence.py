@@ -2,12 +2,12 @@
 
 With labels, int8 passes when the upper bound of its loss of accuracy, with 95 % confidence, is within the allowed loss.
 With agreement, int8 passes when the lower bound of the share of images on which it gives fp32's label reaches the
-wanted share, over at least `AGREEMENT_IMAGES` images; that needs no labels. Agreement is not used when the labelled
-images show too large a loss, or when there are enough of them to decide.
+wanted share, over at least `AGREEMENT_IMAGES` images; a test by agreement needs no labels. It is not used when the
+labelled images show too large a loss, or when there are enough labelled images to decide.
 
-A class may lose `CLASS_FACTOR` times what all classes together may lose, and counts as beyond that only when the images
-show it: the opposite rule would refuse every class with few images. The error of 5 % is divided by the number of
-classes.
+The accuracy of a single class may fall by `CLASS_FACTOR` times the loss that is allowed for all images together. A
+class fails only when the images show that its loss is larger: the opposite rule, to demand proof that the loss is
+smaller, would refuse every class with few images. The error of 5 % is divided by the number of classes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CONFIDENCE = 0.95
 CLASS_FACTOR = 2.0
 """Factor of the allowed loss or difference for one class; int8's losses are uneven, and 2 keeps a class usable."""
 AGREEMENT_IMAGES = 500
-"""Minimum number of images for an assessment by agreement; 15 of them may differ if 95 % is wanted."""
+"""Minimum number of images for an assessment by agreement. If an agreement of 95 % is wanted, int8 may give another
+label than fp32 to 15 of these images."""
 PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
 """Counts of a prior that are added to the observed counts when the share of images that exactly one of fp32 and int8
 classifies correctly is estimated, so that the estimate is 2 % without images and never 0. int8 graphs of Inception V3
@@ -158,8 +159,8 @@ def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
     """Return how many more labelled images would show that int8 lost at most `drop`.
 
     If int8 loses nothing on average, that number of images shows it in at least 80 % of cases. If there are as many
-    images already, the result is computed from the observed loss. It is 0 if no number would show it, because int8 lost
-    as much as is allowed.
+    images already, the result is computed from the observed loss. The result is 0 if no number would show it, because
+    int8 lost as much as is allowed.
 
     Args:
         lost: Number of images that only fp32 classifies correctly.

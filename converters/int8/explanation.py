@@ -13,7 +13,7 @@ the report says how many more labelled images could show it."""
 
 
 def explain(evidence: Evidence, max_drop: float) -> str:
-    """Explain what the evidence shows, and what is missing if it doesn't suffice.
+    """Explain what the evidence shows, and what is missing if the evidence doesn't suffice.
 
     Args:
         evidence: Result of `assess_candidate`.

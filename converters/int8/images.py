@@ -50,8 +50,8 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         progress: Receives the phases and their steps.
 
     Raises:
-        ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. The second
-            is no error when the precision is set to int8.
+        ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. Too few
+            images are no error when the precision is set to int8.
     """
     count = settings.calibration_images
     try:

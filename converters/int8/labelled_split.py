@@ -20,8 +20,8 @@ from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
-"""Maximum number of images that int8 is assessed on; they can show that the loss is at most 1 percentage point if 6 %
-of answers differ. Inception V3 takes 7 minutes."""
+"""Maximum number of images that int8 is assessed on. That many can show that the loss is at most 1 percentage point if
+6 % of the answers differ from fp32's. Inception V3 takes 7 minutes for them."""
 DECLARED_SHARE = 0.5
 """Share of images on which int8 is assessed if the model was trained on none of them; the others are used for
 calibration."""
@@ -56,9 +56,9 @@ def load_labelled(
 ) -> LabelledSplit:
     """Find the labelled images of a model, on the sides that its run stores.
 
-    Int8 is never assessed on an image that the run was trained on. Images that the run doesn't know are left out. If it
-    knows none of them, they are another dataset, of which half is used for the assessment, as with a declared model's
-    samples.
+    Int8 is never assessed on an image that the run was trained on. Images that are neither training nor held-out images
+    of the run are left out. If none of the images is the run's, they count as another dataset, of which half is used
+    for the assessment, as with the images of a declared model.
 
     Args:
         source: The model to convert.
@@ -99,7 +99,8 @@ def load_labelled(
 def without_images(source: ModelSource, error: ConversionError) -> LabelledSplit:
     """Return a split without labelled images, for a model whose labelled images can't be read.
 
-    It only knows which images the run was trained on, so that photos without labels can be checked against them.
+    The split only has the digests of the run's training images, so that photos without labels can be checked against
+    them.
 
     Args:
         source: The model to convert.

@@ -239,7 +239,7 @@ class _Decision:
         return pick_candidate(self._written(), look, wanted, lambda: self._used(1.0))
 
     def _used(self, share: float) -> bool:
-        """Return whether the share `share` of `convert.int8_time_limit_s` has passed."""
+        """Return whether this share of the seconds in `convert.int8_time_limit_s` has passed."""
         return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
 
     def _written(self) -> Iterator[_Written]:
@@ -308,7 +308,7 @@ def _weigh(
     labels: tuple[str, ...],
     allowed: AllowedLoss,
 ) -> Evidence:
-    """Assess an int8 candidate by the predictions for those images that can be decoded."""
+    """Assess an int8 candidate by its predictions and fp32's for the images that can be decoded."""
     seen = fp32 != UNREADABLE
     return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
 

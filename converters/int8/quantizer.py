@@ -44,8 +44,8 @@ def quantize(
         calibration: Calibration of the graph.
         folder: Folder for intermediate files.
         keep: Names of convolutions that stay fp32.
-        reduce_range: Whether weights have 7 bits: two products of them and 8-bit activations then fit the 16 bits in
-            which x86 without VNNI adds them (VPMADDUBSW saturates).
+        reduce_range: Whether weights have 7 bits: the sum of two products of 7-bit weights and 8-bit activations fits
+            into the 16 bits that x86 CPUs without VNNI use for it (VPMADDUBSW saturates).
 
     Returns:
         model: One portable, optimised graph, which must be opened with optimisation disabled.
@@ -94,7 +94,8 @@ def convolutions(model: onnx.ModelProto) -> list[str]:
 def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ...]:
     """Return the named convolutions and the convolutions that compute their inputs, in the order of the graph.
 
-    Both must stay fp32, because a tensor is only left unrounded if the layers before and after it are fp32.
+    All of these convolutions must stay fp32, because a tensor is only left unrounded if the layers before and after it
+    are fp32.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     kept, stack = set(names), [node.input[0] for node in model.graph.node if node.name in names]

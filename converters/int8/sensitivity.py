@@ -1,4 +1,4 @@
-"""Ranks convolutions by the measured error that int8 causes in them."""
+"""Ranks convolutions by the measured error that int8 in only one of them causes in the logits."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def rank(
         images: Input tensors of calibration, (H, W, 3) uint8; the first `IMAGES` are used.
         progress: Receives one step for each layer.
         reduce_range: Whether weights have 7 bits.
-        out_of_time: Function that returns whether to stop measuring; the first layers of the network, often the worst,
-            come first.
+        out_of_time: Function that returns whether to stop measuring; the first layers of the network, which often cause
+            the largest errors, are measured first.
 
     Returns:
         names: Names of the measured layers, the worst first.

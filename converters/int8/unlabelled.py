@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 def find_unlabelled(
     folder: str, *, known: Collection[str], looks: Sequence[ImageFingerprint], at_most: int, progress: TrainingProgress
 ) -> tuple[Path, ...]:
-    """Find the different photos of a folder and its subfolders, in an order that their contents decide.
+    """Find the photos of a folder and its subfolders, without copies, in an order that the files' contents decide.
 
     Copies of one photo (other bytes, another encoding or size) count as one, because they would give the same answer.
     Pictures of one colour can't be distinguished from copies and are left out, as are pictures that can't be decoded.

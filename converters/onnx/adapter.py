@@ -1,8 +1,9 @@
-"""Adds the interface of every artifact to a declared model's graph: scaling before it, softmax after it.
+"""Adds the input and outputs that every artifact has to a declared model's graph: scaling before it, softmax after it.
 
     image uint8 (batch, H, W, 3) RGB -> order of channels -> scale -> layout -> the model -> logits, probabilities
 
-`proof.reference_process` does the same for the proof, in NumPy so that it is independent of this module.
+For the proof, `proof.reference_process` computes the same steps in NumPy, so that the proof is independent of this
+module.
 """
 
 from __future__ import annotations

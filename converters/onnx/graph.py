@@ -18,7 +18,7 @@ WEIGHTS = "weights"
 BACKBONE, HEAD = "backbone.bin", "head.bin"
 INLINE_BYTES = 1024
 """Maximum size in bytes of a tensor (such as shapes, axes, scalars) that stays in the graph, so that optimizers can
-read it. The weights of a head that has a file of its own never stay in the graph."""
+read it. If the head has a file of its own, none of the head's weights stays in the graph."""
 ALIGN_BYTES = 4096
 """Alignment of the offsets of weights; onnxruntime maps large tensors on page boundaries instead of copying them.
 
@@ -95,9 +95,9 @@ def show_features(model: onnx.ModelProto) -> None:
 def canonicalize(model: onnx.ModelProto, *, heads: bool = True) -> None:
     """Order and name everything by what the graph computes, so that equal models are equal bytes.
 
-    Nodes are sorted in the order in which the outputs need them and named after it, such as `conv_017`; weights are
-    named `backbone/0017` or `head/0017`. tf2onnx names parts by counters and merges equal constants under any of their
-    names, and neither it nor onnxruntime guarantees an order.
+    Nodes are sorted in the order in which the outputs need them, and numbered in this order, such as `conv_017`;
+    weights are named `backbone/0017` or `head/0017`. tf2onnx names parts by counters and merges equal constants under
+    any of their names, and neither it nor onnxruntime guarantees an order.
 
     Args:
         model: Model that is changed in place.
@@ -182,7 +182,7 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str 
         folder: Folder of the weights relative to the graph; empty means beside the graph.
 
     Raises:
-        ConversionError: There is no head to split off.
+        ConversionError: `split` is set, and the graph has no head.
     """
     graph = model.graph
     if split and not any(is_head(tensor.name) for tensor in graph.initializer):

@@ -1,4 +1,4 @@
-"""Rewrites of graphs that no optimizer does; each keeps the outputs and makes the graph cheaper to run."""
+"""Rewrites graphs in ways that no optimizer does; each rewrite keeps the outputs and makes the graph cheaper to run."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
 def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Values] | None:
     """Return the factor and the offset, (multiply, add), by which the nodes in `steps` scale each channel.
 
-    Return None when the nodes, which precede the first convolution, do anything but scale and transpose to channels
-    first.
+    `steps` are the nodes before the first convolution. Return None when one of them does anything but scale, or
+    transpose to channels first.
     """
     multiply, add, last_axis = np.ones(3), np.zeros(3), True
     for node in steps:

@@ -1,4 +1,4 @@
-"""Runs onnxruntime's graph optimisation once in the conversion instead of at each start of a function."""
+"""Runs onnxruntime's graph optimisation during the conversion, so that a function needn't run it at each start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionO
 
 Level = Literal["basic", "extended", "all"]
 LAYOUT_OPTIMISERS = ("NchwcTransformer",)
-"""Optimizers that fit a graph to one instruction set: they store the weights in blocks as wide as this CPU's vectors.
+"""Optimizers that make a graph for one instruction set: they store the weights in blocks as wide as this CPU's vectors.
 
 Source: onnxruntime, core/optimizer/nchwc_transformer.cc.
 """

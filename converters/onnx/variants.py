@@ -30,7 +30,7 @@ def write_variants(
         prepared: File of the prepared graph.
         staging: Directory of the artifact that is being built.
         targets: Names in `eaves.artifact.TARGETS`.
-        split: Whether weights are split.
+        split: Whether the frozen backbone and the trained head get a file of weights each.
         folder: Folder for intermediate files.
     """
     here, made = detect_cpu(), dict[str, Variant]()

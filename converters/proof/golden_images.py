@@ -27,8 +27,8 @@ def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int
     """Choose one golden image for each label, at most `limit` images.
 
     The golden images of a previous artifact of this model are kept if they still cover the labels that `limit` images
-    can cover, so that an update ships none. Otherwise the sample with the lowest digest of each label is used, so that
-    the same images always give the same choice.
+    can cover, so that an update ships no golden images. Otherwise the sample with the lowest digest of each label is
+    used, so that the same images always give the same choice.
     """
     labels = sorted({sample.label for sample in source.samples})[:limit]
     for artifact in previous:

@@ -77,7 +77,7 @@ def classify(
 
 
 def _classify(session: Session, recipe: Recipe, path: Path) -> tuple[int, npt.NDArray[np.float32] | None]:
-    """Return the index of the predicted label and the probabilities; (`UNREADABLE`, None) if it can't be decoded."""
+    """Return an image's predicted label (index) and probabilities; (`UNREADABLE`, None) if it can't be decoded."""
     try:
         tensor = recipe.tensor(path.read_bytes())
     except ImageError:  # training has left the image out too

@@ -1,8 +1,8 @@
 """Child process that runs the original model: `python -P -m converters.proof.reference_process FACTS`.
 
 TensorFlow runs its own models. onnxruntime runs an ONNX file with every optimisation off, the most direct execution of
-the file that is still fast enough. NumPy does the steps that the converted graph does by itself, so that a fault in the
-graph shows.
+the file that is still fast enough. The steps that the conversion adds to a model's graph, such as scaling and softmax,
+are computed here with NumPy, so that a fault of the graph shows.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> N
 
 
 def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
-    """Write the input tensor of each sample by its number, and its outputs by `NUMBER/NAME`.
+    """Write arrays for each sample: the input tensor under the sample's number, each output under `NUMBER/NAME`.
 
     Args:
         job: Dict with `samples`, `input`, `handler`, and `output`, the .npz file to write.

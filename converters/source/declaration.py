@@ -144,7 +144,7 @@ class TensorDeclaration:
 
 
 def load_declaration(path: Path) -> Declaration:
-    """Load a declaration, with its labels as names and a complete path of its samples' folder.
+    """Load a declaration; labels in a file are replaced by their names, and the samples' folder by a complete path.
 
     Raises:
         ConfigError: The declaration has faults; the error lists all of them.

@@ -1,4 +1,4 @@
-"""Finds which images a run was trained on and which it held out, as the run stores it."""
+"""Finds which images a run was trained on and which it held out, from the files of the run."""
 
 from __future__ import annotations
 

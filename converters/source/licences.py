@@ -13,7 +13,7 @@ _CLASSIFIER = "License :: OSI Approved :: "
 
 
 def installed() -> list[str]:
-    """Return the tools that are installed; an ONNX file is converted without TensorFlow."""
+    """Return the conversion's tools that are installed; TensorFlow may be missing, because ONNX files don't need it."""
     return [name for name in TOOLS if any(metadata.distributions(name=name))]
 
 

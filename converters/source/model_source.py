@@ -38,7 +38,7 @@ class ModelSource:
         interface: Input and outputs of the model itself.
         digest: sha256 of a run's run.json, of a file, or of the sorted digests of a directory's files, hex.
         signature: Signature of a SavedModel.
-        split: Whether training froze a backbone, so that the weights are split.
+        split: Whether training froze the backbone, so that backbone and head get a file of weights each.
         samples: Labelled images for the proof and the golden images.
         temperature: Divisor of the logits before they become probabilities.
         data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
@@ -186,7 +186,7 @@ def find_declaration(path: Path, declaration: Path | None) -> Path:
 
 
 def digest_of(path: Path, route: Route) -> str:
-    """Return the sha256 of a model's files, hex; their names count too, so that swapped files are another model."""
+    """Return the sha256, hex, of a model's only file, or of the names and contents of its several files."""
     if route == "keras":
         return file_digest(path)
     if route == "onnx":

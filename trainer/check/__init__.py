@@ -1,4 +1,4 @@
-"""Inspection of a folder of labelled images before training.
+"""Inspects a folder of labelled images before training.
 
     inspection       reads every file once and finds classes, sizes, copies and files that are not used
     descriptor       describes a picture by 448 numbers, without a network

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 LEAST_SHARE = 0.98
-"""Share of the images that a cache must hold to be used."""
+"""Minimum share of the images that a cache of features must hold; with fewer, the cache is not used."""
 _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 
 
@@ -18,7 +18,7 @@ def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArr
     """Load the cached feature vectors of images; return None when the cache holds too few of the images.
 
     A cache has a folder for each network, layer and augmentation. The folder that holds most of the images is used.
-    Only images without augmentation are cached for both sides of the split.
+    Only the folder for images without augmentation has both training and held-out images.
 
     Args:
         cache: Folder of the feature caches, `runs/.cache/features` in `trainer.run.run_location`.

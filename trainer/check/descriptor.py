@@ -44,7 +44,7 @@ def compute_descriptor(pixels: Pixels) -> Vector:
 
 
 def _edges(grey: npt.NDArray[np.float32]) -> Vector:
-    """Return a histogram of the edges in each cell: their strength by orientation.
+    """Return a histogram of the edges in each cell: the strength of the edges by orientation.
 
     An edge from dark to light has the same orientation as one from light to dark.
     """

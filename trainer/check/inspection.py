@@ -31,8 +31,8 @@ from trainer.progress import TrainingProgress
 LEAST_IMAGES = 4
 """Minimum number of images in a class: 2 to train on and 2 to hold out."""
 TURNED = 5
-"""Lowest EXIF orientation (of 1 to 8) that swaps width and height; every higher one does too. Source: CIPA DC-008 (EXIF
-3.0), tag 274."""
+"""Lowest EXIF orientation (of 1 to 8) that swaps width and height; every higher orientation swaps them too. Source:
+CIPA DC-008 (EXIF 3.0), tag 274."""
 _DECODED = 256
 """Minimum width and height, in pixels, to which a JPEG may be scaled down while it is decoded; the inspection needs no
 larger picture."""
@@ -84,10 +84,10 @@ class Inspection:
         not_used: Files that training would leave out, by cause.
         copies: Sets of images of one class that show the same picture.
         copies_across: Sets of images in two or more classes that show the same picture: one of the labels is wrong.
-        images: The usable images; of several files with the same bytes only the first.
+        images: The usable images, without files that repeat the bytes of an earlier file.
         doubts: Labels compared with the predictions from the other images; None with too few images.
         doubted: The images whose label is doubted, the most doubtful first.
-        described_by: Kind of the vectors that the labels were compared by: `cached features` or `descriptor`.
+        described_by: Kind of the vectors that the labels were checked with: `cached features` or `descriptor`.
     """
 
     root: Path

@@ -13,7 +13,7 @@ from trainer.report.html_page import build_page, build_thumbnail
 DOUBTED = 60
 """Maximum number of images with doubtful labels that the page shows."""
 GROUPS = 30
-"""Maximum number of sets of duplicate images that each of the page's two lists shows: within a class, across classes.
+"""Maximum number of sets of copies in each of the page's two lists: copies within a class, and across classes.
 """
 GROUP_IMAGES = 6
 """Maximum number of images that the page shows of one set of duplicates."""

@@ -7,6 +7,6 @@
     pixels         decodes examples to one uint8 array          augmentation   fixed variants of an image
     split/         decides which images are held out
 
-Every source of images ends in local files, so the modules that read them know nothing about URIs. Only `remote` imports
-fsspec.
+Images at a URI are downloaded to local files first, so the modules that read images know nothing about URIs. Only
+`remote` imports fsspec.
 """

@@ -1,4 +1,4 @@
-"""Augmentation: fixed variants of an image that are the same on every machine and in every run.
+"""Makes fixed variants of an image (augmentation), which are the same on every machine and in every training.
 
 Variant 0 is the image itself. Every other variant may be mirrored, is cropped a little and is made brighter or darker.
 Only the seed, the image's digest and the variant's number decide how, so the features of a variant can be cached.
@@ -46,7 +46,7 @@ class Augmentation:
         variants: Number of variants, the image itself included; when it is above 1, training of the whole network
             (`full`) uses a new variant in every second epoch.
         crop: Largest share of each side that is cut away.
-        brightness: Largest change of brightness, as a share of it.
+        brightness: Largest change of brightness, as a share of the image's brightness.
         mirror: Whether variants with odd numbers are mirrored, left to right.
         seed: Seed of the variants; another seed gives other variants.
         version: Version of the algorithm that makes variants from these fields.

@@ -54,7 +54,7 @@ class Dataset:
         root: Local folder that holds the images.
         labels: Class names, sorted; an example's label is an index into them.
         examples: The images, in order of class and path.
-        faults: Faults that were found: of files left out, and of some files that are `used` all the same.
+        faults: Faults of files that are left out, and of some files that are used nevertheless (`DataFault.used`).
         declared: Whether the data declare the split.
         groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
             copies.

@@ -1,4 +1,4 @@
-"""Lists a folder per class. A folder that holds exactly `train` and `val` declares a split."""
+"""Lists the images of a dataset that has a folder per class; exactly two folders `train` and `val` declare a split."""
 
 from __future__ import annotations
 

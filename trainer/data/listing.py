@@ -1,4 +1,4 @@
-"""Listing of a dataset's images by name, made before any image is read."""
+"""Lists the images of a dataset by name, before any image is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
 NAMED_PAIRS = 5
-"""Maximum number of images in two classes that an error message names; it states the number of the others."""
+"""Maximum number of images that the error about images in two classes names; the others are only counted."""
 
 LOOSE = "the file is beside the class folders and not in one of them"
 NOT_CONVERTED = "HEIC and AVIF can't be read; convert the file to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
@@ -27,7 +27,7 @@ class DataFault:
     Attributes:
         file: Path of the file relative to the dataset's root.
         reason: What is wrong with the file.
-        used: Whether the file is trained on all the same; most files with faults are left out.
+        used: Whether the file is used in spite of the fault; most files with faults are left out.
     """
 
     file: str
@@ -63,7 +63,7 @@ class Listing:
         labels: Class names, sorted.
         entries: The images; those that the data hold out come first, so that of two copies on both sides the held-out
             one stays.
-        faults: Faults of files that are left out already.
+        faults: Faults of the files that were left out of `entries`.
         declared: Whether the data declare the split.
     """
 

@@ -157,7 +157,7 @@ def _plain(value: Any) -> str:
 
 
 def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
-    """Return each path once, and faults of the repeated rows; a path with two labels or on two sides is an error."""
+    """Return the rows without repeated paths, and faults of repeated rows; refuse a path with two labels or sides."""
     first: dict[str, Row] = {}
     faults = []
     for row in rows:

@@ -30,8 +30,8 @@ from trainer.data.listing import DataFault, Split
 from trainer.progress import TrainingProgress
 
 KEPT_BYTES = 2 * 2**30
-"""Maximum size of the decoded pixels on disk in bytes: 8,000 images at 299 pixels, 43,000 at 128. Reading one back
-takes tens of microseconds; decoding a photo takes some milliseconds."""
+"""Maximum size of the decoded pixels on disk in bytes: 8,000 images of 299x299 pixels, or 43,000 of 128x128. Reading
+the pixels of an image from disk takes tens of microseconds; decoding a photo takes some milliseconds."""
 LEFT_FREE_BYTES = 2**30
 """Bytes of the disk that are left free for features, checkpoints and the run, which a training needs."""
 

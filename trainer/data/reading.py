@@ -46,7 +46,7 @@ class DatasetImages:
 
     Attributes:
         listing: Listing of the images by name.
-        seen: The images; of several files with the same bytes only the first.
+        seen: The images that were read, without files that repeat the bytes of an earlier file.
         faults: Faults that were found.
     """
 
@@ -56,7 +56,7 @@ class DatasetImages:
 
 
 def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """Download and unpack the images if needed; return their local folder or manifest, and the files left out.
+    """Download and unpack the images if needed; return the local folder or manifest, and faults of files left out.
 
     Raises:
         DatasetError: The URI holds nothing, or the archive isn't safe.

@@ -1,8 +1,8 @@
 """Mirrors a URI into local files with fsspec; an unchanged file is not downloaded again.
 
 A mirror is a folder `files` and a file `index.jsonl` beside it, which has a line for every downloaded file with the
-version that its server reported (ETag, time, size). The line is written after the file, so an interrupted download
-leaves no line.
+version that its server reported (ETag, time, size). The line for a file is written after the file, so an interrupted
+download leaves no line.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
-"""Supported URI schemes, each with the Python package that implements it. fsspec supports more protocols, and chains of
-them (`zip::http://...`); these are refused."""
+"""Supported URI schemes, each with the Python package that implements it. Other protocols of fsspec, and chains of
+protocols (`zip::http://...`), are refused."""
 PARALLEL = 16
 """Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
-"""Attempts per file, one, two and four seconds apart, so that one broken connection doesn't end a night's training."""
+"""Maximum number of attempts to download a file, with pauses of one, two and four seconds between them, so that one
+broken connection doesn't end a night's training."""
 _OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
 """Options of fsspec for each scheme. aiohttp reads HTTPS_PROXY and similar variables only if `trust_env` is set;
 botocore, which is used for s3://, always reads them."""

@@ -11,8 +11,8 @@ from eaves.base.statistics import lower_bound
 Kind = Literal["unknown", "guessing", "weak", "uncertain", "usable"]
 Figures = Mapping[str, Any]
 FEWEST_IMAGES = 10
-"""Smallest number of images that a model is rated on. The interval of fewer is wider than half of the scale, and
-Wilson's interval covers too little there: nine right answers out of nine would count as above 0.7."""
+"""Minimum number of images that a model is rated on. With fewer images, the interval of the accuracy is wider than 0.5,
+and Wilson's interval is too narrow: nine right answers out of nine would count as above 0.7."""
 CLASS_CONFIDENCE = 0.975
 """Confidence of the one-sided bound of a class's recall: the upper end of a two-sided interval of 95 %. The bound is
 exact, because a class has few images: no right answer out of two says little."""
@@ -41,10 +41,10 @@ class ModelQuality:
     or bad. The bound is the larger of `usable_accuracy` and `baseline`.
 
     Attributes:
-        kind: Level of the rating. `usable`: the whole interval is above the bound; `uncertain`: it is above the
-            baseline and contains the bound; `weak`: it is above the baseline and below the bound; `guessing`: it
-            reaches down to the baseline, and not up to the bound; `unknown`: it contains both, or all images are of
-            one class, so the images tell nothing.
+        kind: Level of the rating. `usable`: the whole interval is above the bound; `uncertain`: the interval is above
+            the baseline and contains the bound; `weak`: the interval is above the baseline and below the bound;
+            `guessing`: the interval contains the baseline, or is below it, and does not reach the bound; `unknown`: the
+            interval contains both, or all images are of one class, so that the images show nothing.
         accuracy: Share of the images that the model gets right.
         interval_95: 95 % confidence interval of the accuracy, (lower end, upper end).
         images: Number of images.

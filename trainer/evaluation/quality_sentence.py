@@ -128,7 +128,7 @@ def format_share(share: float, digits: int = 2) -> str:
 
 
 def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
-    """Return which photos to add: of the classes without an image, else of the class with the lowest recall."""
+    """Return which photos people should add: of classes without an image, else of the class with the lowest recall."""
     names = quality.unmeasured
     if (
         not names

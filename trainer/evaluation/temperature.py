@@ -2,7 +2,7 @@
 
 Dividing all logits by one number changes no label and so no accuracy; only the scores change. A temperature that is
 evaluated on the images that it was fitted on always seems to help. Therefore every image is evaluated at a temperature
-that was fitted without it, and the temperature stays 1 unless the truth becomes more likely by more than noise.
+that was fitted without it, and the temperature stays 1 unless the true labels become more likely by more than noise.
 
 Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2.
 """

@@ -2,9 +2,10 @@
 
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
-KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A shard is written
-as soon as it is full, so that a killed pass loses at most one. A damaged shard is computed again. Values are found by
-image, never by position, so more images, fewer, or another order compute only the missing values.
+KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A file (here called
+a shard) is written as soon as it is full, so that a killed pass loses at most the values of one file. The values of a
+damaged file are computed again. Values are found by image, never by position, so more images, fewer, or another order
+compute only the missing values.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
 
 
 class FeatureCache:
-    """Cached outputs of one layer by image digest, stored in files (shards) below one cache key.
+    """Cached outputs of one layer by image digest, stored in files below one cache key.
 
     Args:
-        store: Storage that holds the shards.
+        store: Storage that holds the files.
         key: Result of `cache_key`.
     """
 
@@ -91,9 +92,9 @@ class FeatureCache:
 
         Args:
             digests: sha256 of each image, hex.
-            out: (len(digests), ...), filled where a shard holds the image.
-            seen: Names of shards that were read into the same `out` before and are skipped; the shards read now are
-                added.
+            out: (len(digests), ...); the rows of images in the cache are filled.
+            seen: Names of the cache's files that were read into the same `out` before and are skipped; the files read
+                now are added.
 
         Returns:
             missing: Rows that this call did not fill.
@@ -131,7 +132,7 @@ class FeatureCache:
         progress: TrainingProgress,
         title: str,
     ) -> int:
-        """Fill `out` from the cached shards, and compute missing values with the model, shard by shard.
+        """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
         Args:
             model: A Keras model.
@@ -160,7 +161,7 @@ class FeatureCache:
         return len(missing)
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:
-        """Return a shard's digests and values; remove a damaged shard and return None."""
+        """Return the digests and values in one of the cache's files; remove a damaged file and return None."""
         data = self._store.read(name)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as shard:

@@ -23,7 +23,7 @@ PATIENCE_S = 3600.0
 
 
 class ShardDoneError(Exception):
-    """Raised to end a pod that only computes features: its share is done, and another pod trains the model."""
+    """Raised to end a pod that only computes features, when its share is computed; another pod trains the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Shard:
     count: int
 
     def owns(self, digest: str) -> bool:
-        """Return whether this pod computes the image with this sha256 (hex)."""
+        """Return whether this pod computes the features of the image with this sha256 (hex)."""
         return int(digest[:8], 16) % self.count == self.index
 
 
@@ -47,7 +47,7 @@ class ShardedCache(FeatureCache):
     """A feature cache that several pods fill.
 
     Args:
-        store: Storage that holds the shards and that all pods can read and write.
+        store: Storage that holds the cache's files and that all pods can read and write.
         key: Result of `cache_key`.
         share: Share of this pod.
         patience_s: Seconds that index 0 waits without a new image.

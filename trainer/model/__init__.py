@@ -1,4 +1,4 @@
-"""Architectures that can be trained, and the models built from them.
+"""Defines the architectures that can be trained, and builds their models.
 
 architectures         the table of architectures
 architecture_choice   chooses the architecture of a training that names none

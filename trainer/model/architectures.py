@@ -17,7 +17,7 @@ from trainer.pixel_scale.scales import SYMMETRIC, TORCH, UNIT, Scale
 AUTO = "auto"
 """Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""
 PRETRAINED, SMALL = "inception_v3", "small_cnn"
-"""Architectures that `auto` chooses between: the best network with pretrained weights, and the one without any."""
+"""Architectures that `auto` chooses between: the best one with pretrained weights, and the one without such weights."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""

@@ -1,4 +1,4 @@
-"""Multiplies in float16 on devices with tensor cores; weights and everything saved stay in float32."""
+"""Lets a model multiply in float16 on devices with tensor cores; its weights and all saved files stay in float32."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class ImageBrightness:
     spread: float
 
     def find_oddity(self) -> str:
-        """Return how the images differ from ordinary photos, as the end of a sentence; empty if they do not differ."""
+        """Return how the images differ from ordinary photos, as the end of a sentence, or an empty text."""
         if self.spread < LEAST_SPREAD:
             return (
                 f"the spread of their brightness is {self.spread:.0f} grey values (ordinary photos have at "

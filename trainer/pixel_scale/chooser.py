@@ -54,7 +54,7 @@ def choose_scale(
         features: Storage of cached features.
         unfinished: Storage of this run's checkpoints; the scale that the run began with is stored beside them.
         fingerprint: Fingerprint of the training.
-        is_finished: Function that returns whether the run of this training exists; a pod that waits for the first one
+        is_finished: Function that returns whether the run of this training exists; a pod that waits for the first pod
             calls it.
         progress: Receives one step for each probed image.
         share: Share of this pod in an Indexed Job; the first pod probes, the others wait for it. None means a single

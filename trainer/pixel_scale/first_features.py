@@ -1,7 +1,7 @@
-"""Measures how far a network's first features (outputs of its first convolution) are from those in its training.
+"""Measures how far a network's first features (outputs of its first convolution) are from those of its training.
 
-A batch normalisation stores the mean and the variance of the inputs of each channel in training. The first one of a
-network follows the first convolution, so it shows a wrong scale of the pixels directly.
+A batch normalisation stores the mean and the variance of the inputs of each channel in training. A network's first
+batch normalisation follows the first convolution, so it shows a wrong scale of the pixels directly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Recognises weights files that Keras publishes by their digests; these expect the architecture's own scale."""
+"""Recognises, by digest, the weights files that Keras publishes; they expect the architecture's own pixel scale."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ xception.py and densenet.py, `file_hash`.
 
 
 def is_published_by_keras(arch: str, file: Path, digests: Mapping[str, str] = KERAS_MD5) -> bool:
-    """Return whether a file of weights is the one that Keras publishes for an architecture.
+    """Return whether a file of weights is the file that Keras publishes for an architecture.
 
     Args:
         arch: Name of the architecture.
         file: Path of the file; the result is False when it doesn't exist.
-        digests: Name of an architecture to the md5 of that file, hex.
+        digests: Name of each architecture to the md5 of the file that Keras publishes for it, hex.
     """
     expected = digests.get(arch)
     if expected is None or not file.is_file():

@@ -30,9 +30,10 @@ CLEAR = 3.0
 chosen. For Inception V3 trained on pixels 0 to 1, the ratio is 17 to 31 on 4 to 25 photos of flowers, 8 on the same
 photos in grey, 6 at 0.6 of their contrast, and 4.5 on drawn parts."""
 NEAR = 0.25
-"""Maximum distance of the first features, in nats, at which a scale may be chosen by it. In the measurement described
-at `trainer.pixel_scale.brightness.BRIGHTEST`, unchanged photos of flowers had 0.01 to 0.23 under the right scale, the
-same photos in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
+"""Maximum distance of the first features, in nats, at which a scale may be chosen by its distance. In the measurement
+described at `trainer.pixel_scale.brightness.BRIGHTEST`, the distance under the right scale was 0.01 to 0.23 for
+unchanged photos of flowers, 0.24 and once 0.58 for the same photos in grey, and 0.8 for the photos darkened to 0.4 of
+their brightness."""
 
 Right = npt.NDArray[np.bool_]
 

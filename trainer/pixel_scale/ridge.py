@@ -1,4 +1,4 @@
-"""Linear classifier that predicts each image by a fit to the other images.
+"""Predicts the class of each image with a linear classifier that is fitted to the other images.
 
 It is fitted by ridge regression onto one column for each class. The prediction for the images of one group by a fit to
 all others has a closed form, so that leaving out each group in turn costs only one fit.

@@ -1,4 +1,4 @@
-"""Data classes for the pixel scale of a run and the reason for it, as run.json, the log and the report show them."""
+"""Defines the record of a run's pixel scale and its reason, which run.json, the log and the report show."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class _Stored:
 
 
 def _load(store: FileStore) -> _Stored | None:
-    """Load `scale.json`, whatever training wrote it; return None when it is missing, damaged or of another version."""
+    """Load `scale.json` of any training; return None when the file is missing, damaged or of another version."""
     if not store.exists(SCALE_FILE):
         return None
     try:

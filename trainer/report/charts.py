@@ -92,7 +92,7 @@ def draw_interval(
     reference: float | None = None,
     width: int = 110,
 ) -> Markup:
-    """Draw a share on a line with its interval.
+    """Draw a share and its interval on a horizontal line.
 
     Args:
         value: The share; None if it is not known.

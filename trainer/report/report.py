@@ -18,12 +18,12 @@ from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
 
 MATRIX_CLASSES = 20
-"""Largest number of classes with a readable confusion matrix; with more, the most frequently confused pairs are listed.
+"""Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.
 """
 PAIRS = 20
 MISTAKES = 12
 FILES = 10
-"""Maximum number of file names that the report lists for each reason why files are faulty."""
+"""Maximum number of file names that the report lists for each fault of files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The run: the directory that a training writes, as a whole or not at all.
+"""Writes and opens a run: the directory that a training writes as a whole or not at all.
 
     model/          SavedModel, one signature `serving_default`: image uint8 to logits, probabilities
     model.keras     the model as Keras's own file
@@ -108,7 +108,7 @@ class Run:
         return self.path / "model"
 
     def samples(self) -> tuple[ParitySample, ...]:
-        """Load the held-out images that are stored in the run; those of each class are together."""
+        """Load the held-out images that are stored in the run; in the result, the images of a class are together."""
         listed = json.loads((self.path / "samples.json").read_text(encoding="utf-8"))
         return tuple(
             ParitySample(path=self.path / name, label=item["label"], sha256=item["sha256"])
@@ -278,7 +278,7 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
 
 
 def build_name(text: str) -> str:
-    """Return a model's name made from any text: lower-case letters, digits and dashes, a letter first, at most 40."""
+    """Make a model's name from any text: at most 40 lower-case letters, digits and dashes, the first a letter."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
     return name if name[:1].isalpha() else f"model-{name}"[:40].strip("-")
 

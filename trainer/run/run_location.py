@@ -1,4 +1,4 @@
-"""Locations of a run: where a training works, and where it writes its run, on this machine or at a URI.
+"""Defines where a training works and where it writes its run: on this machine or at a URI.
 
 A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints and the features that
 several pods share must outlive this machine, so they are written to the URI during training.

@@ -1,6 +1,7 @@
 """Serves the files that run.json names over HTTP, piece by piece, to clients with a token.
 
-A broken connection costs one piece. The token is in a header because URLs are written to the API server's audit log.
+After a broken connection, only one piece is sent again. The token is in a header because URLs are written to the API
+server's audit log.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
     STAGE/latest.json       the valid generation, its digest and the position of the training; written last
 
-A kill while a generation is written leaves `latest.json` pointing to the other one.
+If the process is killed while it writes a generation, `latest.json` still names the other generation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingIdentity:
-    """Settings, data and code of a training.
+    """Settings, data and code that identify a training.
 
     Attributes:
         config: The settings that decide the result.
@@ -75,7 +75,7 @@ class Checkpoints:
         store: Storage of the checkpoints.
         identity: Identity of the training.
         interval_s: Seconds between two checkpoints, which a kill loses at most.
-        stop: Event that is set when the process is asked to stop.
+        stop: `threading.Event` that is set when the process is asked to stop.
         beside: Name and content of files that a resumed training needs; written with the first checkpoint.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Trains the linear head on fixed features, a convex problem that is solved in seconds.
+"""Trains the linear head on fixed features; the problem is convex and is solved in seconds.
 
 Features are centred and scaled by one number, so that the optimizer sees unit variance and no weight of the head grows
 because its feature is nearly constant (a head with such outliers does not survive quantisation).

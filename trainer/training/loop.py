@@ -117,7 +117,7 @@ def fit(
         validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
         stage: Name of this part of a training (`head`, `finetune`, `full`), which has its own checkpoints. A finished
             stage returns at once with its last weights.
-        checkpoints: Checkpoints to resume from and to write, which also say when to stop; None for none.
+        checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training. None for none.
         class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
         schedule: (epochs, peak learning rate); None means those of the settings.
         watch: Watch that checks every epoch of this process and ends a training that learns nothing; None for none.

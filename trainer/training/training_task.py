@@ -1,4 +1,4 @@
-"""Input and result of every way of training."""
+"""Defines the input and the result of a training, which are the same for every training mode."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TrainingTask:
         """Raise an error if this pod only computes features; called once the features of its share are computed.
 
         Raises:
-            ShardDoneError: The pod has not index 0 of the Job, so another pod trains the model.
+            ShardDoneError: The pod's index is not 0, so another pod of the Job trains the model.
         """
         if self.share is not None and self.share.index:
             raise ShardDoneError

@@ -1,4 +1,4 @@
-"""Servers that serve the same exported model as a function, for the comparison in `bench.function.others`.
+"""Holds servers of the model that a function serves; `bench.function.others` compares them with the function.
 
-Each is set up as its own documentation describes.
+Each server is set up as its own documentation describes.
 """

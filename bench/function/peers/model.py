@@ -1,4 +1,4 @@
-"""The model that the compared servers serve, and its preprocessing.
+"""Loads and runs the model that the compared servers serve.
 
 Pillow decodes and resizes the image, and onnxruntime runs the model with its default settings.
 """

@@ -1,4 +1,4 @@
-"""Server with func-python, the runtime of Knative's `func` for Python functions, for the comparison with a function."""
+"""Serves the model with func-python, the runtime of Knative's `func`, for the comparison with a function of Eaves."""
 
 import json
 

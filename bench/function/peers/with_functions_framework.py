@@ -1,6 +1,6 @@
-"""Server with Google's functions-framework, for the comparison with a function.
+"""Serves the model with Google's functions-framework, for the comparison with a function of Eaves.
 
-It is started with `functions-framework --target predict --source FILE`.
+The server is started with `functions-framework --target predict --source FILE`.
 """
 
 import functions_framework

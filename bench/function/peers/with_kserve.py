@@ -1,4 +1,4 @@
-"""Server with KServe's Python package and its protocol v1, for the comparison with a function."""
+"""Serves the model with KServe's Python package and its protocol v1, for the comparison with a function of Eaves."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Server of the run's TensorFlow SavedModel with Flask and waitress, for the comparison with a function."""
+"""Serves the run's TensorFlow SavedModel with Flask and waitress, for the comparison with a function of Eaves."""
 
 import io
 import os

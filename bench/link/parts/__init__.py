@@ -1,4 +1,4 @@
-"""Helpers of the link experiment: a simulated camera, processes that are killed and restarted, and small programs.
+"""Contains helpers of the link experiment: a simulated camera, processes that are killed, and small programs.
 
-The programs request predictions, collect them, and push and pull container images.
+The small programs request predictions, collect predictions, and push and pull container images.
 """

@@ -1,4 +1,4 @@
-"""Client that requests a prediction from a function for each line of standard input.
+"""Requests a prediction from a function for each line of standard input.
 
 `python -m bench.link.parts.ask PORT` reads the image from the first line, as hexadecimal digits. For each further line
 it sends the image to the function on PORT and prints the seconds until the response, or null when there was no

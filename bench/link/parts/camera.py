@@ -1,4 +1,4 @@
-"""Simulated camera: writes one photo per second, with a unique name, into the directory that an agent watches."""
+"""Simulates a camera that writes photos with unique names, at fixed times, into the directory that an agent watches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Camera:
         Args:
             start: Time of the first photo, by `time.monotonic()`.
             seconds: Duration, seconds.
-            stop: Event that ends the run earlier when it is set.
+            stop: `threading.Event`; once it is set, no further photo is written.
         """
         for number, photo in enumerate(itertools.cycle(self.photos)):
             due = start + number * self.every_s

@@ -1,4 +1,4 @@
-"""Small HTTP server at the edge that collects the predictions of the cloud-only setup.
+"""Collects the predictions of the cloud-only setup, with a small HTTP server at the edge.
 
 `python -m bench.link.parts.collector PORT FILE` appends one line for each event: time of arrival, subject and id.
 """

@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL at planned times and restarted, as on a node that fails."""
+"""Kills processes with SIGKILL at planned times and restarts them, as on a node that fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESTART_S = 1.0
-"""Seconds from a kill to the restart, which a supervisor would need to notice the end of the process."""
+"""Seconds from a kill to the restart: about the time that a supervisor needs to notice that a process has ended."""
 
 
 @dataclass(slots=True)
@@ -114,12 +114,13 @@ class Part:
 def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
     """Plan when processes are killed, at random times but equally often for each role.
 
-    Runs of the same length have the same number of kills. The run is divided into equal spans, each with one kill at a
-    random moment; each role has its turn once before any role has its next one, in random order.
+    The number of kills follows from `seconds`, `mean_s` and the number of roles, not from chance. The measurement is
+    divided into equal spans, each with one kill at a random moment. The roles are killed in random order, and each role
+    once before any role is killed again.
 
     Args:
         roles: Roles of the processes that may be killed, such as `agent`.
-        seconds: Length of the run, seconds.
+        seconds: Length of the measurement, seconds.
         mean_s: Intended mean seconds between two kills; the number of kills is a multiple of the number of roles.
         seed: Seed of the random times and order.
 
@@ -177,7 +178,7 @@ class Killer:
 def build_environ(**values: str) -> dict[str, str]:
     """Return the environment of a process of the experiment, with the given variables.
 
-    It inherits only PATH, HOME, TMPDIR and LANG from this process, and finds the modules of the project.
+    Only PATH, HOME, TMPDIR and LANG are inherited from this process; PYTHONPATH names the project's modules.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[3]), **values}

@@ -1,6 +1,6 @@
 """Limits a process to a share of one CPU, so that it is as slow as on a smaller machine.
 
-It needs root rights and a cgroup controller for the CPU.
+This needs root rights and a cgroup controller for the CPU.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Figures and tables of the experiment on the link; the figures are SVG, written without a plotting library."""
+"""Draws the figures (SVG, without a plotting library) and writes the tables of the experiment on the link."""

@@ -93,7 +93,7 @@ def _describe(rows: Mapping[str, Mapping[str, Row]]) -> str:
 
 
 def draw_course(result: Result) -> str:
-    """Draw how long each photo waited for its prediction, over the time of the run on one link; return SVG."""
+    """Draw how long each photo waited for its prediction, over the time of the measurement on one link; return SVG."""
     minutes = result["seconds"] / 60
     step = next(one for one in (0.5, 1, 2, 5, 10) if minutes / one <= 9)
     ticks = [(one * step, f"{one * step:g}") for one in range(int(minutes / step) + 1)]

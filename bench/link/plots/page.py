@@ -27,7 +27,7 @@ from bench.link.transfer import transfer_s
 DOCS = Path("docs")
 PAGE = DOCS / "18-link-experiment.md"
 COURSE = "down"
-"""Name of the link for which the waiting time of each photo is drawn over the run."""
+"""Name of the link for which the waiting time of each photo is drawn over the time of the measurement."""
 ARMS = {"edge": "edge", "cloud": "cloud-only"}
 
 

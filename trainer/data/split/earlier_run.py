@@ -1,7 +1,7 @@
 """Finds the split of an earlier run, for a new run on the same images.
 
-The run that `train.split` names comes first. Without one, the order is: the run that is at the output already, the
-unfinished run there, and the newest run beside the output that was trained on the same `data.path`.
+If `train.split` names a run, that run's split is used. Otherwise the first of these that exists is used: the run at the
+output, the unfinished run at the output, the newest run beside the output that was trained on the same `data.path`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def find_earlier(
         data_path: Value of `data.path` as config.json stores it.
         run: Location of the new run.
         unfinished: Location of the run's checkpoints.
-        beside: Location that holds this run and other runs.
+        beside: Location above the new run, which may hold other runs.
 
     Raises:
         RunError: The named run has no split, or a split can't be read.

@@ -1,4 +1,4 @@
-"""Groups of images that stay on one side of the split: copies of a photo, and the groups of `data.group_by`.
+"""Finds groups of images that stay on one side of the split: copies of a photo, and the groups of `data.group_by`.
 
 A group of copies is an image and its direct copies. A copy of a copy that isn't like the first image starts another
 group, so that a long burst becomes several groups.
@@ -57,7 +57,7 @@ class GroupBy:
 
 
 def parse_group_by(text: str) -> GroupBy | None:
-    """Parse `folder:LEVEL`, `name:PATTERN` or `column:NAME`; return None for an empty text.
+    """Parse a text `folder:LEVEL`, `name:PATTERN` or `column:NAME`; return None for an empty text.
 
     Raises:
         ValueError: The text is none of these; the message says what is wrong.

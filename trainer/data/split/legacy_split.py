@@ -1,8 +1,8 @@
 """Computes the split of runs that have no `split.jsonl`, by the rule of the versions that wrote none.
 
-The digest of an image decided its side. Pictures that look alike formed a group, to which also belonged what looked
-like any of its members; the smallest digest in the group decided the side of all. Only conversion uses this module, and
-only when the result matches run.json.
+The digest of an image decided its side. Pictures that look alike formed a group, and so did pictures that are linked by
+a chain of pictures that look alike; the smallest digest in the group decided the side of all its pictures. Only
+conversion uses this module, and only when the result matches run.json.
 """
 
 from __future__ import annotations

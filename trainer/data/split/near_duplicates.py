@@ -23,9 +23,9 @@ from eaves.images.pixels import decode
 
 MAX_DISTANCE = 7
 """Maximum number of bits, of 64, in which the hashes of two pictures that look alike differ. Of 100 photos, all copies
-at half size and at JPEG quality 20 are within it, and 99 of those at a third of the size; of 500 photos of different
-flowers no two are. It is also the largest distance that the search surely finds: one of four 16-bit parts then differs
-in at most one bit."""
+at half size and at JPEG quality 20, and 99 of the copies at a third of the size, differ in at most this many bits; of
+500 photos of different flowers, all pairs differ in more. This distance is also the largest that the search surely
+finds: one of the four 16-bit parts of the hashes then differs in at most one bit."""
 MIN_CORRELATION = 0.98
 """Minimum correlation of the 16x16 grey thumbnails of two pictures that look alike. The copies measured for
 `MAX_DISTANCE` correlate at 0.990 or more; photos of different flowers whose hashes differ in at most 10 bits, at 0.53.
@@ -39,8 +39,9 @@ NOISE, EDGE = 6.0, 0.25
 """Allowed residual of one pixel when two grids are compared: NOISE grey levels plus EDGE times the range (largest minus
 smallest value) of the 3x3 pixels around it, in the picture where it is smaller."""
 MAX_RESIDUAL, SMALL_RESIDUAL = 1.5, 0.55
-"""Maximum residual of a copy's pixels, as a multiple of the allowed residual. Up to SMALL_RESIDUAL a picture is a copy;
-up to MAX_RESIDUAL it is one only if `MAX_PEAK` shows that the residual is spread over the picture."""
+"""Maximum residual of a copy's pixels, as a multiple of the allowed residual. With a residual up to SMALL_RESIDUAL, a
+picture is a copy; with one up to MAX_RESIDUAL, it is a copy only if `MAX_PEAK` shows that the residual is spread over
+the picture."""
 MAX_PEAK = 8.0
 """Maximum ratio of a copy's largest residual to the root mean square of all its residuals. JPEG and scaling cause
 residuals all over the picture, so the ratio is small; a part that has moved causes them in one place."""
@@ -111,9 +112,9 @@ def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> 
 
     Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
     and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
-    photos are taken for copies. Of 59,400 pairs of a fixed camera's shots, in which a part of 24 to 90 of 640x480
-    pixels moved, 0.03 % are wrongly taken for copies. Where all pictures look alike, 1,000 images take 1 s of processor
-    time, 10,000 100 s.
+    photos are taken for copies. Of 59,400 pairs of shots of 640x480 pixels by a fixed camera, in which a part of 24 to
+    90 pixels moved, 0.03 % are wrongly taken for copies. Where all pictures look alike, 1,000 images take 1 s of
+    processor time, 10,000 100 s.
     """
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
     present = FingerprintIndex([item for item in looks if item is not None])
@@ -153,8 +154,8 @@ class FingerprintIndex:
     def similar(self, of: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
         """Yield, in chunks, the pairs of pictures that look alike; each pair comes once, the smaller position first.
 
-        Two hashes within 7 bits have a 16-bit band that differs in at most one bit, so each item is compared only with
-        those that share a band with it up to one bit.
+        Two hashes that differ in at most 7 bits have a 16-bit part (band) in which they differ in at most one bit. So
+        each picture is compared only with pictures that have such a band in common with it.
 
         Args:
             of: Smaller positions of the wanted pairs; None means all pairs.

@@ -40,7 +40,7 @@ class SplitSides:
 
     Attributes:
         of: Side of each image, in the order of the images.
-        parted: Name and number of images of every group that is split over both sides.
+        parted: Name of every group that is on both sides, and its number of images.
     """
 
     of: tuple[Split, ...]
@@ -75,7 +75,7 @@ def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, kno
 
 
 class _Placing:
-    """State of a split while it is computed: which images are held out so far; the others are trained on."""
+    """State of a split while it is computed: the images that are held out so far; all other images are trained on."""
 
     def __init__(self, items: Sequence[SplitImage], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
         self._items, self._known = items, known
@@ -108,7 +108,7 @@ class _Placing:
                 self._hold(block)
 
     def overfill(self) -> None:
-        """Hold out the smallest of a class's larger groups while less than half of the class's share is held out."""
+        """Hold out the smallest free groups that contain a class while too few of its images are held out."""
         limits = self._limits()
         for label in sorted(self._targets):
             while self._lacks(label):
