@@ -1,4 +1,4 @@
-"""The C library's handling of freed memory."""
+"""Makes the C library return freed memory to the system."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ctypes
 
 LARGE_BYTES = 131_072
 """Size in bytes from which memory comes from the kernel and returns to it at once. The value is glibc's default; glibc
-itself raises it to the size of the largest body, and keeps freed memory in pieces for each thread. 24 concurrent
-requests of 8 MB, 4 of which fit into the budget, made a process of 424 MB; with this setting it has 122 MB."""
+itself raises it to the size of the largest body, and keeps freed memory in pieces for each thread. In a test with 24
+concurrent requests of 8 MB, 4 of which fit into the memory budget, the process took 424 MB; with this setting it took
+122 MB."""
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 """Numbers of the options M_MMAP_THRESHOLD and M_ARENA_MAX of mallopt. Source: malloc.h of glibc, mallopt(3)."""
 

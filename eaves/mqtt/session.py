@@ -50,10 +50,10 @@ class End:
     """Why and how a connection ended.
 
     Attributes:
-        reason: Reason as a sentence; empty when none was given, or when this side ended it.
+        reason: Reason as a sentence; empty when none was given, or when this process ended the connection.
         unsupported: Whether the broker doesn't support this version of the protocol.
         unanswered: Whether the connection was closed before the broker answered CONNECT.
-        wanted: Whether this side ended the connection.
+        wanted: Whether this process ended the connection.
     """
 
     reason: str = ""
@@ -107,7 +107,7 @@ class BrokerSession:
 
     @property
     def info(self) -> SessionInfo | None:
-        """Connection as the broker has accepted it; None before and after."""
+        """Connection as the broker has accepted it; None before the connection is accepted and after it has ended."""
         return None if self._ended else self._info
 
     def run(self) -> End:
