@@ -32,7 +32,7 @@ MAX_BYTES = 64 << 20
 
 
 class SocketQueue:
-    """Implements `Queue` by asking the process at a Unix socket.
+    """Implements `Queue` by asking the process that listens on a Unix socket.
 
     Args:
         path: Path of the socket.

@@ -69,7 +69,7 @@ class IngressConnection(BaseHTTPRequestHandler):
     def _shake_hands(self, connection: ssl.SSLSocket) -> None:
         """Make the TLS handshake.
 
-        A connection that ends without an error, such as one that only tests the port, isn't counted as failed.
+        A connection that closes during the handshake, such as one that only tests the port, isn't counted as failed.
         """
         try:
             connection.do_handshake()

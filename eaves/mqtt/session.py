@@ -25,7 +25,7 @@ from eaves.mqtt.settings import ConnectionSettings
 LOOP_S = 1.0
 """Maximum wait for the network before the time limits are checked, seconds."""
 CLOSING_S = 1.0
-"""Time limit at the end for data that is still to be written, acknowledgements first, seconds."""
+"""Time limit for writing the pending data when a connection ends, seconds; acknowledgements are written first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
