@@ -1,4 +1,6 @@
-"""The CloudEvents SDK adapter. No other module imports the SDK; it is imported with the first event, as it takes 20 ms.
+"""The CloudEvents SDK adapter. No other module imports the SDK.
+
+The SDK is imported with the first event, because the import takes 20 ms.
 
 The SDK validates the attributes of every event that is received or sent, and encodes headers in binary mode.
 `eaves.events` does everything else, and `eaves.link.batch` does batches, because SDK 2.2

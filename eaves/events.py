@@ -33,7 +33,7 @@ TENSOR_PREDICTED = "dev.eaves.tensor.predicted.v1"
 DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
 MODEL_PUBLISHED = "dev.eaves.model.published.v1"
 REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
-"""Types that only Eaves emits: a function answers them with 202 and no body, so that no reply can loop."""
+"""Event types that only Eaves emits: a function answers them with 202 and no body, so that no reply can loop."""
 
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
@@ -45,7 +45,7 @@ be three times as long; HTTP clients accept header lines of 64 KB. A reply carri
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1
 """Range of an attribute of type Integer, which has 32 bits. Source: CloudEvents 1.0.2, spec.md, type system."""
 MAX_NAME = 64
-"""Maximum characters of an attribute's name; the specification recommends 20."""
+"""Maximum number of characters in an attribute's name; the specification recommends 20."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 CONTEXT_ATTRIBUTES = frozenset({*_REQUIRED, *_OPTIONAL})

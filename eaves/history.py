@@ -22,20 +22,20 @@ from eaves.errors import PlatformError
 from eaves.events import Event
 
 KEEP = 10_000
-"""Number of records that are kept."""
+"""Maximum number of records in the history."""
 MAX_BYTES = 64_000_000
 """Default size limit of the file, bytes: 10,000 usual records, each well under a kilobyte, and room for large ones."""
 MAX_TEXT = 2_000
-"""Maximum stored characters of an event's JSON."""
+"""Maximum number of characters that are stored of an event's JSON data."""
 MAX_ATTRIBUTE = 512
 """Maximum number of characters that are stored of one attribute of an event."""
 MAX_EXTENSIONS = 4_096
-"""Maximum stored characters of all extension attributes together, including their names."""
+"""Maximum number of characters that are stored of all extension attributes together, including their names."""
 STEP = 10
 """Number of records added between two checks of the file's size. A check deletes at most twice as many records, so that
 no event waits long."""
 WAL_PAGES = 250
-"""Pages of SQLite's write-ahead log before a checkpoint copies it into the file: 1 MB."""
+"""Number of pages in SQLite's write-ahead log at which a checkpoint copies them into the file; 250 pages are 1 MB."""
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """SQLite's error codes for a damaged file. Source: sqlite.org/rescode.html; extended codes have these in their lowest
@@ -294,7 +294,7 @@ def _parse_rows(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
 
 
 def _parse(text: str) -> dict[str, str]:
-    """Parse recorded extensions; return none when the record is damaged."""
+    """Parse recorded extensions; return an empty dict when the record is damaged."""
     try:
         values = json.loads(text)
     except ValueError:

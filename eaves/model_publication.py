@@ -1,6 +1,6 @@
 """Announcement of a published model with the event `dev.eaves.model.published.v1`.
 
-The event is built only from the model's own data, so a repeated step sends the same event again.
+The event is built only from the model's own data, so when the publication is repeated, the same event is sent again.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def parameter_name(path: str) -> str:
 
 
 def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted path to value for those settings of `cls` that the command line sets."""
+    """Return a dict from dotted path to value of those settings of `cls` that the command line sets."""
     paths = [leaf.path for leaf in iter_leaves(cls) if is_scalar(leaf.type)]
     return {
         path: parameters[parameter_name(path)] for path in paths if parameters.get(parameter_name(path)) is not None

@@ -21,8 +21,8 @@ TIMEOUT_S = 5.0
 """Time limit for one connection, and again for its handshake, seconds."""
 AT_ONCE = 16
 MESSAGE_CHARACTERS = 160
-"""Maximum characters of a result's message: a pod's termination message has 4,096 bytes in all. Source: Kubernetes,
-`terminationMessagePath`."""
+"""Maximum number of characters in a result's message: a pod's termination message has 4,096 bytes in all. Source:
+Kubernetes, `terminationMessagePath`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""HTTP routes of an agent: metrics and health on its port, and in addition its queue on its Unix socket."""
+"""HTTP routes of an agent: its TCP port serves metrics and health, and its Unix socket serves the queue as well."""
 
 from __future__ import annotations
 

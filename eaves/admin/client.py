@@ -1,4 +1,4 @@
-"""Client of a queue, over the Unix socket of the process that delivers it.
+"""Client of a queue that another process delivers; it asks that process over a Unix socket.
 
 When no process delivers the queue, `open_queue` opens the spool's file directly.
 """
@@ -32,7 +32,7 @@ MAX_BYTES = 64 << 20
 
 
 class SocketQueue:
-    """Implements `Queue` by asking the process at a Unix socket.
+    """Implements `Queue` by asking the process that listens on a Unix socket.
 
     Args:
         path: Path of the socket.
@@ -132,7 +132,9 @@ class SocketQueue:
 
 
 def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
-    """Return the reasons to restart the process at a Unix socket; empty when there are none or it doesn't answer.
+    """Return the reasons to restart the process that listens on a Unix socket.
+
+    The list is empty when there are none, or when the process doesn't answer.
 
     Args:
         path: Path of the socket.

@@ -1,4 +1,4 @@
-"""Endpoints of a process with a queue: a Unix socket for its user, and a port for metrics and health."""
+"""Endpoints of a process with a queue: a Unix socket for the process's user, and a port for metrics and health."""
 
 from __future__ import annotations
 

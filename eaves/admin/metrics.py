@@ -1,7 +1,7 @@
 """Rendering of a queue report as Prometheus text, and the list of reasons why an agent isn't healthy.
 
-Every label has few possible values. A paused lane is labelled with the HTTP status that paused it instead of the error
-text, because Prometheus would keep one time series for each text.
+Every Prometheus label has few possible values. The label of a paused lane is the HTTP status that paused the lane and
+not the error text, because Prometheus would keep one time series for each text.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """

@@ -1,4 +1,4 @@
-"""Reports of a queue and of the sources that fill it: plain values, to and from JSON."""
+"""Reports of a queue and of the sources that fill it, as plain values that can be converted to and from JSON."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class LaneReport:
     Attributes:
         lane: Name of the lane.
         queued: Number of entries that wait to be delivered.
-        queued_bytes: Size of their data and attributes, bytes.
+        queued_bytes: Size of the waiting entries' data and attributes, bytes.
         dead: Number of dead letters.
-        dead_bytes: Size of their data and attributes, bytes.
+        dead_bytes: Size of the dead letters' data and attributes, bytes.
         oldest_age_s: Age of the oldest waiting entry, seconds; None when none waits.
         delivering: Whether this process delivers the lane.
         paused: Whether delivery is paused because the lane's sink can't be reached or refuses everything.
@@ -124,11 +124,11 @@ class LinkReport:
         bytes_per_s: Bytes of request bodies sent per second, measured over the same time; None before the first
             request.
         backlog_events: Number of events that wait to be forwarded.
-        backlog_bytes: Size of their data and attributes, bytes.
-        oldest_age_s: Age of the oldest of them, seconds; None when none waits.
+        backlog_bytes: Size of the waiting events' data and attributes, bytes.
+        oldest_age_s: Age of the oldest waiting event, seconds; None when none waits.
         drain_s: Estimated time until no event waits any more, at the current rate, seconds; None when no rate is known.
         forwarded: Number of events that the receiver's answers account for, since the process started.
-        repeated: Number of those that the receiver already had.
+        repeated: Number of forwarded events that the receiver already had.
         refused: Number of events that the receiver refused for good; they are dead letters.
         failed: Number of requests without a usable answer.
         bytes_sent: Size of the answered request bodies, bytes.

@@ -1,6 +1,6 @@
 """Routes of a queue over HTTP, for any server: a request in, a response out, both plain values.
 
-    GET  /queues                   report of every lane, and of the source
+    GET  /queues                   report of every lane, and of every source
     GET  /queues/entries           entries without their data; query: the fields of `Selector`, limit
     GET  /queues/entries/N         one entry and its event's attributes
     GET  /queues/entries/N/data    its event's data, with its content type

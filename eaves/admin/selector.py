@@ -1,4 +1,4 @@
-"""Selection of queue entries that can be converted to a URL query, to arguments and to the spool's `Selection`."""
+"""`Selector`, which selects queue entries and can be converted to a URL query or to the spool's `Selection`."""
 
 from __future__ import annotations
 

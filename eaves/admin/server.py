@@ -1,7 +1,7 @@
 """Small HTTP servers of an agent: its queue on a Unix socket for its user, metrics and health on a TCP port.
 
-Both accept a limited number of connections with one request each. When all are taken, the oldest is closed for the next
-one, so senders that keep theirs open block no one.
+Both accept a limited number of connections with one request each. When all connections are in use, the oldest one is
+closed to make room for a new one. So a client that keeps its connections open can't block other clients.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class GoldenResult:
         allowed_logits: Largest difference allowed for logits.
         allowed_probabilities: Largest difference allowed for probabilities.
         fault: What differs, in which part (recipe or model), and by how much; empty when nothing differs.
-        hint: Command or edit that fixes it.
+        hint: Command or edit that fixes the fault.
         graph: Path in the artifact of the graph that was run, when the caller records it.
     """
 

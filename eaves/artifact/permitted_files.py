@@ -27,7 +27,7 @@ MAX_HANDLER_BYTES = 1024 * 1024
 
 _MIB = 1024 * 1024
 MAX_FILES = 1000
-"""Maximum number of listed files: a model in a few parts, its golden cases and its variants."""
+"""Maximum number of files that a manifest lists: the few files of the model, its golden cases and its variants."""
 MAX_GOLDEN_FILES = 201
 """Maximum number of golden files: the index, and a hundred cases with one stored tensor each. More would make every
 start slow."""
@@ -180,7 +180,7 @@ def _check_nothing_else(root: Path, manifest: Manifest) -> None:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Return every file and directory below `root`, sorted, without following links."""
+    """Return every file and directory below `root`, sorted, without following symbolic links."""
     for folder, folders, files in os.walk(root):
         folders.sort()
         for name in sorted([*folders, *files]):

@@ -1,4 +1,4 @@
-"""Artifact directories: open one with the checks that its use needs, or write one that is either whole or absent."""
+"""Artifact directories: open one with the checks that its use needs, or write one completely or not at all."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class _Numbers:
 
     Attributes:
         last: Highest line number so far.
-        deleted: Number of lines that were deleted to keep the ledger's limit; None when the list doesn't give it.
+        deleted: Number of lines that were deleted to keep the ledger's limit; None when the list doesn't say how many.
     """
 
     last: int = 0
@@ -95,9 +95,9 @@ class EventComparison:
     def add_newer(self, lines: Iterable[LedgerLine]) -> None:
         """Add lines that the sender got while the receiver's list was read; they explain further received events.
 
-        Without this call, every event that was received after the sender's last line counts as newer than its list. The
-        time is the receiver's, whose difference to the sender's clock is estimated from the events that both lists
-        contain.
+        Without this call, every event that was received after the sender's last line counts as newer than the sender's
+        list. The time of receipt is by the receiver's clock, whose difference to the sender's clock is estimated from
+        the events that both lists contain.
         """
         self._is_live = True
         self._insert("newer", lines)

@@ -11,7 +11,7 @@ from typing import Any
 class HourCounts:
     """Events that the sender took in one hour, counted by result.
 
-    Each event is counted under one of seven: received, waiting, dead, removed, undelivered, forgotten, missing.
+    Each event is counted under one of seven results: received, waiting, dead, removed, undelivered, forgotten, missing.
 
     Attributes:
         hour: Begin of the hour in UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events without a known
@@ -23,11 +23,12 @@ class HourCounts:
         removed: Number of those that an operator deleted from the sender's queue, or that expired as dead letters.
         undelivered: Number of those that the receiver has taken and not delivered: they are dead letters there, or an
             operator deleted them there.
-        forgotten: Number of those that the sender released before the receiver took the first event of the site whose
-            line it keeps. The receiver has deleted their lines to keep its ledger's limit, or never had them.
+        forgotten: Number of sent events that the sender released before the time of the oldest line about the site that
+            the receiver still has. The receiver has deleted the lines of these events to keep its ledger's limit, or
+            never had them.
         missing: Number of other events that the sender has released and the receiver doesn't have, or has with another
-            content, and of those lost by damage to the disk of either.
-        repeated: Number of times that the receiver got one of them again.
+            content, and of events lost by damage to the sender's or the receiver's disk.
+        repeated: Number of times that the receiver got a sent event again.
         late: Number of received events that took longer than the limit.
         unknown: Number of events that the receiver got in this hour and the sender never had.
     """
@@ -53,7 +54,7 @@ class AuditFinding:
     Attributes:
         source: `source` of the event.
         id: Id of the event.
-        number: Number of its line in the list that contains it.
+        number: Number of the event's line in the list that contains the event.
         at: When the sender or receiver that wrote this list took the event, Unix seconds.
         why: Explanation, for people.
     """

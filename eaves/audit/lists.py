@@ -1,4 +1,4 @@
-"""Sources of a list of events: a file of JSON lines, a spool, a queue, or a receiver over the link."""
+"""Functions that read a list of events from a file of JSON lines, a spool, a queue, or a receiver over the link."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def read_stream(stream: BinaryIO) -> Iterator[LedgerLine]:
 
 
 def read_receiver(receiver: LedgerReader, address: str, *, patience: Backoff = PATIENCE) -> Iterator[LedgerLine]:
-    """Yield the lines of a receiver about the caller's site, over the link.
+    """Yield the lines of a receiver's ledger about the caller's site, over the link.
 
     Args:
         receiver: Client of the receiver.
         address: Name of the receiver in errors.
-        patience: Retries of a page that failed.
+        patience: Retries of a request for a page of lines that failed.
 
     Raises:
         DeliveryError: When the receiver can't be asked.

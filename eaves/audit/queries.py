@@ -1,4 +1,4 @@
-"""SQL statements that compare two lists."""
+"""SQL statements with which an audit compares the list of sent events with the list of received ones."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Clock(Protocol):
         """Return wall-clock time, Unix seconds. It may jump in either direction; use it for people and for files."""
 
     def monotonic(self) -> float:
-        """Return seconds that never decrease, for pauses and deadlines within a process."""
+        """Return the time of a clock that never goes back, in seconds, for pauses and deadlines within a process."""
 
     def wait(self, condition: threading.Condition, timeout_s: float) -> None:
         """Wait until `condition`, whose lock the caller holds, is notified or `timeout_s` has passed by this clock.
@@ -35,7 +35,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds that never decrease."""
+        """Return the time of a clock that never goes back, in seconds."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, timeout_s: float) -> None:
@@ -49,7 +49,8 @@ SYSTEM: Clock = SystemClock()
 class StopFlag:
     """Flag that ends loops: it is set once, and threads wait for it by a clock.
 
-    It is for threads. A signal handler must not set it: the interrupted thread may hold the lock that `set` takes.
+    The flag is only for threads. A signal handler must not set it: the interrupted thread may hold the lock that `set`
+    takes.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:

@@ -1,4 +1,4 @@
-"""Errors of disks that can't be written: which disk it is, whether it is full or read-only, and its free space."""
+"""Errors for disks that can't be written: they name the disk, whether it is full or read-only, and its free space."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def reserve(descriptor: int, size_bytes: int, place: Path) -> None:
 
 
 def _find_number(error: BaseException) -> int | None:
-    """Return the disk's error number behind a library's error; None when the library doesn't say."""
+    """Return the disk's error number behind a library's error; None when the error doesn't contain one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in FULL | READ_ONLY:

@@ -95,7 +95,7 @@ def rename_durably(source: Path, target: Path) -> None:
     """Rename a file or a directory after its content is on disk, and write the new name to disk as well.
 
     Raises:
-        OSError: When it can't be synced or renamed.
+        OSError: When the file or directory can't be synced or renamed.
     """
     for path in [*source.rglob("*"), source]:
         sync(path)
@@ -121,7 +121,7 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 
     Args:
         path: Path of the directory; an existing one is unchanged.
-        mode: Permissions of a new directory. New parents get the umask's.
+        mode: Permissions of a new directory. New parents get those that the umask allows.
 
     Raises:
         OSError: When the directory can't be made.

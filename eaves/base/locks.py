@@ -1,8 +1,8 @@
 """Locks between processes, and the hidden directory in which one process at a time makes a result.
 
 The kernel holds a lock for an open file and releases it when the file is closed, also when the process is killed; no
-clock is involved. Two handles exclude each other within one process, and a forked child that inherits one keeps the
-lock.
+clock is involved. Two handles of the same file exclude each other even within one process, and a forked child that
+inherits a handle keeps the lock.
 Source: flock(2).
 """
 
@@ -61,7 +61,7 @@ def leads_to(path: Path, handle: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, folder: bool = False, mode: int = 0o600) -> Iterator[None]:
-    """Hold a lock for a block, after waiting for its holders. The lock file is kept.
+    """Hold a lock while the block runs, after waiting for other holders. The lock file is not deleted.
 
     Args:
         path: Path of the file or directory, see `take_lock`.
@@ -93,7 +93,8 @@ def unfinished_folder(target: Path, *, refusal: Exception | None = None, kept: C
     Args:
         target: Path of the result.
         refusal: Error to raise when another process has the directory; None: wait for that process.
-        kept: Names in it that are kept after the block and after a killed process, such as checkpoints.
+        kept: Names in the directory that are not removed, neither after the block nor after a process was killed, such
+            as checkpoints.
 
     Raises:
         OSError: When the directory can't be made or cleared.

@@ -19,7 +19,8 @@ NUISANCE_POINTS = 24
 changed the
 p-values of 28 outcomes at 150 to 5,000 images by at most 0.0005."""
 SPREADS = 6.0
-"""Number of standard deviations around a count's mean within which probabilities are summed; the rest is below 1e-8."""
+"""Number of standard deviations around a count's mean within which probabilities are summed; the probability of all
+other counts is below 1e-8."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
     bound is closer on average, but near 1 it exceeds that error, and a decision needs the guarantee.
 
     Args:
-        successes: Number of images that count.
+        successes: Number of images that count as successes.
         n: Number of images.
         confidence: Probability that the true share is at least the bound.
 

@@ -95,7 +95,7 @@ def setting(
 
 
 def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
-    """Return the table of a section's settings, depth first. A list of sections is one entry.
+    """Return the table of a section's settings, depth first. A list of sections is one row.
 
     The name of a setting's environment variable is made from the setting's dotted path. If the section's class has an
     attribute `FORMER_SECTION`, the names for its own fields contain no section, wherever the section is nested. So the

@@ -18,7 +18,7 @@ class SettingsLayer:
     """A section's values from one origin, such as the environment or the command line.
 
     Attributes:
-        origin: Source of the values, such as a file or the environment.
+        origin: Name of what the values come from, such as a file or the environment.
         values: The values, nested like the dataclasses.
         origins: Origins of single settings, by dotted path.
         faults: Faults of the origin itself; `build` reports them together with the faults of the values.

@@ -53,7 +53,8 @@ def build_flat(
         values: The settings.
         origin: Origin of the values, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
-        beside: Names of settings at the same place that were removed from `values` before, for "did you mean".
+        beside: Names of settings at the same place that were removed from `values` before, to suggest for a misspelt
+            name.
 
     Returns:
         The sections in the order of `classes`, unusable when there are faults; and the faults.
@@ -126,7 +127,7 @@ def _advise(key: str, known: Collection[str]) -> str:
 
 
 def _inner_layers(layers: list[SettingsLayer], name: str, path: str, faults: list[Fault]) -> list[SettingsLayer]:
-    """Return each layer's values for a nested section; an empty layer still names its file in faults."""
+    """Return each layer's values for a nested section; a layer without values keeps its origin."""
     inner = []
     for layer in layers:
         values = layer.values.get(name)

@@ -1,8 +1,8 @@
 """Delivery of a spool's entries: the response rules, the HTTP client and the threads that send.
 
-Delivery is at least once: an entry is acknowledged in the commit that stores its results, so a crash between the
-response and that commit sends the event again. Receivers recognise it by source and id. The lanes that an event was put
-in decide where it is delivered.
+Delivery is at least once: an entry is acknowledged in the commit that stores the events that result from its delivery,
+so a crash between the response and that commit sends the event again. Receivers recognise the repeated event by its
+source and id. The lanes that an event was put in decide where it is delivered.
 """
 
 from eaves.delivery.attempts import AttemptResult

@@ -38,9 +38,9 @@ class AttemptResult:
     """The result of one attempt for one entry.
 
     Attributes:
-        verdict: Action by Knative's table, for lanes with a limited number of retries.
-        status: HTTP status that decided it; 0 when there was no response.
-        blame: Part that is at fault, for lanes with unlimited retries.
+        verdict: Action by Knative's response rules, for lanes with a limited number of retries.
+        status: HTTP status that decided the result; 0 when there was no response.
+        blame: What is at fault, for lanes with unlimited retries.
         reason: Reason for a failure; empty otherwise.
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.

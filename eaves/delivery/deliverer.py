@@ -50,7 +50,7 @@ class DeliveryAttempt:
     Attributes:
         entry: Entry that was sent.
         outcome: Outcome of the attempt.
-        status: HTTP status that decided it; 0 when there was no response.
+        status: HTTP status that decided the outcome; 0 when there was no response.
         reason: Reason for a failure; empty otherwise.
         answer: Response of the sink; None when there was none.
     """
@@ -66,12 +66,12 @@ class Deliverer:
     """Delivers the entries of one lane until it is stopped.
 
     Entries are sent in the order they were put, but an entry that waits for its back-off doesn't block those behind it.
-    In a lane with limited retries (`Backoff.retry`) Knative's table applies: an entry becomes a dead letter when it is
-    refused or its retries are used up. In a lane with unlimited retries an entry becomes a dead letter only when the
-    entry is at fault: when the status says so (`Blame.EVENT`), or when other entries succeed while this one is refused
-    in several rounds (`RefusalHistory`). Every other failure pauses the lane: from time to time one entry is tried, a
-    different one each time, so that a link that is down for days costs one attempt and one write each time, not one per
-    entry.
+    In a lane with limited retries (`Backoff.retry`) Knative's response rules apply: an entry becomes a dead letter when
+    it is refused or its retries are used up. In a lane with unlimited retries an entry becomes a dead letter only when
+    the entry is at fault: when the status says so (`Blame.EVENT`), or when other entries succeed while this one is
+    refused in several rounds (`RefusalHistory`). Every other failure pauses the lane: from time to time one entry is
+    tried, a different one each time, so that a link that is down for days costs one attempt and one write each time,
+    not one per entry.
 
     Args:
         spool: Spool of the entries.
@@ -81,7 +81,8 @@ class Deliverer:
         backoff: Number of retries and pauses between them.
         parallel: Maximum number of attempts at the same time.
         on_reply: Function that returns the events to store for a reply, in the commit that acknowledges the entry. With
-            it a body that is no CloudEvent is a failure; without it no reply is requested and bodies are ignored.
+            this function, a body that is no CloudEvent is a failure; without it, no reply is requested and bodies are
+            ignored.
         reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
             remains a success.
         on_dead: Function that returns events to store instead of a dead letter; when it returns none, the dead letter

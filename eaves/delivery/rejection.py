@@ -72,7 +72,7 @@ def build_refusal(event: Event, site: str, *, by: str, status: int, reason: str)
     Args:
         event: Event that was refused.
         site: Name of the site.
-        by: Trigger's name or function's address that refused it.
+        by: Name of the trigger, or address of the function, that refused the event.
         status: HTTP status that decided it; 0 when there was no response.
         reason: Reason for the refusal.
     """

@@ -35,7 +35,7 @@ Source: retries.go, SelectiveRetry; the contract lists the same statuses except 
 
 
 class Blame(enum.Enum):
-    """The part that is at fault when an attempt fails, for lanes with unlimited retries."""
+    """What is at fault when an attempt fails, for lanes with unlimited retries."""
 
     EVENT = "event"
     """The event is at fault; another attempt doesn't help."""
@@ -52,7 +52,7 @@ every 3xx status counts too."""
 EVENT_PROBLEMS = frozenset(
     {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
 )
-"""Problem types of a function that blame the event, whatever status a proxy replaced the function's status by."""
+"""Problem types of a function that blame the event, even when a proxy has replaced the function's status by another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

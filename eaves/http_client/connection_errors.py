@@ -38,7 +38,7 @@ class ConnectionFault:
     """The reason why a request was never sent.
 
     Attributes:
-        reason: Text that says what failed, for a message; foreign text in it has no limit.
+        reason: Text that says what failed, for a message; foreign text in it may be of any length.
         hint: The setting to check.
     """
 

@@ -1,4 +1,4 @@
-"""HTTP over connections that are kept open, directly or through a proxy."""
+"""Client that sends HTTP requests over connections that are kept open, directly or through a proxy."""
 
 from __future__ import annotations
 

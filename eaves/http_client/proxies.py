@@ -60,13 +60,13 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
-    """One entry of NO_PROXY: hosts that are reached without a proxy.
+    """One item of NO_PROXY: hosts that are reached without a proxy.
 
     Attributes:
-        network: Network or single address, for an entry that is one; None otherwise.
-        domain: Host name, for any other entry; `*` means every host.
-        subdomains_only: Whether the domain itself is excluded, as in `.example.com`.
-        port: Port that the entry is limited to; None means every port.
+        network: Network or single address, for an item that is one; None otherwise.
+        domain: Host name, for any other item; `*` means every host.
+        subdomains_only: Whether the item covers only subdomains and not the domain itself, as `.example.com` does.
+        port: Port that the item is limited to; None means every port.
     """
 
     network: _Network | None = None
@@ -100,7 +100,7 @@ class Proxies:
     bypasses: tuple[Bypass, ...] = ()
 
     def find(self, url: str) -> Proxy | None:
-        """Return the proxy for a URL; None when there is none, or it isn't an HTTP URL."""
+        """Return the proxy for a URL; None when there is none, or when the URL isn't http:// or https://."""
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
@@ -117,7 +117,9 @@ DIRECT = Proxies()
 
 
 def parse_proxies(environ: Mapping[str, str]) -> Proxies:
-    """Parse the proxies from environment variables. A name in lower case wins over the same in upper case, as in curl.
+    """Parse the proxies from environment variables.
+
+    A name in lower case wins over the same name in upper case, as in curl.
 
     Args:
         environ: Environment variables.
@@ -168,7 +170,7 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def parse_bypasses(text: str) -> tuple[Bypass, ...]:
-    """Parse the entries of NO_PROXY, which commas or white space separate."""
+    """Parse the items of NO_PROXY, which commas or white space separate."""
     return tuple(_parse_bypass(entry) for entry in re.split(r"[,\s]+", text.lower()) if entry)
 
 

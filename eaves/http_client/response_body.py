@@ -6,7 +6,7 @@ import time
 from typing import Any, Protocol
 
 MAX_ERROR_BYTES = 64 << 10
-"""Maximum number of bytes that are read of a body that isn't a success."""
+"""Maximum number of bytes that are read of the body of a response that isn't a success."""
 _CHUNK_BYTES = 64 << 10
 
 

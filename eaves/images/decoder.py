@@ -24,8 +24,8 @@ from eaves.images.envelope import Envelope, open_envelope
 MAX_PIXELS = 50_000_000
 """Maximum number of pixels by the header; 50 megapixels take 200 MB when decoded."""
 MAX_SIDE = 65_535
-"""Maximum pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes 400
-MB."""
+"""Maximum number of pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes
+400 MB."""
 WEBP_FACTOR = 3
 """Divisor of the maximum number of pixels for a WebP image: libwebp's animation decoder, the only one in Pillow, needs
 16 bytes per
@@ -41,7 +41,7 @@ FORMATS = {
     "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "GIF": ("GifImagePlugin", "GifImageFile"),
 }
-"""Formats that Pillow may open, with their plugins: those that cameras write. Others (EPS, PDF, ...) would start
+"""Formats that cameras write, which Pillow may open, each with its plugin. Others (EPS, PDF, ...) would start
 foreign parsers. Plugins are selected by name because Image.open imports five for the first image and all 40 for the
 first TIFF.
 """

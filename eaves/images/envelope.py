@@ -24,7 +24,7 @@ have about 10.
 Source: libjpeg-turbo, "Two issues with the JPEG standard" (2016), issue 2.
 """
 _MAX_TEXT = 2**20
-"""Maximum bytes of text that is decompressed to find an orientation."""
+"""Maximum number of bytes of text that are decompressed to find an orientation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Reduction of a TIFF to its first picture: its directory is rewritten with only the tags that decoding needs.
+"""Reduction of a TIFF to its first picture, whose directory is rewritten with only the tags that decoding needs.
 
 Pillow and libtiff keep every tag's value in memory, and follow directories to further pictures, EXIF and GPS. Tags may
 overlap, so 20 MB can hold 65,535 tags of 20 MB each.
@@ -16,12 +16,13 @@ from eaves.errors import ImageError
 ORIENTATION = 274
 WIDTH, HEIGHT, COMPRESSION, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 259, 277, 322, 323
 MAX_SAMPLES = 6
-"""Maximum samples per pixel, Pillow's own limit; Pillow would log each file above it."""
+"""Maximum number of samples per pixel, Pillow's own limit; Pillow would log each file with more."""
 TILE_PIXELS = 2**20
 """Maximum number of pixels in one tile, unless the picture itself has more. libtiff allocates memory for a whole tile
 even when the picture is smaller."""
 MAX_VALUES = 100_000
-"""Maximum values of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
+"""Maximum number of values in one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes
+for each."""
 
 _NEEDED = frozenset((WIDTH, HEIGHT, COMPRESSION, SAMPLES, ORIENTATION, TILE_WIDTH, TILE_HEIGHT))
 _NEEDED |= {258, 262, 266, 273, 278, 279, 284, 292, 293, 317, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532}

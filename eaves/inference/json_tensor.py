@@ -24,9 +24,9 @@ BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
 """Maximum size of the JSON of one example: 40 bytes per value, because a float64 takes up to 24 characters and some
 indentation, plus 16,384 bytes for other members."""
 MARKS_BESIDE = 1000
-"""Brackets and quotes allowed in addition to those that the shape needs. A parsed number takes eight times its bytes of
-memory, but a list or a string of three bytes twenty times, so JSON with too many of these is refused before it is
-parsed."""
+"""Number of brackets and quotes allowed in addition to those that the shape needs. A parsed number takes eight times
+its bytes of memory, but a list or a string of three bytes twenty times, so JSON with too many of these is refused
+before it is parsed."""
 
 
 def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
@@ -37,7 +37,8 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
         spec: Specification of the graph's input.
 
     Raises:
-        TensorError: When the data is not JSON with such numbers; the message names the accepted shape.
+        TensorError: When the data is not JSON with numbers in the shape of the input; the message names the accepted
+            shape.
     """
     wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     max_bytes, max_marks = _limits(spec.shape[1:])

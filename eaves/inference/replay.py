@@ -1,8 +1,8 @@
 """Replay of every golden case in a child process: `python -P -m eaves.inference.replay ARTIFACT`.
 
-The child process runs the foreign graph, and handler.py when requested. Whatever these do to their process, the command
-that verifies only reads the child's output, with a limit on time and bytes. The child writes one JSON object per line;
-the handler's own output goes to stderr.
+The child process runs the foreign graph, and handler.py when requested. Whatever the graph and the handler do to the
+child process, the command that verifies only reads the child's output, with a limit on time and bytes. The child writes
+one JSON object per line; the handler's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from eaves.inference.session import open_session, pick_variant
 TIMEOUT_S = 600.0
 """Time limit for all cases together, seconds; a graph or a handler that hangs must not hang its caller."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Maximum bytes of a child's output: 200 cases through two graphs are about 200 KB."""
+"""Maximum number of bytes in a child's output: 200 cases through two graphs are about 200 KB."""
 RUN_HANDLER = "--run-handler"
 
 _FIELDS = {field.name: {"str": str, "float": float}[str(field.type)] for field in fields(GoldenResult)}
 
 
 def graphs(artifact: Artifact) -> tuple[str, ...]:
-    """Return the artifact's graphs to replay on this CPU: the portable one, and the variant for it when there is one.
+    """Return the artifact's graphs to replay: the portable one, and the variant for this CPU when there is one.
 
     This machine serves with the variant; other machines may serve with the portable graph.
     """

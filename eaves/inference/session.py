@@ -181,7 +181,7 @@ def _open(artifact: Artifact, threads: int, variant: Variant | None) -> Session:
 
 
 def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
-    """Return the variant for this CPU's block layout and instructions; of several, the most demanding one."""
+    """Return the variant for this CPU's block layout and instructions; of several, the one with the most CPU flags."""
     if not variants:
         return None
     here = detect()

@@ -23,7 +23,7 @@ _GZIP_WINDOW = 31
 
 
 class BrokenOffError(EventError):
-    """The sender ended the connection within a body, because it or the link failed; the event itself isn't at fault."""
+    """The connection ended within a body, because the sender or the link failed; the event isn't at fault."""
 
 
 def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Take, gzipped: bool = False) -> bytes:

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class IngressConnection(BaseHTTPRequestHandler):
-    """Reads requests and answers them until either side closes the connection."""
+    """Reads requests and answers them until the client or the server closes the connection."""
 
     protocol_version = "HTTP/1.1"
     server: ListeningSocket
@@ -69,7 +69,7 @@ class IngressConnection(BaseHTTPRequestHandler):
     def _shake_hands(self, connection: ssl.SSLSocket) -> None:
         """Make the TLS handshake.
 
-        A connection that merely ends, as a probe of the port does, isn't counted.
+        A connection that closes during the handshake, such as one that only tests the port, isn't counted as failed.
         """
         try:
             connection.do_handshake()
@@ -93,7 +93,7 @@ class IngressConnection(BaseHTTPRequestHandler):
         self._send(answer_problem(status, message or "the request is malformed"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Log nothing, because each event would be a line."""
+        """Log nothing, because otherwise each event would write a line."""
 
     def _answer_one(self) -> bool:
         """Wait for a request and answer it; return whether another one may follow."""

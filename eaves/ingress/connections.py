@@ -1,9 +1,9 @@
 """Open connections of a server: their number is limited, and a new one may close another.
 
 A connection is new until a route has accepted its caller. New connections have half of the places; when those are
-taken, the oldest connection of the address with the most of them is closed. So unknown callers can't displace known
-ones, nor, from a few addresses, those that are about to be known. When known callers have all places, the connection
-that has been idle for longest is closed, or else the oldest.
+taken, the oldest new connection of the address with the most new connections is closed. So unknown callers can't
+displace known ones. Unknown callers at a few addresses can't displace callers that a route is about to accept either.
+When known callers have all places, the connection that has been idle for longest is closed, or else the oldest.
 """
 
 from __future__ import annotations

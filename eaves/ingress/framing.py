@@ -1,7 +1,7 @@
 """Framing of a request's body, which says where the body ends.
 
 A request that two programs would end at different places is refused, because a proxy and the server behind it would
-read different next requests from its rest. Source: RFC 9112, sections 5.1, 5.2, 6.1 to 6.3 and 11.2.
+each take other bytes for the next request. Source: RFC 9112, sections 5.1, 5.2, 6.1 to 6.3 and 11.2.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Framing:
 
     Attributes:
         chunked: Whether the body is sent in chunks.
-        length: Size of the body otherwise, bytes; None when the request doesn't give it.
+        length: Size of a body that isn't sent in chunks, bytes; None when the request doesn't give the size.
     """
 
     chunked: bool = False

@@ -7,12 +7,12 @@ from io import BufferedIOBase
 
 HEAD_BYTES = 65_536
 """Maximum size of the request line and all headers together, bytes; several times what servers and proxies accept
-(nginx: 32 KB). The standard library limits each line alone, and a hundred of them were 6 MB outside of any budget,
-before the caller is known."""
+(nginx: 32 KB). The standard library limits each line alone, and a hundred long lines would take 6 MB outside of any
+memory budget, before the caller is known."""
 
 
 class HeadReader:
-    """Reads lines until they have too many bytes; `http.server` then answers 431.
+    """Reads lines until together they exceed `HEAD_BYTES`; `http.server` then answers 431.
 
     Args:
         stream: Stream of the connection.

@@ -1,4 +1,4 @@
-"""Memory for the bodies of requests: all that are read or stored at the same time share one limit.
+"""Memory for the bodies of requests: all bodies that are read or stored at the same time share one limit.
 
 A budget of 64 MB that takes bodies of up to 32 MB gives each owner, such as a site, 32 MB, and has 8 MB more for bodies
 of up to 1 MB. So neither one site nor the large bodies of all sites block the small bodies, which are the majority.

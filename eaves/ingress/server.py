@@ -152,7 +152,11 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().__init__(address, IngressConnection)
 
     def server_bind(self) -> None:
-        """Bind. A Unix socket is restricted before a client can connect, as connecting is refused until it listens."""
+        """Bind the socket to its address.
+
+        The permissions of a Unix socket are restricted before a client can connect, as connecting is refused until the
+        socket listens.
+        """
         if self._path is None:
             super().server_bind()
             return

@@ -11,8 +11,8 @@ from typing import Any
 LOOK_S = 1.0
 """Interval at which a reader checks whether other requests wait for memory, so that a minimum rate applies, seconds."""
 HURRY_WINDOW_S, HURRY_BYTES_S = 10.0, 4_000
-"""Minimum rate of a body, bytes per second, averaged over a window in seconds, while others wait for its memory: half
-of what a link of 64 kbit/s carries."""
+"""Minimum rate of a body, bytes per second, averaged over a window in seconds, while other requests wait for the memory
+that the body takes: half of what a link of 64 kbit/s carries."""
 
 
 class TimedReader(io.RawIOBase):

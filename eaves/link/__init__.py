@@ -4,11 +4,11 @@ paths         the receiver's routes
 batch         many events in one body
 compression   gzip, with a limit on the unpacked size
 batch_answer  the result for each event of a batch
-body_gate     a gate that holds back the end of a request's body until the request before it is answered
+body_gate     a gate that holds back the end of a request's body until the previous request is answered
 
 A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 4), so any client can send one. An event
-that the receiver has acknowledged is on its disk, and the relay releases exactly the acknowledged events. All others
-are sent again.
+that the receiver has acknowledged is on the receiver's disk, and the relay releases exactly the acknowledged events.
+All others are sent again.
 """
 
 from eaves.link.batch import decode_batch, encode_batch

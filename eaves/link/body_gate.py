@@ -1,4 +1,4 @@
-"""Gate that holds back the end of a request's body until the request before it has been answered."""
+"""Gate that holds back the end of a request's body until the previous request has been answered."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class LinkClient:
         credentials: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`; read at each request.
         ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
         proxies: Proxies of the process.
-        clock: Wall clock for dates in Retry-After. Time limits use real time, because sockets know no other.
+        clock: Wall clock for dates in Retry-After. Time limits use real time, because sockets support nothing else.
 
     Raises:
         ConfigError: When the address can't be a receiver's.

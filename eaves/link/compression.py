@@ -1,4 +1,4 @@
-"""gzip for bodies over the link, with a limit on the unpacked size."""
+"""Compression of bodies for the link with gzip, and decompression with a limit on the unpacked size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ledger as JSON lines: one event that was sent or received per line, for programs and for sort and comm.
+"""Conversion of a ledger to and from JSON lines, one per event, for programs such as `sort` and `comm`.
 
     {"number": 1, "source": "/eaves/mill/flowers", "id": "9f86...", "at": 1764072000.5, "state": "released",
      "repeats": 0, "digest": "1a2b3c4d5e6f7081"}

@@ -3,7 +3,7 @@
 address      parses the address of a broker, mqtt:// or mqtts://
 settings     settings of a connection
 client       paho's client with a limit on the size of a packet, built for one connection
-message      received and published messages as values of our own
+message      types of received and published messages, independent of paho-mqtt
 publications messages that were published and wait for the broker's acknowledgement
 session      one connection from CONNECT to its end
 refusals     explains a broker's reason codes in sentences with their fix

@@ -1,4 +1,4 @@
-"""Address of a broker."""
+"""Parser of the address of an MQTT broker."""
 
 from __future__ import annotations
 

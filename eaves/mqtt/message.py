@@ -1,4 +1,4 @@
-"""Received and published messages as values of our own."""
+"""Types of received and published messages, independent of paho-mqtt."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ UNSUPPORTED_VERSION = 0x84
 BAD_CREDENTIALS, NOT_AUTHORIZED = 0x86, 0x87
 SHUTTING_DOWN = 0x8B
 TAKEN_OVER = 0x8E
-"""MQTT 5 reason codes that are explained. paho translates the return codes of MQTT 3.1.1's CONNACK to reason codes.
+"""Reason codes of MQTT 5 that `describe_refusal` explains. paho translates the return codes of MQTT 3.1.1's CONNACK to
+reason codes.
 Source: MQTT 5.0, section 2.4, Reason Code."""
 
 

@@ -25,7 +25,7 @@ from eaves.mqtt.settings import ConnectionSettings
 LOOP_S = 1.0
 """Maximum wait for the network before the time limits are checked, seconds."""
 CLOSING_S = 1.0
-"""Time limit at the end for data that is still to be written, acknowledgements first, seconds."""
+"""Time limit for writing the pending data when a connection ends, seconds; acknowledgements are written first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,10 @@ class End:
     """Why and how a connection ended.
 
     Attributes:
-        reason: Reason as a sentence; empty when none was given, or when this side ended it.
+        reason: Reason as a sentence; empty when none was given, or when this process ended the connection.
         unsupported: Whether the broker doesn't support this version of the protocol.
         unanswered: Whether the connection was closed before the broker answered CONNECT.
-        wanted: Whether this side ended the connection.
+        wanted: Whether this process ended the connection.
     """
 
     reason: str = ""
@@ -107,7 +107,7 @@ class BrokerSession:
 
     @property
     def info(self) -> SessionInfo | None:
-        """Connection as the broker has accepted it; None before and after."""
+        """Connection as the broker has accepted it; None before the connection is accepted and after it has ended."""
         return None if self._ended else self._info
 
     def run(self) -> End:

@@ -25,7 +25,7 @@ class ConnectionSettings:
             takes precedence over a user in the address. None for no folder.
         version: Version of the protocol.
         session_expiry_s: Time for which the broker keeps the session and its messages while the client is not
-            connected, seconds; 0 for no session. MQTT 3.1.1 says only whether it is kept.
+            connected, seconds; 0 for no session. With MQTT 3.1.1 a client can only say whether the session is kept.
         receive_maximum: Maximum number of unacknowledged messages that the broker sends (MQTT 5; a 3.1.1 broker has its
             own limit).
         max_packet_bytes: Maximum packet size, bytes. A broker with MQTT 5 gets the limit and sends no larger packets.

@@ -15,7 +15,8 @@ class PartStatus:
     """Status of one object of an app beside its function, on a cluster.
 
     Attributes:
-        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; here `Trigger` or `Source`.
+        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; on one machine `Trigger` or
+            `Source`.
         name: Name of the object; `*`: all objects of the kind, when reading them is not allowed.
         namespace: Namespace of the object.
         component: Purpose of the object: `trigger`, `source`, `relay`, `pin`.
@@ -113,7 +114,7 @@ class FunctionStatus:
         cause: On a cluster: cause of the failure, one of `knative.diagnosis.CAUSES`; empty otherwise.
         fix: Command or edit that fixes it; empty when there is none.
         since: On a cluster: Unix time in seconds since which it isn't ready; None when it is ready or that isn't known.
-        artifact: Directory or reference of the served artifact.
+        artifact: Directory of the served artifact, or address of its container image.
         artifact_digest: sha256 of the artifact's manifest, hex.
         queued: Number of accepted events without an answer yet.
         dead: Number of dead letters, which are kept for inspection.

@@ -158,8 +158,8 @@ def default_trigger(
     Args:
         function: Name of the function.
         captured: Type of the events.
-        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because it also
-            queues.
+        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because the event
+            also waits in a queue.
     """
     delivery = replace(DeliverySettings(), timeout_s=find_timeout_s(start_timeout_s or 0.0))
     return TriggerSpec(name=function, filter={"type": captured}, function=function, delivery=delivery)
@@ -169,7 +169,7 @@ def find_timeout_s(start_timeout_s: float) -> float:
     """Return the seconds that one attempt to get a prediction may take.
 
     Args:
-        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because it also
-            queues.
+        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because the event
+            also waits in a queue.
     """
     return min(MAX_TIMEOUT_S, max(DeliverySettings().timeout_s, 2 * start_timeout_s))

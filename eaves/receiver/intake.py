@@ -1,4 +1,4 @@
-"""Storage of one site's events in the spool, with a result for each."""
+"""Storage of one site's events in the spool, with a result for each event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTCOMES = {403: FORGED, 409: CONFLICTING}
 
 
 class ReceiverIntake:
-    """Stores events and counts the results.
+    """Stores sites' events in the spool and counts the outcomes.
 
     Args:
         spool: Spool with a ledger that stores the events.

@@ -1,4 +1,4 @@
-"""The ledger's lines about one site, as JSON lines."""
+"""Route that returns the ledger's lines about one site as JSON lines."""
 
 from __future__ import annotations
 

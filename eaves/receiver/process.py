@@ -1,4 +1,4 @@
-"""Receiver as one process: server, storage and delivery."""
+"""Runs the receiver as one process, which serves requests, stores events and delivers them."""
 
 from __future__ import annotations
 

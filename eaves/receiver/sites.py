@@ -39,7 +39,8 @@ class Sites:
         folder: Folder with one file per site.
 
     Raises:
-        ConfigError: When the folder can't be read at the start. Later, the last known sites are used until it can.
+        ConfigError: When the folder can't be read at the start. Later, the last known sites are used until the folder
+            can be read again.
     """
 
     def __init__(self, folder: Path) -> None:

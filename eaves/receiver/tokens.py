@@ -19,7 +19,7 @@ def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = Fa
     Args:
         folder: Folder of the sites; created when it is missing.
         site: Name of the site.
-        keep: Whether the existing tokens stay valid, so that the site can change from one to the other.
+        keep: Whether the existing tokens stay valid, so that the site can change to the new one without a gap.
         replace: Whether the existing tokens become invalid.
 
     Returns:

@@ -18,16 +18,16 @@ meanwhile."""
 class EntrySelector:
     """Chooses the entries that are sent next. For the forwarder's thread only, except `request_refresh`.
 
-    The most urgent class with waiting entries is served, from its oldest or its newest end. An entry that failed in a
+    The most urgent lane with waiting entries is served, from its oldest or its newest end. An entry that failed in a
     request of its own is retried in a request of its own. After such a failure the next request holds entries that have
     never failed, as long as there are any, so these get at least every second request however many entries fail. After
-    an entry's first failure,
-    entries of another class come first. Entries that the receiver assigns to another site wait together (`foreign`).
+    an entry's first failure, entries of another lane come first. Entries that the receiver assigns to another site wait
+    together (`foreign`).
 
     Args:
         spool: Spool that holds the entries.
         classes: Lanes of the spool, the most urgent first.
-        newest_first: Whether each class is served from its newest end.
+        newest_first: Whether each lane is served from its newest end.
         clock: Wall clock and monotonic clock.
         jitter: Returns a random number in [0, 1).
 
@@ -65,11 +65,11 @@ class EntrySelector:
         unfinished: Callable[[str], Entry | None],
         known: Sequence[Entry] = (),
     ) -> tuple[str, list[Entry]]:
-        """Return the class and the entries of the next request; no entries when nothing is to be sent now.
+        """Return the lane and the entries of the next request; no entries when nothing is to be sent now.
 
         Args:
-            limit: Returns the maximum number of events and of bytes for a request of a class.
-            unfinished: Returns the entry of a class that was sent in part, None without one.
+            limit: Returns the maximum number of events and of bytes for a request with entries of a lane.
+            unfinished: Returns the entry of a lane that was sent in part; None without one.
             known: Entries that `guess_next` returned; they are not read again when they come next.
         """
         self._known = known

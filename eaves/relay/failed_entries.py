@@ -11,19 +11,19 @@ from eaves.spool.file.schema import FREED
 LOOK_S = 60.0
 """Interval at which the spool is searched for failed entries that this process doesn't know, seconds."""
 MAX_ENTRIES = 10_000
-"""Maximum number of failed entries that are remembered per class, about 100 bytes each. Any other failed entry is due
+"""Maximum number of failed entries that are remembered per lane, about 100 bytes each. Any other failed entry is due
 when the spool is searched next."""
 
 
 class FailedEntries:
-    """Failed entries by class, with the time of their next attempt. For one thread only, except `request_refresh`.
+    """Failed entries by lane, with the time of their next attempt. For one thread only, except `request_refresh`.
 
     The times are monotonic, so setting the clock makes no pause longer. An entry that this process doesn't know, as
     after a start, is due at once.
 
     Args:
         spool: Spool that holds the entries.
-        lanes: Classes of events.
+        lanes: Lanes of the spool.
         clock: Wall clock and monotonic clock.
     """
 
@@ -61,7 +61,7 @@ class FailedEntries:
         self._due[lane].pop(seq, None)
 
     def due(self, lane: str) -> Entry | None:
-        """Return the entry of a class that has been due for longest; None when no entry is due.
+        """Return the entry of a lane that has been due for longest; None when no entry is due.
 
         Raises:
             SpoolError: When the spool can't be read.

@@ -30,7 +30,7 @@ class _Held:
 
 
 class ForeignEntries:
-    """Holds entries by class and by source prefix, `/eaves/SITE/`. For one thread only, except `request_refresh`.
+    """Holds entries by lane and by source prefix, `/eaves/SITE/`. For one thread only, except `request_refresh`.
 
     The first held entry is retried in a request of its own from time to time. When the receiver accepts it, all held
     entries are released in the order in which they were put. Until then new entries of the same site
@@ -38,7 +38,7 @@ class ForeignEntries:
 
     Args:
         spool: Spool that holds the entries.
-        lanes: Classes of events.
+        lanes: Lanes of the spool.
         clock: Wall clock and monotonic clock.
         jitter: Returns a random number in [0, 1).
     """

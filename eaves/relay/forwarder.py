@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 
 
 class Forwarder:
-    """Forwards the entries of a spool, the most urgent class first, until it is stopped.
+    """Forwards the entries of a spool, the most urgent lane first, until it is stopped.
 
-    A request is complete at the receiver only after the one before it was answered, so the entries of a class arrive in
+    A request is complete at the receiver only after the one before it was answered, so the entries of a lane arrive in
     the order in which they were put. An entry is released only when the receiver's answer accounts for it. In every
     other case it stays queued and is sent again, under the same id, when the link is up.
 
@@ -44,7 +44,7 @@ class Forwarder:
         link: Connection to the receiver.
         site: Name by which the receiver must know this site; empty for any name.
         classes: Lanes of the spool, the most urgent first.
-        newest_first: Whether each class is served from its newest end.
+        newest_first: Whether each lane is served from its newest end.
         rate_bytes: Maximum average rate, bytes per second; 0 for no limit.
         probe_s: Idle time of the link after which it is probed, seconds; 0 to never probe an idle link.
         backoff: Pauses between attempts while the link is down.
@@ -181,7 +181,7 @@ class Forwarder:
             return False
 
     def _wait_s(self) -> float:
-        """Return the seconds until the next request may be made; the rate limit delays events but no probes."""
+        """Return the seconds until the next request may be made; the rate limit delays events but not probes."""
         now = self._clock.monotonic()
         rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
@@ -216,9 +216,9 @@ class Forwarder:
             return self._traffic.limit(lane)
 
     def _unfinished(self, lane: str) -> Entry | None:
-        """Return the entry of a class of which some parts were sent.
+        """Return the entry of a lane of which some parts were sent.
 
-        None without one, and when an operator has deleted it meanwhile.
+        The result is None when there is none, or when an operator has deleted the entry meanwhile.
         """
         entry = self._sender.unfinished(lane)
         if entry is None or self._spool.is_queued(entry.seq):

@@ -1,4 +1,4 @@
-"""Conversion of an incoming event into the events that are stored, each with its class."""
+"""Conversion of an incoming event into the events that are stored, each with its lanes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class RelayIntake:
-    """Decides what is stored for an incoming event, and in which class. Safe to use from many threads.
+    """Decides what is stored for an incoming event, and in which lanes. Safe to use from many threads.
 
     Args:
         site: The site's name.
@@ -38,7 +38,8 @@ class RelayIntake:
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """Return the events that are stored for one event, each with its lanes.
 
-        An event from the site's own Broker gets no copy for the Broker, as its subscribers would get every event twice.
+        An event from the site's own Broker gets no copy for the Broker, as the Broker's subscribers would get every
+        event twice.
 
         A dead letter is stored as an event that gives the reason for the dead letter. Its image is stored too where
         images are forwarded. A dead letter that is no image goes to the archive too, as no other copy of it may exist.

@@ -76,10 +76,10 @@ class ForwarderView(Protocol):
 
 
 class ClassDelivery:
-    """Delivery of one class of events by the forwarder, in the form that an operator's view of a lane needs.
+    """Delivery of one lane by the forwarder, in the form that an operator's view needs.
 
     Args:
-        lane: Lane of the class.
+        lane: Name of the lane.
         forwarder: Forwarder that delivers the lane.
     """
 
@@ -109,7 +109,7 @@ class ClassDelivery:
 
 
 def list_deliveries(forwarder: ForwarderView) -> Sequence[ClassDelivery]:
-    """Return one delivery for each class that a forwarder delivers."""
+    """Return the delivery of each lane that a forwarder delivers."""
     return [ClassDelivery(lane, forwarder) for lane in forwarder.classes]
 
 

@@ -31,7 +31,7 @@ class LinkStatus(enum.Enum):
     DOWN = "down"
     """There is no answer, or the answer is not a receiver's."""
     REFUSED = "refused"
-    """The receiver answers but rejects this site or, after its name changed, the events under the old name."""
+    """The receiver answers but rejects this site or, after the site's name changed, the events under the old name."""
 
 
 class LinkState:

@@ -61,7 +61,7 @@ def drop(spool: Spool, selection: Selection) -> int:
 
 
 def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
-    """Make every queued entry of a lane without a deliverer a dead letter; return how many."""
+    """Make dead letters of all queued entries of a lane that has no deliverer; return how many."""
     made, after = 0, 0
     now = spool.clock.now()
     while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED, after=after), BATCH):

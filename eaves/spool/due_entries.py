@@ -102,8 +102,8 @@ def select_batch(read: Read, seqs: Sequence[int], *, newest_first: bool = False)
 def is_hiding(read: Read, lane: str, now: float) -> bool:
     """Return whether a damaged index hides entries of a lane, so that queries don't find them.
 
-    It does when the lane's counter says that entries are queued and none is found, or when the index has an entry that
-    the table doesn't have. SQLite doesn't notice when a page of an index has lost its content.
+    An index hides entries when the lane's counter says that entries are queued and none is found, or when the index has
+    an entry that the table doesn't have. SQLite doesn't notice when a page of an index has lost its content.
     """
     return bool(read(_HIDDEN, (lane, now, 0, "[]", 1, LONGEST_WAIT_S)))
 

@@ -1,4 +1,4 @@
-"""Entries, dead letters and the layout of an event in its table."""
+"""Types of entries and dead letters, and conversion of events to and from rows of a table."""
 
 from __future__ import annotations
 

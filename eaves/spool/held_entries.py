@@ -1,4 +1,4 @@
-"""Holding of queued entries: they are not sent and no attempt is counted until they are released, in their order."""
+"""Holding of queued entries: they keep their order, and until their release none is sent and no attempt is counted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hold_all(spool: Spool, lane: str, prefix: str, until: float, reason: str) ->
 def release_held(spool: Spool, lane: str, prefix: str) -> int:
     """Make the held entries of a lane whose event source begins with `prefix` due again; return how many.
 
-    Their reason is cleared, as if they had never been held.
+    The reason for holding them is cleared, as if they had never been held.
 
     Raises:
         SpoolError: When the file can't be written.

@@ -65,7 +65,10 @@ def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: f
 
 
 def old(limits: SpoolLimits, now: float) -> tuple[float, float]:
-    """Return the limits of a dead letter's date, Unix seconds: before, it has expired; after, it is wrong."""
+    """Return two limits of a dead letter's date, Unix seconds.
+
+    A dead letter with a date before the first has expired; a date after the second is wrong.
+    """
     return now - limits.dead_max_age_s, now + FUTURE_S
 
 

@@ -45,7 +45,7 @@ _PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, dat
 _PUT_DELIVERY = "INSERT INTO deliveries(lane, eid, attempts, not_before, reason) VALUES(?, ?, ?, ?, ?)"
 _DIE = "UPDATE deliveries SET state = ?, status = ?, died_at = ? WHERE seq = ?"
 """Statement that makes a queued entry a dead letter. A dead letter that is moved is inserted as a queued entry first,
-because the triggers that count entries expect these two steps.
+because the SQL triggers that count entries expect these two steps.
 """
 
 

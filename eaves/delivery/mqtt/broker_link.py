@@ -29,7 +29,7 @@ SETTLE_S = 3.0
 for the first attempt after a lost connection to fail, so that the reason of that failure is logged.
 """
 GRACE_S = 1.0
-"""Time that messages have for their acknowledgement when the link is closed, in seconds."""
+"""Time that messages have for their acknowledgement when the broker link is closed, in seconds."""
 
 
 class BrokerLink(ConnectionListener):
@@ -39,7 +39,8 @@ class BrokerLink(ConnectionListener):
         settings: Settings of the connection. No session is kept, because messages that are not acknowledged are still
             in the spool.
         home: Messages for Home Assistant; None publishes none.
-        clock: Clock of the connection. Time limits of messages are in real time, because the network knows no other.
+        clock: Clock of the connection. Time limits of messages are in real time, because the network follows no other
+            clock.
 
     Attributes:
         broker: Address of the broker, for messages.
@@ -69,7 +70,7 @@ class BrokerLink(ConnectionListener):
         self._connection.start()
 
     def is_alive(self) -> bool:
-        """Return whether the link is connected or will connect again."""
+        """Return whether the broker link is connected or will connect again."""
         return self._connection.is_alive() and (self._discovery is None or self._discovery.is_alive())
 
     def close(self, grace_s: float = GRACE_S) -> None:
@@ -157,9 +158,9 @@ class BrokerLink(ConnectionListener):
             self._state.notify_all()
 
     def received(self, message: Message) -> None:
-        """Publish all Home Assistant messages again after Home Assistant's start or an older connection's will.
+        """Publish all Home Assistant messages again when Home Assistant has started or an older connection has ended.
 
-        The will of an older connection says that the sensors are offline.
+        The will message of an older connection says that the sensors are offline.
         """
         if self.home is None or self._discovery is None:
             return

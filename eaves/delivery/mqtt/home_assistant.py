@@ -167,7 +167,7 @@ class HomeAssistant:
 def build_state(event: Event) -> dict[str, Any]:
     """Return the sensors' values for a prediction.
 
-    Null is shown as unknown, for example below the function's threshold.
+    Home Assistant shows a null as unknown, for example when no score reaches the function's threshold.
     """
     data = parse_object(event) or {}
     predictions = data.get("predictions")

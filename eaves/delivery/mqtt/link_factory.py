@@ -1,4 +1,4 @@
-"""Building of links from the settings of triggers."""
+"""Building of broker links from the settings of triggers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_NAME = 40
 
 
 def build_link(url: str, settings: MqttTriggerSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> BrokerLink:
-    """Return a link to the broker of a trigger's url; it connects when it is started.
+    """Return a broker link to the broker of a trigger's url; the broker link connects when it is started.
 
     Each process uses a different client id, because no session is kept for it: with the same id, two machines with the
     same names would disconnect each other.

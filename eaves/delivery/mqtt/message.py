@@ -2,7 +2,7 @@
 
 Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md. In binary mode (section 3.1, MQTT 5 only) the payload is
 the data, the content type its media type, and each attribute a user property of the same name. In structured mode (3.2)
-the payload is the whole event as JSON; a message of MQTT 3.1.1 doesn't show that it is.
+the payload is the whole event as JSON; MQTT 3.1.1 can't say that a payload is in structured mode.
 """
 
 from __future__ import annotations

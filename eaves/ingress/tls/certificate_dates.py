@@ -1,6 +1,6 @@
 """Parser of a certificate's period of validity.
 
-The standard library can't read that of the server's own certificate.
+The standard library can't read the period of the server's own certificate.
 """
 
 from __future__ import annotations

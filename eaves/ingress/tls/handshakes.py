@@ -1,4 +1,4 @@
-"""Failed TLS handshakes: counted, and logged once per address and hour."""
+"""Counts failed TLS handshakes, and logs them once per address and hour."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class ServerTls:
     is logged, and the last valid certificate stays in use until the file is usable.
 
     Args:
-        folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that it has signed.
+        folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that an authority in
+            it has signed.
         clock: Wall clock and monotonic clock.
 
     Raises:

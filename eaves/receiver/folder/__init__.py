@@ -1,4 +1,4 @@
-"""Received events as files, for a receiver on one machine.
+"""Writing of received events into files, for a receiver on one machine.
 
 archive   writes entries to one file of JSON lines per day, and images; durable on return
 tail      reads the last events of such a file, and repairs it

@@ -49,7 +49,7 @@ class Archive:
         self._folder = folder
         self._batch = batch
         self._written: dict[str, set[Key]] = {}
-        """Keys of the written entries that may be passed again, by day."""
+        """Keys of the written entries that may be passed to `write` again, by day."""
         with disk_errors(folder):
             make_directory(folder)
 

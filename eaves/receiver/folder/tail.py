@@ -1,4 +1,4 @@
-"""The end of a file of JSON lines, which a kill may have left incomplete."""
+"""Reading and repair of the end of a file of JSON lines, which may be incomplete after a kill."""
 
 from __future__ import annotations
 

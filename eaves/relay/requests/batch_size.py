@@ -16,7 +16,7 @@ TARGET_S = 2.0
 
 
 class BatchSize:
-    """Size of the next request of one class. Not thread-safe.
+    """Size of the next request with entries of one lane. Not thread-safe.
 
     Attributes:
         max_bytes: Maximum size of data and attributes, bytes.

@@ -1,4 +1,4 @@
-"""Preparation of the next request while the one before it is in progress; all but its last piece may be sent."""
+"""Preparation of the next request while the current one is in progress; all but its last piece may be sent already."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class PackAhead:
     def get_packed(self, entries: Sequence[Entry]) -> Prepared | None:
         """Return the prepared request when it holds exactly the first of these entries; None otherwise.
 
-        The prepared request is kept when entries of another class come first, as with an alarm.
+        The prepared request is kept when entries of another lane come first, as with an alarm.
 
         Args:
             entries: Entries that are to be sent, in order.

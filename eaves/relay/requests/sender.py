@@ -19,11 +19,10 @@ from eaves.spool import Entry
 NO_PARTS = frozenset({404, 405, 501})
 """Statuses of a receiver that doesn't support uploads in parts."""
 FIRST_PAUSE, EARLY_PAUSE, LONGEST_PAUSE = 2, 50, 3_200
-"""Numbers of requests during which no request is begun early, while another is in progress: after one of two concurrent
-requests failed, after an early request broke off before its turn, and at most. Each failure doubles the pause until a
-request succeeds. A
-receiver, or a proxy, without room for two requests doesn't have it at the next one either, and each attempt may cost a
-pause of seconds."""
+"""Numbers of requests during which no request is begun early, that is, while another is in progress. The first applies
+after one of two concurrent requests failed, the second after an early request broke off before its turn, and the third
+is the maximum. Each failure doubles the pause until a request succeeds. A receiver, or a proxy, without room for two
+requests doesn't have it at the next one either, and each attempt may cost a pause of seconds."""
 NOT_THERE = 412
 """HTTP status by which a receiver says that it no longer has the uploaded parts."""
 
@@ -92,7 +91,7 @@ class Sender:
         self._early_again_in, self._early_pause, self._is_second_begun = 0, FIRST_PAUSE, False
 
     def unfinished(self, lane: str) -> Entry | None:
-        """Return the entry of a class that was sent in part; None without one."""
+        """Return the entry of a lane that was sent in part; None without one."""
         return self._upload.entry if self._upload is not None and self._upload.lane == lane else None
 
     def is_under_way(self, entry: Entry) -> bool:
@@ -215,7 +214,7 @@ class Sender:
             raise
 
     def _put_off_early(self, least: int) -> None:
-        """Begin none of the next requests early, at least `least` of them; each failure makes this pause longer."""
+        """Begin none of the next `least` requests early; while no request succeeds, each call doubles the number."""
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 

@@ -1,4 +1,4 @@
-"""Handling of entries according to the answer to their request, or to its failure."""
+"""Handling of a request's entries, according to the receiver's answer or to the request's failure."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TRIES_ALONE = 3
 events are sent first."""
 FOREIGN = 403
 """Status of an event that the receiver assigns to another site. The intake queues no event of another site, so the
-event belonged to this site then, and the receiver knows the site by another name now. It is kept until the name or the
-token is corrected."""
+event belonged to this site then, and the receiver knows the site by another name now. The event is kept until the name
+or the token is corrected."""
 
 _log = logging.getLogger(__name__)
 

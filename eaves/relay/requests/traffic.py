@@ -38,14 +38,14 @@ class Traffic:
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
 
     def limit(self, lane: str) -> tuple[int, int]:
-        """Return the maximum number of events and of bytes for the next request of a class."""
+        """Return the maximum number of events and of bytes for the next request with entries of a lane."""
         size = self._sizes[lane]
         if not self._rate_bytes:
             return size.max_events, size.max_bytes
         return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
 
     def sends_ahead(self, lane: str) -> bool:
-        """Return whether the next request of a class may be begun while one is in progress."""
+        """Return whether the next request of a lane may be begun while one is in progress."""
         return not self._rate_bytes and self._sizes[lane].is_quick
 
     def limit_s(self, wire_bytes: int) -> float:

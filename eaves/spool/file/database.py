@@ -336,7 +336,7 @@ def users_lease(path: Path) -> Lease:
 
 
 def make_file(path: Path) -> None:
-    """Create an empty file that only its owner can access, with its directory entry on disk.
+    """Create an empty file that only its owner can access, and write its name to disk.
 
     An existing file is never opened: closing it again would drop the locks that this process holds on it.
     Source: sqlite.org/howtocorrupt.html, section 2.2.

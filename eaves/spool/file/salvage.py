@@ -47,7 +47,7 @@ class Count:
 
     Attributes:
         entries: Number of entries that were copied, queued and dead.
-        lost: Number of entries that are known and whose event couldn't be read.
+        lost: Number of known entries whose event couldn't be read.
         orphans: Number of events without a readable lane, kept as dead letters.
     """
 

@@ -73,7 +73,7 @@ class SpoolFile:
             return self.current
 
     def _repair(self) -> None:
-        """Replace a damaged file. After a failure the next attempt waits for ten times as long as this one took."""
+        """Replace a damaged file. After a failure the next attempt waits ten times as long as the failed one took."""
         began = self._clock.monotonic()
         if began < self._repair_at:
             raise SpoolError(f"{self._path} is damaged and can't be replaced yet; the next try follows soon")

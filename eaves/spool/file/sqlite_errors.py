@@ -10,7 +10,7 @@ from pathlib import Path
 from eaves.errors import SpoolDamagedError, SpoolError
 
 FOREIGN = (sqlite3.Error, UnicodeDecodeError)
-"""Exceptions that SQLite raises. A message that quotes a damaged schema can't be decoded as text."""
+"""Exceptions that SQLite raises; UnicodeDecodeError, because a message that quotes a damaged schema may not be text."""
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """Exceptions that reading a damaged file raises."""
 _ONLY_DAMAGE = (UnicodeDecodeError, sqlite3.IntegrityError)

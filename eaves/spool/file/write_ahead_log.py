@@ -63,7 +63,7 @@ class _Findings:
 
     Attributes:
         repaired: Corrected frames by frame number.
-        damaged: Numbers of frames that can't be corrected, each with whether the page number in its head can be
+        damaged: Numbers of frames that can't be corrected, each with whether the page number in `LogFrame.head` can be
             trusted.
         ends: Numbers of the frames that end a transaction, ascending.
         last_good: Number of the last frame whose checksum is right or was corrected.

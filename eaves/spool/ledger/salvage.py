@@ -91,7 +91,7 @@ class _Counts:
 
 
 class Gaps:
-    """Line numbers that no line has, in ranges.
+    """Line numbers that were assigned and that no copied line has, as ranges of numbers.
 
     Args:
         ranges: First and last number of each range, ascending.

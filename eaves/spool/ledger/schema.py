@@ -1,4 +1,4 @@
-"""Tables and triggers of the ledger, which only a spool that was opened with a ledger has."""
+"""SQL tables and triggers of the ledger, which only a spool that was opened with a ledger has."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def insert(
     eid: int,
     number: int | None = None,
 ) -> None:
-    """Add a line for a queued event; without a number it gets the next one."""
+    """Add a line for a queued event; without `number`, the line gets the next number."""
     sql = (
         "INSERT INTO ledger(number, key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
     )
@@ -307,7 +307,7 @@ def set_last(db: sqlite3.Connection, number: int) -> None:
 
 
 def _counts_sites(db: sqlite3.Connection) -> bool:
-    """Return whether a ledger has the tables by site, which older ledgers don't have."""
+    """Return whether a ledger has the tables that count lines by site, which older ledgers don't have."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_sites'").fetchone()
     return found is not None
 
