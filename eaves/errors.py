@@ -234,7 +234,7 @@ class StoppedError(EavesError):
 
 
 class CancelledError(EavesError):
-    """An end by Ctrl-C that removed the partial result; the same command starts over."""
+    """A command that was stopped with Ctrl-C; its partial result was removed, and the command can be run again."""
 
     exit_code = 130
     http_status = 503

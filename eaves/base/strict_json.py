@@ -20,8 +20,8 @@ def parse_json(text: bytes | str, *, max_values: int | None = MAX_JSON_VALUES) -
 
     Args:
         text: The JSON text; bytes are UTF-8.
-        max_values: Maximum number of values. None: the caller limits the size, and characters beyond ASCII are not
-            escaped (see `narrow`).
+        max_values: Maximum number of values. None sets no limit, for a text whose size the caller has
+            limited; such a text is parsed without `narrow`.
 
     Raises:
         ValueError: When the text is not JSON, holds NaN, a duplicate name or too many values, or is nested too deeply.

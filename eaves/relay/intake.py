@@ -42,7 +42,7 @@ class RelayIntake:
         event twice.
 
         A dead letter is stored as an event that gives the reason for the dead letter. Its image is stored too where
-        images are forwarded. A dead letter that is no image goes to the archive too, as no other copy of it may exist.
+        images are forwarded. A dead letter that is no image goes to the archive too, because this may be the only copy.
         """
         if not is_dead_letter(event):
             return self._place(strip(event), () if from_broker else self._broker)

@@ -54,7 +54,7 @@ class SentFiles:
         """Return whether the file of this event id was sent.
 
         Raises:
-            SpoolError: When the durable memory is needed and can't be read.
+            SpoolError: When the record of sent files must be read from disk, and can't be.
         """
         key = bytes.fromhex(identity)
         if key in self._known or (self._found is not None and key in self._found):

@@ -110,7 +110,7 @@ class Gaps:
             yield from range(first, last + 1)
 
     def skip(self, count: int) -> None:
-        """Remove the lowest `count` numbers, or all when there are fewer."""
+        """Remove the `count` lowest of the missing line numbers, or all of them when there are fewer."""
         left, kept = count, list[tuple[int, int]]()
         for first, last in self._ranges:
             out = min(left, last - first + 1)
