@@ -11,11 +11,11 @@ import pytest
 
 from tests.docs.blocks.foreign_models import FOREIGN_MODELS
 from tests.docs.blocks.pages import all_blocks
-from tests.inputs.artifacts import tiny_run
+from tests.inputs.artifacts import tiny_artifact, tiny_run
 from tests.page import Page
 from trainer.run.run import open_run
 
-__all__ = ["tiny_run"]  # fixture
+__all__ = ["tiny_artifact", "tiny_run"]  # fixtures
 
 COMMAND = "eaves convert leaves.onnx --declare leaves.yaml"
 
