@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -136,7 +137,9 @@ class BrokerSession:
         """End the connection after the pending data is written."""
         self._closing = True
         if self._client is not None:
-            self._client.disconnect()
+            # The session's own thread may close the client's sockets at this moment; the connection has ended then.
+            with suppress(OSError):
+                self._client.disconnect()
 
     def subscribe(self, filters: Sequence[str], *, retained: bool) -> None:
         """Subscribe with QoS 1.
