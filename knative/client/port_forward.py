@@ -245,9 +245,10 @@ class _Stream(io.RawIOBase):
             self._ended = True
 
     def _wait(self) -> None:
-        if self._deadline.left_s <= 0:
+        left_s = self._deadline.left_s
+        if left_s <= 0:
             raise TimeoutError("the time limit has passed")
-        self._websocket.settimeout(self._deadline.left_s)
+        self._websocket.settimeout(left_s)
 
 
 class _Socket:

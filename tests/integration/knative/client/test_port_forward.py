@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import yaml
 
 from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
+from knative.client.transport import Deadline
 from knative.rollout.metrics.metrics_scrape import scrape_metrics
 from tests.cluster.rollouts import FIRST, SECOND, advance, begin_canary, shares
 from tests.cluster.simulated import pod
@@ -89,6 +91,17 @@ def test_a_pod_that_never_stops_talking_costs_the_time_limit_only(cluster: Clust
 
     apiserver.backend = lambda request: Reply(stream=drops())
     with pytest.raises(UnreachableClusterError, match=r"http.* did not answer within 0\.4 s"):
+        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
+
+
+@pytest.mark.parametrize("looks", range(1, 7))
+def test_a_time_limit_may_pass_between_any_two_looks_at_the_clock(
+    looks: int, cluster: Cluster, apiserver: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = chain(repeat(1.0, looks), repeat(-1e-9))
+    monkeypatch.setattr(Deadline, "left_s", property(lambda deadline: next(left)))
+    apiserver.backend = lambda request: Reply(stream=repeat(b"x", 100))
+    with pytest.raises(UnreachableClusterError, match=r"did not answer within 0\.4 s"):
         cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
 
 
