@@ -108,6 +108,7 @@ class ServeSettings:
         "Number of golden images that are replayed before the replica becomes ready; the first one is its warm-up.",
         choices=("first", "all", "none"),
     )
+    timing: bool = setting(False, "Log the duration of each step of the start, once the first prediction is answered.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules for lists of hosts, schemes, networks and event types, as (field, message)."""
@@ -152,5 +153,4 @@ class FunctionSettings(ServeSettings):
     site: str = setting("local", "Name of the site, as it appears in the source of replies.")
     host: str = setting("0.0.0.0", "Address to listen on; under the local platform it is loopback.")  # noqa: S104 - a container
     port: int = setting(8080, "TCP port to listen on; 0 chooses a free one.", minimum=0, maximum=65535, env="PORT")
-    timing: bool = setting(False, "Log the duration of each step of the start, once the first prediction is answered.")
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")

@@ -23,11 +23,18 @@ class StartTiming:
         self._origin = time.perf_counter() - time.process_time()
         self._moments: list[tuple[str, str, float]] = []
         self._is_logged = False
+        self._marked_once: set[str] = set()
         self.mark("interpreter")
 
     def mark(self, stage: str) -> None:
         """Record that the calling thread has just finished a stage, such as `import numpy`."""
         self._moments.append((stage, threading.current_thread().name, time.perf_counter()))
+
+    def mark_once(self, stage: str) -> None:
+        """Record the first time that a stage ends; later calls, and calls after `log_once`, do nothing."""
+        if not self._is_logged and stage not in self._marked_once:
+            self._marked_once.add(stage)
+            self.mark(stage)
 
     def import_modules(self, *names: str) -> None:
         """Import modules one by one, and record each import as a stage."""

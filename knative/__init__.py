@@ -14,6 +14,7 @@ A site is a namespace of a cluster.
     diagnosis/     finds the reason why a function isn't ready
     readiness/     checks whether the parts of an app are ready, and waits for them
     status/        reads functions, parts, agents, queues and logs of a site
+    cold_start/    measures cold starts of a function phase by phase
     doctor/        finds problems of a site before an app is deployed to it
     training/      makes a Job, follows it, and downloads its run
 

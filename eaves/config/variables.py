@@ -255,6 +255,7 @@ FORMER_NAMES = {
     "EAVES_FUNCTION_RECENT_REPLIES": "EAVES_RECENT_REPLIES",
     "EAVES_FUNCTION_SELF_TEST": "EAVES_SELF_TEST",
     "EAVES_FUNCTION_THRESHOLD": "EAVES_THRESHOLD",
+    "EAVES_FUNCTION_TIMING": "EAVES_TIMING",
     "EAVES_FUNCTION_TOP_K": "EAVES_TOP_K",
 }
 """Current name of each environment variable that has a former name, by its former name."""

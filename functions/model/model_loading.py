@@ -75,6 +75,7 @@ class LoadingModel:
             raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
             raise self._build_refusal("loading")
+        self._timing.mark_once("first probe")
         return predictor
 
     @contextmanager
@@ -90,6 +91,7 @@ class LoadingModel:
             LoadingError: When it doesn't become ready in time.
         """
         deadline = time.monotonic() + wait_s
+        self._timing.mark_once("first request")
         self._opened.wait(wait_s)
         if self._predictor is None:
             raise self._build_refusal("loading")

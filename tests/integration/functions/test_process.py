@@ -16,6 +16,7 @@ import pytest
 
 from eaves.artifact import load_golden, open_artifact
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
+from eaves.platform.cold_start import STAGES, find_stages
 from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
 
@@ -150,6 +151,16 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     stages = reported["start_ms"]
     assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
     assert list(stages)[-1] == "first prediction" in reported["message"]
+
+
+def test_every_phase_of_a_cold_start_is_a_stage_that_a_process_logs(start: Start, image: bytes) -> None:
+    function = start(EAVES_TIMING="true")
+    function.wait_ready()
+    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
+    stages = find_stages(function.log.splitlines())
+    assert stages is not None
+    assert set(STAGES.values()) <= set(stages)
+    assert stages["golden check"] <= stages["first probe"] <= stages["first request"] <= stages["first prediction"]
 
 
 def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:

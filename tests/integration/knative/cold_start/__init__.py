@@ -1,0 +1,1 @@
+"""Cold starts on a simulated cluster."""

@@ -1,0 +1,1 @@
+"""Cold starts on Knative: what is pure."""
