@@ -12,15 +12,25 @@ timestamps have whole seconds, and a node's clock may differ, so times are those
 """
 
 from knative.cold_start.hints import find_hints
-from knative.cold_start.measurement import ColdRequest, ZeroWait, measure_cold_start, require_zero, wait_zero
+from knative.cold_start.measurement import (
+    ColdRequest,
+    ColdSubject,
+    ZeroWait,
+    measure_cold_start,
+    measure_in_turn,
+    require_zero,
+    wait_zero,
+)
 from knative.cold_start.target import ColdTarget, read_target
 
 __all__ = [
     "ColdRequest",
+    "ColdSubject",
     "ColdTarget",
     "ZeroWait",
     "find_hints",
     "measure_cold_start",
+    "measure_in_turn",
     "read_target",
     "require_zero",
     "wait_zero",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -99,6 +99,54 @@ def wait_zero(cluster: Cluster, target: ColdTarget, how: ZeroWait | None = None)
             message = f"{target.name} did not scale to zero within {target.window_s + how.grace_s:.0f} s"
             raise StartError(message, hint="stop what sends requests to it, and try again")
         how.sleep(POLL_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdSubject:
+    """A Knative Service with the request that starts it."""
+
+    target: ColdTarget
+    request: ColdRequest
+
+
+def measure_in_turn(
+    cluster: Cluster,
+    subjects: Sequence[ColdSubject],
+    repeats: int,
+    *,
+    how: Callable[[ColdTarget], ZeroWait] = lambda _: ZeroWait(),
+    show: Callable[[ColdTarget, ColdStart], object] = lambda target, start: None,
+) -> list[list[ColdStart]]:
+    """Measure cold starts of several Knative Services in turn, so that drift of the cluster affects all of them.
+
+    Each round begins when none of them has pods. The next one starts while the last one still has its replica, which is
+    idle then.
+
+    Args:
+        cluster: Connection to the cluster.
+        subjects: What is measured; each round begins with another one.
+        repeats: Number of rounds.
+        how: Function that returns how to wait for one of them.
+        show: Function that gets each result.
+
+    Returns:
+        The cold starts of each subject, in the order of `subjects`.
+
+    Raises:
+        StartError: When one of them doesn't scale to zero, or is started by another sender.
+        PlatformError: When one of them answers with an error.
+        ClusterError: When the cluster doesn't answer a request.
+    """
+    found: list[list[ColdStart]] = [[] for _ in subjects]
+    for number in range(repeats):
+        for subject in subjects:
+            wait_zero(cluster, subject.target, how(subject.target))
+        first = number % len(subjects)
+        for place in [*range(first, len(subjects)), *range(first)]:
+            start = measure_cold_start(cluster, subjects[place].target, subjects[place].request)
+            found[place].append(start)
+            show(subjects[place].target, start)
+    return found
 
 
 def measure_cold_start(cluster: Cluster, target: ColdTarget, request: ColdRequest) -> ColdStart:

@@ -121,24 +121,22 @@ def _measure(
     cluster: Cluster, target: ColdTarget, floor: ColdTarget | None, request: ColdRequest, options: ColdStartOptions
 ) -> tuple[list[ColdStart], list[ColdStart]]:
     """Return the cold starts of the function and of the floor, which take turns."""
-    from knative.cold_start import ColdRequest, ZeroWait, measure_cold_start, require_zero, wait_zero
+    from knative.cold_start import ColdRequest, ColdSubject, ZeroWait, measure_in_turn, require_zero
 
-    turns: list[tuple[ColdTarget, ColdRequest, list[ColdStart]]] = [(target, request, [])]
-    if floor is not None:
-        turns.append((floor, ColdRequest(), []))
+    subjects = [ColdSubject(target=target, request=request)]
+    subjects += [ColdSubject(target=floor, request=ColdRequest())] if floor is not None else []
     if not options.wait:
-        for one, _, _ in turns:
-            require_zero(cluster, one)
-    for number in range(1, options.repeats + 1):
-        for one, sent, found in turns:
+        for subject in subjects:
+            require_zero(cluster, subject.target)
 
-            def show(pods: int, one: ColdTarget = one) -> None:
-                say(f"{one.name}: waiting until it is at zero (pods: {pods})")
+    def wait(one: ColdTarget) -> ZeroWait:
+        return ZeroWait(show=lambda pods: say(f"{one.name}: waiting until it is at zero (pods: {pods})"))
 
-            wait_zero(cluster, one, ZeroWait(show=show))
-            found.append(measure_cold_start(cluster, one, sent))
-            say(f"{one.name}: cold start {number} of {options.repeats} took {found[-1].total_ms:.0f} ms")
-    return turns[0][2], turns[1][2] if floor is not None else []
+    def show(one: ColdTarget, start: ColdStart) -> None:
+        say(f"{one.name}: a cold start took {start.total_ms:.0f} ms")
+
+    starts, *floors = measure_in_turn(cluster, subjects, options.repeats, how=wait, show=show)
+    return starts, floors[0] if floors else []
 
 
 def _document(

@@ -71,6 +71,7 @@ HERE = ""
 )
 @click.option(
     "--image",
+    "picture",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File that starts the function, .json for numbers. Default: a grey JPEG.",
 )
@@ -84,7 +85,7 @@ def command(
     repeats: int,
     wait: bool,
     floor: str,
-    image: Path | None,
+    picture: Path | None,
     **clusters: Any,
 ) -> None:
     """Find problems that prevent a deployment at sites, and show how to fix each.
@@ -104,7 +105,7 @@ def command(
     choice = read_choice(**clusters)
     if cold is not None:
         named = "" if cold == EAVES_YAML else cold
-        options = ColdStartOptions(function=named, repeats=repeats, wait=wait, floor=floor, image=image)
+        options = ColdStartOptions(function=named, repeats=repeats, wait=wait, floor=floor, image=picture)
         _report_cold_starts(file, choice, options, form)
         return
     workspace = _load(file)

@@ -1,0 +1,47 @@
+"""Prints medians of cold starts phase by phase, and compares each function with the floor."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from bench.knative.services import FLOOR
+from bench.measure.timing import print_columns
+from eaves.platform.cold_start import ColdStart, summarize
+
+ALLOWED_MS = 50.0
+"""Milliseconds that a cold start may take above the floor beyond the start of the same process in a container."""
+
+
+def print_phases(found: Mapping[str, Sequence[ColdStart]]) -> None:
+    """Print a column of medians for each function, and below it the range of the whole."""
+    summaries = {name: {row.phase: row for row in summarize(starts)} for name, starts in found.items()}
+    phases = list(dict.fromkeys(phase for rows in summaries.values() for phase in rows))
+    ends = [phase for phase in ("answer", "total", "warm") if phase in phases]
+    order = [phase for phase in phases if phase not in ends] + ends
+    rows = [
+        [phase, *(f"{rows[phase].median_ms:.0f}" if phase in rows else "" for rows in summaries.values())]
+        for phase in order
+    ]
+    ranges = [f"{rows['total'].min_ms:.0f}-{rows['total'].max_ms:.0f}" for rows in summaries.values()]
+    rounds = len(next(iter(found.values())))
+    title = f"cold starts through Knative, medians of {rounds} rounds in turn, ms"
+    print_columns(title, ["phase", *summaries], [*rows, ["range of total", *ranges]])
+
+
+def print_bars(found: Mapping[str, Sequence[ColdStart]], container_start_ms: Mapping[str, float]) -> None:
+    """Print how far each function is above the floor, beside its bar, if there is a floor."""
+    if FLOOR not in found:
+        print("no floor: --floor-image IMAGE names the container image of a server that does almost nothing")
+        return
+    floor_ms = statistics.median(start.total_ms for start in found[FLOOR])
+    rows = []
+    for name, starts in found.items():
+        if name == FLOOR:
+            continue
+        above_ms = statistics.median(start.total_ms for start in starts) - floor_ms
+        bar_ms = container_start_ms[name] + ALLOWED_MS if name in container_start_ms else None
+        verdict = "" if bar_ms is None else "kept" if above_ms <= bar_ms else "**missed**"
+        rows.append([name, f"{above_ms:.0f}", "" if bar_ms is None else f"{bar_ms:.0f}", verdict])
+    heads = ["function", "above the floor", "bar", "verdict:"]
+    print_columns("above the floor, ms; bar: start in a container's root + 50 ms", heads, rows)
