@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.errors import StartError
 from eaves.platform import ScaleSettings
 from knative.client.cluster import Cluster, open_cluster
-from knative.client.kinds import KSERVICE, NAMESPACE, SERVICE_ACCOUNT
+from knative.client.kinds import KSERVICE, NAMESPACE
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import build_function
 from knative.settings import KnativeSettings, SiteSettings
@@ -23,7 +21,6 @@ FLOOR = "floor"
 IDLE_S = 6.0
 """Window in seconds; the shortest that Knative allows."""
 READY_S = 300.0
-ACCOUNT_S = 30.0
 
 
 @contextmanager
@@ -33,11 +30,6 @@ def open_namespace(kubeconfig: Path | None, context: str) -> Iterator[Cluster]:
     cluster = open_cluster(kubeconfig=kubeconfig, context=context, namespace=name)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, manager=MANAGER)
     try:
-        deadline = time.monotonic() + ACCOUNT_S
-        while cluster.get(SERVICE_ACCOUNT, "default") is None:
-            if time.monotonic() > deadline:
-                raise StartError(f"the namespace {name} has no ServiceAccount after {ACCOUNT_S:.0f} s")
-            time.sleep(0.2)
         yield cluster
     finally:
         cluster.delete(NAMESPACE, name)

@@ -122,7 +122,8 @@ class Serving:
                 owner = {"apiVersion": API, "kind": "Service", "name": name, "uid": uid}
                 made = f"{name}-{self._numbers[uid]:05}"
                 labels = {**(template.get("metadata") or {}).get("labels", {}), SERVICE_LABEL: name}
-                metadata = {"name": made, "labels": labels, "ownerReferences": [owner]}
+                annotations = (template.get("metadata") or {}).get("annotations", {})
+                metadata = {"name": made, "labels": labels, "annotations": annotations, "ownerReferences": [owner]}
                 revision = {"apiVersion": API, "kind": "Revision", "metadata": metadata, "spec": template["spec"]}
                 self.server.put(revision, manager="controller", namespace=self.namespace)
                 self._made(made)

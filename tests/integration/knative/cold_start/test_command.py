@@ -53,9 +53,6 @@ def deploy(knative: Knative, name: str = "flowers", *, env: Any = (), **annotati
     traffic = [{"latestRevision": True, "percent": 100}]
     knative.server.put({**service, "spec": {"template": template, "traffic": traffic}}, namespace=NAMESPACE)
     knative.take_up(name)
-    for revision in knative.server.all("serving.knative.dev/v1/Revision", namespace=NAMESPACE):
-        revision["metadata"]["annotations"] = scaling
-        knative.server.put(revision, namespace=NAMESPACE)
 
 
 def doctor(project: Path, *arguments: str) -> Result:
