@@ -37,9 +37,8 @@ def test_it_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_stage_that_may_end_again_is_recorded_once_and_not_after_the_report(caplog: pytest.LogCaptureFixture) -> None:
     timing = StartTiming()
     timing.mark_once("first request")
-    first = timing.moments_ms()["first request"]
     timing.mark_once("first request")
-    assert timing.moments_ms()["first request"] == first
+    assert timing.render().count("first request") == 1
     timing.log_once("first prediction")
     timing.mark_once("first probe")
     assert list(timing.moments_ms()) == ["interpreter", "first request", "first prediction"]
