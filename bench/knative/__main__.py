@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,7 +51,13 @@ def build_subject(cluster: Cluster, name: str, image: Path | None) -> ColdSubjec
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.knative")
-    parser.add_argument("--kubeconfig", type=Path, help="Kubeconfig file; without it the one that kubectl uses.")
+    kubeconfig = os.environ.get("KUBECONFIG")
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        default=Path(kubeconfig) if kubeconfig else None,
+        help="Kubeconfig file; without it the one that kubectl uses.",
+    )
     parser.add_argument("--context", default="", help="Context of the kubeconfig; without it the current one.")
     parser.add_argument(
         "--function", type=split_pair, action="append", required=True, metavar="NAME=IMAGE", help="A function; repeat."
