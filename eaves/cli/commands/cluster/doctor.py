@@ -32,7 +32,7 @@ EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
 """Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
 `error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
-EAVES_YAML = ""
+UNNAMED = ""
 """Value of `--cold-start` without a name."""
 HERE = ""
 """Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
@@ -50,7 +50,7 @@ HERE = ""
     "--cold-start",
     "cold",
     is_flag=False,
-    flag_value=EAVES_YAML,
+    flag_value=UNNAMED,
     metavar="[FUNCTION]",
     help="Measure cold starts of a deployed function phase by phase, in place of the checks. Default: the function of "
     "eaves.yaml.",
@@ -104,7 +104,7 @@ def command(
 
     choice = read_choice(**clusters)
     if cold is not None:
-        named = "" if cold == EAVES_YAML else cold
+        named = "" if cold == UNNAMED else cold
         options = ColdStartOptions(function=named, repeats=repeats, wait=wait, floor=floor, image=picture)
         _report_cold_starts(file, choice, options, form)
         return
