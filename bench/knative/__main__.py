@@ -12,7 +12,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.knative.report import print_bars, print_phases
+from bench.knative.report import print_bars, print_phases, print_start
 from bench.knative.services import FLOOR, deploy, open_namespace
 from eaves.cli.cluster.cold_start_report import build_request
 from knative.client.cluster import Cluster
@@ -32,7 +32,7 @@ def main() -> None:
             cluster,
             [build_subject(cluster, name, options.image) for name in names],
             options.rounds,
-            show=lambda target, start: print(f"{target.name:8} {start.total_ms:7.0f} ms", flush=True),
+            show=lambda target, start: print_start(target.name, start),
         )
     results = dict(zip(names, found, strict=True))
     print_phases(results)

@@ -13,6 +13,13 @@ ALLOWED_MS = 50.0
 """Milliseconds that a cold start may take above the floor beyond the start of the same process in a container."""
 
 
+def print_start(name: str, start: ColdStart) -> None:
+    """Print one cold start with its phases, so that an interrupted run leaves figures."""
+    phases = ", ".join(f"{phase} {value:.0f}" for phase, value in start.durations_ms().items())
+    pulled = ", pulled" if start.pulled else ""
+    print(f"{name:8} {start.total_ms:7.0f} ms (warm {start.warm_ms:.0f}{pulled}): {phases}", flush=True)
+
+
 def print_phases(found: Mapping[str, Sequence[ColdStart]]) -> None:
     """Print a column of medians for each function, and below it the range of the whole."""
     summaries = {name: {row.phase: row for row in summarize(starts)} for name, starts in found.items()}
