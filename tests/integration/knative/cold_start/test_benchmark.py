@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.knative.report import print_bars, print_phases
+from bench.knative.report import print_bars, print_phases, print_start
 from bench.knative.services import deploy, open_namespace
 from eaves.platform.cold_start import ColdStart
 from knative.client.kinds import NAMESPACE
@@ -44,6 +44,9 @@ def test_a_table_has_a_column_for_each_and_a_missed_bar_is_bold(capsys: pytest.C
     def start(total_ms: float) -> ColdStart:
         return ColdStart(ends_ms={"autoscaling": 100.0, "golden": 200.0}, total_ms=total_ms, warm_ms=9.0)
 
+    print_start("fp32", start(1200.0))
+    expected = "fp32        1200 ms (warm 9): autoscaling 100, golden 100, answer 1000\n"
+    assert capsys.readouterr().out == expected
     results = {"fp32": [start(1200.0), start(1300.0), start(1100.0)], "int8": [start(900.0)] * 3}
     print_phases(results | {"floor": [start(700.0)] * 3})
     print_bars(results | {"floor": [start(700.0)] * 3}, {"fp32": 386.0, "int8": 220.0})
