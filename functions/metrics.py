@@ -100,6 +100,8 @@ _GAUGES = {
     "eaves_model_info": "Always 1; its labels name the artifact that is served.",
     "eaves_ready": "1 if the function is ready to answer predictions, 0 otherwise.",
     "eaves_in_work": "Requests that are running or waiting.",
+    "eaves_sessions": "Open sessions of the model: 2 once predictions have overlapped, if memory allows.",
+    "eaves_threads": "Threads of a prediction that runs alone.",
     "eaves_start_seconds": "Seconds from the start of the process until it was ready.",
     "process_resident_memory_bytes": "Resident memory of this process in bytes.",
     "process_cpu_seconds_total": "Processor time of this process in seconds.",

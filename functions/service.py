@@ -102,7 +102,7 @@ class Service:
         """
         results = []
         for example in examples:
-            with self.admission.permit():
+            with self.model.active.running(), self.admission.permit():
                 start = time.perf_counter()
                 results.append(predictor.run(example))
             self.metrics.observe("tensor", time.perf_counter() - start)
@@ -140,7 +140,7 @@ class Service:
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
             start = time.perf_counter()
-            with self.admission.permit():
+            with self.model.active.running(), self.admission.permit():
                 self.metrics.observe("queue", time.perf_counter() - start)
                 prediction = predictor.predict(data)
         for stage, duration_ms in prediction.timings_ms.items():

@@ -22,9 +22,17 @@ class ServeSettings:
 
     concurrency: int = setting(
         0,
-        "Number of predictions at the same time, each on one thread. 0 means one per CPU of "
+        "Maximum number of predictions at the same time. 0 means one per CPU of "
         "the process, by its affinity and its cgroup's quota, rounded up; on a cluster it "
         "means one, because the number must be known before the pod starts.",
+        minimum=0,
+        maximum=256,
+    )
+    threads: int = setting(
+        0,
+        "Maximum number of threads of one prediction. 0 means one per CPU of the process. Several "
+        "threads work on a prediction while at most half as many predictions as CPUs run, "
+        "or one; else each prediction has one thread.",
         minimum=0,
         maximum=256,
     )

@@ -145,6 +145,8 @@ def _gauges(service: Service) -> metrics.Gauges:
         named = {"model": manifest.name, "version": manifest.version, "artifact": f"sha256:{artifact.digest}"}
         gauges["eaves_model_info"] = ({**named, "task": manifest.task, "precision": manifest.precision}, 1.0)
         gauges["eaves_start_seconds"] = ({}, service.model.ready_at - process_usage.started_at())
+    if (pool := service.model.pool) is not None:
+        gauges |= {"eaves_sessions": ({}, float(pool.sessions)), "eaves_threads": ({}, float(pool.threads))}
     return gauges | {name: ({}, value) for name, value in process_usage.usage().items()}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from eaves.artifact import Artifact, TensorSpec
 from eaves.events import IMAGE_CLASSIFIED
 from eaves.inference.handler import Handler
-from eaves.inference.session import OUTPUTS, Session
+from eaves.inference.session import OUTPUTS, Runner
 from functions.model.pipeline import ImagePipeline
 from functions.model.predictor import Array
 from functions.settings import ServeSettings
@@ -25,7 +25,7 @@ class Classifier(ImagePipeline):
     reply_type = IMAGE_CLASSIFIED
 
     def __init__(
-        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
     ) -> None:
         super().__init__(artifact, session, settings, handler=handler)
         self._labels = artifact.manifest.labels

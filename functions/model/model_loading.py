@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
-from eaves.inference.handler import load_handler
-from eaves.inference.session import open_session
+from eaves.inference.handler import Handler, load_handler
+from eaves.inference.session import Session, open_session, pick_variant
+from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from functions.model.predictor import Predictor
 from functions.model.tasks import open_predictor
+from functions.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 
@@ -32,6 +35,8 @@ class LoadingModel:
         failure: Reason why the model can never be used; None while it loads and when it is ready.
         draining: Whether the process is ending: it still answers requests, but should get no new requests.
         ready_at: Time when the model became ready, Unix seconds; 0 before.
+        active: Counter of the predictions that run or wait; each prediction is counted by its caller.
+        pool: The model's sessions; None until the first one is open.
     """
 
     def __init__(self, settings: FunctionSettings, timing: StartTiming) -> None:
@@ -43,6 +48,8 @@ class LoadingModel:
         self.failure: EavesError | None = None
         self.draining = False
         self.ready_at = 0.0
+        self.active = ActivePredictions()
+        self.pool: SessionPool | None = None
 
     def start(self) -> None:
         """Start the thread that loads the model."""
@@ -146,14 +153,42 @@ class LoadingModel:
                 hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
-        session = open_session(artifact)
+        plan = _plan(artifact, self._settings)
+        session = open_session(artifact, threads=plan.threads)
         handler = load_handler(artifact)
-        self._predictor = open_predictor(artifact, session, self._settings, handler)
+        self.pool = SessionPool(session, plan, self.active)
+        self._predictor = open_predictor(artifact, self.pool, self._settings, handler)
         self._opened.set()
         self._timing.mark("open session")
         if self._settings.self_test != "none":
-            cases = load_golden(artifact)
-            chosen = cases[:1] if self._settings.self_test == "first" else cases
-            check(artifact, handler.follow(session.attempt), chosen, prepare=handler.preprocess)
+            _replay(artifact, session, handler, every=self._settings.self_test == "all")
             self._timing.mark("golden check")
+        self.pool.allow_second(lambda: _open_second(artifact, handler))
         return artifact
+
+
+def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
+    """Choose the sessions of this process by its CPUs and its memory limit."""
+    manifest, cpus = artifact.manifest, count_usable_cpus()
+    weights = sum(
+        entry.size_bytes for path, entry in manifest.files.items() if path == MODEL or path.startswith("weights/")
+    )
+    maps_weights = not manifest.optimise_on_open or pick_variant(manifest.variants) is not None
+    return plan_threads(
+        cpus=cpus,
+        concurrency=settings.concurrency or cpus,
+        fits=second_session_fits(weights_bytes=weights, maps_weights=maps_weights, memory_bytes=read_memory_limit()),
+        limit=settings.threads,
+    )
+
+
+def _open_second(artifact: Artifact, handler: Handler) -> Session:
+    """Open the session of one thread per run, which reproduces a golden case too before it gets requests."""
+    session = open_session(artifact, threads=1)
+    _replay(artifact, session, handler, every=False)
+    return session
+
+
+def _replay(artifact: Artifact, session: Session, handler: Handler, *, every: bool) -> None:
+    cases = load_golden(artifact)
+    check(artifact, handler.follow(session.attempt), cases if every else cases[:1], prepare=handler.preprocess)

@@ -15,7 +15,7 @@ from eaves.errors import TensorError
 from eaves.images import decoder
 from eaves.inference import handler as handlers
 from eaves.inference.handler import Handler
-from eaves.inference.session import Session
+from eaves.inference.session import Runner
 from functions.model.predictor import Array, Prediction
 from functions.settings import ServeSettings
 
@@ -25,14 +25,14 @@ class Pipeline(ABC):
 
     Args:
         artifact: Opened artifact.
-        session: ONNX session of the artifact.
+        session: ONNX session of the artifact, or a pool of its sessions.
         handler: Handler of the artifact; an empty one changes nothing.
     """
 
     reply_type: str
     content_types: tuple[str, ...]
 
-    def __init__(self, artifact: Artifact, session: Session, handler: Handler | None = None) -> None:
+    def __init__(self, artifact: Artifact, session: Runner, handler: Handler | None = None) -> None:
         self.artifact = artifact
         self.input = artifact.manifest.input
         self.outputs = artifact.manifest.outputs
@@ -113,7 +113,7 @@ class ImagePipeline(Pipeline):
     content_types: tuple[str, ...] = ("image/*",)
 
     def __init__(
-        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+        self, artifact: Artifact, session: Runner, settings: ServeSettings, *, handler: Handler | None = None
     ) -> None:
         super().__init__(artifact, session, handler)
         self._max_pixels = settings.max_pixels

@@ -9,12 +9,12 @@ from eaves.inference.handler import Handler
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
-    from eaves.inference.session import Session
+    from eaves.inference.session import Runner
     from functions.model.predictor import Predictor
     from functions.settings import ServeSettings
 
 
-def open_predictor(artifact: Artifact, session: Session, settings: ServeSettings, handler: Handler) -> Predictor:
+def open_predictor(artifact: Artifact, session: Runner, settings: ServeSettings, handler: Handler) -> Predictor:
     """Open the predictor for an artifact's task.
 
     Only the module of that task is imported, since each import delays the start.

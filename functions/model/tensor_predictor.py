@@ -18,7 +18,7 @@ from eaves.events import TENSOR_PREDICTED
 from eaves.inference import json_values
 from eaves.inference.handler import Handler
 from eaves.inference.json_tensor import parse_tensor
-from eaves.inference.session import Session
+from eaves.inference.session import Runner
 from functions.model.pipeline import Pipeline, elapsed_ms
 from functions.model.predictor import Array
 
@@ -29,7 +29,7 @@ class TensorPredictor(Pipeline):
     reply_type = TENSOR_PREDICTED
     content_types: tuple[str, ...] = ("application/json",)
 
-    def __init__(self, artifact: Artifact, session: Session, handler: Handler | None = None) -> None:
+    def __init__(self, artifact: Artifact, session: Runner, handler: Handler | None = None) -> None:
         super().__init__(artifact, session, handler)
         self._labels = artifact.manifest.labels
         self._scores = label_output(artifact.manifest.labels, artifact.manifest.outputs)

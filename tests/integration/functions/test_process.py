@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,35 @@ def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None
         best, *_ = json.loads(body)["predictions"]
         assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
         assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
+
+
+def test_requests_that_overlap_open_a_second_session_that_predicts_the_same(
+    start: Start, image: bytes, tiny_artifact: Path
+) -> None:
+    function = start(EAVES_THREADS="2", EAVES_CONCURRENCY="64", EAVES_QUEUE="64")
+
+    def predict(_: object = None) -> Any:
+        status, _, body = function.request("POST", "/", image, Content_Type="image/png")
+        assert status == 200
+        return {one["label"]: one["score"] for one in json.loads(body)["predictions"]}
+
+    def sessions() -> str:
+        lines = function.request("GET", "/metrics")[2].decode().splitlines()
+        assert "eaves_threads 2" in lines
+        return next(line for line in lines if line.startswith("eaves_sessions "))
+
+    def overlap_until_open() -> bool:
+        answers = list(pool.map(predict, range(64)))
+        assert all(answer == pytest.approx(alone, abs=1e-4) for answer in answers)
+        return sessions() == "eaves_sessions 2"
+
+    function.wait_ready()
+    alone = predict()
+    assert predict() == alone
+    assert sessions() == "eaves_sessions 1"
+    with ThreadPoolExecutor(32) as pool:
+        wait_until(overlap_until_open)
+    assert "predictions overlap" in function.log
 
 
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])

@@ -1,4 +1,4 @@
-"""Number of usable CPUs: those that the process may run on, or fewer when its cgroup has a lower quota.
+"""Limits of the process: the CPUs that it may use, and its memory.
 
 `os.cpu_count()` returns the machine's CPUs. In a container with a limit of two CPUs on a node with 64 CPUs, a process
 with 64 threads would exceed the limit, and the kernel would throttle all of its threads.
@@ -22,8 +22,30 @@ def count_usable_cpus(root: Path = Path("/")) -> int:
         root: Directory with /proc and /sys.
     """
     cpus = len(os.sched_getaffinity(0))
-    quotas = [quota for folder in _groups(root) for quota in (_quota_v1(folder), _quota_v2(folder)) if quota > 0]
+    quotas = [quota for folder in _groups(root, "cpu") for quota in (_quota_v1(folder), _quota_v2(folder)) if quota > 0]
     return max(1, min([cpus, *(math.ceil(quota) for quota in quotas)]))
+
+
+def read_memory_limit(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that the process may use: its cgroup's limit, or the machine's memory when it is less.
+
+    The smallest limit of the cgroup and those above it counts. An unreadable limit is no limit; 0 means that no limit
+    is known.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `memory.max`; cgroup-v1/memory.rst; proc_meminfo(5).
+
+    Args:
+        root: Directory with /proc and /sys.
+    """
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = [_parse_count(_read(group / name)) for group in _groups(root, "memory") for name in names]
+    total_kb = next((line.split()[1] for line in _read(root / "proc/meminfo").splitlines() if "MemTotal:" in line), "")
+    return min((limit for limit in [*limits, _parse_count(total_kb) * 1024] if limit > 0), default=0)
+
+
+def _parse_count(text: str) -> int:
+    """Return a number of bytes or pages; 0 when the text is no number, such as `max`."""
+    return int(text) if text.strip().isdecimal() else 0
 
 
 def _quota_v2(group: Path) -> float:
@@ -52,29 +74,34 @@ def _ratio(quota: str, period: str) -> float:
         return 0
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """Return the directories of this process's cgroup and its parents, in every cgroup hierarchy that limits CPUs."""
-    for controllers, name in _memberships(root):
-        for mounted, mount_root in _mounts(root, controllers):
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Return the directories of this process's cgroup and its parents, in every hierarchy with the controller.
+
+    Args:
+        root: Directory with /proc and /sys.
+        controller: `cpu` or `memory`.
+    """
+    for controllers, name in _memberships(root, controller):
+        for mounted, mount_root in _mounts(root, controllers, controller):
             # Without a cgroup namespace the path starts at the host's root, of which only a part is mounted here.
             inside = name.relative_to(mount_root) if name.is_relative_to(mount_root) else name.relative_to("/")
             yield from (mounted / part for part in (inside, *inside.parents))
             break
 
 
-def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """Return (controllers, cgroup) of this process in each hierarchy that limits CPUs.
+def _memberships(root: Path, controller: str) -> Iterator[tuple[str, PurePosixPath]]:
+    """Return (controllers, cgroup) of this process in each hierarchy that may have the controller.
 
     The controllers are empty for version 2. Source: cgroups(7).
     """
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
-        if name.startswith("/") and (not controllers or "cpu" in controllers.split(",")):
+        if name.startswith("/") and (not controllers or controller in controllers.split(",")):
             yield controllers, PurePosixPath(name)
 
 
-def _mounts(root: Path, controllers: str) -> Iterator[tuple[Path, PurePosixPath]]:
+def _mounts(root: Path, controllers: str, controller: str) -> Iterator[tuple[Path, PurePosixPath]]:
     """Return the mount points of a cgroup hierarchy, each with the cgroup that is mounted there.
 
     Source: proc_pid_mountinfo(5).
@@ -84,7 +111,7 @@ def _mounts(root: Path, controllers: str) -> Iterator[tuple[Path, PurePosixPath]
         fields, kinds = before.split(), after.split()
         if len(fields) < 5 or len(kinds) < 3 or not fields[3].startswith("/"):
             continue
-        if kinds[0] == "cgroup2" if not controllers else kinds[0] == "cgroup" and "cpu" in kinds[2].split(","):
+        if kinds[0] == "cgroup2" if not controllers else kinds[0] == "cgroup" and controller in kinds[2].split(","):
             yield root / fields[4].lstrip("/"), PurePosixPath(fields[3])
 
 

@@ -1,4 +1,4 @@
-"""The CPUs a process may use, on trees that look like /proc and /sys of machines and containers."""
+"""The CPUs and the memory a process may use, on trees that look like /proc and /sys of machines and containers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from functions.cpu_limit import count_usable_cpus
+from functions.resource_limits import count_usable_cpus, read_memory_limit
 
 MANY = 8
+MIB = 1 << 20
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = (
     "25 23 0:22 / /proc rw - proc proc rw\n"
@@ -121,3 +122,33 @@ def test_unreadable_files_set_no_limit(tmp_path: Path) -> None:
 
 def test_here_it_is_at_least_one() -> None:
     assert 1 <= count_usable_cpus() <= MANY
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "limit"),
+    [
+        ("max", "max", 512),
+        ("268435456", "max", 256),
+        ("max", "134217728", 128),
+        ("", "x", 512),
+        (str(1 << 40), "", 512),
+    ],
+)
+def test_memory_by_version_2_or_the_machines(tmp_path: Path, own: str, above: str, limit: int) -> None:
+    files = {"pod/abc/memory.max": own, "pod/memory.max": above}
+    tree = build_tree(tmp_path, cgroup="0::/pod/abc\n", mounts=V2.format(root="/"), files=files)
+    (tree / "proc/meminfo").write_text("MemTotal:         524288 kB\nMemFree: 1 kB\n")
+    assert read_memory_limit(tree) == limit * MIB
+
+
+def test_memory_by_version_1(tmp_path: Path) -> None:
+    mounts = "36 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n" + V1.format(root="/")
+    files = {"memory/app/memory.limit_in_bytes": "104857600\n", "cpu,cpuacct/app/cpu.cfs_quota_us": "-1"}
+    tree = build_tree(tmp_path, cgroup="3:cpu,cpuacct:/app\n9:memory:/app\n", mounts=mounts, files=files)
+    assert read_memory_limit(tree) == 100 * MIB
+    assert count_usable_cpus(tree) == MANY
+
+
+def test_no_known_memory_is_zero(tmp_path: Path) -> None:
+    assert read_memory_limit(tmp_path) == 0
+    assert read_memory_limit() > 0
