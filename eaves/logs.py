@@ -86,7 +86,7 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     """
     # No formatter shows the caller's line, the thread or the process, and finding them out takes a third of a record's
     # time. Source: Python, Logging HOWTO, "Optimization".
-    logging._srcfile = None
+    logging._srcfile = None  # noqa: SLF001 - the documented way
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
