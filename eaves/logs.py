@@ -21,6 +21,9 @@ from eaves.credentials.redact import redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+"""`json.dumps` with these options would build a new encoder for each record."""
+
 _bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxyType({}))
 
 
@@ -56,7 +59,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = redact(self.formatException(record.exc_info))
-        return escape_json(json.dumps(fields, ensure_ascii=False, default=str))
+        return escape_json(_encode(fields))
 
 
 class PlainFormatter(logging.Formatter):
@@ -81,6 +84,10 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
         level: Lowest level shown.
         as_json: True for JSON lines, False for plain text; None: JSON unless stderr is a terminal.
     """
+    # No formatter shows the caller's line, the thread or the process, and finding them out takes a third of a record's
+    # time. Source: Python, Logging HOWTO, "Optimization".
+    logging._srcfile = None  # noqa: SLF001 - the documented way
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(BoundFields())

@@ -1,4 +1,4 @@
-"""Admission of requests: limits of concurrent predictions, waiting requests and fetched bytes.
+"""Admission of requests: limits of concurrent predictions, of runs of the model, of waiting requests and fetched bytes.
 
 A request beyond a limit is refused.
 """
@@ -11,17 +11,22 @@ from contextlib import contextmanager
 
 from eaves.errors import OverloadedError
 
+AHEAD = 1
+"""Number of requests that are decoded while all runs of the model are taken. So the next run begins as soon as a run
+ends, while the other request's reply is built."""
+
 
 class Admission:
-    """A counting semaphore with a bounded queue, which limits the predictions that run and the requests that wait.
+    """Counting semaphores with a bounded queue, which limit the predictions, the runs and the requests that wait.
 
     Args:
-        concurrency: Maximum number of requests that hold a permit.
+        concurrency: Maximum number of concurrent runs of the model; `AHEAD` more requests hold a permit.
         queue: Maximum number of requests that wait.
     """
 
     def __init__(self, *, concurrency: int, queue: int) -> None:
-        self._slots = threading.Semaphore(concurrency)
+        self._permits = threading.Semaphore(concurrency + AHEAD)
+        self._turns = threading.Semaphore(concurrency)
         self._places = threading.Semaphore(concurrency + queue)
         self._lock = threading.Lock()
         self._inside = 0
@@ -48,11 +53,20 @@ class Admission:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Wait for a permit to run one prediction, and hold it until the end of the block.
+        """Wait for a permit to make one prediction, and hold it until the end of the block.
 
         The caller holds a queue slot.
         """
-        with self._slots:
+        with self._permits:
+            yield
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn to run the model once, and hold it until the end of the block.
+
+        The caller holds a permit.
+        """
+        with self._turns:
             yield
 
     @property

@@ -14,6 +14,8 @@ from functions.settings import FunctionSettings
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 """Extension attributes that a reply copies from the event that caused it."""
+_encode = json.JSONEncoder(allow_nan=False).encode
+"""`json.dumps` with this option would build a new encoder for each reply."""
 
 
 def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, sett
         subject=cause.subject,
         time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         datacontenttype="application/json",
-        data=json.dumps(build_prediction_document(prediction, artifact), allow_nan=False).encode(),
+        data=_encode(build_prediction_document(prediction, artifact)).encode(),
         extensions=_extensions(cause, prediction, artifact),
     )
 

@@ -6,7 +6,8 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
@@ -104,7 +105,7 @@ class Service:
         for example in examples:
             with self.model.active.running(), self.admission.permit():
                 start = time.perf_counter()
-                results.append(predictor.run(example))
+                results.append(predictor.run(example, turn=self.admission.turn))
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
 
@@ -139,15 +140,34 @@ class Service:
                     f"the content type {content_type[:64]!r} is not supported",
                     hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
-            start = time.perf_counter()
-            with self.model.active.running(), self.admission.permit():
-                self.metrics.observe("queue", time.perf_counter() - start)
-                prediction = predictor.predict(data)
+            queue = Waiting()
+            with self.model.active.running(), queue.until(self.admission.permit()):
+                prediction = predictor.predict(data, turn=lambda: queue.until(self.admission.turn()))
+        self.metrics.observe("queue", queue.seconds)
         for stage, duration_ms in prediction.timings_ms.items():
             self.metrics.observe(stage, duration_ms / 1000)
         known = len(predictor.artifact.manifest.labels)
         self.metrics.count("eaves_predictions_total", known=known, label=prediction.attributes.get("label", ""))
         return prediction, predictor
+
+
+class Waiting:
+    """Time that one request waits for permits.
+
+    Attributes:
+        seconds: Sum of all waits so far, seconds.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def until(self, permit: AbstractContextManager[None]) -> Iterator[None]:
+        """Wait for a permit, and hold it until the end of the block."""
+        start = time.perf_counter()
+        with permit:
+            self.seconds += time.perf_counter() - start
+            yield
 
 
 def _check_digest(event: Event, digest: str) -> None:

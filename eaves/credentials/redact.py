@@ -20,6 +20,8 @@ def redact(text: str) -> str:
     Secrets are the user information of an address, and each query value with a name like that of a credential. The
     placeholders of `fill_in` stay as they are.
     """
+    if "://" not in text and "=" not in text:
+        return text  # neither pattern can match, and most log messages have no address
     return _QUERY.sub(rf"\1={HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", text))
 
 

@@ -25,6 +25,8 @@ from functions.service import Service
 from functions.settings import FunctionSettings
 
 _log = logging.getLogger(__name__)
+_encode = json.JSONEncoder(allow_nan=False).encode
+"""`json.dumps` with this option would build a new encoder for each response."""
 
 
 def create_app(
@@ -177,7 +179,7 @@ def _refuse_compression() -> None:
 
 
 def _json(document: Any) -> Response:
-    return Response(json.dumps(document, allow_nan=False), content_type="application/json")
+    return Response(_encode(document), content_type="application/json")
 
 
 def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:

@@ -58,6 +58,15 @@ class ApplicationResponse(WSGITask):  # type: ignore[misc]
         header: bytes = super().build_response_header()
         return header
 
+    def write(self, data: bytes) -> None:
+        """Send the header and a body that is complete together, with one system call and in one packet."""
+        if self.complete and not self.wrote_header and self.has_body and self.content_length == len(data):
+            self.channel.write_soon(self.build_response_header() + data)
+            self.wrote_header = True
+            self.content_bytes_written = len(data)
+        else:
+            super().write(data)
+
 
 class RefusedRequest(ErrorTask):  # type: ignore[misc]
     """Writer of the response to a request that was refused before the application got it, as a problem document.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from eaves.events import IMAGE_CLASSIFIED
 from eaves.inference.handler import Handler
 from eaves.inference.session import OUTPUTS, Runner
 from functions.model.pipeline import ImagePipeline
-from functions.model.predictor import Array
+from functions.model.predictor import Array, Turn
 from functions.settings import ServeSettings
 
 
@@ -38,9 +39,9 @@ class Classifier(ImagePipeline):
         self._threshold = settings.threshold
         self._high_confidence = settings.high_confidence
 
-    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+    def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return `label`, `probabilities` and `logits` of one image, which is encoded or (H, W, 3) uint8, RGB."""
-        outputs = super().run(example)
+        outputs = super().run(example, turn=turn)
         label = self._labels[int(np.argmax(outputs["probabilities"]))]
         return {"label": np.array(label, object), **outputs}
 

@@ -6,6 +6,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from eaves.images import decoder
 from eaves.inference import handler as handlers
 from eaves.inference.handler import Handler
 from eaves.inference.session import Runner
-from functions.model.predictor import Array, Prediction
+from functions.model.predictor import Array, Prediction, Turn
 from functions.settings import ServeSettings
 
 
@@ -45,33 +46,47 @@ class Pipeline(ABC):
         """Return whether a media type is accepted: by the handler's list of types if it has one, else by the task."""
         return self._handler.accepts(content_type) if self._handler.content_types else self._takes(content_type)
 
-    def predict(self, data: bytes) -> Prediction:
-        """Predict one example from the bytes that were sent.
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
+        """Predict one example from the bytes that were sent; `turn` waits for a turn to run the model.
 
         Raises:
             InputError: When the example can't be read, or the handler reports that it is invalid.
             HandlerError: When the artifact's handler fails.
         """
         timings_ms: dict[str, float] = {}
-        tensor = self._tensor(data, timings_ms)
-        start = time.perf_counter()
-        outputs = self._session.answer(tensor[np.newaxis])
-        ran = time.perf_counter()
-        timings_ms["infer"] = elapsed_ms(start, ran)
-        one = {name: output[0] for name, output in outputs.items()}
-        if self._handler.postprocess is None:
-            members, attributes = self._present(one)
-        else:
-            members = self._handler.postprocess(one)
-            attributes = handlers.attributes(members)
-            timings_ms["postprocess"] = elapsed_ms(ran, time.perf_counter())
+        around, turn = self._share(turn)
+        with around():
+            tensor = self._tensor(data, timings_ms)
+            with turn():
+                start = time.perf_counter()
+                outputs = self._session.answer(tensor[np.newaxis])
+                ran = time.perf_counter()
+            timings_ms["infer"] = elapsed_ms(start, ran)
+            one = {name: output[0] for name, output in outputs.items()}
+            if self._handler.postprocess is None:
+                members, attributes = self._present(one)
+            else:
+                members = self._handler.postprocess(one)
+                attributes = handlers.attributes(members)
+                timings_ms["postprocess"] = elapsed_ms(ran, time.perf_counter())
         return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms)
 
-    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+    def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return the graph's outputs for one example, given as encoded bytes or as a tensor that fits `input`."""
-        tensor = self._tensor(example, {}) if isinstance(example, bytes) else self._example(example)
-        outputs = self._session.answer(tensor[np.newaxis])
+        around, turn = self._share(turn)
+        with around():
+            tensor = self._tensor(example, {}) if isinstance(example, bytes) else self._example(example)
+            with turn():
+                outputs = self._session.answer(tensor[np.newaxis])
         return {name: output[0] for name, output in outputs.items()}
+
+    def _share(self, turn: Turn) -> tuple[Turn, Turn]:
+        """Return what to hold around the whole prediction, and what to hold for the model's run only.
+
+        The code of a handler.py runs within the turn: its author counts on no more calls at a time than `concurrency`.
+        """
+        has_code = self._handler.preprocess is not None or self._handler.postprocess is not None
+        return (turn, nullcontext) if has_code else (nullcontext, turn)
 
     def _tensor(self, data: bytes, timings_ms: dict[str, float]) -> Array:
         if self._handler.preprocess is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from eaves.artifact import Artifact, TensorSpec
 
 Array = npt.NDArray[Any]
+Turn = Callable[[], AbstractContextManager[None]]
+"""Function whose context manager waits for a turn to run the model, and holds it until the end of the block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +52,25 @@ class Predictor(Protocol):
     def accepts(self, content_type: str) -> bool:
         """Return whether data of this media type (lower case, without parameters) can be predicted."""
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Predict one example from the bytes that were sent.
+
+        Args:
+            data: The sent bytes.
+            turn: Waits for a turn to run the model. A handler.py is called within the turn too, as it may not expect
+                more calls at a time than there are turns.
 
         Raises:
             InputError: When the sent data are invalid.
             HandlerError: When the artifact's handler.py fails.
         """
 
-    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+    def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return the graph's outputs for one example, for clients that use tensors.
 
         Args:
             example: Encoded bytes as for `predict`, or one example that fits `input`, without the batch dimension.
+            turn: As for `predict`.
 
         Returns:
             Outputs by name, without the batch dimension; some tasks add outputs to the graph's.

@@ -7,6 +7,7 @@ The sockets, the HTTP contract and the settings are the real ones; nothing is tr
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,7 @@ from eaves.options import build_settings
 from functions.http.app import create_app
 from functions.http.server import Server
 from functions.model.classifier import Classifier
-from functions.model.predictor import Prediction
+from functions.model.predictor import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.model import FakeModel
@@ -31,10 +32,10 @@ class GatedClassifier(Classifier):
         super().__init__(artifact, cast(Session, ColourSession()), ServeSettings())
         self._gate = gate
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Predict as the colours' own model does, but later."""
         wait_until(self._gate.exists, 60)
-        return super().predict(data)
+        return super().predict(data, turn=turn)
 
 
 def main() -> None:

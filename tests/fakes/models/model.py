@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import _GeneratorContextManager
+from contextlib import _GeneratorContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from eaves.errors import EavesError
 from eaves.inference.session import Session
 from functions.model.classifier import Classifier
 from functions.model.model_loading import LoadingModel
-from functions.model.predictor import Prediction, Predictor
+from functions.model.predictor import Prediction, Predictor, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from functions.start_timing import StartTiming
 from tests.fakes.models.artifact import ColourSession
@@ -53,6 +53,6 @@ def build_classifier(artifact: Artifact, settings: ServeSettings | None = None) 
 class BrokenClassifier(Classifier):
     """Raises what no one expects, with the payload in its message."""
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Always fails."""
         raise ZeroDivisionError(f"secret {np.frombuffer(data[:4], np.uint8).tolist()}")

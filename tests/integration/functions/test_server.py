@@ -288,3 +288,13 @@ def test_events_that_wait_for_their_first_are_answered_before_it_ends(start_gate
     assert {status for status, _, _ in answers} == {200}
     assert len({body for _, _, body in answers}) == 1
     assert gated.function.process.wait(15) == 0, gated.function.log
+
+
+def test_a_small_response_arrives_in_one_piece(start_gated: StartGated) -> None:
+    gated = start_gated()
+    with socket.create_connection(("127.0.0.1", wait_until(gated.function.port, 30)), timeout=20) as sender:
+        for _ in range(50):
+            sender.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(RED) + RED)
+            header, _, body = sender.recv(65_536).partition(b"\r\n\r\n")
+            (length,) = (line for line in header.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            assert len(body) == int(length.partition(b":")[2])

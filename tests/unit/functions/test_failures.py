@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.classifier import Classifier
 from functions.model.model_loading import LoadingModel
-from functions.model.predictor import Prediction
+from functions.model.predictor import Prediction, Turn
 from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
@@ -45,7 +46,7 @@ class Failing(Classifier):
 
     failures: list[weakref.ref[ImageError]]
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Always fails."""
         error = ImageError("corrupt")
         self.failures.append(weakref.ref(error))

@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +25,7 @@ from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, enco
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.classifier import Classifier
-from functions.model.predictor import Prediction
+from functions.model.predictor import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
@@ -45,11 +46,11 @@ class Counting(Classifier):
         self.go = threading.Event()
         self.go.set()
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Predict as the real classifier does."""
         self.calls += 1
         assert self.go.wait(10)
-        return super().predict(data)
+        return super().predict(data, turn=turn)
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ def test_a_reference_to_who_can_not_be_reached_may_be_sent_again(classifier: Cou
 
 def test_an_event_in_work_for_long_is_409(artifact: Artifact) -> None:
     class Slow(Counting):
-        def predict(self, data: bytes) -> Prediction:
+        def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
             raise InWorkError("the same event is still being processed")
 
     response = send(serve(Slow(artifact)))
@@ -237,7 +238,7 @@ class Thousand(Classifier):
         wide = replace(artifact, manifest=replace(artifact.manifest, labels=labels))
         super().__init__(wide, cast(Session, ColourSession()), SETTINGS)
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """The class that the data names."""
         label = self.artifact.manifest.labels[int(data)]
         payload = {"predictions": [{"label": label, "score": 1.0}]}
@@ -272,7 +273,7 @@ def test_a_handlers_fault_is_500_with_an_id_and_a_logged_traceback(
     artifact: Artifact, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Counting):
-        def predict(self, data: bytes) -> Prediction:
+        def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
             try:
                 raise KeyError("secret")
             except KeyError as error:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from eaves.events import IMAGE_CLASSIFIED, REPLY_TYPES, Event, decode, encode_st
 from eaves.inference.session import Session
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
+from functions.model.predictor import Turn
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
@@ -211,7 +213,7 @@ def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact) -
     """The classifier asks the function itself, which has room for one request."""
 
     class Nested(BrokenClassifier):
-        def predict(self, data: bytes) -> Any:
+        def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Any:
             answers.append(post(client, RED, Content_Type="image/png"))
             return build_classifier(artifact).predict(data)
 
