@@ -60,7 +60,7 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
-    from functions.cpu_limit import count_usable_cpus
+    from eaves.cpu_limit import count_usable_cpus
     from functions.http.app import create_app
     from functions.http.server import STOP_SIGNALS, Server
 

@@ -30,7 +30,7 @@ from trainer.progress import SilentProgress, Step
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
-from trainer.train import ENVIRONMENT
+from trainer.train import build_environment
 
 IMAGES = 192
 SKIPPED = 2
@@ -40,7 +40,7 @@ ROUNDS = 3
 
 def main() -> None:
     """Measure the training of a head and the steps of two full trainings, and print the tables."""
-    for variable, value in ENVIRONMENT.items():
+    for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     with native_stderr():
         import keras  # noqa: F401 - its messages are printed here

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.cpu_limit import count_usable_cpus
+from eaves.cpu_limit import count_usable_cpus
 
 MANY = 8
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
