@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from bench.measure.timing import print_table
+from bench.model import training_input
 from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import scan
@@ -39,7 +40,7 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Measure the training of a head and the steps of two full trainings, and print the tables."""
+    """Measure the training of a head, the steps of two full trainings and the wait for input, and print the tables."""
     for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     with native_stderr():
@@ -49,6 +50,7 @@ def main() -> None:
         _print_frozen(Path(folder))
     _print_step("small_cnn, 64 px, batch 32", {"arch": "small_cnn", "image_size": 64, "batch_size": 32}, steps=120)
     _print_step("inception_v3, 299 px, batch 8", {"batch_size": 8, "weights": "none"}, steps=6)
+    training_input.main()
 
 
 def _settings(**values: Any) -> TrainSettings:
