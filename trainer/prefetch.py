@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -52,7 +53,7 @@ def prefetch(
     Raises:
         Exception: Errors of `load`, at the place of the batch that failed.
     """
-    threads, left = workers or min(WORKERS, count_usable_cpus()), iter(keys)
+    threads, left = workers or _count_workers(), iter(keys)
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="prefetch")
     try:
         waiting: deque[Future[Batch]] = deque(pool.submit(load, key) for key in islice(left, threads + 1))
@@ -65,3 +66,9 @@ def prefetch(
             yield batch
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@cache
+def _count_workers() -> int:
+    """Return the number of threads; counting CPUs takes a millisecond, as long as a step of a head."""
+    return min(WORKERS, count_usable_cpus())
