@@ -19,7 +19,12 @@ WORKERS = 2
 
 def test_the_next_batches_are_loaded_while_the_caller_computes() -> None:
     loaded: defaultdict[int, threading.Event] = defaultdict(threading.Event)
-    with closing(prefetch(lambda key: loaded[key].set() or key, range(10), workers=WORKERS)) as batches:
+
+    def load(key: int) -> int:
+        loaded[key].set()
+        return key
+
+    with closing(prefetch(load, range(10), workers=WORKERS)) as batches:
         assert next(batches) == 0
         for ahead in range(1, WORKERS + 2):
             assert loaded[ahead].wait(DEADLINE_S), f"batch {ahead} isn't loaded before the caller asks for it"
