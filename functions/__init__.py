@@ -10,5 +10,5 @@ A request passes through `http/server`, `http/connection` (sockets) > `http/app`
 
     settings                     settings of a function
     metrics                      counters and timings;  process_usage: the kernel's figures for the process
-    resource_limits              usable CPUs, memory limit;  start_timing: times of the steps of a start
+    start_timing                 times of the steps of a start
 """

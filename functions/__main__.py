@@ -65,9 +65,9 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
+    from eaves.resource_limits import count_usable_cpus
     from functions.http.app import create_app
     from functions.http.server import STOP_SIGNALS, Server
-    from functions.resource_limits import count_usable_cpus
 
     concurrency = settings.concurrency or count_usable_cpus()
     signal.pthread_sigmask(

@@ -16,6 +16,7 @@ same from a command line; the container of a training Job starts it.
     run/                 the run directory, its upload and its files
     report/              report.html, and the frame of all HTML pages
     check/               inspection of a folder of images before training
+    prefetch             prepares the next batches while a network computes
     lifecycle            signals and exit codes;  progress: progress bars
     reader               command of the pod that serves a run over HTTP
     storage              files on disk or at a URI

@@ -22,7 +22,7 @@ from trainer.progress import build_progress
 from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import quiet_libraries
-from trainer.train import ENVIRONMENT, compute_share, train
+from trainer.train import build_environment, compute_share, train
 from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
@@ -72,7 +72,7 @@ def main(
     **parameters: Any,
 ) -> None:  # fmt: skip
     """Train a model on labelled images and leave a run in OUTPUT."""
-    for variable, value in ENVIRONMENT.items():
+    for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     logs.configure()
     quiet_libraries()

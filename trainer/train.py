@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.base.disk_errors import disk_errors
+from eaves.resource_limits import count_usable_cpus
 from eaves.errors import ConfigError, Fault, StoppedError
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
@@ -37,9 +38,21 @@ if TYPE_CHECKING:
     from trainer.training.training_task import TrainingTask
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""Environment variables that the entry point of a training process sets before `train` imports TensorFlow."""
+"""Environment variables of every training process; `build_environment` adds those that depend on the machine."""
 
 _logger = logging.getLogger(__name__)
+
+
+def build_environment() -> dict[str, str]:
+    """Return the variables that the entry point of a training process sets before `train` imports TensorFlow.
+
+    They give TensorFlow's thread pools one thread per usable CPU. By default it counts the CPUs that the process may
+    run on: in a pod with a limit of 2 CPUs on a node with 64, the kernel would throttle 64 threads.
+
+    Source: tensorflow/core/common_runtime/process_util.cc, NumIntraOpThreadsFromEnvironment.
+    """
+    cpus = str(count_usable_cpus())
+    return ENVIRONMENT | {"TF_NUM_INTRAOP_THREADS": cpus, "TF_NUM_INTEROP_THREADS": cpus}
 
 
 def train(
@@ -271,6 +284,7 @@ def _train(
     settings, decoded, dataset = task.settings, task.decoded, task.decoded.dataset
     with clock.phase("fit"):
         fitted = fit.fit(task)
+    clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
     measured = metrics.measure_quality(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
     models.set_temperature(task.model, measured["temperature"])
     with clock.phase("save"):

@@ -29,7 +29,7 @@ from trainer.model.architectures import ARCHITECTURES
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import native_stderr
-from trainer.train import ENVIRONMENT, train
+from trainer.train import build_environment, train
 
 CLASSES, PER_CLASS = 4, 12
 CALIBRATION = 16
@@ -76,7 +76,7 @@ class Row:
 
 def main() -> None:
     """Convert and measure a model of every architecture, and print the table."""
-    for variable, value in ENVIRONMENT.items():
+    for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     with native_stderr():
         import keras  # noqa: F401 - its messages are printed here

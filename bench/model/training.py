@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from bench.measure.timing import print_table
+from bench.model import training_input
 from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import scan
@@ -30,7 +31,7 @@ from trainer.progress import SilentProgress, Step
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
-from trainer.train import ENVIRONMENT
+from trainer.train import build_environment
 
 IMAGES = 192
 SKIPPED = 2
@@ -39,8 +40,8 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Measure the training of a head and the steps of two full trainings, and print the tables."""
-    for variable, value in ENVIRONMENT.items():
+    """Measure the training of a head, the steps of two full trainings and the wait for input, and print the tables."""
+    for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     with native_stderr():
         import keras  # noqa: F401 - its messages are printed here
@@ -49,6 +50,7 @@ def main() -> None:
         _print_frozen(Path(folder))
     _print_step("small_cnn, 64 px, batch 32", {"arch": "small_cnn", "image_size": 64, "batch_size": 32}, steps=120)
     _print_step("inception_v3, 299 px, batch 8", {"batch_size": 8, "weights": "none"}, steps=6)
+    training_input.main()
 
 
 def _settings(**values: Any) -> TrainSettings:

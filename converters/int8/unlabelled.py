@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from eaves.resource_limits import count_usable_cpus
 from eaves.errors import ConversionError
 from eaves.media_type import UNKNOWN, sniff
 from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint, find_copies
@@ -69,7 +69,7 @@ def _keep_different(
     looks: list[ImageFingerprint | None] = []
     with (
         progress.phase("Comparing photos without labels", len(photos)) as step,
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
     ):
         for seen in pool.map(lambda path: compute_fingerprint(path.read_bytes()), photos):
             looks.append(seen)

@@ -65,8 +65,8 @@ def build_bars() -> TrainingProgress:
 def prepare_tensorflow() -> None:
     """Set the environment variables that TensorFlow and Keras read at import, and silence their notices."""
     from trainer.tensorflow_notices import quiet_libraries
-    from trainer.train import ENVIRONMENT
+    from trainer.train import build_environment
 
-    for variable, value in ENVIRONMENT.items():
+    for variable, value in build_environment().items():
         os.environ.setdefault(variable, value)
     quiet_libraries()

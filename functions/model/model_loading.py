@@ -17,7 +17,7 @@ from eaves.inference.session import Session, open_session, pick_variant
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from functions.model.predictor import Predictor
 from functions.model.tasks import open_predictor
-from functions.resource_limits import count_usable_cpus, read_memory_limit
+from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 

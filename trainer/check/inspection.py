@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eaves.resource_limits import count_usable_cpus
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
@@ -173,7 +173,7 @@ def inspect_data(
 
 def _read_all(listing: Listing) -> Iterator[CheckedImage | str]:
     """Yield for each listed file, in order, the checked image or the reason why it can't be used; use every CPU."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:
         for start in range(0, len(listing.entries), _CHUNK):
             yield from pool.map(lambda entry: _read(listing, entry), listing.entries[start : start + _CHUNK])
 

@@ -22,6 +22,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from eaves.resource_limits import count_usable_cpus
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
@@ -95,7 +96,7 @@ def decode(
     Raises:
         DatasetError: A class or the validation side has no image that can be decoded.
     """
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, _open_nameless(folder) as file:
+    with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool, _open_nameless(folder) as file:
         kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
         faults: list[DataFault] = []
         with progress.phase("Reading images", len(dataset.examples)) as step:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.resource_limits import count_usable_cpus
 from eaves.media_type import UNKNOWN, sniff
 from trainer.data import archive, manifest, remote
 from trainer.data.folder import load_folder
@@ -104,7 +104,7 @@ def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgr
     """Yield the record of every usable file, in order; add what is wrong with files to `faults`. Use every CPU."""
     with (
         progress.phase("Hashing images", len(listing.entries)) as step,
-        ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
     ):
         for start in range(0, len(listing.entries), _CHUNK):
             chunk = listing.entries[start : start + _CHUNK]

@@ -3,9 +3,9 @@
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
 KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A file (here called
-a shard) is written as soon as it is full, so that a killed pass loses at most the values of one file. The values of a
-damaged file are computed again. Values are found by image, never by position, so more images, fewer, or another order
-compute only the missing values.
+a shard) is written in the background as soon as it is full, so that a killed pass loses at most the values of two
+files. The values of a damaged file are computed again. Values are found by image, never by position, so more images,
+fewer, or another order compute only the missing values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import logging
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.base.disk_errors import reserve
+from trainer.prefetch import InputWait, prefetch
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
@@ -74,6 +77,29 @@ def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
     if dtype == np.float16:
         values = np.clip(values, -_LARGEST, _LARGEST)
     return values.astype(dtype)
+
+
+def _split(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+@contextmanager
+def _in_background(write: Callable[[Sequence[str], Array], None]) -> Iterator[Callable[[Sequence[str], Array], None]]:
+    """Yield a function that calls `write` in another thread, after it has waited for the call before.
+
+    An error of `write` is raised by the next call or at the end of the context.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="features") as pool:
+        running: list[Future[None]] = []
+
+        def submit(digests: Sequence[str], values: Array) -> None:
+            while running:
+                running.pop().result()
+            running.append(pool.submit(write, digests, values))
+
+        yield submit
+        for last in running:
+            last.result()
 
 
 class FeatureCache:
@@ -131,17 +157,21 @@ class FeatureCache:
         batch_size: int,
         progress: TrainingProgress,
         title: str,
+        wait: InputWait | None = None,
     ) -> int:
         """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
+        Other threads read the next batches while the model computes one, and write the file that was filled last.
+
         Args:
             model: A Keras model.
-            read: Function from row numbers to the model's input.
+            read: Function from row numbers to the model's input; several threads call it at the same time.
             digests: sha256 of each image, hex.
             out: (len(digests), ...) of the stored type.
             batch_size: Number of images in one batch.
             progress: Receives the images of each computed batch.
             title: Title of the phase in the progress.
+            wait: Receives the time for which the model waited for its inputs; None means that it is not measured.
 
         Returns:
             computed: Number of images that the model computed.
@@ -149,15 +179,19 @@ class FeatureCache:
         missing = self.load(digests, out)
         if not missing:
             return 0
-        with progress.phase(title, len(missing)) as step:
-            for start in range(0, len(missing), SHARD):
-                shard = missing[start : start + SHARD]
-                for first in range(0, len(shard), batch_size):
-                    rows = shard[first : first + batch_size]
-                    values = np.asarray(model.predict_on_batch(read(rows)))
+        shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
+        with (
+            progress.phase(title, len(missing)) as step,
+            _in_background(self.save) as save,
+            closing(prefetch(read, chain.from_iterable(shards), wait=wait)) as inputs,
+        ):
+            for shard in shards:
+                for rows in shard:
+                    values = np.asarray(model.predict_on_batch(next(inputs)))
                     out[rows] = cast_clipped(values, out.dtype)
                     step(len(rows))
-                self.save([digests[row] for row in shard], out[shard])
+                whole = list(chain.from_iterable(shard))
+                save([digests[row] for row in whole], out[whole])
         return len(missing)
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from eaves.errors import StorageError
 from trainer.features.feature_cache import Array, FeatureCache, Read, map_array
+from trainer.prefetch import InputWait
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
@@ -67,6 +68,7 @@ class ShardedCache(FeatureCache):
         batch_size: int,
         progress: TrainingProgress,
         title: str,
+        wait: InputWait | None = None,
     ) -> int:
         """Compute this pod's share with the model; on index 0, then fill `out` with the features of all pods.
 
@@ -85,6 +87,7 @@ class ShardedCache(FeatureCache):
                 batch_size=batch_size,
                 progress=progress,
                 title=title,
+                wait=wait,
             )
         if self._share.index == 0:
             self._wait(digests, out, progress, title)

@@ -44,6 +44,7 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
         batch_size=task.settings.batch_size,
         progress=task.progress,
         title="Backbone pass",
+        wait=task.input_wait,
     )
     task.end_pass()
     head = train_head(task, features)
@@ -76,6 +77,7 @@ def fit_full(task: TrainingTask) -> TrainingResult:
             checkpoints=task.checkpoints,
             class_weight=task.class_weight,
             watch=StuckWatch(labels=decoded.dataset.labels, steps=len(batches)),
+            wait=task.input_wait,
         )
     return TrainingResult(history=history, val_logits=task.validate())
 

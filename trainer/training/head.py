@@ -71,5 +71,6 @@ def train_head(task: TrainingTask, features: Floats) -> Head:
         checkpoints=task.checkpoints,
         class_weight=task.class_weight,
         schedule=None if settings.frozen else (HEAD_EPOCHS, HEAD_LEARNING_RATE),
+        wait=task.input_wait,
     )
     return Head(dense=dense, mean=mean, scale=scale, history=history)

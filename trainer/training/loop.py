@@ -8,8 +8,7 @@ resumed training ends with the same weights as one that was never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ import tensorflow as tf
 
 from eaves.errors import StoppedError
 from trainer.data.pixels import NetworkInputs
+from trainer.prefetch import InputWait, prefetch
 from trainer.progress import Step, TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.training.checkpoint import Checkpoints
@@ -29,9 +29,6 @@ from trainer.training.stuck import StuckWatch
 Rows = npt.NDArray[np.int64]
 Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
 """`augment(inputs, rows, epoch)` returns the batch's augmented inputs; it is a pure function of its arguments."""
-
-AHEAD = 2
-"""Number of batches that another thread prepares in advance while the network computes the current one."""
 
 
 class Batches:
@@ -63,13 +60,25 @@ class Batches:
         """Return the number of steps of an epoch."""
         return math.ceil(len(self._rows) / self._size)
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[tuple[npt.NDArray[Any], Rows]]:
-        """Yield (inputs, labels) of one epoch's batches from step `first` on."""
+    def epoch(
+        self, number: int, first: int = 0, *, wait: InputWait | None = None
+    ) -> Generator[tuple[npt.NDArray[Any], Rows], None, None]:
+        """Yield (inputs, labels) of one epoch's batches from step `first` on; threads prepare the next ones meanwhile.
+
+        Args:
+            number: Number of the epoch, from 0.
+            first: Number of the first step.
+            wait: Receives the time for which the caller waited for batches.
+        """
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows) if self._shuffle else self._rows
-        for step in range(first, len(self)):
-            chosen = rows[step * self._size : (step + 1) * self._size]
+        starts = range(first * self._size, len(rows), self._size)
+
+        def load(start: int) -> tuple[npt.NDArray[Any], Rows]:
+            chosen = rows[start : start + self._size]
             inputs = self._inputs[chosen]
-            yield (inputs if self._augment is None else self._augment(inputs, chosen, number)), self._labels[chosen]
+            return (inputs if self._augment is None else self._augment(inputs, chosen, number)), self._labels[chosen]
+
+        return prefetch(load, starts, wait=wait)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,6 +114,7 @@ def fit(
     class_weight: dict[int, float] | None = None,
     schedule: tuple[int, float] | None = None,
     watch: StuckWatch | None = None,
+    wait: InputWait | None = None,
 ) -> list[dict[str, float]]:
     """Train a model; resume from the last checkpoint of this stage if there is one.
 
@@ -121,6 +131,7 @@ def fit(
         class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
         schedule: (epochs, peak learning rate); None means those of the settings.
         watch: Watch that checks every epoch of this process and ends a training that learns nothing; None for none.
+        wait: Receives the time for which steps waited for their batches; None means that it is not measured.
 
     Returns:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
@@ -136,10 +147,12 @@ def fit(
         try:
             report(at.epoch * len(batches) + at.step, _note(at, epochs))
             while at.epoch < epochs:
-                _train_epoch(trainer, batches, at, lambda: _after_step(trainer, at, stage, checkpoints, report, epochs))
+                _train_epoch(
+                    trainer, batches, at, wait, lambda: _after_step(trainer, at, stage, checkpoints, report, epochs)
+                )
                 measured, answers = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}, frozenset[int]()
                 if validation is not None:
-                    figures, answers = _validate(trainer, validation, checkpoints)
+                    figures, answers = _validate(trainer, validation, checkpoints, wait)
                     measured |= figures
                 at.history.append(measured)
                 at.epoch, at.step, at.loss, at.correct, at.images = at.epoch + 1, 0, 0.0, 0, 0
@@ -205,8 +218,10 @@ def _count_right(logits: Any, labels: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.int64))
 
 
-def _train_epoch(trainer: _Trainer, batches: Batches, at: _Position, after_step: Callable[[], None]) -> None:
-    with closing(_ahead(batches.epoch(at.epoch, at.step))) as ready:
+def _train_epoch(
+    trainer: _Trainer, batches: Batches, at: _Position, wait: InputWait | None, after_step: Callable[[], None]
+) -> None:
+    with closing(batches.epoch(at.epoch, at.step, wait=wait)) as ready:
         for inputs, labels in ready:
             loss, correct = trainer.step(inputs, labels)
             at.step += 1
@@ -225,11 +240,11 @@ def _after_step(
 
 
 def _validate(
-    trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None
+    trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None, wait: InputWait | None
 ) -> tuple[dict[str, float], frozenset[int]]:
     """Return loss and accuracy on the held-out images, and the set of classes that were predicted for them."""
     total, right, images, answered = 0.0, 0, 0, set[int]()
-    with closing(_ahead(validation.epoch(0))) as ready:
+    with closing(validation.epoch(0, wait=wait)) as ready:
         for inputs, labels in ready:
             loss, correct, answers = trainer.evaluate_batch(inputs, labels)
             answered |= answers
@@ -237,15 +252,6 @@ def _validate(
             if checkpoints is not None:
                 checkpoints.check_stop()
     return {"val_loss": total / images, "val_accuracy": right / images}, frozenset(answered)
-
-
-def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
-    """Yield the batches while another thread prepares the next `AHEAD` of them."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting = [pool.submit(next, batches, None) for _ in range(AHEAD)]
-        while (batch := waiting.pop(0).result()) is not None:
-            waiting.append(pool.submit(next, batches, None))
-            yield batch
 
 
 def _note(at: _Position, epochs: int) -> str:

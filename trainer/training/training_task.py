@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from trainer.data.pixels import DecodedDataset
 from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
 from trainer.pixel_scale.scale_choice import ScaleChoice
+from trainer.prefetch import InputWait, prefetch
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
@@ -32,6 +34,7 @@ class TrainingTask:
         scale: Scale of the model's layer `scaling`, and its reason.
         checkpoints: Checkpoints to resume from and to write; None for none.
         share: Share of this pod, if several pods use `features`; None means a single process.
+        input_wait: Time for which the network has waited for its inputs so far.
     """
 
     model: Any
@@ -43,6 +46,7 @@ class TrainingTask:
     scale: ScaleChoice
     checkpoints: Checkpoints | None = None
     share: Shard | None = None
+    input_wait: InputWait = field(default_factory=InputWait)
 
     @property
     def class_weight(self) -> dict[int, float]:
@@ -86,11 +90,14 @@ class TrainingTask:
     def validate(self) -> npt.NDArray[np.float32]:
         """Return the logits of the whole model, as it is saved, for the held-out images: (images, classes)."""
         rows, size, outputs = self.decoded.rows("val"), self.settings.batch_size, []
-        with self.progress.phase("Validation", len(rows)) as step:
-            for start in range(0, len(rows), size):
-                batch = rows[start : start + size]
-                outputs.append(np.asarray(self.model.predict_on_batch(self.decoded.pixels[batch])["logits"]))
-                step(len(batch))
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        with (
+            self.progress.phase("Validation", len(rows)) as step,
+            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches, wait=self.input_wait)) as inputs,
+        ):
+            for images in inputs:
+                outputs.append(np.asarray(self.model.predict_on_batch(images)["logits"]))
+                step(len(images))
         return np.concatenate(outputs)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.resource_limits import count_usable_cpus, read_memory_limit
+from eaves.resource_limits import count_usable_cpus, read_memory_limit
 
 MANY = 8
 MIB = 1 << 20

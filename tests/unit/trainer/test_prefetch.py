@@ -1,0 +1,85 @@
+"""Batches are loaded while the caller computes: in order, a bounded number of them, and errors at their place."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from trainer.prefetch import InputWait, prefetch
+from trainer.train import build_environment
+
+DEADLINE_S = 30
+WORKERS = 2
+
+
+def test_the_next_batches_are_loaded_while_the_caller_computes() -> None:
+    loaded: defaultdict[int, threading.Event] = defaultdict(threading.Event)
+
+    def load(key: int) -> int:
+        loaded[key].set()
+        return key
+
+    with closing(prefetch(load, range(10), workers=WORKERS)) as batches:
+        assert next(batches) == 0
+        for ahead in range(1, WORKERS + 2):
+            assert loaded[ahead].wait(DEADLINE_S), f"batch {ahead} isn't loaded before the caller asks for it"
+
+
+def test_the_number_of_batches_in_memory_is_bounded() -> None:
+    taken: list[int] = []
+
+    def keys() -> Iterator[int]:
+        for key in itertools.count():
+            taken.append(key)
+            yield key
+
+    with closing(prefetch(lambda key: key, keys(), workers=WORKERS)) as batches:
+        for number in range(5):
+            assert next(batches) == number
+            assert len(taken) - (number + 1) == WORKERS + 1
+
+
+def test_the_order_is_that_of_the_keys_even_when_the_first_is_the_slowest() -> None:
+    others = threading.Semaphore(0)
+
+    def load(key: int) -> int:
+        if key == 0:
+            assert others.acquire(timeout=DEADLINE_S)
+        others.release()
+        return key
+
+    assert list(prefetch(load, range(6), workers=WORKERS)) == list(range(6))
+
+
+def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> None:
+    batches = prefetch(lambda key: 6 // (2 - key), range(100), workers=WORKERS)
+    assert [next(batches), next(batches)] == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_a_closed_prefetch_loads_no_further_batch() -> None:
+    loaded: list[int] = []
+    batches = prefetch(loaded.append, range(1000), workers=WORKERS)
+    next(batches)
+    batches.close()
+    assert len(loaded) <= WORKERS + 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_the_time_that_the_caller_waits_is_measured() -> None:
+    wait, never = InputWait(), threading.Event()
+    assert list(prefetch(lambda key: never.wait(0.05), range(3), wait=wait, workers=1)) == [False] * 3
+    assert wait.seconds >= 0.05
+
+
+def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
+    threads = {key: value for key, value in build_environment().items() if key.startswith("TF_NUM")}
+    assert threads == {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
