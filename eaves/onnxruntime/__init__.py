@@ -14,5 +14,6 @@ from eaves.base.telemetry import TELEMETRY_OFF
 os.environ.update(TELEMETRY_OFF)
 
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from onnxruntime import __version__ as VERSION
 
-__all__ = ["GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
+__all__ = ["VERSION", "GraphOptimizationLevel", "InferenceSession", "SessionOptions"]

@@ -144,7 +144,7 @@ class LoadingModel:
                 hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
-        session = open_session(artifact)
+        session = open_session(artifact, prepared=self._settings.prepared_graphs)
         handler = load_handler(artifact)
         self._predictor = open_predictor(artifact, session, self._settings, handler)
         self._opened.set()
