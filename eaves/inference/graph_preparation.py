@@ -1,7 +1,8 @@
-"""Preparation of an artifact's graph for this machine: `python -P -m eaves.inference.graph_preparation ARTIFACT FOLDER`.
+"""Preparation of an artifact's graph for this machine, in a child process.
 
-The child process runs a foreign graph, as in `eaves.inference.replay`. Each golden image must be reproduced with the
-prepared graph before the graph gets its name, so a function never finds a graph that gives other outputs.
+The child is `python -P -m eaves.inference.graph_preparation ARTIFACT FOLDER`. It runs a foreign graph, as in
+`eaves.inference.replay`. The graph gets its name only after each golden image was reproduced with it, so a function
+never finds a graph with other outputs.
 """
 
 from __future__ import annotations
@@ -47,14 +48,8 @@ def prepare_in_child(artifact: Artifact, folder: Path, *, timeout_s: float = TIM
     name = _missing_graph(artifact, folder)
     if name is None:
         return
-    words = [
-        sys.executable,
-        "-P",
-        "-m",
-        "eaves.inference.graph_preparation",
-        str(artifact.path.absolute()),
-        str(folder),
-    ]
+    module = "eaves.inference.graph_preparation"
+    words = [sys.executable, "-P", "-m", module, str(artifact.path.absolute()), str(folder)]
     try:
         ended = subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:

@@ -2,8 +2,8 @@
 
 A portable fp32 graph is optimised when it is opened, and onnxruntime then copies its weights into blocks as wide as the
 CPU's vectors. A prepared graph is the result, stored in a folder of this machine, so the weights are mapped from the
-file. A graph's name holds the artifact's digest, the block layout and onnxruntime's version; a CPU of another layout, or
-another version, doesn't find the graph and opens the portable one. `eaves.inference.graph_preparation` makes them.
+file. Its name holds the artifact's digest, the block layout and onnxruntime's version, so a CPU with another layout, or
+another version, doesn't find it and opens the portable graph. `eaves.inference.graph_preparation` makes these graphs.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from eaves.base.telemetry import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
+import onnxruntime
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
-from onnxruntime import __version__ as VERSION
 
 __all__ = ["VERSION", "GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
+
+VERSION: str = onnxruntime.__version__
