@@ -62,8 +62,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The graph fully optimised for one instruction set; the session uses it when the CPU supports
-    that set and onnxruntime has the version that made the graph."""
+    """The graph fully optimised for one instruction set.
+
+    The session uses it if the CPU supports that set, and onnxruntime has the version that made the graph.
+    """
 
     path: str = setting(MISSING, "Path of the variant's graph: variants/TARGET/model.onnx.")
     target: str = setting(MISSING, "Instruction set that the variant is made for.", choices=tuple(TARGETS))
