@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from eaves.artifact import Artifact, Cpu, detect_cpu
+from eaves.artifact.manifest import FileEntry
 from eaves.artifact.permitted_files import check_file, file_digest
-from eaves.artifact.store import MODEL, FileEntry
+from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError
 from eaves.onnxruntime import VERSION
 
