@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.base.disk_errors import disk_errors
-from eaves.resource_limits import count_usable_cpus
 from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eaves.resource_limits import count_usable_cpus
 from eaves.errors import ConversionError
 from eaves.media_type import UNKNOWN, sniff
+from eaves.resource_limits import count_usable_cpus
 from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint, find_copies
 from trainer.progress import TrainingProgress
 

@@ -62,7 +62,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The graph fully optimised for one instruction set; the session uses it when the CPU supports that set."""
+    """The graph fully optimised for one instruction set.
+
+    The session uses it if the CPU supports that set, and onnxruntime has the version that made the graph.
+    """
 
     path: str = setting(MISSING, "Path of the variant's graph: variants/TARGET/model.onnx.")
     target: str = setting(MISSING, "Instruction set that the variant is made for.", choices=tuple(TARGETS))
@@ -109,7 +112,11 @@ class Manifest:
     precision: str = setting(FP32, "Precision of the graph's weights and arithmetic.", choices=(FP32, INT8))
     quantisation: Quantisation = setting(Quantisation, "Decision whether int8 ships, with the measurements behind it.")
     targets: tuple[str, ...] = setting((), "Instruction sets that the model was converted for.", choices=tuple(TARGETS))
-    variants: tuple[Variant, ...] = setting((), "Graphs made for one instruction set each.")
+    variants: tuple[Variant, ...] = setting(
+        (),
+        "Graphs made for one instruction set each, by the onnxruntime that `toolchain` names; another version opens "
+        "model.onnx.",
+    )
     optimise_on_open: bool = setting(True, "True if onnxruntime optimises model.onnx when it opens the graph.")
     source: Source = setting(Source, "Kind and digest of what was converted.")
     task: str = setting(

@@ -122,6 +122,7 @@ NAMES = frozenset(
         "EAVES_PIPELINE_MAX_ACCURACY_DROP",
         "EAVES_PLAIN_HTTP",
         "EAVES_PORT",
+        "EAVES_PREPARED_GRAPHS",
         "EAVES_PROBE_S",
         "EAVES_QUEUE",
         "EAVES_RATE_BYTES",

@@ -25,7 +25,7 @@ from eaves.artifact import Artifact, GoldenResult, load_golden, open_artifact, r
 from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError
 from eaves.inference.handler import Handler, load_handler
-from eaves.inference.session import open_session, pick_variant
+from eaves.inference.session import find_variant, open_session
 
 TIMEOUT_S = 600.0
 """Time limit for all cases together, seconds; a graph or a handler that hangs must not hang its caller."""
@@ -41,7 +41,7 @@ def graphs(artifact: Artifact) -> tuple[str, ...]:
 
     This machine serves with the variant; other machines may serve with the portable graph.
     """
-    variant = pick_variant(artifact.manifest.variants)
+    variant = find_variant(artifact.manifest)
     return (MODEL,) if variant is None else (MODEL, variant.path)
 
 

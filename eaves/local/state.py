@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,11 @@ class StateDirectory:
     def history(self) -> Path:
         """File of the history of accepted events."""
         return self.root / "history.db"
+
+    @property
+    def graphs(self) -> Path:
+        """Folder of the graphs that were prepared for this machine, see `eaves.inference.prepared_graphs`."""
+        return self.root / "graphs"
 
     @property
     def lock(self) -> Path:
@@ -131,6 +138,7 @@ class StateDirectory:
         if text not in (before, _rewrite(before)):
             write_atomically(self.previous / target.name, before)
         write_atomically(target, text)
+        self._prune_graphs()
 
     def roll_back(self, name: str) -> None:
         """Restore the previous spec; the current spec becomes the previous one.
@@ -155,6 +163,17 @@ class StateDirectory:
         self.require(name)
         remove_durably(self.previous / f"{name}.json")
         remove_durably(self.specs / f"{name}.json")
+        self._prune_graphs()
+
+    def _prune_graphs(self) -> None:
+        """Remove prepared graphs of artifacts that no spec and no previous spec names."""
+        specs = ""
+        for path in (*self.specs.glob("*.json"), *self.previous.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):  # removed after it was listed
+                specs += path.read_text(encoding="utf-8", errors="replace")
+        for graph in self.graphs.glob("[!.]*"):
+            if graph.name.partition("-")[0] not in specs:
+                shutil.rmtree(graph, ignore_errors=True)
 
     def require(self, name: str) -> None:
         """Check that an app with this name is deployed.

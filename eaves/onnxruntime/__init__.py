@@ -13,6 +13,9 @@ from eaves.base.telemetry import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 
+import onnxruntime
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
-__all__ = ["GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
+__all__ = ["VERSION", "GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
+
+VERSION: str = onnxruntime.__version__

@@ -8,16 +8,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from eaves.inference.handler import Handler, load_handler
-from eaves.inference.session import Session, open_session, pick_variant
+from eaves.inference.session import Session, find_final_graph, open_session
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
+from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.model.predictor import Predictor
 from functions.model.tasks import open_predictor
-from eaves.resource_limits import count_usable_cpus, read_memory_limit
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 
@@ -154,7 +155,7 @@ class LoadingModel:
             )
         self._timing.mark("open artifact")
         plan = _plan(artifact, self._settings)
-        session = open_session(artifact, threads=plan.threads)
+        session = open_session(artifact, threads=plan.threads, prepared=self._settings.prepared_graphs)
         handler = load_handler(artifact)
         self.pool = SessionPool(session, plan, self.active)
         self._predictor = open_predictor(artifact, self.pool, self._settings, handler)
@@ -163,7 +164,7 @@ class LoadingModel:
         if self._settings.self_test != "none":
             _replay(artifact, session, handler, every=self._settings.self_test == "all")
             self._timing.mark("golden check")
-        self.pool.allow_second(lambda: _open_second(artifact, handler))
+        self.pool.allow_second(lambda: _open_second(artifact, handler, self._settings.prepared_graphs))
         return artifact
 
 
@@ -173,7 +174,7 @@ def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
     weights = sum(
         entry.size_bytes for path, entry in manifest.files.items() if path == MODEL or path.startswith("weights/")
     )
-    maps_weights = not manifest.optimise_on_open or pick_variant(manifest.variants) is not None
+    maps_weights = not manifest.optimise_on_open or find_final_graph(artifact, settings.prepared_graphs) is not None
     return plan_threads(
         cpus=cpus,
         concurrency=settings.concurrency or cpus,
@@ -182,9 +183,9 @@ def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
     )
 
 
-def _open_second(artifact: Artifact, handler: Handler) -> Session:
+def _open_second(artifact: Artifact, handler: Handler, prepared: Path | None) -> Session:
     """Open the session of one thread per run, which reproduces a golden case too before it gets requests."""
-    session = open_session(artifact, threads=1)
+    session = open_session(artifact, threads=1, prepared=prepared)
     _replay(artifact, session, handler, every=False)
     return session
 

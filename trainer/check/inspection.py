@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eaves.resource_limits import count_usable_cpus
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
+from eaves.resource_limits import count_usable_cpus
 from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import Vector, compute_descriptor
 from trainer.check.label_doubts import Doubts, find_doubts

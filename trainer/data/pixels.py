@@ -22,10 +22,10 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eaves.resource_limits import count_usable_cpus
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
+from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
 from trainer.data.listing import DataFault, Split
 from trainer.progress import TrainingProgress

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.resource_limits import count_usable_cpus
 from eaves.media_type import UNKNOWN, sniff
+from eaves.resource_limits import count_usable_cpus
 from trainer.data import archive, manifest, remote
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes

@@ -63,6 +63,7 @@ class Activator:
         self.spec = spec
         self.concurrency = concurrency_of(spec)
         self._log_file = state.log(spec.name)
+        self._graphs = state.graphs
         self._inherit = inherit
         self._clock = clock
         self._launch = launch
@@ -243,7 +244,12 @@ class Activator:
 
     def _start(self) -> None:
         replica = start_replica(
-            self.spec, self._log_file, inherit=self._inherit, launch=self._launch, now=self._clock.monotonic()
+            self.spec,
+            self._log_file,
+            graphs=self._graphs,
+            inherit=self._inherit,
+            launch=self._launch,
+            now=self._clock.monotonic(),
         )
         with self._changed:
             self._replicas.append(replica)

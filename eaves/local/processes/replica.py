@@ -50,12 +50,15 @@ def capacity_of(spec: LocalFunction) -> int:
     return concurrency_of(spec) * spec.scale.max
 
 
-def start_replica(spec: LocalFunction, log: Path, *, inherit: Mapping[str, str], launch: Launch, now: float) -> Replica:
+def start_replica(
+    spec: LocalFunction, log: Path, *, graphs: Path, inherit: Mapping[str, str], launch: Launch, now: float
+) -> Replica:
     """Start a function's process like a container.
 
     Args:
         spec: Spec of the function.
         log: File for the process's output.
+        graphs: Folder of the graphs that were prepared for this machine.
         inherit: Environment of the supervisor.
         launch: Starts the process.
         now: The clock's monotonic seconds.
@@ -72,6 +75,7 @@ def start_replica(spec: LocalFunction, log: Path, *, inherit: Mapping[str, str],
         "EAVES_SITE": spec.site,
         "EAVES_HOST": HOST,
         "EAVES_CONCURRENCY": str(concurrency_of(spec)),
+        "EAVES_PREPARED_GRAPHS": str(graphs),
         **spec.env,
         "PORT": str(port),
     }

@@ -23,8 +23,10 @@ from eaves.artifact.targets import detect_cpu
 from eaves.cli import cli
 from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError, ImageError
 from eaves.inference.handler import load_handler
+from eaves.inference.prepared_graphs import MIN_BYTES, graph_name
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
+from eaves.onnxruntime import VERSION
 from functions.model.classifier import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
@@ -289,7 +291,8 @@ def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
     if not here:
         pytest.skip("no variant fits this CPU")
     name = f"variants/{here[0]}/model.onnx"
-    fields = {"targets": (here[0],), "variants": (Variant(path=name, target=here[0]),)}
+    variants = (Variant(path=name, target=here[0]),)
+    fields = {"toolchain": {"onnxruntime": VERSION}, "targets": (here[0],), "variants": variants}
 
     def artifact(at: str, *, portable: float, variant: float) -> Path:
         def add(staging: Path) -> None:
@@ -390,6 +393,28 @@ def test_deploy_replays_every_golden(tmp_path: Path) -> None:
     error = eaves("deploy", bad.path, *options).exception
     assert isinstance(error, GoldenError)
     assert "golden/001.png" in error.message
+
+
+def test_deploy_prepares_the_graph_for_this_machine(tmp_path: Path) -> None:
+    def enlarge(staging: Path) -> None:
+        with (staging / "weights/backbone.bin").open("ab") as stream:
+            stream.truncate(MIN_BYTES)
+
+    assert eaves("init", tmp_path, "--name", "colours").exit_code == 0
+    options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
+    artifact = write_graph_artifact(tmp_path / "large", change=enlarge)
+    name = graph_name(artifact, detect_cpu())
+    if name is None:
+        pytest.skip("onnxruntime has no layout in blocks for this CPU")
+    graphs = tmp_path / "state/graphs"
+    graphs.parent.mkdir()
+    graphs.touch()
+    failed = eaves("deploy", artifact.path, *options)
+    assert failed.stdout == "colours\n"
+    assert "the function starts without a prepared graph, which takes longer" in failed.stderr
+    graphs.unlink()
+    assert "warning" not in eaves("deploy", artifact.path, *options).stderr
+    assert (graphs / name / MODEL).is_file()
 
 
 def test_an_int8_model_that_this_cpu_can_not_reproduce_is_distinguished(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from eaves.artifact import TARGETS, Artifact, Cpu, Quantisation, TensorSpec, Var
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError
 from eaves.inference.session import Session, open_session, pick_variant
+from eaves.onnxruntime import VERSION
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.graph import WEIGHTS, build_graph, save, write_graph_artifact
 
@@ -47,7 +48,8 @@ def with_variants(target: Path, names: list[str], **manifest: object) -> Artifac
             save(build_graph(location="", scale=SCALES[name]), at / f"variants/{name}/model.onnx")
 
     variants = tuple(Variant(path=f"variants/{name}/model.onnx", target=name) for name in names)
-    return write_graph_artifact(target, change=add, targets=tuple(names), variants=variants, **manifest)
+    fields = {"toolchain": {"onnxruntime": VERSION}, "targets": tuple(names), "variants": variants, **manifest}
+    return write_graph_artifact(target, change=add, **fields)
 
 
 AVX2 = Cpu(flags=frozenset({"avx2", "fma"}))
@@ -77,6 +79,16 @@ def test_the_file_opened_is_the_one_for_this_cpu(tmp_path: Path, case: str) -> N
     logits, _ = opened.run(IMAGE)
     scale = SCALES[expected] if expected else 1.0
     assert logits[0, 0] == pytest.approx(8.0 * scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("toolchain", [{"onnxruntime": "1.0.0"}, {}])
+def test_a_variant_of_another_onnxruntime_is_not_opened(tmp_path: Path, toolchain: dict[str, str]) -> None:
+    artifact = with_variants(tmp_path / "a", ["x86_64_avx512"], toolchain=toolchain)
+    opened = open_session(artifact, detect=lambda: AVX512)
+    assert opened.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+    assert opened.maps_weights is False
+    again = with_variants(tmp_path / "b", ["x86_64_avx512"])
+    assert open_session(again, detect=lambda: AVX512).maps_weights is True
 
 
 def test_nothing_is_asked_of_the_machine_without_variants() -> None:

@@ -92,3 +92,25 @@ def test_the_fingerprint_changes_with_every_change(state: StateDirectory) -> Non
         seen.append(state.fingerprint())
     assert len(set(seen[:-1])) == len(seen) - 1
     assert seen[-1] == seen[0] == ()
+
+
+def deployed(name: str, digest: str) -> LocalApp:
+    return LocalApp(function=LocalFunction(name=name, site="s", artifact=Path("/artifact"), artifact_digest=digest))
+
+
+def test_prepared_graphs_are_kept_for_the_deployed_and_the_previous_artifact(state: StateDirectory) -> None:
+    def kept() -> set[str]:
+        return {path.name[0] for path in state.graphs.glob("[!.]*")}
+
+    for digest in "abcd":
+        (state.graphs / f"{digest * 64}-avx2-onnxruntime-1.0").mkdir(parents=True)
+    state.write_spec(deployed("other", "d" * 64))
+    assert kept() == {"d"}
+    for digest in "abc":
+        (state.graphs / f"{digest * 64}-avx2-onnxruntime-1.0").mkdir()
+        state.write_spec(deployed("flowers", digest * 64))
+    assert kept() == {"b", "c", "d"}
+    state.roll_back("flowers")
+    assert kept() == {"b", "c", "d"}
+    state.remove_spec("flowers")
+    assert kept() == {"d"}

@@ -22,6 +22,7 @@ from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import ArtifactError
 
 if TYPE_CHECKING:
+    from eaves.artifact import Artifact
     from eaves.local.specs import LocalApp
 
 
@@ -97,6 +98,7 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     for result in replay_with_progress(opened):
         result.require()
     platform = LocalPlatform(state_dir)
+    _prepare_graph(opened, state_dir)
     warn_of_waiting(state_dir, app)
     _report_removed(state_dir, app)
     platform.deploy(app)
@@ -107,6 +109,19 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     say("deployed; `eaves up` runs the function")
     if app.relay.enabled:
         say(f"link: {wait_for_link(platform, app.function.name)}")
+
+
+def _prepare_graph(artifact: Artifact, state_dir: Path) -> None:
+    """Prepare the graph for this machine's CPU; a failure is a warning, because the artifact's own graph suffices."""
+    from eaves.inference.graph_preparation import prepare_in_child
+    from eaves.local.state import StateDirectory
+
+    state = StateDirectory(root=state_dir.absolute())
+    state.prepare()
+    try:
+        prepare_in_child(artifact, state.graphs)
+    except ArtifactError as error:
+        say(f"warning: {error.message}; the function starts without a prepared graph, which takes longer")
 
 
 def _report_removed(state_dir: Path, app: LocalApp) -> None:

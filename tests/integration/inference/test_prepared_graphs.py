@@ -1,0 +1,133 @@
+"""Graphs that are prepared for this machine: when they are made and opened, and when the portable graph is opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eaves.artifact import TARGETS, Artifact, Cpu, open_artifact
+from eaves.artifact.store import MODEL
+from eaves.errors import ArtifactError, GoldenError
+from eaves.inference.graph_preparation import prepare_graph, prepare_in_child
+from eaves.inference.prepared_graphs import MIN_BYTES, WEIGHTS, find_graph, graph_name
+from eaves.inference.session import open_session
+from eaves.onnxruntime import VERSION
+from tests.fakes.models.graph import build_graph, save, write_graph_artifact
+
+IMAGE = np.full((1, 8, 8, 3), 200, np.uint8)
+AVX2 = Cpu(flags=TARGETS["x86_64_avx2"].flags)
+AVX512 = Cpu(flags=TARGETS["x86_64_avx512"].flags)
+ARM = Cpu(flags=frozenset({"asimd", "asimddp"}))
+
+
+def enlarge(staging: Path) -> None:
+    """Make the weights' file as large as that of a model that is worth preparing."""
+    with (staging / "weights/backbone.bin").open("ab") as stream:
+        stream.truncate(MIN_BYTES)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_graph_artifact(tmp_path / "artifact", change=enlarge)
+
+
+@pytest.fixture
+def graphs(tmp_path: Path) -> Path:
+    return tmp_path / "state/graphs"
+
+
+def opens_prepared(artifact: Artifact, graphs: Path | None, cpu: Cpu = AVX2) -> bool:
+    session = open_session(artifact, prepared=graphs, detect=lambda: cpu)
+    assert session.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
+    return session.maps_weights
+
+
+def test_a_prepared_graph_is_opened_without_optimising_it_again(artifact: Artifact, graphs: Path) -> None:
+    assert not opens_prepared(artifact, graphs)
+    made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    assert made == graphs / f"{artifact.digest}-avx2-onnxruntime-{VERSION}"
+    assert opens_prepared(artifact, graphs)
+    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) is None
+    assert [path.name for path in graphs.glob("[!.]*")] == [made.name]
+    assert list(graphs.glob(".staging*")) == []
+
+
+@pytest.mark.parametrize("cpu", [AVX512, ARM, Cpu()])
+def test_a_cpu_of_another_layout_opens_the_portable_graph(artifact: Artifact, graphs: Path, cpu: Cpu) -> None:
+    prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    assert not opens_prepared(artifact, graphs, cpu)
+
+
+def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs: Path) -> None:
+    made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    assert made is not None
+    made.rename(graphs / made.name.replace(VERSION, "1.0.0"))
+    assert not opens_prepared(artifact, graphs)
+
+
+def test_another_artifact_opens_its_own_graph(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
+    prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    other = write_graph_artifact(tmp_path / "other", change=enlarge, version="2")
+    assert not opens_prepared(other, graphs)
+    assert not opens_prepared(artifact, None)
+
+
+def test_what_would_gain_nothing_is_not_prepared(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
+    small = write_graph_artifact(tmp_path / "small")
+    final = replace(artifact, manifest=replace(artifact.manifest, optimise_on_open=False))
+    for one, cpu in ((small, AVX2), (final, AVX2), (artifact, ARM), (artifact, Cpu())):
+        assert graph_name(one, cpu) is None
+        assert prepare_graph(one, graphs, detect=lambda cpu=cpu: cpu) is None  # type: ignore[misc]
+    assert list(graphs.glob("[!.]*")) == []
+
+
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS, "files.json"])
+def test_a_damaged_graph_is_logged_and_not_opened_and_made_again(
+    artifact: Artifact, graphs: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    assert made is not None
+    with (made / name).open("ab") as stream:
+        stream.write(b"more")
+    assert not opens_prepared(artifact, graphs)
+    assert "the prepared graph isn't used" in caplog.text
+    assert "eaves deploy" in caplog.text
+    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
+    assert opens_prepared(artifact, graphs)
+
+
+def test_changed_bytes_of_the_same_size_are_found_by_the_next_preparation(artifact: Artifact, graphs: Path) -> None:
+    made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
+    assert made is not None
+    content = (made / MODEL).read_bytes()
+    (made / MODEL).write_bytes(bytes(len(content)))
+    assert find_graph(graphs, artifact, lambda: AVX2) == made / MODEL
+    with pytest.raises(ArtifactError, match="onnxruntime can't load"):
+        opens_prepared(artifact, graphs)
+    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
+    assert opens_prepared(artifact, graphs)
+
+
+def test_a_graph_that_does_not_reproduce_the_golden_images_is_not_stored(graphs: Path, tmp_path: Path) -> None:
+    def spoil(staging: Path) -> None:
+        enlarge(staging)
+        save(build_graph(location="", scale=2), staging / MODEL)
+
+    with pytest.raises(GoldenError, match="logits differ"):
+        prepare_graph(write_graph_artifact(tmp_path / "a", change=spoil), graphs, detect=lambda: AVX2)
+    assert [path.name for path in graphs.iterdir()] == [".lock"]
+
+
+def test_a_child_process_prepares_the_graph_for_this_cpu(artifact: Artifact, graphs: Path) -> None:
+    prepare_in_child(open_artifact(artifact.path), graphs)
+    found = find_graph(graphs, artifact)
+    assert (found is not None) == (graph_name(artifact, AVX2) is not None and bool(list(graphs.glob("[!.]*"))))
+
+
+def test_a_failure_of_the_child_process_names_its_reason(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File exists"):
+        prepare_in_child(artifact, tmp_path / "file")
