@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -12,8 +11,13 @@ from typing import Any
 
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from functions.http.listening_socket import STOP_SIGNALS, open_listening_socket
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
+
+SWITCH_INTERVAL_S = 0.0005
+"""Seconds after which a thread that computes must release the interpreter's lock, while the server's modules are
+imported. Python's default of 5 ms delays each step of the model's thread, which has to be ready first."""
 
 
 def main() -> None:
@@ -50,29 +54,31 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     logs.configure(as_json=settings.log_json)
     warn_of_variables((FunctionSettings, ""))
     timing.mark("settings")
-    # Imported before the server's part: two threads that import alternate on the interpreter's lock, and both finish
-    # late. The model's own thread then opens the session and does a first run, which need no lock.
+    stopping = threading.Event()
+    for number in STOP_SIGNALS:  # from here on requests are accepted, so the server answers them before it ends
+        signal.signal(number, lambda number, frame: stopping.set())
+    listening = open_listening_socket(settings.host, settings.port)
+    # Two threads that import alternate on the interpreter's lock. So the modules of the model are imported before those
+    # of the server: the model's own thread then opens the session and does a first run, which need no lock.
     timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model.model_loading")
     from functions.model.model_loading import LoadingModel
     from functions.process_usage import give_memory_back
 
     give_memory_back()  # before there are threads, which keep the arena that they start with
+    switch_interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
     from functions.cpu_limit import count_usable_cpus
     from functions.http.app import create_app
-    from functions.http.server import STOP_SIGNALS, Server
+    from functions.http.server import Server
 
     concurrency = settings.concurrency or count_usable_cpus()
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, STOP_SIGNALS
-    )  # until the server can finish what its socket accepts from here on
     app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
-    server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
+    server = Server(app, settings, listening=listening, concurrency=concurrency, stopping=stopping, on_stop=model.drain)
+    sys.setswitchinterval(switch_interval_s)
     timing.mark("listening")
-    # Imported for the first event. A first image needn't wait for it, and an event waits for the golden check anyway.
-    threading.Thread(target=importlib.import_module, args=["eaves.cloudevents_sdk"], name="sdk", daemon=True).start()
     gc.freeze()
     gc.enable()
     server.run()
