@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -12,12 +11,13 @@ from typing import Any
 
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from functions.http.listening_socket import STOP_SIGNALS, open_listening_socket
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 
-SWITCH_S = 0.0005
-"""Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the next run
-of the model often waited that long for the thread that builds the last run's reply."""
+SWITCH_INTERVAL_S = 0.0005
+"""Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the model's
+thread often waited that long during the start, and later the next run waited for the thread that builds a reply."""
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     timing = StartTiming()
     # Process 1 of a container isn't ended by a signal that it doesn't handle. Nothing is accepted yet.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.disable()  # until all imports are done: their objects stay, and scanning them takes 13 ms
     if sys.argv[1:]:
         build_command(timing)()
@@ -55,8 +55,12 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     logs.configure(as_json=settings.log_json)
     warn_of_variables((FunctionSettings, ""))
     timing.mark("settings")
-    # Imported before the server's part: two threads that import alternate on the interpreter's lock, and both finish
-    # late. The model's own thread then opens the session and does a first run, which need no lock.
+    stopping = threading.Event()
+    for number in STOP_SIGNALS:  # from here on requests are accepted, so the server answers them before it ends
+        signal.signal(number, lambda number, frame: stopping.set())
+    listening = open_listening_socket(settings.host, settings.port)
+    # Two threads that import alternate on the interpreter's lock. So the modules of the model are imported before those
+    # of the server: the model's own thread then opens the session and does a first run, which need no lock.
     timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model.model_loading")
     from functions.model.model_loading import LoadingModel
     from functions.process_usage import give_memory_back
@@ -67,17 +71,12 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
     from eaves.resource_limits import count_usable_cpus
     from functions.http.app import create_app
-    from functions.http.server import STOP_SIGNALS, Server
+    from functions.http.server import Server
 
     concurrency = settings.concurrency or count_usable_cpus()
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, STOP_SIGNALS
-    )  # until the server can finish what its socket accepts from here on
     app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
-    server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
+    server = Server(app, settings, listening=listening, concurrency=concurrency, stopping=stopping, on_stop=model.drain)
     timing.mark("listening")
-    # Imported for the first event. A first image needn't wait for it, and an event waits for the golden check anyway.
-    threading.Thread(target=importlib.import_module, args=["eaves.cloudevents_sdk"], name="sdk", daemon=True).start()
     gc.freeze()
     gc.enable()
     server.run()

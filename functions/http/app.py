@@ -24,6 +24,10 @@ from functions.model.model_loading import LoadingModel
 from functions.service import Service
 from functions.settings import FunctionSettings
 
+PROBE_WAIT_S = 0.09
+"""Maximum seconds that a readiness probe waits for a model that loads, so that it is answered when the model is ready.
+While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends the next one after that.
+Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
 _log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each response."""
@@ -95,6 +99,7 @@ def _add_probes(app: Flask, service: Service) -> None:
 
     @app.get("/health/readiness")
     def readiness() -> Response:
+        service.model.wait(PROBE_WAIT_S)
         service.model.require_ready()
         return _json({"status": "ready"})
 

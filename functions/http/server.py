@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,9 +18,9 @@ from types import FrameType
 
 from flask import Flask
 
-from eaves.errors import StartError
 from functions.http.connection import HttpConnection
 from functions.http.listener import ListenerLimits, TcpListener
+from functions.http.listening_socket import STOP_SIGNALS
 from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
@@ -36,8 +37,6 @@ POLL_S = 1.0
 DRAIN_POLL_S = 0.05
 STOP_THREADS_S = 1.0
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 _log = logging.getLogger("functions")
 
 
@@ -47,15 +46,21 @@ class Server:
     Args:
         app: WSGI application.
         settings: The function's settings.
+        listening: The socket that listens at the function's address, see `open_listening_socket`.
         concurrency: Maximum number of concurrent predictions.
+        stopping: Event that is set when the process is asked to end; it may be set before the server runs.
         on_stop: Function that is called when the process is asked to end, while it still answers requests.
-
-    Raises:
-        StartError: When the address can't be listened on.
     """
 
     def __init__(
-        self, app: Flask, settings: FunctionSettings, *, concurrency: int, on_stop: Callable[[], None] = lambda: None
+        self,
+        app: Flask,
+        settings: FunctionSettings,
+        *,
+        listening: socket.socket,
+        concurrency: int,
+        stopping: threading.Event,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._on_stop = on_stop
@@ -67,13 +72,8 @@ class Server:
             threads=concurrency + settings.queue + SPARE_THREADS,
         )
         count = partial(_count_refusal, app)
-        try:
-            self._listener = TcpListener(app, limits, map={}, on_refusal=count, host=settings.host, port=settings.port)
-        except (OSError, ValueError) as error:
-            raise StartError(
-                f"can't listen on {settings.host}:{settings.port}: {error}", hint="choose another --host or --port"
-            ) from error
-        self._stopping = threading.Event()
+        self._listener = TcpListener(app, limits, map={}, bound=listening, on_refusal=count)
+        self._stopping = stopping
 
     @property
     def port(self) -> int:
@@ -84,8 +84,7 @@ class Server:
         """Serve until SIGTERM or SIGINT, then finish the accepted requests."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # signals that came while the server was created
-        _log.info("listening on %s:%d", self._settings.host, self.port)  # from here on signals are handled
+        _log.info("listening on %s:%d", self._settings.host, self.port)
         while not self._stopping.is_set():
             self._listener.poll(POLL_S)
         self._listener.draining = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import logging
 import threading
 import time
@@ -86,6 +87,10 @@ class LoadingModel:
         self._timing.mark_once("first probe")
         return predictor
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the model is ready or has failed, at most `timeout_s` seconds."""
+        self._done.wait(timeout_s)
+
     @contextmanager
     def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
         """Return the predictor once the model is loaded. So a request during a cold start is delayed and not refused.
@@ -144,6 +149,8 @@ class LoadingModel:
         finally:
             self._done.set()
             self._opened.set()
+        # The first event needs this module; a first image needn't wait for its import.
+        importlib.import_module("eaves.cloudevents_sdk")
 
     def _open(self) -> Artifact:
         artifact = open_artifact(self._settings.artifact)

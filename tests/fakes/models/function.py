@@ -7,6 +7,7 @@ The sockets, the HTTP contract and the settings are the real ones; nothing is tr
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
@@ -16,6 +17,7 @@ from eaves.artifact import Artifact, open_artifact
 from eaves.inference.session import Session
 from eaves.options import build_settings
 from functions.http.app import create_app
+from functions.http.listening_socket import open_listening_socket
 from functions.http.server import Server
 from functions.model.classifier import Classifier
 from functions.model.predictor import Prediction, Turn
@@ -45,7 +47,14 @@ def main() -> None:
     artifact = open_artifact(settings.artifact)
     model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
     app = create_app(model, settings, concurrency=settings.concurrency)
-    Server(app, settings, concurrency=settings.concurrency, on_stop=model.drain).run()
+    Server(
+        app,
+        settings,
+        listening=open_listening_socket(settings.host, settings.port),
+        concurrency=settings.concurrency,
+        stopping=threading.Event(),
+        on_stop=model.drain,
+    ).run()
 
 
 if __name__ == "__main__":

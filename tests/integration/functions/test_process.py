@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from eaves.artifact import load_golden, open_artifact
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
 from eaves.platform.cold_start import STAGES, find_stages
+from tests.ports import find_port
 from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
 
@@ -207,6 +209,23 @@ def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
     function = start()
     wait_until(function.port, 30)
     assert function.stop() == 0
+
+
+def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:
+    port = find_port()
+    function = start(PORT=str(port))
+    sender = wait_until(lambda: connect(port), 30)
+    with sender:
+        sender.sendall(raw_request(image))
+        function.process.send_signal(signal.SIGTERM)
+        assert read_answer(sender)[0].status == 200, function.log
+    assert function.process.wait(15) == 0, function.log
+
+
+def connect(port: int) -> socket.socket | None:
+    with suppress(ConnectionError):
+        return socket.create_connection(("127.0.0.1", port), timeout=30)
+    return None
 
 
 def copy_artifact(source: Path, target: Path) -> Path:

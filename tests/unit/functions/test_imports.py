@@ -31,3 +31,10 @@ def test_a_function_imports_nothing_it_does_not_need() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_function_listens_before_it_imports_what_is_slow() -> None:
+    slow = {"numpy", "onnxruntime", "PIL", "flask", "werkzeug", "waitress", "jinja2", "click", "eaves.artifact"}
+    code = f"import sys, functions.__main__\nprint(sorted({slow!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

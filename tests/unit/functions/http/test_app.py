@@ -234,6 +234,16 @@ def test_while_loading_it_is_alive_but_not_ready() -> None:
         assert problem(response)["type"] == "urn:eaves:problem:loading"
 
 
+def test_a_readiness_probe_waits_for_a_model_that_is_almost_ready(artifact: Artifact) -> None:
+    class AlmostReady(FakeModel):
+        def wait(self, timeout_s: float) -> None:
+            assert 0 < timeout_s < 0.1  # Knative's prober waits 100 ms
+            self.finish()
+
+    model = AlmostReady(build_classifier(artifact), checking=True)
+    assert serve(model).get("/health/readiness").get_json() == {"status": "ready"}
+
+
 def test_a_failed_model_is_never_ready_and_says_why() -> None:
     client = serve(FakeModel(failure=GoldenError("golden image 0: logits differ", hint="convert with precision fp32")))
     assert client.get("/health/liveness").status_code == 200
