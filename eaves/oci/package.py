@@ -19,7 +19,7 @@ from eaves.oci.layers.artifact_layers import ArtifactPart, artifact_parts, part_
 from eaves.oci.layers.cache import kept_layer
 from eaves.oci.layers.image import Image, Start, build_image, build_index, pick_image
 from eaves.oci.layers.layer import Layer, write_layer
-from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers
+from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers, build_library_layer
 from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
@@ -91,7 +91,7 @@ def package(
     parts = artifact_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
-    below = [build_layers(runtime, cache, say) for runtime in runtimes]
+    below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
     above = [_write_part(artifact, part, layout, cache) for part in parts]
     start = Start(
         entrypoint=ENTRYPOINT,
@@ -103,6 +103,15 @@ def package(
     made = [build_image(layout, image, [*runtime, *above], start) for image, runtime in zip(images, below, strict=True)]
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
+
+
+def _layers_below(
+    base: Base, image: Image, runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object]
+) -> list[Layer]:
+    """Return the layers between a base and an artifact, lowest first."""
+    packages, code = build_layers(runtime, cache, say)
+    library = build_library_layer(base.source, image, runtime, packages, cache, say)
+    return [packages, code] if library is None else [library, packages, code]
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
