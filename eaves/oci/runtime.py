@@ -135,8 +135,8 @@ def build_library_layer(
         say: Function that is called with each line of progress.
 
     Returns:
-        The layer; None when the base has no standard library that can be read, or has byte code of all of it. The
-        container image works without, and takes longer to start.
+        The layer; None when the base has no standard library that can be read. The container image works without, and
+        takes longer to start.
 
     Raises:
         OciError: When no interpreter here can compile for that Python, or the disk is full.
@@ -251,7 +251,8 @@ def main(image: str, root: str, packages: str = "") -> None:
         packages = str(made / "packages" / PACKAGES)
     unpack(code_files(image), compiler, made / "code")
     code = [_bytes_of(file) for file in code_files(image)]
-    sources = {path.relative_to(packages).as_posix(): path.read_bytes() for path in Path(packages).rglob("*.py")}
+    paths = Path(packages).rglob("*.py") if packages else ()
+    sources = {path.relative_to(packages).as_posix(): path.read_bytes() for path in paths}
     for file in compile_standard_library(load_standard_library(), compiler, code, sources):
         target = made / "library" / file.path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -30,13 +30,11 @@ class _Found:
 
     Attributes:
         sources: Source of each module by its path in the container.
-        compiled: Paths of byte code.
         hidden: Paths that an upper layer replaces or removes, with everything below them.
         size: Bytes of the sources.
     """
 
     sources: dict[str, bytes] = field(default_factory=dict)
-    compiled: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     size: int = 0
 
@@ -68,7 +66,8 @@ def find_standard_library(
             layout.write(layer, source)
             _read(layout.blob_path(layer.digest), layer, place, found)
             if root := _root_of(found, place):
-                return _build(found, root)
+                below = {path.removeprefix(f"{root}/"): path for path in found.sources if path.startswith(f"{root}/")}
+                return StandardLibrary(root=root, sources={name: found.sources[path] for name, path in below.items()})
     raise StandardLibraryError(
         f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
     )
@@ -79,13 +78,6 @@ def _root_of(found: _Found, place: re.Pattern[str]) -> str:
     matches = (place.fullmatch(path) for path in found.sources)
     roots = [match["root"] for match in matches if match and match["path"] == "os.py"]
     return min(roots, key=lambda root: (not root.startswith("usr/local/"), root), default="")
-
-
-def _build(found: _Found, root: str) -> StandardLibrary:
-    inside = {path.removeprefix(f"{root}/"): content for path, content in found.sources.items()}
-    sources = {path: content for path, content in inside.items() if f"{root}/{path}" in found.sources}
-    compiled = {path.removeprefix(f"{root}/") for path in found.compiled}
-    return StandardLibrary(root=root, sources=sources, compiled=frozenset(compiled & sources.keys()))
 
 
 def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: _Found) -> None:
@@ -122,20 +114,13 @@ def _hidden_by(name: str) -> set[str]:
 
 
 def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: str, found: _Found) -> None:
-    parents = {parent.as_posix() for parent in PurePosixPath(name).parents}
-    if (
-        not member.isfile()
-        or PurePosixPath(name).name.startswith(_WHITEOUT)
-        or LEFT_OUT & {*PurePosixPath(path).parts}
-        or found.hidden & {name, *parents}
-    ):
+    file, parents = PurePosixPath(name), {parent.as_posix() for parent in PurePosixPath(name).parents}
+    if not member.isfile() or file.suffix != ".py" or file.name.startswith(_WHITEOUT) or name in found.sources:
         return
-    if name.endswith(".pyc"):
-        source = PurePosixPath(name)
-        found.compiled.add((source.parent.parent / f"{source.name.partition('.')[0]}.py").as_posix())
-    elif name.endswith(".py") and name not in found.sources:
-        found.size += member.size
-        if found.size > MAX_SOURCES_BYTES:
-            raise StandardLibraryError(f"the base's standard library has more than {MAX_SOURCES_BYTES} bytes")
-        stream = tar.extractfile(member)
-        found.sources[name] = stream.read() if stream is not None else b""
+    if LEFT_OUT & {*PurePosixPath(path).parts} or found.hidden & {name, *parents}:
+        return
+    found.size += member.size
+    if found.size > MAX_SOURCES_BYTES:
+        raise StandardLibraryError(f"the base's standard library has more than {MAX_SOURCES_BYTES} bytes")
+    stream = tar.extractfile(member)
+    found.sources[name] = stream.read() if stream is not None else b""

@@ -18,7 +18,7 @@ from eaves.oci.layers.layer import LayerFile
 from eaves.oci.signal_handling import scratch_folder
 
 STARTS_WITH = frozenset({
-    "site", "runpy", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",
+    "site", "sitecustomize", "runpy", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",
 })  # fmt: skip
 """Modules that the interpreter itself imports, with the text encodings of host names and HTTP headers."""
 LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "ensurepip", "lib2to3"})
@@ -34,12 +34,10 @@ class StandardLibrary:
     Attributes:
         root: Folder relative to the container's root, such as `usr/local/lib/python3.13`.
         sources: Source of each module by its path below the folder.
-        compiled: Paths of the modules that have byte code already.
     """
 
     root: str
     sources: Mapping[str, bytes]
-    compiled: frozenset[str] = frozenset()
 
 
 def load_standard_library() -> StandardLibrary:
@@ -53,7 +51,9 @@ def load_standard_library() -> StandardLibrary:
 def compile_standard_library(
     library: StandardLibrary, compiler: Compiler, code: Iterable[bytes], packages: Mapping[str, bytes]
 ) -> list[LayerFile]:
-    """Compile the modules that processes import from the standard library and that have no byte code yet.
+    """Compile the modules that processes import from the standard library.
+
+    A base that has byte code already gets it anew, so that the interpreter doesn't check it against its source either.
 
     Args:
         library: The base's standard library.
@@ -68,7 +68,7 @@ def compile_standard_library(
         OciError: When a module doesn't compile.
     """
     roots = {name for source in code for name in names_imported_ever(source)}
-    wanted = find_modules(library, roots, packages) - library.compiled
+    wanted = find_modules(library, roots, packages)
     with scratch_folder("eaves-library-") as folder:
         for path in wanted:
             target = folder / library.root / path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from eaves.artifact import load_golden, open_artifact
 from eaves.oci.store.layout import open_layout
-from tests.container_images.packaging import build_base, need, run_package, this_platform
+from tests.container_images.packaging import VERSION, build_base, need, run_package, this_platform
 from tests.container_images.registries import LocalRegistry
 from tests.container_images.unpacked import Container, run, unpack
 
@@ -162,3 +163,21 @@ def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(pulled: Pat
     sources = {name for name in files if name.endswith(".py")}
     compiled = {name for name in files if name.endswith(".pyc")}
     assert len(compiled) == len(sources)
+
+
+def test_a_start_compiles_no_module_of_the_standard_library(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:
+    """Python opens a module's source only where it finds no byte code."""
+    root, config = unpack(pulled, "digits", tmp_path / "bundle")
+    trace = tmp_path / "trace"
+    container = Container(
+        root, config, tmp_path / "log", prefix=(need("strace"), "-f", "-e", "trace=openat", "-o", str(trace))
+    )
+    try:
+        container.wait_ready()
+        image = (tiny_artifact / load_golden(open_artifact(tiny_artifact))[0].file).read_bytes()
+        assert container.request("POST", "/", image, "image/png")[0] == 200
+    finally:
+        container.stop()
+    opened = re.findall(rf'"(\S*/lib/python{VERSION}/\S+)", \S+ = \d', trace.read_text())
+    assert {Path(path).suffix for path in opened} >= {".pyc"}
+    assert [path for path in opened if path.endswith(".py")] == []
