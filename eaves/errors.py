@@ -37,7 +37,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── ForbiddenError             exit 77  HTTP 403   a caller without access
     ├── OciError                   exit 65             a container image that can't be built, read or written
     │   ├── OciNotFoundError       exit 66             a container image that doesn't exist
-    │   ├── StandardLibraryError                       a base whose standard library can't be found or read
+    │   ├── StandardLibraryError                       a base whose standard library can't be read or compiled
     │   ├── RegistryError          exit 69             a registry that doesn't respond, or responds incorrectly
     │   │   └── AccessError        exit 77             a registry that denies access
     │   └── SignatureError         exit 77             a container image that isn't signed with this key
@@ -315,7 +315,7 @@ class OciNotFoundError(OciError):
 
 
 class StandardLibraryError(OciError):
-    """A base whose standard library can't be found or read."""
+    """A base whose standard library can't be found, read or compiled."""
 
 
 class RegistryError(OciError):

@@ -39,7 +39,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
         for name in _with_parents(waiting.pop()):
             if name in modules and name not in found:
                 found.add(name)
-                waiting.extend(names_imported_ever(modules[name].read_bytes()))
+                waiting.extend(find_named_modules(modules[name].read_bytes()))
     return {name: modules[name] for name in sorted(found)}
 
 
@@ -56,7 +56,7 @@ def _with_parents(name: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def names_imported_ever(source: bytes) -> Iterator[str]:
+def find_named_modules(source: bytes) -> Iterator[str]:
     """Yield the dotted names in a source that may name modules: those of imports and in strings.
 
     Relative imports are left out.
@@ -71,8 +71,8 @@ def names_imported_ever(source: bytes) -> Iterator[str]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def names_imported_at_once(source: bytes, *, package: str) -> Iterator[str]:
-    """Yield the names that running a module imports: those in functions' bodies, and below `__main__`, don't count.
+def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
+    """Yield the names that are imported when a module is imported, without those in functions and below `__main__`.
 
     Args:
         source: Source of the module; one that doesn't parse, such as a template, imports nothing.

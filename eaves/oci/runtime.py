@@ -1,4 +1,4 @@
-"""The program files of a function in layers: byte code of the base's standard library, locked wheels, and Eaves' own code.
+"""The program files of a function in layers: byte code of the standard library, locked wheels, and Eaves' own code.
 
 The Dockerfile makes the same files. Only the code that the container image's processes may import is included, so that
 a change elsewhere in Eaves changes no layer.
@@ -135,11 +135,11 @@ def build_library_layer(
         say: Function that is called with each line of progress.
 
     Returns:
-        The layer; None when the base has no standard library that can be read. The container image works without, and
+        The layer; None when the base's standard library can't be read or compiled. Without the layer, the function
         takes longer to start.
 
     Raises:
-        OciError: When no interpreter here can compile for that Python, or the disk is full.
+        OciError: When no interpreter here can compile for that Python, the base can't be fetched, or the disk is full.
     """
     compiler = find_compiler(runtime.python)
     code = [_bytes_of(file) for file in code_files()]
@@ -155,7 +155,10 @@ def build_library_layer(
     try:
         return kept_layer(cache, (compiler.version, runtime.python, *rules, *below, packages.diff_id, *code), make)
     except StandardLibraryError as error:
-        say(f"warning: {error.message}; the container image has no byte code of it, so each start compiles it again")
+        say(
+            f"warning: {error.message}; the container image has no byte code of the standard library, so each cold "
+            "start compiles it"
+        )
         return None
 
 

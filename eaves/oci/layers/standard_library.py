@@ -1,8 +1,10 @@
 """Byte code of the standard library's modules that a container imports when it starts.
 
-The official slim container images of Python contain no byte code, and a container with a read-only root can't keep any,
-so each start would compile some 150 modules again. The sources are the base's own, because byte code is never checked
-against its source: byte code of another release would undo the base's fixes.
+The official container images of Python contain no byte code, and a container with a read-only root can't keep any, so
+each start would compile about 150 modules. The sources are the base's own, because byte code is never checked against
+its source: byte code of another release would undo the base's fixes.
+
+Source: docker-library/python, whose Dockerfiles remove every `*.pyc` below /usr/local.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from eaves.oci.import_graph import names_imported_at_once, names_imported_ever
+from eaves.errors import OciError, StandardLibraryError
+from eaves.oci.import_graph import find_module_level_imports, find_named_modules
 from eaves.oci.layers.bytecode import Compiler, compile_folder
 from eaves.oci.layers.layer import LayerFile
 from eaves.oci.signal_handling import scratch_folder
@@ -44,7 +47,8 @@ def load_standard_library() -> StandardLibrary:
     """Read the standard library of the interpreter that runs this."""
     root = Path(sysconfig.get_path("stdlib")).resolve()
     paths = [path for path in root.rglob("*.py") if not LEFT_OUT & {*path.relative_to(root).parts}]
-    sources = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    files = [path for path in paths if path.is_file() and not path.is_symlink()]  # a link's target may be configuration
+    sources = {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
     return StandardLibrary(root=root.as_posix().removeprefix("/"), sources=sources)
 
 
@@ -65,16 +69,19 @@ def compile_standard_library(
         The files of byte code, without the sources.
 
     Raises:
-        OciError: When a module doesn't compile.
+        StandardLibraryError: When a module doesn't compile.
     """
-    roots = {name for source in code for name in names_imported_ever(source)}
+    roots = {name for source in code for name in find_named_modules(source)}
     wanted = find_modules(library, roots, packages)
     with scratch_folder("eaves-library-") as folder:
         for path in wanted:
             target = folder / library.root / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(library.sources[path])
-        compile_folder(compiler, folder)
+        try:
+            compile_folder(compiler, folder)
+        except OciError as error:
+            raise StandardLibraryError(f"the base's standard library can't be compiled: {error.message}") from error
         return [
             LayerFile(path=path.relative_to(folder).as_posix(), content=path.read_bytes())
             for path in folder.rglob("*.pyc")
@@ -102,7 +109,7 @@ def find_modules(library: StandardLibrary, roots: Iterable[str], packages: Mappi
                 continue
             found.add(path)
             package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
-            waiting.extend(names_imported_at_once(sources[path], package=package))
+            waiting.extend(find_module_level_imports(sources[path], package=package))
             if name == "sysconfig":
                 waiting.extend(other for other in modules if other.startswith(_BUILD_SETTINGS))
     return found & library.sources.keys()

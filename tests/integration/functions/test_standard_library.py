@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from eaves.events import Event, encode_binary
-from eaves.oci.import_graph import names_imported_ever
+from eaves.oci.import_graph import find_named_modules
 from eaves.oci.layers.standard_library import find_modules, load_standard_library
 from eaves.oci.runtime import code_files
 from tests.processes.function import Start
@@ -35,12 +35,12 @@ def test_every_module_that_a_function_imports_is_compiled(start: Start, image: b
     imported = set(re.findall(r"import time: +\d+ \| +\d+ \| +([\w.]+)", function.log))
     assert {"flask.app", "numpy._core", "json.decoder"} <= imported
     library = load_standard_library()
-    packages = {}
+    packages: dict[str, bytes] = {}
     for folder in {Path(entry) for entry in sys.path if entry.endswith("site-packages")}:
         for path in folder.glob("*"):
             if path.name in {name.partition(".")[0] for name in imported}:
                 packages |= {one.relative_to(folder).as_posix(): one.read_bytes() for one in path.rglob("*.py")}
-    roots = {name for file in code_files() for name in names_imported_ever(Path(str(file.content)).read_bytes())}
+    roots = {name for file in code_files() for name in find_named_modules(Path(str(file.content)).read_bytes())}
     compiled = find_modules(library, roots, packages)
     names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in compiled}
     needed = {

@@ -94,6 +94,12 @@ def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
     assert (code.co_filename, "of this base" in code.co_consts) == (f"/{ROOT}/json.py", True)
 
 
+def test_a_source_that_does_not_compile_is_an_error() -> None:
+    library = library_of(json="match = (")
+    with pytest.raises(StandardLibraryError, match="the base's standard library can't be compiled"):
+        compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
+
+
 def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, Image]:
     """A base with these layers, lowest first: files by their paths, or a layer's bytes."""
     layout = create_layout(folder / "base")
