@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from eaves.artifact import load_golden, open_artifact
+from eaves.cli import cli
+from eaves.errors import OciError
 from eaves.oci.store.layout import open_layout
 from tests.container_images.packaging import VERSION, build_base, need, run_package, this_platform
 from tests.container_images.registries import LocalRegistry
@@ -65,6 +68,23 @@ def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> N
     assert labels["org.opencontainers.image.base.name"].endswith("/bases/python:3")
     assert labels["dev.eaves.artifact"] == f"sha256:{artifact.digest}"
     assert "dev.eaves.handler" not in labels
+    assert labels["dev.eaves.standard-library"] == "compiled"
+
+
+def test_eaves_inspect_shows_what_a_registry_has(pushed: str, tiny_artifact: Path) -> None:
+    name = pushed.replace(":v1@", "@")
+    text = CliRunner().invoke(cli, ["inspect", name, "--plain-http"], prog_name="eaves").stdout
+    assert name.rpartition("@")[2] in text
+    assert re.search(r"standard library +has byte code of the modules that the function imports", text)
+    assert re.search(rf"artifact +sha256:{open_artifact(tiny_artifact).digest}", text)
+    titles = re.findall(r"layer (base|standard library|packages) +[\d.]+ MB, compressed", text)
+    assert titles == ["base", "standard library", "packages"]
+
+
+def test_eaves_inspect_refuses_the_container_image_of_something_else(base: str) -> None:
+    done = CliRunner().invoke(cli, ["inspect", base], prog_name="eaves")
+    assert isinstance(done.exception, OciError)
+    assert "is not the container image of a function" in str(done.exception)
 
 
 def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
