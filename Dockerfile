@@ -1,6 +1,7 @@
 # Build the container image of one of the three roles: docker build --target function|trainer|agent .
 # Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
-# small. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
+# small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
+# lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
 # `python` and `python3`, and its venv module; all stages must use the same base. It is named by the digest of its multi-platform
 # index (Python 3.13.15), because a tag can move; --build-arg BASE=... selects another base.
 ARG BASE=python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
@@ -37,14 +38,16 @@ COPY eaves eaves
 COPY functions functions
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime function /out
 
-# The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
-# adds packages with other kinds of sources.
-FROM code AS agent-code
-RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out && cp -R /opt/code/*.dist-info /out/code/opt/code/
-
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
 RUN /tools/bin/install-lock agent
+
+# The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
+# adds packages with other kinds of sources.
+FROM code AS agent-code
+COPY --from=agent-environment /opt/eaves /opt/eaves
+RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out /opt/eaves/lib/python*/site-packages \
+    && cp -R /opt/code/*.dist-info /out/code/opt/code/
 
 FROM tools AS trainer-environment
 COPY requirements/train.txt requirements/
@@ -79,6 +82,7 @@ FROM runtime AS agent
 LABEL org.opencontainers.image.title="eaves-agent" \
       org.opencontainers.image.description="Turns images into CloudEvents and delivers them, at least once"
 ENV PATH=/opt/eaves/bin:$PATH
+COPY --from=agent-code /out/library/ /
 COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /out/code/opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
@@ -89,6 +93,7 @@ LABEL org.opencontainers.image.title="eaves-function" \
       org.opencontainers.image.description="Predicts images that arrive as CloudEvents, with one ONNX model"
 ENV PYTHONPATH=/opt/code:/opt/eaves \
     OPENBLAS_NUM_THREADS=1
+COPY --from=function-runtime /out/library/ /
 COPY --from=function-runtime /out/packages/opt/eaves /opt/eaves
 COPY --from=function-runtime /out/code/opt/code /opt/code
 EXPOSE 8080

@@ -16,6 +16,7 @@ MODULES = {
     "architectures": "model.architectures",
     "conversion": "model.conversion",
     "function_start": "function.start",
+    "function_container": "function.container",
     "function_warm": "function.warm",
     "function_frames": "function.frames",
     "package": "package",

@@ -37,6 +37,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── ForbiddenError             exit 77  HTTP 403   a caller without access
     ├── OciError                   exit 65             a container image that can't be built, read or written
     │   ├── OciNotFoundError       exit 66             a container image that doesn't exist
+    │   ├── StandardLibraryError                       a base whose standard library can't be read or compiled
     │   ├── RegistryError          exit 69             a registry that doesn't respond, or responds incorrectly
     │   │   └── AccessError        exit 77             a registry that denies access
     │   └── SignatureError         exit 77             a container image that isn't signed with this key
@@ -311,6 +312,10 @@ class OciNotFoundError(OciError):
     """A container image, or a part of one, that doesn't exist."""
 
     exit_code = 66
+
+
+class StandardLibraryError(OciError):
+    """A base whose standard library can't be found, read or compiled."""
 
 
 class RegistryError(OciError):

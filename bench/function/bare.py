@@ -1,7 +1,7 @@
 """Predicts one image with as little code as possible; a function's cold start is compared with this script.
 
-`python bench/function/bare.py MODEL IMAGE` prints the index of the best label, then its own CPU time (ms), RSS and PSS
-(MB) as a JSON list.
+`python bench/function/bare.py MODEL IMAGE` prints the index of the best label, then its own CPU time (ms), RSS, PSS and
+the data that it has read from the disk (MB) as a JSON list.
 """
 
 import sys
@@ -22,4 +22,5 @@ spent_ms = time.process_time() * 1000
 rollup = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
 sizes = dict(line.split(":") for line in rollup)
 mb = [int(sizes[name].split()[0]) * 1024 / 1e6 for name in ("Rss", "Pss")]
-print([spent_ms, *mb], flush=True)
+read = dict(line.split(":") for line in Path("/proc/self/io").read_text().splitlines())["read_bytes"]
+print([spent_ms, *mb, int(read) / 1e6], flush=True)

@@ -34,12 +34,14 @@ class Start:
         resident_mb: Memory after the first response (RSS), MB.
         proportional_mb: Memory after the first response (PSS: each shared page is divided by the number of processes
             that share it), MB.
+        read_mb: Data read from the disk until the end of the first response, MB; 0 when the page cache has all.
     """
 
     wall_ms: float
     cpu_ms: float
     resident_mb: float
     proportional_mb: float
+    read_mb: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,22 +123,36 @@ def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int,
             cpu_ms=sum(map(cpu_ms, tree(process.pid))),
             resident_mb=sum(memory_bytes(pid, "Rss") for pid in tree(process.pid)) / 1e6,
             proportional_mb=sum(memory_bytes(pid, "Pss") for pid in tree(process.pid)) / 1e6,
+            read_mb=sum(map(read_bytes, tree(process.pid))) / 1e6,
         )
 
 
 def measure_bare(model: Path, image: Path) -> Start:
     """Run the minimal script bench/function/bare.py, and measure it until it has printed its prediction."""
     command = [sys.executable, "-P", str(ROOT / "bench/function/bare.py"), str(model), str(image)]
+    return measure_script(command, environment())
+
+
+def measure_script(command: Sequence[str], environ: Mapping[str, str]) -> Start:
+    """Run a command that starts bench/function/bare.py, and measure it until it has printed its prediction."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, env=environment(), cwd="/", stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=dict(environ), cwd="/", stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         process.stdout.readline()
         wall_ms = (time.perf_counter() - start) * 1000
-        spent_ms, resident_mb, proportional_mb = json.loads(process.stdout.readline())
+        spent_ms, resident_mb, proportional_mb, read_mb = json.loads(process.stdout.readline())
     if process.returncode:
         sys.exit(f"error: {' '.join(command)} failed")
-    return Start(wall_ms=wall_ms, cpu_ms=spent_ms, resident_mb=resident_mb, proportional_mb=proportional_mb)
+    return Start(
+        wall_ms=wall_ms, cpu_ms=spent_ms, resident_mb=resident_mb, proportional_mb=proportional_mb, read_mb=read_mb
+    )
+
+
+def read_bytes(pid: int) -> int:
+    """Return the number of bytes that a process has read from disks so far. Source: proc_pid_io(5)."""
+    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    return int(dict(line.split(":") for line in lines)["read_bytes"])
 
 
 def cpu_ms(pid: int) -> float:

@@ -34,12 +34,12 @@ LARGE_PIXELS = 8_000_000
 """Number of decoded pixels above which `load` enters its argument `large`, a context such as a lock."""
 
 FORMATS = {
-    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PngImagePlugin", "PngImageFile"),
-    "WEBP": ("WebPImagePlugin", "WebPImageFile"),
-    "BMP": ("BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("TiffImagePlugin", "TiffImageFile"),
-    "GIF": ("GifImagePlugin", "GifImageFile"),
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
 }
 """Formats that cameras write, which Pillow may open, each with its plugin. Others (EPS, PDF, ...) would start
 foreign parsers. Plugins are selected by name because Image.open imports five for the first image and all 40 for the
@@ -124,7 +124,7 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
 
 def _open(envelope: Envelope) -> Image.Image:
     module, name = FORMATS[envelope.format]
-    plugin: Callable[[io.BytesIO], Image.Image] = getattr(importlib.import_module(f"PIL.{module}"), name)
+    plugin: Callable[[io.BytesIO], Image.Image] = getattr(importlib.import_module(module), name)
     return plugin(io.BytesIO(envelope.data))
 
 

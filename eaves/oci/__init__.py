@@ -9,7 +9,7 @@
     sign/                signing and verifying a container image, and checking every byte of it
     package              building a container image from an artifact and a base
     artifact_extraction  getting the artifact out of a container image
-    runtime              building the runtime's layers from locked wheels and Eaves' own code
+    runtime              building the runtime's layers: standard library, locked wheels, Eaves' own code
     import_graph         the modules that a process may import
     copy                 copying a container image: missing content first, its name last
     delta                content that a node with one container image must fetch for another one

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from eaves.errors import OciError
 
-_NAME = re.compile(r"[a-z_]\w*(?:\.\w+)+(?=(?::\w+)?\Z)", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+(?=(?::\w+)?\Z)", re.ASCII)
 """Pattern of a string that may name a module: a dotted name, with or without `:ATTRIBUTE`."""
 
 
@@ -39,7 +39,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
         for name in _with_parents(waiting.pop()):
             if name in modules and name not in found:
                 found.add(name)
-                waiting.extend(_names_in(modules[name]))
+                waiting.extend(find_named_modules(modules[name].read_bytes()))
     return {name: modules[name] for name in sorted(found)}
 
 
@@ -56,16 +56,59 @@ def _with_parents(name: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _names_in(path: Path) -> Iterator[str]:
-    """Yield the dotted names in a source file that may name modules: those of imports and in strings."""
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes(), str(path))]
+def find_named_modules(source: bytes) -> Iterator[str]:
+    """Yield the dotted names in a source that may name modules: those of imports and in strings.
+
+    Relative imports are left out.
+    """
+    waiting: list[ast.AST] = [ast.parse(source)]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and _is_for_type_checkers(node):
             waiting.extend(node.orelse)
             continue
         yield from _named_by(node)
         waiting.extend(ast.iter_child_nodes(node))
+
+
+def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
+    """Yield the names that are imported when a module is imported, without those in functions and below `__main__`.
+
+    Args:
+        source: Source of the module; one that doesn't parse, such as a template, imports nothing.
+        package: Name of its package, which relative imports start from; empty to leave those out.
+    """
+    try:
+        waiting: list[ast.AST] = [ast.parse(source)]
+    except (SyntaxError, ValueError):
+        return
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                continue
+            case ast.If() if _is_for_type_checkers(node) or "__name__" in ast.unparse(node.test):
+                waiting.extend(node.orelse)
+                continue
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(names=names) if base := _base_of(node, package):
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in names)
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def _base_of(node: ast.ImportFrom, package: str) -> str:
+    """Return the absolute name that `from ... import` takes names of; empty when it isn't known."""
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".") if package else []
+    kept = parts[: len(parts) - node.level + 1]
+    return ".".join([*kept, *([node.module] if node.module else [])]) if kept else ""
+
+
+def _is_for_type_checkers(node: ast.If) -> bool:
+    return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _named_by(node: ast.AST) -> Iterator[str]:

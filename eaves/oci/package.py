@@ -19,7 +19,7 @@ from eaves.oci.layers.artifact_layers import ArtifactPart, artifact_parts, part_
 from eaves.oci.layers.cache import kept_layer
 from eaves.oci.layers.image import Image, Start, build_image, build_index, pick_image
 from eaves.oci.layers.layer import Layer, write_layer
-from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers
+from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
 from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
@@ -28,6 +28,9 @@ PORT = 8080
 ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
+LIBRARY_LABEL, COMPILED, SOURCES = "dev.eaves.standard-library", "compiled", "sources"
+"""Label that names the form of the standard library in the container image, and its two values. With sources only, each
+start compiles the modules that it imports."""
 KEPT_BYTES = 1 << 20
 """Minimum size of a part of an artifact, bytes, for which the layer is kept in the cache."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
@@ -91,7 +94,7 @@ def package(
     parts = artifact_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
     runtimes = [_runtime_of(image, base) for image in images]
-    below = [build_layers(runtime, cache, say) for runtime in runtimes]
+    below = [_layers_below(base, image, runtime, cache, say) for image, runtime in zip(images, runtimes, strict=True)]
     above = [_write_part(artifact, part, layout, cache) for part in parts]
     start = Start(
         entrypoint=ENTRYPOINT,
@@ -100,9 +103,34 @@ def package(
         port=PORT,
         labels=build_labels(artifact, base),
     )
-    made = [build_image(layout, image, [*runtime, *above], start) for image, runtime in zip(images, below, strict=True)]
+    made = [
+        build_image(layout, image, [*runtime, *above], _with_library_label(start, runtime))
+        for image, runtime in zip(images, below, strict=True)
+    ]
     descriptor = replace(made[0], platform=None) if len(made) == 1 else build_index(layout, made, start.labels)
     return Packaged(descriptor=descriptor, source=Overlay([layout, cache], base.source))
+
+
+def _layers_below(
+    base: Base, image: Image, runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object]
+) -> list[Layer]:
+    """Return the layers between a base and an artifact, lowest first."""
+    packages, code = build_layers(runtime, cache, say)
+    library = build_library_layer(base.source, image, runtime, packages, cache, say)
+    return [packages, code] if library is None else [library, packages, code]
+
+
+def _with_library_label(start: Start, runtime: Sequence[Layer]) -> Start:
+    form = COMPILED if any(layer.title == LIBRARY for layer in runtime) else SOURCES
+    return replace(start, labels={**start.labels, LIBRARY_LABEL: form})
+
+
+def find_library_form(image: Image) -> str:
+    """Return the form of the standard library in a function's container image: `COMPILED` or `SOURCES`.
+
+    A container image without the label was packaged by an earlier version of Eaves, which compiled nothing.
+    """
+    return COMPILED if image.labels.get(LIBRARY_LABEL) == COMPILED else SOURCES
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The program files of a function in two layers: locked wheels, which change rarely, and Eaves' own code.
+"""The program files of a function in layers: byte code of the standard library, locked wheels, and Eaves' own code.
 
 The Dockerfile makes the same files. Only the code that the container image's processes may import is included, so that
 a change elsewhere in Eaves changes no layer.
@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import os
 import sys
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import eaves
 from eaves.base.telemetry import TELEMETRY_OFF
-from eaves.errors import OciError
+from eaves.errors import OciError, StandardLibraryError
+from eaves.oci import import_graph
 from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.import_graph import reachable_modules
-from eaves.oci.layers import bytecode, wheels
+from eaves.oci.layers import base_library, bytecode, standard_library, wheels
+from eaves.oci.layers.base_library import find_standard_library
 from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.layers.cache import kept_layer
+from eaves.oci.layers.image import Image
 from eaves.oci.layers.layer import SMALL, Layer, LayerFile, write_layer
+from eaves.oci.layers.standard_library import compile_standard_library, load_standard_library
 from eaves.oci.signal_handling import scratch_folder
+from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
+LIBRARY = "standard library"
+"""Title of the layer with the standard library's byte code."""
 LOCK = "serve.txt"
 ROOMS = ("eaves", "functions")
 """Eaves' top-level packages whose modules container images for the edge may include."""
@@ -108,6 +116,62 @@ def build_layers(
     ]
 
 
+def build_library_layer(
+    source: ContentSource,
+    base: Image,
+    runtime: RuntimeTarget,
+    packages: Layer,
+    cache: Layout,
+    say: Callable[[str], object] = lambda text: None,
+) -> Layer | None:
+    """Return the layer with byte code of the base's standard library, from the cache where it is there.
+
+    Args:
+        source: Source of the base.
+        base: The base for the runtime's platform.
+        runtime: Platform and Python of the container.
+        packages: The runtime's layer of packages, in the cache.
+        cache: Layout with layers that were made before, which also receives the new one.
+        say: Function that is called with each line of progress.
+
+    Returns:
+        The layer; None when the base's standard library can't be read or compiled. Without the layer, the function
+        takes longer to start.
+
+    Raises:
+        OciError: When no interpreter here can compile for that Python, the base can't be fetched, or the disk is full.
+    """
+    compiler = find_compiler(runtime.python)
+    code = [_bytes_of(file) for file in code_files()]
+
+    def make() -> Layer:
+        library = find_standard_library(source, base, runtime.python, say)
+        files = compile_standard_library(library, compiler, code, _sources_of(cache, packages))
+        return write_layer(cache, files, LIBRARY, level=SMALL)
+
+    modules = (base_library, bytecode, import_graph, standard_library)
+    rules = [Path(str(module.__file__)).read_bytes() for module in modules]
+    below = [layer.digest for layer in base.layers]
+    try:
+        return kept_layer(cache, (compiler.version, runtime.python, *rules, *below, packages.diff_id, *code), make)
+    except StandardLibraryError as error:
+        say(
+            f"warning: {error.message}; the container image has no byte code of the standard library, so each cold "
+            "start compiles it"
+        )
+        return None
+
+
+def _sources_of(cache: Layout, packages: Layer) -> dict[str, bytes]:
+    """Return the source of each module in the layer of packages by its path below the packages' folder."""
+    found = {}
+    with tarfile.open(cache.blob_path(packages.descriptor.digest), mode="r|*") as tar:
+        for member in tar:
+            if member.isfile() and member.name.endswith(".py") and (stream := tar.extractfile(member)):
+                found[member.name.removeprefix(f"{PACKAGES}/")] = stream.read()
+    return found
+
+
 def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
     """Write files below a root and compile the Python sources.
 
@@ -174,19 +238,28 @@ def _bytes_of(file: LayerFile) -> bytes:
     return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
 
 
-def main(image: str, root: str) -> None:
+def main(image: str, root: str, packages: str = "") -> None:
     """Write the root of a container image for this machine and Python: `python -m eaves.oci.runtime IMAGE ROOT`.
 
-    The Dockerfile runs this. A function's packages are included; the Dockerfile installs those of an agent.
+    The Dockerfile runs this. A function's packages are included; the Dockerfile installs those of an agent, and names
+    the folder that they are in.
     """
     machine = os.uname().machine
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}
     platform = ImagePlatform(architecture=names.get(machine, machine))
     runtime = RuntimeTarget(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
-    compiler = find_compiler(runtime.python)
+    compiler, made = find_compiler(runtime.python), Path(root)
     if image == "function":
-        unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
-    unpack(code_files(image), compiler, Path(root) / "code")
+        unpack(package_files(runtime, find_lock()), compiler, made / "packages")
+        packages = str(made / "packages" / PACKAGES)
+    unpack(code_files(image), compiler, made / "code")
+    code = [_bytes_of(file) for file in code_files(image)]
+    paths = Path(packages).rglob("*.py") if packages else ()
+    sources = {path.relative_to(packages).as_posix(): path.read_bytes() for path in paths}
+    for file in compile_standard_library(load_standard_library(), compiler, code, sources):
+        target = made / "library" / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_bytes_of(file))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.errors import OciError
 from eaves.oci.image_location import open_location
 from eaves.oci.layers.image import load_images
-from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
+from eaves.oci.package import ARTIFACT_LABEL, COMPILED, SOURCES, TASK_LABEL, find_library_form
 from eaves.oci.reference import parse_reference
 from eaves.oci.registry.registry import Access
 from eaves.oci.sign.keys import PublicKey
@@ -23,11 +23,14 @@ class FunctionImage:
         name: Name by digest, `REPOSITORY@sha256:...`.
         artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
         task: Task of the artifact: classify, embed or tensor.
+        library: Form of the standard library, `COMPILED` or `SOURCES`; empty when the registry wasn't asked. It doesn't
+            make two values unequal, because notes of earlier versions of Eaves have none.
     """
 
     name: str
     artifact_digest: str = ""
     task: str = CLASSIFY
+    library: str = field(default="", compare=False)
 
 
 def trust_image(text: str) -> FunctionImage:
@@ -68,10 +71,8 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
     pinned = str(place.reference.pinned(descriptor.digest))
-    labelled = {
-        (image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY))
-        for image in load_images(place.store, descriptor)
-    }
+    images = list(load_images(place.store, descriptor))
+    labelled = {(image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY)) for image in images}
     if len(labelled) != 1:
         raise OciError(
             f"{pinned} does not hold the same artifact for every platform",
@@ -83,4 +84,5 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
             f"{pinned} is not the container image of a function: its labels name no artifact",
             hint="build the container image with eaves package",
         )
-    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task)
+    library = COMPILED if all(find_library_form(image) == COMPILED for image in images) else SOURCES
+    return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task, library=library)

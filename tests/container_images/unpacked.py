@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,10 @@ class Container:
         root: The unpacked root.
         config: What its container image says of starting it.
         log: Gets what it writes.
+        prefix: Command that runs it, such as strace.
     """
 
-    def __init__(self, root: Path, config: dict[str, Any], log: Path) -> None:
+    def __init__(self, root: Path, config: dict[str, Any], log: Path, *, prefix: Sequence[str] = ()) -> None:
         self.log_file = log
         environment = [*config["Env"], "EAVES_HOST=127.0.0.1", "PORT=0", "EAVES_CONCURRENCY=1"]
         script = _START.format(
@@ -63,7 +65,7 @@ class Container:
         words = ["--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--propagation", "private"]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [need("unshare"), *words, "sh", "-c", script, "sh", str(root), config["User"]],
+                [*prefix, need("unshare"), *words, "sh", "-c", script, "sh", str(root), config["User"]],
                 stdout=stream,
                 stderr=stream,
                 stdin=subprocess.DEVNULL,

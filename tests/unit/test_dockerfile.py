@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, lis
     assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime function /out"]
     copies = [line for line in stages["function"] if line.startswith("COPY ")]
     assert all("--from=function-runtime" in line for line in copies)
-    assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
+    assert [line.split()[-1] for line in copies] == ["/", f"/{PACKAGES}", f"/{CODE}"]
 
 
 def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) -> None:
@@ -101,13 +102,20 @@ def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) ->
     words = ["-S", "-P", "-m", "eaves.oci.runtime", "agent", str(tmp_path)]
     subprocess.run([sys.executable, *words], check=True, env={"PYTHONPATH": str(DOCKERFILE.parent)}, cwd=tmp_path)
     assert (tmp_path / "code" / CODE / "eaves" / "sources" / "__main__.py").is_file()
+    library = tmp_path / "library" / sysconfig.get_path("stdlib").lstrip("/")
+    assert {f"{name}.{sys.implementation.cache_tag}.pyc" for name in ("os", "queue", "sqlite3")} & {
+        path.name for path in library.rglob("*.pyc")
+    }
 
 
 def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]) -> None:
     made = [line for line in stages["agent-code"] if line.startswith("RUN ")]
     assert ["bin/python -P -m eaves.oci.runtime agent /out" in line for line in made] == [True]
     copies = [line.split()[1:] for line in stages["agent"] if line.startswith("COPY --from=agent-code")]
-    assert copies == [["--from=agent-code", f"/out/code/{CODE}", f"/{CODE}"]]
+    assert copies == [
+        ["--from=agent-code", "/out/library/", "/"],
+        ["--from=agent-code", f"/out/code/{CODE}", f"/{CODE}"],
+    ]
 
 
 def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:

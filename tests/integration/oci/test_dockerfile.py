@@ -86,8 +86,9 @@ def built(layouts: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 def files_of(root: Path) -> dict[str, Path]:
-    """Every file below /opt, by its name there."""
-    return {path.relative_to(root).as_posix(): path for path in (root / "opt").rglob("*") if not path.is_dir()}
+    """Every file below /opt and every byte code of the standard library, by its path in the container."""
+    paths = [*(root / "opt").rglob("*"), *(root / f"usr/lib/python{PYTHON}").rglob("*.pyc")]
+    return {path.relative_to(root).as_posix(): path for path in paths if not path.is_dir()}
 
 
 def test_it_is_the_root_that_eaves_package_makes(

@@ -12,7 +12,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from eaves.cli import cli
 from eaves.oci.descriptor import INDEX, build_descriptor
 from eaves.oci.layers.image import load_images
 from eaves.oci.store.layout import Layout, create_layout, open_layout
@@ -86,6 +88,22 @@ def test_nothing_but_its_inputs_shows_in_a_digest(
         "name": f"oci:out@{digest}", "digest": digest, "moved_bytes": 0, "present_bytes": 0
     }  # fmt: skip
     assert str(tmp_path) not in done.stdout
+
+
+def test_a_base_without_a_readable_standard_library_is_a_warning_and_a_label(
+    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
+) -> None:
+    done = run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert line == (
+        f"warning: no layer of the base contains lib/python{VERSION}/os.py; the container image has no byte code of "
+        "the standard library, so each cold start compiles it"
+    )
+    shown = CliRunner().invoke(cli, ["inspect", f"oci:{tmp_path}/out:v1"], prog_name="eaves")
+    assert "has no byte code, so each cold start compiles" in shown.stdout
+    data = json.loads(CliRunner().invoke(cli, ["inspect", f"oci:{tmp_path}/out:v1", "-o", "json"]).stdout)
+    (platform,) = data["platforms"]
+    assert platform["standard_library"] == platform["labels"]["dev.eaves.standard-library"] == "sources"
 
 
 @pytest.mark.slow

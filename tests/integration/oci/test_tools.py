@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from eaves.artifact import load_golden, open_artifact
+from eaves.cli import cli
+from eaves.errors import OciError
 from eaves.oci.store.layout import open_layout
-from tests.container_images.packaging import build_base, need, run_package, this_platform
+from tests.container_images.packaging import VERSION, build_base, need, run_package, this_platform
 from tests.container_images.registries import LocalRegistry
 from tests.container_images.unpacked import Container, run, unpack
 
@@ -64,6 +68,23 @@ def test_skopeo_reads_what_a_registry_got(pushed: str, tiny_artifact: Path) -> N
     assert labels["org.opencontainers.image.base.name"].endswith("/bases/python:3")
     assert labels["dev.eaves.artifact"] == f"sha256:{artifact.digest}"
     assert "dev.eaves.handler" not in labels
+    assert labels["dev.eaves.standard-library"] == "compiled"
+
+
+def test_eaves_inspect_shows_what_a_registry_has(pushed: str, tiny_artifact: Path) -> None:
+    name = pushed.replace(":v1@", "@")
+    text = CliRunner().invoke(cli, ["inspect", name, "--plain-http"], prog_name="eaves").stdout
+    assert name.rpartition("@")[2] in text
+    assert re.search(r"standard library +has byte code of the modules that the function imports", text)
+    assert re.search(rf"artifact +sha256:{open_artifact(tiny_artifact).digest}", text)
+    titles = re.findall(r"layer (base|standard library|packages) +[\d.]+ MB, compressed", text)
+    assert titles == ["base", "standard library", "packages"]
+
+
+def test_eaves_inspect_refuses_the_container_image_of_something_else(base: str) -> None:
+    done = CliRunner().invoke(cli, ["inspect", base], prog_name="eaves")
+    assert isinstance(done.exception, OciError)
+    assert "is not the container image of a function" in str(done.exception)
 
 
 def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry, pushed: str, base: str) -> None:
@@ -162,3 +183,21 @@ def test_the_runtime_is_small_and_holds_nothing_that_builds_or_tests(pulled: Pat
     sources = {name for name in files if name.endswith(".py")}
     compiled = {name for name in files if name.endswith(".pyc")}
     assert len(compiled) == len(sources)
+
+
+def test_a_start_compiles_no_module_of_the_standard_library(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:
+    """Python opens a module's source only where it finds no byte code."""
+    root, config = unpack(pulled, "digits", tmp_path / "bundle")
+    trace = tmp_path / "trace"
+    container = Container(
+        root, config, tmp_path / "log", prefix=(need("strace"), "-f", "-e", "trace=openat", "-o", str(trace))
+    )
+    try:
+        container.wait_ready()
+        image = (tiny_artifact / load_golden(open_artifact(tiny_artifact))[0].file).read_bytes()
+        assert container.request("POST", "/", image, "image/png")[0] == 200
+    finally:
+        container.stop()
+    opened = re.findall(rf'"(\S*/lib/python{VERSION}/\S+)", \S+ = \d', trace.read_text())
+    assert {Path(path).suffix for path in opened} >= {".pyc"}
+    assert [path for path in opened if path.endswith(".py")] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ def command(
     its start takes. The image is no event, so no subscriber gets a prediction. A function that has replicas gets no
     image.
     """
-    from knative.doctor import check_owners, worst
+    from knative.doctor import check_byte_code, check_owners, worst
 
     choice = read_choice(**clusters)
     if cold is not None:
@@ -110,9 +110,8 @@ def command(
         return
     workspace = _load(file)
     image = _image(workspace)
-    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(
-        workspace.project, image, choice, may_probe=not no_pod
-    )
+    found = [(HERE, finding) for finding in (*check_owners(), *check_byte_code(image))]
+    found += _examine_sites(workspace.project, image, choice, may_probe=not no_pod)
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
@@ -135,12 +134,16 @@ def _load(file: Path) -> Workspace:
 
 
 def _image(workspace: Workspace) -> FunctionImage:
-    """Return the container image in eaves.yaml, else the one deployed last; without both, one with an empty name."""
+    """Return the container image in eaves.yaml, else the one deployed last; without both, one with an empty name.
+
+    When the image in eaves.yaml was deployed last, its note has what the registry said about it.
+    """
     from knative.deploy.function_image import FunctionImage
 
-    named = FunctionImage(name=workspace.project.knative.image)
-    kept = None if named.name else load_note(workspace)
-    return kept.image if kept is not None else named
+    named, kept = workspace.project.knative.image, load_note(workspace)
+    if kept is not None and named in ("", kept.declared, kept.image.name):
+        return replace(kept.image, name=named or kept.image.name)
+    return FunctionImage(name=named)
 
 
 def _examine_sites(

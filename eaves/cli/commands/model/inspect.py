@@ -1,19 +1,24 @@
-"""The command `eaves inspect`, which shows the contents of a run or an artifact."""
+"""The command `eaves inspect`, which shows the contents of a run, an artifact or a container image."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.cli.display.output import output_option, print_fields, print_line, print_rows, print_value
 from eaves.cli.display.table import Column, Columns, Kind
-from eaves.cli.latest import ModelPath
-from eaves.errors import ArtifactError
+from eaves.cli.latest import find_latest
+from eaves.cli.registry_options import access_options, build_access
+from eaves.cli.signatures import is_container_image
+from eaves.errors import ArtifactError, OciError
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
 
 COLUMNS: Columns = {
     "model": Column("MODEL", Kind.PATH),
@@ -28,13 +33,19 @@ FIELDS: Columns = {"field": "FIELD", "value": "VALUE"}
 
 
 @click.command()
-@click.argument("path", type=ModelPath())
+@click.argument("what", metavar="PATH|IMAGE")
+@access_options
 @output_option
-def command(path: Path, form: str) -> None:
-    """Show the contents of the run or artifact in PATH, after checking every digest.
+def command(what: str, plain_http: bool, registry_ca: Path | None, form: str) -> None:
+    """Show the contents of the run or artifact in PATH, after checking every digest, or of a container image.
 
-    PATH may be runs/latest or artifacts/latest.
+    PATH may be runs/latest or artifacts/latest. IMAGE is HOST/REPOSITORY[:TAG|@DIGEST] or oci:DIR[:NAME]; only its
+    manifest and its config are read, and `eaves verify` checks its layers.
     """
+    if is_container_image(what):
+        _show_container_image(what, build_access(plain_http=plain_http, registry_ca=registry_ca), form)
+        return
+    path = find_latest(Path(what))
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
         if form == "table":
@@ -53,6 +64,32 @@ def command(path: Path, form: str) -> None:
         print_rows(rows, FIELDS, form)
     else:
         print_value(about, form)
+
+
+def _show_container_image(text: str, access: Access, form: str) -> None:
+    """Print the description of a container image for each of its platforms.
+
+    Raises:
+        OciError: When the container image doesn't exist, can't be read, or isn't a function's.
+    """
+    from eaves.cli.display.container_image_view import describe_image, summarise_image
+    from eaves.oci.image_location import open_location
+    from eaves.oci.layers.image import load_images
+    from eaves.oci.package import ARTIFACT_LABEL
+
+    place = open_location(text, access)
+    descriptor = place.resolve()
+    images = list(load_images(place.store, descriptor))
+    if not all(ARTIFACT_LABEL in image.labels for image in images):
+        raise OciError(f"{text} is not the container image of a function", hint="make one with `eaves package`")
+    if form != "table":
+        about = {"kind": "container image", "digest": descriptor.digest}
+        print_value({**about, "platforms": [summarise_image(image) for image in images]}, form)
+        return
+    print_fields([("digest", descriptor.digest)])
+    for image in images:
+        print_line("")
+        print_fields(list(describe_image(image)))
 
 
 def _print_artifact(artifact: Artifact) -> None:

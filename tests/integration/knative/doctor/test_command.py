@@ -11,7 +11,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
+from eaves.cli.app.project import load_workspace
+from eaves.cli.cluster.deploy_notes import note_image
 from eaves.errors import UnreachableClusterError
+from eaves.oci.package import SOURCES
+from knative.deploy.function_image import FunctionImage
 from tests.fakes.controllers.installation import bare, config, install_knative, set_channel
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver, refusing_url
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
@@ -119,3 +123,12 @@ def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) 
     (reported,) = [one["message"] for one in found if one["check"] == "reachability"]
     assert reported == "whether pods reach broker.lan:1883 was not checked, because of --no-pod"
     assert server.asked("PATCH", "/pods/") == []
+
+
+def test_byte_code_is_known_from_the_last_deploy(project: Path) -> None:
+    """No registry is asked: the note of the deploy has what the registry said then."""
+    name = "registry.test/flowers@sha256:" + "a" * 64
+    note_image(load_workspace(project), FunctionImage(name=name, artifact_digest="b" * 64, library=SOURCES))
+    found = {one["check"]: one for one in json.loads(doctor(project, "-o", "json").stdout)}
+    assert found["byte-code"]["severity"] == "note"
+    assert found["byte-code"]["message"].startswith(f"{name} has no byte code")

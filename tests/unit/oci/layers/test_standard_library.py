@@ -1,0 +1,163 @@
+"""Which modules of a base's standard library are compiled, and how the library is found in a base's layers."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import marshal
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from eaves.errors import StandardLibraryError
+from eaves.oci.descriptor import LAYER, LAYER_GZIP, build_descriptor
+from eaves.oci.layers.base_library import find_standard_library
+from eaves.oci.layers.bytecode import find_compiler
+from eaves.oci.layers.image import Image
+from eaves.oci.layers.standard_library import StandardLibrary, compile_standard_library, find_modules
+from eaves.oci.store.layout import Layout, create_layout
+from tests.container_images.packaging import VERSION
+
+ROOT = f"usr/local/lib/python{VERSION}"
+
+
+def library_of(**sources: str) -> StandardLibrary:
+    """A library with these modules, `__` in a name stands for a folder."""
+    files = {f"{name.replace('__', '/')}.py": text.encode() for name, text in sources.items()}
+    return StandardLibrary(root=ROOT, sources=files)
+
+
+def test_modules_are_found_through_imports_at_once() -> None:
+    library = library_of(
+        json="import codecs\ndef load():\n    import pdb\n",
+        codecs="try:\n    import stat\nexcept ImportError:\n    pass\nclass A:\n    import enum\n",
+        **{"email/init": ""},
+    )
+    more = {"stat.py": b"", "enum.py": b"", "pdb.py": b"", "site.py": b"import os", "os.py": b"", "never.py": b""}
+    library = StandardLibrary(root=ROOT, sources={**library.sources, **more})
+    assert find_modules(library, ["json.loads"], {}) == {
+        "json.py", "codecs.py", "stat.py", "enum.py", "site.py", "os.py"
+    }  # fmt: skip
+
+
+def test_relative_imports_and_parent_packages_are_followed() -> None:
+    sources = {
+        "email/__init__.py": b"from . import charset",
+        "email/charset.py": b"from .mime import text",
+        "email/mime/__init__.py": b"from ..errors import Fault",
+        "email/mime/text.py": b"",
+        "email/errors.py": b"",
+        "email/other.py": b"",
+    }
+    found = find_modules(StandardLibrary(root=ROOT, sources=sources), ["email.charset"], {})
+    assert found == sources.keys() - {"email/other.py"}
+
+
+def test_what_a_package_imports_is_found_through_it_alone() -> None:
+    library = library_of(json="", csv="", pdb="")
+    packages = {
+        "flask/__init__.py": b"from .app import App",
+        "flask/app.py": b"import json\nif __name__ == '__main__':\n    import pdb",
+        "flask/cli.py": b"import csv",
+    }
+    assert find_modules(library, ["flask"], packages) == {"json.py"}
+
+
+def test_what_only_type_checkers_read_and_what_does_not_parse_imports_nothing() -> None:
+    library = library_of(json="", csv="")
+    source = b"import typing\nif typing.TYPE_CHECKING:\n    import csv\nelse:\n    import json"
+    packages = {"a.py": source, "b.py": b"{% template %}"}
+    assert find_modules(library, ["a", "b"], packages) == {"json.py"}
+
+
+def test_the_settings_of_a_build_come_with_sysconfig() -> None:
+    sources = {
+        "sysconfig/__init__.py": b"",
+        "_sysconfigdata__linux_x86_64-linux-gnu.py": b"",
+        "_sysconfigdata_d.py": b"",
+    }
+    assert find_modules(StandardLibrary(root=ROOT, sources=sources), ["sysconfig"], {}) == sources.keys()
+
+
+def test_the_byte_code_is_of_the_bases_own_source_and_never_checked() -> None:
+    library = library_of(json="VALUE = 'of this base'", csv="import json")
+    (file,) = compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
+    assert file.path == f"{ROOT}/__pycache__/json.cpython-{VERSION.replace('.', '')}.pyc"
+    assert isinstance(file.content, bytes)
+    assert file.content[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(file.content[4:8], "little") == 0b01, "unchecked, by PEP 552"
+    code = marshal.loads(file.content[16:])
+    assert isinstance(code, CodeType)
+    assert (code.co_filename, "of this base" in code.co_consts) == (f"/{ROOT}/json.py", True)
+
+
+def test_a_source_that_does_not_compile_is_an_error() -> None:
+    library = library_of(json="match = (")
+    with pytest.raises(StandardLibraryError, match="the base's standard library can't be compiled"):
+        compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
+
+
+def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, Image]:
+    """A base with these layers, lowest first: files by their paths, or a layer's bytes."""
+    layout = create_layout(folder / "base")
+    descriptors = []
+    for number, files in enumerate(layers):
+        if isinstance(files, bytes):
+            content = files
+        else:
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w:gz" if number % 2 else "w") as tar:
+                for path, text in files.items():
+                    info = tarfile.TarInfo(path)
+                    info.size = len(text)
+                    tar.addfile(info, io.BytesIO(text.encode()))
+            content = buffer.getvalue()
+        descriptors.append(build_descriptor(content, LAYER_GZIP if number % 2 else LAYER))
+        layout.write_bytes(content, descriptors[-1])
+    empty = build_descriptor(b"{}", LAYER)
+    return layout, Image(descriptor=empty, config=empty, layers=tuple(descriptors), values={}, annotations={})
+
+
+def found_in(tmp_path: Path, *layers: Mapping[str, str] | bytes) -> tuple[StandardLibrary, Sequence[str]]:
+    layout, image = base_of(tmp_path, *layers)
+    lines: list[str] = []
+    return find_standard_library(layout, image, VERSION, lines.append), lines
+
+
+def test_it_is_found_in_the_highest_layer_and_lower_ones_are_not_fetched(tmp_path: Path) -> None:
+    files = {f"./{ROOT}/os.py": "A = 1", f"{ROOT}/json/__init__.py": "B = 1", f"{ROOT}/test/x.py": "", "etc/os.py": ""}
+    library, lines = found_in(tmp_path, {"bin/sh": ""}, files, {"etc/hosts": ""})
+    assert (library.root, library.sources) == (ROOT, {"os.py": b"A = 1", "json/__init__.py": b"B = 1"})
+    assert len(lines) == 2, "the lowest layer has none of it"
+
+
+def test_an_upper_layer_replaces_and_removes(tmp_path: Path) -> None:
+    lower = {f"{ROOT}/{name}": "old" for name in ("os.py", "ssl.py", "gone.py", "json/__init__.py", "json/tool.py")}
+    upper = {f"{ROOT}/ssl.py": "fixed", f"{ROOT}/.wh.gone.py": "", f"{ROOT}/json/.wh..wh..opq": ""}
+    library, _ = found_in(tmp_path, lower, upper)
+    assert library.sources == {"os.py": b"old", "ssl.py": b"fixed"}
+
+
+def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> None:
+    debian = f"usr/lib/python{VERSION}"
+    library, _ = found_in(tmp_path, {f"{debian}/os.py": "debian", f"{ROOT}/os.py": "official"})
+    assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"usr/lib/python3.9/os.py": ""}, rf"no layer of the base contains lib/python{VERSION}/os\.py"),
+        (b"(\xb5/\xfd of zstd", "can't be read"),
+        (b"\x1f\x8b cut", "can't be read"),
+    ],
+    ids=["another version", "zstd", "damaged"],
+)
+def test_a_base_without_one_that_can_be_read_is_an_error(
+    tmp_path: Path, layer: Mapping[str, str] | bytes, message: str
+) -> None:
+    with pytest.raises(StandardLibraryError, match=message):
+        found_in(tmp_path, layer)
