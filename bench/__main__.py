@@ -1,9 +1,10 @@
-"""Runs benchmarks: `python -m bench [--quick] [PART,PART ...]` measures parts and writes docs/benchmarks.md.
+"""Runs benchmarks: `python -m bench [--quick] [--no-peers] [PART,PART ...]` writes docs/benchmarks.md.
 
-Without a name it measures all parts anew. With names of parts, such as `one_at_a_time,memory`, it measures these and
-keeps the latest results of the others. `python -m bench page` writes the page again from the stored results. A name in
-`bench.registry.PRINTED` runs a benchmark that only prints its tables. `python -m bench prepare` only makes the models
-and installs the other servers.
+Without a name it measures all parts anew. With names of parts, such as `one_at_a_time,package`, it measures these and
+keeps the latest results of the others. `--quick` makes short runs, and `--no-peers` leaves other servers out.
+
+`python -m bench page` writes the page again from the stored results, and `python -m bench prepare` only makes the
+models and installs the other servers. A name in `bench.registry.PRINTED` runs a benchmark that only prints its tables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import importlib
 import os
 import sys
 
-from bench import material, run
+from bench import run
+from bench.material import Setup, prepare
 from bench.registry import PARTS, PRINTED
 from bench.report.page import write_page
 from bench.report.store import load_results
@@ -29,13 +31,14 @@ def main(*words: str) -> None:
                 f"error: there is no benchmark {name!r}\ntry: some of {', '.join([*known, *PRINTED])}, page, prepare"
             )
     if "prepare" in names:
-        install_peers(material.prepare(os.environ))
+        install_peers(Setup(material=prepare(os.environ), environ=os.environ))
     for name in names:
         if name in PRINTED:
             importlib.import_module(f"bench.{PRINTED[name]}").main()
     chosen = [known[name] for name in names if name in known]
     if chosen or not names:
-        run.measure_parts(chosen or PARTS, os.environ, is_quick="--quick" in words, keep=bool(chosen))
+        options = {"is_quick": "--quick" in words, "has_peers": "--no-peers" not in words}
+        run.measure_parts(chosen or PARTS, os.environ, keep=bool(chosen), **options)
     if chosen or not names or "page" in names:
         print(f"written: {write_page(load_results())}")
 

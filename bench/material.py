@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.report.machine import ROOT
 from bench.report.section import UnavailableError
-from eaves.artifact import open_artifact
+from eaves.artifact import TARGETS, detect_cpu, open_artifact
 
 FOLDER = ROOT / "build/bench"
 SHARED = ROOT.parent / "shared"
@@ -56,12 +56,14 @@ class Setup:
         material: Models to measure; None when the part needs none or there are none.
         reason: Why there are no models; empty otherwise.
         is_quick: Whether to make short runs, whose figures are rough.
+        has_peers: Whether other servers are installed and measured beside Eaves.
         environ: Environment variables of the command, for parts with settings of their own.
     """
 
     material: Material | None
     reason: str = ""
     is_quick: bool = False
+    has_peers: bool = True
     environ: Mapping[str, str]
 
     def need_material(self) -> Material:
@@ -98,17 +100,20 @@ def prepare(environ: Mapping[str, str], folder: Path = FOLDER, shared: Path = SH
         runs = _train(folder, shared)
     made = folder / "models" / _digest(runs)
     fp32 = Path(given["FP32"] or _convert(runs[0], made / "fp32/artifact", "fp32")).absolute()
-    int8 = Path(given["INT8"] or _convert(runs[0], made / "int8/artifact", "int8")).absolute()
+    target = best_target()
+    for_cpu = ("--targets", target) if target else ()
+    int8 = Path(given["INT8"] or _convert(runs[0], made / "int8/artifact", "int8", for_cpu)).absolute()
     updates = {}
-    for precision, previous in (("fp32", fp32), ("int8", int8)) if runs[1] else ():
-        words = ("--previous", str(previous))
+    for precision, previous, more in (("fp32", fp32, ()), ("int8", int8, for_cpu)) if runs[1] else ():
+        words = ("--previous", str(previous), *more)
         updates[precision] = _convert(runs[1], made / f"{precision}-update/artifact", precision, words)
     pictures = sorted(fp32.glob("golden/*.jpg"), key=lambda path: path.stat().st_size)
     if not given["IMAGE"] and not pictures:
         raise UnavailableError("the model's golden images are no JPEGs; EAVES_BENCH_IMAGE can name one")
-    manifest = open_artifact(fp32).manifest
+    manifest, dots = open_artifact(fp32).manifest, open_artifact(int8).manifest.quantisation.instruction_set
     return Material(
-        name=f"{manifest.name}, {manifest.image_recipe.width}x{manifest.image_recipe.height} pixels",
+        name=f"{manifest.name}, {manifest.image_recipe.width}x{manifest.image_recipe.height} pixels; int8 is for"
+        + (" CPUs with int8 dot products (convert.targets)" if dots == "vnni" else " any CPU"),
         run=Path(runs[0]).absolute() if runs[0] else None,
         exported=Path(given["EXPORTED"] or _export(runs[0], made / "exported.onnx")).absolute(),
         fp32=fp32,
@@ -136,6 +141,13 @@ def _parse_material(values: Mapping[str, Any]) -> Material:
         | {"run": Path(values["run"]) if values["run"] else None}
         | {"updates": {precision: Path(path) for precision, path in values["updates"].items()}}
     )
+
+
+def best_target() -> str:
+    """Return the name of the target with the most CPU features that this CPU supports; empty: none fits."""
+    cpu = detect_cpu()
+    fitting = [name for name, target in TARGETS.items() if cpu.runs(name) and target.layout == cpu.layout]
+    return max(fitting, key=lambda name: len(TARGETS[name].flags), default="")
 
 
 def _digest(runs: Sequence[str]) -> str:

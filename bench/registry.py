@@ -77,7 +77,7 @@ PARTS = (
     ),
     Part(
         name="local_platform",
-        title="The local platform: added time, rate, queue, idle load",
+        title="The local platform",
         text=(
             "The broker, the activator, the queue and the disk are the real ones, and the function answers "
             "202 at once, so the figures are the cost of the platform alone."

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.material import Setup, parse_setup, prepare, render_setup
@@ -25,7 +25,13 @@ from bench.report.store import RESULTS, Result, load_results, save_results
 
 
 def measure_parts(
-    parts: Sequence[Part], environ: Mapping[str, str], *, is_quick: bool, keep: bool, path: Path = RESULTS
+    parts: Sequence[Part],
+    environ: Mapping[str, str],
+    *,
+    is_quick: bool,
+    has_peers: bool,
+    keep: bool,
+    path: Path = RESULTS,
 ) -> None:
     """Measure parts one after the other, and store the result of each as soon as it is there.
 
@@ -33,11 +39,12 @@ def measure_parts(
         parts: Parts to measure.
         environ: Environment variables that name models, see `bench.material.prepare`.
         is_quick: Whether to make short runs.
+        has_peers: Whether other servers are measured beside Eaves.
         keep: Whether to keep stored results of other parts; else they are deleted first.
         path: File of the results.
     """
     machine, results = detect_machine(), load_results(path) if keep else {}
-    setup = build_setup(parts, environ, is_quick=is_quick)
+    setup = replace(build_setup(parts, environ), is_quick=is_quick, has_peers=has_peers)
     for number, part in enumerate(parts, 1):
         print(f"{part.name} ({number} of {len(parts)})", file=sys.stderr, flush=True)
         results[part.name] = measure_part(part, setup, machine)
@@ -45,14 +52,14 @@ def measure_parts(
         _print_outcome(results[part.name])
 
 
-def build_setup(parts: Sequence[Part], environ: Mapping[str, str], *, is_quick: bool) -> Setup:
+def build_setup(parts: Sequence[Part], environ: Mapping[str, str]) -> Setup:
     """Return the setup of the parts; models are made if one of the parts needs them."""
     if not any(part.needs_model for part in parts):
-        return Setup(material=None, reason="no part needs a model", is_quick=is_quick, environ=environ)
+        return Setup(material=None, reason="no part needs a model", environ=environ)
     try:
-        return Setup(material=prepare(environ), is_quick=is_quick, environ=environ)
+        return Setup(material=prepare(environ), environ=environ)
     except UnavailableError as error:
-        return Setup(material=None, reason=str(error), is_quick=is_quick, environ=environ)
+        return Setup(material=None, reason=str(error), environ=environ)
 
 
 def measure_part(part: Part, setup: Setup, machine: Machine) -> Result:

@@ -48,7 +48,7 @@ class Rates:
 def measure(setup: Setup) -> Section:
     """Measure the loops, Eaves and all other servers that can be installed."""
     material = setup.need_material()
-    peers, missing = install_peers(material)
+    peers, missing = install_peers(setup)
     with ExitStack() as stack:
         floors = {
             precision: stack.enter_context(open_floor(artifact, material.image))

@@ -48,7 +48,7 @@ class Times:
 def measure(setup: Setup) -> Section:
     """Measure the floor, Eaves and all other servers that can be installed."""
     material = setup.need_material()
-    peers, missing = install_peers(material)
+    peers, missing = install_peers(setup)
     servers = [*build_ours(material), *peers]
     with ExitStack() as stack:
         floors = {

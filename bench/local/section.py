@@ -89,12 +89,13 @@ def measure_queue(is_quick: bool) -> Iterator[Figure]:
     ):
         text = f"{after:.2f} ms, and {before:.2f} ms while {FEW} wait"
         what = f"an event while {many:,} wait, {name}, p50, of that while {FEW} wait"
-        yield Figure(name=what, value=after / before, bar=noise, measured=text)
+        yield Figure(name=what, value=after / before, bar=noise, measured=text, is_headline=False)
     yield Figure(
         name=f"memory that {many:,} waiting events add",
         value=large.resident_mb - small.resident_mb,
         unit="MB",
         bar=GROWN_MB,
+        is_headline=False,
         measured=f"{large.resident_mb:.1f} MB, and {small.resident_mb:.1f} MB while {FEW} wait",
     )
     drain = backlog.measure_drain(many, SMALL_BYTES, part=many // 20)
@@ -102,6 +103,7 @@ def measure_queue(is_quick: bool) -> Iterator[Figure]:
         name=f"delivery of {many:,} that waited (1 KB), rate of the first 5 % of that of the last",
         value=drain.first_per_second / drain.last_per_second,
         bar=round(1 / noise, 2),
+        is_headline=False,
         is_minimum=True,
         measured=f"{drain.first_per_second:.0f}/s and {drain.last_per_second:.0f}/s; memory {drain.grown_mb:+.1f} MB",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.plots.bars import draw_bars
 from bench.registry import PARTS, Part
 from bench.report.machine import ROOT
-from bench.report.section import Figure, Section, Table
+from bench.report.section import Section, Table
 from bench.report.store import Result
 
 DOCS = ROOT / "docs"
@@ -82,29 +82,36 @@ def _describe_run(results: Mapping[str, Result], parts: Sequence[Part]) -> str:
 
 
 def _summarise(results: Mapping[str, Result], parts: Sequence[Part]) -> str:
-    """Return the table of all figures with a bar, with the CPU of each when there are several."""
+    """Return the table of figures with a bar: the headlines and all that miss, with the CPU when there are several."""
     machines = {results[part.name].machine for part, _ in _measured(results, parts)}
-    heads = ["figure", "measured", "bar", "values", *(["CPU"] if len(machines) > 1 else [])]
-    rows = []
-    for part in parts:
-        link = f"[{part.title}](#{anchor(part.title)})"
-        result = results.get(part.name)
-        if result is None or result.section is None:
-            if part.has_bars:
-                rows.append([link, "not measured", "", _reason(result), *[""] * (len(heads) - 4)])
-            continue
-        cpu = [result.machine.describe()] if len(machines) > 1 else []
-        rows += [_summary_row(link, figure, cpu) for figure in result.section.figures if figure.bar is not None]
-    text = render_table(Table(heads=tuple(heads), rows=tuple(map(tuple, rows))))
-    return f"## The bars\n\n{text}"
+    rows = [row for part in parts for row in _summary_rows(part, results.get(part.name))]
+    if len(machines) == 1:
+        rows = [row[:-1] for row in rows]
+    heads = ("part", "figure", "measured", "bar", "values", *(("machine",) if len(machines) != 1 else ()))
+    return f"## The bars\n\n{render_table(Table(heads=heads, rows=tuple(rows)))}"
 
 
-def _summary_row(link: str, figure: Figure, cpu: Sequence[str]) -> list[str]:
-    return [f"{link}: {figure.name}", figure.render_value(), figure.render_bar(), figure.measured, *cpu]
+def _summary_rows(part: Part, result: Result | None) -> Iterator[tuple[str, ...]]:
+    link = f"[{part.title}](#{anchor(part.title)})"
+    if result is None or result.section is None:
+        if part.has_bars:
+            yield (link, "not measured", "", "", "", "")
+        return
+    for figure in result.section.figures:
+        if figure.bar is not None and (figure.is_headline or not figure.is_met):
+            yield (
+                link,
+                figure.name,
+                figure.render_value(),
+                figure.render_bar(),
+                figure.measured,
+                result.machine.describe(),
+            )
+            link = ""
 
 
 def _reason(result: Result | None) -> str:
-    return "it is not part of the stored results" if result is None else result.reason
+    return "this part was not run" if result is None else result.reason
 
 
 def _render_part(part: Part, result: Result | None) -> str:

@@ -22,6 +22,7 @@ class Figure:
         bar: Required limit of the value; None when there is none.
         is_minimum: Whether the value must be at least the bar; else it must be at most the bar.
         measured: Absolute values that the value comes from, as a text.
+        is_headline: Whether the summary has the figure even when it meets its bar.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Figure:
     bar: float | None = None
     is_minimum: bool = False
     measured: str = ""
+    is_headline: bool = True
 
     @property
     def is_met(self) -> bool:

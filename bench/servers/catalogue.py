@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.function.process import FUNCTION, Message, environment, function_environment
-from bench.material import FOLDER, Material
+from bench.material import FOLDER, Material, Setup
 
 PEERS = Path(__file__).parent / "peers"
 MODEL = ("onnxruntime==1.32.0", "numpy==2.4.6", "pillow==13.0.0")
@@ -66,8 +66,11 @@ def build_ours(material: Material) -> list[Server]:
     ]
 
 
-def install_peers(material: Material) -> tuple[list[Server], dict[str, str]]:
+def install_peers(setup: Setup) -> tuple[list[Server], dict[str, str]]:
     """Return the other servers that could be installed, and the names of all others with the reason."""
+    material = setup.need_material()
+    if not setup.has_peers:
+        return [], {"other servers": "not measured, by --no-peers"}
     found, missing = [], {}
     for peer in _build_peers(material):
         if install(peer):
@@ -102,7 +105,7 @@ def _build_peers(material: Material) -> list[Server]:
     peers = [
         Server(
             name="functions-framework",
-            threads="all CPUs, 4 workers' threads",
+            threads="one: a fork ends the threads of a session",
             requirements=("functions-framework==3.10.2", *MODEL),
             command=(*framework, "--host", "127.0.0.1", "--port", "{port}"),
             environ=served,

@@ -41,7 +41,7 @@ class Answers:
 def measure(setup: Setup) -> Section:
     """Measure every server that can be installed."""
     material = setup.need_material()
-    peers, missing = install_peers(material)
+    peers, missing = install_peers(setup)
     servers = [build_ours(material)[0], *peers]
     image = material.image.read_bytes()
     with run_servers(servers, image) as (running, failed):
