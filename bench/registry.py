@@ -69,6 +69,34 @@ PARTS = (
         measure="bench.function.start:measure_section",
     ),
     Part(
+        name="container",
+        title="Start in a container's root",
+        text=(
+            "A function's container image is unpacked, and its command is started in the unpacked root, with the "
+            "root's files in the page cache (warm) and without (dropped). The bare script runs in the same root "
+            "with the same Python, packages and byte code."
+        ),
+        measure="bench.sections:container",
+    ),
+    Part(
+        name="local_start",
+        title="Start of a replica on the local platform",
+        text=(
+            "The time from the request for a replica to its first prediction, when the platform starts it by its "
+            "command, and when the platform forks a prepared process (the zygote)."
+        ),
+        measure="bench.sections:local_start",
+    ),
+    Part(
+        name="knative",
+        title="Cold start through Knative",
+        text=(
+            "The time from a request to a function that has no replica to its answer, by phase, in turn with a "
+            "trivial server. The bar is the start in the container's root and 0.05 s above the trivial server's."
+        ),
+        measure="bench.sections:knative",
+    ),
+    Part(
         name="servers",
         title="Other servers: start, memory, large and damaged images",
         text="The same fp32 model behind other servers, each set up as its documentation describes.",

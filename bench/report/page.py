@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.plots.bars import draw_bars
@@ -67,23 +67,34 @@ def _describe_run(results: Mapping[str, Result], parts: Sequence[Part]) -> str:
     found = [results[part.name] for part in parts if part.name in results]
     if not found:
         return "Nothing is measured yet.\n"
-    lines = []
-    for machine in dict.fromkeys(one.machine for one in found):
-        here = [one for one in found if one.machine == machine]
-        minutes = sum(one.seconds for one in here) / 60
-        models = ", ".join(sorted({one.model for one in here if one.model}))
-        lines.append(
-            f"{len(here)} parts were measured from {min(one.measured_at for one in here)} to"
-            f" {max(one.measured_at for one in here)} UTC in {minutes:.0f} minutes on {machine.describe()},"
-            f" {machine.kernel}, {machine.versions}, commit {machine.commit or 'unknown'}."
-            + (f" The model is {models}." if models else "")
-        )
-    return "\n\n".join(map(_wrap, lines)) + "\n"
+    return "\n\n".join(_wrap(_describe_machine(here)) for here in _group(found).values()) + "\n"
+
+
+def _group(found: Iterable[Result]) -> dict[str, list[Result]]:
+    """Return the results by machine and software; the commit may differ between parts of one machine."""
+    groups: dict[str, list[Result]] = {}
+    for one in found:
+        key = f"{one.machine.describe()}, {one.machine.kernel}, {one.machine.versions}"
+        groups.setdefault(key, []).append(one)
+    return groups
+
+
+def _describe_machine(here: Sequence[Result]) -> str:
+    machine = here[0].machine
+    begin, end = min(one.measured_at for one in here), max(one.measured_at for one in here)
+    minutes = max(1, round(sum(one.seconds for one in here) / 60))
+    commits = ", ".join(dict.fromkeys(one.machine.commit or "unknown" for one in here))
+    models = "; ".join(dict.fromkeys(one.model for one in here if one.model))
+    return (
+        f"The figures are of {machine.describe()}, {machine.kernel}, {machine.versions}, commit {commits}. The parts"
+        f" took {minutes} minute{'' if minutes == 1 else 's'} in all and ended between {begin} and {end} UTC."
+        + (f" The model is {models}." if models else "")
+    )
 
 
 def _summarise(results: Mapping[str, Result], parts: Sequence[Part]) -> str:
     """Return the table of figures with a bar: the headlines and all that miss, with the CPU when there are several."""
-    machines = {results[part.name].machine for part, _ in _measured(results, parts)}
+    machines = _group(results[part.name] for part, _ in _measured(results, parts))
     rows = [row for part in parts for row in _summary_rows(part, results.get(part.name))]
     if len(machines) == 1:
         rows = [row[:-1] for row in rows]

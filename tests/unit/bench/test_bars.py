@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from bench.plots.bars import THICK, WIDTH, draw_bars
+from bench.plots.bars import WIDTH, draw_bars
 from bench.plots.svg import EDGE
 from bench.report.section import Bar, Chart
 
@@ -20,7 +20,7 @@ def bars_of(root: ElementTree.Element) -> list[tuple[float, str]]:
     found = [
         (float(one.get("width", "0")), one.get("fill", ""))
         for one in root.iter(f"{SVG}rect")
-        if one.get("height") == "18"
+        if one.get("height") == str(THICK)
     ]
     assert found
     return found
