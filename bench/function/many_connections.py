@@ -20,6 +20,8 @@ from bench.servers.running import Running, drop_failing, run_servers
 
 ROUNDS, CONNECTIONS, TURN_S = 4, 8, 3.0
 """Number of rounds, of connections, and seconds of load in each turn."""
+WARM = 5
+"""Number of uncounted requests of each connection, after which a function has all sessions that it opens."""
 BAR = 0.97
 
 
@@ -56,7 +58,7 @@ def measure(setup: Setup) -> Section:
         }
         servers = [*build_ours(material), *peers]
         running, failed = stack.enter_context(run_servers(servers, material.image.read_bytes()))
-        running, silent = drop_failing(running, connections=CONNECTIONS, count=2 * CONNECTIONS)
+        running, silent = drop_failing(running, connections=CONNECTIONS, count=WARM * CONNECTIONS)
         turn_s = 1.0 if setup.is_quick else TURN_S
         loops, rates = take_turns(floors, running, setup.rounds(ROUNDS), turn_s)
     return build_section(loops, rates, {**missing, **failed, **silent})
