@@ -22,9 +22,9 @@ ALLOWED_S = 0.05
 
 def container(setup: Setup) -> Section:
     """Measure starts in the root of an unpacked container image."""
+    material = setup.need_material()
     from bench.function import container as benchmark
 
-    material = setup.need_material()
     if missing := benchmark.missing_requirement():
         raise UnavailableError(missing)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,9 +59,9 @@ def build_container(found: Sequence[Any], title: str) -> Section:
 
 def local_start(setup: Setup) -> Section:
     """Measure starts of a replica on the local platform, by its command and by a fork of the zygote."""
+    material, found = setup.need_material(), {}
     from bench.local import start as benchmark
 
-    material, found = setup.need_material(), {}
     for precision, artifact in (("fp32", material.fp32), ("int8", material.int8)):
         plain, forked = benchmark.measure(artifact, setup.rounds(12))
         found[precision] = {"command": plain, "fork": forked}
@@ -101,6 +101,7 @@ def knative(setup: Setup) -> Section:
             "it needs a cluster with Knative (KUBECONFIG) and container images that the cluster can pull"
             " (EAVES_BENCH_FUNCTIONS=fp32=IMAGE,int8=IMAGE, and EAVES_BENCH_FLOOR=IMAGE of a trivial server)"
         )
+    from eaves.platform.cold_start import summarize
     from knative.cold_start import measure_in_turn
 
     from bench.knative.__main__ import ROUNDS, build_subject
@@ -112,7 +113,8 @@ def knative(setup: Setup) -> Section:
         names = deploy(cluster, images, environ.get("EAVES_BENCH_FLOOR", ""), KnativeSettings())
         subjects = [build_subject(cluster, name, material.image) for name in names]
         starts = measure_in_turn(cluster, subjects, setup.rounds(ROUNDS), show=lambda *_: None)
-    return build_knative(dict(zip(names, starts, strict=True)), read_container_starts())
+    summaries = {name: summarize(found) for name, found in zip(names, starts, strict=True)}
+    return build_knative(summaries, read_container_starts(), rounds=len(starts[0]))
 
 
 def read_container_starts() -> dict[str, float]:
@@ -123,11 +125,15 @@ def read_container_starts() -> dict[str, float]:
     return {one.name.partition(",")[0]: float(one.measured.partition(" ms")[0]) / 1000 for one in warm}
 
 
-def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, float]) -> Section:
-    """Return the section of cold starts by the function's name; `floor` is the trivial server."""
-    from eaves.platform.cold_start import summarize
+def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, float], *, rounds: int) -> Section:
+    """Return the section of cold starts.
 
-    summaries = {name: {row.phase: row for row in summarize(starts)} for name, starts in found.items()}
+    Args:
+        found: Summary of each phase by the function's name; `floor` is the trivial server.
+        container_s: Start in a container's root by the function's name, s.
+        rounds: Number of cold starts of each function.
+    """
+    summaries = {name: {row.phase: row for row in rows} for name, rows in found.items()}
     phases = tuple(dict.fromkeys(phase for rows in summaries.values() for phase in rows))
     floor, figures = summaries.get("floor"), []
     for name, rows in summaries.items():
@@ -142,7 +148,6 @@ def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, 
         (phase, *(f"{rows[phase].median_ms:.0f}" if phase in rows else "" for rows in summaries.values()))
         for phase in phases
     ]
-    rounds = len(next(iter(found.values())))
     table = Table(title=f"Medians of {rounds} rounds, ms:", heads=("phase", *summaries), rows=tuple(cells))
     stages = tuple(phase for phase in phases if phase not in {"total", "warm"})
     bars = tuple(

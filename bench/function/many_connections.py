@@ -131,6 +131,8 @@ def build_section(
         cells = [name, bold(f"{one.rate:.1f}", when=loses), bold(f"{ratio:.2f}", when=is_ours and ratio < BAR - 0.005)]
         rows.append((*cells, f"{statistics.median(one.cpu_ms):.1f}", f"{statistics.median(one.p95_ms):.0f}", ""))
         bars.append(Bar(label=name, values=(one.rate,), is_ours=is_ours, note=f"{one.rate:.1f}/s"))
+    rows.sort(key=lambda cells: cells[0].endswith("int8"))
+    bars.sort(key=lambda bar: bar.label.endswith("int8"))
     rows += [(name, "", "", "", "", reason) for name, reason in missing.items()]
     heads = ("", "images/s", "of the best loop", "CPU ms an image", "p95 ms", "")
     title = f"Images per second with {CONNECTIONS} connections (longer is better)"

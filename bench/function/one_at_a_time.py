@@ -106,6 +106,7 @@ def build_section(floors: Mapping[str, Times], servers: Mapping[str, Times], mis
     peers = {name: times for name, times in servers.items() if not name.startswith("Eaves")}
     fastest = min(peers.values(), key=lambda one: one.p50_ms, default=None)
     figures, rows = [], []
+    in_order = sorted((*floors.values(), *servers.values()), key=lambda one: one.name.endswith("int8"))
     for precision, floor in floors.items():
         ours = servers[f"Eaves, {precision}"]
         text = f"{ours.p50_ms:.1f} ms of {floor.p50_ms:.1f} ms (floor, {floor.threads})"
@@ -116,7 +117,7 @@ def build_section(floors: Mapping[str, Times], servers: Mapping[str, Times], mis
         text = f"{ours.p50_ms:.1f} ms of {fastest.p50_ms:.1f} ms ({fastest.name})"
         ratio = ours.p50_ms / fastest.p50_ms
         figures.append(Figure(name="fp32, p50 of the fastest other server", value=ratio, bar=PEER_BAR, measured=text))
-    for times in (*floors.values(), *servers.values()):
+    for times in in_order:
         floor = floors["int8" if times.name.endswith("int8") else "fp32"]
         loses = times.name == "Eaves, fp32" and fastest is not None and times.p50_ms > fastest.p50_ms
         missed = times.name.startswith("Eaves") and times.p50_ms / floor.p50_ms >= FLOOR_BAR + 0.005
@@ -128,7 +129,7 @@ def build_section(floors: Mapping[str, Times], servers: Mapping[str, Times], mis
     heads = ("", "p50 ms", "p95 ms", "of the floor", "CPU ms", "threads")
     bars = [
         Bar(label=one.name, values=(one.p50_ms,), is_ours=one.name.startswith("Eaves"), note=f"{one.p50_ms:.0f} ms")
-        for one in (*floors.values(), *servers.values())
+        for one in in_order
     ]
     limits = tuple((f"floor, {name}", one.p50_ms) for name, one in floors.items())
     title = "One image at a time, median ms (shorter is better)"

@@ -15,7 +15,9 @@ STEP, THICK, TOP = 30, 18, 50
 STAGES = ("#0f766e", "#1d4ed8", "#7c3aed", "#be185d", "#c2410c", "#a16207", "#475569", "#15803d", "#0e7490")
 """Colours of the stages of a breakdown."""
 OTHERS = "#94a3b8"
-WRAP = 56
+HALO = ' paint-order="stroke" stroke="#ffffff" stroke-width="4" stroke-linejoin="round"'
+"""Attributes of a text that keeps a white edge where a line crosses it."""
+WRAP = 48
 """Number of characters of a title that fit beside each other."""
 
 
@@ -27,13 +29,13 @@ def draw_bars(chart: Chart) -> str:
     scale = (WIDTH - LABEL - NOTE) / high
     bottom = top + STEP * len(chart.bars)
     parts = [text_at(18, 28 + 18 * number, text, size=15, weight=600) for number, text in enumerate(titles)]
-    for number, bar in enumerate(chart.bars):
-        parts += _draw_bar(bar, top + STEP * number, scale, stages=bool(chart.stages))
     parts.append(line_between(LABEL, top - 4, LABEL, bottom, "#94a3b8", 1.2))
     for number, (text, value) in enumerate(chart.limits):
         x = LABEL + value * scale
         parts.append(line_between(x, top - 4, x, bottom + 4 + 16 * number, CLOUD, 1.8, "5 4"))
         parts.append(_limit_text(x, bottom + 18 + 16 * number, text))
+    for number, bar in enumerate(chart.bars):  # after the lines, so that no line hides a number
+        parts += _draw_bar(bar, top + STEP * number, scale, stages=bool(chart.stages))
     bottom += 12 + 16 * len(chart.limits)
     for number, stage in enumerate(chart.stages):
         y = bottom + 20 * number
@@ -52,7 +54,8 @@ def _draw_bar(bar: Bar, y: float, scale: float, *, stages: bool) -> list[str]:
         colour = STAGES[number % len(STAGES)] if stages else EDGE if bar.is_ours else OTHERS
         parts.append(f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="{THICK}" fill="{colour}"/>')
         x += value * scale
-    return [*parts, text_at(x + 6, y + THICK - 4, _note(bar), weight=weight, colour=DARK if bar.is_ours else GREY)]
+    colour = DARK if bar.is_ours else GREY
+    return [*parts, text_at(x + 6, y + THICK - 4, _note(bar), weight=weight, colour=colour, more=HALO)]
 
 
 def _note(bar: Bar) -> str:

@@ -12,6 +12,16 @@ from bench.registry import PARTS, PRINTED, Part
 from bench.report.page import anchor
 from bench.report.section import UnavailableError
 
+MATERIAL = Material(
+    name="flowers",
+    run=Path("/run"),
+    exported=Path("/exported.onnx"),
+    fp32=Path("/fp32"),
+    int8=Path("/int8"),
+    updates={"fp32": Path("/update")},
+    image=Path("/image.jpg"),
+)
+
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
 def test_a_part_can_be_loaded_and_says_what_it_measures(part: Part) -> None:
@@ -37,15 +47,6 @@ def test_a_part_without_a_model_is_unavailable(part: Part) -> None:
 
 
 def test_a_setup_reaches_the_process_of_a_part() -> None:
-    material = Material(
-        name="flowers",
-        run=Path("/run"),
-        exported=Path("/exported.onnx"),
-        fp32=Path("/fp32"),
-        int8=Path("/int8"),
-        updates={"fp32": Path("/update")},
-        image=Path("/image.jpg"),
-    )
-    setup = Setup(material=material, is_quick=True, has_peers=False, environ={"A": "b"})
+    setup = Setup(material=MATERIAL, is_quick=True, has_peers=False, environ={"A": "b"})
     assert parse_setup(render_setup(setup), {"A": "b"}) == setup
     assert parse_setup(render_setup(Setup(material=None, reason="r", environ={})), {}).reason == "r"
