@@ -104,6 +104,27 @@ PARTS = (
         has_bars=False,
     ),
     Part(
+        name="packing",
+        title="Graphs that are laid out for the CPU",
+        text=(
+            "The opening of one session in a new process, and of a second one that shares its weights, with the "
+            "graph that every CPU can open and with a graph that is laid out for this CPU."
+        ),
+        measure="bench.sections:packing",
+        has_bars=False,
+    ),
+    Part(
+        name="training",
+        title="Training",
+        text=(
+            "The share of the time in which the network waits for its input, the images per second, and the share "
+            "of the CPUs' time that the training uses, with photos of 12 megapixels and small ones."
+        ),
+        measure="bench.sections:training",
+        needs_model=False,
+        has_bars=False,
+    ),
+    Part(
         name="local_platform",
         title="The local platform",
         text=(

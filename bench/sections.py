@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.material import Setup
-from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError
+from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
 from bench.report.store import load_results
 
 START_OF_ZYGOTE_BAR = 0.7
@@ -90,6 +90,33 @@ def build_local_start(found: Mapping[str, Mapping[str, Any]], counts: Sequence[i
     title = "Start of a replica on the local platform, median ms"
     chart = Chart(name="local-start", title=title, bars=tuple(bars))
     return Section(figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),), charts=(chart,))
+
+
+def packing(setup: Setup) -> Section:
+    """Measure how a graph that is laid out for this CPU changes the opening of a session and its memory."""
+    material = setup.need_material()
+    from bench.function import packing as benchmark
+
+    found = benchmark.measure(material.fp32, rounds=setup.rounds(benchmark.ROUNDS))
+    return Section(tables=(name_rows(build_table(tuple(found.values())), tuple(found)),))
+
+
+def name_rows(table: Table, names: Sequence[str]) -> Table:
+    """Return the table with a first column that has the name of each row."""
+    rows = tuple((name, *row) for name, row in zip(names, table.rows, strict=True))
+    return Table(title=table.title, heads=("", *table.heads), rows=rows)
+
+
+def training(setup: Setup) -> Section:
+    """Measure how long the network of a training waits for its input, and how many images it computes."""
+    from trainer.tensorflow_notices import native_stderr
+
+    with native_stderr():
+        import keras  # noqa: F401 - its messages are printed here
+    from bench.model import training_input as benchmark
+
+    cases = benchmark.CASES[:1] if setup.is_quick else benchmark.CASES
+    return Section(tables=(build_table(benchmark.measure(cases), "Inception V3 with random weights:"),))
 
 
 def knative(setup: Setup) -> Section:

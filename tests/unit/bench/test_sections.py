@@ -8,7 +8,7 @@ import pytest
 
 from bench import sections
 from bench.material import Setup
-from bench.report.section import Section, UnavailableError
+from bench.report.section import Section, Table, UnavailableError
 from tests.unit.bench.test_registry import MATERIAL
 
 
@@ -74,6 +74,12 @@ def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> N
     assert values(section) == [("**0.27 s**", "at most 0.25 s")]
     assert section.charts[0].stages == ("scheduling", "session")
     assert sections.build_knative({"int8": phases(1.0)}, {}, rounds=5).figures == ()
+
+
+def test_rows_get_names() -> None:
+    table = sections.name_rows(Table(heads=("ms",), rows=(("1",), ("2",))), ("plain", "packed"))
+    assert table.heads == ("", "ms")
+    assert table.rows == (("plain", "1"), ("packed", "2"))
 
 
 def test_without_a_cluster_the_part_says_what_it_needs() -> None:
