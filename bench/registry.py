@@ -158,7 +158,7 @@ PRINTED = {
     "cli": "cli",
     "spool": "spool",
     "send": "send",
-    "training": "model.training",
+    "training_steps": "model.training",
     "architectures": "model.architectures",
     "conversion": "model.conversion",
     "sites": "sites",
