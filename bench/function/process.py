@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,14 +80,19 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
             yield process
         except (TimeoutError, ChildProcessError) as error:
             log.seek(0)
-            output = log.read().decode(errors="replace")
-            sys.exit(f"error: {' '.join(command)}: {error}:\n{output[-2000:]}")
+            raise type(error)(
+                f"{error}; its log ends with: {log.read().decode(errors='replace')[-300:].strip()}"
+            ) from error
         finally:
+            pids = list(tree(process.pid))
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             process.kill()
             process.wait()
+            for pid in pids[1:]:  # a server's workers may outlive their parent
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) -> bytes:

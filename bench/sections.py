@@ -1,0 +1,190 @@
+"""Sections of the parts whose benchmarks return dataclasses of their own.
+
+A benchmark is imported within its function, so that the list of parts can be read without it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.material import Setup
+from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
+from bench.report.store import load_results
+
+START_OF_ZYGOTE_BAR = 0.7
+ALLOWED_S = 0.05
+"""Seconds that a cold start through Knative may take above the floor's, beyond the start in the container's root."""
+
+
+def container(setup: Setup) -> Section:
+    """Measure starts in the root of an unpacked container image."""
+    material = setup.need_material()
+    from bench.function import container as benchmark
+
+    if missing := benchmark.missing_requirement():
+        raise UnavailableError(missing)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(setup.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
+        rounds = setup.rounds(benchmark.ROUNDS)
+        found = benchmark.measure(benchmark.prepare(material, kept), kept, rounds=rounds)
+    return build_container(found, benchmark.title(rounds))
+
+
+def build_container(found: Sequence[Any], title: str) -> Section:
+    """Return the section of the medians that `bench.function.container` returned."""
+    bare = {(one.precision, one.cache): one.wall_ms for one in found if one.kind.startswith("bare")}
+    figures, rows, bars = [], [], []
+    for one in found:
+        text = f"{one.wall_ms:.0f} ms of {bare[one.precision, one.cache]:.0f} ms"
+        name = f"{one.precision}, page cache {one.cache}, start of the bare script's in the same root"
+        figure = Figure(name=name, value=one.of_bare, bar=one.bar, measured=text)
+        figures += [] if one.bar is None else [figure]
+        cells = (one.kind, one.precision, one.cache, f"{one.wall_ms:.0f}", f"{one.cpu_ms:.0f}", f"{one.read_mb:.0f}")
+        rows.append((*cells, figure.render_value(), f"{one.cpu_of_bare:.2f}", figure.render_bar()))
+        if one.cache == "warm" and (one.bar is not None or one.precision == "fp32"):
+            what = "no byte code" if one.bar is None and one.kind != "bare script" else one.kind
+            label, note = f"{what}, {one.precision}", f"{one.wall_ms:.0f} ms"
+            bars.append(Bar(label=label, values=(one.wall_ms,), is_ours=one.bar is not None, note=note))
+    heads = ("", "precision", "page cache", "start ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar")
+    table = Table(heads=heads, rows=tuple(rows))
+    chart = Chart(name="container-start", title="Start in the container's root, median ms", bars=tuple(bars))
+    return Section(
+        figures=tuple(figures), tables=(table,), charts=(chart,), notes=(f"{title[:1].upper()}{title[1:]}.",)
+    )
+
+
+def local_start(setup: Setup) -> Section:
+    """Measure starts of a replica on the local platform, by its command and by a fork of the zygote."""
+    material, found = setup.need_material(), {}
+    from bench.local import start as benchmark
+
+    for precision, artifact in (("fp32", material.fp32), ("int8", material.int8)):
+        plain, forked = benchmark.measure(artifact, setup.rounds(12))
+        found[precision] = {"command": plain, "fork": forked}
+    return build_local_start(found, benchmark.COUNTS)
+
+
+def build_local_start(found: Mapping[str, Mapping[str, Any]], counts: Sequence[int]) -> Section:
+    """Return the section of the starts of each precision, by the command and by a fork."""
+    figures, rows, bars = [], [], []
+    for precision, kinds in found.items():
+        plain, forked = (statistics.median(kinds[kind].wall_ms) for kind in ("command", "fork"))
+        text = f"{forked:.0f} ms of {plain:.0f} ms"
+        name = f"{precision}, start by a fork of the start by the command"
+        figure = Figure(name=name, value=forked / plain, bar=START_OF_ZYGOTE_BAR, measured=text)
+        figures.append(figure)
+        for kind, one in kinds.items():
+            wall, cpu = statistics.median(one.wall_ms), statistics.median(one.cpu_ms)
+            memory = [f"{value:.0f}" for value in one.together_mb]
+            ratio = figure.render_value() if kind == "fork" else "1.00"
+            rows.append(
+                (f"{kind}, {precision}", f"{wall:.0f}", f"{min(one.wall_ms):.0f}", f"{cpu:.0f}", ratio, *memory)
+            )
+            label, note = f"by {kind}, {precision}", f"{wall:.0f} ms"
+            bars.append(Bar(label=label, values=(wall,), is_ours=kind == "fork", note=note))
+    heads = ("", "start ms", "minimum", "CPU ms", "of the command", *(f"PSS MB, {count} replicas" for count in counts))
+    title = "Start of a replica on the local platform, median ms"
+    chart = Chart(name="local-start", title=title, bars=tuple(bars))
+    return Section(figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),), charts=(chart,))
+
+
+def packing(setup: Setup) -> Section:
+    """Measure how a graph that is laid out for this CPU changes the opening of a session and its memory."""
+    material = setup.need_material()
+    from bench.function import packing as benchmark
+
+    found = benchmark.measure(material.fp32, rounds=setup.rounds(benchmark.ROUNDS))
+    return Section(tables=(name_rows(build_table(tuple(found.values())), tuple(found)),))
+
+
+def name_rows(table: Table, names: Sequence[str]) -> Table:
+    """Return the table with a first column that has the name of each row."""
+    rows = tuple((name, *row) for name, row in zip(names, table.rows, strict=True))
+    return Table(title=table.title, heads=("", *table.heads), rows=rows)
+
+
+def training(setup: Setup) -> Section:
+    """Measure how long the network of a training waits for its input, and how many images it computes."""
+    from trainer.tensorflow_notices import native_stderr
+
+    with native_stderr():
+        import keras  # noqa: F401 - its messages are printed here
+    from bench.model import training_input as benchmark
+
+    cases = benchmark.CASES[:1] if setup.is_quick else benchmark.CASES
+    return Section(tables=(build_table(benchmark.measure(cases), "Inception V3 with random weights:"),))
+
+
+def knative(setup: Setup) -> Section:
+    """Measure cold starts through Knative, if a cluster and container images are named."""
+    environ, material = setup.environ, setup.need_material()
+    named = environ.get("EAVES_BENCH_FUNCTIONS", "")
+    if not environ.get("KUBECONFIG") or not named:
+        raise UnavailableError(
+            "it needs a cluster with Knative (KUBECONFIG) and container images that the cluster can pull"
+            " (EAVES_BENCH_FUNCTIONS=fp32=IMAGE,int8=IMAGE, and EAVES_BENCH_FLOOR=IMAGE of a trivial server)"
+        )
+    from eaves.platform.cold_start import summarize
+    from knative.cold_start import measure_in_turn
+
+    from bench.knative.__main__ import ROUNDS, build_subject
+    from bench.knative.services import deploy, open_namespace
+    from knative.settings import KnativeSettings
+
+    images = dict(one.split("=", 1) for one in named.split(","))
+    with open_namespace(Path(environ["KUBECONFIG"]), "") as cluster:
+        names = deploy(cluster, images, environ.get("EAVES_BENCH_FLOOR", ""), KnativeSettings())
+        subjects = [build_subject(cluster, name, material.image) for name in names]
+        starts = measure_in_turn(cluster, subjects, setup.rounds(ROUNDS), show=lambda *_: None)
+    summaries = {name: summarize(found) for name, found in zip(names, starts, strict=True)}
+    return build_knative(summaries, read_container_starts(), rounds=len(starts[0]))
+
+
+def read_container_starts() -> dict[str, float]:
+    """Return the stored start in a container's root with a warm page cache, by precision, s; none without a result."""
+    result = load_results().get("container")
+    figures = () if result is None or result.section is None else result.section.figures
+    warm = [figure for figure in figures if "page cache warm" in figure.name]
+    return {one.name.partition(",")[0]: float(one.measured.partition(" ms")[0]) / 1000 for one in warm}
+
+
+def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, float], *, rounds: int) -> Section:
+    """Return the section of cold starts.
+
+    Args:
+        found: Summary of each phase by the function's name; `floor` is the trivial server.
+        container_s: Start in a container's root by the function's name, s.
+        rounds: Number of cold starts of each function.
+    """
+    summaries = {name: {row.phase: row for row in rows} for name, rows in found.items()}
+    phases = tuple(dict.fromkeys(phase for rows in summaries.values() for phase in rows))
+    floor, figures = summaries.get("floor"), []
+    for name, rows in summaries.items():
+        if floor is not None and name != "floor":
+            above, bar = (rows["total"].median_ms - floor["total"].median_ms) / 1000, container_s.get(name)
+            text = f"{rows['total'].median_ms / 1000:.2f} s, trivial server {floor['total'].median_ms / 1000:.2f} s"
+            limit = None if bar is None else round(bar + ALLOWED_S, 2)
+            figures.append(
+                Figure(name=f"{name}, above the trivial server", value=above, unit="s", bar=limit, measured=text)
+            )
+    cells = [
+        (phase, *(f"{rows[phase].median_ms:.0f}" if phase in rows else "" for rows in summaries.values()))
+        for phase in phases
+    ]
+    table = Table(title=f"Medians of {rounds} rounds, ms:", heads=("phase", *summaries), rows=tuple(cells))
+    stages = tuple(phase for phase in phases if phase not in {"total", "warm"})
+    bars = tuple(
+        Bar(
+            label=name,
+            values=tuple(rows[stage].median_ms if stage in rows else 0.0 for stage in stages),
+            is_ours=name != "floor",
+            note=f"{rows['total'].median_ms:.0f} ms",
+        )
+        for name, rows in summaries.items()
+    )
+    chart = Chart(name="knative", title="Cold start through Knative by phase, ms", bars=bars, stages=stages)
+    return Section(figures=tuple(figures), tables=(table,), charts=(chart,))

@@ -1,0 +1,87 @@
+"""The measurements of other modules become figures with bars, tables and charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from bench import sections
+from bench.material import Setup
+from bench.report.section import Section, Table, UnavailableError
+from tests.unit.bench.test_registry import MATERIAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Median:
+    """Medians of starts in a container's root."""
+
+    kind: str
+    cache: str
+    wall_ms: float
+    of_bare: float
+    bar: float | None
+    precision: str = "fp32"
+    cpu_ms: float = 1.0
+    read_mb: float = 0.0
+    cpu_of_bare: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Starts of a replica."""
+
+    wall_ms: tuple[float, ...]
+    cpu_ms: tuple[float, ...] = (1.0,)
+    together_mb: tuple[float, ...] = (100.0, 150.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Durations of one phase."""
+
+    phase: str
+    median_ms: float
+
+
+def values(section: Section) -> list[tuple[str, str]]:
+    return [(figure.render_value(), figure.render_bar()) for figure in section.figures]
+
+
+def test_a_start_in_a_container_is_compared_with_the_script_in_the_same_root() -> None:
+    bare = Median(kind="bare script", cache="warm", wall_ms=500, of_bare=1.0, bar=None)
+    section = sections.build_container(
+        [bare, Median(kind="function", cache="warm", wall_ms=450, of_bare=0.9, bar=0.85)], "starts"
+    )
+    assert values(section) == [("**0.90**", "at most 0.85")]
+    assert section.figures[0].measured == "450 ms of 500 ms"
+    assert [bar.label for bar in section.charts[0].bars] == ["bare script, fp32", "function, fp32"]
+
+
+def test_a_fork_is_compared_with_a_start_by_the_command() -> None:
+    found = {"int8": {"command": Started(wall_ms=(300.0, 310.0, 290.0)), "fork": Started(wall_ms=(180.0,))}}
+    section = sections.build_local_start(found, (1, 2))
+    assert values(section) == [("0.60", "at most 0.7")]
+    assert section.tables[0].heads[-1] == "PSS MB, 2 replicas"
+
+
+def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> None:
+    def phases(session_ms: float) -> list[Phase]:
+        found = {"scheduling": 300.0, "session": session_ms, "total": 300.0 + session_ms, "warm": 20.0}
+        return [Phase(phase=phase, median_ms=value) for phase, value in found.items()]
+
+    section = sections.build_knative({"int8": phases(270.0), "floor": phases(0.0)}, {"int8": 0.2}, rounds=5)
+    assert values(section) == [("**0.27 s**", "at most 0.25 s")]
+    assert section.charts[0].stages == ("scheduling", "session")
+    assert sections.build_knative({"int8": phases(1.0)}, {}, rounds=5).figures == ()
+
+
+def test_rows_get_names() -> None:
+    table = sections.name_rows(Table(heads=("ms",), rows=(("1",), ("2",))), ("plain", "packed"))
+    assert table.heads == ("", "ms")
+    assert table.rows == (("plain", "1"), ("packed", "2"))
+
+
+def test_without_a_cluster_the_part_says_what_it_needs() -> None:
+    with pytest.raises(UnavailableError, match="KUBECONFIG"):
+        sections.knative(Setup(material=MATERIAL, environ={}))
