@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench experiment bench-function bench-local image image-test lock clean help
+.PHONY: demo test test-slow fuzz lint type wheel bench experiment image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -33,17 +33,11 @@ wheel: $(READY)  ## build the wheel, install it into a clean environment, and ru
 	build/wheel/venv/bin/pip install --no-deps --no-index build/wheel/eaves-*.whl
 	cd build/wheel/elsewhere && ../venv/bin/pytest tests/unit tests/contract
 
-bench: $(READY)  ## run the benchmarks; they print figures and have no pass or fail
-	$(BIN)/python -m bench
+bench: $(READY)  ## measure everything, write docs/benchmarks.md (half an hour; BENCH=one_at_a_time,package: some parts; EAVES_BENCH_RUN=a run; QUICK=1)
+	$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick)
 
 experiment: $(READY)  ## compare edge and cloud-only over bad links, write docs/18-link-experiment.md (real packets need root; FULL=1 LINKS=good,down MINUTES=2)
 	$(BIN)/python -m bench.link $(if $(FULL),--full) $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PARTS),--parts "$(PARTS)")
-
-bench-function: $(READY)  ## compare a function with other servers, write docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
-	$(BIN)/python -m bench function
-
-bench-local: $(READY)  ## measure the local platform against its lower bounds, write docs/local-benchmark.md (ten minutes)
-	$(BIN)/python -m bench.local --page
 
 image:  ## build the container images (OCI=docker, podman or buildah)
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done

@@ -1,7 +1,6 @@
-"""Benchmarks: `make bench` runs most of them, `python -m bench NAME` runs one.
+"""Benchmarks: `make bench` measures all parts and writes docs/benchmarks.md; `python -m bench NAME` runs some.
 
-The benchmarks print numbers. Most of them also measure, on the same occasion, a minimal program that does only the
-necessary work, and print the ratio of both times. The texts call the minimal program the floor, because no
-implementation can be much faster, and call a required limit of a measured value the bar. `bench.__main__.ON_REQUEST`
-lists the benchmarks that run only when they are named.
+A part measures Eaves and, on the same occasion, a minimal program that does only the necessary work, and returns the
+ratio of both. The texts call the minimal program the floor, because no implementation can be much faster, and call a
+required limit of a measured value the bar. `bench.registry` lists the parts, and the benchmarks that only print tables.
 """

@@ -1,27 +1,25 @@
 """Benchmark of a container image's size, and of the cost of pushing a model with a new head to a real registry.
 
-The variables EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 name two fp32 artifacts with the same backbone and
-different heads; EAVES_BENCH_ARTIFACT_INT8 and EAVES_BENCH_ARTIFACT2_INT8 name two int8 artifacts of the same kind. A
-proxy in front of the registry counts the bytes that are sent. To find out what a node would download for an update, use
-`eaves diff`.
+A proxy in front of the registry counts the bytes that are sent. To find out what a node would download for an update,
+use `eaves diff`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure.timing import print_columns
+from bench.material import Setup
 from bench.measure.wire import count_wire
-from eaves.artifact import open_artifact
+from bench.report.section import Figure, Section, Table
 from eaves.oci.layers import wheels
 from eaves.oci.layers.bytecode import find_compiler
 from eaves.oci.layers.image import pick_image
@@ -59,35 +57,48 @@ class Update:
     digests: tuple[str, str]
 
 
-def main() -> None:
-    """Measure the container image's size and the cost of an update of the head, and print the tables."""
+def measure_section(setup: Setup) -> Section:
+    """Measure the container image's size and, for each precision with a second head, the cost of an update."""
+    material, notes = setup.need_material(), []
     with tempfile.TemporaryDirectory() as folder:
-        print_runtime(Path(folder))
+        sizes = measure_runtime(Path(folder))
+        total = Figure(
+            name="packages of the runtime, unpacked", value=sum(sizes.values()), unit="MB", bar=RUNTIME_BAR_MB
+        )
+        figures, tables = [total], [_runtime_table(sizes, total)]
         if not shutil.which("docker-registry"):
-            print("\nupdate of the head: docker-registry is not installed")
-            return
-        for precision, suffix in (("fp32", ""), ("int8", "_INT8")):
-            old, new = (os.environ.get(f"EAVES_BENCH_ARTIFACT{number}{suffix}", "") for number in ("", "2"))
-            if old and new:
-                updates = [measure(Path(old), Path(new), Path(folder) / f"{precision}{n}") for n in range(ROUNDS)]
-                print_update(precision, Path(new), updates)
-            else:
-                print(f"\nupdate, {precision}: set EAVES_BENCH_ARTIFACT{suffix} and EAVES_BENCH_ARTIFACT2{suffix}")
+            notes.append("The update of a head was not measured: docker-registry is not installed.")
+        elif not material.updates:
+            notes.append("The update of a head was not measured: there is no second run (EAVES_BENCH_RUN2).")
+        for precision, new in material.updates.items() if not notes else ():
+            old, rounds = {"fp32": material.fp32, "int8": material.int8}[precision], setup.rounds(ROUNDS)
+            updates = [measure(old, new, Path(folder) / f"{precision}{number}") for number in range(rounds)]
+            found = build_figures(precision, new, updates)
+            figures += found
+            rows = tuple((one.name, one.render_value(), one.render_bar(), one.measured) for one in found)
+            title = f"Update of the head, {precision}, medians of {rounds}:"
+            tables.append(Table(title=title, heads=("", "measured", "bar", "values"), rows=rows))
+    return Section(figures=tuple(figures), tables=tuple(tables), notes=tuple(notes))
 
 
-def print_runtime(folder: Path) -> None:
-    """Print the unpacked size of each Python package that every function's container image contains."""
+def measure_runtime(folder: Path) -> dict[str, float]:
+    """Return the unpacked size of each Python package that every function's container image contains, MB."""
     platform, sizes = this_platform(), {}
     compiler = find_compiler(VERSION)
     (folder / "wheels").mkdir()
     for wheel in wheels.download(find_lock(), platform, VERSION, folder / "wheels"):
         root = folder / "roots" / wheel.name
         unpack(wheels.wheel_files(wheel, PACKAGES), compiler, root)
-        sizes[wheel.name.split("-")[0]] = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    total = sum(sizes.values())
-    rows = [[name, f"{size / 1e6:.1f}"] for name, size in sorted(sizes.items(), key=lambda item: -item[1])]
-    title = f"the runtime's packages, {platform}, Python {VERSION}, with byte code"
-    print_columns(title, ["", "MB"], [*rows, ["in all", f"{total / 1e6:.1f}"], ["bar", f"{RUNTIME_BAR_MB}"]])
+        size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+        sizes[wheel.name.split("-")[0]] = size / 1e6
+    return sizes
+
+
+def _runtime_table(sizes: Mapping[str, float], total: Figure) -> Table:
+    rows = [(name, f"{size:.1f}", "") for name, size in sorted(sizes.items(), key=lambda item: -item[1])]
+    rows.append(("in all", total.render_value(), total.render_bar()))
+    title = f"Packages of the runtime, {this_platform()}, Python {VERSION}, with byte code:"
+    return Table(title=title, heads=("", "MB", "bar"), rows=tuple(rows))
 
 
 def measure(old: Path, new: Path, folder: Path) -> Update:
@@ -124,24 +135,29 @@ def measure(old: Path, new: Path, folder: Path) -> Update:
     )
 
 
-def print_update(precision: str, new: Path, updates: list[Update]) -> None:
-    """Print the measurements of an update of the head, each beside its required limit."""
+def build_figures(precision: str, new: Path, updates: Sequence[Update]) -> list[Figure]:
+    """Return the figures of an update of the head to the artifact `new`."""
     total = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
     last = updates[-1]
     seconds, floor = (statistics.median(getattr(one, name) for one in updates) for name in ("seconds", "floor_s"))
-    rows = [
-        ["artifact, bytes", f"{total}", ""],
-        ["sent to the registry, bytes", f"{last.up_bytes}", ""],
-        ["... of the artifact", f"1/{total / last.up_bytes:.0f}", f"1/{SHARE_BAR[precision]}"],
-        ["stored by the registry, bytes", f"{last.stored_bytes}", ""],
-        ["... of backbones", f"{max(one.backbone_bytes for one in updates)}", "0"],
-        ["eaves package, s", f"{seconds:.2f}", f"{SECONDS_BAR}"],
-        ["... beside eaves verify", f"{seconds / floor:.2f}", ""],
-        ["different digests of one input", f"{len({d for one in updates for d in one.digests}) - 1}", "0"],
+    digests = {digest for one in updates for digest in one.digests}
+    backbone = max(one.backbone_bytes for one in updates)
+    times = f"sent {last.up_bytes:,} of {total:,} bytes"
+    return [
+        Figure(
+            name=f"{precision}, bytes of the artifact by bytes sent for a new head",
+            value=total / last.up_bytes,
+            bar=SHARE_BAR[precision],
+            is_minimum=True,
+            measured=times,
+        ),
+        Figure(name=f"{precision}, backbones stored again", value=backbone, unit="bytes", bar=0),
+        Figure(
+            name=f"{precision}, eaves package",
+            value=seconds,
+            unit="s",
+            bar=SECONDS_BAR,
+            measured=f"eaves verify {floor:.2f} s",
+        ),
+        Figure(name=f"{precision}, further digests of one input", value=len(digests) - 1, bar=0),
     ]
-    title = f"update of the head, {open_artifact(new).manifest.name}, {precision}, {ROUNDS} rounds"
-    print_columns(title, ["", "", "bar"], rows)
-
-
-if __name__ == "__main__":
-    main()

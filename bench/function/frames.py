@@ -6,9 +6,7 @@ Both are measured as CPU time of one thread.
 from __future__ import annotations
 
 import io
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.measure.timing import print_columns
+from bench.material import Setup
+from bench.report.section import Figure, Section, Table
 from eaves.recipe import Recipe
 
 RECIPE = Recipe(height=299, width=299)
@@ -33,32 +32,25 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Measure frames made from the JPEGs below the directory EAVES_BENCH_IMAGES, and print the table.
-
-    The process ends with exit code 1 when Eaves takes more than `BAR` times Pillow's time.
-    """
-    folder = Path(os.environ.get("EAVES_BENCH_IMAGES", "../shared/data/flowers/val"))
-    photos = sorted(folder.rglob("*.jpg"))
-    if not photos:
-        print(f"\nfunction_frames: no photos in {folder}; set EAVES_BENCH_IMAGES")
-        return
-    chosen = photos[:: max(1, len(photos) // PHOTOS)][:PHOTOS]
-    rows, measured = [], {}
+def measure(setup: Setup) -> Section:
+    """Measure frames made from the model's golden photos, which are enlarged to the size of a camera's frame."""
+    photos = sorted(setup.need_material().fp32.glob("golden/*.jpg"))[:PHOTOS]
+    rows, figures = [], []
     for size_name, size in SIZES.items():
         for name, options in ENCODINGS.items():
-            frames = [_frame(path, size, options) for path in chosen]
-            ours, floor = _compare(frames)
-            measured[size_name, name] = ours / floor
+            frames = [_frame(path, size, options) for path in photos]
+            ours, floor = _compare(frames, setup.rounds(RUNS))
+            bar = BAR if (size_name, name) == ("12 megapixels", "JPEG") else None
+            text = f"{ours:.1f} ms of {floor:.1f} ms"
+            figure = Figure(
+                name=f"{size_name}, {name}, CPU time of Pillow's", value=ours / floor, bar=bar, measured=text
+            )
+            figures.append(figure)
             kilobytes = statistics.mean(map(len, frames)) / 1000
-            cells = (f"{kilobytes:.0f}", f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}")
+            cells = (f"{kilobytes:.0f}", f"{ours:.1f}", f"{floor:.1f}", figure.render_value())
             rows.append((f"{size_name}, {name}", *cells))
     heads = ("", "KB", "CPU ms", "Pillow, in full", "ratio")
-    print_columns(f"frame to {RECIPE.width}x{RECIPE.height} tensor", heads, rows)
-    ratio = measured["12 megapixels", "JPEG"]
-    print(f"12-megapixel JPEG: {ratio:.2f} of Pillow's full decode and resize (at most {BAR})")
-    if ratio > BAR:
-        sys.exit(1)
+    return Section(figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),))
 
 
 def _frame(path: Path, size: tuple[int, int], options: dict[str, Any]) -> bytes:
@@ -79,9 +71,9 @@ def _in_full(data: bytes) -> np.ndarray[Any, Any]:
         return np.asarray(image.convert("RGB").resize((RECIPE.width, RECIPE.height), Image.Resampling.BILINEAR))
 
 
-def _compare(frames: list[bytes]) -> tuple[float, float]:
+def _compare(frames: list[bytes], runs: int) -> tuple[float, float]:
     """Return the median CPU time per frame of Eaves and of Pillow, ms; both are measured alternately."""
-    pairs = [(_cpu_ms(RECIPE.tensor, frame), _cpu_ms(_in_full, frame)) for _ in range(RUNS) for frame in frames]
+    pairs = [(_cpu_ms(RECIPE.tensor, frame), _cpu_ms(_in_full, frame)) for _ in range(runs) for frame in frames]
     warm = pairs[len(frames) :]
     return statistics.median(ours for ours, _ in warm), statistics.median(floor for _, floor in warm)
 

@@ -79,8 +79,9 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
             yield process
         except (TimeoutError, ChildProcessError) as error:
             log.seek(0)
-            output = log.read().decode(errors="replace")
-            sys.exit(f"error: {' '.join(command)}: {error}:\n{output[-2000:]}")
+            raise type(error)(
+                f"{error}; its log ends with: {log.read().decode(errors='replace')[-300:].strip()}"
+            ) from error
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

@@ -1,101 +1,41 @@
-"""Benchmark of a function's cold start and memory, compared with a minimal script that predicts one image.
+"""Benchmark of a function's start and memory as a plain process, compared with a script that predicts one image.
 
-EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name two artifacts of the same run, and EAVES_BENCH_EXPORTED names the
-ONNX model that tf2onnx writes from that run. If EAVES_BENCH_RUN names a run, the models that aren't named are made from
-that run. EAVES_BENCH_IMAGE is the JPEG to send (default: a golden image). The required limits beside the numbers are
-those of Inception V3.
+The bars are those of Inception V3.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.function.process import (
-    FUNCTION,
-    Message,
-    Start,
-    function_environment,
-    measure_bare,
-    measure_start,
-)
-from bench.measure.process import run_measured
-from bench.measure.timing import print_columns
+from bench.function.process import FUNCTION, Message, Start, function_environment, measure_bare, measure_start
+from bench.material import Material, Setup
+from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from tests.ports import find_port
 
 ROUNDS = 9
 """Number of new processes of each kind; the kinds alternate. One more round runs first and isn't counted."""
-OPSET = "17"
 BARE = "bare script, exported fp32"
-FP32, FP32_NONE = "function, fp32, golden check", "function, fp32, --self-test none"
-INT8, INT8_NONE = "function, int8, golden check", "function, int8, --self-test none"
+FP32, FP32_NONE = "Eaves, fp32, golden check", "Eaves, fp32, no check"
+INT8, INT8_NONE = "Eaves, int8, golden check", "Eaves, int8, no check"
 WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
-"""Maximum allowed ratio of each function's start time to the minimal script's (elapsed time)."""
+"""Maximum allowed ratio of each function's start time to the bare script's (elapsed time)."""
 FP32_MEMORY_BAR = 0.75
-"""Maximum allowed ratio of the fp32 function's PSS to the minimal script's RSS."""
+"""Maximum allowed ratio of the fp32 function's PSS to the bare script's RSS."""
 INT8_MEMORY_BAR_MB = 130.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    """The models and the image that the benchmark uses.
-
-    Attributes:
-        exported: The fp32 model that tf2onnx wrote, with its weights in the same file.
-        fp32: Directory of the artifact with precision fp32.
-        int8: Directory of the artifact with precision int8.
-        image: JPEG that is sent.
-    """
-
-    exported: Path
-    fp32: Path
-    int8: Path
-    image: Path
-
-
-def main() -> None:
-    """Measure the start and the memory of the minimal script and of functions, and print both tables."""
-    with tempfile.TemporaryDirectory() as folder:
-        material = open_material(Path(folder))
-        if material is None:
-            print("\nfunction_start: set EAVES_BENCH_RUN to a run, or the variables that bench/function/start.py names")
-            return
-        found = measure(material)
-    print_columns(f"cold start, exec to the first prediction over HTTP, {ROUNDS} rounds", *start_table(found))
-    print_columns("memory after the first prediction, medians", *memory_table(found))
-
-
-def open_material(folder: Path) -> Material | None:
-    """Return the models and the image that the environment variables name.
-
-    Missing models are made in `folder` from the run that EAVES_BENCH_RUN names. Return None when neither the models nor
-    a run is named.
-    """
-    named = {
-        name: os.environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "EXPORTED", "ARTIFACT", "INT8", "IMAGE")
-    }
-    if not named["RUN"] and not (named["EXPORTED"] and named["ARTIFACT"] and named["INT8"]):
-        return None
-    run = Path(named["RUN"]).absolute()
-    fp32 = Path(named["ARTIFACT"] or _convert(run, folder / "fp32/artifact", "fp32")).absolute()
-    pictures = sorted(fp32.glob("golden/*.jpg"), key=lambda path: path.stat().st_size)
-    return Material(
-        exported=Path(named["EXPORTED"] or _export(run, folder / "exported.onnx")).absolute(),
-        fp32=fp32,
-        int8=Path(named["INT8"] or _convert(run, folder / "int8/artifact", "int8")).absolute(),
-        image=Path(named["IMAGE"] or pictures[-1]).absolute(),
-    )
+def measure_section(setup: Setup) -> Section:
+    """Measure the start and the memory of the bare script and of functions."""
+    return build_section(measure(setup.need_material(), rounds=setup.rounds(ROUNDS)))
 
 
 def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
-    """Measure starts of a minimal script, and of functions with fp32 and int8 models.
+    """Measure starts of the bare script, and of functions with fp32 and int8 models.
 
-    Return the measurements of all starts by kind: the script, and each model with and without a self-test.
+    Return the measurements of all starts by kind: the script, and each model with and without a golden check.
     """
     image = Message(body=material.image.read_bytes())
 
@@ -116,7 +56,7 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
     }
     found: dict[str, list[Start]] = {name: [] for name in kinds}
     for number in range(rounds + 1):
-        print(f"cold starts: round {number} of {rounds}", file=sys.stderr)
+        print(f"starts: round {number} of {rounds}", file=sys.stderr, flush=True)
         for name, once in kinds.items():
             start = once()
             if number:
@@ -124,45 +64,79 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
     return found
 
 
-def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and rows of the table of start times."""
-    rows = []
-    bare = [one.wall_ms for one in found[BARE]]
-    for name, starts in found.items():
-        wall, cpu = [one.wall_ms for one in starts], [one.cpu_ms for one in starts]
-        numbers = [statistics.median(wall), min(wall), statistics.median(cpu), min(cpu)]
-        ratios = [statistics.median(wall) / statistics.median(bare), min(wall) / min(bare)]
-        bar = str(WALL_BARS.get(name, ""))
-        rows.append([name, *(f"{value:.0f}" for value in numbers), *(f"{ratio:.2f}" for ratio in ratios), bar])
-    return ["", "wall ms", "minimum", "CPU ms", "minimum", "of bare", "of minima", "bar"], rows
-
-
-def memory_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and rows of the table of memory use."""
-    rows = []
-    bare = statistics.median(one.resident_mb for one in found[BARE])
-    for name in (BARE, FP32, INT8):
-        pss = statistics.median(one.proportional_mb for one in found[name])
-        rss = statistics.median(one.resident_mb for one in found[name])
-        bar = {FP32: f"{FP32_MEMORY_BAR}", INT8: f"{INT8_MEMORY_BAR_MB:.0f} MB"}.get(name, "")
-        rows.append([name, f"{pss:.0f}", f"{rss:.0f}", f"{pss / bare:.2f}", bar])
-    return ["", "PSS MB", "RSS MB", "PSS of bare RSS", "bar"], rows
-
-
-def _export(run: Path, output: Path) -> Path:
-    words = ["--saved-model", str(run / "model"), "--output", str(output), "--opset", OPSET]
-    print("exporting as tf2onnx does it by itself", file=sys.stderr)
-    run_measured([sys.executable, "-P", "-m", "tf2onnx.convert", *words])
-    return output
-
-
-def _convert(run: Path, output: Path, precision: str) -> Path:
-    print(f"converting {run.name} to {precision}", file=sys.stderr)
-    run_measured(
-        [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output), "--precision", precision]
+def build_section(found: Mapping[str, Sequence[Start]]) -> Section:
+    """Return the section of the measurements that `measure` returned."""
+    wall, memory = _start_figures(found), _memory_figures(found)
+    return Section(
+        figures=(*wall.values(), *memory.values()),
+        tables=(_start_table(found, wall), _memory_table(found, memory)),
+        charts=(_chart(found),),
     )
-    return output
 
 
-if __name__ == "__main__":
-    main()
+def _median(found: Mapping[str, Sequence[Start]], name: str, what: str) -> float:
+    return float(statistics.median(getattr(one, what) for one in found[name]))
+
+
+def _start_figures(found: Mapping[str, Sequence[Start]]) -> dict[str, Figure]:
+    bare = _median(found, BARE, "wall_ms")
+    figures = {}
+    for name, bar in WALL_BARS.items():
+        wall = _median(found, name, "wall_ms")
+        text = f"{wall:.0f} ms of {bare:.0f} ms"
+        what = f"{name.removeprefix('Eaves, ')}, start of the bare script's"
+        figures[name] = Figure(name=what, value=wall / bare, bar=bar, measured=text)
+    return figures
+
+
+def _memory_figures(found: Mapping[str, Sequence[Start]]) -> dict[str, Figure]:
+    bare, fp32, int8 = (
+        _median(found, BARE, "resident_mb"),
+        _median(found, FP32, "proportional_mb"),
+        _median(found, INT8, "proportional_mb"),
+    )
+    text = f"{fp32:.0f} MB of {bare:.0f} MB"
+    return {
+        FP32: Figure(name="fp32, PSS of the bare script's RSS", value=fp32 / bare, bar=FP32_MEMORY_BAR, measured=text),
+        INT8: Figure(name="int8, PSS", value=int8, unit="MB", bar=INT8_MEMORY_BAR_MB),
+    }
+
+
+def _start_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Figure]) -> Table:
+    rows = []
+    for name, starts in found.items():
+        figure = figures.get(name)
+        cells = [name, f"{_median(found, name, 'wall_ms'):.0f}", f"{min(one.wall_ms for one in starts):.0f}"]
+        cells += [f"{_median(found, name, 'cpu_ms'):.0f}", "" if figure is None else figure.render_value()]
+        rows.append((*cells, "" if figure is None else figure.render_bar()))
+    heads = ("", "start ms", "minimum", "CPU ms", "of bare", "bar")
+    rounds = len(found[BARE])
+    return Table(title=f"From exec to the first prediction, medians of {rounds} starts:", heads=heads, rows=tuple(rows))
+
+
+def _memory_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Figure]) -> Table:
+    rows = []
+    bare = _median(found, BARE, "resident_mb")
+    for name in (BARE, FP32, INT8):
+        pss, figure = _median(found, name, "proportional_mb"), figures.get(name)
+        missed = figure is not None and not figure.is_met
+        cells = [
+            name,
+            bold(f"{pss:.0f}", when=missed),
+            f"{_median(found, name, 'resident_mb'):.0f}",
+            f"{pss / bare:.2f}",
+        ]
+        rows.append((*cells, "" if figure is None else figure.render_bar()))
+    heads = ("", "PSS MB", "RSS MB", "PSS of bare RSS", "bar")
+    return Table(title="Memory after the first prediction, medians:", heads=heads, rows=tuple(rows))
+
+
+def _chart(found: Mapping[str, Sequence[Start]]) -> Chart:
+    bars = []
+    for name in (BARE, FP32, INT8):
+        value = _median(found, name, "resident_mb" if name == BARE else "proportional_mb")
+        label = "bare script, RSS" if name == BARE else f"{name.removesuffix(', golden check')}, PSS"
+        bars.append(Bar(label=label, values=(value,), is_ours=name != BARE, note=f"{value:.0f} MB"))
+    limit = ("bar of fp32", FP32_MEMORY_BAR * bars[0].values[0])
+    title = "Memory after the first prediction, MB (shorter is better)"
+    return Chart(name="memory", title=title, bars=tuple(bars), limits=(limit,))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import selectors
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +30,32 @@ class Load:
     cpu_ms: float
 
 
+class LoadError(Exception):
+    """The server refused a request or ended the connection; the text has the beginning of its answer."""
+
+
+def build_request(body: bytes, *, path: str = "/", content_type: str = "image/jpeg") -> bytes:
+    """Return an HTTP request as bytes."""
+    fields = {"Host": "localhost", "Content-Type": content_type, "Content-Length": len(body)}
+    head = "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())])
+    return f"{head}\r\n\r\n".encode("ascii") + body
+
+
 def build_requests(images: Sequence[bytes]) -> list[bytes]:
     """Return one HTTP request for each image, as bytes; the image is the body."""
-    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-    return [head % len(image) + image for image in images]
+    return [build_request(image) for image in images]
 
 
 def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: int) -> Load:
     """Send `count` requests over several connections, and return the measurements.
 
     Each connection sends its next request after the response to its previous one. The requests are repeated as needed.
+
+    Raises:
+        LoadError: When a request isn't answered with 200.
     """
-    following, latencies = islice(cycle(requests), count), []
+    latencies: list[float] = []
+    following = islice(cycle(requests), count)
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         start, cpu = time.perf_counter(), time.process_time()
@@ -76,9 +90,11 @@ class _Peer:
         more = self.socket.recv(65536)
         self._answer += more
         if not more or not self._answer.startswith(b"HTTP/1.1 200"):
-            sys.exit(f"error: the function answered {self._answer[:500]!r}")
+            raise LoadError(f"the server answered {self._answer[:500]!r}")
         head, separator, body = self._answer.partition(b"\r\n\r\n")
         length = LENGTH.search(head)
+        if CHUNKED.search(head):
+            return body.endswith(b"0\r\n\r\n")
         return bool(separator and length and len(body) >= int(length[1]))
 
     def elapsed_ms(self) -> float:

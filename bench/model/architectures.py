@@ -89,15 +89,18 @@ def main() -> None:
         print(row.render(), flush=True)
 
 
-def write_images(folder: Path) -> Path:
-    """Write random images into one directory per class, with a different colour for each class; return `folder`."""
+def write_images(folder: Path, *, suffix: str = "png") -> Path:
+    """Write random images into one directory per class, with a different colour for each class; return `folder`.
+
+    `suffix` is the suffix of the files and decides their format.
+    """
     random = np.random.default_rng(0)
     for number in range(CLASSES * PER_CLASS):
         label = number % CLASSES
         (folder / str(label)).mkdir(parents=True, exist_ok=True)
         pixels = random.integers(0, 256, (16, 16, 3)) * np.array([[1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[label]
         small = Image.fromarray(pixels.astype(np.uint8))
-        small.resize((400, 400), Image.Resampling.BICUBIC).save(folder / str(label) / f"{number}.png")
+        small.resize((400, 400), Image.Resampling.BICUBIC).save(folder / str(label) / f"{number}.{suffix}")
     return folder
 
 
@@ -168,7 +171,7 @@ def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    files = sorted(images.rglob("*.png"))
+    files = sorted(path for path in images.rglob("*") if path.is_file())
     chosen = files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]
     pixels = np.stack([recipe.tensor(file.read_bytes()) for file in chosen])
     backbone(whole.get_layer("scaling")(pixels), training=True)

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.material import best_target
 from bench.measure.process import Cost, run_measured
 from bench.measure.timing import print_columns
-from eaves.artifact import FP32, INT8, TARGETS, Artifact, detect_cpu, open_artifact
+from eaves.artifact import FP32, INT8, Artifact, open_artifact
 from eaves.artifact.manifest import FileEntry
 from eaves.artifact.store import MODEL, file_digest
 
@@ -70,13 +71,6 @@ def main() -> None:
             print_update([(made[name], other) for name, other in others.items()])
         else:
             print("\nupdate of the head: set EAVES_BENCH_RUN2 to a run with another head on the same backbone")
-
-
-def best_target() -> str:
-    """Return the name of the target with the most CPU features that this CPU supports; empty: none fits."""
-    cpu = detect_cpu()
-    fitting = [name for name, target in TARGETS.items() if cpu.runs(name) and target.layout == cpu.layout]
-    return max(fitting, key=lambda name: len(TARGETS[name].flags), default="")
 
 
 def _convert_all(run: Path, folder: Path, target: str) -> dict[str, Converted]:

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.link.plots.svg import CLOUD, DARK, EDGE, GREY, Axis, Chart, figure, legend, text_at
 from bench.link.summary import Row, compare_states, load_images, summarise
 from bench.link.transfer import transfer_s
+from bench.plots.svg import CLOUD, DARK, EDGE, GREY, Axis, Chart, figure, legend, text_at
 
 Result = Mapping[str, Any]
 ARMS = (("edge", "predicted at the edge", EDGE), ("cloud", "cloud-only", CLOUD))

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from bench.link.plots.figures import draw_course, draw_crossover, draw_links, draw_update
-from bench.link.plots.svg import Axis, Chart
+from bench.plots.svg import Axis, Chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bench.local import backlog, latency, report, throughput
-from bench.local.report import Figure
+from bench.local import backlog, latency, throughput
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,9 +40,3 @@ def test_a_queue_for_a_dead_address_holds_up_nobody_and_a_full_one_drains() -> N
     drain = backlog.measure_drain(400, 1_000, part=100)
     assert drain.first_per_second > 0
     assert drain.last_per_second > 0
-
-
-def test_a_figure_that_misses_its_bar_is_bold() -> None:
-    row = Figure(promise="p", bar="5 ms", measured="6 ms", against="-", is_kept=False, load=1.0).row()
-    assert row == "| p | 5 ms | **6 ms** | - | 1.0 |"
-    assert Path(report.PAGE).name == "local-benchmark.md"

@@ -78,14 +78,14 @@ class Chart:
         right, bottom = self.left + self.width, self.top + self.height
         for value, text in self.y.ticks:
             _, y = self.at(self.x.low, value)
-            self.parts.append(_line(self.left, y, right, y, "#e2e8f0", 1))
+            self.parts.append(line_between(self.left, y, right, y, "#e2e8f0", 1))
             self.parts.append(text_at(self.left - 8, y + 4, text, size=12, anchor="end", colour=GREY))
         for value, text in self.x.ticks:
             x, _ = self.at(value, self.y.low)
-            self.parts.append(_line(x, self.top, x, bottom, "#f1f5f9", 1))
+            self.parts.append(line_between(x, self.top, x, bottom, "#f1f5f9", 1))
             if x_texts:
                 self.parts.append(text_at(x, bottom + 18, text, size=12, anchor="middle", colour=GREY))
-        self.parts.append(_line(self.left, bottom, right, bottom, "#94a3b8", 1.2))
+        self.parts.append(line_between(self.left, bottom, right, bottom, "#94a3b8", 1.2))
         middle = self.top + self.height / 2
         if x_texts:
             self.parts.append(text_at((self.left + right) / 2, bottom + 40, self.x.title, size=13, anchor="middle"))
@@ -161,7 +161,7 @@ def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
     parts: list[str] = []
     for text, colour, kind in entries:
         if kind in {"line", "dash"}:
-            parts.append(_line(x, y - 4, x + 22, y - 4, colour, 2.4, "5 4" if kind == "dash" else ""))
+            parts.append(line_between(x, y - 4, x + 22, y - 4, colour, 2.4, "5 4" if kind == "dash" else ""))
         elif kind == "band":
             parts.append(f'<rect x="{x}" y="{y - 11}" width="22" height="13" fill="{colour}" fill-opacity="0.55"/>')
         elif kind == "mark":
@@ -182,7 +182,7 @@ def figure(width: int, height: int, title: str, description: str, parts: Sequenc
     Args:
         width: Width in pixels.
         height: Height in pixels.
-        title: Title at the top, which states the figure's message.
+        title: Title at the top, which states the figure's message; empty: none.
         description: Description of the figure for screen readers.
         parts: SVG elements of the figure.
     """
@@ -194,7 +194,8 @@ def figure(width: int, height: int, title: str, description: str, parts: Sequenc
     )
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float, dash: str = "") -> str:
+def line_between(x1: float, y1: float, x2: float, y2: float, colour: str, width: float, dash: str = "") -> str:
+    """Return the SVG element of a straight line between two positions in pixels."""
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} stroke="{colour}" stroke-width="{width}"{dashed}/>'

@@ -1,0 +1,139 @@
+"""Benchmark of one image at a time: Eaves and other servers in turn, beside the floor without HTTP."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from bench.function.floor import Floor, open_floor
+from bench.material import Setup
+from bench.report.section import Bar, Chart, Figure, Section, Table, bold
+from bench.servers.catalogue import build_ours, install_peers
+from bench.servers.running import Running, drop_failing, run_servers
+
+ROUNDS, TURN = 8, 6
+"""Number of rounds, and of images that each server predicts in its turn; the first image of a turn is not counted."""
+REST_S = 0.05
+"""Seconds between two turns, so that threads of the last server that still spin don't disturb the next one."""
+FLOOR_BAR, PEER_BAR = 1.05, 0.99
+
+
+@dataclass(slots=True, kw_only=True)
+class Times:
+    """Measurements of one server, or of the floor with one number of threads.
+
+    Attributes:
+        name: Name in the table.
+        threads: Its threads, as a text.
+        latencies_ms: Time of each counted image, ms.
+        cpu_ms: CPU time of each image on average, for each turn, ms.
+    """
+
+    name: str
+    threads: str
+    latencies_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    @property
+    def p50_ms(self) -> float:
+        """Median time of one image, ms."""
+        return statistics.median(self.latencies_ms)
+
+
+def measure(setup: Setup) -> Section:
+    """Measure the floor, Eaves and all other servers that can be installed."""
+    material = setup.need_material()
+    peers, missing = install_peers(setup)
+    servers = [*build_ours(material), *peers]
+    with ExitStack() as stack:
+        floors = {
+            precision: stack.enter_context(open_floor(artifact, material.image))
+            for precision, artifact in (("fp32", material.fp32), ("int8", material.int8))
+        }
+        running, failed = stack.enter_context(run_servers(servers, material.image.read_bytes()))
+        running, silent = drop_failing(running, connections=1, count=TURN)
+        found = take_turns(floors, running, setup.rounds(ROUNDS))
+    best = {precision: min(times, key=lambda one: one.p50_ms) for precision, times in found.floors.items()}
+    return build_section(best, found.servers, {**missing, **failed, **silent})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """All measurements.
+
+    Attributes:
+        floors: Measurements of the floor by precision, for each number of threads.
+        servers: Measurements of each server by its name.
+    """
+
+    floors: Mapping[str, list[Times]]
+    servers: Mapping[str, Times]
+
+
+def take_turns(floors: Mapping[str, Floor], running: Sequence[Running], rounds: int) -> Found:
+    """Let the floors, with 1 to all threads, and the servers predict images in turn, `rounds` times."""
+    cpus = len(os.sched_getaffinity(0))
+    found = Found(
+        floors={
+            name: [Times(name=f"floor, {name}", threads=f"{threads}, no spinning") for threads in range(1, cpus + 1)]
+            for name in floors
+        },
+        servers={one.server.name: Times(name=one.server.name, threads=one.server.threads) for one in running},
+    )
+    for number in range(rounds):
+        print(f"one image at a time: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        for name, floor in floors.items():
+            for threads, times in enumerate(found.floors[name], 1):
+                time.sleep(REST_S)
+                looped = floor.ask(threads=threads, count=TURN)
+                times.latencies_ms += looped.durations_ms[1:]
+                times.cpu_ms.append(looped.cpu_ms)
+        for one in running:
+            time.sleep(REST_S)
+            times, before = found.servers[one.server.name], one.cpu_ms()
+            times.latencies_ms += one.send(connections=1, count=TURN).latencies_ms[1:]
+            times.cpu_ms.append((one.cpu_ms() - before) / TURN)
+    return found
+
+
+def build_section(floors: Mapping[str, Times], servers: Mapping[str, Times], missing: Mapping[str, str]) -> Section:
+    """Return the section; `floors` has the best floor of each precision."""
+    peers = {name: times for name, times in servers.items() if not name.startswith("Eaves")}
+    fastest = min(peers.values(), key=lambda one: one.p50_ms, default=None)
+    figures, rows = [], []
+    for precision, floor in floors.items():
+        ours = servers[f"Eaves, {precision}"]
+        text = f"{ours.p50_ms:.1f} ms of {floor.p50_ms:.1f} ms (floor, {floor.threads})"
+        ratio = ours.p50_ms / floor.p50_ms
+        figures.append(Figure(name=f"{precision}, p50 of the floor", value=ratio, bar=FLOOR_BAR, measured=text))
+    if fastest is not None:
+        ours = servers["Eaves, fp32"]
+        text = f"{ours.p50_ms:.1f} ms of {fastest.p50_ms:.1f} ms ({fastest.name})"
+        ratio = ours.p50_ms / fastest.p50_ms
+        figures.append(Figure(name="fp32, p50 of the fastest other server", value=ratio, bar=PEER_BAR, measured=text))
+    for times in (*floors.values(), *servers.values()):
+        floor = floors["int8" if times.name.endswith("int8") else "fp32"]
+        loses = times.name == "Eaves, fp32" and fastest is not None and times.p50_ms > fastest.p50_ms
+        missed = times.name.startswith("Eaves") and times.p50_ms / floor.p50_ms >= FLOOR_BAR + 0.005
+        p95 = statistics.quantiles(times.latencies_ms, n=20)[-1]
+        cells = [times.name, bold(f"{times.p50_ms:.1f}", when=loses), f"{p95:.1f}"]
+        cells += [bold(f"{times.p50_ms / floor.p50_ms:.2f}", when=missed), f"{statistics.median(times.cpu_ms):.1f}"]
+        rows.append((*cells, times.threads))
+    rows += [(name, "", "", "", "", reason) for name, reason in missing.items()]
+    heads = ("", "p50 ms", "p95 ms", "of the floor", "CPU ms", "threads")
+    bars = [
+        Bar(label=one.name, values=(one.p50_ms,), is_ours=one.name.startswith("Eaves"), note=f"{one.p50_ms:.0f} ms")
+        for one in (*floors.values(), *servers.values())
+    ]
+    limits = tuple((f"floor, {name}", one.p50_ms) for name, one in floors.items())
+    title = "One image at a time, median ms (shorter is better)"
+    chart = Chart(name="one-at-a-time", title=title, bars=tuple(bars), limits=limits)
+    note = "Other servers serve the fp32 model that tf2onnx exports, or TensorFlow's SavedModel."
+    return Section(
+        figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),), charts=(chart,), notes=(note,)
+    )

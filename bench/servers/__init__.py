@@ -1,0 +1,1 @@
+"""Lists, installs and runs the model servers that the benchmarks compare, Eaves among them."""

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: their results, their page and their list."""
