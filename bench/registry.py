@@ -69,14 +69,15 @@ PARTS = (
         measure="bench.function.start:measure_section",
     ),
     Part(
-        name="container",
-        title="Start in a container's root",
+        name="container_start",
+        title="Start in the container",
         text=(
-            "A function's container image is unpacked, and its command is started in the unpacked root, with the "
-            "root's files in the page cache (warm) and without (dropped). The bare script runs in the same root "
-            "with the same Python, packages and byte code."
+            "The time from exec to the first prediction over HTTP in an unpacked container image, read-only and as "
+            "its user. `eaves package` makes the container image. The bare script runs in the same root, with the "
+            "same packages and byte code. The root's files are in the page cache, or are dropped from it before each "
+            "start, as after a pull."
         ),
-        measure="bench.sections:container",
+        measure="bench.function.container:measure_section",
     ),
     Part(
         name="local_start",

@@ -6,7 +6,6 @@ A benchmark is imported within its function, so that the list of parts can be re
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,43 +17,6 @@ from bench.report.store import load_results
 START_OF_ZYGOTE_BAR = 0.7
 ALLOWED_S = 0.05
 """Seconds that a cold start through Knative may take above the floor's, beyond the start in the container's root."""
-
-
-def container(setup: Setup) -> Section:
-    """Measure starts in the root of an unpacked container image."""
-    material = setup.need_material()
-    from bench.function import container as benchmark
-
-    if missing := benchmark.missing_requirement():
-        raise UnavailableError(missing)
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(setup.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
-        rounds = setup.rounds(benchmark.ROUNDS)
-        found = benchmark.measure(benchmark.prepare(material, kept), kept, rounds=rounds)
-    return build_container(found, benchmark.title(rounds))
-
-
-def build_container(found: Sequence[Any], title: str) -> Section:
-    """Return the section of the medians that `bench.function.container` returned."""
-    bare = {(one.precision, one.cache): one.wall_ms for one in found if one.kind.startswith("bare")}
-    figures, rows, bars = [], [], []
-    for one in found:
-        text = f"{one.wall_ms:.0f} ms of {bare[one.precision, one.cache]:.0f} ms"
-        name = f"{one.precision}, page cache {one.cache}, start of the bare script's in the same root"
-        figure = Figure(name=name, value=one.of_bare, bar=one.bar, measured=text)
-        figures += [] if one.bar is None else [figure]
-        cells = (one.kind, one.precision, one.cache, f"{one.wall_ms:.0f}", f"{one.cpu_ms:.0f}", f"{one.read_mb:.0f}")
-        rows.append((*cells, figure.render_value(), f"{one.cpu_of_bare:.2f}", figure.render_bar()))
-        if one.cache == "warm" and (one.bar is not None or one.precision == "fp32"):
-            what = "no byte code" if one.bar is None and one.kind != "bare script" else one.kind
-            label, note = f"{what}, {one.precision}", f"{one.wall_ms:.0f} ms"
-            bars.append(Bar(label=label, values=(one.wall_ms,), is_ours=one.bar is not None, note=note))
-    heads = ("", "precision", "page cache", "start ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar")
-    table = Table(heads=heads, rows=tuple(rows))
-    chart = Chart(name="container-start", title="Start in the container's root, median ms", bars=tuple(bars))
-    return Section(
-        figures=tuple(figures), tables=(table,), charts=(chart,), notes=(f"{title[:1].upper()}{title[1:]}.",)
-    )
 
 
 def local_start(setup: Setup) -> Section:
@@ -128,11 +90,10 @@ def knative(setup: Setup) -> Section:
             "it needs a cluster with Knative (KUBECONFIG) and container images that the cluster can pull"
             " (EAVES_BENCH_FUNCTIONS=fp32=IMAGE,int8=IMAGE, and EAVES_BENCH_FLOOR=IMAGE of a trivial server)"
         )
-    from eaves.platform.cold_start import summarize
-    from knative.cold_start import measure_in_turn
-
     from bench.knative.__main__ import ROUNDS, build_subject
     from bench.knative.services import deploy, open_namespace
+    from eaves.platform.cold_start import summarize
+    from knative.cold_start import measure_in_turn
     from knative.settings import KnativeSettings
 
     images = dict(one.split("=", 1) for one in named.split(","))
@@ -146,7 +107,7 @@ def knative(setup: Setup) -> Section:
 
 def read_container_starts() -> dict[str, float]:
     """Return the stored start in a container's root with a warm page cache, by precision, s; none without a result."""
-    result = load_results().get("container")
+    result = load_results().get("container_start")
     figures = () if result is None or result.section is None else result.section.figures
     warm = [figure for figure in figures if "page cache warm" in figure.name]
     return {one.name.partition(",")[0]: float(one.measured.partition(" ms")[0]) / 1000 for one in warm}

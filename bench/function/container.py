@@ -3,13 +3,12 @@
 The function is packaged by `eaves package`, its container image is unpacked, and its command is started in the
 unpacked root: read-only, as the container image's user and with its environment. The script is
 bench/function/bare.py, which runs with the same Python, packages and byte code. Both are started with the root's files
-in the page cache and without. The models are named by the environment variables that bench/function/start.py
-describes.
+in the page cache and without.
 
 EAVES_BENCH_BASE names the base image, as `eaves package --base` takes it. Without it, the base is made of the Python
 that runs the benchmark and has no byte code of the standard library, as official slim images of Python.
-EAVES_BENCH_ROOTS names a directory that keeps the unpacked roots for the next run (default: they are removed), and
-EAVES_BENCH_ROUNDS the number of rounds. With 0 rounds, only the roots are made. It needs Linux, root and umoci.
+EAVES_BENCH_ROOTS names a directory that keeps the unpacked roots for the next run; by default they are removed. It
+needs Linux, root and umoci.
 """
 
 from __future__ import annotations
@@ -31,14 +30,15 @@ from bench.function.container_root import (
     FUNCTION,
     KINDS,
     MATERIAL,
+    WARM,
     ContainerRoot,
     ContainerStart,
     Trial,
     can_drop_caches,
 )
 from bench.function.process import ROOT, Start
-from bench.function.start import Material, open_material
-from bench.measure.timing import print_columns
+from bench.material import FOLDER, Material, Setup
+from bench.report.section import Figure, Section, Table, UnavailableError
 from tests.container_images.packaging import build_base, run_package
 from tests.container_images.unpacked import unpack
 
@@ -47,11 +47,11 @@ BARS = {"fp32": 0.85, "int8": 0.6}
 """Maximum allowed ratio of a function's start time to the minimal script's, by the precision of its model."""
 TOOLS = ("umoci", "skopeo", "unshare", "mount", "chroot")
 NAMESPACE = ("unshare", "--mount", "--propagation", "private")
-CACHE = ROOT / "build/bench/container-cache"
+CACHE = FOLDER / "container-cache"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Medians:
     """Medians of the starts of one kind.
 
     Attributes:
@@ -77,21 +77,19 @@ class Figure:
     bar: float | None
 
 
-def main() -> None:
-    """Measure the starts, and print the table; print the reason if this machine can't start a container's root."""
+def measure_section(setup: Setup) -> Section:
+    """Package, unpack and start the functions of both precisions.
+
+    Raises:
+        UnavailableError: When this machine can't start a container's root, or there are no models.
+    """
     if missing := missing_requirement():
-        print(f"\nfunction_container: {missing}")
-        return
+        raise UnavailableError(missing)
     with tempfile.TemporaryDirectory() as folder:
-        material = open_material(Path(folder))
-        if material is None:
-            print("\nfunction_container: set EAVES_BENCH_RUN, or the variables that bench/function/start.py names")
-            return
-        kept = Path(os.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
-        rounds = int(os.environ.get("EAVES_BENCH_ROUNDS", ROUNDS))
-        figures = measure(prepare(material, kept), kept, rounds=rounds)
-        if figures:
-            print_columns(title(rounds), *build_table(figures))
+        kept = Path(setup.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
+        base, rounds = setup.environ.get("EAVES_BENCH_BASE", ""), setup.rounds(ROUNDS)
+        roots = prepare(setup.need_material(), kept, base)
+        return build_section(measure(roots, kept, rounds=rounds), rounds, base)
 
 
 def missing_requirement() -> str:
@@ -105,38 +103,32 @@ def missing_requirement() -> str:
     return f"a mount namespace is refused: {allowed.stderr.strip()}" if allowed.returncode else ""
 
 
-def title(rounds: int) -> str:
-    """Return the title of the table, with the base and the way in which the page cache is dropped."""
-    base = os.environ.get("EAVES_BENCH_BASE") or f"this Python {'.'.join(map(str, sys.version_info[:3]))}"
-    way = "drop_caches" if can_drop_caches() else "posix_fadvise of the root's files, as drop_caches is refused"
-    return f"cold start in the container's root, base: {base}; medians of {rounds}; page cache dropped by {way}"
+def prepare(material: Material, folder: Path, base: str = "") -> dict[str, ContainerRoot]:
+    """Return the unpacked container images of both artifacts by precision; a folder that has them is used as it is.
 
-
-def prepare(material: Material, folder: Path) -> dict[str, ContainerRoot]:
-    """Return the unpacked container images of both artifacts by precision; a folder that has them is used as it is."""
+    `base` is the base image as `eaves package --base` takes it; empty: a base with this process's Python.
+    """
     record = folder / "roots.json"
     if not record.exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        base = os.environ.get("EAVES_BENCH_BASE") or f"oci:{build_base(folder / 'base', plain=True).path}:base"
+        below = base or f"oci:{build_base(folder / 'base', plain=True).path}:base"
         made = {
-            precision: asdict(_unpack(artifact, material, base, folder / precision))
+            precision: asdict(_unpack(artifact, material, below, folder / precision))
             for precision, artifact in {"fp32": material.fp32, "int8": material.int8}.items()
         }
         record.write_text(json.dumps(made))
     return {name: ContainerRoot(**root) for name, root in json.loads(record.read_text()).items()}
 
 
-def measure(roots: Mapping[str, ContainerRoot], folder: Path, *, rounds: int = ROUNDS) -> list[Figure]:
-    """Measure starts in the roots in a process with a mount namespace of its own; no figures with 0 rounds.
+def measure(roots: Mapping[str, ContainerRoot], folder: Path, *, rounds: int = ROUNDS) -> list[Medians]:
+    """Measure starts in the roots in a process with a mount namespace of its own.
 
     Args:
         roots: Root of each container image by the precision of its model, as `prepare` returns them.
         folder: Folder for the description of the trial.
         rounds: Number of counted starts of each kind in each state of the page cache.
     """
-    if not rounds:
-        return []
     file = folder / "trial.json"
     file.write_text(json.dumps(asdict(Trial(roots=roots, rounds=rounds))))
     command = [*NAMESPACE, sys.executable, "-P", "-m", "bench.function.container_root", str(file)]
@@ -145,21 +137,21 @@ def measure(roots: Mapping[str, ContainerRoot], folder: Path, *, rounds: int = R
     if done.returncode:
         sys.exit(done.returncode)
     values = map(json.loads, done.stdout.splitlines())
-    return build_figures(ContainerStart(**{**one, "start": Start(**one["start"])}) for one in values)
+    return build_medians(ContainerStart(**{**one, "start": Start(**one["start"])}) for one in values)
 
 
-def build_figures(starts: Iterable[ContainerStart]) -> list[Figure]:
+def build_medians(starts: Iterable[ContainerStart]) -> list[Medians]:
     """Return the medians of all starts: fp32 before int8, a warm page cache before a dropped one, in order of KINDS."""
     found: dict[tuple[str, str], dict[str, list[Start]]] = defaultdict(lambda: defaultdict(list))
     for one in starts:
         found[one.precision, one.cache][one.kind].append(one.start)
-    figures = []
+    medians = []
     for (precision, cache), kinds in found.items():
         bare_ms, bare_cpu_ms = _median(kinds[BARE], "wall_ms"), _median(kinds[BARE], "cpu_ms")
         for kind in KINDS:
             wall_ms, cpu_ms = _median(kinds[kind], "wall_ms"), _median(kinds[kind], "cpu_ms")
-            figures.append(
-                Figure(
+            medians.append(
+                Medians(
                     precision=precision,
                     kind=kind,
                     cache=cache,
@@ -171,18 +163,38 @@ def build_figures(starts: Iterable[ContainerStart]) -> list[Figure]:
                     bar=BARS.get(precision) if kind == FUNCTION else None,
                 )
             )
-    return sorted(figures, key=lambda figure: figure.precision)
+    return sorted(medians, key=lambda one: one.precision)
 
 
-def build_table(figures: Sequence[Figure]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and rows of the table."""
-    heads = ["", "precision:", "page cache:", "wall ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar"]
+def build_section(medians: Sequence[Medians], rounds: int, base: str = "") -> Section:
+    """Return the section of the medians; the summary has each function's start with a warm page cache."""
+    figures = {one: _figure(one) for one in medians if one.bar is not None}
+    heads = ("", "precision", "page cache", "start ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar")
     rows = []
-    for one in figures:
-        numbers = [f"{one.wall_ms:.0f}", f"{one.cpu_ms:.0f}", f"{one.read_mb:.0f}"]
-        ratios = [f"{one.of_bare:.2f}", f"{one.cpu_of_bare:.2f}", "" if one.bar is None else f"{one.bar}"]
-        rows.append([one.kind, one.precision, one.cache, *numbers, *ratios])
-    return heads, rows
+    for one in medians:
+        figure = figures.get(one)
+        ratio = f"{one.of_bare:.2f}" if figure is None else figure.render_value()
+        numbers = (f"{one.wall_ms:.0f}", f"{one.cpu_ms:.0f}", f"{one.read_mb:.0f}", ratio, f"{one.cpu_of_bare:.2f}")
+        rows.append((one.kind, one.precision, one.cache, *numbers, "" if figure is None else figure.render_bar()))
+    way = "drop_caches" if can_drop_caches() else "posix_fadvise for each file, because drop_caches is refused"
+    return Section(
+        figures=tuple(figures.values()),
+        tables=(Table(title=f"Medians of {rounds} starts in turn:", heads=heads, rows=tuple(rows)),),
+        notes=(
+            f"The base is {base or 'made of the Python that runs the benchmark, as official images are built'}.",
+            f"The page cache is dropped by {way}.",
+        ),
+    )
+
+
+def _figure(one: Medians) -> Figure:
+    return Figure(
+        name=f"{one.precision}, page cache {one.cache}, start of the bare script's",
+        value=one.of_bare,
+        bar=one.bar,
+        measured=f"{one.wall_ms:.0f} ms of {one.wall_ms / one.of_bare:.0f} ms",
+        is_headline=one.cache == WARM,
+    )
 
 
 def _unpack(artifact: Path, material: Material, base: str, folder: Path) -> ContainerRoot:
@@ -211,7 +223,3 @@ def _unpack(artifact: Path, material: Material, base: str, folder: Path) -> Cont
 
 def _median(starts: Sequence[Start], name: str) -> float:
     return float(statistics.median(getattr(one, name) for one in starts))
-
-
-if __name__ == "__main__":
-    main()

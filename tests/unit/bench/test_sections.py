@@ -13,21 +13,6 @@ from tests.unit.bench.test_registry import MATERIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Median:
-    """Medians of starts in a container's root."""
-
-    kind: str
-    cache: str
-    wall_ms: float
-    of_bare: float
-    bar: float | None
-    precision: str = "fp32"
-    cpu_ms: float = 1.0
-    read_mb: float = 0.0
-    cpu_of_bare: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """Starts of a replica."""
 
@@ -46,16 +31,6 @@ class Phase:
 
 def values(section: Section) -> list[tuple[str, str]]:
     return [(figure.render_value(), figure.render_bar()) for figure in section.figures]
-
-
-def test_a_start_in_a_container_is_compared_with_the_script_in_the_same_root() -> None:
-    bare = Median(kind="bare script", cache="warm", wall_ms=500, of_bare=1.0, bar=None)
-    section = sections.build_container(
-        [bare, Median(kind="function", cache="warm", wall_ms=450, of_bare=0.9, bar=0.85)], "starts"
-    )
-    assert values(section) == [("**0.90**", "at most 0.85")]
-    assert section.figures[0].measured == "450 ms of 500 ms"
-    assert [bar.label for bar in section.charts[0].bars] == ["bare script, fp32", "function, fp32"]
 
 
 def test_a_fork_is_compared_with_a_start_by_the_command() -> None:
