@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from bench.plots.bars import WIDTH, draw_bars
+from bench.plots.bars import THICK, WIDTH, draw_bars
 from bench.plots.svg import EDGE
 from bench.report.section import Bar, Chart
 
