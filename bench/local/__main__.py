@@ -10,15 +10,16 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 
-from bench.local import backlog, idle, latency, report, throughput
+from bench.local import backlog, idle, latency, report, start, throughput
 from bench.local.report import Figure, read_load
 
 IMAGE_BYTES, SMALL_BYTES = 100_000, 1_000
 ADDED_MS, RATE, IDLE_PERCENT = 5.0, 300.0, 1.0
+START_RATIO = 0.7
 FLAT, GROWN_MB = 1.15, 20.0
 """Limits below which a difference counts as noise of other programs: two medians count as equal up to the ratio FLAT,
 and memory that grows by at most GROWN_MB megabytes counts as constant."""
-PARTS = ("latency", "rate", "queue", "idle")
+PARTS = ("latency", "rate", "queue", "idle", "start")
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
         "rate": measure_rate,
         "queue": measure_queue,
         "idle": measure_idle,
+        "start": measure_start,
     }
     for name in options.parts.split(","):
         if name not in parts:
@@ -138,6 +140,22 @@ def measure_idle(options: argparse.Namespace) -> Iterator[Figure]:
             f"{one.core_percent:.2f} %",
             f"{one.switches_per_second:.0f} wake-ups a second of all threads; {one.together_mb:.0f} MB (PSS)",
             is_kept=one.core_percent < IDLE_PERCENT,
+        )
+
+
+def measure_start(options: argparse.Namespace) -> Iterator[Figure]:
+    """Measure the start of a replica by its command and by a fork of the zygote, for each artifact that is named."""
+    for name, artifact in start.list_artifacts():
+        plain, forked = start.measure(artifact, rounds=5 if options.quick else 15)
+        ratio = statistics.median(forked.wall_ms) / statistics.median(plain.wall_ms)
+        cpu_ratio = statistics.median(forked.cpu_ms) / statistics.median(plain.cpu_ms)
+        yield figure(
+            f"from the request for a replica to its first prediction, {name}, forked",
+            f"{START_RATIO:g} of a start by its command",
+            f"{ratio:.2f} (CPU {cpu_ratio:.2f})",
+            f"{start.describe(forked)} with {', '.join(map(str, start.COUNTS))} replicas and the zygote; "
+            f"by the command {start.describe(plain)}",
+            is_kept=ratio <= START_RATIO,
         )
 
 
