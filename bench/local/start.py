@@ -73,7 +73,7 @@ def describe(one: Started) -> str:
 def _prepared() -> Iterator[Launcher]:
     launcher = Launcher(inherit=environment())
     try:
-        launcher.prepare(True)
+        launcher.prepare(deployed=True)
         time.sleep(SETTLE_S)
         yield launcher
     finally:
@@ -84,7 +84,7 @@ def _start(launch: Launch, artifact: Path, message: Message, log: Path) -> Child
     """Start a replica, and return it after its first prediction."""
     port = find_port()
     own = {"EAVES_ARTIFACT": str(artifact), "EAVES_HOST": "127.0.0.1", "PORT": str(port)}
-    child = launch("functions", {"PYTHONPATH": environment()["PYTHONPATH"], **own}, log, inherit=environment())
+    child = launch("functions", own, log, inherit=environment())
     wait_for_answer(lambda: child.exit_code, port, message)
     return child
 

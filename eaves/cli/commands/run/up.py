@@ -109,4 +109,3 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
 def _ignore(argument: object) -> None:
     """Do nothing with a prediction or a turn of the supervisor."""
-

@@ -16,8 +16,8 @@ READY = b"ready"
 """The zygote's first packet: all modules are imported."""
 GO = b"go"
 """Packet to a forked replica: run."""
-MAX_BYTES = 1 << 20
-"""Maximum size of a packet; the kernel refuses larger ones long before (net.core.wmem_max)."""
+MAX_BYTES = 1 << 18
+"""Maximum size of a packet, bytes; the kernel refuses larger ones by default (net.core.wmem_default)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,7 @@ def receive_request(control: socket.socket) -> ForkRequest | None:
         return None
     fields = json.loads(data)
     log, answer = handles
-    return ForkRequest(
-        environ=fields["environ"], parent=fields["parent"], log=log, answer=socket.socket(fileno=answer)
-    )
+    return ForkRequest(environ=fields["environ"], parent=fields["parent"], log=log, answer=socket.socket(fileno=answer))
 
 
 def send_answer(answer: socket.socket, content: ForkAnswer) -> None:

@@ -57,7 +57,7 @@ class Launcher:
         zygote = self._zygote
         return zygote.pid if zygote is not None and zygote.running else 0
 
-    def prepare(self, deployed: bool) -> None:  # noqa: FBT001 - a callback's only argument
+    def prepare(self, deployed: bool) -> None:
         """Start the zygote if there is none; return at once, also while another thread starts a function.
 
         Args:

@@ -8,19 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MODULES = (
-    "numpy",
-    "eaves.onnxruntime",
-    "PIL.Image",
-    "functions.model.model_loading",
-    "functions.process_usage",
-    "flask",
-    "functions.http.app",
-    "functions.http.server",
-    "functions.cpu_limit",
-    "eaves.cloudevents_sdk",
+    *("numpy", "eaves.onnxruntime", "eaves.options", "eaves.logs", "eaves.cloudevents_sdk"),
+    *("PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
+    *("functions.model.model_loading", "functions.model.classifier", "functions.process_usage", "functions.cpu_limit"),
+    *("flask", "functions.http.app", "functions.http.server", "encodings.idna"),
 )
 """Modules that a function imports until its first prediction, except its main module and the artifact's handler. A
-module that is missing here costs only time; tests/integration/local/test_zygote.py finds it."""
+module that is missing here costs only time, and tests/integration/local/zygote/test_libraries.py names it."""
 
 Files = Mapping[str, tuple[int, int, int]]
 """Modification time in ns, size and inode number of files, by path."""

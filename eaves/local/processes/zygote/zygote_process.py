@@ -84,6 +84,8 @@ class ZygoteProcess:
         Raises:
             ForkError: When there is no replica.
         """
+        if any("=" in name or b"\0" in os.fsencode(name + value) for name, value in environ.items()):
+            raise ForkError("the environment has an invalid variable")
         if variable := find_start_variable(self._environ, environ):
             raise ForkError(f"{variable} is read only while a program starts")
         if read_inheritance() != self._inheritance:
