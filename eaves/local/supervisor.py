@@ -328,7 +328,7 @@ class Supervisor:
         for step in (
             self._agents.terminate,
             self._ingress.stop,
-            lambda: self._opened and self._opened.stop(),
+            *([self._opened.stop] if self._opened is not None else []),
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,

@@ -47,7 +47,7 @@ def serve(control: socket.socket, files: Files) -> ForkRequest | None:
     """
     with control:
         while (request := receive_request(control)) is not None:
-            if answer := _find_obstacle(files):
+            if answer := find_obstacle(files):
                 _refuse(request, answer)
             elif _fork(request):
                 return request
@@ -56,7 +56,7 @@ def serve(control: socket.socket, files: Files) -> ForkRequest | None:
     return None
 
 
-def _find_obstacle(files: Files) -> ForkAnswer | None:
+def find_obstacle(files: Files) -> ForkAnswer | None:
     """Return the answer to a request when this process must not fork; None when it may."""
     if changed := find_changed(files):
         return ForkAnswer(error=f"{changed} has changed", outdated=True)

@@ -11,6 +11,7 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.local.processes.failures import Failures
 from eaves.local.processes.process import Child, Process, build_environ, open_log
+from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.processes.zygote.replica_setup import MODULE
 from eaves.local.processes.zygote.zygote_process import ForkError, ZygoteProcess
 
@@ -99,7 +100,7 @@ class Launcher:
             self._logged = ""
             return child
 
-    def _fork_anew(self, environ: Mapping[str, str], log: int) -> Child:
+    def _fork_anew(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
         """Fork a replica from a new zygote.
 
         Raises:

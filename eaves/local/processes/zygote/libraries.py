@@ -14,7 +14,7 @@ MODULES = (
     *("flask", "functions.http.app", "functions.http.server", "encodings.idna"),
 )
 """Modules that a function imports until its first prediction, except its main module and the artifact's handler. A
-module that is missing here costs only time, and tests/integration/local/zygote/test_libraries.py names it."""
+module that is missing here costs only time, and python -X importtime names it."""
 
 Files = Mapping[str, tuple[int, int, int]]
 """Modification time in ns, size and inode number of files, by path."""

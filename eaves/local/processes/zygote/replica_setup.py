@@ -76,5 +76,5 @@ def _write_command_line(words: list[str]) -> None:
     fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
     start, end = int(fields[_ARG_START - 3]), int(fields[_ARG_END - 3])
     text = b"\0".join(map(os.fsencode, words)) + b"\0"
-    if 0 < start and len(text) <= end - start:
+    if start > 0 and len(text) <= end - start:
         ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)

@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Mapping
 
-from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.processes.zygote.fork_request import GO, ForkRequest, receive_answer, send_request
+from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.processes.zygote.inheritance import find_start_variable, read_inheritance
 from eaves.local.processes.zygote.prctl import adopt_orphans
 
