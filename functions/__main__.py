@@ -60,6 +60,7 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
+    from eaves.errors import StartError
     from functions.cpu_limit import count_usable_cpus
     from functions.http.app import create_app
     from functions.http.server import STOP_SIGNALS, Server
@@ -69,7 +70,11 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
         signal.SIG_BLOCK, STOP_SIGNALS
     )  # until the server can finish what its socket accepts from here on
     app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
-    server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
+    try:
+        server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
+    except StartError:
+        model.wait()  # an interpreter that ends while onnxruntime opens a model aborts, with another exit code
+        raise
     timing.mark("listening")
     # Imported for the first event. A first image needn't wait for it, and an event waits for the golden check anyway.
     threading.Thread(target=importlib.import_module, args=["eaves.cloudevents_sdk"], name="sdk", daemon=True).start()

@@ -48,6 +48,10 @@ class LoadingModel:
         """Start the thread that loads the model."""
         threading.Thread(target=self._load, name="model", daemon=True).start()
 
+    def wait(self) -> None:
+        """Wait until the model is loaded or has failed."""
+        self._done.wait()
+
     def drain(self) -> None:
         """Make the readiness probe fail from now on, because the process is ending."""
         self.draining = True

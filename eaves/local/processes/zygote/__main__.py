@@ -1,4 +1,4 @@
-"""The command `python -P -m eaves.local.processes.zygote SOCKET`: imports a function's libraries, and forks replicas."""
+"""The command `python -P -m eaves.local.processes.zygote SOCKET`: imports libraries, and forks replicas."""
 
 from __future__ import annotations
 
