@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -96,14 +96,24 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
 
 
 def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) -> bytes:
+    """Send the request to a starting server until it answers 200; see `wait_for_answer`."""
+    return wait_for_answer(process.poll, port, message)
+
+
+def wait_for_answer(poll: Callable[[], int | None], port: int, message: Message) -> bytes:
     """Send the request to a starting server again and again until it answers 200, and return that response's body.
+
+    Args:
+        poll: Returns the exit code of the server's process, None while it runs.
+        port: Port of the server.
+        message: The request.
 
     Raises:
         TimeoutError: When the server doesn't answer 200 within `DEADLINE_S` seconds.
         ChildProcessError: When the server's process ends.
     """
     deadline = time.perf_counter() + DEADLINE_S
-    while process.poll() is None:
+    while (code := poll()) is None:
         connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
         with suppress(ConnectionError):
             connection.request("POST", message.path, message.body, {"Content-Type": message.content_type})
@@ -115,7 +125,7 @@ def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) 
         if time.perf_counter() > deadline:
             raise TimeoutError(f"no answer on port {port} within {DEADLINE_S:g} s")
         time.sleep(RETRY_S)
-    raise ChildProcessError(f"the process ended with {process.returncode}")
+    raise ChildProcessError(f"the process ended with {code}")
 
 
 def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:

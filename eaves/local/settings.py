@@ -30,6 +30,11 @@ class LocalSettings:
         "File with the token that callers from other machines must send, as `Authorization: Bearer TOKEN`. A missing "
         "file is created with a random token. Only its owner may be able to read it.",
     )
+    zygote: bool = setting(
+        True,
+        "Keep a process in memory that has the libraries of functions loaded, and fork replicas from it: they start "
+        "faster and share its memory. no: each replica is started by its command.",
+    )
     log_max_bytes: int = setting(
         10_000_000,
         "Maximum size in bytes of the log of one function or source, in two files; the oldest "

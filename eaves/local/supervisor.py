@@ -78,6 +78,7 @@ class Supervisor:
             no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
+        prepare: Function that is called about once a second; its argument says whether any app is deployed.
 
     Attributes:
         left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
@@ -100,6 +101,7 @@ class Supervisor:
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
+        prepare: Callable[[bool], None] = lambda deployed: None,
     ) -> None:
         proxies = parse_proxies(environ)
         state.prepare()
@@ -107,6 +109,7 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         address = resolve_host(host)
+        self._prepare = prepare
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
@@ -166,6 +169,7 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
+            "the zygote": lambda: self._prepare(bool(self._apps.wanted)),
             "the relays": lambda: self._relays.reconcile(self._apps.wanted),
             "the sources": lambda: self._agents.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
@@ -316,19 +320,16 @@ class Supervisor:
                 return
             self._clock.wait(self._turn, left_s)
 
-    def _stop_opened(self) -> None:
-        if self._opened is not None:
-            self._opened.stop()
-
     def _count_left(self) -> None:
         self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
+        opened = self._opened.stop if self._opened is not None else self._count_left
         for step in (
             self._agents.terminate,
             self._ingress.stop,
-            self._stop_opened,
+            opened,
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,

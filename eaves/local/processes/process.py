@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.http_client import proxies, trust
@@ -73,12 +73,10 @@ class Process:
         inherit: Mapping[str, str],
         arguments: Sequence[str] = (),
     ) -> None:
-        kept = {name: inherit[name] for name in INHERITED if name in inherit}
-        log.parent.mkdir(mode=0o700, exist_ok=True)
-        with log.open("ab") as stream:
+        with open_log(log) as stream:
             self._child = subprocess.Popen(
                 [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
-                env={**TELEMETRY_OFF, **kept, **environ},
+                env=build_environ(environ, inherit),
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -113,6 +111,18 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+
+def build_environ(environ: Mapping[str, str], inherit: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of a child process; see `Process` for the arguments."""
+    kept = {name: inherit[name] for name in INHERITED if name in inherit}
+    return {**TELEMETRY_OFF, **kept, **environ}
+
+
+def open_log(log: Path) -> BinaryIO:
+    """Open the log file of a child process for appending, and make its directory."""
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    return log.open("ab")
 
 
 def _die_with_parent() -> list[str]:

@@ -13,7 +13,6 @@ from eaves import logs
 from eaves.cli.display.output import say
 from eaves.cli.shared_options import state_option
 from eaves.cli.stop_signals import StopSignals
-from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 from eaves.web.origin import listens_on_loopback
@@ -66,6 +65,8 @@ def command(
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     """Run the platform until a signal comes."""
     from eaves.cli.live.event_printer import PredictionPrinter
+    from eaves.local.processes.process import Process
+    from eaves.local.processes.zygote.launcher import Launcher
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
@@ -76,6 +77,7 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
     )
     observe = printer.add if printer else _ignore
+    launcher = Launcher(inherit=os.environ) if settings.zygote and sys.platform == "linux" else None
     supervisor = Supervisor(
         state,
         environ=os.environ,
@@ -84,6 +86,8 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         token_file=settings.token_file,
         settings=settings,
         observe=observe,
+        launch=launcher or Process,
+        prepare=launcher.prepare if launcher else _ignore,
     )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
@@ -95,11 +99,13 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
+    if launcher:
+        launcher.close()
     if printer:
         printer.stop()
     if supervisor.left_queued:
         say(f"{supervisor.left_queued:,} events wait in the queue; `eaves up` delivers them when it runs again")
 
 
-def _ignore(event: Event) -> None:
-    """Do nothing with a prediction: the observer of events with `--quiet`."""
+def _ignore(argument: object) -> None:
+    """Do nothing with a prediction or a turn of the supervisor."""

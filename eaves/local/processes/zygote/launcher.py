@@ -1,0 +1,155 @@
+"""Starts functions by a fork of the zygote, and other processes by their command."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
+from eaves.local.processes.failures import Failures
+from eaves.local.processes.process import Child, Process, build_environ, open_log
+from eaves.local.processes.zygote.forked_process import ForkedProcess
+from eaves.local.processes.zygote.replica_setup import MODULE
+from eaves.local.processes.zygote.zygote_process import ForkError, ZygoteProcess
+
+RESTART = Backoff(retry=None, first_s=5.0, cap_s=300.0)
+"""Pauses before a zygote that failed is restarted; functions start without it meanwhile."""
+MIN_AVAILABLE_BYTES = 200_000_000
+"""Available memory of the machine below which no zygote is started, bytes: three times the size of a zygote."""
+
+_log = logging.getLogger(__name__)
+
+
+class Launcher:
+    """Implements `eaves.local.processes.process.Launch`: a function is forked from the zygote, if possible.
+
+    A function whose fork fails for any reason is started by its command; a reason is logged once until it changes.
+
+    Args:
+        inherit: Environment of the supervisor.
+        clock: Clock for pauses.
+    """
+
+    def __init__(self, *, inherit: Mapping[str, str], clock: Clock = SYSTEM) -> None:
+        self._environ = build_environ({}, inherit)
+        self._failures = Failures(RESTART, clock)
+        self._lock = threading.Lock()
+        self._zygote: ZygoteProcess | None = None
+        self._logged = ""
+        self._closed = False
+
+    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
+        """Start a function from the zygote, or another process by its command; see `Process` for the arguments."""
+        if module == MODULE:
+            try:
+                return self._fork(build_environ(environ, inherit), log)
+            except ForkError as error:
+                if self._logged != str(error):
+                    _log.warning("functions start without the zygote, which takes longer: %s", error)
+                self._logged = str(error)
+        return Process(module, environ, log, inherit=inherit)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote; 0 when there is none."""
+        zygote = self._zygote
+        return zygote.pid if zygote is not None and zygote.running else 0
+
+    def prepare(self, deployed: bool) -> None:
+        """Start the zygote if there is none; return at once, also while another thread starts a function.
+
+        Args:
+            deployed: Whether any function is deployed; without one, the zygote is ended.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                if not deployed:
+                    self._drop()
+                elif self._zygote is None and not self._closed and self._failures.due():
+                    self._open()
+            except ForkError as error:
+                _log.warning("%s", error)
+            finally:
+                self._lock.release()
+
+    def close(self) -> None:
+        """End the zygote. Replicas continue to run."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _fork(self, environ: Mapping[str, str], log: Path) -> Child:
+        """Fork a replica; a zygote that is outdated or has ended is replaced once.
+
+        Raises:
+            ForkError: When that fails too.
+        """
+        with self._lock, open_log(log) as stream:
+            try:
+                child = self._find().fork(environ, stream.fileno())
+            except ForkError as error:
+                if not error.outdated:
+                    raise
+                _log.info("the zygote is replaced: %s", error)
+                self._drop()
+                child = self._fork_anew(environ, stream.fileno())
+            self._failures.clear()
+            self._logged = ""
+            return child
+
+    def _fork_anew(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
+        """Fork a replica from a new zygote.
+
+        Raises:
+            ForkError: When that fails.
+        """
+        try:
+            return self._find().fork(environ, log)
+        except ForkError as error:
+            if error.outdated:
+                self._drop()
+                self._failures.note(str(error))
+            raise
+
+    def _find(self) -> ZygoteProcess:
+        """Return the zygote, and start it if there is none.
+
+        Raises:
+            ForkError: When it can't be started.
+        """
+        if self._closed:
+            raise ForkError("it was ended")
+        if self._zygote is None and not self._failures.due():
+            raise ForkError(self._failures.reason)
+        return self._zygote or self._open()
+
+    def _open(self) -> ZygoteProcess:
+        if (available := read_available_bytes()) < MIN_AVAILABLE_BYTES:
+            reason = f"only {available / 1e6:.0f} MB of memory are available"
+            self._failures.note(reason)
+            raise ForkError(reason)
+        try:
+            self._zygote = ZygoteProcess(self._environ)
+        except OSError as error:
+            self._failures.note(str(error))
+            raise ForkError(f"it can't be started: {error}") from error
+        return self._zygote
+
+    def _drop(self) -> None:
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+
+
+def read_available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return the memory that new programs can use without swapping, bytes.
+
+    Source: proc_meminfo(5), MemAvailable.
+    """
+    for line in meminfo.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return MIN_AVAILABLE_BYTES

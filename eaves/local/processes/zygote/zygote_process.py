@@ -1,0 +1,138 @@
+"""The zygote, as its parent `eaves up` sees it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+from eaves.local.processes.zygote.fork_request import GO, ForkRequest, receive_answer, send_request
+from eaves.local.processes.zygote.forked_process import ForkedProcess
+from eaves.local.processes.zygote.inheritance import find_start_variable, read_inheritance
+from eaves.local.processes.zygote.prctl import adopt_orphans
+
+START_S = 10.0
+"""Maximum time that a replica's start waits for a new zygote, seconds. A zygote starts in a third of a second on a
+desktop CPU, and a function that is started without it needs the same time for the same imports."""
+FORK_S = 3.0
+"""Maximum time of one fork, seconds; it takes some milliseconds."""
+
+
+class ForkError(Exception):
+    """The zygote can't fork a replica.
+
+    Args:
+        reason: Reason, for people.
+        outdated: Whether a new zygote could.
+    """
+
+    def __init__(self, reason: str, *, outdated: bool = False) -> None:
+        super().__init__(reason)
+        self.outdated = outdated
+
+
+class ZygoteProcess:
+    """A zygote that was started and may not be ready yet. It ends with this process, or by `close`.
+
+    Args:
+        environ: Environment of the zygote: that of replicas without the variables that each has for itself.
+
+    Raises:
+        OSError: When the process can't be started.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+        self._inheritance = read_inheritance()
+        self._started_at = time.monotonic()
+        self._ready = False
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "eaves.local.processes.zygote", str(theirs.fileno())],
+                    env=self._environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except BaseException:
+                self._control.close()
+                raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the zygote."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the zygote has not ended."""
+        return self._process.poll() is None
+
+    def fork(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
+        """Fork a replica.
+
+        Args:
+            environ: The whole environment of the replica.
+            log: File descriptor for the replica's output.
+
+        Raises:
+            ForkError: When there is no replica.
+        """
+        if any("=" in name or b"\0" in os.fsencode(name + value) for name, value in environ.items()):
+            raise ForkError("the environment has an invalid variable")
+        if variable := find_start_variable(self._environ, environ):
+            raise ForkError(f"{variable} is read only while a program starts")
+        if read_inheritance() != self._inheritance:
+            raise ForkError("the limits of `eaves up` have changed", outdated=True)
+        try:
+            self._wait_until_ready()
+            return self._exchange(environ, log)
+        except OSError as error:
+            code = self._process.poll()
+            reason = f"{error.strerror or error}" if code is None else f"it ended with {code}"
+            raise ForkError(f"it doesn't answer: {reason}", outdated=True) from error
+
+    def close(self) -> None:
+        """End the zygote; its replicas continue to run."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _wait_until_ready(self) -> None:
+        """Wait for the zygote's first packet.
+
+        Raises:
+            OSError: When the zygote ends before, or isn't ready in time.
+        """
+        if not self._ready:
+            self._control.settimeout(max(0.01, self._started_at + START_S - time.monotonic()))
+            if not self._control.recv(16):
+                raise ConnectionResetError("it ended")
+            self._control.settimeout(FORK_S)
+            self._ready = True
+
+    def _exchange(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
+        """Send a request and receive the replica.
+
+        Raises:
+            ForkError: When the zygote or the kernel refuses.
+            OSError: When the zygote ends, or is too slow.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            ours.settimeout(FORK_S)
+            # Only while a replica is forked: orphans of other children would stay as zombies until `eaves up` ends.
+            with adopt_orphans():
+                send_request(self._control, ForkRequest(environ=environ, parent=os.getpid(), log=log, answer=theirs))
+                theirs.close()
+                answer = receive_answer(ours)
+            if answer.error:
+                raise ForkError(answer.error, outdated=answer.outdated)
+            ours.send(GO)
+        return ForkedProcess(answer.pid)

@@ -1,0 +1,61 @@
+"""The zygote's decisions: when it must not fork, and what makes it outdated."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from eaves.local.processes.zygote import libraries
+from eaves.local.processes.zygote.__main__ import find_obstacle
+from eaves.local.processes.zygote.inheritance import find_start_variable
+from eaves.local.processes.zygote.launcher import read_available_bytes
+
+
+def test_a_changed_replaced_or_deleted_library_is_found(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.py", "b.so", "c.py")]
+    for path in paths:
+        path.write_text("1")
+    files = {str(path): (path.stat().st_mtime_ns, 1, path.stat().st_ino) for path in paths}
+    assert libraries.find_changed(files) == ""
+    os.utime(paths[0], ns=(1, 1))
+    assert libraries.find_changed(files) == str(paths[0])
+    files.pop(str(paths[0]))
+    (tmp_path / "new").write_text("1")
+    (tmp_path / "new").replace(paths[1])
+    assert libraries.find_changed(files) == str(paths[1])
+    files.pop(str(paths[1]))
+    paths[2].unlink()
+    assert libraries.find_changed(files) == str(paths[2])
+
+
+def test_the_files_of_this_package_are_watched() -> None:
+    assert libraries.__file__ in libraries.list_files()
+    assert libraries.find_changed(libraries.list_files()) == ""
+
+
+def test_a_process_with_a_second_thread_does_not_fork() -> None:
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        answer = find_obstacle({})
+        assert answer is not None
+        assert "threads" in answer.error
+        assert not answer.outdated
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_variable_that_is_read_at_the_start_must_agree() -> None:
+    given = {"LANG": "C", "HOME": "/root", "ORT_DISABLE_TELEMETRY": "1"}
+    assert find_start_variable(given, {**given, "EAVES_TOP_K": "3", "PORT": "1", "CAMERA": "gate"}) == ""
+    assert find_start_variable(given, {**given, "LANG": "de_DE"}) == "LANG"
+    assert find_start_variable(given, {**given, "OPENBLAS_NUM_THREADS": "2"}) == "OPENBLAS_NUM_THREADS"
+    assert find_start_variable(given, {"LANG": "C", "HOME": "/root"}) == "ORT_DISABLE_TELEMETRY"
+
+
+def test_available_memory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   2048 kB\n")
+    assert read_available_bytes(tmp_path / "meminfo") == 2048 * 1024
