@@ -47,6 +47,8 @@ class TooMuchAtOnce(Error):  # type: ignore[misc]  # noqa: N818
 class ApplicationResponse(WSGITask):  # type: ignore[misc]
     """Writer of the response that the application returned."""
 
+    wrote_header: bool
+
     def build_response_header(self) -> bytes:
         """Return the response's header.
 

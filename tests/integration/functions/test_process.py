@@ -215,6 +215,7 @@ def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_e
     port = find_port()
     function = start(PORT=str(port))
     sender = wait_until(lambda: connect(port), 30)
+    assert sender is not None
     with sender:
         sender.sendall(raw_request(image))
         function.process.send_signal(signal.SIGTERM)

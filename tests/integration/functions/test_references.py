@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,7 @@ from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.classifier import Classifier
-from functions.model.predictor import Prediction
+from functions.model.predictor import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.http.proxy import open_proxy
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
@@ -74,11 +75,11 @@ class Held(Classifier):
         super().__init__(*arguments)
         self.entered, self.go = threading.Event(), threading.Event()
 
-    def predict(self, data: bytes) -> Prediction:
+    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Predict as the real classifier does."""
         self.entered.set()
         assert self.go.wait(20)
-        return super().predict(data)
+        return super().predict(data, turn=turn)
 
 
 def serve(store: Store, folder: Path, classifier: Classifier | None = None, **settings: int) -> FlaskClient:
