@@ -325,11 +325,11 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
-        opened = self._opened.stop if self._opened is not None else self._count_left
+        stop_opened: Callable[[], None] = self._opened.stop if self._opened is not None else lambda: None
         for step in (
             self._agents.terminate,
             self._ingress.stop,
-            opened,
+            stop_opened,
             self._apps.stop_publishing,
             self._broker.stop,
             self._agents.stop,

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -32,7 +33,7 @@ import ctypes, gc, json, locale, logging, os, random, re, resource, signal, sys,
 import numpy as np
 
 content_types = ("application/x-look",)
-STATUS = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed", "Threads")
+STATUS = ("Umask", "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed")
 
 
 def preprocess(data):
@@ -66,6 +67,7 @@ def look():
         "parent_death_signal": signal_of_parent.value,
         "session": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()],
         "threads": sorted(re.sub("[0-9]+", "N", thread.name) for thread in threading.enumerate()),
+        "unnamed_threads": len(os.listdir("/proc/self/task")) - threading.active_count(),
         "flags": str(sys.flags),
         "path": sys.path,
         "prefix": [sys.prefix, sys.executable, str(sys.warnoptions), str(sys._xoptions)],
@@ -128,7 +130,8 @@ class Starter:
 
     def starts_no_more(self) -> bool:
         """Whether the threads that a function has only while it starts have ended."""
-        return not {"model", "sdk"} & set(self.snapshot()["threads"])
+        found = self.snapshot()
+        return not {"model", "sdk"} & set(found["threads"]) and not found["unnamed_threads"]
 
 
 def answers(port: int) -> bool:
@@ -306,3 +309,34 @@ def test_many_forks_leave_nothing_behind(starter: Starter, launcher: Launcher) -
     assert after[1:] == before[1:]
     assert after[0] - before[0] < 2_000, "kB"  # buffers of the allocator; 400 forks need no more than 100
     assert len(list(Path("/proc/self/fd").iterdir())) == own
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from eaves.local.processes.zygote.launcher import Launcher
+
+launcher = Launcher(inherit=os.environ)
+child = launcher("functions", {"EAVES_ARTIFACT": sys.argv[1], "EAVES_HOST": "127.0.0.1", "PORT": sys.argv[2]},
+                 Path(sys.argv[3]), inherit=os.environ)
+print(child.pid, launcher.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_parent_leaves_neither_function_nor_zygote(starter: Starter) -> None:
+    port = find_port()
+    command = [sys.executable, "-P", "-c", PARENT, str(starter.artifact), str(port), str(starter.folder / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        wait_until(lambda: "listening on" in starter.log(), 30, what="the function")
+        parent.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), 30, what="the end of both")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()  # in a container nobody may reap it
+    except FileNotFoundError:
+        return False
