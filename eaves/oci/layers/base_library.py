@@ -20,6 +20,8 @@ MAX_FILES, MAX_BYTES = 1_000_000, 16 * 2**30
 """Maximum numbers of files and bytes in a layer that is read."""
 MAX_SOURCES_BYTES = 256 * 2**20
 """Maximum bytes of sources that are kept; a whole standard library has 20 MB."""
+OFFICIAL = "usr/local/"
+"""Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 """Names that mark a removed file and a folder whose lower content is hidden. Source: OCI image-spec, layer.md."""
 
@@ -44,8 +46,9 @@ def find_standard_library(
 ) -> StandardLibrary:
     """Find the standard library of a base.
 
-    Layers are fetched from the top, and only down to the one that contains `os.py`: an official container image of
-    Python has its standard library above the layers of Debian.
+    Layers are fetched from the top, and only down to the one that contains `os.py` below usr/local: an official
+    container image of Python has its standard library above the layers of Debian. A library elsewhere counts when no
+    layer has that one, because a package of Debian may bring another Python into an upper layer.
 
     Args:
         source: Source of the base.
@@ -65,19 +68,21 @@ def find_standard_library(
             say(f"reading the base's layer {layer.digest[7:19]}, {layer.size / 1e6:.1f} MB, for its standard library")
             layout.write(layer, source)
             _read(layout.blob_path(layer.digest), layer, place, found)
-            if root := _root_of(found, place):
-                below = {path.removeprefix(f"{root}/"): path for path in found.sources if path.startswith(f"{root}/")}
-                return StandardLibrary(root=root, sources={name: found.sources[path] for name, path in below.items()})
-    raise StandardLibraryError(
-        f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
-    )
+            if _root_of(found, place).startswith(OFFICIAL):
+                break
+    if not (root := _root_of(found, place)):
+        raise StandardLibraryError(
+            f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
+        )
+    below = {path.removeprefix(f"{root}/"): path for path in found.sources if path.startswith(f"{root}/")}
+    return StandardLibrary(root=root, sources={name: found.sources[path] for name, path in below.items()})
 
 
 def _root_of(found: _Found, place: re.Pattern[str]) -> str:
-    """Return the folder with `os.py`; that below usr/local when there are several, since PATH names it first."""
+    """Return the folder with `os.py`; that below usr/local when there are several; empty without any."""
     matches = (place.fullmatch(path) for path in found.sources)
     roots = [match["root"] for match in matches if match and match["path"] == "os.py"]
-    return min(roots, key=lambda root: (not root.startswith("usr/local/"), root), default="")
+    return min(roots, key=lambda root: (not root.startswith(OFFICIAL), root), default="")
 
 
 def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: _Found) -> None:
@@ -96,6 +101,8 @@ def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: _Found) 
                 if number > MAX_FILES or total > MAX_BYTES:
                     raise StandardLibraryError(f"{layer.digest} has more than {MAX_FILES} files or {MAX_BYTES} bytes")
                 name = PurePosixPath(member.name).as_posix().removeprefix("/")
+                if ".." in PurePosixPath(name).parts:  # sources are compiled below their paths in a temporary folder
+                    continue
                 hidden |= _hidden_by(name)
                 if match := place.fullmatch(name):
                     _add(tar, member, name, match["path"], found)
