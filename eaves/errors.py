@@ -249,10 +249,7 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """A request that was not sent: no connection, no route through a proxy, or an untrusted certificate.
-
-    The event is not to blame, and a wait doesn't count as an attempt.
-    """
+    """A request that was not sent: no connection, proxy or trusted certificate; it doesn't count as an attempt."""
 
 
 class StatusError(DeliveryError):
@@ -276,9 +273,7 @@ class StatusError(DeliveryError):
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.status = status
-        self.detail = detail
-        self.retry_after_s = retry_after_s
+        self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
 
 
 class OverloadedError(EavesError):

@@ -1,12 +1,7 @@
-"""Benchmark of a replica's start on the local platform: by its command, and by a fork of the zygote.
-
-The variables EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name two artifacts, as in `bench.function.start`.
-"""
+"""Benchmark of a replica's start on the local platform: by its command, and by a fork of the zygote."""
 
 from __future__ import annotations
 
-import os
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -62,13 +57,6 @@ def measure(artifact: Path, rounds: int) -> tuple[Started, Started]:
     return first, second
 
 
-def describe(one: Started) -> str:
-    """Return medians and minima of the measurements as a text."""
-    wall, cpu = statistics.median(one.wall_ms), statistics.median(one.cpu_ms)
-    together = ", ".join(f"{value:.0f}" for value in one.together_mb)
-    return f"{wall:.0f} ms (least {min(one.wall_ms):.0f}), CPU {cpu:.0f} ms, PSS {together} MB"
-
-
 @contextmanager
 def _prepared() -> Iterator[Launcher]:
     launcher = Launcher(inherit=environment())
@@ -114,10 +102,3 @@ def _measure_memory(launch: Launch, zygote: int, artifact: Path, message: Messag
         for child in children:
             child.stop()
     return found
-
-
-def list_artifacts() -> Iterator[tuple[str, Path]]:
-    """Yield the name and the directory of each artifact that the environment names."""
-    for name, variable in (("fp32", "EAVES_BENCH_ARTIFACT"), ("int8", "EAVES_BENCH_INT8")):
-        if named := os.environ.get(variable):
-            yield name, Path(named).absolute()
