@@ -83,12 +83,13 @@ def measure_section(setup: Setup) -> Section:
     Raises:
         UnavailableError: When this machine can't start a container's root, or there are no models.
     """
+    material = setup.need_material()
     if missing := missing_requirement():
         raise UnavailableError(missing)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(setup.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
         base, rounds = setup.environ.get("EAVES_BENCH_BASE", ""), setup.rounds(ROUNDS)
-        roots = prepare(setup.need_material(), kept, base)
+        roots = prepare(material, kept, base)
         return build_section(measure(roots, kept, rounds=rounds), rounds, base)
 
 
