@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.material import Setup
+from bench.report.machine import Machine, detect_machine
 from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
-from bench.report.store import load_results
+from bench.report.store import RESULTS, load_results
 
 START_OF_ZYGOTE_BAR = 0.7
 ALLOWED_S = 0.05
 """Seconds that a cold start through Knative may take above the floor's, beyond the start in the container's root."""
+NO_BAR = "There is no bar, because the start in a container's root was not measured on this machine."
 
 
 def local_start(setup: Setup) -> Section:
@@ -102,14 +105,23 @@ def knative(setup: Setup) -> Section:
         subjects = [build_subject(cluster, name, material.image) for name in names]
         starts = measure_in_turn(cluster, subjects, setup.rounds(ROUNDS), show=lambda *_: None)
     summaries = {name: summarize(found) for name, found in zip(names, starts, strict=True)}
-    return build_knative(summaries, read_container_starts(), rounds=len(starts[0]))
+    section = build_knative(summaries, read_container_starts(detect_machine()), rounds=len(starts[0]))
+    return section if all(figure.bar is not None for figure in section.figures) else replace(section, notes=(NO_BAR,))
 
 
-def read_container_starts() -> dict[str, float]:
-    """Return the stored start in a container's root with a warm page cache, by precision, s; none without a result."""
-    result = load_results().get("container_start")
-    figures = () if result is None or result.section is None else result.section.figures
-    warm = [figure for figure in figures if "page cache warm" in figure.name]
+def read_container_starts(machine: Machine, path: Path = RESULTS) -> dict[str, float]:
+    """Return the stored start in a container's root with a warm page cache, by precision, s.
+
+    It is empty when there is no result, or only one of another machine, whose starts take another time.
+
+    Args:
+        machine: Machine that measures now.
+        path: File of the results.
+    """
+    result = load_results(path).get("container_start")
+    if result is None or result.section is None or result.machine.describe() != machine.describe():
+        return {}
+    warm = [figure for figure in result.section.figures if "page cache warm" in figure.name]
     return {one.name.partition(",")[0]: float(one.measured.partition(" ms")[0]) / 1000 for one in warm}
 
 

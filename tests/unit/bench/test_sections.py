@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from bench import sections
+from bench.function.container import build_medians, build_section
 from bench.material import Setup
 from bench.report.section import Section, Table, UnavailableError
+from bench.report.store import Result, save_results
+from tests.unit.bench.results import AMD, INTEL
+from tests.unit.bench.test_container import starts
 from tests.unit.bench.test_registry import MATERIAL
 
 
@@ -49,6 +54,15 @@ def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> N
     assert values(section) == [("**0.27 s**", "at most 0.25 s")]
     assert section.charts[0].stages == ("scheduling", "session")
     assert sections.build_knative({"int8": phases(1.0)}, {}, rounds=5).figures == ()
+
+
+def test_the_bar_of_a_cold_start_is_of_the_same_machine(tmp_path: Path) -> None:
+    section = build_section(build_medians(starts()), 3)
+    stored = {"container_start": Result(section=section, machine=AMD, measured_at="", seconds=1, load=0)}
+    save_results(stored, tmp_path / "results.json")
+    assert sections.read_container_starts(AMD, tmp_path / "results.json") == {"fp32": 0.3, "int8": 0.25}
+    assert sections.read_container_starts(INTEL, tmp_path / "results.json") == {}
+    assert sections.read_container_starts(AMD, tmp_path / "nothing.json") == {}
 
 
 def test_rows_get_names() -> None:
