@@ -249,7 +249,7 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """A request that was not sent: no connection, proxy or trusted certificate; it doesn't count as an attempt."""
+    """A request that wasn't sent, because connection, proxy or TLS failed. The wait doesn't count as an attempt."""
 
 
 class StatusError(DeliveryError):
