@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from eaves.cli.cluster.cold_start_report import ColdStartOptions, choose_function, report_cold_starts
 from eaves.cli.cluster.deploy_notes import load_note
@@ -32,8 +33,8 @@ EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
 """Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
 `error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
-UNNAMED = ""
-"""Value of `--cold-start` without a name."""
+COLD_START_OPTIONS = {"repeats": "--repeats", "wait": "--wait", "floor": "--floor", "picture": "--image"}
+"""Options that only a measurement of cold starts uses, by the names of their parameters."""
 HERE = ""
 """Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
 
@@ -50,7 +51,7 @@ HERE = ""
     "--cold-start",
     "cold",
     is_flag=False,
-    flag_value=UNNAMED,
+    flag_value="",
     metavar="[FUNCTION]",
     help="Measure cold starts of a deployed function phase by phase, in place of the checks. Default: the function of "
     "eaves.yaml.",
@@ -104,10 +105,10 @@ def command(
 
     choice = read_choice(**clusters)
     if cold is not None:
-        named = "" if cold == UNNAMED else cold
-        options = ColdStartOptions(function=named, repeats=repeats, wait=wait, floor=floor, image=picture)
+        options = ColdStartOptions(function=cold, repeats=repeats, wait=wait, floor=floor, image=picture)
         _report_cold_starts(file, choice, options, form)
         return
+    _refuse_cold_start_options()
     workspace = _load(file)
     image = _image(workspace)
     found = [(HERE, finding) for finding in (*check_owners(), *check_byte_code(image))]
@@ -115,6 +116,13 @@ def command(
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
+
+
+def _refuse_cold_start_options() -> None:
+    source = click.get_current_context().get_parameter_source
+    given = [flag for name, flag in COLD_START_OPTIONS.items() if source(name) is not ParameterSource.DEFAULT]
+    if given:
+        raise click.UsageError(f"{given[0]} is for cold starts; add --cold-start.")
 
 
 def _report_cold_starts(file: Path, choice: PlatformChoice, options: ColdStartOptions, form: str) -> None:

@@ -163,6 +163,13 @@ def test_what_is_sent_can_be_chosen(project: Path, knative: Knative) -> None:
     assert (function.asked[0].headers["Content-Type"], function.asked[0].body) == ("application/json", b"[1, 2]")
 
 
+def test_an_option_of_a_measurement_without_one_is_an_error(project: Path, knative: Knative) -> None:
+    deploy(knative)
+    result = doctor(project, "--wait")
+    assert result.exit_code == 2
+    assert "--wait is for cold starts; add --cold-start" in result.stderr
+
+
 def test_an_unknown_function_is_named(project: Path, knative: Knative) -> None:
     deploy(knative)
     result = doctor(project, "--cold-start", "roses")
