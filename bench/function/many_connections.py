@@ -16,7 +16,7 @@ from bench.function.one_at_a_time import REST_S
 from bench.material import Setup
 from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
-from bench.servers.running import Running, drop_failing, run_servers
+from bench.servers.running import Running, drop_failing, require_ours, run_servers
 
 ROUNDS, CONNECTIONS, TURN_S = 4, 8, 3.0
 """Number of rounds, of connections, and seconds of load in each turn."""
@@ -59,6 +59,7 @@ def measure(setup: Setup) -> Section:
         servers = [*build_ours(material), *peers]
         running, failed = stack.enter_context(run_servers(servers, material.image.read_bytes()))
         running, silent = drop_failing(running, connections=CONNECTIONS, count=WARM * CONNECTIONS)
+        require_ours({**failed, **silent})
         turn_s = 1.0 if setup.is_quick else TURN_S
         loops, rates = take_turns(floors, running, setup.rounds(ROUNDS), turn_s)
     return build_section(loops, rates, {**missing, **failed, **silent})

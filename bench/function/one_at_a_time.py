@@ -14,7 +14,7 @@ from bench.function.floor import Floor, open_floor
 from bench.material import Setup
 from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
-from bench.servers.running import Running, drop_failing, run_servers
+from bench.servers.running import Running, drop_failing, require_ours, run_servers
 
 ROUNDS, TURN = 8, 6
 """Number of rounds, and of images that each server predicts in its turn; the first image of a turn is not counted."""
@@ -57,6 +57,7 @@ def measure(setup: Setup) -> Section:
         }
         running, failed = stack.enter_context(run_servers(servers, material.image.read_bytes()))
         running, silent = drop_failing(running, connections=1, count=TURN)
+        require_ours({**failed, **silent})
         found = take_turns(floors, running, setup.rounds(ROUNDS))
     best = {precision: min(times, key=lambda one: one.p50_ms) for precision, times in found.floors.items()}
     return build_section(best, found.servers, {**missing, **failed, **silent})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench.function.process import Message, cpu_ms, first_answer, started
 from bench.measure.load import Load, LoadError, build_request, send_all
 from bench.measure.process import tree
+from bench.report.section import UnavailableError
 from bench.servers.catalogue import Server
 from tests.ports import find_port
 
@@ -67,6 +68,20 @@ def _serving(server: Server, port: int, message: Message) -> Iterator[subprocess
     with started(*server.start_words(port)) as process:
         first_answer(process, port, message)
         yield process
+
+
+def require_ours(failed: Mapping[str, str]) -> None:
+    """Check that no function of Eaves is among the servers that failed.
+
+    Args:
+        failed: Names of the servers that failed, with the reason.
+
+    Raises:
+        UnavailableError: When one is; without it there is nothing to compare.
+    """
+    for name, reason in failed.items():
+        if name.startswith("Eaves"):
+            raise UnavailableError(f"{name}: {reason}")
 
 
 def drop_failing(running: Sequence[Running], *, connections: int, count: int) -> tuple[list[Running], dict[str, str]]:
