@@ -15,6 +15,7 @@ from bench.material import Setup
 from bench.report.machine import Machine, detect_machine
 from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
 from bench.report.store import RESULTS, load_results
+from eaves.platform.cold_start import PHASES
 
 START_OF_ZYGOTE_BAR = 0.7
 ALLOWED_S = 0.05
@@ -134,7 +135,7 @@ def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, 
         rounds: Number of cold starts of each function.
     """
     summaries = {name: {row.phase: row for row in rows} for name, rows in found.items()}
-    phases = tuple(dict.fromkeys(phase for rows in summaries.values() for phase in rows))
+    phases = tuple(phase for phase in (*PHASES, "total", "warm") if any(phase in rows for rows in summaries.values()))
     floor, figures = summaries.get("floor"), []
     for name, rows in summaries.items():
         if floor is not None and name != "floor":

@@ -12,8 +12,11 @@ from bench.report.section import Bar, Chart
 WIDTH, LABEL, NOTE = 480, 168, 96
 """Width of the figure, of the labels left of the bars, and of the notes right of them, pixels."""
 STEP, THICK, TOP = 30, 18, 50
-STAGES = ("#0f766e", "#1d4ed8", "#7c3aed", "#be185d", "#c2410c", "#a16207", "#475569", "#15803d", "#0e7490")
-"""Colours of the stages of a breakdown."""
+STAGES = (
+    "#0f766e", "#1d4ed8", "#7c3aed", "#be185d", "#c2410c", "#a16207", "#475569", "#15803d", "#0e7490",
+    "#b91c1c", "#84cc16", "#38bdf8", "#d946ef", "#78350f", "#fbbf24", "#0f172a", "#fb7185",
+)  # fmt: skip
+"""Colours of the stages of a breakdown; neighbours differ in lightness or hue."""
 OTHERS = "#94a3b8"
 HALO = ' paint-order="stroke" stroke="#ffffff" stroke-width="4" stroke-linejoin="round"'
 """Attributes of a text that keeps a white edge where a line crosses it."""

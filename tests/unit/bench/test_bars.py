@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from bench.plots.bars import THICK, WIDTH, draw_bars
+from bench.plots.bars import STAGES, THICK, WIDTH, draw_bars
 from bench.plots.svg import EDGE
 from bench.report.section import Bar, Chart
+from eaves.platform.cold_start import PHASES
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -54,3 +55,7 @@ def test_everything_is_inside_the_figure_and_large_enough_to_read() -> None:
         assert begin + 0.6 * size * length <= width + 1, text.text
         assert float(text.get("y", "0")) < height
         assert size * 400 / width >= 10  # pixels on a page of 400 pixels
+
+
+def test_each_phase_of_a_cold_start_has_its_own_colour() -> None:
+    assert len(set(STAGES)) == len(STAGES) >= len(PHASES)

@@ -56,6 +56,16 @@ def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> N
     assert sections.build_knative({"int8": phases(1.0)}, {}, rounds=5).figures == ()
 
 
+def test_phases_are_in_their_order_also_when_only_the_trivial_server_has_one() -> None:
+    def phases(*names: str) -> list[Phase]:
+        return [Phase(phase=name, median_ms=10.0) for name in (*names, "answer", "total", "warm")]
+
+    found = {"int8": phases("container", "session"), "floor": phases("container", "process")}
+    section = sections.build_knative(found, {}, rounds=5)
+    assert section.charts[0].stages == ("container", "session", "process", "answer")
+    assert [row[0] for row in section.tables[0].rows] == [*section.charts[0].stages, "total", "warm"]
+
+
 def test_the_bar_of_a_cold_start_is_of_the_same_machine(tmp_path: Path) -> None:
     section = build_section(build_medians(starts()), 3)
     stored = {"container_start": Result(section=section, machine=AMD, measured_at="", seconds=1, load=0)}
