@@ -18,8 +18,9 @@ from eaves.oci.store.layout import create_layout
 
 MAX_FILES, MAX_BYTES = 1_000_000, 16 * 2**30
 """Maximum numbers of files and bytes in a layer that is read."""
-MAX_SOURCES_BYTES = 256 * 2**20
-"""Maximum bytes of sources that are kept; a whole standard library has 20 MB."""
+MAX_SOURCE_BYTES, MAX_SOURCES_BYTES = 4 * 2**20, 64 * 2**20
+"""Maximum bytes of one source and of all that are kept; a whole standard library has 20 MB, its largest source 0.7 MB.
+A source takes some hundred times its size in memory while it is parsed."""
 OFFICIAL = "usr/local/"
 """Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
@@ -126,6 +127,8 @@ def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, path: str, fo
         return
     if LEFT_OUT & {*PurePosixPath(path).parts} or found.hidden & {name, *parents}:
         return
+    if member.size > MAX_SOURCE_BYTES:
+        raise StandardLibraryError(f"{name} in the base has more than {MAX_SOURCE_BYTES} bytes")
     found.size += member.size
     if found.size > MAX_SOURCES_BYTES:
         raise StandardLibraryError(f"the base's standard library has more than {MAX_SOURCES_BYTES} bytes")

@@ -69,7 +69,7 @@ def compile_standard_library(
         The files of byte code, without the sources.
 
     Raises:
-        StandardLibraryError: When a module doesn't compile.
+        StandardLibraryError: When a module can't be parsed or doesn't compile.
     """
     roots = {name for source in code for name in find_named_modules(source)}
     wanted = find_modules(library, roots, packages)
@@ -97,6 +97,9 @@ def find_modules(library: StandardLibrary, roots: Iterable[str], packages: Mappi
         library: The standard library.
         roots: Names of modules, or of values in them.
         packages: Source of each module of the installed packages by its path.
+
+    Raises:
+        StandardLibraryError: When a module is nested too deeply to be parsed.
     """
     sources = {**packages, **library.sources}
     modules = {_name_of(path): path for path in sources}
@@ -109,7 +112,10 @@ def find_modules(library: StandardLibrary, roots: Iterable[str], packages: Mappi
                 continue
             found.add(path)
             package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
-            waiting.extend(find_module_level_imports(sources[path], package=package))
+            try:
+                waiting.extend(find_module_level_imports(sources[path], package=package))
+            except (RecursionError, MemoryError) as error:
+                raise StandardLibraryError(f"the base's {path} can't be parsed: it is nested too deeply") from error
             if name == "sysconfig":
                 waiting.extend(other for other in modules if other.startswith(_BUILD_SETTINGS))
     return found & library.sources.keys()

@@ -100,6 +100,12 @@ def test_a_source_that_does_not_compile_is_an_error() -> None:
         compile_standard_library(library, find_compiler(VERSION), [b"import json"], {})
 
 
+@pytest.mark.parametrize("text", ["-" * 200_000 + "1", "if " + "a + " * 3_000 + "a:\n    pass"], ids=["parse", "test"])
+def test_a_source_that_is_nested_too_deeply_is_an_error(text: str) -> None:
+    with pytest.raises(StandardLibraryError, match=r"json\.py can't be parsed"):
+        find_modules(library_of(json=text), ["json"], {})
+
+
 def base_of(folder: Path, *layers: Mapping[str, str] | bytes) -> tuple[Layout, Image]:
     """A base with these layers, lowest first: files by their paths, or a layer's bytes."""
     layout = create_layout(folder / "base")
@@ -139,6 +145,11 @@ def test_an_upper_layer_replaces_and_removes(tmp_path: Path) -> None:
     upper = {f"{ROOT}/ssl.py": "fixed", f"{ROOT}/.wh.gone.py": "", f"{ROOT}/json/.wh..wh..opq": ""}
     library, _ = found_in(tmp_path, lower, upper)
     assert library.sources == {"os.py": b"old", "ssl.py": b"fixed"}
+
+
+def test_a_source_as_large_as_no_module_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StandardLibraryError, match=r"json\.py in the base has more than 4194304 bytes"):
+        found_in(tmp_path, {f"{ROOT}/json.py": "#" * (4 * 2**20 + 1), f"{ROOT}/os.py": ""})
 
 
 def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> None:
