@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from bench.function.floor import Floor, open_floor
 from bench.function.one_at_a_time import REST_S
 from bench.material import Setup
+from bench.measure.load import LoadError
 from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
 from bench.servers.running import Running, drop_failing, require_ours, run_servers
@@ -61,20 +62,22 @@ def measure(setup: Setup) -> Section:
         running, silent = drop_failing(running, connections=CONNECTIONS, count=WARM * CONNECTIONS)
         require_ours({**failed, **silent})
         turn_s = 1.0 if setup.is_quick else TURN_S
-        loops, rates = take_turns(floors, running, setup.rounds(ROUNDS), turn_s)
-    return build_section(loops, rates, {**missing, **failed, **silent})
+        loops, rates, broken = take_turns(floors, running, setup.rounds(ROUNDS), turn_s)
+        require_ours(broken)
+    return build_section(loops, rates, {**missing, **failed, **silent, **broken})
 
 
 def take_turns(
     floors: Mapping[str, Floor], running: Sequence[Running], rounds: int, turn_s: float
-) -> tuple[Mapping[str, Mapping[str, Rates]], Mapping[str, Rates]]:
+) -> tuple[Mapping[str, Mapping[str, Rates]], Mapping[str, Rates], Mapping[str, str]]:
     """Let loops and servers predict images in turn, for about `turn_s` seconds each, `rounds` times.
 
-    Return the measurements of the loops by precision and by the loop's name, and those of the servers by name.
+    Return the measurements of the loops by precision and by the loop's name, those of the servers by name, and the
+    names of the servers that failed in one of their turns, with the reason.
     """
     cpus = len(os.sched_getaffinity(0))
     loops: dict[str, dict[str, Rates]] = {name: defaultdict(Rates) for name in floors}
-    servers: dict[str, Rates] = defaultdict(Rates)
+    servers, failed = {one.server.name: Rates() for one in running}, dict[str, str]()
     for number in range(rounds):
         print(f"many connections: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         for name, floor in floors.items():
@@ -82,10 +85,14 @@ def take_turns(
                 time.sleep(REST_S)
                 text = f"{callers} callers, {threads} thread{'' if threads == 1 else 's'} each"
                 _loop(floor, threads, callers, turn_s, loops[name][text])
-        for one in running:
+        for one in [one for one in running if one.server.name in servers]:
             time.sleep(REST_S)
-            _load(one, turn_s, servers[one.server.name])
-    return loops, servers
+            try:
+                _load(one, turn_s, servers[one.server.name])
+            except (LoadError, OSError) as error:
+                failed[one.server.name] = f"it failed in round {number + 1}: {error}"[:200]
+                del servers[one.server.name]
+    return loops, servers, failed
 
 
 def _loop(floor: Floor, threads: int, callers: int, turn_s: float, rates: Rates) -> None:

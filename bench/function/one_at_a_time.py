@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from bench.function.floor import Floor, open_floor
 from bench.material import Setup
+from bench.measure.load import LoadError
 from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
 from bench.servers.running import Running, drop_failing, require_ours, run_servers
@@ -59,8 +60,9 @@ def measure(setup: Setup) -> Section:
         running, silent = drop_failing(running, connections=1, count=TURN)
         require_ours({**failed, **silent})
         found = take_turns(floors, running, setup.rounds(ROUNDS))
+        require_ours(found.failed)
     best = {precision: min(times, key=lambda one: one.p50_ms) for precision, times in found.floors.items()}
-    return build_section(best, found.servers, {**missing, **failed, **silent})
+    return build_section(best, found.servers, {**missing, **failed, **silent, **found.failed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,12 @@ class Found:
     Attributes:
         floors: Measurements of the floor by precision, for each number of threads.
         servers: Measurements of each server by its name.
+        failed: Names of the servers that failed in one of their turns, with the reason; they have no measurements.
     """
 
     floors: Mapping[str, list[Times]]
-    servers: Mapping[str, Times]
+    servers: dict[str, Times]
+    failed: dict[str, str]
 
 
 def take_turns(floors: Mapping[str, Floor], running: Sequence[Running], rounds: int) -> Found:
@@ -85,6 +89,7 @@ def take_turns(floors: Mapping[str, Floor], running: Sequence[Running], rounds: 
             for name in floors
         },
         servers={one.server.name: Times(name=one.server.name, threads=one.server.threads) for one in running},
+        failed={},
     )
     for number in range(rounds):
         print(f"one image at a time: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
@@ -94,12 +99,20 @@ def take_turns(floors: Mapping[str, Floor], running: Sequence[Running], rounds: 
                 looped = floor.ask(threads=threads, count=TURN)
                 times.latencies_ms += looped.durations_ms[1:]
                 times.cpu_ms.append(looped.cpu_ms)
-        for one in running:
+        for one in [one for one in running if one.server.name in found.servers]:
             time.sleep(REST_S)
-            times, before = found.servers[one.server.name], one.cpu_ms()
-            times.latencies_ms += one.send(connections=1, count=TURN).latencies_ms[1:]
-            times.cpu_ms.append((one.cpu_ms() - before) / TURN)
+            try:
+                _send(one, found.servers[one.server.name])
+            except (LoadError, OSError) as error:
+                found.failed[one.server.name] = f"it failed in round {number + 1}: {error}"[:200]
+                del found.servers[one.server.name]
     return found
+
+
+def _send(one: Running, times: Times) -> None:
+    before = one.cpu_ms()
+    times.latencies_ms += one.send(connections=1, count=TURN).latencies_ms[1:]
+    times.cpu_ms.append((one.cpu_ms() - before) / TURN)
 
 
 def build_section(floors: Mapping[str, Times], servers: Mapping[str, Times], missing: Mapping[str, str]) -> Section:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from bench.function import many_connections, one_at_a_time
 from bench.function.process import Start
+from bench.measure.load import build_request
 from bench.report.section import UnavailableError
-from bench.servers.catalogue import as_jpeg
+from bench.servers.catalogue import Server, as_jpeg
 from bench.servers.comparison import BARE, Answers, build_section, find_fate
-from bench.servers.running import require_ours
+from bench.servers.running import Running, require_ours
 from tests.ports import find_port
 
 
@@ -59,3 +62,15 @@ def test_a_server_that_closes_has_a_note() -> None:
         closing.start()
         assert find_fate(server.getsockname()[1], as_jpeg(b"half")) == "connection closed"
         closing.join()
+
+
+def test_a_server_that_fails_in_its_turn_is_left_out_with_the_reason() -> None:
+    server = Server(name="KServe", threads="all", command=(), environ={}, encode=as_jpeg)
+    request = build_request(b"image", path="/", content_type="image/jpeg")
+    gone = Running(server=server, pid=os.getpid(), port=find_port(), request=request)
+    alone = one_at_a_time.take_turns({}, [gone], 2)
+    assert alone.servers == {}
+    assert alone.failed["KServe"].startswith("it failed in round 1: ")
+    _, servers, failed = many_connections.take_turns({}, [gone], 2, 0.1)
+    assert servers == {}
+    assert failed["KServe"].startswith("it failed in round 1: ")
