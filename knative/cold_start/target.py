@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ STABLE_WINDOW_S = 60.0
 Source: knative/serving, config-autoscaler, stable-window.
 """
 _SCALING = "autoscaling.knative.dev/"
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class ColdTarget:
         pinned: Whether nodes keep the container image.
         cpu_limit: CPU limit of the container, such as `500m`; empty without a limit.
         cpu_request: CPU request of the container; empty without a request.
-        window_s: Seconds without requests after which Knative scales the revision down.
+        window_s: Seconds without requests after which Knative removes the revision's last pod, at the latest.
         route: Route of requests through the API server.
     """
 
@@ -85,7 +87,7 @@ def read_target(cluster: Cluster, name: str) -> ColdTarget:
         pinned=PIN_ANNOTATION in (service["metadata"].get("annotations") or {}),
         cpu_limit=str((resources.get("limits") or {}).get("cpu", "")),
         cpu_request=str((resources.get("requests") or {}).get("cpu", "")),
-        window_s=_parse_window(str(annotations.get(f"{_SCALING}window", ""))),
+        window_s=_parse_window(annotations),
         route=find_route(cluster, str(service["status"]["address"]["url"])),
     )
 
@@ -111,7 +113,19 @@ def _is_set(container: Mapping[str, Any]) -> bool:
     return values.get(TIMING, "").lower() in {"1", "true", "yes", "on"}
 
 
-def _parse_window(text: str) -> float:
-    """Return the seconds in a window such as `6s`; the default for other notations."""
-    digits = text.removesuffix("s")
-    return float(digits) if digits.isdecimal() else STABLE_WINDOW_S
+def _parse_window(annotations: Mapping[str, Any]) -> float:
+    """Return the seconds of the window, and of the last pod's retention period after it.
+
+    Source: knative/serving, pkg/apis/autoscaling/register.go; Go's notation of durations, such as `1m30s`.
+    """
+    window_s = _parse_duration(str(annotations.get(f"{_SCALING}window", "")))
+    kept_s = _parse_duration(str(annotations.get(f"{_SCALING}scale-to-zero-pod-retention-period", "")))
+    return (window_s or STABLE_WINDOW_S) + (kept_s or 0.0)
+
+
+def _parse_duration(text: str) -> float | None:
+    """Return the seconds of a duration in Go's notation; None for other texts."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
+        return None
+    return sum(float(value) * unit_s for value, unit_s in zip(match.groups(default="0"), (3600, 60, 1), strict=True))

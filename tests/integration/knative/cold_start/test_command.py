@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.errors import DeniedError, NotFoundError, PlatformError, StartError
 from eaves.platform.cold_start import PHASES
+from knative.client.cluster import open_cluster
+from knative.cold_start import ZeroWait, read_target, wait_zero
 from tests.fakes.controllers.cold_function import STAGES, ColdFunction
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.controllers.serving import SERVICE
@@ -109,9 +111,6 @@ def test_a_function_that_serves_is_left_alone(project: Path, knative: Knative) -
 
 
 def test_it_waits_for_zero_when_asked_and_gives_up_when_others_keep_it_busy(project: Path, knative: Knative) -> None:
-    from knative.client.cluster import open_cluster
-    from knative.cold_start import ZeroWait, read_target, wait_zero
-
     deploy(knative, window="6s")
     function = ColdFunction(knative)
     function.start()
@@ -125,6 +124,24 @@ def test_it_waits_for_zero_when_asked_and_gives_up_when_others_keep_it_busy(proj
     seen: list[int] = []
     wait_zero(cluster, target, ZeroWait(show=seen.append, sleep=lambda _: function.end()))
     assert seen == [1]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "window_s"),
+    [
+        ({}, 60.0),
+        ({"window": "1m30s"}, 90.0),
+        ({"window": "1h0m0s"}, 3600.0),
+        ({"window": "6s", "scale_to_zero_pod_retention_period": "2m"}, 126.0),
+        ({"window": "soon"}, 60.0),
+    ],
+)
+def test_the_wait_for_zero_is_as_long_as_the_revision_says(
+    project: Path, knative: Knative, annotations: dict[str, str], window_s: float
+) -> None:
+    deploy(knative, **annotations)
+    cluster = open_cluster(kubeconfig=project.parent / "kubeconfig", namespace=NAMESPACE)
+    assert read_target(cluster, "flowers").window_s == window_s
 
 
 def test_a_function_that_never_goes_to_zero_has_no_cold_start(project: Path, knative: Knative) -> None:
