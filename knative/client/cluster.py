@@ -8,7 +8,7 @@ holds the kinds instead.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -185,9 +185,18 @@ class Cluster(Pods):
         return True
 
     def watch(
-        self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
+        self,
+        kind: ObjectKind,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        fields: str = "",
+        timeout_s: float,
+        begun: Callable[[], object] = lambda: None,
     ) -> Iterator[Change]:
         """Yield existing objects as ADDED, then every change, until the time limit; broken connections are resumed.
+
+        `begun` is called after the existing objects, even when there are none.
 
         Raises:
             AbsentError: When the cluster has no such kind.
@@ -203,7 +212,10 @@ class Cluster(Pods):
             return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
 
         return watch_objects(
-            lambda: self._listed(kind, space, selector, fields, must_exist=True), streaming, timeout_s=timeout_s
+            lambda: self._listed(kind, space, selector, fields, must_exist=True),
+            streaming,
+            timeout_s=timeout_s,
+            begun=begun,
         )
 
     def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:

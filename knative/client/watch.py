@@ -60,6 +60,7 @@ def watch_objects(
     streaming: Callable[[str, float], Iterator[Change]],
     *,
     timeout_s: float,
+    begun: Callable[[], object] = lambda: None,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
@@ -71,6 +72,7 @@ def watch_objects(
         streaming: Function that yields (type, object) of events since a resourceVersion, for at most a number of
             seconds.
         timeout_s: Seconds to watch.
+        begun: Function that is called after the first list; every later change is reported.
         sleep: Function that waits for a number of seconds.
         clock: Function that returns monotonic seconds.
         chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
@@ -82,6 +84,7 @@ def watch_objects(
     fault: ClusterError | None = None
     items, version = listing()
     yield from known.listed(items)
+    begun()
     while (left_s := deadline - clock()) > 0:
         heard = False
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from eaves.errors import ClusterError, DeniedError
+from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from knative.client.kinds import EVENT, POD, ObjectKind
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class StartObserver:
     ) -> None:
         self._cluster, self._timeout_s, self._clock = cluster, timeout_s, clock
         self._closed = threading.Event()
+        self._begun: list[threading.Event] = []
         self._changes: list[ObservedChange] = []
         self._failure: ClusterError | None = None
         selector = f"serving.knative.dev/service={name}"
@@ -84,6 +85,21 @@ class StartObserver:
         """Let the threads end at their next change."""
         self._closed.set()
 
+    def wait_begun(self, timeout_s: float) -> None:
+        """Wait until both watches have read what exists, so that they report every change from now on.
+
+        Raises:
+            ClusterError: When a watch failed.
+            UnreachableClusterError: When one of them hasn't begun within the time.
+        """
+        deadline = self._clock() + timeout_s
+        for begun in self._begun:
+            if not begun.wait(max(0.0, deadline - self._clock())):
+                raise UnreachableClusterError(
+                    f"{self._cluster.name}: no list of pods and events within {timeout_s:.0f} s"
+                )
+        self.changes()
+
     def changes(self) -> Sequence[ObservedChange]:
         """Return all changes so far, in the order of their arrival.
 
@@ -95,15 +111,19 @@ class StartObserver:
         return sorted(self._changes, key=lambda change: change.at_s)
 
     def _start(self, kind: ObjectKind, *, selector: str = "", fields: str = "") -> None:
+        begun = threading.Event()
+        self._begun.append(begun)
+
         def follow() -> None:
             try:
                 for change, item in self._cluster.watch(
-                    kind, selector=selector, fields=fields, timeout_s=self._timeout_s
+                    kind, selector=selector, fields=fields, timeout_s=self._timeout_s, begun=begun.set
                 ):
                     if self._closed.is_set():
                         return
                     self._changes.append(ObservedChange(at_s=self._clock(), type=change, object=item))
             except ClusterError as error:
                 self._failure = error
+                begun.set()
 
         threading.Thread(target=follow, name=f"watch {kind.plural}", daemon=True).start()

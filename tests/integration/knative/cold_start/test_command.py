@@ -20,6 +20,7 @@ from tests.fakes.controllers.cold_function import STAGES, ColdFunction
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.controllers.serving import SERVICE
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
+from tests.fakes.kubernetes.cluster import Reply, Request
 
 NAMESPACE = "eaves"
 LOGGED = [{"name": "EAVES_TIMING", "value": "True"}]
@@ -81,6 +82,25 @@ def test_a_start_is_split_from_the_request_to_the_answer(project: Path, knative:
     sent = function.asked[0]
     assert (sent.method, sent.headers["Content-Type"], sent.body[:3]) == ("POST", "image/jpeg", b"\xff\xd8\xff")
     assert not [name for name in sent.headers if name.lower().startswith("ce-")]
+
+
+def test_no_image_is_sent_before_the_watches_have_begun(project: Path, knative: Knative, server: FakeCluster) -> None:
+    """A watch that begins after the request reports the first changes late, as if the platform were slow."""
+    deploy(knative)
+    ColdFunction(knative)
+    order: list[str] = []
+
+    def slow(request: Request) -> Reply | None:
+        if request.path.endswith("/events") and "watch" not in request.query:
+            server.closing.wait(0.3)
+            order.append("listed")
+        if "/proxy" in request.path:
+            order.append("sent")
+        return None
+
+    server.fault = slow
+    assert doctor(project, "--cold-start", "--repeats", "1").exit_code == 0
+    assert order[:2] == ["listed", "sent"]
 
 
 def test_a_table_has_a_line_for_each_phase_and_the_floor_beside_it(project: Path, knative: Knative) -> None:
