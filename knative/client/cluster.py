@@ -193,10 +193,12 @@ class Cluster(Pods):
         fields: str = "",
         timeout_s: float,
         begun: Callable[[], object] = lambda: None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> Iterator[Change]:
         """Yield existing objects as ADDED, then every change, until the time limit; broken connections are resumed.
 
-        `begun` is called after the existing objects, even when there are none.
+        `begun` is called after the existing objects, even when there are none. A watch that is `given_up` makes no
+        further connection.
 
         Raises:
             AbsentError: When the cluster has no such kind.
@@ -216,6 +218,7 @@ class Cluster(Pods):
             streaming,
             timeout_s=timeout_s,
             begun=begun,
+            given_up=given_up,
         )
 
     def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:

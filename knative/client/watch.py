@@ -61,6 +61,7 @@ def watch_objects(
     *,
     timeout_s: float,
     begun: Callable[[], object] = lambda: None,
+    given_up: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
@@ -73,6 +74,7 @@ def watch_objects(
             seconds.
         timeout_s: Seconds to watch.
         begun: Function that is called after the first list; every later change is reported.
+        given_up: Function that returns whether the watch ends with the connection that it has.
         sleep: Function that waits for a number of seconds.
         clock: Function that returns monotonic seconds.
         chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
@@ -103,6 +105,8 @@ def watch_objects(
             raise
         except ClusterError as error:
             fault = error
+        if given_up():
+            return
         # The loop pauses when a server ends or refuses every stream at once.
         failures = 0 if heard else failures + 1
         if failures:

@@ -82,7 +82,7 @@ class StartObserver:
         self.close()
 
     def close(self) -> None:
-        """Let the threads end at their next change."""
+        """Let the threads end at their next change, or when their connection ends."""
         self._closed.set()
 
     def wait_begun(self, timeout_s: float) -> None:
@@ -117,7 +117,12 @@ class StartObserver:
         def follow() -> None:
             try:
                 for change, item in self._cluster.watch(
-                    kind, selector=selector, fields=fields, timeout_s=self._timeout_s, begun=begun.set
+                    kind,
+                    selector=selector,
+                    fields=fields,
+                    timeout_s=self._timeout_s,
+                    begun=begun.set,
+                    given_up=self._closed.is_set,
                 ):
                     if self._closed.is_set():
                         return

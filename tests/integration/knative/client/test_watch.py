@@ -133,6 +133,26 @@ def test_a_watch_ends_at_once_when_a_right_or_the_kind_is_missing(cluster: Clust
         list(cluster.watch(KSERVICE, timeout_s=20))
 
 
+def test_a_watch_that_is_given_up_makes_no_further_connection(cluster: Cluster, apiserver: FakeCluster) -> None:
+    begun, given_up = threading.Event(), threading.Event()
+    reported = threading.Event()
+
+    def follow() -> None:
+        for _ in cluster.watch(CONFIG_MAP, timeout_s=60, begun=begun.set, given_up=given_up.is_set):
+            reported.set()
+
+    watching = threading.Thread(target=follow)
+    watching.start()
+    assert begun.wait(20), "the list is empty, so nothing is reported"
+    put(apiserver, "a")
+    assert reported.wait(20)
+    given_up.set()
+    apiserver.cut_streams()
+    watching.join(20)
+    assert not watching.is_alive()
+    assert len(apiserver.asked("GET", watch="true")) == 1
+
+
 def test_a_watch_that_is_given_up_closes_its_connection(cluster: Cluster, apiserver: FakeCluster) -> None:
     put(apiserver, "a")
     changes = cluster.watch(CONFIG_MAP, timeout_s=20)
