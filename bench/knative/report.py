@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from bench.knative.services import FLOOR
 from bench.measure.timing import print_columns
+from bench.sections import ALLOWED_S
 from eaves.platform.cold_start import ColdStart, summarize
 
-ALLOWED_MS = 50.0
-"""Milliseconds that a cold start may take above the floor beyond the start of the same process in a container."""
+ALLOWED_MS = 1000 * ALLOWED_S
 
 
 def print_start(name: str, start: ColdStart) -> None:
