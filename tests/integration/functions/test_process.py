@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from eaves.artifact import load_golden, open_artifact
+from eaves.artifact.permitted_files import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
 from eaves.platform.cold_start import STAGES, find_stages
+from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
 from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
@@ -209,6 +211,24 @@ def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
     function = start()
     wait_until(function.port, 30)
     assert function.stop() == 0
+
+
+OPEN_SESSIONS = """
+import os, onnxruntime
+
+while True:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    onnxruntime.InferenceSession(os.environ["EAVES_ARTIFACT"] + "/model.onnx", options)
+"""
+
+
+def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, tmp_path: Path) -> None:
+    """The model's thread is in native code when the process ends, which must not abort it."""
+    source = lambda staging: (staging / HANDLER).write_text(OPEN_SESSIONS)  # noqa: E731
+    function = start(artifact=write_graph_artifact(tmp_path / "busy", change=source).path)
+    wait_until(function.port, 30)
+    assert function.stop() == 0, function.log
 
 
 def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:
