@@ -70,6 +70,8 @@ def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs
     assert made is not None
     made.rename(graphs / made.name.replace(VERSION, "1.0.0"))
     assert not opens_prepared(artifact, graphs)
+    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
+    assert [path.name for path in graphs.glob("[!.]*")] == [made.name]  # the old one would stay for ever
 
 
 def test_another_artifact_opens_its_own_graph(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
@@ -166,3 +168,5 @@ def test_a_failure_of_the_child_process_names_its_reason(artifact: Artifact, tmp
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File exists"):
         prepare_in_child(artifact, tmp_path / "file")
+    with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File name too long"):
+        prepare_in_child(artifact, Path("x" * 300))
