@@ -70,7 +70,7 @@ class Predictor(Protocol):
 
         Args:
             example: Encoded bytes as for `predict`, or one example that fits `input`, without the batch dimension.
-            turn: As for `predict`.
+            turn: Waits for a turn to run the model, see `predict`.
 
         Returns:
             Outputs by name, without the batch dimension; some tasks add outputs to the graph's.
