@@ -82,21 +82,29 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     gc.freeze()
     gc.enable()
     server.run()
-    end_if_busy()
 
 
-def end_if_busy() -> None:
+def end_if_busy(code: int) -> None:
     """End the process now if a thread is in onnxruntime's code, which aborts when the interpreter ends beneath it.
 
     Such a thread loads the model, opens a second session, or makes a prediction that takes longer than the shutdown.
+
+    Args:
+        code: Exit code of the process.
     """
     if any(thread.name.startswith(NATIVE_THREADS) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 if __name__ == "__main__":
     # numpy only copies here; its thread pool costs start time and memory
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    report_errors(main)
+    try:
+        report_errors(main)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            end_if_busy(ended.code)
+        raise
+    end_if_busy(0)

@@ -223,12 +223,22 @@ while True:
 """
 
 
-def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, tmp_path: Path) -> None:
-    """The model's thread is in native code when the process ends, which must not abort it."""
+@pytest.fixture
+def busy_artifact(tmp_path: Path) -> Path:
+    """An artifact whose model's thread stays in native code, which must not abort a process that ends."""
     source = lambda staging: (staging / HANDLER).write_text(OPEN_SESSIONS)  # noqa: E731
-    function = start(artifact=write_graph_artifact(tmp_path / "busy", change=source).path)
+    return write_graph_artifact(tmp_path / "busy", change=source).path
+
+
+def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, busy_artifact: Path) -> None:
+    function = start(artifact=busy_artifact)
     wait_until(function.port, 30)
     assert function.stop() == 0, function.log
+
+
+def test_an_error_while_onnxruntime_works_keeps_its_exit_code(start: Start, busy_artifact: Path) -> None:
+    function = start(artifact=busy_artifact, EAVES_DATAREF_HOSTS="a.example", HTTPS_PROXY="https://b.example:1")
+    assert function.process.wait(15) == 78, function.log
 
 
 def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:
