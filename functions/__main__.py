@@ -18,6 +18,8 @@ from functions.start_timing import StartTiming
 SWITCH_INTERVAL_S = 0.0005
 """Seconds for which a thread may keep the interpreter's lock while another one waits. With Python's 5 ms, the model's
 thread often waited that long during the start, and later the next run waited for the thread that builds a reply."""
+NATIVE_THREADS = ("model", "second", "waitress-")
+"""Beginnings of the names of the threads that open sessions, and of those that predict."""
 
 
 def main() -> None:
@@ -82,7 +84,27 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     server.run()
 
 
+def end_if_busy(code: int) -> None:
+    """End the process now if a thread is in onnxruntime's code, which aborts when the interpreter ends beneath it.
+
+    Such a thread loads the model, opens a second session, or makes a prediction that takes longer than the shutdown.
+
+    Args:
+        code: Exit code of the process.
+    """
+    if any(thread.name.startswith(NATIVE_THREADS) for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
     # numpy only copies here; its thread pool costs start time and memory
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    report_errors(main)
+    try:
+        report_errors(main)
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            end_if_busy(ended.code)
+        raise
+    end_if_busy(0)

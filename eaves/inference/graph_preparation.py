@@ -45,18 +45,23 @@ def prepare_in_child(artifact: Artifact, folder: Path, *, timeout_s: float = TIM
         ArtifactError: When the graph can't be prepared, or the prepared graph gives other outputs. No graph is stored,
             and functions open the artifact's own.
     """
-    name = _missing_graph(artifact, folder)
-    if name is None:
-        return
-    module = "eaves.inference.graph_preparation"
-    words = [sys.executable, "-P", "-m", module, str(artifact.path.absolute()), str(folder)]
     try:
-        ended = subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
+        if _missing_graph(artifact, folder) is None:
+            return
+        ended = _run_child(artifact, folder, timeout_s)
+    except OSError as error:
+        raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {error}") from error
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(f"{artifact.path}: preparing the graph took longer than {timeout_s:g} s") from error
     if ended.returncode:
         reason = ended.stdout.decode(errors="replace").strip() or f"exit {ended.returncode}"
         raise ArtifactError(f"{artifact.path}: the graph can't be prepared for this machine: {reason:.300}")
+
+
+def _run_child(artifact: Artifact, folder: Path, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    module = "eaves.inference.graph_preparation"
+    words = [sys.executable, "-P", "-m", module, str(artifact.path.absolute()), str(folder)]
+    return subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
 
 
 def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:
@@ -86,6 +91,9 @@ def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
         write_atomically(staging / INDEX, json.dumps(entries, indent=2, sort_keys=True))
         shutil.rmtree(folder / name, ignore_errors=True)  # a damaged one
         rename_durably(staging, folder / name)
+        for old in folder.glob(f"{name.rpartition('-')[0]}-*"):  # of other versions of onnxruntime
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder / name

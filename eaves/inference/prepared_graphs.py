@@ -44,24 +44,42 @@ def graph_name(artifact: Artifact, cpu: Cpu) -> str | None:
 def find_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:
     """Return the file of an artifact's prepared graph; None if there is none for this CPU and this onnxruntime.
 
-    A graph with missing files or other sizes is logged and not used.
+    A graph that can't be read, or has missing files or other sizes, is logged and not used.
 
     Args:
         folder: Folder of prepared graphs; None means that there is none.
         artifact: Opened artifact.
         detect: Returns this machine's CPU; called only if the folder exists.
     """
-    if folder is None or not folder.is_dir():
-        return None
-    name = graph_name(artifact, detect())
-    if name is None or not (folder / name).is_dir():
-        return None
     try:
+        if folder is None or not folder.is_dir():
+            return None
+        name = graph_name(artifact, detect())
+        if name is None or not (folder / name).is_dir():
+            return None
         check_graph(folder / name)
-    except ArtifactError as error:
-        _log.warning("the prepared graph isn't used: %s (try: eaves deploy)", error.message)
+    except (ArtifactError, OSError) as error:
+        log_unused(error)
         return None
     return folder / name / MODEL
+
+
+def discard_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu] = detect_cpu) -> None:
+    """Remove an artifact's prepared graph after it gave other outputs than the golden images', if there is one.
+
+    Each start checks only the sizes of its files, so the content may be damaged. The next start opens the artifact's
+    own graph.
+    """
+    import shutil  # a start that succeeds doesn't need it
+
+    if (graph := find_graph(folder, artifact, detect)) is not None:
+        shutil.rmtree(graph.parent, ignore_errors=True)
+        _log.warning("removed the prepared graph %s; the next start opens the artifact's own graph", graph.parent)
+
+
+def log_unused(error: Exception) -> None:
+    """Log why a prepared graph isn't used."""
+    _log.warning("the prepared graph isn't used: %s (try: eaves deploy)", error)
 
 
 def check_graph(graph: Path, *, digests: bool = False) -> None:

@@ -13,7 +13,7 @@ from eaves.artifact import Artifact, Manifest, Variant
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
-from eaves.inference.prepared_graphs import find_graph
+from eaves.inference.prepared_graphs import find_graph, log_unused
 from eaves.onnxruntime import VERSION, GraphOptimizationLevel, InferenceSession, SessionOptions
 
 Floats = npt.NDArray[np.float32]
@@ -174,7 +174,8 @@ def open_session(
 ) -> Session:
     """Open a session with the graph for this CPU, else with the portable graph.
 
-    The graph for this CPU is the artifact's variant, or else the graph that this machine has prepared.
+    The graph for this CPU is the artifact's variant, or else the graph that this machine has prepared. A prepared graph
+    that can't be opened is logged, and the portable graph is opened.
 
     Args:
         artifact: Opened artifact.
@@ -193,17 +194,25 @@ def open_session(
             f"{artifact.path} is int8 for CPUs with int8 dot products; this CPU has none, and its sums would overflow",
             hint="convert again with precision fp32, or without convert.targets",
         )
-    session = _open(artifact, threads, None if portable else find_final_graph(artifact, prepared, detect))
-    session.check(artifact.manifest)
-    return session
+    final = None if portable else find_final_graph(artifact, prepared, detect)
+    try:
+        return _open(artifact, threads, final)
+    except ArtifactError as error:
+        if final is None or final.is_relative_to(artifact.path):
+            raise
+        log_unused(error)
+        return _open(artifact, threads, None)
 
 
 def _open(artifact: Artifact, threads: int, final: Path | None) -> Session:
     manifest = artifact.manifest
     tables = () if manifest.task == TENSOR else OUTPUTS
     if final is not None:
-        return Session(final, threads=threads, optimise=False, tables=tables)
-    return Session(artifact.model_path, threads=threads, optimise=manifest.optimise_on_open, tables=tables)
+        session = Session(final, threads=threads, optimise=False, tables=tables)
+    else:
+        session = Session(artifact.model_path, threads=threads, optimise=manifest.optimise_on_open, tables=tables)
+    session.check(manifest)
+    return session
 
 
 def find_final_graph(artifact: Artifact, prepared: Path | None, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:

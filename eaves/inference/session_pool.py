@@ -147,8 +147,12 @@ class SessionPool:
     def _begin_opening(self) -> None:
         with self._lock:
             open_checked, self._open = self._open, None
-        if open_checked is not None:
+        if open_checked is None:
+            return
+        try:
             threading.Thread(target=self._open_second, args=(open_checked,), name="second", daemon=True).start()
+        except RuntimeError as error:  # the process may have no more threads; the prediction needs none
+            _log.error("the session of one thread per run isn't used: %s", error)
 
     def _open_second(self, open_checked: Callable[[], Session]) -> None:
         with suppress(OSError, AttributeError):  # Linux sets the niceness of one thread; elsewhere it stays

@@ -15,6 +15,7 @@ from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
 from eaves.inference.handler import Handler, load_handler
+from eaves.inference.prepared_graphs import discard_graph
 from eaves.inference.session import Session, find_final_graph, open_session
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
@@ -169,7 +170,11 @@ class LoadingModel:
         self._opened.set()
         self._timing.mark("open session")
         if self._settings.self_test != "none":
-            _replay(artifact, session, handler, every=self._settings.self_test == "all")
+            try:
+                _replay(artifact, session, handler, every=self._settings.self_test == "all")
+            except ArtifactError:
+                discard_graph(self._settings.prepared_graphs, artifact)
+                raise
             self._timing.mark("golden check")
         self.pool.allow_second(lambda: _open_second(artifact, handler, self._settings.prepared_graphs))
         return artifact

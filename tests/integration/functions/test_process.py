@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from eaves.artifact import load_golden, open_artifact
+from eaves.artifact.permitted_files import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
 from eaves.platform.cold_start import STAGES, find_stages
+from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
 from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
@@ -209,6 +211,34 @@ def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
     function = start()
     wait_until(function.port, 30)
     assert function.stop() == 0
+
+
+OPEN_SESSIONS = """
+import os, onnxruntime
+
+while True:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    onnxruntime.InferenceSession(os.environ["EAVES_ARTIFACT"] + "/model.onnx", options)
+"""
+
+
+@pytest.fixture
+def busy_artifact(tmp_path: Path) -> Path:
+    """An artifact whose model's thread stays in native code, which must not abort a process that ends."""
+    source = lambda staging: (staging / HANDLER).write_text(OPEN_SESSIONS)  # noqa: E731
+    return write_graph_artifact(tmp_path / "busy", change=source).path
+
+
+def test_sigterm_while_onnxruntime_works_is_no_failure(start: Start, busy_artifact: Path) -> None:
+    function = start(artifact=busy_artifact)
+    wait_until(function.port, 30)
+    assert function.stop() == 0, function.log
+
+
+def test_an_error_while_onnxruntime_works_keeps_its_exit_code(start: Start, busy_artifact: Path) -> None:
+    function = start(artifact=busy_artifact, EAVES_DATAREF_HOSTS="a.example", HTTPS_PROXY="https://b.example:1")
+    assert function.process.wait(15) == 78, function.log
 
 
 def test_a_request_that_is_sent_while_the_process_starts_is_answered_before_it_ends(start: Start, image: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from eaves.inference.graph_preparation import prepare_graph, prepare_in_child
 from eaves.inference.prepared_graphs import MIN_BYTES, WEIGHTS, find_graph, graph_name
 from eaves.inference.session import open_session
 from eaves.onnxruntime import VERSION
+from functions.model.model_loading import LoadingModel
+from functions.settings import FunctionSettings
+from functions.start_timing import StartTiming
 from tests.fakes.models.graph import build_graph, save, write_graph_artifact
 
 IMAGE = np.full((1, 8, 8, 3), 200, np.uint8)
@@ -66,6 +70,8 @@ def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs
     assert made is not None
     made.rename(graphs / made.name.replace(VERSION, "1.0.0"))
     assert not opens_prepared(artifact, graphs)
+    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
+    assert [path.name for path in graphs.glob("[!.]*")] == [made.name]  # the old one would stay for ever
 
 
 def test_another_artifact_opens_its_own_graph(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
@@ -99,16 +105,47 @@ def test_a_damaged_graph_is_logged_and_not_opened_and_made_again(
     assert opens_prepared(artifact, graphs)
 
 
-def test_changed_bytes_of_the_same_size_are_found_by_the_next_preparation(artifact: Artifact, graphs: Path) -> None:
+def test_a_graph_that_onnxruntime_refuses_is_logged_and_the_portable_graph_is_opened(
+    artifact: Artifact, graphs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
     assert made is not None
     content = (made / MODEL).read_bytes()
     (made / MODEL).write_bytes(bytes(len(content)))
     assert find_graph(graphs, artifact, lambda: AVX2) == made / MODEL
-    with pytest.raises(ArtifactError, match="onnxruntime can't load"):
-        opens_prepared(artifact, graphs)
+    assert not opens_prepared(artifact, graphs)
+    assert "the prepared graph isn't used: onnxruntime can't load" in caplog.text
     assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
     assert opens_prepared(artifact, graphs)
+
+
+def test_a_folder_that_cannot_be_read_is_logged_and_the_portable_graph_is_opened(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not opens_prepared(artifact, Path("x" * 300))
+    assert "File name too long" in caplog.text
+
+
+def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artifact: Artifact, graphs: Path) -> None:
+    prepare_graph(artifact, graphs)
+    found = find_graph(graphs, artifact)
+    if found is None:
+        pytest.skip("this CPU has no layout in blocks")
+    save(build_graph(location="", scale=2), found)
+    entries = {name: {"size_bytes": (found.parent / name).stat().st_size, "sha256": ""} for name in (MODEL, WEIGHTS)}
+    (found.parent / "files.json").write_text(json.dumps(entries))
+
+    def load() -> LoadingModel:
+        model = LoadingModel(FunctionSettings(artifact=artifact.path, prepared_graphs=graphs), StartTiming())
+        model.start()
+        model.wait(30)
+        return model
+
+    first, second = load(), load()
+    assert isinstance(first.failure, ArtifactError)
+    assert "logits differ" in first.failure.message
+    assert second.ready
+    assert list(graphs.glob("[!.]*")) == []
 
 
 def test_a_graph_that_does_not_reproduce_the_golden_images_is_not_stored(graphs: Path, tmp_path: Path) -> None:
@@ -131,3 +168,5 @@ def test_a_failure_of_the_child_process_names_its_reason(artifact: Artifact, tmp
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File exists"):
         prepare_in_child(artifact, tmp_path / "file")
+    with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File name too long"):
+        prepare_in_child(artifact, Path("x" * 300))

@@ -136,6 +136,19 @@ def test_a_second_session_that_fails_its_check_is_logged_and_never_used(
     assert pool.sessions == 1
 
 
+def test_a_prediction_is_made_when_no_thread_can_be_started(caplog: pytest.LogCaptureFixture) -> None:
+    active = ActivePredictions()
+    pool = SessionPool(named("wide"), BOTH, active)
+    pool.allow_second(lambda: pytest.fail("opened"))
+    before = threading.stack_size(1 << 56)  # more than any address space has
+    try:
+        assert answered(pool, active, 2) == "wide"
+    finally:
+        threading.stack_size(before)
+    assert "can't start new thread" in caplog.text
+    assert answered(pool, active, 2) == "wide"
+
+
 def test_without_a_second_session_every_prediction_uses_the_first() -> None:
     active = ActivePredictions()
     pool = SessionPool(named("wide"), ThreadPlan(threads=1, wide_runs=2, second=False), active)

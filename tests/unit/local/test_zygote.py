@@ -6,10 +6,13 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from eaves.local.processes.zygote import libraries
 from eaves.local.processes.zygote.__main__ import find_obstacle
 from eaves.local.processes.zygote.inheritance import find_start_variable
-from eaves.local.processes.zygote.launcher import read_available_bytes
+from eaves.local.processes.zygote.launcher import MIN_AVAILABLE_BYTES, RESTART, Launcher, read_available_bytes
+from tests.fakes.clock import ManualClock
 
 
 def test_a_changed_replaced_or_deleted_library_is_found(tmp_path: Path) -> None:
@@ -53,7 +56,20 @@ def test_a_variable_that_is_read_at_the_start_must_agree() -> None:
     assert find_start_variable(given, {**given, "EAVES_TOP_K": "3", "PORT": "1", "CAMERA": "gate"}) == ""
     assert find_start_variable(given, {**given, "LANG": "de_DE"}) == "LANG"
     assert find_start_variable(given, {**given, "OPENBLAS_NUM_THREADS": "2"}) == "OPENBLAS_NUM_THREADS"
+    assert find_start_variable(given, {**given, "OPENSSL_CONF": "/etc/own.cnf"}) == "OPENSSL_CONF"
     assert find_start_variable(given, {"LANG": "C", "HOME": "/root"}) == "ORT_DISABLE_TELEMETRY"
+
+
+def test_short_memory_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    launcher = Launcher(inherit={}, clock=clock, available=lambda: MIN_AVAILABLE_BYTES - 1)
+    for _ in range(3):
+        launcher.prepare(deployed=True)
+        clock.turn(RESTART.cap_s)
+    assert launcher.pid == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        "functions start without the zygote, which takes longer: less than 200 MB of memory are available"
+    ]
 
 
 def test_available_memory_is_read(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _STATUS = (
 """Fields of /proc/PID/status that a child process inherits. Source: proc_pid_status(5)."""
 _START_PREFIXES = (
     *("PYTHON", "LD_", "GLIBC_", "MALLOC_", "LC_", "LANG", "LOCPATH", "NLSPATH", "CHARSET"),
-    *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "NPY_", "NUMPY_", "PILLOW_", "ORT_", "ONNX"),
+    *("OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "NPY_", "NUMPY_", "PILLOW_", "ORT_", "ONNX", "OPENSSL_"),
 )
 _START_NAMES = frozenset({"HOME"})
 """HOME: the folder of the user's own packages depends on it."""

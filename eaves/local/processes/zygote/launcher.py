@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
@@ -13,7 +13,7 @@ from eaves.local.processes.failures import Failures
 from eaves.local.processes.process import Child, Process, build_environ, open_log
 from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.processes.zygote.replica_setup import MODULE
-from eaves.local.processes.zygote.zygote_process import ForkError, ZygoteProcess
+from eaves.local.processes.zygote.zygote_process import START_S, ForkError, ZygoteProcess
 
 RESTART = Backoff(retry=None, first_s=5.0, cap_s=300.0)
 """Pauses before a zygote that failed is restarted; functions start without it meanwhile."""
@@ -21,6 +21,17 @@ MIN_AVAILABLE_BYTES = 200_000_000
 """Available memory of the machine below which no zygote is started, bytes: three times the size of a zygote."""
 
 _log = logging.getLogger(__name__)
+
+
+def read_available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return the memory that new programs can use without swapping, bytes.
+
+    Source: proc_meminfo(5), MemAvailable.
+    """
+    for line in meminfo.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return MIN_AVAILABLE_BYTES
 
 
 class Launcher:
@@ -31,12 +42,23 @@ class Launcher:
     Args:
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
+        start_s: Maximum time for which a function's start waits for a new zygote, seconds.
+        available: Returns the available memory of the machine, bytes.
     """
 
-    def __init__(self, *, inherit: Mapping[str, str], clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        *,
+        inherit: Mapping[str, str],
+        clock: Clock = SYSTEM,
+        start_s: float = START_S,
+        available: Callable[[], int] = read_available_bytes,
+    ) -> None:
         self._environ = build_environ({}, inherit)
         self._failures = Failures(RESTART, clock)
         self._lock = threading.Lock()
+        self._start_s = start_s
+        self._available = available
         self._zygote: ZygoteProcess | None = None
         self._logged = ""
         self._closed = False
@@ -47,9 +69,7 @@ class Launcher:
             try:
                 return self._fork(build_environ(environ, inherit), log)
             except ForkError as error:
-                if self._logged != str(error):
-                    _log.warning("functions start without the zygote, which takes longer: %s", error)
-                self._logged = str(error)
+                self._report(error)
         return Process(module, environ, log, inherit=inherit)
 
     @property
@@ -71,7 +91,7 @@ class Launcher:
                 elif self._zygote is None and not self._closed and self._failures.due():
                     self._open()
             except ForkError as error:
-                _log.warning("%s", error)
+                self._report(error)
             finally:
                 self._lock.release()
 
@@ -127,29 +147,23 @@ class Launcher:
         return self._zygote or self._open()
 
     def _open(self) -> ZygoteProcess:
-        if (available := read_available_bytes()) < MIN_AVAILABLE_BYTES:
-            reason = f"only {available / 1e6:.0f} MB of memory are available"
+        if self._available() < MIN_AVAILABLE_BYTES:
+            reason = f"less than {MIN_AVAILABLE_BYTES / 1e6:.0f} MB of memory are available"
             self._failures.note(reason)
             raise ForkError(reason)
         try:
-            self._zygote = ZygoteProcess(self._environ)
+            self._zygote = ZygoteProcess(self._environ, start_s=self._start_s)
         except OSError as error:
             self._failures.note(str(error))
             raise ForkError(f"it can't be started: {error}") from error
         return self._zygote
 
+    def _report(self, error: ForkError) -> None:
+        if self._logged != str(error):
+            _log.warning("functions start without the zygote, which takes longer: %s", error)
+        self._logged = str(error)
+
     def _drop(self) -> None:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
-
-
-def read_available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Return the memory that new programs can use without swapping, bytes.
-
-    Source: proc_meminfo(5), MemAvailable.
-    """
-    for line in meminfo.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return MIN_AVAILABLE_BYTES

@@ -39,13 +39,15 @@ class ZygoteProcess:
 
     Args:
         environ: Environment of the zygote: that of replicas without the variables that each has for itself.
+        start_s: Maximum time after the zygote's start for which a fork waits until it is ready, seconds.
 
     Raises:
         OSError: When the process can't be started.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, start_s: float = START_S) -> None:
         self._environ = dict(environ)
+        self._start_s = start_s
         self._inheritance = read_inheritance()
         self._started_at = time.monotonic()
         self._ready = False
@@ -108,11 +110,16 @@ class ZygoteProcess:
         """Wait for the zygote's first packet.
 
         Raises:
-            OSError: When the zygote ends before, or isn't ready in time.
+            ForkError: When it isn't ready in time. It is kept: on a slow machine a new one would take as long.
+            OSError: When the zygote ends before.
         """
         if not self._ready:
-            self._control.settimeout(max(0.01, self._started_at + START_S - time.monotonic()))
-            if not self._control.recv(16):
+            self._control.settimeout(max(0.01, self._started_at + self._start_s - time.monotonic()))
+            try:
+                packet = self._control.recv(16)
+            except TimeoutError as error:
+                raise ForkError("it isn't ready yet") from error
+            if not packet:
                 raise ConnectionResetError("it ended")
             self._control.settimeout(FORK_S)
             self._ready = True
