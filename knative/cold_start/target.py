@@ -75,7 +75,7 @@ def read_target(cluster: Cluster, name: str) -> ColdTarget:
         raise StartError(f"the revision {revision_name} of {name} does not exist", hint="eaves status --on knative")
     annotations = revision["metadata"].get("annotations") or {}
     if (least := annotations.get(f"{_SCALING}min-scale", "0")) not in {"", "0"}:
-        message = f"{name} never scales to zero: at least {least} replicas run, so it has no cold start"
+        message = f"{name} never scales to zero: its minimum number of replicas is {least}, so it has no cold start"
         raise StartError(message, hint="set scale.min to 0 in eaves.yaml, and deploy")
     container = _find_container(revision)
     resources = container.get("resources") or {}

@@ -168,7 +168,7 @@ def test_a_function_that_never_goes_to_zero_has_no_cold_start(project: Path, kna
     deploy(knative, min_scale="1")
     result = doctor(project, "--cold-start")
     assert isinstance(result.exception, StartError)
-    assert "at least 1 replicas run" in result.exception.message
+    assert "minimum number of replicas is 1," in result.exception.message
 
 
 def test_a_rollout_is_not_disturbed(project: Path, knative: Knative) -> None:
