@@ -1,4 +1,7 @@
-"""Loading of the model: it is opened and checked against its golden images, and is then ready or failed."""
+"""Loading of the model: it is opened and checked against its golden images, and is then ready or failed.
+
+The session opens before Pillow and the task's modules are imported, so those are imported inside functions here.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
-from eaves.inference.handler import Handler, load_handler
 from eaves.inference.session import Session, find_final_graph, open_session
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
-from functions.model.predictor import Predictor
 from functions.model.tasks import open_predictor
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
+
+if TYPE_CHECKING:
+    from eaves.inference.handler import Handler
+    from functions.model.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -163,11 +169,15 @@ class LoadingModel:
         self._timing.mark("open artifact")
         plan = _plan(artifact, self._settings)
         session = open_session(artifact, threads=plan.threads, prepared=self._settings.prepared_graphs)
+        self._timing.mark("open session")
+        # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
+        from eaves.inference.handler import load_handler
+
         handler = load_handler(artifact)
         self.pool = SessionPool(session, plan, self.active)
         self._predictor = open_predictor(artifact, self.pool, self._settings, handler)
         self._opened.set()
-        self._timing.mark("open session")
+        self._timing.mark("open predictor")
         if self._settings.self_test != "none":
             _replay(artifact, session, handler, every=self._settings.self_test == "all")
             self._timing.mark("golden check")

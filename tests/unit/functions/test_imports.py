@@ -33,6 +33,19 @@ def test_a_function_imports_nothing_it_does_not_need() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_session_opens_before_what_only_a_prediction_needs_is_imported() -> None:
+    later = {
+        *("PIL", "flask", "werkzeug", "eaves.images.decoder", "eaves.events", "eaves.inference.handler"),
+        *("functions.model.predictor", "functions.model.pipeline"),
+    }
+    code = (
+        "import sys, functions.__main__, functions.model.model_loading\n"
+        f"print(sorted({later!r} & set(sys.modules)), 'onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] True"
+
+
 def test_a_function_listens_before_it_imports_what_is_slow() -> None:
     slow = {"numpy", "onnxruntime", "PIL", "flask", "werkzeug", "waitress", "jinja2", "click", "eaves.artifact"}
     code = f"import sys, functions.__main__\nprint(sorted({slow!r} & set(sys.modules)))"
