@@ -1,7 +1,8 @@
 """The recipe: data that defines how an image's bytes become the model's input.
 
 Training, conversion and serving all call `Recipe.tensor`, so serving prepares images exactly as training did. A recipe
-is stored in the run and in the artifact's manifest, and its digest is part of the key of every feature cache.
+is stored in the run and in the artifact's manifest, and its digest is part of the key of every feature cache. The
+module imports Pillow only to prepare an image, since a function reads its manifest and opens its session before that.
 """
 
 from __future__ import annotations
@@ -11,24 +12,23 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from eaves.errors import ArtifactError
-from eaves.images.decoder import MAX_PIXELS, load
-from eaves.images.pixels import Pixels
+from eaves.images import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from eaves.images.pixels import Pixels
 
 Tensor = npt.NDArray[Any]
 VERSION = 1
 MAX_SIDE = 4096
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_FILTERS = ("bilinear", "bicubic", "lanczos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,8 @@ class Recipe:
         Raises:
             ImageError: When the image can't be decoded, see `eaves.images.pixels.decode`.
         """
+        from eaves.images.decoder import load
+
         return self.prepare(load(data, at_least=(self.height, self.width), max_pixels=max_pixels))
 
     def apply(self, image: Pixels) -> Tensor:
@@ -77,6 +79,8 @@ class Recipe:
         Returns:
             (height, width, 3), in the recipe's dtype.
         """
+        from PIL import Image
+
         return self.prepare(Image.fromarray(image))
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -87,7 +91,9 @@ class Recipe:
         return pixels.astype(np.float32) * np.float32(self.multiply) + np.float32(self.add)
 
     def _resized(self, image: Image.Image) -> Image.Image:
-        size, method = (self.width, self.height), _FILTERS[self.filter]
+        from PIL import Image
+
+        size, method = (self.width, self.height), Image.Resampling[self.filter.upper()]
         if image.size == size:
             return image
         if self.resize == "stretch":

@@ -61,16 +61,19 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     for number in STOP_SIGNALS:  # from here on requests are accepted, so the server answers them before it ends
         signal.signal(number, lambda number, frame: stopping.set())
     listening = open_listening_socket(settings.host, settings.port)
-    # Two threads that import alternate on the interpreter's lock. So the modules of the model are imported before those
-    # of the server: the model's own thread then opens the session and does a first run, which need no lock.
-    timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model.model_loading")
+    # Two threads that import alternate on the interpreter's lock. So only what opens the session is imported first: the
+    # model's own thread then opens it, which hardly needs the lock, while this thread imports what predicts and then
+    # what serves.
+    timing.import_modules("numpy", "eaves.onnxruntime", "functions.model.model_loading")
     from functions.model.model_loading import LoadingModel
     from functions.process_usage import give_memory_back
 
     give_memory_back()  # before there are threads, which keep the arena that they start with
     model = LoadingModel(settings, timing)
     model.start()
-    timing.import_modules("flask", "functions.http.app", "functions.http.server")
+    timing.import_modules(
+        "PIL.Image", "functions.model.pipeline", "flask", "functions.http.app", "functions.http.server"
+    )
     from eaves.resource_limits import count_usable_cpus
     from functions.http.app import create_app
     from functions.http.server import Server

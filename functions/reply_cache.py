@@ -9,10 +9,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from eaves.errors import InWorkError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 WAIT_S = 60.0
 MAX_BYTES = 64 * 1024
@@ -56,6 +59,8 @@ class ReplyCache:
         Raises:
             InWorkError: When the first call doesn't finish in time.
         """
+        from concurrent.futures import Future  # a start that no event waits for doesn't pay for it
+
         with self._lock:
             kept = self._kept.get(key)
             if kept is not None:
@@ -88,6 +93,8 @@ class ReplyCache:
         return reply
 
     def _wait(self, work: Future[CachedReply]) -> CachedReply:
+        from concurrent.futures import wait
+
         try:
             if not wait([work], self._wait_s).done:
                 raise InWorkError("the same event is still being processed", hint="send it again later")

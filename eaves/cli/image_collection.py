@@ -15,7 +15,7 @@ from eaves.cli.app.project import Workspace, read_yaml
 from eaves.cli.app.sources import resolve_sources
 from eaves.cli.display.collection_progress import CollectionProgress
 from eaves.cli.display.output import progress, say
-from eaves.credentials import has_secrets
+from eaves.credentials.redact import has_secrets
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.http_client.proxies import parse_proxies
 from eaves.platform import SourceSpec

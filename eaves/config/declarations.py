@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Union
 
@@ -94,6 +95,12 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@cache
+def resolve_types(cls: type) -> Mapping[str, Any]:
+    """Return the types of a section's settings by name; a start needs those of some sections ten times."""
+    return typing.get_type_hints(cls)
+
+
 def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
     """Return the table of a section's settings, depth first. A list of sections is one row.
 
@@ -102,7 +109,7 @@ def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
     process that has these settings at its top level reads the same variables. The names that contain `FORMER_SECTION`
     are the former names of these variables.
     """
-    hints = typing.get_type_hints(cls)
+    hints = resolve_types(cls)
     for field in dataclasses.fields(cls):
         path = f"{prefix}{field.name}"
         hint = hints[field.name]

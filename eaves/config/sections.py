@@ -19,7 +19,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-from eaves.config.declarations import format_number
+from eaves.config.declarations import format_number, resolve_types
 from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer
 from eaves.errors import ConfigError, Fault
 
@@ -83,7 +83,7 @@ def build_flat(
 
 
 def _build(cls: type[T], layers: list[SettingsLayer], prefix: str, faults: list[Fault]) -> T | None:
-    hints = typing.get_type_hints(cls)
+    hints = resolve_types(typing.cast(type, cls))
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     before = len(faults)
     collector = next((name for name, field in fields.items() if field.metadata.get("collects")), None)

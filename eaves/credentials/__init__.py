@@ -4,9 +4,3 @@ folder        reading `Credentials` from a folder of files, as Kubernetes mounts
 placeholders  filling credentials into the query of an address
 redact        removing passwords and tokens from text
 """
-
-from eaves.credentials.folder import Credentials, read_credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import has_secrets, redact
-
-__all__ = ["Credentials", "fill_in", "has_secrets", "read_credentials", "redact"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 HIDDEN = "***"
-_USERINFO = re.compile(r"(?<=://)[^\s/?#@\"']*(?:@[^\s/?#@\"']*)*@(?=[^\s/?#@])")
-_QUERY = re.compile(
+# `re` compiles these at their first use and keeps the result: a function logs no address while it starts.
+_USERINFO = r"(?<=://)[^\s/?#@\"']*(?:@[^\s/?#@\"']*)*@(?=[^\s/?#@])"
+_QUERY = (
     r"(?i)([?&;](?:[a-z0-9_.-]*(?:pas|psw|pwd|jwt|token|secret|signature|credential|api_?key|auth)[a-z0-9_.-]*"
     r"|[a-z0-9_.-]*sid|sig|key|u|p|usr|user(?:name)?|login(?:use|user|name)?))"
     r"=(?!\{(?:username|password)\}(?:[&;#\s\"']|$))[^\s&;#\"']*"
@@ -22,7 +23,7 @@ def redact(text: str) -> str:
     """
     if "://" not in text and "=" not in text:
         return text  # neither pattern can match, and most log messages have no address
-    return _QUERY.sub(rf"\1={HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", text))
+    return re.sub(_QUERY, rf"\1={HIDDEN}", re.sub(_USERINFO, f"{HIDDEN}@", text))
 
 
 def has_secrets(address: str) -> bool:

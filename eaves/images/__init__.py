@@ -7,3 +7,6 @@ minutes of CPU time. docs/04-function.md describes how each kind of image is con
 
 This file imports nothing: an agent that parses a file's structure needs no Pillow, and one that decodes needs no NumPy.
 """
+
+MAX_PIXELS = 50_000_000
+"""Maximum number of pixels by the header; 50 megapixels take 200 MB when decoded."""

@@ -19,10 +19,9 @@ from typing import Any
 from PIL import Image
 
 from eaves.errors import ImageError, ImageTooLargeError
+from eaves.images import MAX_PIXELS
 from eaves.images.envelope import Envelope, open_envelope
 
-MAX_PIXELS = 50_000_000
-"""Maximum number of pixels by the header; 50 megapixels take 200 MB when decoded."""
 MAX_SIDE = 65_535
 """Maximum number of pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes
 400 MB."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from eaves.images.decoder import MAX_PIXELS, load
+from eaves.images import MAX_PIXELS
+from eaves.images.decoder import load
 
 Pixels = npt.NDArray[np.uint8]
 

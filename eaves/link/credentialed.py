@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.credentials import Credentials, read_credentials
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN, Credentials, read_credentials
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies

@@ -11,8 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from eaves.credentials import Credentials, read_credentials
-from eaves.credentials.folder import AUTHORITIES
+from eaves.credentials.folder import AUTHORITIES, Credentials, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.trust import build_tls_context
 from eaves.mqtt.settings import ConnectionSettings

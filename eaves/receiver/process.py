@@ -15,7 +15,7 @@ from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
-from eaves.credentials import redact
+from eaves.credentials.redact import redact
 from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event

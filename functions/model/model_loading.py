@@ -1,4 +1,7 @@
-"""Loading of the model: it is opened and checked against its golden images, and is then ready or failed."""
+"""Loading of the model: it is opened and checked against its golden images, and is then ready or failed.
+
+The session opens before Pillow and the task's modules are imported, so those are imported inside functions here.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
-from eaves.inference.handler import Handler, load_handler
 from eaves.inference.prepared_graphs import discard_graph
 from eaves.inference.session import Session, find_final_graph, open_session
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
-from functions.model.predictor import Predictor
 from functions.model.tasks import open_predictor
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 
+if TYPE_CHECKING:
+    from eaves.inference.handler import Handler
+    from functions.model.predictor import Predictor
+
+EVENT_MODULES = ("eaves.cloudevents_sdk", "concurrent.futures")
+"""Modules that only events need. Their import takes 15 ms."""
+EVENT_IMPORT_WAIT_S = 0.5
+"""Maximum seconds from the end of the loading to the import of `EVENT_MODULES`, which waits for the first prediction.
+
+An event that arrives earlier imports them itself.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +61,7 @@ class LoadingModel:
         self._predictor: Predictor | None = None
         self._opened = threading.Event()
         self._done = threading.Event()
+        self._answered = threading.Event()
         self.failure: EavesError | None = None
         self.draining = False
         self.ready_at = 0.0
@@ -113,6 +127,7 @@ class LoadingModel:
             yield self._predictor
         finally:  # an error is the sender's or the graph's fault; only a proven graph tells which
             self._done.wait(max(0.0, deadline - time.monotonic()))
+            self._answered.set()
             if not self.ready:
                 raise self._build_refusal("being checked")
             if self._settings.timing:
@@ -150,8 +165,10 @@ class LoadingModel:
         finally:
             self._done.set()
             self._opened.set()
-        # The first event needs this module; a first image needn't wait for its import.
-        importlib.import_module("eaves.cloudevents_sdk")
+        # The first event needs these modules. Their import delays neither the server's imports nor a first image.
+        self._answered.wait(EVENT_IMPORT_WAIT_S)
+        for name in EVENT_MODULES:
+            importlib.import_module(name)
 
     def _open(self) -> Artifact:
         artifact = open_artifact(self._settings.artifact)
@@ -164,11 +181,15 @@ class LoadingModel:
         self._timing.mark("open artifact")
         plan = _plan(artifact, self._settings)
         session = open_session(artifact, threads=plan.threads, prepared=self._settings.prepared_graphs)
+        self._timing.mark("open session")
+        # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
+        from eaves.inference.handler import load_handler
+
         handler = load_handler(artifact)
         self.pool = SessionPool(session, plan, self.active)
         self._predictor = open_predictor(artifact, self.pool, self._settings, handler)
         self._opened.set()
-        self._timing.mark("open session")
+        self._timing.mark("open predictor")
         if self._settings.self_test != "none":
             try:
                 _replay(artifact, session, handler, every=self._settings.self_test == "all")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eaves.artifact.manifest import EMBED, TENSOR
-from eaves.inference.handler import Handler
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact
+    from eaves.inference.handler import Handler
     from eaves.inference.session import Runner
     from functions.model.predictor import Predictor
     from functions.settings import ServeSettings

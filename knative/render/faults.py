@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eaves.credentials import has_secrets
+from eaves.credentials.redact import has_secrets
 from eaves.errors import Fault, NotFoundError
 from eaves.publisher.settings import ATTRIBUTES_BYTES as EVENT_ATTRIBUTES
 from eaves.publisher.settings import PublisherSettings

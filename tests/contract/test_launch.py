@@ -108,7 +108,13 @@ class Starter:
     def start(self, launch: Launch, **environ: str) -> tuple[Child, int]:
         port = find_port()
         own = {"EAVES_ARTIFACT": str(self.artifact), "EAVES_HOST": HOST, "EAVES_CONCURRENCY": "1", "PORT": str(port)}
-        given = {"EAVES_SELF_TEST": "none", "SNAPSHOT": str(self.folder / "snapshot"), **own, **environ}
+        given = {
+            "EAVES_SELF_TEST": "none",
+            "EAVES_THREADS": "1",
+            "SNAPSHOT": str(self.folder / "snapshot"),
+            **own,
+            **environ,
+        }
         child = launch("functions", given, self.folder / "log", inherit=os.environ)
         self.children.append(child)
         return child, port

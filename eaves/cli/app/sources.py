@@ -11,7 +11,7 @@ from typing import Any
 from eaves.cli.app.project import Workspace
 from eaves.cli.display.output import say
 from eaves.config import iter_leaves
-from eaves.credentials import has_secrets
+from eaves.credentials.redact import has_secrets
 from eaves.errors import ConfigError, Fault
 from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import read_source

@@ -12,7 +12,8 @@ from typing import TypeVar
 from eaves.cli.app.event_attributes import warn_of_attributes
 from eaves.cli.app.project import Workspace
 from eaves.cli.display.output import say
-from eaves.credentials import has_secrets, read_credentials
+from eaves.credentials.folder import read_credentials
+from eaves.credentials.redact import has_secrets
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.errors import ConfigError, Fault
 from eaves.platform import RelaySpec, TriggerSpec

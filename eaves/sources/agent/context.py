@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.credentials import redact
+from eaves.credentials.redact import redact
 from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from eaves.base.clock import Clock
-from eaves.credentials import redact
+from eaves.credentials.redact import redact
 from eaves.sources.frame import Cause
 
 HOUR_S = 3600.0

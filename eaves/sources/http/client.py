@@ -17,7 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import parse_url
 
 from eaves import media_type
-from eaves.credentials import redact
+from eaves.credentials.redact import redact
 from eaves.errors import DeliveryError
 from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
 from eaves.http_client.pools import HttpClient

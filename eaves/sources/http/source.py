@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
-from eaves.credentials import Credentials, fill_in, read_credentials
+from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials.placeholders import fill_in
 from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext

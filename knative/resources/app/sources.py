@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from eaves.credentials import has_secrets
+from eaves.credentials.redact import has_secrets
 from eaves.errors import EavesError, NotFoundError
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.agent.kinds import load_kind

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials import Credentials, fill_in, has_secrets, read_credentials, redact
+from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials.placeholders import fill_in
+from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import ConfigError
 
 

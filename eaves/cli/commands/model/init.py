@@ -17,7 +17,7 @@ from eaves.cli.app.project import ARTIFACTS, load_workspace
 from eaves.cli.display.output import say
 from eaves.cli.latest import ARTIFACT, newest
 from eaves.cli.shared_options import FILE
-from eaves.credentials import redact
+from eaves.credentials.redact import redact
 from eaves.errors import ConfigError, DatasetError, Fault
 
 

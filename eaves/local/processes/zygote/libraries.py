@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MODULES = (
-    *("numpy", "eaves.onnxruntime", "eaves.options", "eaves.logs", "eaves.cloudevents_sdk"),
+    *("numpy", "eaves.onnxruntime", "eaves.options", "eaves.logs", "eaves.cloudevents_sdk", "concurrent.futures"),
     *("PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
     *(
         "functions.model.model_loading",
@@ -16,7 +16,7 @@ MODULES = (
         "functions.process_usage",
         "eaves.resource_limits",
     ),
-    *("flask", "functions.http.app", "functions.http.server", "encodings.idna"),
+    *("flask", "functions.http.app", "functions.http.server"),
 )
 """Modules that a function imports until its first prediction, except its main module and the artifact's handler. A
 module that is missing here costs only time, and python -X importtime names it."""
