@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
 
 import eaves
 from eaves import events
@@ -34,16 +33,6 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each response."""
 
 
-class MatchedRule(Rule):
-    """A routing rule that is only matched. A function builds no URLs of its routes.
-
-    Werkzeug compiles two functions that build URLs for each rule, which takes 3 ms of a start.
-    """
-
-    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-        return _refuse_to_build
-
-
 def create_app(
     model: LoadingModel,
     settings: FunctionSettings,
@@ -63,7 +52,6 @@ def create_app(
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
     app = Flask("functions", static_folder=None)
-    app.url_rule_class = MatchedRule
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.register_error_handler(EavesError, problems.error_response)
     app.register_error_handler(HTTPException, problems.http_error_response)
@@ -78,10 +66,6 @@ def create_app(
     app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
     return app
-
-
-def _refuse_to_build(rule: Rule, **values: Any) -> tuple[str, str]:
-    raise NotImplementedError(f"the rule {rule.rule} is only matched")
 
 
 def _add_prediction(app: Flask, service: Service) -> None:
