@@ -54,7 +54,7 @@ def detect_machine() -> Machine:
         flags=" ".join(flag for flag in DOT_PRODUCTS if flag in words),
         cpus=len(os.sched_getaffinity(0)),
         memory_gb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        kernel=f"{platform.system()} {platform.release()}",
+        kernel=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         versions=", ".join([f"Python {platform.python_version()}", *_versions(), f"SQLite {sqlite3.sqlite_version}"]),
         commit=_commit(),
     )
