@@ -57,8 +57,8 @@ class Mutation:
 MUTATIONS = {
     "another filter": Mutation(
         file="eaves/recipe.py",
-        line='"bilinear": Image.Resampling.BILINEAR,',
-        changed='"bilinear": Image.Resampling.BICUBIC,',
+        line="Image.Resampling[self.filter.upper()]",
+        changed="Image.Resampling.BICUBIC",
     ),
     "a faster resize": Mutation(
         file="eaves/recipe.py",

@@ -93,7 +93,8 @@ def test_a_token_sent_from_this_machine_is_not_asked_for_without_host(harness: L
 def test_a_name_of_loopback_opens_nothing_and_says_so(harness: LocalHarness) -> None:
     """The hosts file of Debian gives a machine's own name the address 127.0.1.1."""
     harness.start(find_port(), "--host", "127.1", "--token-file", str(harness.state.with_name("token")))
-    assert "127.1 is an address of loopback, so other machines can't reach the port\n" in harness.log()
+    said = "127.1 is an address of loopback, so other machines can't reach the port\n"
+    wait_until(lambda: said in harness.log(), 30, what="the warning")
 
 
 def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path) -> None:
