@@ -69,6 +69,7 @@ class Container:
                 stdout=stream,
                 stderr=stream,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def port(self) -> int:
@@ -93,6 +94,6 @@ class Container:
         wait_until(lambda: self.request("GET", "/health/readiness")[0] == 200, 60, what="readiness")
 
     def stop(self) -> None:
-        """End it, and what it started: unshare's child is the first of its process ids."""
-        self.process.send_signal(signal.SIGKILL)
+        """End its command's process group: strace leaves its child behind, unshare's child ends with unshare."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
