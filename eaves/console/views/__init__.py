@@ -1,0 +1,1 @@
+"""The pages: each module builds the Flask blueprint of one page."""

@@ -1,0 +1,1 @@
+"""A platform for tests of the console, with values that tests set."""
