@@ -2,7 +2,8 @@
 
 The expected outputs of an fp32 model come from the training framework, so replaying them repeats the parity proof on
 this machine. Those of an int8 model come from the machine that converted it. The predictor is an argument, so this
-package imports neither onnxruntime nor TensorFlow.
+package imports neither onnxruntime nor TensorFlow; NumPy is imported only by a replay, since the console, which reads
+manifests, has no other use for its 6 MB of memory.
 """
 
 from __future__ import annotations
@@ -14,23 +15,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from eaves.artifact.conversion_results import INT8
 from eaves.artifact.manifest import TENSOR, Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 GOLDEN = "golden"
 INDEX = f"{GOLDEN}/golden.json"
 MAX_TENSOR_BYTES = 64 * 1024 * 1024
 """Maximum size of a stored input, bytes; 4096 x 4096 x 3 bytes fit, the largest input that a uint8 recipe makes."""
 
-Floats = npt.NDArray[np.float32]
-Tensor = npt.NDArray[Any]
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+Tensor: TypeAlias = "npt.NDArray[Any]"
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
 """Function from an input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
 Prepare = Callable[[bytes], Tensor]
@@ -130,6 +132,8 @@ def write_index(path: Path, cases: Sequence[GoldenCase]) -> None:
 
 def tensor_digest(tensor: Tensor) -> str:
     """Return the sha256 of a tensor's bytes in C order, hex."""
+    import numpy as np
+
     return hashlib.sha256(np.ascontiguousarray(tensor).tobytes()).hexdigest()
 
 
@@ -191,7 +195,7 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
             if prepare is None
             else "change handler.py so that the same bytes always give the same tensor, on every machine",
         )
-    outputs = predict(tensor[np.newaxis])
+    outputs = predict(tensor[None])
     logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
     probabilities = 0.0
     if artifact.manifest.task != TENSOR:
@@ -251,6 +255,8 @@ def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Ten
 
 
 def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
+    import numpy as np
+
     content = _read(path)
     if len(content) > MAX_TENSOR_BYTES:
         raise ArtifactError(f"{path} has {len(content)} bytes, more than {MAX_TENSOR_BYTES}")
@@ -270,6 +276,8 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
 
     Source: NumPy, NEP 1, version 1.0, which `numpy.save` writes unless a structured type needs more.
     """
+    import numpy as np
+
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
@@ -283,6 +291,8 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
 
 def _difference(found: Floats, expected: Sequence[float]) -> float:
     """Return the worst absolute difference of a batch of one; infinite when shapes differ or a value is not finite."""
+    import numpy as np
+
     recorded = np.asarray([expected], dtype=np.float32)
     if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
         return math.inf
@@ -300,6 +310,8 @@ def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> floa
         Worst absolute difference, relative to the largest expected number when that is above 1; infinite when the
         number of values differs or a value is not finite.
     """
+    import numpy as np
+
     recorded = np.asarray([expected], dtype=np.float64)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
         return math.inf
