@@ -1,0 +1,199 @@
+"""Reading of the history for pages, while another process writes it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import PlatformError
+from eaves.events import DATASET_UPDATED, Event
+from eaves.history import FileHistory, HistoryReader, Record, RecordFilter
+from tests.fakes.console.material import build_flow, captured_event, classified_event, rejected_event
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "history.db"
+
+
+def fill(path: Path, *events: Event) -> None:
+    with contextlib.closing(FileHistory(path)) as history:
+        for event in events:
+            history.add(event)
+
+
+def numbers(records: object) -> list[int]:
+    assert isinstance(records, list)
+    return [record.seq for record in records]
+
+
+def get(reader: HistoryReader, seq: int) -> Record:
+    found = reader.get(seq)
+    assert found is not None
+    return found
+
+
+def test_a_history_that_does_not_exist_is_empty(path: Path) -> None:
+    reader = HistoryReader(path)
+    assert reader.newest() == 0
+    assert reader.next(after=0, limit=5) == reader.find(RecordFilter()) == []
+    assert reader.by_source() == []
+    assert reader.get(1) is None
+    fill(path, captured_event())
+    assert reader.newest() == 1
+
+
+def test_a_history_without_its_table_is_empty(path: Path) -> None:
+    path.touch()
+    assert HistoryReader(path).newest() == 0
+
+
+def test_records_are_read_as_they_come(path: Path) -> None:
+    reader, history = HistoryReader(path), FileHistory(path)
+    flow = build_flow(3, with_images=False)
+    for number, event in enumerate(flow.events, 1):
+        history.add(event)
+        assert reader.newest() == number
+        (record,) = reader.next(after=number - 1, limit=5)
+        assert replace(record, at=0.0) == replace(flow.records[number - 1], at=0.0)
+    assert numbers(reader.next(after=2, limit=2)) == [3, 4]
+    assert get(reader, 2).identity == (flow.events[1].source, flow.events[1].id)
+    assert reader.get(7) is reader.get(2**80) is reader.get(-1) is None
+    history.close()
+
+
+def test_a_chain_has_the_capture_and_what_it_caused(path: Path) -> None:
+    first, second = captured_event(1), captured_event(2)
+    flowers, ripe = classified_event(first), classified_event(first, function="ripeness", digest="b" * 64)
+    sorter = classified_event(flowers, function="sorter")
+    fill(path, first, second, flowers, classified_event(second), rejected_event(first), ripe, sorter)
+    reader = HistoryReader(path)
+    for seq in (1, 3, 5, 6, 7):
+        assert numbers(reader.chain(get(reader, seq))) == [1, 3, 5, 6, 7]
+    assert numbers(reader.chain(get(reader, 4))) == [2, 4]
+
+
+def test_a_chain_whose_capture_is_gone_has_the_rest(path: Path) -> None:
+    cause = captured_event(1)
+    fill(path, classified_event(cause), captured_event(2), classified_event(cause, digest="b" * 64))
+    reader = HistoryReader(path)
+    assert numbers(reader.chain(get(reader, 3))) == numbers(reader.chain(get(reader, 1))) == [1, 3]
+    assert reader.causes([get(reader, 1)]) == {}
+
+
+def test_a_repeated_event_is_in_the_chain_once(path: Path) -> None:
+    cause = captured_event(1)
+    fill(path, cause, cause, classified_event(cause), classified_event(cause))
+    reader = HistoryReader(path)
+    assert numbers(reader.chain(get(reader, 1))) == [1, 3]
+    assert numbers(reader.chain(get(reader, 4))) == [2, 4]
+
+
+def test_events_that_cause_each_other_end_a_chain(path: Path) -> None:
+    one = replace(captured_event(1), id="1", extensions={"causesource": "/eaves/mill/camera-1", "causeid": "2"})
+    other = replace(one, id="2", extensions={"causesource": "/eaves/mill/camera-1", "causeid": "1"})
+    fill(path, one, other, one)
+    reader = HistoryReader(path)
+    assert {record.id for record in reader.chain(get(reader, 3))} == {"1", "2"}
+
+
+def test_causes_are_found_for_a_page_of_predictions(path: Path) -> None:
+    flow = build_flow(30, with_images=False)
+    same_id = replace(flow.events[0], source="/eaves/other/camera-1")
+    fill(path, same_id, *flow.events, flow.events[0])
+    reader = HistoryReader(path)
+    page = reader.find(RecordFilter(source="flowers"), limit=50)
+    assert len(page) == 30
+    assert {seq: cause.seq for seq, cause in reader.causes(page).items()} == {one.seq: one.seq - 1 for one in page}
+
+
+def test_choices_and_the_newest_of_each_source_follow_the_records(path: Path) -> None:
+    reader, history = HistoryReader(path), FileHistory(path)
+    one, two = captured_event(1, source="b"), captured_event(2, source="a")
+    for event in (one, two, classified_event(one, label="rose"), Event(id="1", source="/train", type=DATASET_UPDATED)):
+        history.add(event)
+    assert (list(reader.labels()), list(reader.sources())) == (["rose"], ["/eaves/mill/a", "/eaves/mill/b"])
+    found = reader.by_source()
+    assert [(one.source, one.newest_seq) for one in found] == [("/eaves/mill/b", 3), ("/eaves/mill/a", 2)]
+    for event in (classified_event(two, label="aster"), rejected_event(two), captured_event(3, source="c")):
+        history.add(event)
+    assert list(reader.labels()) == ["aster", "rose"]
+    assert [one.source[-1] for one in reader.by_source()] == ["c", "a", "b"]
+    assert [one.predicted and one.predicted.seq for one in reader.by_source()] == [None, 5, 3]
+    history.close()
+
+
+def test_a_history_that_is_replaced_is_read_from_its_beginning(path: Path) -> None:
+    reader, flow = HistoryReader(path), build_flow(3, with_images=False)
+    fill(path, *flow.events)
+    assert (reader.newest(), len(reader.labels())) == (6, 3)
+    path.rename(path.with_name("history.db.damaged"))
+    assert (reader.newest(), reader.labels()) == (0, [])
+    fill(path, *flow.events[:2])
+    assert (reader.newest(), list(reader.labels())) == (2, ["daisy"])
+
+
+def test_a_reader_that_still_has_the_old_file_open_loses_no_record_of_the_new_one(path: Path) -> None:
+    """SQLite deletes the log beside a database's path when the last connection closes."""
+    flow = build_flow(3, with_images=False)
+    history = FileHistory(path)
+    history.add(flow.events[0])
+    reader = HistoryReader(path)
+    assert reader.newest() == 1
+    path.rename(path.with_name("history.db.damaged"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(f"history.db{suffix}").unlink()
+    new = FileHistory(path)
+    for event in flow.events:
+        new.add(event)
+    reader.close()
+    history.close()
+    assert path.with_name("history.db-wal").exists()
+    assert HistoryReader(path).newest() == 6
+    new.close()
+
+
+def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path) -> None:
+    path.write_bytes(b"not a database, and longer than a header " * 10)
+    reader = HistoryReader(path)
+    with pytest.raises(PlatformError, match=r"history\.db can't be read: file is not a database") as caught:
+        reader.newest()
+    assert "eaves up" in (caught.value.hint or "")
+    fill(path, captured_event())
+    assert reader.newest() == 1
+
+
+def test_reading_changes_no_file(path: Path, tmp_path: Path) -> None:
+    """The log that a killed writer left is read, and stays for the next writer."""
+    history = FileHistory(path)
+    for event in build_flow(5, with_images=False).events:
+        history.add(event)
+    left = tmp_path / "left" / "history.db"
+    left.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{left}{suffix}")
+    history.close()
+    before = [Path(f"{left}{suffix}").read_bytes() for suffix in ("", "-wal")]
+    reader = HistoryReader(left)
+    assert reader.newest() == 10
+    reader.close()
+    assert [Path(f"{left}{suffix}").read_bytes() for suffix in ("", "-wal")] == before
+
+
+def test_reading_keeps_no_lock_and_no_snapshot(path: Path) -> None:
+    """The writer can empty its log, which a reader's open transaction would prevent."""
+    history, reader = FileHistory(path), HistoryReader(path)
+    for event in build_flow(20, with_images=False).events:
+        history.add(event)
+        reader.find(RecordFilter(label="rose"), limit=1)
+        reader.next(after=0, limit=1)
+    database = history._file._db
+    assert database is not None
+    assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    assert path.with_name("history.db-wal").stat().st_size == 0
+    history.close()
+    reader.close()

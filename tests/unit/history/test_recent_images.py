@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.history.recent_images import OVERHEAD_BYTES, RecentImages
+
+
+def image(source: str, number: int, size: int = 1_000) -> Event:
+    return Event(
+        id=str(number), source=source, type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=bytes(size), subject="a"
+    )
+
+
+def test_the_same_object_is_returned_and_nothing_is_copied() -> None:
+    held = RecentImages()
+    event = image("/eaves/site/gate", 1)
+    held.add(event)
+    assert held.find("/eaves/site/gate", "1") is event
+    assert held.find("/eaves/site/gate", "2") is None
+    assert held.find("/eaves/site/other", "1") is None
+
+
+def test_only_images_are_held() -> None:
+    held = RecentImages()
+    held.add(Event(id="1", source="/a", type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=b"{}"))
+    held.add(Event(id="2", source="/a", type=IMAGE_CAPTURED, datacontenttype="image/jpeg", data=b""))  # a dataref
+    held.add(Event(id="3", source="/a", type=IMAGE_CAPTURED, data=b"x"))
+    assert (len(held), held.held_bytes) == (0, 0)
+
+
+def test_the_newest_image_of_a_slow_source_outlives_those_of_a_fast_one() -> None:
+    held = RecentImages(10 * (1_000 + OVERHEAD_BYTES) + 500)
+    held.add(image("/slow", 0))
+    for number in range(1_000):
+        held.add(image("/fast", number))
+    assert held.find("/slow", "0") is not None
+    assert held.find("/fast", "999") is not None
+    assert held.find("/fast", "100") is None
+    assert 9 <= len(held) <= 10
+
+
+def test_the_source_that_captured_longest_ago_is_dropped_when_there_are_more_sources_than_room() -> None:
+    held = RecentImages(100 * (1_000 + OVERHEAD_BYTES))
+    for number in range(4_000):
+        held.add(image(f"/source-{number}", number))
+    assert 90 < len(held) <= 100
+    assert held.find("/source-3999", "3999") is not None
+    assert held.find("/source-0", "0") is None
+
+
+def test_an_event_that_is_delivered_again_is_held_once() -> None:
+    held = RecentImages()
+    for number in (1, 2, 1, 2, 2):
+        held.add(image("/a", number))
+    assert len(held) == 2
+    once = RecentImages()
+    for number in (1, 2):
+        once.add(image("/a", number))
+    assert held.held_bytes == once.held_bytes
+
+
+def test_an_image_above_the_limit_is_not_held_and_drops_nothing() -> None:
+    held = RecentImages(10_000)
+    held.add(image("/a", 1))
+    held.add(image("/a", 2, size=20_000))
+    assert held.find("/a", "1") is not None
+    assert held.find("/a", "2") is None
+
+
+def test_a_month_of_images_of_all_sizes_stays_within_the_limit() -> None:
+    held = RecentImages(1_000_000)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            held.add(image(f"/source-{number % 7}", number, size=1 + number * 7919 % 30_000))
+        full, _ = tracemalloc.get_traced_memory()
+        for number in range(20_000):
+            held.add(image(f"/source-{number % 7}", -number, size=1))  # thousands of tiny images fit
+        tiny, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held.held_bytes <= 1_000_000
+    assert full < 1_200_000
+    assert tiny < 1_200_000
+
+
+def test_adding_costs_as_little_with_many_held_as_with_few() -> None:
+    held = RecentImages(100_000_000)
+    event = image("/a", 0, size=1)
+
+    def measure() -> float:
+        began = time.thread_time()
+        for number in range(2_000):
+            held.add(Event(id=f"{number}-{len(held)}", source="/a", type=event.type, datacontenttype="image/png",
+                           data=event.data))  # fmt: skip
+        return time.thread_time() - began
+
+    few = measure()
+    for number in range(60_000):
+        held.add(image("/a", number, size=1))
+    assert measure() < 10 * few + 0.05
+
+
+def test_threads_that_add_and_find_at_the_same_time_leave_a_right_sum() -> None:
+    held = RecentImages(200_000)
+
+    def work(source: str) -> None:
+        for number in range(2_000):
+            held.add(image(source, number, size=number % 500 + 1))
+            held.find(source, str(number))
+
+    threads = [threading.Thread(target=work, args=(f"/{name}",)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 < held.held_bytes <= 200_000
+    for name in "abcd":
+        assert held.find(f"/{name}", "1999") is not None
