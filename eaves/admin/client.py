@@ -10,18 +10,19 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from eaves.admin.agent import HEALTH, LIVE
-from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent, Queue, SpoolQueue
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent, SpoolQueue
 from eaves.admin.report import QueueReport, parse_report
-from eaves.admin.routes import LEDGER, PREFIX
+from eaves.admin.routes import LEDGER, LEDGER_EVENT, PREFIX
 from eaves.admin.selector import Selector
 from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
-from eaves.link.ledger_lines import read_lines
+from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import Lease, LedgerLine, Spool
 from eaves.web.problem_document import parse_problem
 
@@ -32,7 +33,7 @@ MAX_BYTES = 64 << 20
 
 
 class SocketQueue:
-    """Implements `Queue` by asking the process that listens on a Unix socket.
+    """Implements `Queue` and `EventTracer` by asking the process that listens on a Unix socket.
 
     Args:
         path: Path of the socket.
@@ -87,6 +88,20 @@ class SocketQueue:
         """
         body = self._request("GET", LEDGER, {"after": str(after), "limit": str(limit)})
         return list(read_lines(io.BytesIO(body), str(self._path)))
+
+    def trace(self, source: str, event_id: str) -> LedgerLine | None:
+        """Return the ledger line of one event; None when it has none.
+
+        Raises:
+            NotFoundError: When the queue has no ledger.
+            PlatformError: When the answer can't be used.
+        """
+        found = self._json("GET", LEDGER_EVENT, {"source": source, "id": event_id})
+        try:
+            values = found["line"]
+            return None if values is None else replace(parse_line(values), changed_at=float(values["changed_at"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise PlatformError(f"{self._path} answered with a line that can't be read: {error}") from error
 
     def health(self) -> Mapping[str, Any]:
         """Return the process's report on its health, whether it is healthy or not.
@@ -153,7 +168,7 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
 
 
 @contextmanager
-def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Queue]:
+def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[SocketQueue | SpoolQueue]:
     """Yield the queue of a spool: through the socket while a process delivers it, from the file otherwise.
 
     While the file is open here, its leases are held, so no process begins to deliver it.

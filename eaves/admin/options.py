@@ -56,6 +56,12 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
             metavar="AGE",
             help=("Only entries added to the queue longer ago than this: 90s, 15m, 2h, 7d."),
         ),
+        click.option(
+            "--after",
+            type=click.IntRange(0, MAX_SEQ),
+            metavar="NUMBER",
+            help="Only entries with a higher number than this, to list a large queue page by page.",
+        ),
     ]
     if state:
         options.insert(0, click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."))
@@ -81,9 +87,18 @@ def build_selector(
     source: str = "",
     reason: str = "",
     older_than: float | None = None,
+    after: int | None = None,
 ) -> Selector:
     """Build a selector of queue entries from the values of the options that `filter_options` adds."""
-    return Selector(seqs=seqs, lane=lane, state=state or "", source=source, reason=reason, older_than_s=older_than)
+    return Selector(
+        seqs=seqs,
+        lane=lane,
+        state=state or "",
+        source=source,
+        reason=reason,
+        older_than_s=older_than,
+        after=after or 0,
+    )
 
 
 def to_arguments(selector: Selector) -> list[str]:
@@ -92,4 +107,5 @@ def to_arguments(selector: Selector) -> list[str]:
     options = [f"--{name}={value}" for name, value in given.items() if value]
     options += [f"--{selector.state}"] if selector.state else []
     options += [] if selector.older_than_s is None else [f"--older-than={selector.older_than_s:f}s"]
+    options += [f"--after={selector.after}"] if selector.after else []
     return [*options, *map(str, selector.seqs)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from eaves.admin.report import LinkReport, QueueReport, SourceReport, build_report
 from eaves.admin.selector import DEAD, QUEUED, Selector
 from eaves.delivery.status import LaneDelivery
 from eaves.errors import InputError, NotFoundError
-from eaves.spool import LedgerLine, Selection, Spool
+from eaves.spool import Ledger, LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 
 LIMIT = 100
@@ -81,8 +81,16 @@ class Queue(Protocol):
         """Return ledger lines with a higher number than `after`, in order. Raises NotFoundError without a ledger."""
 
 
+@runtime_checkable
+class EventTracer(Protocol):
+    """Interface of a queue that can be asked about one event cheaply; queues behind a command in a pod can't."""
+
+    def trace(self, source: str, event_id: str) -> LedgerLine | None:
+        """Return the ledger line of one event; None when it has none. Raises NotFoundError without a ledger."""
+
+
 class SpoolQueue:
-    """Implements `Queue` on an open spool.
+    """Implements `Queue` and `EventTracer` on an open spool.
 
     Args:
         spool: Open spool.
@@ -154,12 +162,23 @@ class SpoolQueue:
         Raises:
             NotFoundError: When the spool has no ledger.
         """
+        return self._ledger().read(after=after, limit=limit)
+
+    def trace(self, source: str, event_id: str) -> LedgerLine | None:
+        """Return the ledger line of one event; None when it has none.
+
+        Raises:
+            NotFoundError: When the spool has no ledger.
+        """
+        return self._ledger().find(source, event_id)
+
+    def _ledger(self) -> Ledger:
         if self._spool.ledger is None:
             raise NotFoundError(
                 f"{self._spool.path} holds no ledger",
                 hint=("name the spool of a relay or a receiver; only those hold a ledger"),
             )
-        return self._spool.ledger.read(after=after, limit=limit)
+        return self._spool.ledger
 
 
 def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:

@@ -5,6 +5,7 @@
     GET  /queues/entries/N         one entry and its event's attributes
     GET  /queues/entries/N/data    its event's data, with its content type
     GET  /queues/ledger            what became of each event, as JSON lines; query: after, a line's number, and limit
+    GET  /queues/ledger/event      what became of one event; query: source and id
     POST /queues/retry             queue dead letters again, make entries that wait for a retry due; query: as above
     POST /queues/drop              delete dead letters; also all=true, dry_run=true
     POST /queues/purge             delete entries in any state; needs lane, or all=true
@@ -21,14 +22,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Queue
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, EventTracer, Queue
 from eaves.admin.selector import Selector, parse_selector, parse_seq
-from eaves.errors import EavesError, InputError
-from eaves.link.ledger_lines import encode_lines
+from eaves.errors import EavesError, InputError, NotFoundError
+from eaves.link.ledger_lines import encode_lines, to_dict
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
 PREFIX = "/queues"
 LEDGER = f"{PREFIX}/ledger"
+LEDGER_EVENT = f"{LEDGER}/event"
 JSON_LINES = "application/jsonl"
 MAX_LIMIT = 10_000
 """Maximum number of entries in one listing; their attributes take up to some kilobytes each."""
@@ -68,6 +70,8 @@ def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
             return answer_json(_LISTS[path](queue, given))
         if method == "GET" and path == LEDGER:
             return _ledger(queue, given)
+        if method == "GET" and path == LEDGER_EVENT:
+            return _trace(queue, given)
         if method == "GET" and (found := _ENTRY.fullmatch(path)):
             return _entry(queue, found[1], data=bool(found[2]))
         return answer_problem(404, f"no such endpoint: {method} {path[:128]}")
@@ -117,6 +121,15 @@ def _ledger(queue: Queue, given: Mapping[str, str]) -> AdminResponse:
     if not 1 <= limit <= MAX_LIMIT:
         raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {limit})")
     return AdminResponse(status=200, content_type=JSON_LINES, body=encode_lines(queue.ledger(after=after, limit=limit)))
+
+
+def _trace(queue: Queue, given: Mapping[str, str]) -> AdminResponse:
+    if given.keys() != {"source", "id"} or not all(given.values()):
+        raise InputError("the query needs source and id of the event, and nothing else")
+    if not isinstance(queue, EventTracer):
+        raise NotFoundError("this queue can't be asked about one event")
+    line = queue.trace(given["source"], given["id"])
+    return answer_json({"line": None if line is None else {**to_dict(line), "changed_at": line.changed_at}})
 
 
 def _change(queue: Queue, action: Action, given: Mapping[str, str]) -> AdminResponse:

@@ -26,6 +26,7 @@ class Selector:
         source: Source to select, `/eaves/SITE/NAME` or its last part.
         reason: Text that the entry's last failure must contain.
         older_than_s: Minimum time since the entry was put, seconds.
+        after: Sequence number above which entries are selected, to list a large queue page by page; 0 selects all.
     """
 
     seqs: tuple[int, ...] = ()
@@ -34,6 +35,7 @@ class Selector:
     source: str = ""
     reason: str = ""
     older_than_s: float | None = None
+    after: int = 0
 
     @property
     def is_everything(self) -> bool:
@@ -43,7 +45,7 @@ class Selector:
     def to_query(self) -> dict[str, str]:
         """Return the selector's conditions as query parameters, text by name; `parse_selector` parses them."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _to_text(value) for name, value in given.items() if value not in ((), "", None)}
+        return {name: _to_text(value) for name, value in given.items() if value != _UNSET[name]}
 
     def to_selection(self, now: float) -> Selection:
         """Return the spool's form of the selection.
@@ -58,7 +60,11 @@ class Selector:
             source=self.source or None,
             reason=self.reason or None,
             put_before=None if self.older_than_s is None else now - self.older_than_s,
+            after=self.after,
         )
+
+
+_UNSET = {field.name: getattr(Selector(), field.name) for field in fields(Selector)}
 
 
 def parse_selector(query: Mapping[str, str]) -> Selector:
@@ -73,6 +79,8 @@ def parse_selector(query: Mapping[str, str]) -> Selector:
     values: dict[str, Any] = dict(query)
     if "seqs" in query:
         values["seqs"] = tuple(parse_seq(text) for text in query["seqs"].split(","))
+    if "after" in query:
+        values["after"] = parse_seq(query["after"])
     if "older_than_s" in query:
         values["older_than_s"] = _parse_seconds(query["older_than_s"])
     if query.get("state", STATES[0]) not in STATES:

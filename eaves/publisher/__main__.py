@@ -18,7 +18,8 @@ from eaves.delivery import Deliverer
 from eaves.delivery.mqtt.link_factory import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool

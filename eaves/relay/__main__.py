@@ -20,8 +20,8 @@ from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
-from eaves.ingress.store_route import PATH
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.relay.forwarder import Forwarder

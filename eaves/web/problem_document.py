@@ -20,6 +20,8 @@ MAX_BYTES = 700
 _TEXTS = {"detail": 20, "hint": 0, "error": 20}
 """Members that may hold foreign text of any length, in the order in which they are truncated, with their minimum
 characters."""
+_DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
+"""Pattern of the field `detail` in a problem document (RFC 9457), which may be cut off within the field."""
 
 
 def build_problem(
@@ -70,6 +72,21 @@ def find_kind(document: Mapping[str, Any]) -> str:
     return kind.removeprefix(TYPE_PREFIX) if kind.startswith(TYPE_PREFIX) else ""
 
 
+def describe_reason(text: str) -> str:
+    """Return a reason with the JSON of a problem document in it replaced by the document's detail.
+
+    A reason holds the beginning of a receiver's answer, so the document may be cut off. Source: RFC 9457.
+    """
+    before, brace, after = text.partition("{")
+    found = _DETAIL.search(after)
+    if not brace or found is None:
+        return text
+    detail = parse_problem(brace + after).get("detail")
+    if not isinstance(detail, str):
+        detail = _unescape(found[1])
+    return f"{before}{detail}"
+
+
 def _shorten(document: dict[str, Any], name: str, kept: int) -> None:
     """Truncate one text until the document as JSON fits into `MAX_BYTES`, or `kept` characters are left."""
     text = str(document.get(name, ""))
@@ -77,3 +94,13 @@ def _shorten(document: dict[str, Any], name: str, kept: int) -> None:
         # One character takes up to 12 bytes: an escaped surrogate pair.
         text = text[: max(kept, len(text) - max(1, excess // 12))]
         document[name] = text + "..."
+
+
+def _unescape(text: str) -> str:
+    """Decode the escape sequences of a JSON string that may end within an escape sequence."""
+    for end in range(len(text), max(-1, len(text) - 7), -1):
+        try:
+            return str(json.loads(f'"{text[:end]}"'))
+        except ValueError:
+            continue
+    return text

@@ -1,17 +1,12 @@
-"""Formatting of table cells: times, durations, sizes, ids, and reasons in which a JSON document is shortened."""
+"""Formatting of table cells: times, durations, sizes and ids."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 
-from eaves.web.problem_document import parse_problem
-
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-_DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
-"""Pattern of the field `detail` in a problem document (RFC 9457), which may be cut off within the field."""
 ID_DIGITS = 8
 """Number of hexadecimal digits of an id that a table shows. Two random ids have the same 8 digits with a probability of
 1 in 4,000 million."""
@@ -80,28 +75,3 @@ def shorten_id(text: str) -> str:
     """Return the first 8 digits of a long hexadecimal id, UUID or digest (`sha256:...`), and any other id as it is."""
     algorithm, colon, digits = text.rpartition(":")
     return f"{algorithm}{colon}{digits[:ID_DIGITS]}" if _LONG_ID.fullmatch(digits) else text
-
-
-def describe_reason(text: str) -> str:
-    """Return a reason with the JSON of a problem document in it replaced by the document's detail.
-
-    A reason holds the beginning of a receiver's answer, so the document may be cut off. Source: RFC 9457.
-    """
-    before, brace, after = text.partition("{")
-    found = _DETAIL.search(after)
-    if not brace or found is None:
-        return text
-    detail = parse_problem(brace + after).get("detail")
-    if not isinstance(detail, str):
-        detail = _unescape(found[1])
-    return f"{before}{detail}"
-
-
-def _unescape(text: str) -> str:
-    """Decode the escape sequences of a JSON string that may end within an escape sequence."""
-    for end in range(len(text), max(-1, len(text) - 7), -1):
-        try:
-            return str(json.loads(f'"{text[:end]}"'))
-        except ValueError:
-            continue
-    return text

@@ -24,10 +24,10 @@ from eaves.cli.display.cell_text import (
     describe_bytes,
     describe_milliseconds,
     describe_moment,
-    describe_reason,
     describe_seconds,
     shorten_id,
 )
+from eaves.web.problem_document import describe_reason
 
 GAP = "   "
 LONGEST_WORD = 24

@@ -89,6 +89,16 @@ class Ledger:
             lines[0] = replace(lines[0], deleted=self.counts().deleted)
         return lines
 
+    def find(self, source: str, event_id: str) -> LedgerLine | None:
+        """Return the line of one event; None when the event has none.
+
+        Raises:
+            SpoolError: When the file can't be read.
+        """
+        sql = f"SELECT {_COLUMNS} FROM ledger WHERE key = ? AND source = ? AND id = ?"  # noqa: S608 - constants
+        rows = self._read(sql, (line_key(source, event_id), source, event_id))
+        return _line(rows[0]) if rows else None
+
     def digest_of(self, source: str, event_id: str) -> bytes | None:
         """Return the digest of an event's content, as `content_digest` computes it.
 

@@ -22,6 +22,7 @@ SELECTORS = st.builds(
     source=TEXT,
     reason=TEXT,
     older_than_s=st.none() | st.integers(0, 10**6).map(float),
+    after=st.integers(0, MAX_SEQ),
 )
 
 
@@ -48,6 +49,7 @@ def test_it_comes_back_from_a_command_line(selector: Selector) -> None:
 def test_an_age_counts_back_from_now() -> None:
     assert Selector(older_than_s=60.0).to_selection(1_000.0) == Selection(put_before=940.0)
     assert Selector().to_selection(1_000.0) == Selection()
+    assert Selector(after=7).to_selection(1_000.0) == Selection(after=7)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def test_an_age_counts_back_from_now() -> None:
         ({"older_than_s": "nan"}, "older_than_s must be a number of seconds >= 0"),
         ({"older_than_s": "inf"}, "older_than_s must be a number of seconds >= 0"),
         ({"older_than_s": "-1"}, "older_than_s must be a number of seconds >= 0"),
+        ({"after": "-1"}, "not the number of a queue entry: '-1'"),
         ({"older_than_s": "2h"}, "older_than_s must be a number of seconds >= 0"),
     ],
 )

@@ -10,7 +10,6 @@ from eaves.cli.display.cell_text import (
     describe_bytes,
     describe_milliseconds,
     describe_moment,
-    describe_reason,
     describe_seconds,
     shorten_id,
 )
@@ -64,17 +63,3 @@ def test_durations_and_sizes_have_units() -> None:
 )
 def test_only_long_random_ids_become_shorter(whole: str, short: str) -> None:
     assert shorten_id(whole) == short
-
-
-@pytest.mark.parametrize(
-    ("reason", "text"),
-    [
-        ('answered 503: {"type": "x", "detail": "it is full"}', "answered 503: it is full"),
-        ('answered 422: {"type": "x", "detail": "a \\"b\\" \\u00e', 'answered 422: a "b" '),
-        ('answered 500: {"detail": 7}', 'answered 500: {"detail": 7}'),
-        ("answered 500: {oops", "answered 500: {oops"),
-        ("connection refused", "connection refused"),
-    ],
-)
-def test_a_reason_has_the_detail_of_a_problem_document(reason: str, text: str) -> None:
-    assert describe_reason(reason) == text

@@ -11,7 +11,7 @@ from eaves.admin import routes
 from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.response import answer_error
 from eaves.local.routes import create_app
-from eaves.web.problem_document import CONTENT_TYPE, MAX_BYTES, find_kind, parse_problem
+from eaves.web.problem_document import CONTENT_TYPE, MAX_BYTES, describe_reason, find_kind, parse_problem
 
 LONG = '😀"' * 2000
 
@@ -20,6 +20,7 @@ class FailingSupervisor:
     """A supervisor that fails each request in the same way."""
 
     queue: Any = None
+    console: Any = None
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -66,3 +67,17 @@ def test_what_is_no_problem_document_has_no_members(body: bytes | str) -> None:
 @pytest.mark.parametrize("kind", ["image", "urn:eaves:problem:", 7, None, "about:blank"])
 def test_a_type_of_others_is_none_of_ours(kind: object) -> None:
     assert find_kind({"type": kind}) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ('answered 503: {"type": "x", "detail": "it is full"}', "answered 503: it is full"),
+        ('answered 422: {"type": "x", "detail": "a \\"b\\" \\u00e', 'answered 422: a "b" '),
+        ('answered 500: {"detail": 7}', 'answered 500: {"detail": 7}'),
+        ("answered 500: {oops", "answered 500: {oops"),
+        ("connection refused", "connection refused"),
+    ],
+)
+def test_a_reason_has_the_detail_of_a_problem_document(reason: str, text: str) -> None:
+    assert describe_reason(reason) == text

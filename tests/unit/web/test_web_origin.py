@@ -10,7 +10,8 @@ import pytest
 
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import StoreRoute
 from eaves.web.origin import listens_on_loopback
 from functions.http.app import create_app
 from functions.settings import FunctionSettings

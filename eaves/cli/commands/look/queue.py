@@ -151,7 +151,7 @@ def purge(everything: bool, yes: bool, **options: Any) -> None:
 
 def _take_selector(options: dict[str, Any]) -> Selector:
     """Remove the options that filter entries from a command's options, and return them as a selector."""
-    names = ("seqs", "lane", "state", "source", "reason", "older_than")
+    names = ("seqs", "lane", "state", "source", "reason", "older_than", "after")
     return build_selector(**{name: options.pop(name) for name in names if name in options})
 
 
