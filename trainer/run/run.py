@@ -10,6 +10,7 @@
     samples/        some held-out images with their original bytes
     samples.json    label and sha256 of each sample
     split.jsonl     label, side and group of every image by its digest
+    held_out.jsonl  the model's answer to every held-out image, by the image's digest
     run.json        written last: properties and provenance of the run, and the digest of every file above
 
 A run is written into a hidden sibling directory (`.NAME.unfinished/run`), synced to disk and renamed into place. It
@@ -41,6 +42,7 @@ CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
 TAKEN = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
+_AGAIN = "train the model again, or copy the whole run again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,12 +153,27 @@ def open_run(path: Path) -> Run:
     Raises:
         RunError: The run doesn't exist, is not complete or is damaged.
     """
+    run = load_run(path)
+    for name, entry in run.files.items():
+        file = path / name
+        if not file.is_file():
+            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_AGAIN)
+        if file.stat().st_size != entry["size_bytes"] or _sha256(file) != entry["sha256"]:
+            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_AGAIN)
+    return run
+
+
+def load_run(path: Path) -> Run:
+    """Load the properties of a run from run.json; its other files are not checked.
+
+    Raises:
+        RunError: There is no run.json, or this version of Eaves can't read it.
+    """
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise RunError(
             f"{path} is not a run: it has no {MANIFEST}", hint="train a model (eaves train), or name another directory"
         )
-    again = "train the model again, or copy the whole run again"
     try:
         values = json.loads(manifest.read_text(encoding="utf-8"))
         found = values["schema_version"]
@@ -165,18 +182,11 @@ def open_run(path: Path) -> Run:
                 f"{manifest} has the schema version {found!r}; this version of Eaves reads {SCHEMA_VERSION}",
                 hint="update Eaves",
             )
-        run = _parse_run(path, values)
+        return _parse_run(path, values)
     except ArtifactError as error:
         raise RunError(f"{manifest}: {error.message}", hint=error.hint) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{manifest} can't be read: {error}", hint=again) from error
-    for name, entry in run.files.items():
-        file = path / name
-        if not file.is_file():
-            raise RunError(f"the run in {path} is not complete: {name} is missing", hint=again)
-        if file.stat().st_size != entry["size_bytes"] or _sha256(file) != entry["sha256"]:
-            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=again)
-    return run
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{manifest} can't be read: {error}", hint=_AGAIN) from error
 
 
 def load_trained_on(path: Path) -> frozenset[str]:

@@ -10,13 +10,18 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from trainer.data.dataset import Dataset
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.evaluation.calibration import softmax
 from trainer.evaluation.model_quality import rate_model
 from trainer.evaluation.quality_sentence import describe_trained
 from trainer.report.report import ReportFacts, write_report
 from trainer.run import parity_samples
+from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
 from trainer.run.provenance import code_digest, describe_hardware, installed_versions
 from trainer.run.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
@@ -100,6 +105,7 @@ def build_run_record(
             "groups": dataset.groups,
             "split_of": dataset.split_of,
             "notes": list(dataset.notes),
+            "root": str(dataset.root),
         },
         "data_faults": [asdict(fault) for fault in dataset.faults],
         "val_accuracy": measured["val_accuracy"],
@@ -141,6 +147,24 @@ def write_records(
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
+    answers = render_held_out(_answers(dataset, held_out, fitted.val_logits, measured["temperature"]))
+    (work / HELD_OUT_FILE).write_text(answers, encoding="utf-8")
     write_json(work / "samples.json", parity_samples.copy_samples(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)
+
+
+def _answers(
+    dataset: Dataset, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float
+) -> Iterator[HeldOutAnswer]:
+    """Yield the model's answer to each held-out image; `rows` are the images' positions in the dataset."""
+    probabilities = softmax(logits, temperature)
+    for row, best, scores in zip(rows, np.argmax(logits, axis=1), probabilities, strict=True):
+        image = dataset.examples[row]
+        yield HeldOutAnswer(
+            digest=image.digest,
+            file=image.path.relative_to(dataset.root).as_posix(),
+            label=dataset.labels[image.label],
+            predicted=dataset.labels[best],
+            score=float(scores[best]),
+        )

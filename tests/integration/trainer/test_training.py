@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from tests.page import Page
 from trainer.data.dataset import scan
+from trainer.run.held_out import HELD_OUT_FILE, parse_held_out
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import ENVIRONMENT, train
@@ -56,6 +58,20 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn", "epochs": 12}))
     return train(DataSettings(path=digits), settings, tmp_path_factory.mktemp("out") / "run", name="digits")
+
+
+def test_the_run_keeps_the_answer_to_each_held_out_image(run: Run, digits: Path) -> None:
+    answers = parse_held_out((run.path / HELD_OUT_FILE).read_text(), HELD_OUT_FILE)
+    assert run.dataset["root"] == str(digits)
+    held_out = {digest for digest, entry in (run.split() or {}).items() if entry.split == "val"}
+    assert answers.keys() == held_out
+    counted = [
+        [sum((one.label, one.predicted) == (truth, other) for one in answers.values()) for other in run.labels]
+        for truth in run.labels
+    ]
+    assert counted == run.metrics()["confusion"]
+    for digest, answer in answers.items():
+        assert hashlib.sha256((digits / answer.file).read_bytes()).hexdigest() == digest
 
 
 def test_the_run_is_whole_and_good(run: Run) -> None:

@@ -1,0 +1,69 @@
+"""Reads and writes `held_out.jsonl`: the model's answer to every held-out image of a run.
+
+With these answers a person can look at the images that a model mistakes, and two runs can be compared on the images
+that both hold out, without running a model again. One line describes one image:
+
+    {"digest": "9f86d0...", "file": "daisy/12.jpg", "label": "daisy", "predicted": "rose", "score": 0.71}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from eaves.errors import RunError
+
+HELD_OUT_FILE = "held_out.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutAnswer:
+    """The model's answer to one held-out image.
+
+    Attributes:
+        digest: sha256 of the file's bytes, hex.
+        file: Path of the file relative to the dataset's root, which is `dataset.root` in run.json.
+        label: Name of the image's class.
+        predicted: Name of the class that the model gives it.
+        score: Probability of that class, 0 to 1, with the calibrated temperature.
+    """
+
+    digest: str
+    file: str
+    label: str
+    predicted: str
+    score: float
+
+
+def render_held_out(answers: Iterable[HeldOutAnswer]) -> str:
+    """Return the text of a `held_out.jsonl`, sorted by digest, so that the same answers give the same bytes."""
+    ordered = sorted(answers, key=lambda answer: answer.digest)
+    # A file's name may hold bytes that are not valid text; JSON's escapes carry them.
+    return "".join(json.dumps(asdict(answer)) + "\n" for answer in ordered)
+
+
+def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
+    """Parse a `held_out.jsonl` into digest and answer of each image.
+
+    Args:
+        text: Content of a `held_out.jsonl`.
+        origin: Name of the file, for messages.
+
+    Raises:
+        RunError: A line is not an answer.
+    """
+    answers: dict[str, HeldOutAnswer] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            answer = HeldOutAnswer(**json.loads(line))
+            texts = (answer.digest, answer.file, answer.label, answer.predicted)
+            if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
+                raise ValueError("a text or a number is expected")
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise RunError(
+                f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
+            ) from error
+        answers[answer.digest] = answer
+    return answers
