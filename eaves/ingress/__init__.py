@@ -13,8 +13,10 @@ framing       where a request's body ends, and refusal of ambiguous requests
 body          reads and unpacks the body in pieces, within its limits
 memory        one limit on the memory of all bodies
 content       parses the CloudEvents in a body
-store_route   the route of publisher and relay, which stores events in a durable queue and answers 202
+store_route   the route of publisher and relay, which stores events in a durable queue and answers 202; imported by
+              itself, because it needs the modules of events and delivery
 tls/          certificates that may be renewed while the server runs
+wsgi/         the route that passes requests to a WSGI application, such as the console's
 
 A route decides before the body is read; `Request.read_body` reads it. This package stores and sends no events, and
 knows no sites.
@@ -24,7 +26,6 @@ from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_error, answer_json, answer_problem
 from eaves.ingress.server import IngressLimits, IngressServer
-from eaves.ingress.store_route import StoreRoute
 from eaves.ingress.tls.server_tls import ServerTls
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
     "Request",
     "Response",
     "ServerTls",
-    "StoreRoute",
     "answer_error",
     "answer_json",
     "answer_problem",

@@ -7,7 +7,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -20,7 +20,7 @@ from eaves.ingress.framing import Framing, parse_framing
 from eaves.ingress.head_reader import HEAD_BYTES, HeadReader
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.ingress.request import Caller, Request
-from eaves.ingress.response import Response, answer_error, answer_problem
+from eaves.ingress.response import Response, TakeOver, answer_error, answer_problem
 from eaves.ingress.timed_reader import TimedReader
 from eaves.web.origin import HINT, find_foreign
 
@@ -35,6 +35,8 @@ LINGER_S = 5.0
 resets it and the response is lost. Source: RFC 9112, section 9.6."""
 LINE_BYTES = 8_192
 """Maximum length of the request line, bytes. Source: RFC 9112, section 3, names 8,000 as the minimum."""
+WITHOUT_LENGTH = frozenset({204, 304})
+"""Statuses whose response has no body and no Content-Length. Source: RFC 9110, sections 8.6 and 15.4.5."""
 
 _log = logging.getLogger(__name__)
 
@@ -189,12 +191,23 @@ class IngressConnection(BaseHTTPRequestHandler):
         self.server.connections.mark(self.connection, state)
 
     def _send(self, response: Response) -> None:
-        headers = {
-            "Server": "eaves",
-            "Date": self.date_time_string(),
-            **response.headers,
-            "Content-Length": str(len(response.body)),
-        }
+        if response.take_over is not None:
+            self._hand_over(response, response.take_over)
+            return
+        body = b"" if self.command == "HEAD" else response.body
+        self._write(self._build_head(response) + body)
+
+    def _hand_over(self, response: Response, take_over: TakeOver) -> None:
+        """Pass the socket to another owner; this connection neither reads, writes nor closes it afterwards."""
+        self.close_connection = True
+        head = self._build_head(response)
+        self.server.release(self.connection)
+        take_over(self.connection, head)
+
+    def _build_head(self, response: Response) -> bytes:
+        headers = {"Server": "eaves", "Date": self.date_time_string(), **response.headers}
+        if response.take_over is None and response.status not in WITHOUT_LENGTH:
+            headers["Content-Length"] = str(len(response.body))
         if self.close_connection:
             headers["Connection"] = "close"
         elif self.request_version == "HTTP/1.0":
@@ -203,9 +216,8 @@ class IngressConnection(BaseHTTPRequestHandler):
             phrase = HTTPStatus(response.status).phrase
         except ValueError:
             phrase = ""
-        head = [f"HTTP/1.1 {response.status} {phrase}", *_fields(headers), "", ""]
-        body = b"" if self.command == "HEAD" else response.body
-        self._write("\r\n".join(head).encode("latin-1", "replace") + body)
+        fields = _fields([*headers.items(), *response.repeated])
+        return "\r\n".join([f"HTTP/1.1 {response.status} {phrase}", *fields, "", ""]).encode("latin-1", "replace")
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -242,6 +254,6 @@ def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
     return frozenset([*common, *(value for name, value in certificate.get("subjectAltName", ()) if name == "DNS")])
 
 
-def _fields(headers: Mapping[str, str]) -> list[str]:
+def _fields(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Return the header lines; a line break in a value would begin another header, so it becomes a space."""
-    return [f"{name}: {' '.join(value.splitlines())}" for name, value in headers.items()]
+    return [f"{name}: {' '.join(value.splitlines())}" for name, value in headers]

@@ -7,9 +7,18 @@ each take other bytes for the next request. Source: RFC 9112, sections 5.1, 5.2,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email import errors
 from email.message import Message
 
 from eaves.errors import EventError
+
+NO_BODY = (
+    errors.StartBoundaryNotFoundDefect,
+    errors.NoBoundaryInMultipartDefect,
+    errors.MultipartInvariantViolationDefect,
+)
+"""Defects that the standard library reports of every multipart request, because it parses the headers without the body.
+A browser sends photos as multipart/form-data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +63,7 @@ def parse_framing(headers: Message) -> Framing:
 
 
 def _check_fields(headers: Message) -> None:
-    if headers.defects:
+    if any(not isinstance(defect, NO_BODY) for defect in headers.defects):
         raise EventError("a header of the request is malformed")
     if len(headers.get_all("host", [])) > 1:
         raise EventError("the request has more than one Host header")

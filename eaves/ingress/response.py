@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EavesError
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
+
+TakeOver = Callable[[socket.socket, bytes], None]
+"""Function that gets a connection's socket, and the head of the response, which it has to send. It owns the socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,16 +22,17 @@ class Response:
     Attributes:
         status: HTTP status.
         headers: Headers, without those that the server sets itself.
+        repeated: Further headers in order, whose names may occur more than once, such as `Set-Cookie`.
         body: Bytes of the body.
+        take_over: Function that continues the connection in place of the server, which forgets the socket; None for a
+            response that the server sends. The body's end is the end of the connection.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    repeated: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-
-
-STORED = Response(status=ACCEPTED)
-"""Response for stored events, without a reply."""
+    take_over: TakeOver | None = None
 
 
 def answer_json(value: Any, status: int = 200) -> Response:

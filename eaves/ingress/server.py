@@ -60,6 +60,8 @@ class IngressServer:
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
         path: Path of a Unix socket of mode 0600, in place of host and port.
+        listening: A TCP socket that listens already, in place of host, port and path, such as one that the parent
+            process has opened.
         tls: Certificates; None for plain HTTP.
         name: Name of the server, for messages.
 
@@ -69,10 +71,10 @@ class IngressServer:
 
     def __init__(
         self, serve: Serve, *, limits: IngressLimits, host: str = "", port: int = 0, path: Path | None = None,
-        tls: ServerTls | None = None, name: str = "receiver",
+        listening: socket.socket | None = None, tls: ServerTls | None = None, name: str = "receiver",
     ) -> None:  # fmt: skip
         self._path = path
-        address = (host, port) if path is None else path
+        address = listening or path or (host, port)
         try:
             self._listener = ListeningSocket(address, serve, limits, tls, name)
         except OSError as error:
@@ -134,8 +136,9 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int] | Path, serve: Serve, limits: IngressLimits, tls: ServerTls | None, name: str
-    ) -> None:
+        self, address: tuple[str, int] | Path | socket.socket, serve: Serve, limits: IngressLimits,
+        tls: ServerTls | None, name: str,
+    ) -> None:  # fmt: skip
         self.serve = serve
         self.limits = limits
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
@@ -143,13 +146,18 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._tls = tls
         self._path = address if isinstance(address, Path) else None
         self.handshakes = FailedHandshakes()
+        self._released: set[int] = set()
         if isinstance(address, Path):
             self.programs_only, self.address_family = False, socket.AF_UNIX
             super().__init__(str(address), IngressConnection)  # type: ignore[arg-type]
-        else:
-            self.programs_only = limits.programs_only and listens_on_loopback(address[0])
-            self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-            super().__init__(address, IngressConnection)
+            return
+        bound = address.getsockname()[:2] if isinstance(address, socket.socket) else address
+        self.programs_only = limits.programs_only and listens_on_loopback(bound[0])
+        self.address_family = socket.AF_INET6 if ":" in bound[0] else socket.AF_INET
+        super().__init__(bound, IngressConnection, bind_and_activate=not isinstance(address, socket.socket))
+        if isinstance(address, socket.socket):
+            self.socket.close()
+            self.socket = address
 
     def server_bind(self) -> None:
         """Bind the socket to its address.
@@ -187,8 +195,16 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.connections.add(request, str(client_address[0]))
         super().process_request(request, client_address)
 
+    def release(self, connection: socket.socket) -> None:
+        """Forget a connection without closing it, because another owner continues it."""
+        self._released.add(id(connection))
+        self.connections.remove(connection)
+
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and forget it."""
+        """Close a connection and forget it, unless it was released."""
+        if id(request) in self._released:
+            self._released.remove(id(request))
+            return
         self.connections.remove(request)
         super().shutdown_request(request)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import Event
 from eaves.ingress.content import is_batch, read_events
 from eaves.ingress.request import Request
-from eaves.ingress.response import STORED, Response, answer_problem
+from eaves.ingress.response import Response, answer_problem
 
 PATH = "/"
+STORED = Response(status=ACCEPTED)
+"""Response for stored events, without a reply."""
 
 
 class StoreRoute:

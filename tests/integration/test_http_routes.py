@@ -33,6 +33,7 @@ from eaves.relay import __main__ as relay
 from eaves.relay.relay_lanes import FROM_BROKER
 from functions.http import app as functions_app
 from functions.settings import FunctionSettings
+from tests.fakes.console.absent import AbsentConsole
 from tests.fakes.models.model import FakeModel
 from tests.integration.mqtt.test_publisher import running as publishing
 from tests.processes.function import Function
@@ -58,6 +59,10 @@ class StubRuntime:
     @property
     def queue(self) -> StubRuntime:
         return self
+
+    @property
+    def console(self) -> AbsentConsole:
+        return AbsentConsole()
 
     def report(self) -> QueueReport:
         return QueueReport(lanes=(), sources=(), max_bytes=1, dead_max_bytes=1)
@@ -268,6 +273,8 @@ def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(rout
 
 SERVERS = {
     "eaves/admin/server.py": "asked here by way of relay, publisher and receiver",
+    "eaves/console/app.py": "its routes are asked in unit/console",
+    "eaves/local/console/listening.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "eaves/local/routes.py": "its routes are asked here",

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 import pytest
 
 from eaves.events import Event, encode_binary
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.connection import LINGER_S
+from eaves.ingress.store_route import StoreRoute
 from tests.processes.publishing import prediction
 
 MAX_BYTES = 1_000_000

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import StoreRoute
 from tests.waiting import wait_until
 
 LIMIT_S = 0.5

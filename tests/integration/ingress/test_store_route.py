@@ -14,7 +14,8 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.events import Event, encode_binary, encode_structured
-from eaves.ingress import IngressLimits, IngressServer, StoreRoute
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import StoreRoute
 from eaves.link import encode_batch
 from eaves.link.batch import MEDIA_TYPE
 from tests.processes.publishing import prediction

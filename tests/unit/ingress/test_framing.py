@@ -22,6 +22,8 @@ def parse(text: str) -> Framing:
         ("Content-Length: 12\r\n", Framing(length=12)),
         ("content-length:  0 \r\n", Framing(length=0)),
         ("Transfer-Encoding: Chunked\r\n", Framing(chunked=True)),
+        ("Content-Length: 9\r\nContent-Type: multipart/form-data; boundary=x\r\n", Framing(length=9)),
+        ("Content-Length: 9\r\nContent-Type: multipart/form-data\r\n", Framing(length=9)),
     ],
 )
 def test_it_says_where_the_body_ends(text: str, framing: Framing) -> None:
@@ -49,6 +51,7 @@ def test_it_says_where_the_body_ends(text: str, framing: Framing) -> None:
         "Transfer-Encoding: xchunked\r\n",
         "Transfer-Encoding:\r\n chunked\r\n",
         "no header at all\r\nContent-Length: 5\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\nno header at all\r\nContent-Length: 5\r\n",
         "Host: a\r\nHost: b\r\n",
     ],
 )

@@ -1,0 +1,307 @@
+"""A WSGI application behind the ingress server."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import http.client
+import json
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, Response, request
+
+from eaves.errors import OverloadedError
+from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.ingress.wsgi import ADMIT, TAKE_OVER, WsgiGateway
+from tests.inputs.certificates import make_certificate
+from tests.waiting import wait_until
+
+MAX_BYTES, STRANGER_BYTES = 100_000, 1_000
+TEXT = "<p>text</p>" * 1_000
+
+
+def create_app() -> Flask:
+    """An app that shows what it gets."""
+    app = Flask(__name__)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+
+    @app.route("/environ", methods=["GET", "POST", "OPTIONS"])
+    def show() -> dict[str, Any]:
+        return {name: value for name, value in request.environ.items() if isinstance(value, str)}
+
+    @app.post("/size")
+    def size() -> str:
+        if "X-Known" in request.headers:
+            request.environ[ADMIT]()
+        return f"{len(request.get_data())}"
+
+    @app.post("/form")
+    def form() -> str:
+        return request.form["name"]
+
+    @app.get("/text")
+    def text() -> Response:
+        made = Response(TEXT)
+        made.add_etag()
+        made.set_cookie("one", "1")
+        made.set_cookie("two", "2")
+        made.make_conditional(request)
+        return made
+
+    @app.get("/image")
+    def image() -> Response:
+        return Response(b"\xff" * 5_000, content_type="image/jpeg")
+
+    @app.get("/fault/<kind>")
+    def fail(kind: str) -> str:
+        raise OverloadedError("the <platform> is busy") if kind == "ours" else RuntimeError("secret detail")
+
+    return app
+
+
+@contextlib.contextmanager
+def serving(
+    app: Callable[..., Iterable[bytes]], *, tls: ServerTls | None = None, is_trusted: bool = True
+) -> Iterator[IngressServer]:
+    gateway = WsgiGateway(
+        app,
+        scheme="https" if tls else "http",
+        max_bytes=MAX_BYTES,
+        stranger_bytes=STRANGER_BYTES,
+        is_trusted=is_trusted,
+    )
+    limits = IngressLimits(max_bytes=MAX_BYTES, in_flight_bytes=MAX_BYTES)
+    server = IngressServer(gateway, limits=limits, host="127.0.0.1", tls=tls)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[IngressServer]:
+    with serving(create_app()) as made:
+        yield made
+
+
+class Answer:
+    """A response: its status, headers and body."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+
+def ask(server: IngressServer, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def send(server: IngressServer, head: str) -> bytes:
+    """Send a head as it is; return the whole answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(head.encode("latin-1"))
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def read_environ(server: IngressServer, head: str) -> dict[str, str]:
+    answer = send(server, head)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    found: dict[str, str] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return found
+
+
+def test_the_environment_is_that_of_the_request(server: IngressServer) -> None:
+    found = read_environ(
+        server,
+        "GET /environ?a=%20b&c HTTP/1.1\r\nHost: box.example:8481\r\nCookie: a=1\r\nCookie: b=2\r\n"
+        "X-Two: 1\r\nX-Two: 2\r\nContent-Type: text/plain\r\nConnection: close, X-Two\r\nTE: trailers\r\n\r\n",
+    )
+    expected = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": "/environ", "QUERY_STRING": "a=%20b&c", "HTTP_HOST": "box.example:8481",
+        "SERVER_NAME": "box.example", "SERVER_PORT": "8481", "REMOTE_ADDR": "127.0.0.1", "wsgi.url_scheme": "http",
+        "HTTP_COOKIE": "a=1; b=2", "HTTP_X_TWO": "1,2", "CONTENT_TYPE": "text/plain", "SERVER_PROTOCOL": "HTTP/1.1",
+    }  # fmt: skip
+    assert {name: found.get(name) for name in expected} == expected
+    assert not {"HTTP_CONNECTION", "HTTP_TE", "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "value"),
+    [
+        ("GET /environ HTTP/1.1\r\nHost: a\r\nProxy: http://evil\r\n\r\n", "HTTP_PROXY", None),
+        ("GET /environ HTTP/1.1\r\nHost: a\r\nX_Forwarded: 1\r\n\r\n", "HTTP_X_FORWARDED", None),
+        ("GET http://real/environ HTTP/1.1\r\nHost: other\r\n\r\n", "HTTP_HOST", "real"),
+        ("GET /environ HTTP/1.0\r\n\r\n", "SERVER_NAME", "localhost"),
+        ("GET /environ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "SERVER_NAME", "[::1]"),
+        ("GET //environ HTTP/1.1\r\nHost: a\r\n\r\n", "PATH_INFO", "/environ"),
+    ],
+)
+def test_a_header_never_becomes_another_one(server: IngressServer, head: str, name: str, value: str | None) -> None:
+    assert read_environ(server, head).get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET ftp://a/environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://[/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /%00%ff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        ("GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        ("GET /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /environ HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400),
+        ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1", 400),
+        ("GET /environ HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 101 + "\r\n", 431),
+        (f"GET /{'x' * 9_000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        ("GET /environ HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        ("\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+    ],
+)
+def test_a_hostile_head_is_refused(server: IngressServer, head: str, status: int) -> None:
+    answer = send(server, head)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, chunked: bool) -> None:
+    def body(size: int) -> Any:
+        return iter([b"x" * 1_000] * (size // 1_000)) if chunked else b"x" * size
+
+    assert ask(server, "POST", "/size", body(MAX_BYTES)).body == b"100000"
+    assert ask(server, "POST", "/size", body(MAX_BYTES + 1_000)).status == 413
+    packed = gzip.compress(b"name=value&x=" + b"y" * 50_000)
+    kind = "application/x-www-form-urlencoded"
+    assert ask(server, "POST", "/form", packed, Content_Type=kind, Content_Encoding="gzip").body == b"value"
+
+
+def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:
+    with serving(create_app(), is_trusted=False) as strict:
+        assert ask(strict, "POST", "/size", b"x" * STRANGER_BYTES).status == 200
+        refused = ask(strict, "POST", "/size", b"x" * (STRANGER_BYTES + 1))
+        assert (refused.status, refused.headers["Connection"]) == (413, "close")
+        assert ask(strict, "POST", "/size", b"x" * MAX_BYTES, X_Known="1").body == b"100000"
+        assert ask(strict, "GET", "/text").headers["Connection"] == "close"
+    assert ask(server, "GET", "/text").headers["Connection"] is None
+
+
+def test_texts_are_compressed_for_clients_that_accept_it(server: IngressServer) -> None:
+    plain = ask(server, "GET", "/text")
+    packed = ask(server, "GET", "/text", Accept_Encoding="br, gzip;q=0.5")
+    assert (plain.body.decode(), plain.headers["Content-Encoding"]) == (TEXT, None)
+    assert (gzip.decompress(packed.body).decode(), packed.headers["Content-Encoding"]) == (TEXT, "gzip")
+    assert len(packed.body) < len(TEXT) / 10
+    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
+    assert packed.headers["ETag"] == f"W/{plain.headers['ETag']}"
+    again = ask(server, "GET", "/text", Accept_Encoding="gzip", If_None_Match=packed.headers["ETag"])
+    assert (again.status, again.body, again.headers["Content-Length"]) == (304, b"", None)
+    assert ask(server, "GET", "/image", Accept_Encoding="gzip").headers["Content-Encoding"] is None
+    assert packed.headers.get_all("Set-Cookie") == ["one=1; Path=/", "two=2; Path=/"]
+
+
+def test_head_has_the_headers_of_get_and_no_body(server: IngressServer) -> None:
+    answer = send(server, "HEAD /text HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"\r\nContent-Length: %d\r\n" % len(TEXT) in answer
+
+
+def test_an_error_becomes_a_page_without_details(server: IngressServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    ours, fault = ask(server, "GET", "/fault/ours"), ask(server, "GET", "/fault/other")
+    assert (ours.status, fault.status) == (429, 500)
+    assert b"the &lt;platform&gt; is busy" in ours.body
+    assert b"secret" not in fault.body
+    assert "secret detail" in caplog.text
+    assert ask(server, "GET", "/text").status == 200
+
+
+def test_an_application_without_flask_is_served_and_closed() -> None:
+    closed = []
+
+    class Parts(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("X-Evil", "a\r\nSet-Cookie: b"), ("Transfer-Encoding", "chunked")])(b"1")
+        return Parts([b"2", environ["wsgi.input"].readline() + environ["wsgi.input"].read()])
+
+    with serving(app) as server:
+        answer = ask(server, "POST", "/", b"3\n4")
+        assert (answer.body, closed) == (b"123\n4", [True])
+        assert (answer.headers["Set-Cookie"], answer.headers["Transfer-Encoding"]) == (None, None)
+
+
+class Owner:
+    """Takes connections over."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[socket.socket, bytes]] = []
+        self.app = Flask(__name__)
+        self.app.get("/take")(self.take)
+        self.app.get("/refused")(self.refuse)
+
+    def take(self) -> Response:
+        request.environ[TAKE_OVER](lambda connection, head: self.taken.append((connection, head)))
+        return Response(content_type="text/event-stream", headers={"Set-Cookie": "a=b"})
+
+    def refuse(self) -> Response:
+        self.take()
+        return Response(status=403)
+
+
+@pytest.mark.parametrize("with_tls", [False, True])
+def test_a_response_hands_its_socket_over(with_tls: bool, tmp_path: Path) -> None:
+    owner, tls, trusting = Owner(), None, None
+    if with_tls:
+        certificate, key = make_certificate(tmp_path / "made")
+        certificate.rename(tmp_path / "tls.crt")
+        key.rename(tmp_path / "tls.key")
+        tls = ServerTls(tmp_path)
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
+    with serving(owner.app, tls=tls) as server:
+        connection: socket.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        if trusting:
+            connection = trusting.wrap_socket(connection, server_hostname="127.0.0.1")
+        connection.sendall(b"GET /take HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: owner.taken)
+        wait_until(lambda: server.connections == 0, what="the server to forget the connection")
+        wait_until(lambda: not any("process_request" in one.name for one in threading.enumerate()))
+        ((taken, head),) = owner.taken
+        server.stop()
+        taken.sendall(head + b"data: 1\n\n")
+        answer = connection.recv(1_000)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\ndata: 1\n\n")
+        assert b"\r\nConnection: close\r\n" in answer
+        assert b"\r\nSet-Cookie: a=b\r\n" in answer
+        assert b"ontent-Length" not in answer
+        connection.sendall(b"back")
+        assert taken.recv(10) == b"back"
+        taken.close()
+        connection.close()
+
+
+def test_nothing_is_handed_over_without_a_get_that_succeeds() -> None:
+    owner = Owner()
+    with serving(owner.app) as server:
+        assert ask(server, "GET", "/refused").status == 403
+        assert ask(server, "HEAD", "/take").status == 200
+        assert ask(server, "POST", "/take").status == 405
+        assert not owner.taken
