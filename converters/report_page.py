@@ -93,7 +93,7 @@ def write_page(path: Path, manifest: Manifest, timings: Timings, original: Origi
 
 def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = UNKNOWN) -> str:
     """Return the HTML of the page that reports on a conversion."""
-    manifest, golden = artifact.manifest, _golden(artifact, original.golden_labels)
+    manifest, golden = artifact.manifest, _add_thumbnails(artifact, build_golden(artifact, original.golden_labels))
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),
         manifest=manifest,
@@ -102,7 +102,7 @@ def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = U
         size_bytes=artifact.size_bytes,
         verdict=build_verdict(manifest),
         scale=_scale(manifest.quantisation),
-        trials=_trials(manifest.quantisation),
+        trials=build_trials(manifest.quantisation),
         speed=_speed(timings),
         targets={name: ", ".join(sorted(TARGETS[name].flags)) for name in manifest.targets},
         variants={variant.target: variant.path for variant in manifest.variants},
@@ -167,7 +167,7 @@ def _scale(found: Quantisation) -> tuple[float, float]:
     return max(low, 0.0), min(high, 1.0)
 
 
-def _trials(found: Quantisation) -> list[dict[str, Any]]:
+def build_trials(found: Quantisation) -> list[dict[str, Any]]:
     """Return the rows of the page's table of precisions: fp32 first, then every int8 candidate in order."""
     if not found.trials:
         return []
@@ -219,11 +219,18 @@ def _speed(timings: Timings) -> list[dict[str, Any]]:
     return [row for row in rows if row["fp32"] is not None or row["shipped"] is not None]
 
 
-def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]:
+def build_golden(artifact: Artifact, original: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return a row for each golden image: its label, the expected answer and, if it is wrong, whether int8 caused that.
 
     The original model caused a wrong answer if it gives the same answer; if it gives another one, int8 caused it. The
     outputs recorded for an fp32 artifact are the original's, so they show the original's answer.
+
+    Args:
+        artifact: The artifact.
+        original: Label that the original model gives to each golden image; empty when it is not known.
+
+    Raises:
+        ArtifactError: The golden images can't be read.
     """
     labels = artifact.manifest.labels
     rows = []
@@ -238,7 +245,7 @@ def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]
                 "label": case.label,
                 "answer": answer,
                 "score": score,
-                "image": html_page.build_thumbnail(artifact.path / case.file),
+                "file": case.file,
                 "wrong": wrong,
                 "original": first,
                 "by_original": wrong and first == answer,
@@ -246,6 +253,10 @@ def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def _add_thumbnails(artifact: Artifact, golden: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "image": html_page.build_thumbnail(artifact.path / row["file"])} for row in golden]
 
 
 def _files(manifest: Manifest) -> list[tuple[str, int]]:

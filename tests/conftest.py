@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, what, tests in (
         ("agent", "the agent's container image", "sources"),
         ("trainer", "the trainer's container image", "trainings"),
+        ("console", "the container image of a site's console", "its pages"),
         ("mosquitto", "a container image with mosquitto and its clients", "MQTT"),
     ):
         reported = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")

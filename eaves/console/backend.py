@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from eaves.admin import Queue
+from eaves.console.thumbnails.store import KeptImage
 from eaves.delivery import SinkResponse
 from eaves.events import Event
-from eaves.history import Record
+from eaves.history import Record, RecordFilter, Records
 from eaves.platform import FunctionStatus
+
+__all__ = ["Backend", "Images", "KeptImage", "ModelLocation", "RecordFilter", "Records", "ReplicaStart"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,66 +46,38 @@ class ModelLocation:
         kind: `artifact` or `run`.
         path: Directory.
         functions: Functions that serve the artifact now.
-        is_previous: Whether the artifact is that of a function's previous deployment.
+        previous_of: Functions whose previous deployment has the artifact.
     """
 
     name: str
     kind: str
     path: Path
     functions: tuple[str, ...] = ()
-    is_previous: bool = False
+    previous_of: tuple[str, ...] = ()
+
+    @property
+    def is_previous(self) -> bool:
+        """Whether the artifact is that of a function's previous deployment."""
+        return bool(self.previous_of)
 
 
 class Images(Protocol):
-    """Pictures of events, by the identity of the event that captured the image."""
+    """Pictures of events. `eaves.console.thumbnails.gallery.Gallery` implements it for platforms that hold images."""
 
     def image(self, source: str, event_id: str) -> bytes | None:
-        """Return the encoded image of a recent event; None when it isn't kept any more."""
+        """Return the encoded image of a recent event; None when it isn't held any more."""
 
-    def thumbnail(self, source: str, event_id: str) -> bytes | None:
-        """Return the JPEG thumbnail of an event's image; None when there is none."""
+    def thumbnail(self, captured: Record) -> bytes | None:
+        """Return the JPEG thumbnail of a captured image; None when there is none."""
 
+    def kept_thumbnail(self, digest: str) -> bytes | None:
+        """Return a kept thumbnail by the `digest_of` its image; None when it isn't kept."""
 
-class Records(Protocol):
-    """The history of events, for pages. Every method raises PlatformError when it can't be read."""
+    def find_shown(self, records: Collection[Record]) -> Set[int]:
+        """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
-    def newest(self) -> int:
-        """Return `Record.seq` of the newest record; 0 when there is none."""
-
-    def next(self, *, after: int, limit: int) -> Sequence[Record]:
-        """Return the first `limit` records after the record `after`, oldest first."""
-
-    def find(self, wanted: RecordFilter, *, before: int | None = None, limit: int = 50) -> Sequence[Record]:
-        """Return the newest `limit` matching records older than the record `before`, newest first."""
-
-    def get(self, seq: int) -> Record | None:
-        """Return one record; None when it was deleted or never existed."""
-
-    def chain(self, record: Record) -> Sequence[Record]:
-        """Return the records of the same image, from its capture to its forwarding, oldest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordFilter:
-    """Conditions that a record must meet; empty ones are met by every record.
-
-    Attributes:
-        types: Event types.
-        source: Name of the source, the last part of the image event's `source`, or a function's `source` attribute.
-        label: Label of a prediction.
-        confidence: `high` or `low`.
-        since: Earliest time of arrival, Unix seconds.
-        until: Latest time of arrival, Unix seconds.
-        text: Text within the subject.
-    """
-
-    types: tuple[str, ...] = ()
-    source: str = ""
-    label: str = ""
-    confidence: str = ""
-    since: float | None = None
-    until: float | None = None
-    text: str = ""
+    def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
+        """Return kept images with their predictions, newest first, older than the `KeptImage.number` `before`."""
 
 
 class Backend(Protocol):
@@ -124,13 +99,19 @@ class Backend(Protocol):
         """Return the status of every function, with its sources, agents and links."""
 
     def queues(self) -> Mapping[str, Queue]:
-        """Return the queues by name for people: the platform's own, and that of each agent and relay."""
+        """Return the queues by name for people: the platform's own, and that of each agent and relay.
+
+        A name is part of an address, so it has no slash. The name of an agent's queue begins with that of its app.
+        """
 
     def starts(self) -> Sequence[ReplicaStart]:
         """Return the newest starts of replicas, oldest first."""
 
     def models(self) -> Sequence[ModelLocation]:
         """Return the runs and artifacts that can be shown."""
+
+    def logs(self, function: str) -> Sequence[str]:
+        """Return the last lines of a function's log, oldest first. Raises NotFoundError when there is none."""
 
     def invoke(self, function: str, event: Event) -> SinkResponse:
         """Send an event straight to a function and return its response."""

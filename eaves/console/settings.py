@@ -11,11 +11,12 @@ class ConsoleSettings:
 
     Attributes:
         read_only: Whether every change is refused, and no page offers one.
-        max_streams: Number of open streams above which a page asks for news every 5 seconds instead.
-        silent_after_s: Time without an image after which a source counts as silent, seconds, unless its own settings
-            say how often it captures.
+        silent_after_s: Time without an image after which a source whose images came regularly counts as silent,
+            seconds; five times its usual interval when that is longer. 0: no source does.
+        site_since: Time at which the console of a site began to keep events, Unix seconds; None on one machine, whose
+            history is not lost when the console ends. Pages of a site name the commands for what it can't show.
     """
 
     read_only: bool = False
-    max_streams: int = 100
     silent_after_s: float = 600.0
+    site_since: float | None = None

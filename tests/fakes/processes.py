@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -68,7 +68,16 @@ class FakeLauncher:
         self.children: list[FakeChild] = []
         self._pids = itertools.count(100_000)
 
-    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> FakeChild:
+    def __call__(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> FakeChild:
         self.count += 1
         self.environs[module] = environ
         if self.error is not None:

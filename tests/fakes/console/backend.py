@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from eaves.admin import Queue
-from eaves.console.backend import ModelLocation, RecordFilter, ReplicaStart
+from eaves.console.backend import KeptImage, ModelLocation, ReplicaStart
+from eaves.console.thumbnails.store import digest_of
 from eaves.delivery import SinkResponse
+from eaves.errors import NotFoundError
 from eaves.events import Event
-from eaves.history import Record
+from eaves.history import Record, RecordFilter, SourceRecords
 from eaves.platform import FunctionStatus
 
 
@@ -26,44 +28,57 @@ class FakeRecords:
         return [one for one in self.kept if one.seq > after][:limit]
 
     def find(self, wanted: RecordFilter, *, before: int | None = None, limit: int = 50) -> Sequence[Record]:
-        matching = [
-            one
-            for one in reversed(self.kept)
-            if (before is None or one.seq < before)
-            and (not wanted.types or one.type in wanted.types)
-            and (not wanted.label or one.extensions.get("label") == wanted.label)
-            and (not wanted.confidence or one.extensions.get("confidence") == wanted.confidence)
-            and (
-                not wanted.source
-                or wanted.source
-                in (one.source.rsplit("/", 1)[-1], one.extensions.get("causesource", "").rsplit("/", 1)[-1])
-            )
-            and (wanted.since is None or one.at >= wanted.since)
-            and (wanted.until is None or one.at <= wanted.until)
-            and wanted.text in one.subject
-        ]
-        return matching[:limit]
+        older = (one for one in reversed(self.kept) if before is None or one.seq < before)
+        return [one for one in older if wanted.matches(one)][:limit]
 
     def get(self, seq: int) -> Record | None:
         return next((one for one in self.kept if one.seq == seq), None)
 
     def chain(self, record: Record) -> Sequence[Record]:
-        cause = record.extensions.get("causeid", record.id)
-        return [one for one in self.kept if cause in (one.id, one.extensions.get("causeid"))]
+        return [one for one in self.kept if record.image in (one.identity, one.cause)]
+
+    def causes(self, records: Iterable[Record]) -> Mapping[int, Record]:
+        known = {one.identity: one for one in reversed(self.kept)}
+        return {one.seq: known[one.cause] for one in records if one.cause in known}
+
+    def labels(self) -> Sequence[str]:
+        return sorted({one.extensions["label"] for one in self.kept if one.cause and "label" in one.extensions})
+
+    def sources(self) -> Sequence[str]:
+        return sorted({one.source for one in self.kept if one.cause is None})
+
+    def by_source(self) -> Sequence[SourceRecords]:
+        captured = {one.source: one for one in self.kept if one.cause is None}
+        predicted = {one.cause[0]: one for one in self.kept if one.cause is not None}
+        found = [
+            SourceRecords(source=source, captured=captured.get(source), predicted=predicted.get(source))
+            for source in captured.keys() | predicted.keys()
+        ]
+        return sorted(found, key=lambda one: -one.newest_seq)
 
 
 @dataclass
 class FakeImages:
-    """Images and thumbnails by the identity of the captured event."""
+    """Images and thumbnails by the identity of the captured event; kept images, newest first."""
 
     images: dict[tuple[str, str], bytes] = field(default_factory=dict)
     thumbnails: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    kept_images: list[KeptImage] = field(default_factory=list)
 
     def image(self, source: str, event_id: str) -> bytes | None:
         return self.images.get((source, event_id))
 
-    def thumbnail(self, source: str, event_id: str) -> bytes | None:
-        return self.thumbnails.get((source, event_id))
+    def thumbnail(self, captured: Record) -> bytes | None:
+        return self.thumbnails.get(captured.identity)
+
+    def kept_thumbnail(self, digest: str) -> bytes | None:
+        return next((jpeg for identity, jpeg in [*self.thumbnails.items()] if digest_of(*identity) == digest), None)
+
+    def find_shown(self, records: Collection[Record]) -> Set[int]:
+        return {record.seq for record in records if record.image in self.thumbnails}
+
+    def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
+        return [one for one in self.kept_images if before is None or one.number < before][:limit]
 
 
 @dataclass
@@ -82,6 +97,7 @@ class FakeBackend:
     named_queues: dict[str, Queue] = field(default_factory=dict)
     known_starts: list[ReplicaStart] = field(default_factory=list)
     known_models: list[ModelLocation] = field(default_factory=list)
+    log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
     answer: Callable[[str, Event], SinkResponse] | None = None
 
@@ -96,6 +112,11 @@ class FakeBackend:
 
     def models(self) -> Sequence[ModelLocation]:
         return self.known_models
+
+    def logs(self, function: str) -> Sequence[str]:
+        if function not in self.log_lines:
+            raise NotFoundError(f"{function!r} has no log", hint="eaves status")
+        return self.log_lines[function]
 
     def invoke(self, function: str, event: Event) -> SinkResponse:
         assert self.answer is not None, "the test sets `answer` first"

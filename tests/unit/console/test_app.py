@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import re
+
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
 from eaves.console.settings import ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
 
 
 def test_a_hostile_name_is_escaped() -> None:
-    backend = FakeBackend(title="<b>", functions=[FunctionStatus(name="<script>", state="ready")])
+    backend = FakeBackend(title="<b>", functions=[FunctionStatus(name="<script>", state="failed", reason="<i>")])
     app = create_app(ConsoleContext(backend=backend, settings=ConsoleSettings()))
     text = app.test_client().get("/").text
     assert "&lt;script&gt;" in text
     assert "<b>" not in text
+
+
+def test_htmx_begins_after_its_extension_and_our_script() -> None:
+    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
+    page = app.test_client().get("/").text
+    scripts = re.findall(r"<script ([^>]*)></script>", page[page.index("</main>") :])
+    assert [re.findall(r"/static/(?:vendor/)?([a-z-]+)", one)[0] for one in scripts] == ["htmx-", "hx-sse-", "console"]
+    assert not any("defer" in one or "async" in one for one in scripts)  # htmx waits for the end of parsing only then
+
+
+def test_an_unknown_address_gets_a_page_with_the_way_back() -> None:
+    browser = Browser(create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings())))
+    page = browser.open("/nothing<b>")
+    assert page.status_code == 404
+    assert "There is no page at this address." in page.text
+    assert 'href="/events"' in page.text
+    part = browser.fetch("/nothing")
+    assert (part.status_code, "<html" in part.text, "There is no page" in part.text) == (404, False, True)
+    text = browser.open("/nothing", Accept="*/*")
+    assert (text.headers["Content-Type"], text.text) == (
+        "text/plain; charset=utf-8",
+        "There is no page at this address.\n",
+    )
+    wrong = browser.submit("/events")
+    assert (wrong.status_code, "This address can&#39;t be used in this way." in wrong.text) == (405, True)
+    assert "GET" in wrong.headers["Allow"]
+
+
+def test_a_fault_of_the_console_gets_a_page_without_its_details() -> None:
+    backend = FakeBackend()
+    backend.functions = None  # type: ignore[assignment]  # no page expects this
+    page = Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings()))).open("/functions")
+    assert page.status_code == 500
+    assert "This page has failed because of a fault of the console." in page.text
+    assert "NoneType" not in page.text
+    assert 'href="/events"' in page.text

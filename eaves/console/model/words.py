@@ -1,0 +1,118 @@
+"""Numbers and times in plain English, as the pages show them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+"""Seconds of each unit, and its name; `console.js` has the same table, so that ages stay current in the browser."""
+NOW_S = 5
+"""Ages below this number of seconds are called `just now`."""
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def describe_duration(seconds: float) -> str:
+    """Return a duration in its largest unit, such as `12 minutes`; it is rounded down."""
+    whole = max(0, int(seconds))
+    for size, unit in UNITS:
+        if whole >= size:
+            count = whole // size
+            return f"{count:,} {unit}{'' if count == 1 else 's'}"
+    return "0 seconds"
+
+
+def describe_age(seconds: float) -> str:
+    """Return an age in words, such as `12 minutes ago`; an age below 0, of a clock that was set back, is `just now`."""
+    return "just now" if seconds < NOW_S else f"{describe_duration(seconds)} ago"
+
+
+def describe_ms(milliseconds: float) -> str:
+    """Return a short time with its unit, such as `23 ms` or `1.4 s`."""
+    if milliseconds < 10:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1_000:.1f} s" if milliseconds < 60_000 else describe_duration(milliseconds / 1_000)
+
+
+def describe_size(size_bytes: float) -> str:
+    """Return a size with a unit of the decimal system, such as `1.2 MB`."""
+    for size, unit in SIZES:
+        if size_bytes >= size:
+            value = size_bytes / size
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return count_noun(int(size_bytes), "byte")
+
+
+def describe_share(share: float) -> str:
+    """Return a share of 1 as percent; a share below 1 is never shown as 100%, nor one above 0 as 0%."""
+    if share in (0.0, 1.0):
+        return f"{share:.0%}"
+    shown = min(max(share, 0.001), 0.999)
+    return f"{shown:.1%}" if shown < 0.0995 or shown >= 0.9895 else f"{shown:.0%}"
+
+
+def count_noun(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as `1 image` or `1,200 images`.
+
+    Args:
+        count: The number.
+        noun: The noun for one.
+        plural: The noun for several; empty to add an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def clean_text(value: object, limit: int = 400) -> str:
+    """Return foreign text for a page: of limited length, and without characters that can't be shown or turn text round.
+
+    Args:
+        value: Anything; its text is used.
+        limit: Maximum number of characters.
+    """
+    text = str(value)
+    cut = text if len(text) <= limit else f"{text[:limit]}…"
+    return (
+        cut if cut.isprintable() else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in cut)
+    )
+
+
+def format_utc(at: float) -> str:
+    """Return a time as RFC 3339 text in UTC, for the attribute `datetime`; empty for a time out of range."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def format_time(at: float, now: float) -> str:
+    """Return the time of day in this machine's time zone; with the date unless it is today's.
+
+    Args:
+        at: Unix seconds.
+        now: Current time, Unix seconds.
+    """
+    try:
+        then, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "at an unknown time"
+    return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
+def describe_zone(now: float) -> str:
+    """Return the name of this machine's time zone and its offset, such as `CET, UTC+01:00`."""
+    local = datetime.fromtimestamp(now).astimezone()
+    offset = f"{local:%z}"
+    return f"{local:%Z}, UTC{offset[:3]}:{offset[3:5]}" if f"{local:%Z}" != "UTC" else "UTC"
+
+
+def build_anchor(key: str, kind: str) -> str:
+    """Return the id of an element of a page for a key that may have any characters, such as `tile-0c1d2e3f40`."""
+    return f"{kind}-{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:10]}"

@@ -1,0 +1,201 @@
+"""The password and the certificate of the console, which are created when they are missing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import socket
+import ssl
+import stat
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from eaves.base.files import make_directory, write_atomically
+from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, TOKEN
+from eaves.errors import ConfigError, Fault, StorageError
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Characters of a generated password, without those that look alike: i, l, o, 0 and 1."""
+GROUPS, GROUP_CHARACTERS = 4, 5
+"""Shape of a generated password: four groups of five characters, which have 99 bits and can be typed on a phone."""
+DAYS = 820
+"""Validity of a generated certificate, days. Source: Apple, HT211025: certificates that a user trusts by hand may be
+valid for at most 825 days."""
+REQUEST = """\
+[req]
+prompt = no
+distinguished_name = subject
+x509_extensions = extensions
+[subject]
+CN = Eaves console
+[extensions]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = {names}
+"""
+"""Configuration of `openssl req`. The certificate can sign no others, so a person who trusts it trusts this
+server only.
+Source: RFC 5280, sections 4.2.1.3, 4.2.1.6, 4.2.1.9, 4.2.1.12.
+"""
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+OPENSSL_S = 30.0
+"""Time limit of `openssl`, seconds; a small board makes an elliptic key in less than one."""
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedFiles:
+    """What was created, for a message to the user.
+
+    Attributes:
+        password: Path of the password file when it was created; None when it existed.
+        certificate: Path of the certificate when it was created; None when it existed.
+        fingerprint: SHA-256 fingerprint of a created certificate, as browsers show it; empty otherwise.
+    """
+
+    password: Path | None = None
+    certificate: Path | None = None
+    fingerprint: str = ""
+
+
+def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> PreparedFiles:
+    """Create the missing ones of `password`, `tls.crt` and `tls.key`, and check that only their owner may read them.
+
+    Args:
+        folder: Folder of the credentials, which is created when it is missing.
+        host: Address that the console listens on; the certificate is valid for it, or for all addresses of the machine.
+        needs_tls: Whether a certificate is needed.
+
+    Raises:
+        ConfigError: When another user may read a secret, or when no certificate can be made on this machine.
+        StorageError: When a file can't be written.
+    """
+    password, certificate, key = folder / PASSWORD, folder / CERTIFICATE, folder / KEY
+    made_password = made_certificate = False
+    try:
+        make_directory(folder)
+        if not password.exists():
+            write_atomically(password, f"{generate_password()}\n")
+            made_password = True
+        if needs_tls and not certificate.exists():
+            _create_certificate(folder, list_names(host))
+            made_certificate = True
+        for path in (password, key, folder / TOKEN):
+            if path.exists():
+                _check_mode(path)
+        fingerprint = read_fingerprint(certificate) if made_certificate else ""
+    except OSError as error:
+        message = f"{folder}: the console's credentials can't be created or read: {error.strerror or error}"
+        raise StorageError(message, hint=f"ls -la {folder}") from error
+    return PreparedFiles(
+        password=password if made_password else None,
+        certificate=certificate if made_certificate else None,
+        fingerprint=fingerprint,
+    )
+
+
+def generate_password() -> str:
+    """Return a random password that a person can type."""
+    groups = ("".join(secrets.choice(ALPHABET) for _ in range(GROUP_CHARACTERS)) for _ in range(GROUPS))
+    return "-".join(groups)
+
+
+def read_fingerprint(certificate: Path) -> str:
+    """Return the SHA-256 fingerprint of the first certificate in a PEM file, as browsers show it: `AB:CD:...`.
+
+    Raises:
+        OSError: When the file can't be read.
+    """
+    text = certificate.read_text(errors="replace")
+    begin, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
+    der = ssl.PEM_cert_to_DER_cert(text[begin : end + len("-----END CERTIFICATE-----")])
+    return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def list_names(host: str) -> Sequence[str]:
+    """Return the subject's alternative names of a certificate for a host, as openssl writes them: `DNS:...`, `IP:...`.
+
+    Args:
+        host: Name or address to listen on; `0.0.0.0` and `::` stand for the machine's name and its usual address.
+    """
+    names = ["localhost", socket.gethostname(), f"{socket.gethostname().partition('.')[0]}.local"]
+    addresses = ["127.0.0.1", "::1"]
+    try:
+        if not ip_address(host).is_unspecified:
+            addresses.append(host)
+    except ValueError:
+        names.append(host)
+    addresses += _list_own_addresses()
+    dns = (f"DNS:{name.lower()}" for name in names if _NAME.fullmatch(name))
+    return list(dict.fromkeys([*dns, *(f"IP:{address.partition('%')[0]}" for address in addresses)]))
+
+
+def _list_own_addresses() -> list[str]:
+    """Return the addresses by which other machines usually reach this one. Connecting a UDP socket sends nothing.
+
+    Source: the addresses of TEST-NET-1 (RFC 5737) and of the documentation prefix (RFC 3849), to which only a default
+    route leads.
+    """
+    found = []
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                found.append(str(probe.getsockname()[0]))
+        except OSError:
+            continue
+    return found
+
+
+def _create_certificate(folder: Path, names: Sequence[str]) -> None:
+    """Create a self-signed certificate by the `openssl` command, for the key in the folder or for a new one.
+
+    The files are made in a folder of their own and then moved, the key first, so a process that is killed leaves no
+    certificate without its key.
+
+    Raises:
+        ConfigError: When there is no `openssl` command, or it fails.
+        OSError: When the files can't be written.
+    """
+    program = shutil.which("openssl")
+    hint = f"put {CERTIFICATE} and {KEY} in PEM form into {folder}, or install the `openssl` command"
+    if program is None:
+        raise _fault(folder, f"has no {CERTIFICATE}, and this machine has no `openssl` command to make one", hint)
+    existing = folder / KEY
+    key = ["-key", str(existing.resolve())] if existing.exists() else [*NEW_KEY, "-keyout", KEY]
+    command = [program, "req", "-x509", *key, "-days", str(DAYS), "-config", "request.conf", "-out", CERTIFICATE]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".certificate-") as made:
+        (Path(made) / "request.conf").write_text(REQUEST.format(names=",".join(names)))
+        try:
+            done = subprocess.run(
+                command, cwd=made, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=OPENSSL_S,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise _fault(folder, f"`openssl req` made no certificate within {OPENSSL_S:.0f} s", hint) from error
+        if done.returncode:
+            raise _fault(folder, f"`openssl req` made no certificate: {done.stderr.strip()[-200:]}", hint)
+        for name in (KEY, CERTIFICATE):
+            if (Path(made) / name).exists():
+                write_atomically(folder / name, (Path(made) / name).read_bytes())
+
+
+def _check_mode(path: Path) -> None:
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise _fault(path, "is not a regular file", "name a folder with the files themselves")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
+        raise _fault(path, found, f"chmod 600 {path}")
+
+
+def _fault(path: Path, message: str, hint: str) -> ConfigError:
+    fault = Fault(origin="eaves up", path="console_credentials", message=f"{path} {message}")
+    return ConfigError([fault], hint=hint)

@@ -1,0 +1,124 @@
+"""The server of the console: pages by the ingress server, streams by their own thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+from flask import Flask
+
+from eaves.console.stream import StreamServer
+from eaves.ingress import IngressLimits, IngressServer, Request, Response, ServerTls
+from eaves.ingress.wsgi import WsgiGateway
+
+MAX_BYTES = 20_000_000
+"""Maximum size of a request's body, such as a photo, bytes; the app has lower limits for most pages."""
+STRANGER_BYTES = 65_536
+"""Maximum size of the body of a caller that isn't logged in, bytes."""
+CONNECTIONS = 256
+"""Maximum number of connections without streams. A browser opens up to 6, and the longest idle one gives way."""
+IDLE_S = 5.0
+"""Time that a connection stays open after a response, seconds: it covers the images of a page. Each connection has a
+thread, and opening another one costs a browser less than a millisecond."""
+
+
+class ConsoleServer:
+    """A running console.
+
+    Args:
+        app: Flask app of the console.
+        streams: Serves the open streams; the server stops it.
+        host: Address of this machine to listen on.
+        port: TCP port; 0 takes a free one.
+        listening: A TCP socket that listens already, in place of host and port.
+        tls: Certificates; None for plain HTTP.
+        is_trusted: Whether every caller is accepted at once, because only programs on this machine can connect. Else
+            the app accepts callers that are logged in, by `eaves.ingress.wsgi.ADMIT`.
+
+    Raises:
+        ConfigError: When the server can't listen on the address.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        streams: StreamServer,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        listening: socket.socket | None = None,
+        tls: ServerTls | None = None,
+        is_trusted: bool = False,
+    ) -> None:
+        gateway = WsgiGateway(
+            app,
+            scheme="http" if tls is None else "https",
+            max_bytes=MAX_BYTES,
+            stranger_bytes=STRANGER_BYTES,
+            is_trusted=is_trusted,
+        )
+        limits = IngressLimits(
+            max_bytes=MAX_BYTES, in_flight_bytes=2 * MAX_BYTES, connections=CONNECTIONS, idle_s=IDLE_S
+        )
+        self._streams = streams
+        self._activity = _Activity(gateway)
+        self._server = IngressServer(
+            self._activity, limits=limits, host=host, port=port, listening=listening, tls=tls, name="console"
+        )
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        return self._server.port
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections without streams."""
+        return self._server.connections
+
+    @property
+    def streams(self) -> int:
+        """Number of open streams."""
+        return len(self._streams)
+
+    def idle_s(self) -> float:
+        """Return the time since the last request or stream ended, seconds; 0 while there is one."""
+        return min(self._activity.idle_s(), self._streams.idle_s)
+
+    def is_alive(self) -> bool:
+        """Return whether the server accepts connections."""
+        return self._server.is_alive()
+
+    def stop(self) -> None:
+        """Stop listening, end the streams with a last event, and close every connection.
+
+        A socket that was given listens on in the process that has opened it.
+        """
+        self._streams.stop()
+        self._server.stop()
+
+
+class _Activity:
+    """Passes requests on, and notes when the last one ended."""
+
+    def __init__(self, serve: WsgiGateway) -> None:
+        self._serve = serve
+        self._lock = threading.Lock()
+        self._running = 0
+        self._ended_at = time.monotonic()
+
+    def __call__(self, request: Request) -> Response:
+        with self._lock:
+            self._running += 1
+        try:
+            return self._serve(request)
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._ended_at = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Return the time since the last request ended, seconds; 0 while one runs."""
+        with self._lock:
+            return 0.0 if self._running else time.monotonic() - self._ended_at

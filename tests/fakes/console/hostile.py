@@ -1,0 +1,121 @@
+"""A platform all of whose texts attack the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import LinkReport, SourceReport
+from eaves.admin.summary import AgentStatus, LanePause
+from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.delivery import SinkResponse
+from eaves.history import Record
+from eaves.platform import FunctionStatus
+from eaves.platform.status import PartStatus, ServedStatus
+from eaves.spool import Spool
+from eaves.web.problem_document import build_problem
+from tests.fakes.clock import START
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.material import build_flow, captured_event, small_jpeg
+from tests.fakes.models.artifact import COLOURS, write_colours
+
+ATTACK = "x'\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
+"""Text that leaves an attribute in either quote, starts an element, and is a template."""
+NAME_ATTACK = ATTACK.replace("/", "")
+"""The same without `/`, for names in addresses."""
+LINES_ATTACK = f"{NAME_ATTACK}\r\nSet-Cookie: injected=1\r\n\r\n<script>"
+"""The same with line breaks, which would begin a header or end a message of a stream."""
+KEPT = frozenset({"state", "type", "kind", "method", "component", "seq"})
+"""Fields whose values are Eaves' own words."""
+
+
+def poison(value: Any, name: str = "") -> Any:
+    """Return a value with every text replaced by an attack, except for the words of Eaves itself."""
+    if isinstance(value, str):
+        return value if name in KEPT else LINES_ATTACK
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: poison(getattr(value, one.name), one.name) for one in fields(value)})
+    if isinstance(value, Mapping):
+        return {key: poison(one, key) for key, one in value.items()}
+    return type(value)(poison(one, name) for one in value) if isinstance(value, (tuple, list)) else value
+
+
+def build_hostile_backend(folder: Path, spool: Spool) -> FakeBackend:
+    """Return a backend with sources, functions, records, dead letters and models whose texts are attacks.
+
+    Args:
+        folder: Directory for models.
+        spool: Queue for dead letters.
+    """
+    backend = FakeBackend(title=ATTACK, functions=[_build_function("ready"), _build_function("idle")])
+    flow = build_flow(30)
+    flow.put_into(backend)
+    backend.records.kept = [_poison_record(one) for one in backend.records.kept]
+    backend.images.images = {(one.source, one.id): small_jpeg() for one in backend.records.kept if one.cause is None}
+    backend.images.thumbnails = dict(backend.images.images)
+    backend.known_starts = [poison(ReplicaStart(function="f", at=START, total_ms=9.0, phases_ms={ATTACK: 3.0}))]
+    for number in range(4):
+        subject = f"{ATTACK}{number}"
+        spool.put(captured_event(90_000 + number, source=NAME_ATTACK, subject=subject, data=b"x"), lanes=(NAME_ATTACK,))
+        (entry,) = spool.peek_newest(NAME_ATTACK)
+        spool.dead_letter(entry, ATTACK, 422)
+    backend.named_queues = {NAME_ATTACK: SpoolQueue(spool)}
+    artifact = write_colours(folder / "artifact", change=_poison_labels).path
+    backend.known_models = [
+        ModelLocation(name=NAME_ATTACK, kind="artifact", path=artifact, functions=(ATTACK,)),
+        ModelLocation(name="second", kind="artifact", path=artifact, functions=(ATTACK,), previous_of=("flowers",)),
+        ModelLocation(name="third", kind="artifact", path=folder / NAME_ATTACK),
+        ModelLocation(name=NAME_ATTACK, kind="run", path=folder / NAME_ATTACK),
+    ]
+    backend.answer = lambda *_: SinkResponse(status=422, body=build_problem(422, ATTACK, ATTACK))
+    return backend
+
+
+def _poison_record(record: Record) -> Record:
+    extensions = dict.fromkeys(record.extensions, LINES_ATTACK)
+    if record.cause:
+        extensions["causesource"] = f"/eaves/mill/{NAME_ATTACK}"
+        extensions["causeid"] = f"{record.cause[1]}{NAME_ATTACK}"
+        extensions["confidence"] = record.extensions["confidence"]
+    text = json.dumps(poison(json.loads(record.text))) if record.text else ""
+    return replace(
+        record,
+        source=f"/eaves/mill/{NAME_ATTACK}",
+        id=f"{record.id}{NAME_ATTACK}",
+        subject=LINES_ATTACK,
+        extensions=extensions,
+        text=text,
+    )
+
+
+def _build_function(state: str) -> FunctionStatus:
+    source = SourceReport(name="s", state="waiting", reason="r", captured=3, last_error="e", last_error_age_s=3.0)
+    link = LinkReport(to="t", state="down", since=START, since_age_s=9.0, reason="r", backlog_events=3)
+    pause = LanePause(lane="l", reason="r", since=START)
+    agent = AgentStatus(name="a", state="running", sources=(source,), queued=1, dead=1, pauses=(pause,), link=link)
+    status = FunctionStatus(
+        name="f",
+        state=state,
+        replicas=1,
+        artifact="a",
+        artifact_digest="d",
+        dead=2,
+        site="s",
+        sources=("s waiting",),
+        traffic=("r 90%",),
+        serving=(ServedStatus(revision="r", percent=90, image="i"),),
+        agents=(agent,),
+        parts=(PartStatus(kind="Trigger", name="n", component="trigger"),),
+    )
+    poisoned: FunctionStatus = poison(status)
+    return replace(poisoned, name=f"{state}{NAME_ATTACK}")
+
+
+def _poison_labels(staging: Path) -> None:
+    labels = staging / "labels.txt"
+    if labels.exists():
+        labels.write_text("".join(f"{ATTACK}{number}\n" for number in range(len(COLOURS))))

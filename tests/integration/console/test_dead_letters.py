@@ -1,0 +1,169 @@
+"""Dead letters of a real broker, asked over its socket: retried by a form and really delivered; equal to the CLI's."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from eaves.admin.client import SocketQueue
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.routes import answer
+from eaves.admin.server import AdminServer
+from eaves.cli import cli
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.delivery import SinkResponse
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.history import FileHistory, HistoryReader
+from eaves.local.broker import Broker, Subscription, lane_of
+from eaves.local.client import LocalPlatform
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.local.state import StateDirectory
+from eaves.platform import DeliverySettings, TriggerSpec, default_trigger
+from eaves.spool import Spool
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
+from tests.fakes.console.material import captured_event, classified_event
+from tests.fakes.console.queues import put_dead
+from tests.waiting import wait_until
+
+APP = "flowers"
+LANE = lane_of(APP, APP)
+PROBLEM = b'{"type": "urn:eaves:problem:image", "detail": "the image is corrupt"}'
+
+
+@dataclass
+class Function:
+    """Answers images with predictions, or refuses them."""
+
+    refuses: bool = True
+    got: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
+        if self.refuses:
+            return SinkResponse(status=422, body=PROBLEM)
+        self.got.append(event.id)
+        return SinkResponse(status=200, event=classified_event(event, function=APP))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A broker with one function, and a console that sees the broker's queue over its socket."""
+
+    broker: Broker
+    spool: Spool
+    function: Function
+    browser: Browser
+
+    def send(self, *events: Event) -> None:
+        for event in events:
+            self.broker.accept(event)
+
+    def counts(self) -> tuple[int, int]:
+        return self.spool.counts().get(LANE, (0, 0))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    history = FileHistory(tmp_path / "history.db")
+    reader = HistoryReader(tmp_path / "history.db")
+    with Spool(tmp_path / "spool.db") as spool:
+        function, broker = Function(), Broker(spool, history)
+        delivery = DeliverySettings(retry=3, backoff_s=0.01, backoff_cap_s=0.05)
+        trigger = TriggerSpec(name=APP, filter={"type": IMAGE_CAPTURED}, function=APP, delivery=delivery)
+        broker.subscribe({LANE: Subscription(app=APP, trigger=trigger, send=function, parallel=1)})
+        queue = SpoolQueue(spool, deliveries=broker.deliveries, try_now=broker.try_now)
+        server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
+        backend = FakeBackend(named_queues={"broker": SocketQueue(tmp_path / "s" / "socket")})
+        backend.records = reader  # type: ignore[assignment]
+        app = create_app(ConsoleContext(backend=backend, settings=ConsoleSettings()))
+        yield Site(broker=broker, spool=spool, function=function, browser=Browser(app))
+        server.stop()
+        broker.stop()
+    reader.close()
+    history.close()
+
+
+def text_of(page: str) -> str:
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+
+
+def follow(site: Site, page: str) -> str:
+    """Look again as the page does, until it doesn't look any more; return what it says then."""
+    deadline = time.monotonic() + 10
+    while again := re.search(r'hx-get="([^"]+/outcome[^"]*)"', page):
+        assert time.monotonic() < deadline, page
+        page = site.browser.fetch(html.unescape(again[1])).text
+    return text_of(page)
+
+
+def test_a_dead_letter_is_retried_and_really_delivered(site: Site) -> None:
+    event = captured_event(1)
+    site.send(event)
+    wait_until(lambda: site.counts() == (0, 1))
+    page = site.browser.open("/dead-letters/broker/").text
+    assert "the image is corrupt" in text_of(page)
+    (path,) = re.findall(r'action="([^"]+/\d+/retry)"', page)
+    again = site.browser.submit(path)
+    assert "failed again. the image is corrupt" in follow(site, site.browser.open(again.location).text)
+    assert site.function.got == []
+    site.function.refuses = False
+    again = site.browser.submit(path)
+    assert "queued again and delivered within" in follow(site, site.browser.open(again.location).text)
+    assert site.function.got == [event.id]
+    assert site.counts() == (0, 0)
+
+
+def test_all_with_one_reason_are_retried_and_delivered(site: Site) -> None:
+    site.send(*map(captured_event, range(30)))
+    wait_until(lambda: site.counts() == (0, 30), 30)
+    site.function.refuses = False
+    page = site.browser.open("/dead-letters/broker/").text
+    fields = {name: html.unescape(value) for name, value in re.findall(r'name="(lane|reason)" value="([^"]+)"', page)}
+    done = site.browser.submit("/dead-letters/broker/retry", fields)
+    assert "30 dead letters are queued again." in text_of(site.browser.open(done.location).text)
+    wait_until(lambda: site.counts() == (0, 0), 30)
+    assert len(site.function.got) == 30
+
+
+def test_numbers_of_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path / "state")
+    state.prepare()
+    function = LocalFunction(name=APP, site="mill", artifact=tmp_path)
+    state.write_spec(LocalApp(function=function, triggers=(default_trigger(APP),)))
+    with Spool(state.spool) as spool:
+        numbers = put_dead(spool, map(captured_event, range(4)))
+        for number in range(10, 13):
+            spool.put(captured_event(number), lanes=(LANE,))
+    (status,) = run(tmp_path, "status", "-o", "json")
+    listed = run(tmp_path, "queue", "list", "--dead", "-o", "json")
+    with Spool(state.spool) as spool:
+        backend = FakeBackend(functions=LocalPlatform(state.root).status(), named_queues={"broker": SpoolQueue(spool)})
+        browser = Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+        row = browser.open("/functions").text
+        letters = browser.open("/dead-letters/broker/").text
+    assert (status["queued"], status["dead"]) == (3, 4)
+    for label, key in (("Replicas", "replicas"), ("Waiting", "queued"), ("Dead letters", "dead")):
+        cell = re.search(rf'<td data-label="{label}"[^>]*>(.*?)</td>', row, re.DOTALL)
+        assert cell
+        assert text_of(cell[1]) == str(status[key]), label
+    shown = re.findall(r'class="letter-name"><a href="/dead-letters/broker/(\d+)">([^<]+)<', letters)
+    assert shown == [(str(one["seq"]), one["subject"]) for one in listed]
+    assert [one["seq"] for one in listed] == numbers
+
+
+def run(tmp_path: Path, *words: str) -> list[dict[str, object]]:
+    result = CliRunner().invoke(cli, [*words, "--state", str(tmp_path / "state")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, object]] = json.loads(result.stdout)
+    return found

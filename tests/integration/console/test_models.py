@@ -1,0 +1,84 @@
+"""The pages of models over a run that was trained and artifacts that were converted, and a function that runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from eaves.console.app import create_app
+from eaves.console.backend import ModelLocation
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.delivery import SinkResponse
+from eaves.events import Event, decode, encode_binary
+from eaves.platform import FunctionStatus
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
+from tests.processes.function import Function
+
+
+@pytest.fixture
+def browser(tiny_run: Path, tiny_artifact: Path, tiny_int8: Path, shared_function: Function) -> Browser:
+    """A console with the run, the artifact that was made from it and is served, and an int8 artifact."""
+
+    def invoke(name: str, event: Event) -> SinkResponse:
+        headers, body = encode_binary(event)
+        status, answered, content = shared_function.request("POST", "/", body, **headers)
+        reply = decode(answered, content) if status == 200 else None
+        return SinkResponse(status=status, event=reply, body=b"" if reply else content, latency_ms=12.0)
+
+    backend = FakeBackend(
+        functions=[FunctionStatus(name="digits", state="ready", replicas=1, site="barn")],
+        known_models=[
+            ModelLocation(name="run", kind="run", path=tiny_run),
+            ModelLocation(name="fp32", kind="artifact", path=tiny_artifact, functions=("digits",)),
+            ModelLocation(name="int8", kind="artifact", path=tiny_int8),
+        ],
+        answer=invoke,
+    )
+    return Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+
+
+def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser, tiny_run: Path) -> None:
+    measured = json.loads((tiny_run / "metrics.json").read_text())
+    text = browser.open("/models/runs/run").text
+    right = sum(row[number] for number, row in enumerate(measured["confusion"]))
+    assert f"{right} of {measured['val_images']} images, 95% interval" in text
+    for truth, row in enumerate(measured["confusion"]):
+        for predicted, count in enumerate(row):
+            cell = browser.open(f"/models/runs/run?truth={truth}&predicted={predicted}").text
+            photos = re.findall(r'src="(/models/runs/run/photos/[^"]+)"', cell)
+            assert len(photos) == min(count, 12)
+            for photo in photos[:1]:
+                assert browser.open(photo).content_type == "image/jpeg"
+
+
+def test_the_artifact_links_to_its_run_and_shows_what_an_update_ships(browser: Browser) -> None:
+    text = browser.open("/models/artifacts/fp32").text
+    assert 'href="/models/runs/run"' in text
+    assert "answers as trained" in text
+    assert re.search(r"at most [\d.]+ kB of [\d.]+ kB before compression: the backbone differs", text)
+    int8 = browser.open("/models/artifacts/int8").text
+    assert "int8 (this artifact)" in int8
+    compared = browser.open("/models/compare?a=artifact:fp32&b=artifact:int8").text
+    assert "The classes are the same, in the same order." in compared
+
+
+def test_the_function_gives_the_recorded_answers_to_the_golden_images(browser: Browser) -> None:
+    text = browser.submit("/models/artifacts/fp32/check").text
+    found = re.search(r"digits gives the recorded answer to (\d+) of (\d+) images", text)
+    assert found is not None
+    assert found[1] == found[2] != "0"
+
+
+def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, tiny_artifact: Path) -> None:
+    with (tiny_artifact / "golden/000.png").open("rb") as photo:
+        text = browser.submit("/try", {"function": "digits", "photo": (photo, "a digit.png")}).text
+    assert "The answer took 12 ms. Model digits" in text
+    assert "the model: " in text
+    with (tiny_artifact / "labels.txt").open("rb") as photo:
+        text = browser.submit("/try", {"function": "digits", "photo": (photo, "labels.txt")}).text
+    assert "This file is not a photo that can be read." in text

@@ -1,0 +1,175 @@
+"""The first screen and the events pages over Flask's client."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+import eaves.console
+from eaves.admin.queue import SpoolQueue
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.platform import FunctionStatus
+from eaves.spool import LedgerLimits, Spool
+from tests.fakes.clock import START, FrozenClock
+from tests.fakes.console.backend import FakeBackend, FakeRecords
+from tests.fakes.console.material import DIGEST, build_flow, captured_event, classified_event, record_of
+
+HTMX = {"HX-Request": "true"}
+STATIC = Path(eaves.console.__file__).with_name("static")
+HOSTILE = "\"'><script>alert(1)</script><hx-partial hx-target=body>"
+
+
+@pytest.fixture
+def backend() -> FakeBackend:
+    found = FakeBackend()
+    build_flow(60, with_images=False).put_into(found)
+    return found
+
+
+@pytest.fixture
+def client(backend: FakeBackend) -> FlaskClient:
+    clock = FrozenClock(START + 200)
+    return create_app(ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=clock)).test_client()
+
+
+def rows_in(html: str) -> list[int]:
+    return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
+
+
+def test_the_first_screen_ends_where_its_stream_begins(client: FlaskClient) -> None:
+    page = client.get("/").text
+    assert rows_in(page) == list(range(120, 20, -2))
+    assert 'hx-sse:connect="/stream/overview?after=120"' in page
+    assert "No link to a cloud is set up" in page
+
+
+class GrowingRecords(FakeRecords):
+    """Gets another prediction right after it was asked for the newest."""
+
+    def newest(self) -> int:
+        seq = super().newest()
+        if self.kept:
+            self.kept.append(replace(self.kept[-1], seq=seq + 1))
+        return seq
+
+
+def test_an_image_that_arrives_meanwhile_is_left_to_the_stream(backend: FakeBackend, client: FlaskClient) -> None:
+    backend.records = GrowingRecords(kept=backend.records.kept)
+    page = client.get("/").text
+    assert rows_in(page)[0] == 120
+    assert "?after=120" in page
+    assert backend.records.kept[-1].seq == 121
+
+
+def test_an_empty_first_screen_helps(backend: FakeBackend, client: FlaskClient) -> None:
+    backend.records.kept.clear()
+    page = client.get("/").text
+    assert "No image was predicted yet." in page
+    assert "eaves send photo.jpg" in page
+    assert "Nothing is deployed yet." in page
+
+
+def test_events_are_paged_without_a_script(client: FlaskClient) -> None:
+    first = client.get("/events")
+    assert rows_in(first.text) == list(range(120, 20, -2))
+    (older,) = set(re.findall(r'href="(/events\?before=\d+)"', first.text))
+    second = client.get(older).text
+    assert rows_in(second) == list(range(20, 0, -2))
+    assert "before=" not in second
+    assert 'href="/events">Back to the newest events' in second
+
+
+def test_a_filter_answers_with_its_list_and_a_short_address(client: FlaskClient) -> None:
+    query = {"label": "rose", "source": "camera-1", "confidence": "", "since": "", "until": "", "text": "", "kind": ""}
+    answer = client.get("/events", query_string=query, headers=HTMX)
+    assert answer.headers["HX-Push-Url"] == "/events?label=rose&source=camera-1"
+    assert answer.headers["Vary"] == "HX-Request"
+    assert "<html" not in answer.text
+    assert rows_in(answer.text)
+    assert set(re.findall(r"data-dialog>(\w+)</a>", answer.text)) == {"rose"}
+
+
+def test_a_chosen_filter_is_kept_in_the_form(client: FlaskClient) -> None:
+    page = client.get("/events?label=gone&confidence=low").text
+    assert "<option selected>gone</option>" in page
+    assert '<option value="low" selected>' in page
+    assert "No event matches this filter." in page
+
+
+def test_the_next_rows_are_only_rows(client: FlaskClient) -> None:
+    answer = client.get("/events?before=21", headers=HTMX)
+    assert rows_in(answer.text) == list(range(20, 0, -2))
+    assert answer.text.strip().startswith("<li")
+
+
+def test_going_back_loads_a_whole_page(client: FlaskClient) -> None:
+    answer = client.get("/events", headers={**HTMX, "HX-History-Restore-Request": "true"})
+    assert "<html" in answer.text
+
+
+def test_an_event_is_a_page_and_a_dialog(client: FlaskClient) -> None:
+    page, part = client.get("/events/120").text, client.get("/events/120", headers=HTMX).text
+    assert '<h1 class="event-title" id="dialog-title">' in page
+    assert "<html" not in part
+    assert '<h2 class="event-title" id="dialog-title">' in part
+    for text in ("Captured by camera-2", "Predicted by flowers", "30 ms later", "Run the model", "22 ms"):
+        assert text in page
+
+
+@pytest.mark.parametrize("address", ["/events/9999", "/events/0", f"/events/{2**63}", f"/events/{10**30}"])
+def test_an_event_that_is_gone_is_not_found(client: FlaskClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert "no longer in the history" in answer.text
+
+
+def test_the_relay_is_asked_what_became_of_an_event(backend: FakeBackend, client: FlaskClient, tmp_path: Path) -> None:
+    assert "relay" not in client.get("/events/120").text
+    with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
+        spool.put(build_flow(60, with_images=False).events[-1], lanes=("out",))
+        backend.named_queues["flowers.relay"] = SpoolQueue(spool)
+        assert "Waiting in the relay&#39;s queue" in client.get("/events/120").text
+        assert "Waiting in the relay&#39;s queue" in client.get("/events/119").text
+        (entry,) = spool.peek("out", limit=1, now=time.time())
+        spool.ack(entry)
+        assert "Delivered to the cloud" in client.get("/events/120").text
+
+
+def test_a_picture_that_is_not_kept_is_not_asked_for(backend: FakeBackend, client: FlaskClient) -> None:
+    assert client.get("/events").text.count("<img") == 50
+    for identity in [one.identity for one in backend.records.kept[80:120:2]]:
+        backend.images.thumbnails.pop(identity, None)
+    assert client.get("/events").text.count("<img") == 30
+    assert client.get("/").text.count("<img") == 30
+
+
+def test_a_replaced_model_is_said(backend: FakeBackend, client: FlaskClient) -> None:
+    served = FunctionStatus(name="flowers", state="ready", artifact_digest=DIGEST)
+    backend.functions = [served]
+    assert "serves another model" not in client.get("/events/120").text
+    backend.functions = [replace(served, artifact_digest="f" * 64)]
+    assert "serves another model" in client.get("/events/120").text
+
+
+@pytest.mark.parametrize("address", ["/", "/events", "/events/2", "/events?text=%22%3E%3Cscript%3E"])
+def test_foreign_text_is_escaped(backend: FakeBackend, client: FlaskClient, address: str) -> None:
+    backend.records.kept.clear()
+    cause = captured_event(source=HOSTILE, subject=HOSTILE)
+    reply = replace(classified_event(cause, label=HOSTILE, version=HOSTILE), source=f"/eaves/mill/{HOSTILE}")
+    backend.records.kept += [record_of(cause, 1, at=START), record_of(reply, 2, at=START + 1)]
+    page = client.get(address).text
+    assert "alert(1)</script>" not in page
+    assert "<hx-partial" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_files_of_every_page_are_small() -> None:
+    assert (STATIC / "console.css").stat().st_size < 20_000
+    assert (STATIC / "console.js").stat().st_size <= 6_144

@@ -1,0 +1,146 @@
+"""The headline, the order of the tiles, and the link."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eaves.admin.report import LinkReport, SourceReport
+from eaves.admin.summary import AgentStatus
+from eaves.console.model.link import list_links
+from eaves.console.model.overview import MAX_PROBLEMS, MAX_TILES, Overview, build_overview, settle
+from eaves.console.model.source_tile import LastImage
+from eaves.platform import FunctionStatus
+from tests.fakes.clock import START
+
+DOWN = "connection refused"
+
+
+def watching(name: str, age_s: float = 10.0) -> SourceReport:
+    return SourceReport(name=name, state="watching", last_captured_at=START - age_s)
+
+
+def silent(name: str, age_s: float = 720.0) -> SourceReport:
+    return SourceReport(name=name, state="waiting", reason=DOWN, last_error=DOWN, last_error_age_s=age_s)
+
+
+def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport | None = None) -> FunctionStatus:
+    agents = [AgentStatus(name="flowers", state="running", sources=reports, dead=0)]
+    if link is not None:
+        agents.append(AgentStatus(name="flowers.relay", state="running", link=link))
+    return FunctionStatus(name="flowers", state=state, site="mill", agents=tuple(agents))
+
+
+def view_of(*functions: FunctionStatus, images: dict[str, LastImage] | None = None) -> Overview:
+    return build_overview(functions, images or {}, now=START, silent_after_s=600.0)
+
+
+def test_the_headline_says_that_all_is_well() -> None:
+    view = view_of(function_of(watching("b"), watching("a")))
+    assert (view.state, view.headline, view.problems) == ("ok", "All 2 sources are sending.", ())
+
+
+def test_the_headline_counts_what_needs_attention() -> None:
+    view = view_of(function_of(watching("a"), silent("b")))
+    assert (view.state, view.headline) == ("failing", "1 of 2 sources needs attention.")
+    assert [(one.name, one.since) for one in view.problems] == [("b", START - 720)]
+
+
+def test_quiet_sources_are_no_fault() -> None:
+    view = view_of(function_of(watching("a", 9_000), state="idle"))
+    assert (view.state, view.headline) == ("asleep", "The source is quiet. Nothing is wrong.")
+    mixed = view_of(function_of(watching("a", 9_000), watching("b")))
+    assert mixed.headline == "1 of 2 sources is sending. Nothing is wrong."
+
+
+def test_a_platform_that_does_not_run_is_one_problem() -> None:
+    view = view_of(function_of(watching("a"), watching("b"), state="stopped"))
+    assert (view.state, view.headline) == ("failing", "Eaves is not running, so no image is predicted.")
+
+
+def test_an_empty_platform_is_no_fault() -> None:
+    assert view_of().headline == "Nothing is deployed yet."
+    assert view_of(function_of()).headline == "No source has sent an image yet."
+
+
+def test_a_failed_function_without_sources_is_a_problem() -> None:
+    view = view_of(FunctionStatus(name="flowers", state="failed", reason="no such artifact"))
+    assert view.headline == "1 function needs attention."
+    assert [one.text for one in view.problems] == ["The function fails: no such artifact"]
+
+
+def test_tiles_keep_their_places_by_name() -> None:
+    reports = [watching(f"camera-{number}") for number in (10, 2, 1)]
+    assert [tile.name for tile in view_of(function_of(*reports)).tiles] == ["camera-1", "camera-2", "camera-10"]
+
+
+def test_among_many_sources_those_that_need_attention_are_shown() -> None:
+    reports = [watching(f"camera-{number:04}") for number in range(4_000)]
+    reports[3_999] = silent("camera-3999")
+    view = view_of(function_of(*reports))
+    assert (len(view.tiles), view.hidden) == (MAX_TILES, 4_000 - MAX_TILES)
+    assert view.tiles[0].name == "camera-3999"
+
+
+def test_problems_are_counted_beyond_the_first() -> None:
+    view = view_of(function_of(*[silent(f"camera-{number}") for number in range(9)]))
+    assert (len(view.problems), view.more_problems) == (MAX_PROBLEMS, 9 - MAX_PROBLEMS)
+
+
+def test_a_source_that_sends_by_itself_has_a_tile() -> None:
+    image = LastImage(seq=1, at=START - 10, label="rose")
+    view = view_of(function_of(watching("a")), images={"urn:plc:7": image, "/eaves/mill/a": image})
+    assert [(tile.name, tile.by_itself) for tile in view.tiles] == [("a", False), ("urn:plc:7", True)]
+
+
+def test_an_image_that_a_person_sent_is_shown_only_while_it_is_new() -> None:
+    image = LastImage(seq=1, at=START - 10, label="rose")
+    assert [tile.name for tile in view_of(images={"/eaves/mill/send": image}).tiles] == ["send"]
+    assert view_of(images={"/eaves/mill/send": replace(image, at=START - 3_600)}).tiles == ()
+
+
+def test_dead_letters_are_a_note() -> None:
+    view = view_of(replace(function_of(watching("a")), dead=2))
+    assert view.state == "ok"
+    assert [one.text for one in view.problems] == ["2 events could not be processed and are kept."]
+
+
+def test_a_link_that_is_down_says_what_waits() -> None:
+    link = LinkReport(
+        to="https://cloud.example/r", state="down", since_age_s=3_600, reason=DOWN, backlog_events=1_200,
+        backlog_bytes=5_300_000, oldest_age_s=3_590.0, drain_s=60.0,
+    )  # fmt: skip
+    (view,) = list_links([function_of(link=link)], START)
+    assert (view.state, view.word, view.since) == ("down", "Not connected", START - 3_600)
+    assert (view.backlog, view.oldest_at, view.drain) == ("1,200 events waiting (5.3 MB)", START - 3_590, "")
+    assert view.title == "cloud.example"
+    overview = view_of(function_of(watching("a"), link=link))
+    assert overview.state == "ok"  # images are predicted all the same
+    assert overview.problems[0].text.startswith("Not connected. Images are predicted all the same; 1,200 events")
+
+
+def test_a_link_that_is_up_says_how_long_the_rest_takes() -> None:
+    link = LinkReport(to="https://c/", up=True, state="up", backlog_events=1, oldest_age_s=2.0, drain_s=0.2)
+    (view,) = list_links([function_of(link=link)], START)
+    assert (view.state, view.backlog, view.oldest_at) == ("up", "1 event waiting (0 bytes)", None)
+    assert view.drain == "sent in about 1 second"
+    refused = replace(link, up=False, state="refused", reason="401")
+    assert list_links([function_of(link=refused)], START)[0].word == "The cloud refuses this site"
+
+
+def test_without_a_relay_there_is_no_link() -> None:
+    assert list_links([function_of(watching("a"))], START) == []
+
+
+def test_a_relay_that_cannot_be_asked_is_unknown() -> None:
+    agent = AgentStatus(name="flowers.relay", state="unknown", reason="it is starting")
+    (view,) = list_links([FunctionStatus(name="flowers", state="ready", agents=(agent,))], START)
+    assert (view.state, view.reason) == ("unknown", "it is starting")
+
+
+def test_a_state_that_lasts_keeps_its_beginning() -> None:
+    before = view_of(function_of(silent("a", 720.0)))
+    after = view_of(function_of(silent("a", 719.0)))
+    assert before != after
+    assert settle(before, after) == before
+    later = view_of(function_of(silent("a", 60.0)))
+    assert settle(before, later) == later

@@ -1,0 +1,307 @@
+"""The pages of runs and artifacts, of real directories and of hostile ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from html import escape, unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+
+from eaves.console.app import create_app
+from eaves.console.backend import ModelLocation
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.delivery import SinkResponse
+from eaves.events import IMAGE_CLASSIFIED, Event
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
+from tests.fakes.console.material import build_flow
+from tests.fakes.models.artifact import COLOURS, write_colours
+from tests.fakes.models.run import build_photo, write_run
+
+HOSTILE = "<script>alert(1)</script>\"&'"
+
+
+def open_client(*locations: ModelLocation) -> FlaskClient:
+    backend = FakeBackend(known_models=list(locations))
+    return create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())).test_client()
+
+
+def run_at(path: Path, name: str = "") -> ModelLocation:
+    return ModelLocation(name=name or path.name, kind="run", path=path)
+
+
+def artifact_at(path: Path, **values: Any) -> ModelLocation:
+    return ModelLocation(name=path.name, kind="artifact", path=path, **values)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlaskClient:
+    """A console with two runs, whose photos are here, and two artifacts."""
+    for name in ("first", "second"):
+        write_run(tmp_path / "runs" / name, photos=tmp_path / "photos")
+        write_colours(tmp_path / name)
+    return open_client(
+        run_at(tmp_path / "runs/first"),
+        run_at(tmp_path / "runs/second"),
+        artifact_at(tmp_path / "first", functions=("flowers",)),
+        artifact_at(tmp_path / "second", previous_of=("flowers",)),
+    )
+
+
+def test_the_list_says_what_is_served_and_how_good_it_is(client: FlaskClient) -> None:
+    text = client.get("/models").text
+    assert "serves flowers" in text
+    assert "previous deployment" in text
+    assert "60.0% (3 of 5 images, 95% interval 23.1% to 88.2%)" in text
+
+
+def test_an_empty_list_helps() -> None:
+    text = open_client().get("/models").text
+    assert "No artifact is known here." in text
+    assert "eaves train" in text
+
+
+def test_a_run_shows_figures_curves_and_the_mistaken_photos(client: FlaskClient) -> None:
+    text = client.get("/models/runs/first").text
+    assert "This model is weak: 0.60 on 5 held-out images." in text
+    assert text.count("<svg role=") == 2
+    assert 'aria-label="1 of 3 images of daisy taken for rose"' in text
+    assert "2 images that the model gets wrong" in text
+    assert text.count("/photos/") == 2
+    chosen = client.get("/models/runs/first?truth=0&predicted=1").text
+    assert "1 image of daisy that the model takes for rose" in chosen
+    assert chosen.count("/photos/") == 1
+
+
+def test_a_photo_is_sent_as_a_jpeg_that_cannot_run_anything(client: FlaskClient) -> None:
+    page = client.get("/models/runs/first").text
+    address = next(part.split('"')[0] for part in page.split('src="') if "/photos/" in part.split('"')[0])
+    answer = client.get(address)
+    assert (answer.status_code, answer.content_type) == (200, "image/jpeg")
+    assert answer.data.startswith(b"\xff\xd8\xff")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_photo_that_changed_or_is_no_held_out_photo_is_not_sent(client: FlaskClient, tmp_path: Path) -> None:
+    page = client.get("/models/runs/first").text
+    address = next(part.split('"')[0] for part in page.split('src="') if "/photos/" in part.split('"')[0])
+    for photo in (tmp_path / "photos").glob("*/*.png"):
+        photo.write_bytes(build_photo(200))
+    assert client.get(address).status_code == 404
+    assert client.get("/models/runs/first/photos/" + "0" * 64 + ".jpg").status_code == 404
+    assert client.get("/models/runs/first/photos/..%2f..%2fsecret.jpg").status_code == 404
+
+
+def test_a_run_without_its_photos_or_answers_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere")
+    write_run(tmp_path / "old", keep_answers=False)
+    client = open_client(run_at(tmp_path / "elsewhere"), run_at(tmp_path / "old"))
+    elsewhere = client.get("/models/runs/elsewhere").text
+    assert "The photos of this run aren't on this machine" in elsewhere
+    assert "daisy/2.png" in elsewhere
+    assert "made by an earlier version of Eaves" in client.get("/models/runs/old").text
+
+
+def test_a_photo_that_the_run_itself_keeps_is_shown_without_the_data(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", answers=[("daisy", "rose")])
+    text = open_client(run_at(tmp_path / "run")).get("/models/runs/run").text
+    assert text.count("/photos/") == 1
+
+
+def test_an_artifact_shows_verdicts_golden_images_and_the_bytes_of_an_update(client: FlaskClient) -> None:
+    text = client.get("/models/artifacts/first").text
+    assert "On 3 images the artifact gives the original model&#39;s answer in 100.0% of cases" in text
+    assert text.count("/golden/") == 3
+    assert "the model says blue" in text
+    assert "nothing is shipped: the two artifacts are the same" in text
+    golden = client.get("/models/artifacts/first/golden/0.jpg")
+    assert (golden.status_code, golden.content_type) == (200, "image/jpeg")
+    assert client.get("/models/artifacts/first/golden/3.jpg").status_code == 404
+
+
+def test_a_function_is_asked_about_the_golden_images(tmp_path: Path) -> None:
+    artifact = write_colours(tmp_path / "colours")
+
+    def answer(name: str, event: Event) -> SinkResponse:
+        with Image.open(io.BytesIO(event.data)) as image:
+            label = "blue" if image.getpixel((0, 0)) == COLOURS["blue"] else "red"
+        data = json.dumps({"predictions": [{"label": label, "score": 0.9}]}).encode()
+        return SinkResponse(status=200, event=Event(id="1", source="/a", type=IMAGE_CLASSIFIED, data=data))
+
+    backend = FakeBackend(known_models=[artifact_at(artifact.path, functions=("flowers",))], answer=answer)
+    browser = Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings(read_only=True))))
+    assert "says now" not in browser.open("/models/artifacts/colours").text
+    text = browser.submit("/models/artifacts/colours/check").text
+    assert backend.changes == [("invoke", "flowers")] * 3
+    assert "flowers gives the recorded answer to 2 of 3 images." in text
+    assert "flowers says now: blue, 90%, the same answer" in text
+    assert "flowers says now: red, 90%, another answer" in text
+
+
+def test_an_artifact_links_to_its_run(tmp_path: Path) -> None:
+    from eaves.console.catalog.runs.files import load_files
+
+    run = write_run(tmp_path / "run")
+    artifact = write_colours(tmp_path / "artifact")
+    manifest = json.loads((artifact.path / "manifest.json").read_text())
+    manifest["source"]["digest"] = load_files(run.path, "run").digest
+    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
+    client = open_client(run_at(run.path), artifact_at(artifact.path))
+    assert 'href="/models/runs/run"' in client.get("/models/artifacts/artifact").text
+    assert 'href="/models/artifacts/artifact"' in client.get("/models/runs/run").text
+
+
+def test_two_are_compared(client: FlaskClient) -> None:
+    runs = client.get("/models/compare?a=run:first&b=run:second").text
+    assert "There are too few images to tell which run is better: 0.0 points" in runs
+    artifacts = client.get("/models/compare?a=artifact:first&b=artifact:second").text
+    assert "The classes are the same, in the same order." in artifacts
+    both = client.get("/models/compare?a=run:first&b=artifact:second")
+    assert "A run and an artifact can&#39;t be compared." in both.text
+    for address in ("/models/compare", "/models/compare?a=run:none&b=x", "/models/compare?a=run:first"):
+        assert client.get(address).status_code == 200
+
+
+def test_kept_images_are_shown_with_their_predictions() -> None:
+    backend, flow = FakeBackend(), build_flow(3)
+    flow.put_into(backend)
+    client = create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())).test_client()
+    text = client.get("/models/kept").text
+    assert text.count("/thumbnail.jpg") == len(backend.images.kept_images) == 3
+    assert client.get(f"/models/kept?before={backend.images.kept_images[1].number}").text.count("/thumbnail.jpg") == 1
+    assert "No image is kept yet." in open_client().get("/models/kept").text
+
+
+def test_what_is_not_known_is_not_found(client: FlaskClient) -> None:
+    for address in ("/models/runs/none", "/models/artifacts/none", "/models/artifacts/none/golden/0.jpg"):
+        assert client.get(address).status_code == 404
+    assert client.get("/models/runs/none/photos/0.jpg").status_code == 404
+
+
+def test_hostile_text_of_another_person_is_escaped(tmp_path: Path) -> None:
+    about = {
+        "name": HOSTILE,
+        "verdict": {"text": HOSTILE, "kind": HOSTILE},
+        "hardware": {"cpu": HOSTILE + "\udcff\u202e"},
+    }
+    answers = [("daisy", "daisy"), ("daisy", HOSTILE)]
+    run = write_run(tmp_path / "run", labels=("daisy", HOSTILE), answers=answers, about=about)
+    artifact = write_colours(tmp_path / "artifact")
+    manifest = json.loads((artifact.path / "manifest.json").read_text())
+    manifest |= {"name": HOSTILE, "labels": ["blue", "green", HOSTILE], "toolchain": {HOSTILE: HOSTILE}}
+    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
+    client = open_client(run_at(run.path, name=HOSTILE.replace("/", "")), artifact_at(artifact.path))
+    link = client.get("/models").text.split('href="/models/runs/')[1].split('"')[0]
+    for address in ("/models", f"/models/runs/{unescape(link)}", "/models/artifacts/artifact"):
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+        assert escape(HOSTILE, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in answer.text
+
+
+WRONG: tuple[object, ...] = (None, 7, "text", [], {}, [None], {"a": None}, 1e308, [[1]], "x" * 100_000)
+"""Values of the wrong type or size."""
+RUN_FIELDS = ("labels", "verdict", "dataset", "created", "hardware", "weights", "recipe", "calibration", "epochs")
+ARTIFACT_FIELDS = ("labels", "files", "parity", "quantisation", "recipe", "licences", "toolchain", "source", "task")
+CONFUSIONS = (*WRONG, [[1, 2], [3]], [[-1] * 3] * 3, [["a"] * 3] * 3)
+NO_JSON = ("", "{", "[]", "7", "[" * 100_000)
+HISTORIES = ("[7]", '[{"loss": "x"}]', "{}", '[{"loss": 1e308}]', "[" + "{}," * 5000 + "{}]")
+
+
+def with_value(file: Path, name: str, value: object) -> str:
+    """The text of a JSON file in which one value is replaced."""
+    return json.dumps(json.loads(file.read_text()) | {name: value})
+
+
+def check_pages(client: FlaskClient, addresses: Sequence[str], case: object) -> None:
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code in (200, 422), (address, case)
+        assert answer.status_code == 200 or "can&#39;t be" in answer.text or 'role="alert"' in answer.text, case
+
+
+@pytest.mark.parametrize(
+    ("file", "texts"),
+    [
+        ("run.json", NO_JSON),
+        ("metrics.json", NO_JSON),
+        ("config.json", NO_JSON),
+        ("samples.json", NO_JSON),
+        ("history.json", (*NO_JSON, *HISTORIES)),
+        ("held_out.jsonl", ("7", "{}", "\x00", "[]\n" * 10)),
+        ("run.json", RUN_FIELDS),
+        ("metrics.json", ("confusion", "seconds")),
+    ],
+)
+def test_a_damaged_run_gives_a_message_and_no_failure(tmp_path: Path, file: str, texts: Sequence[str]) -> None:
+    run, other = write_run(tmp_path / "run", photos=tmp_path / "photos"), write_run(tmp_path / "other")
+    client = open_client(run_at(run.path), run_at(other.path))
+    pages = ("/models", "/models/runs/run", "/models/compare?a=run:run&b=run:other")
+    damaged, good = run.path / file, (run.path / file).read_text()
+    fields = [text for text in texts if text in RUN_FIELDS or text in ("confusion", "seconds")]
+    for text in texts:
+        if text not in fields:
+            damaged.write_text(text)
+            (run.path / "run.json").touch()  # a console keeps what it has read, until this file changes
+            check_pages(client, pages, text[:40])
+    for field in fields:
+        for value in CONFUSIONS:
+            damaged.write_text(good)
+            damaged.write_text(with_value(damaged, field, value))
+            (run.path / "run.json").touch()
+            check_pages(client, pages, (field, str(value)[:40]))
+    damaged.unlink()
+    if file != "run.json":
+        (run.path / "run.json").touch()
+    check_pages(client, pages, "missing")
+    damaged.symlink_to("/dev/zero")
+    if file != "run.json":
+        (run.path / "run.json").touch()
+    check_pages(client, pages, "a device")
+    assert client.get("/models/runs/run/photos/" + "0" * 64 + ".jpg").status_code == 404
+
+
+@pytest.mark.parametrize("field", ARTIFACT_FIELDS)
+def test_a_wrong_value_in_a_manifest_gives_a_message(tmp_path: Path, field: str) -> None:
+    bad, good = write_colours(tmp_path / "bad").path, write_colours(tmp_path / "good").path
+    client = open_client(artifact_at(bad), artifact_at(good))
+    manifest = bad / "manifest.json"
+    for value in WRONG:
+        manifest.write_text(with_value(good / "manifest.json", field, value))
+        check_pages(client, ARTIFACT_PAGES, (field, str(value)[:40]))
+    assert client.get("/models/artifacts/good").status_code == 200
+
+
+ARTIFACT_PAGES = ("/models", "/models/artifacts/bad", "/models/compare?a=artifact:bad&b=artifact:good")
+
+
+def test_a_damaged_artifact_gives_a_message_and_no_failure(tmp_path: Path) -> None:
+    bad, good = write_colours(tmp_path / "bad").path, write_colours(tmp_path / "good").path
+    client = open_client(artifact_at(bad), artifact_at(good))
+    for name, texts in (("golden/golden.json", ("", "7", "[7]", "[{}]")), ("manifest.json", NO_JSON)):
+        for text in texts:
+            (bad / name).write_text(text)
+            check_pages(client, ARTIFACT_PAGES, (name, text[:40]))
+        (bad / name).unlink()
+        (bad / name).symlink_to("/dev/zero")
+        check_pages(client, ARTIFACT_PAGES, (name, "a device"))
+    shutil.rmtree(bad)
+    check_pages(client, ARTIFACT_PAGES, "gone")
+    assert client.get("/models/artifacts/good").status_code == 200
+    assert client.get("/models/artifacts/bad/golden/0.jpg").status_code == 404
+
+
+def test_a_name_that_cannot_be_part_of_an_address_is_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    names = ("a/b", "..", "\udcff", "\u202e")
+    client = open_client(*(run_at(run.path, name=name) for name in names), run_at(run.path))
+    assert client.get("/models").text.count('href="/models/runs/') == 1

@@ -1,0 +1,63 @@
+"""Numbers and times in words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import eaves.console
+from eaves.console.model import words
+
+SCRIPT = Path(eaves.console.__file__).with_name("static") / "console.js"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "just now"), (4.9, "just now"), (5, "5 seconds ago"), (60, "1 minute ago"), (719, "11 minutes ago"),
+     (720, "12 minutes ago"), (7_199, "1 hour ago"), (86_400 * 1_200, "1,200 days ago")],
+)  # fmt: skip
+def test_an_age_has_its_largest_unit(seconds: float, text: str) -> None:
+    assert words.describe_age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0%"), (1, "100%"), (0.9999, "99.9%"), (0.99, "99.0%"), (0.914, "91%"), (0.0996, "10%"), (0.05, "5.0%"),
+     (0.00001, "0.1%")],
+)  # fmt: skip
+def test_a_share_is_never_rounded_to_certainty(share: float, text: str) -> None:
+    assert words.describe_share(share) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(0.06, "0.1 ms"), (9.94, "9.9 ms"), (23.4, "23 ms"), (999.4, "999 ms"), (1_400, "1.4 s"), (61_000, "1 minute")],
+)
+def test_a_short_time_has_a_fitting_unit(ms: float, text: str) -> None:
+    assert words.describe_ms(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 bytes"), (1, "1 byte"), (5_300, "5.3 kB"), (230_000, "230 kB"), (2e9, "2.0 GB")]
+)
+def test_a_size_has_a_fitting_unit(size: float, text: str) -> None:
+    assert words.describe_size(size) == text
+
+
+def test_a_time_out_of_range_is_no_error() -> None:
+    assert words.format_utc(1e20) == ""
+    assert words.format_time(1e20, 0.0) == "at an unknown time"
+
+
+def test_the_script_counts_with_the_same_units() -> None:
+    text = SCRIPT.read_text()
+    (table,) = re.findall(r"UNITS = (\[.+?\]);", text)
+    assert table == str([[size, unit] for size, unit in words.UNITS]).replace("'", '"')
+    assert f'seconds < {words.NOW_S} ? "just now"' in text
+
+
+def test_an_anchor_is_an_identifier_whatever_the_key() -> None:
+    assert re.fullmatch(r"tile-[0-9a-f]{10}", words.build_anchor('"><script>\ud800', "tile"))
+    assert words.build_anchor("a", "tile") != words.build_anchor("b", "tile")

@@ -1,0 +1,212 @@
+"""Thumbnails of new images are kept while somebody looks, the newest first, and nothing is done otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.console.thumbnails.collector import MAX_WAITING, PER_SECOND, ThumbnailCollector
+from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.errors import PlatformError
+from eaves.history import Record
+from tests.fakes.clock import ManualClock
+from tests.fakes.console.backend import FakeRecords
+from tests.fakes.console.material import build_flow, captured_event, classified_event, small_jpeg
+from tests.waiting import wait_until
+
+
+class CountedRecords(FakeRecords):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    def newest(self) -> int:
+        self.reads += 1
+        return super().newest()
+
+
+class World:
+    """A platform whose history and images a test sets, and the collector that follows it by a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.flow = build_flow(0)
+        self.store = ThumbnailStore(folder / "thumbnails.db")
+        self.is_watched = True
+        self.new: list[Record] = []
+        self.asked: list[tuple[str, str]] = []
+        self.fault: Exception | None = None
+        self.costs_s = 0.0
+        self.records = CountedRecords(self.flow.records)
+        self.collector = ThumbnailCollector(
+            self.records,
+            Gallery(self.store, self._fetch, clock=self.clock),
+            watching=lambda: self.is_watched,
+            on_new=self.new.append,
+            clock=self.clock,
+        )
+
+    def _fetch(self, source: str, event_id: str) -> bytes | None:
+        self.asked.append((source, event_id))
+        self.clock.turn(self.costs_s)
+        if self.fault is not None:
+            raise self.fault
+        return self.flow.images.get((source, event_id))
+
+    def send(self, number: int, *, predicted: bool = True, data: bytes | None = None) -> None:
+        event = captured_event(number, data=data)
+        self.flow.add(event, at=self.clock.now())
+        if predicted:
+            self.flow.add(classified_event(event), at=self.clock.now())
+
+    def turn(self, seconds: float = 0.5) -> None:
+        """Let time pass in steps, each after the collector has come to rest."""
+        for _ in range(round(seconds / 0.05)):
+            wait_until(lambda: self.clock.waiting, pause_s=0.0005)
+            self.clock.turn(0.05)
+        wait_until(lambda: self.clock.waiting, pause_s=0.0005)
+
+    def kept(self) -> list[str]:
+        return [one.subject for one in reversed(self.store.kept(limit=1_000))]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    if made.collector._thread.is_alive():
+        made.collector.stop()
+
+
+def test_a_new_image_is_kept_with_its_prediction(world: World) -> None:
+    world.collector.start()
+    world.turn()
+    world.send(1)
+    world.turn()
+    (kept,) = world.store.kept()
+    assert (kept.subject, [one.seq for one in kept.predictions]) == ("frame-1.jpg", [2])
+    assert [one.seq for one in world.new] == [1]
+
+
+def test_a_prediction_that_comes_later_is_kept_with_its_image(world: World) -> None:
+    world.collector.start()
+    world.send(1, predicted=False)
+    world.turn()
+    assert world.store.kept()[0].predictions == ()
+    world.flow.add(classified_event(world.flow.events[0]), at=world.clock.now())
+    world.turn()
+    assert [one.seq for one in world.store.kept()[0].predictions] == [2]
+
+
+def test_the_images_that_are_still_held_are_kept_when_somebody_begins_to_look(world: World) -> None:
+    for number in range(1, 6):
+        world.send(number)
+    del world.flow.images[world.flow.records[0].identity]
+    world.collector.start()
+    world.turn(1)
+    assert world.kept() == ["frame-5.jpg", "frame-4.jpg", "frame-3.jpg", "frame-2.jpg"]
+
+
+def test_nothing_is_read_while_nobody_looks(world: World) -> None:
+    world.is_watched = False
+    world.collector.start()
+    world.send(1)
+    world.turn(2)
+    assert (world.asked, world.records.reads) == ([], 0)
+    world.is_watched = True
+    world.turn(1)
+    assert world.kept() == ["frame-1.jpg"]
+    world.is_watched = False
+    world.turn(1)
+    world.send(2)
+    world.turn(1)
+    assert world.kept() == ["frame-1.jpg"]
+
+
+def test_of_a_flood_the_newest_images_are_kept_at_a_bounded_rate(world: World) -> None:
+    world.collector.start()
+    world.turn()
+    picture = small_jpeg(width=16, height=16)
+    for number in range(1, 1_001):
+        world.send(number, data=picture)
+    world.turn(1)
+    kept = world.kept()
+    assert kept[0] == "frame-1000.jpg"
+    assert 5 <= len(kept) <= PER_SECOND + 1
+    assert kept == [f"frame-{1_001 - place}.jpg" for place in range(1, len(kept) + 1)]
+    world.turn(MAX_WAITING / PER_SECOND + 1)
+    assert len(world.kept()) == MAX_WAITING
+    assert len(world.asked) == MAX_WAITING
+
+
+def test_images_that_take_long_take_a_quarter_of_the_time(world: World) -> None:
+    world.costs_s = 0.2
+    world.collector.start()
+    for number in range(1, 51):
+        world.send(number)
+    before = world.clock.monotonic()
+    while len(world.asked) < 10:
+        world.turn(0.05)
+    assert 7 < world.clock.monotonic() - before < 9
+
+
+def test_an_image_is_fetched_once(world: World) -> None:
+    world.collector.start()
+    world.send(1)
+    world.send(1)
+    world.send(2, data=b"<html>")
+    world.turn(1)
+    world.is_watched = False
+    world.turn(1)
+    world.is_watched = True
+    world.turn(1)
+    assert sorted(world.asked) == sorted({record.image for record in world.flow.records})
+
+
+def test_a_platform_that_can_not_be_asked_is_said_once_and_asked_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.fault = PlatformError("eaves up doesn't answer")
+    world.collector.start()
+    world.send(1)
+    world.send(2)
+    world.turn(12)
+    assert caplog.text.count("an image got no thumbnail: eaves up doesn't answer") == 1
+    world.fault = None
+    world.send(3)
+    world.turn(6)
+    assert world.kept() == ["frame-3.jpg"]
+
+
+def test_an_error_that_nobody_expected_ends_no_thread(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.fault = ZeroDivisionError("boom")
+    world.collector.start()
+    world.send(1)
+    world.turn(1)
+    assert "boom" in caplog.text
+    assert "Traceback" in caplog.text
+    world.fault = None
+    world.send(2)
+    world.turn(6)
+    assert world.kept() == ["frame-2.jpg"]
+
+
+def test_a_history_that_is_replaced_is_followed_from_its_beginning(world: World) -> None:
+    world.collector.start()
+    for number in range(1, 4):
+        world.send(number)
+    world.turn(1)
+    world.flow.records.clear()
+    world.send(9)
+    world.turn(1)
+    assert world.kept()[-1] == "frame-9.jpg"
+
+
+def test_it_stops_while_it_waits(world: World) -> None:
+    world.collector.start()
+    wait_until(lambda: world.clock.waiting)
+    world.collector.stop()
+    assert not world.collector._thread.is_alive()

@@ -1,0 +1,146 @@
+"""The file of thumbnails: bounded, and it may be lost."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.console.thumbnails.store import MAX_PREDICTIONS, ThumbnailStore, digest_of
+from eaves.history import Record
+from tests.fakes.console.material import build_flow, captured_event, classified_event, record_of
+
+JPEG = random.Random(3).randbytes(12_000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "thumbnails.db"
+
+
+def captured(number: int) -> Record:
+    return record_of(captured_event(number, data=b"x"), number)
+
+
+def key(record: Record) -> str:
+    return digest_of(*record.image)
+
+
+def size_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+def test_an_image_is_kept_with_its_event_and_predictions(path: Path) -> None:
+    store, flow = ThumbnailStore(path), build_flow(2, with_images=False)
+    first, prediction, second, late = flow.records
+    assert store.put(first, JPEG, [prediction])
+    assert store.put(second, JPEG + b"2")
+    store.attach(late)
+    store.attach(late)
+    store.attach(record_of(classified_event(captured_event(9)), 9))
+    newest, oldest = store.kept()
+    assert (oldest.source, oldest.id, oldest.subject) == (first.source, first.id, first.subject)
+    assert (oldest.seq, oldest.at, oldest.size_bytes, oldest.predictions) == (1, first.at, 12_000, (prediction,))
+    assert (newest.seq, newest.predictions) == (3, (late,))
+    assert store.get(key(second)) == store.get(key(late)) == JPEG + b"2"
+    assert [one.seq for one in store.kept(limit=1)] == [3]
+    assert [one.seq for one in store.kept(before=newest.number)] == [1]
+    assert store.kept(before=-(2**70)) == []
+    store.close()
+    with contextlib.closing(ThumbnailStore(path)) as again:
+        assert again.kept() == [newest, oldest]
+
+
+def test_an_image_that_is_kept_again_stays_as_it_is(path: Path) -> None:
+    store, flow = ThumbnailStore(path), build_flow(1, with_images=False)
+    store.put(flow.records[0], JPEG)
+    store.put(replace(flow.records[0], seq=7), b"other", [flow.records[1]])
+    (kept,) = store.kept()
+    assert (kept.seq, store.get(kept.digest), kept.predictions) == (1, JPEG, (flow.records[1],))
+
+
+def test_an_image_that_can_not_be_decoded_is_remembered_as_such(path: Path) -> None:
+    store = ThumbnailStore(path)
+    store.put(captured(1), None)
+    store.put(captured(2), JPEG)
+    digests = [key(captured(number)) for number in (1, 2, 3)]
+    assert store.find(digests) == {digests[0]: False, digests[1]: True}
+    assert store.get(digests[0]) is None
+    assert [one.seq for one in store.kept()] == [2]
+
+
+def test_the_number_of_predictions_of_one_image_is_bounded(path: Path) -> None:
+    store, cause = ThumbnailStore(path), captured_event(1, data=b"x")
+    replies = [record_of(classified_event(cause, function=f"f{number}"), number + 2) for number in range(20)]
+    store.put(record_of(cause, 1), JPEG, replies[:5])
+    for reply in replies[5:]:
+        store.attach(reply)
+    assert store.kept()[0].predictions == tuple(replies[:MAX_PREDICTIONS])
+
+
+def test_the_file_stays_within_its_bound_and_the_oldest_images_go(path: Path) -> None:
+    store = ThumbnailStore(path, max_bytes=1_000_000)
+    for number in range(1, 600):
+        cause = captured_event(number, data=b"x")
+        store.put(record_of(cause, number), JPEG, [record_of(classified_event(cause), number)])
+        assert number % 50 or size_bytes(path) < 1_000_000 + 2_500_000
+    kept = [one.seq for one in store.kept(limit=1_000)]
+    assert 50 < len(kept) < 100
+    assert kept == list(range(599, 599 - len(kept), -1))
+    store.close()
+    assert size_bytes(path) < 1_100_000
+    with contextlib.closing(ThumbnailStore(path, max_bytes=200_000)) as smaller:
+        for number in range(600, 640):
+            smaller.put(captured(number), JPEG)
+        assert len(smaller.kept(limit=1_000)) < 20
+    assert size_bytes(path) < 300_000
+
+
+def test_a_damaged_file_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with contextlib.closing(ThumbnailStore(path)) as store:
+        for number in range(1, 50):
+            store.put(captured(number), JPEG)
+    path.write_bytes(path.read_bytes()[:100] + bytes(8_000) + random.Random(1).randbytes(50_000))
+    store = ThumbnailStore(path)
+    assert store.kept() == []
+    assert store.put(captured(60), JPEG)
+    assert [one.seq for one in store.kept()] == [60]
+    assert "the file of thumbnails is damaged" in caplog.text
+    assert path.with_name("thumbnails.db.damaged").exists()
+
+
+def test_a_file_that_can_not_be_used_keeps_nothing_and_says_so_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path.mkdir()
+    store = ThumbnailStore(path)
+    assert not store.put(captured(1), JPEG)
+    assert (store.kept(), store.get(key(captured(1))), store.find(["a"])) == ([], None, {})
+    store.attach(build_flow(1, with_images=False).records[1])
+    assert not store.put(captured(1), JPEG)
+    assert caplog.text.count("can't be written, so images are not kept") == 1
+    assert caplog.text.count("can't be read") == 1
+    path.rmdir()
+    assert store.put(captured(1), JPEG)
+    assert "can be written again" in caplog.text
+    assert len(store.kept()) == 1
+
+
+def test_an_image_is_kept_with_all_of_its_predictions_or_not_at_all(path: Path) -> None:
+    store, flow = ThumbnailStore(path), build_flow(1, with_images=False)
+    unusable = replace(flow.records[1], at=object())  # type: ignore[arg-type]
+    assert not store.put(flow.records[0], JPEG, [unusable])
+    assert store.kept() == []
+    assert store.put(flow.records[0], JPEG, flow.records[1:])
+
+
+def test_hostile_text_of_an_event_is_kept_as_text(path: Path) -> None:
+    store = ThumbnailStore(path)
+    strange = replace(captured(1), source="'; DROP TABLE images; --", id="\ud800\0", subject="<script>")
+    assert store.put(replace(strange, id="a\0b"), JPEG)
+    assert store.find([digest_of(strange.source, "\ud800\0")]) == {}
+    assert [(one.source, one.id, one.subject) for one in store.kept()] == [(strange.source, "a\0b", "<script>")]

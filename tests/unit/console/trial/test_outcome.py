@@ -1,0 +1,130 @@
+"""A function's answer in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eaves.console.backend import ReplicaStart
+from eaves.console.trial.outcome import TrialOutcome, add_timing, describe_answer, describe_error
+from eaves.delivery import SinkResponse
+from eaves.errors import NotRunningError
+from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.web.problem_document import build_problem
+
+ANSWER = {
+    "predictions": [{"label": "rose", "score": 0.9375}, {"label": "tulip", "score": 0.05}],
+    "model": "flowers",
+    "version": "3",
+    "timings_ms": {"decode": 4.125, "infer": 21.75},
+}
+
+
+def answer(document: Any) -> SinkResponse:
+    event = Event(id="1", source="/a", type=IMAGE_CLASSIFIED, data=json.dumps(document).encode())
+    return SinkResponse(status=200, event=event, latency_ms=40)
+
+
+def test_an_answer_names_the_best_label_and_the_times() -> None:
+    outcome = describe_answer("a.jpg", answer(ANSWER))
+    assert outcome.title == "rose, 94%"
+    assert [(item.label, item.score) for item in outcome.predictions] == [("rose", 0.9375), ("tulip", 0.05)]
+    assert outcome.stages == (("Decode the image", "4.1 ms"), ("Run the model", "22 ms"))
+    assert outcome.model == "flowers 3"
+    assert not outcome.is_fault
+
+
+@pytest.mark.parametrize(("confidence", "title"), [("low", "rose, 94%, not sure"), ("high", "rose, 94%")])
+def test_an_answer_of_low_confidence_says_so(confidence: str, title: str) -> None:
+    found = answer(ANSWER)
+    assert found.event is not None
+    event = replace(found.event, extensions={"confidence": confidence})
+    assert describe_answer("a.jpg", replace(found, event=event)).title == title
+
+
+def test_no_label_above_the_threshold_is_an_answer() -> None:
+    outcome = describe_answer("a.jpg", answer({"predictions": []}))
+    assert outcome.title == "No label is likely enough."
+    assert not outcome.is_fault
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        7,
+        {"predictions": 7},
+        {"predictions": [None, {}, {"label": "a"}, {"score": 1}, {"label": "a", "score": "x"}]},
+        {"predictions": [{"label": ["a"], "score": 1e999}], "timings_ms": ["a"]},
+        {
+            "predictions": [{"label": "a\u202e\n\x00", "score": -5}] * 10_000,
+            "timings_ms": {"x" * 9000: 1e300, "y": None},
+        },
+        {"embedding": [0.5, 1.0]},
+        {"weight_kg": 12.5},
+    ],
+)
+def test_any_answer_is_shown_as_short_printable_text(document: Any) -> None:
+    outcome = describe_answer("a.jpg", answer(document))
+    texts = [
+        outcome.title,
+        outcome.model,
+        outcome.other,
+        *(item.label for item in outcome.predictions),
+        *(name for name, _ in outcome.stages),
+    ]
+    assert all(text.isprintable() and len(text) <= 2001 for text in texts)
+    assert len(outcome.predictions) <= 20
+
+
+def test_answers_of_handlers_and_embeddings_are_shown() -> None:
+    assert describe_answer("a.jpg", answer({"embedding": [0.5, 1.0]})).other == "an embedding of 2 numbers"
+    assert describe_answer("a.jpg", answer({"weight_kg": 12.5, "model": "x"})).other == '{"weight_kg": 12.5}'
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "title"),
+    [
+        (422, "image", "This file is not a photo that can be read."),
+        (413, "image-too-large", "The photo is too large."),
+        (413, "http-413", "The photo is too large."),
+        (429, "overloaded", "The function is busy."),
+        (503, "http-503", "The function can't answer at present."),
+        (500, "internal", "The function failed."),
+        (418, "teapot", "The function answered with an error (418)."),
+    ],
+)
+def test_a_refusal_says_what_to_do(status: int, kind: str, title: str) -> None:
+    response = SinkResponse(status=status, body=build_problem(status, "details of it", kind=kind))
+    outcome = describe_answer("a.jpg", response)
+    assert (outcome.title, outcome.detail) == (title, "details of it")
+    assert outcome.is_fault
+    assert outcome.advice
+
+
+def test_a_body_that_is_no_problem_document_is_shown_shortened() -> None:
+    outcome = describe_answer("a.jpg", SinkResponse(status=502, body=b"<html>" + b"x" * 9000))
+    assert outcome.title == "The function stopped while it answered."
+    assert len(outcome.detail) <= 301
+
+
+def test_a_start_from_zero_is_shown() -> None:
+    start = ReplicaStart(function="flowers", at=1.0, total_ms=412.0, phases_ms={})
+    plain = TrialOutcome(name="a", title="rose")
+    timed = [
+        add_timing(plain, latency_ms=441.0, start=start),
+        add_timing(plain, latency_ms=41.0, start=None),
+    ]
+    assert [outcome.timing for outcome in timed] == [
+        "The function was asleep; it started in 412 ms. The answer took 441 ms in all.",
+        "The answer took 41 ms.",
+    ]
+
+
+def test_an_error_keeps_its_hint() -> None:
+    outcome = describe_error("a.jpg", NotRunningError("eaves up doesn't run", hint="start it"))
+    assert (outcome.title, outcome.advice, outcome.is_fault) == ("eaves up doesn't run", "start it", True)

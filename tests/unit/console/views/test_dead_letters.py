@@ -1,0 +1,262 @@
+"""The pages of dead letters, on real queues."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.admin import Action, QueueReport, Selector
+from eaves.admin.queue import SpoolQueue
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.delivery import LaneDelivery
+from eaves.errors import PlatformError
+from eaves.spool import Spool
+from tests.fakes.clock import START, FrozenClock, ManualClock
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
+from tests.fakes.console.material import captured_event, small_jpeg
+from tests.fakes.console.queues import CORRUPT, LANE, Failure, put_dead
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+REFUSED = Failure(reason="connection refused", status=0)
+
+
+class BrokenQueue(SpoolQueue):
+    """A queue whose process doesn't answer."""
+
+    def report(self) -> QueueReport:
+        raise PlatformError("the process doesn't answer")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db", clock=FrozenClock(START)) as made:
+        yield made
+
+
+@pytest.fixture
+def backend(spool: Spool) -> FakeBackend:
+    """A platform with one queue, whose lane is delivered."""
+    queue = SpoolQueue(spool, deliveries=lambda: [LaneDelivery(lane=LANE)])
+    return FakeBackend(named_queues={"broker": queue})
+
+
+@pytest.fixture
+def browser(backend: FakeBackend) -> Browser:
+    return open_console(backend)
+
+
+def open_console(backend: FakeBackend, *, read_only: bool = False) -> Browser:
+    settings = ConsoleSettings(read_only=read_only)
+    return Browser(create_app(ConsoleContext(backend=backend, settings=settings, clock=FrozenClock(START + 5))))
+
+
+def text_of(page: str) -> str:
+    """The text of a page as a person reads it."""
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+
+
+def test_queues_with_dead_letters_are_listed_and_one_that_does_not_answer_is_named(
+    spool: Spool, backend: FakeBackend
+) -> None:
+    put_dead(spool, [captured_event(number) for number in range(3)])
+    backend.named_queues |= {"flowers": BrokenQueue(spool), "screws": backend.named_queues["broker"]}
+    page = open_console(backend).open("/dead-letters/").text
+    assert "broker: images to the function trigger/flowers/flowers 3" in text_of(page)
+    assert "The queue flowers can't be read: the process doesn't answer" in text_of(page)
+    assert 'href="/dead-letters/broker/?lane=trigger/flowers/flowers"' in page
+
+
+def test_without_dead_letters_the_page_says_so(browser: Browser) -> None:
+    assert "No dead letter. Every accepted event" in text_of(browser.open("/dead-letters/").text)
+    assert "No dead letter here." in text_of(browser.open("/dead-letters/broker/").text)
+
+
+def test_a_dead_letter_has_its_reason_status_and_picture(spool: Spool, browser: Browser) -> None:
+    (number,) = put_dead(spool, [captured_event(7)])
+    page = browser.open("/dead-letters/broker/").text
+    assert "frame-7.jpg the image is corrupt refused: the data can't be processed (422), 5 seconds ago" in text_of(page)
+    assert f'src="/dead-letters/broker/{number}/image"' in page
+    page = browser.open(f"/dead-letters/broker/{number}").text
+    assert "partitionkey camera-1" in text_of(page)
+    picture = browser.open(f"/dead-letters/broker/{number}/image")
+    assert (picture.status_code, picture.mimetype, picture.data[:2]) == (200, "image/jpeg", b"\xff\xd8")
+    assert picture.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Browser) -> None:
+    script = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    event = replace(captured_event(1, data=script), datacontenttype="image/svg+xml")
+    (number,) = put_dead(spool, [event])
+    assert browser.open(f"/dead-letters/broker/{number}/image").status_code == 404
+    page = browser.open(f"/dead-letters/broker/{number}").text
+    assert "This image can't be shown: its data can't be decoded." in text_of(page)
+    data = browser.open(f"/dead-letters/broker/{number}/data")
+    assert (data.mimetype, data.data) == ("application/octet-stream", script)
+    assert data.headers["Content-Disposition"] == f'attachment; filename="entry-{number}.bin"'
+
+
+def test_a_picture_is_made_anew_whatever_its_sender_calls_it(spool: Spool, browser: Browser) -> None:
+    script = b"<script>alert(1)</script>"
+    event = replace(captured_event(1, data=small_jpeg() + script), datacontenttype="image/svg+xml")
+    (number,) = put_dead(spool, [event])
+    picture = browser.open(f"/dead-letters/broker/{number}/image")
+    assert picture.mimetype == "image/jpeg"
+    assert script not in picture.data
+
+
+def test_pages_have_fifty_dead_letters_and_none_is_left_out(spool: Spool, browser: Browser) -> None:
+    numbers = put_dead(spool, [captured_event(number, data=small_jpeg()) for number in range(120)])
+    found: list[int] = []
+    path: str | None = "/dead-letters/broker/"
+    while path and len(found) <= len(numbers):
+        page = browser.open(path).text
+        found += map(int, re.findall(r'<li class="letter">.*?/dead-letters/broker/(\d+)/image', page, re.DOTALL))
+        following = re.search(r'href="([^"]+)" rel="next"', page)
+        path = html.unescape(following[1]) if following else None
+    assert found == numbers
+
+
+def test_reasons_are_counted_and_filter_the_list(spool: Spool, browser: Browser) -> None:
+    put_dead(spool, [captured_event(number) for number in range(3)])
+    put_dead(spool, [captured_event(8)], REFUSED)
+    page = browser.open("/dead-letters/broker/").text
+    assert re.search(r"the image is corrupt .*? 3 Retry all Delete… connection refused .*? 1 ", text_of(page))
+    (link,) = re.findall(r'href="([^"]+reason=connection[^"]+)">connection refused', page)
+    page = text_of(browser.open(html.unescape(link)).text)
+    assert "frame-8.jpg" in page
+    assert "frame-1.jpg" not in page
+    assert "Only with the reason connection refused" in page
+
+
+def test_a_retry_queues_the_entry_again_and_its_page_looks_again(spool: Spool, browser: Browser) -> None:
+    (number,) = put_dead(spool, [captured_event(1)])
+    answer = browser.submit(f"/dead-letters/broker/{number}/retry")
+    assert answer.status_code == 303
+    page = browser.open(answer.location).text
+    assert "It is queued again and has waited for 1 second to be delivered." in text_of(page)
+    (again,) = re.findall(r'hx-get="([^"]+)" hx-trigger="load delay:1s"', page)
+    (entry,) = spool.peek(LANE, now=START + 1)
+    spool.ack(entry)
+    part = browser.fetch(html.unescape(again)).text
+    assert "It was queued again and delivered within 1 second." in text_of(part)
+    assert "hx-get" not in part
+
+
+def test_a_retry_that_fails_again_says_why(tmp_path: Path) -> None:
+    clock = ManualClock(START)
+    with Spool(tmp_path / "other.db", clock=clock) as spool:
+        (number,) = put_dead(spool, [captured_event(1)])
+        browser = open_console(FakeBackend(named_queues={"broker": SpoolQueue(spool)}))
+        page = browser.submit(f"/dead-letters/broker/{number}/retry").location
+        clock.turn(1)
+        (entry,) = spool.peek(LANE, now=clock.now())
+        spool.dead_letter(entry, "answered 413: too many pixels", 413)
+        found = browser.open(page).text
+    assert "It was queued again, and it failed again. too many pixels" in text_of(found)
+    assert "hx-trigger" not in found.partition("<main")[2]
+
+
+def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, browser: Browser) -> None:
+    (number,) = put_dead(spool, [captured_event(1)])
+    SpoolQueue(spool).change(Action.DROP, Selector(seqs=(number,)))
+    answer = browser.submit(f"/dead-letters/broker/{number}/retry")
+    page = browser.open(answer.location)
+    assert page.status_code == 404
+    assert "This entry isn't in the queue any more" in text_of(page.text)
+    assert "Nothing to delete" in text_of(browser.open(f"/dead-letters/broker/delete?seq={number}").text)
+    answer = browser.submit("/dead-letters/broker/delete", {"seq": str(number)})
+    assert "No dead letter was changed" in text_of(browser.open(answer.location).text)
+
+
+def test_all_with_one_reason_are_retried_and_no_others(spool: Spool, browser: Browser) -> None:
+    put_dead(spool, [captured_event(number) for number in range(3)])
+    put_dead(spool, [captured_event(8)], REFUSED)
+    answer = browser.submit("/dead-letters/broker/retry", {"lane": LANE, "reason": CORRUPT})
+    assert "3 dead letters are queued again." in text_of(browser.open(answer.location).text)
+    assert spool.counts()[LANE] == (3, 1)
+
+
+def test_deleting_asks_first_and_names_the_number(spool: Spool, browser: Browser) -> None:
+    put_dead(spool, [captured_event(number) for number in range(3)])
+    put_dead(spool, [captured_event(8)], REFUSED)
+    page = browser.open(f"/dead-letters/broker/delete?lane={LANE}&reason=connection+refused").text
+    assert "Delete 1 dead letter for good?" in text_of(page)
+    assert spool.counts()[LANE] == (0, 4)
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+    answer = browser.submit(
+        "/dead-letters/broker/delete", {key: html.unescape(fields[key]) for key in ("lane", "reason")}
+    )
+    assert "1 dead letter is deleted." in text_of(browser.open(answer.location).text)
+    assert spool.counts()[LANE] == (0, 3)
+
+
+def test_a_read_only_console_shows_dead_letters_and_no_button(spool: Spool, backend: FakeBackend) -> None:
+    (number,) = put_dead(spool, [captured_event(1)])
+    browser = open_console(backend, read_only=True)
+    for path in ("/dead-letters/broker/", f"/dead-letters/broker/{number}"):
+        page = browser.open(path)
+        assert page.status_code == 200
+        assert "<form" not in page.text.partition("<main")[2].partition("</main")[0]
+        assert "delete" not in page.text
+    assert browser.open("/dead-letters/broker/delete").status_code == 403
+    for path in (f"/dead-letters/broker/{number}/retry", "/dead-letters/broker/retry", "/dead-letters/broker/delete"):
+        assert browser.submit(path).status_code == 403
+    assert spool.counts()[LANE] == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/dead-letters/nope/", 404),
+        ("/dead-letters/broker/999", 404),
+        ("/dead-letters/broker/999/image", 404),
+        ("/dead-letters/broker/999/data", 404),
+        (f"/dead-letters/broker/{1 << 70}", 404),
+        ("/dead-letters/broker/?after=-1", 200),
+        (f"/dead-letters/broker/?after={1 << 70}", 200),
+        ("/dead-letters/broker/?after=x&count=x&done=retried", 200),
+        ("/dead-letters/broker/1/retried?at=nan&died=inf&queue=x&_external=1", 200),
+        ("/dead-letters/broker/1/outcome?at=-inf", 200),
+        ("/dead-letters/broker/delete?seq=x", 400),
+        ("/dead-letters/broker/?reason=%00%ff", 200),
+    ],
+)
+def test_odd_addresses_are_answered(browser: Browser, path: str, status: int) -> None:
+    assert browser.open(path).status_code == status
+
+
+def test_a_queue_that_nothing_delivers_is_said_so_after_a_retry(spool: Spool) -> None:
+    (number,) = put_dead(spool, [captured_event(1)])
+    browser = open_console(FakeBackend(named_queues={"broker": SpoolQueue(spool)}))
+    page = browser.open(browser.submit(f"/dead-letters/broker/{number}/retry").location).text
+    assert "nothing delivers this queue now" in text_of(page)
+    assert "hx-trigger" not in page.partition("<main")[2]
+
+
+def test_hostile_text_is_escaped(spool: Spool, backend: FakeBackend) -> None:
+    event = captured_event(1, subject=HOSTILE).with_extensions(label=HOSTILE)
+    (number,) = put_dead(spool, [event], Failure(reason=HOSTILE))
+    put_dead(spool, [replace(event, id="2", datacontenttype="application/json", data=HOSTILE.encode())])
+    backend.named_queues[HOSTILE] = backend.named_queues["broker"]
+    browser = open_console(backend)
+    for queue in ("broker", HOSTILE):
+        for path in (
+            "",
+            f"{number}",
+            f"{number + 1}",
+            f"?reason={HOSTILE}",
+            f"delete?reason={HOSTILE}",
+            "7",
+            "7/retried",
+        ):
+            page = browser.open(f"/dead-letters/{queue}/{path}").text
+            assert "<img src=x" not in page, path
+    assert "<img src=x" not in browser.open("/dead-letters/").text

@@ -1,0 +1,269 @@
+"""The pages of the functions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.summary import AgentStatus
+from eaves.console.app import create_app
+from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
+from eaves.errors import EavesError, NotFoundError, PlatformError
+from eaves.platform import FunctionStatus
+from eaves.platform.status import DeployedStatus, ServedStatus
+from eaves.spool import Spool
+from tests.fakes.clock import START, FrozenClock
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.browser import Browser
+from tests.fakes.console.material import build_flow, captured_event
+from tests.fakes.console.queues import put_dead
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+OLD, NEW = "ab" * 32, "cd" * 32
+LOCAL = FunctionStatus(name="flowers", state="idle", artifact="/artifacts/flowers-3", artifact_digest=NEW)
+BEFORE = ModelLocation(name="old", kind="artifact", path=Path("/a"), previous_of=("flowers",))
+AT_SITE = FunctionStatus(
+    name="flowers",
+    state="ready",
+    serving=(
+        ServedStatus(revision="flowers-00003", percent=90, image=f"f@sha256:{OLD}", artifact_digest=OLD),
+        ServedStatus(revision="flowers-00004", percent=10, image=f"f@sha256:{NEW}", artifact_digest=NEW),
+    ),
+    deployed=DeployedStatus(
+        sequence=4, at=START, age_s=60.0, by="ana@line2", image=f"f@sha256:{NEW}", artifact_digest=NEW
+    ),
+)
+
+
+class FailingBackend(FakeBackend):
+    """A platform that fails in the methods that a test names."""
+
+    failing: dict[str, EavesError]
+
+    def status(self) -> list[FunctionStatus]:
+        self._fail("status")
+        return self.functions
+
+    def starts(self) -> list[ReplicaStart]:
+        self._fail("starts")
+        return self.known_starts
+
+    def models(self) -> list[ModelLocation]:
+        self._fail("models")
+        return self.known_models
+
+    def rollback(self, function: str) -> None:
+        self._fail("rollback")
+        super().rollback(function)
+
+    def _fail(self, name: str) -> None:
+        if name in self.failing:
+            raise self.failing[name]
+
+
+def open_console(backend: FakeBackend, *, read_only: bool = False) -> Browser:
+    settings = ConsoleSettings(read_only=read_only)
+    return Browser(create_app(ConsoleContext(backend=backend, settings=settings, clock=FrozenClock(START + 100))))
+
+
+def text_of(html: str) -> str:
+    """The text of a page as a person reads it."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_zero_replicas_are_asleep_and_no_error() -> None:
+    found = text_of(open_console(FakeBackend(functions=[LOCAL])).open("/functions").text)
+    assert "asleep starts with the next image" in found
+    assert "fail" not in found
+
+
+def test_a_failed_function_shows_reason_and_fix() -> None:
+    failed = replace(LOCAL, state="failed", reason="out of memory", fix="eaves logs flowers")
+    browser = open_console(FakeBackend(functions=[failed]))
+    for path in ("/functions", "/parts/functions", "/functions/flowers", "/functions/flowers/figures"):
+        found = text_of(browser.open(path).text)
+        assert "out of memory" in found, path
+        assert "Try this: eaves logs flowers" in found, path
+
+
+def test_a_function_shows_its_latencies_and_says_of_how_many_predictions() -> None:
+    backend = FakeBackend(functions=[replace(LOCAL, delivered=40)])
+    build_flow(40, with_images=False).put_into(backend)
+    found = text_of(open_console(backend).open("/functions/flowers").text)
+    assert "40 in the last hour" in found
+    assert "These are the times of 40 predictions since" in found
+    assert "only 40 predictions: too few for p99" in found
+    assert re.search(r"infer the model computes 22 ms 22 ms –", found)
+    assert re.search(r"image to prediction .* 30 ms 30 ms –", found)
+
+
+def test_without_a_prediction_the_page_says_so() -> None:
+    found = text_of(open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers").text)
+    assert "No prediction yet." in found
+    assert "No start since the platform was started." in found
+
+
+def test_cold_starts_are_bars_with_a_table_of_the_same_values() -> None:
+    start = ReplicaStart(
+        function="flowers", at=START, total_ms=480.0, phases_ms={"imports": 120.0, "session": 360.0}, method="fork"
+    )
+    page = open_console(FakeBackend(functions=[LOCAL], known_starts=[start])).open("/functions/flowers").text
+    assert '<rect class="phase-0" x="0.0" y="0" width="250.0" height="16">' in page
+    assert '<rect class="phase-1" x="250.0" y="0" width="750.0" height="16">' in page
+    assert "session the model is read into memory 360 ms 360 ms 360 ms" in text_of(page)
+    assert "The last start took 480 ms" in text_of(page)
+
+
+def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
+    page = open_console(FakeBackend(functions=[AT_SITE])).open("/functions/flowers").text
+    assert re.search(r"flowers-00003 90% .*flowers-00004 newest 10%", text_of(page))
+    assert "Deployment 4, 1 minute ago by ana@line2." in text_of(page)
+    assert 'href="/functions/flowers/promote"' in page
+    assert 'href="/functions/flowers/rollback"' in page
+
+
+def seen_in(page: str) -> str:
+    found = re.search(r'name="seen" value="([0-9a-f]+)"', page)
+    assert found, page
+    return found[1]
+
+
+@pytest.mark.parametrize("change", ["promote", "rollback"])
+def test_a_change_is_made_after_a_confirmation(change: str) -> None:
+    backend = FakeBackend(functions=[AT_SITE])
+    browser = open_console(backend)
+    page = browser.open(f"/functions/flowers/{change}").text
+    assert "flowers-00003 90%, flowers-00004 10%" in text_of(page)
+    assert backend.changes == []
+    answer = browser.submit(f"/functions/flowers/{change}", {"seen": seen_in(page)})
+    assert (answer.status_code, backend.changes) == (303, [(change, "flowers")])
+    done = text_of(browser.open(answer.location).text)
+    assert ("newest revision was promoted" if change == "promote" else "previous deployment was restored") in done
+
+
+def test_a_change_is_refused_when_somebody_else_deployed_meanwhile() -> None:
+    backend = FakeBackend(functions=[LOCAL], known_models=[BEFORE])
+    browser = open_console(backend)
+    seen = seen_in(browser.open("/functions/flowers/rollback").text)
+    backend.functions = [replace(LOCAL, artifact="/artifacts/flowers-4")]
+    answer = browser.submit("/functions/flowers/rollback", {"seen": seen})
+    assert answer.status_code == 409
+    assert "The deployment has changed since this page was shown." in answer.text
+    assert backend.changes == []
+    assert browser.submit("/functions/flowers/rollback").status_code == 409
+    again = browser.submit("/functions/flowers/rollback", {"seen": seen_in(answer.text)})
+    assert (again.status_code, backend.changes) == (303, [("rollback", "flowers")])
+
+
+def test_a_change_that_fails_shows_the_error_with_its_hint() -> None:
+    backend = FailingBackend(functions=[LOCAL], known_models=[BEFORE])
+    backend.failing = {"rollback": NotFoundError("it was deployed only once", hint="eaves deploy")}
+    browser = open_console(backend)
+    seen = seen_in(browser.open("/functions/flowers/rollback").text)
+    answer = browser.submit("/functions/flowers/rollback", {"seen": seen})
+    assert answer.status_code == 404
+    assert "it was deployed only once Try this: eaves deploy" in text_of(answer.text)
+
+
+def test_on_one_machine_only_roll_back_is_offered_and_only_with_a_previous_deployment() -> None:
+    backend = FakeBackend(functions=[LOCAL])
+    browser = open_console(backend)
+    page = browser.open("/functions/flowers").text
+    assert "/functions/flowers/rollback" not in page
+    backend.known_models = [BEFORE]
+    page = browser.open("/functions/flowers").text
+    assert 'href="/functions/flowers/rollback"' in page
+    assert "/functions/flowers/promote" not in page
+
+
+def test_a_read_only_console_offers_and_makes_no_change() -> None:
+    backend = FakeBackend(functions=[AT_SITE])
+    seen = seen_in(open_console(backend).open("/functions/flowers/promote").text)
+    browser = open_console(backend, read_only=True)
+    page = browser.open("/functions/flowers").text
+    assert '<form method="post"' not in page
+    assert "/functions/flowers/promote" not in page
+    assert browser.open("/functions/flowers/promote").status_code == 403
+    assert browser.submit("/functions/flowers/promote", {"seen": seen}).status_code == 403
+    assert backend.changes == []
+
+
+def test_an_unknown_function_has_a_page_that_names_the_known_ones() -> None:
+    browser = open_console(FakeBackend(functions=[LOCAL]))
+    for path in ("/functions/nope", "/functions/nope/rollback"):
+        answer = browser.open(path)
+        assert answer.status_code == 404
+        assert "there is no function &#39;nope&#39; (deployed: flowers)" in answer.text
+
+
+def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> None:
+    backend = FailingBackend(functions=[LOCAL])
+    backend.failing = {"status": PlatformError("`eaves up` doesn't answer", hint="eaves status")}
+    browser = open_console(backend)
+    page, part = browser.open("/functions"), browser.fetch("/parts/functions")
+    assert (page.status_code, part.status_code) == (503, 503)
+    assert "`eaves up` doesn't answer Try this: eaves status" in text_of(page.text).replace("&#39;", "'")
+    assert "<html" in page.text
+    assert "<html" not in part.text
+
+
+def test_other_parts_are_shown_when_one_can_not_be_read() -> None:
+    backend = FailingBackend(functions=[LOCAL])
+    backend.failing = {"starts": PlatformError("no starts"), "models": PlatformError("no models")}
+    answer = open_console(backend).open("/functions/flowers")
+    assert answer.status_code == 200
+    assert "The starts can't be read: no starts" in answer.text.replace("&#39;", "'")
+
+
+def test_reasons_of_dead_letters_are_listed_by_class(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db") as spool:
+        put_dead(spool, [captured_event(number) for number in range(3)])
+        put_dead(spool, [captured_event(9)], lane="trigger/other/other")
+        backend = FakeBackend(functions=[replace(LOCAL, dead=3)], named_queues={"broker": SpoolQueue(spool)})
+        browser = open_console(backend)
+        assert 'hx-get="/functions/flowers/reasons"' in browser.open("/functions/flowers").text
+        found = text_of(browser.fetch("/functions/flowers/reasons").text)
+    assert found.endswith(
+        "the image is corrupt refused: the data can&#39;t be processed (422) images to the function 3"
+    )
+
+
+def test_the_end_of_a_log_is_shown() -> None:
+    lines = [f"line {number} {HOSTILE}" for number in range(150)]
+    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": lines}))
+    assert 'href="/functions/flowers/log"' in browser.open("/functions/flowers").text
+    page = browser.open("/functions/flowers/log").text
+    assert "line 149 &lt;img" in page
+    assert "line 50 " in page
+    assert "line 49 " not in page
+    assert "<img src=x" not in page
+    empty = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": []}))
+    assert "The log is empty." in empty.open("/functions/flowers/log").text
+    missing = open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers/log")
+    assert (missing.status_code, "has no log" in missing.text) == (404, True)
+
+
+def test_entries_at_the_sources_are_named_beside_the_number() -> None:
+    agents = (AgentStatus(name="flowers", state="running", queued=4, dead=1),)
+    backend = FakeBackend(functions=[replace(LOCAL, queued=2, dead=5, agents=agents)])
+    assert "6 4 at the sources 6 1 at the sources" in text_of(open_console(backend).open("/functions").text)
+
+
+def test_hostile_text_is_escaped() -> None:
+    hostile = FunctionStatus(
+        name=HOSTILE, state="failed", reason=HOSTILE, fix=HOSTILE, artifact=HOSTILE,
+        serving=(ServedStatus(revision=HOSTILE, percent=100, image=HOSTILE, artifact_digest=HOSTILE),),
+        deployed=DeployedStatus(sequence=2, at=0, age_s=1, by=HOSTILE, image="", artifact_digest=NEW),
+    )  # fmt: skip
+    start = ReplicaStart(function=HOSTILE, at=START, total_ms=9.0, phases_ms={HOSTILE: 5.0}, method=HOSTILE)
+    browser = open_console(FakeBackend(functions=[hostile], known_starts=[start]))
+    for path in ("/functions", f"/functions/{HOSTILE}", f"/functions/{HOSTILE}/promote", "/functions/?done=<b>"):
+        page = browser.open(path).text
+        assert "<img src=x" not in page, path
+        assert "<b>" not in page, path
