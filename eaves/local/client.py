@@ -203,6 +203,23 @@ class LocalPlatform:
         known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
         return NotFoundError(f"{name!r} has no log (logs exist for: {known})", hint="eaves status")
 
+    def fetch(self, path: str) -> bytes | None:
+        """Return a running supervisor's answer to a GET; None for 404.
+
+        Args:
+            path: Path and query of the control socket.
+
+        Raises:
+            NotRunningError: When no supervisor runs.
+            PlatformError: When it doesn't answer, or answers with an error.
+        """
+        status, _, body = self._request("GET", path)
+        if status == NotFoundError.http_status:
+            return None
+        if status >= 300:
+            raise PlatformError(f"`eaves up` on {self._state.root} answered {status}")
+        return body
+
     def reconcile(self, name: str, done: str) -> None:
         """Make a running supervisor apply the changed spec.
 

@@ -13,16 +13,26 @@ class ObservedHistory:
 
     Args:
         history: History that stores the events.
-        observe: Function that is called with each event in the thread that handles the event; it must return at once
-            and raise no exception.
+        observe: Function that is called with each event after it was added, in the thread that handles the event; it
+            must return at once and raise no exception.
+        before: Function that is called with each event before it is added, so that a reader of the history finds what
+            the function keeps; the same holds for it.
     """
 
-    def __init__(self, history: FileHistory, observe: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        history: FileHistory,
+        observe: Callable[[Event], None],
+        *,
+        before: Callable[[Event], None] = lambda event: None,
+    ) -> None:
         self._history = history
         self._observe = observe
+        self._before = before
 
     def add(self, event: Event) -> None:
-        """Add an accepted event to the history, and call the observer with it."""
+        """Add an accepted event to the history, and call the observers with it."""
+        self._before(event)
         self._history.add(event)
         self._observe(event)
 

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, request
 
 from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
+from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
@@ -118,7 +119,7 @@ def count_removed(state: StateDirectory, app: LocalApp) -> dict[str, int]:
 
 
 @contextmanager
-def open_local_queue(state: StateDirectory, agent: str) -> Iterator[Queue]:
+def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue | SpoolQueue]:
     """Open a queue of the local platform, through the process that uses it, or from its file when none does.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -17,6 +18,7 @@ from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
+from eaves.local.console.routes import ConsoleView, build_console_routes, render_image_metrics
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 from eaves.web.origin import HINT, find_foreign, is_same_site
@@ -44,6 +46,10 @@ class SupervisorView(Protocol):
     def queue(self) -> Queue:
         """The broker's queue."""
 
+    @property
+    def console(self) -> ConsoleView:
+        """The console's recent images, port and process."""
+
 
 def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
     """Create the WSGI application.
@@ -70,6 +76,8 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
     @app.get("/")
     def explain() -> Response:
+        if request.accept_mimetypes.best == "text/html" and (found := _find_console(runtime)):
+            return Response(status=303, headers={"Location": found})
         raise MethodNotAllowed(["POST"], description=_FOR_PEOPLE)  # a person opens the address that `eaves up` prints
 
     @app.post("/functions/<name>")
@@ -82,10 +90,12 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        return Response(render_metrics(runtime.queue.report()), content_type=metrics.CONTENT_TYPE)
+        text = render_metrics(runtime.queue.report()) + render_image_metrics(runtime.console.images)
+        return Response(text, content_type=metrics.CONTENT_TYPE)
 
     if control:
         app.register_blueprint(build_queue_routes(runtime.queue))
+        app.register_blueprint(build_console_routes(runtime.console))
 
         @app.get("/status")
         def status() -> Response:
@@ -108,6 +118,12 @@ _HOP_BY_HOP = frozenset(
 _CHECKED = frozenset({"origin"})
 """HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
 address."""
+
+
+def _find_console(runtime: SupervisorView) -> str:
+    """Return the address of the console for the browser that sends this request; empty when it can't reach it."""
+    asked = urlsplit(request.host_url).hostname or ""
+    return runtime.console.find_redirect(peer=request.remote_addr or "", asked=asked)
 
 
 def _refuse_strangers(token: AccessToken | None) -> Response | None:

@@ -6,6 +6,7 @@ A server runs as long as the platform: when its loop fails or its socket is lost
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -22,6 +23,7 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.errors import PlatformError
 from eaves.local.access_token import UNAUTHORISED, AccessToken
+from eaves.local.processes.port_holder import find_port_holder
 from eaves.local.routes import MAX_BODY_BYTES
 from functions.http.connection import HttpConnection
 from functions.http.listener import Listener, ListenerLimits, TcpListener, UnixListener
@@ -100,6 +102,20 @@ class TcpPort:
 
     def release(self) -> None:
         """Do nothing: the kernel releases the port."""
+
+
+def build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
+    """Build the error about a port that the platform can't listen on; it names the process that uses the port."""
+    holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
+    reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
+    if error.errno == errno.EADDRNOTAVAIL:
+        hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
+    elif holder is not None and holder.state is not None:
+        there = f"deploy to the platform that runs already: eaves deploy --state {holder.state}"
+        hint = f"run this project beside it, on a free port: `eaves up --port 0`; {there}"
+    else:
+        hint = "choose a free port with `eaves up --port 0`"
+    return PlatformError(f"{named} can't be used: {reason}", hint=hint)
 
 
 def resolve_host(host: str) -> str:

@@ -32,8 +32,67 @@ class LocalSettings:
     )
     zygote: bool = setting(
         True,
-        "Keep a process in memory that has the libraries of functions loaded, and fork replicas from it: they start "
-        "faster and share its memory. no: each replica is started by its command.",
+        "Keep a process in memory that has the libraries of functions loaded, and fork replicas and the console from "
+        "it: they start faster and share its memory. no: each process is started by its command.",
+    )
+    console: bool = setting(
+        True,
+        "Serve the console, the web page that shows what the cameras see. Its process runs only while somebody looks.",
+    )
+    console_port: int = setting(
+        8481,
+        "TCP port of the console; 0: any free port. When another program uses the port of a console on loopback, a "
+        "free one is taken, and `eaves up` names it.",
+        minimum=0,
+        maximum=65535,
+    )
+    console_host: str = setting(
+        "127.0.0.1",
+        "Address that the console's port is opened at. 0.0.0.0 opens it at every IPv4 address of the machine, :: at "
+        "every address. Any address off loopback needs console_credentials.",
+    )
+    console_credentials: Path | None = setting(
+        None,
+        "Folder with the console's password (password), certificate (tls.crt) and private key (tls.key). Missing files "
+        "are created; on loopback no certificate is. Required when console_host is off loopback.",
+    )
+    console_session_hours: float = setting(
+        12.0,
+        "Hours after which a person must log in to the console again. The default covers a shift with its handover; a "
+        "screen on a wall may have 720.",
+        minimum=0.1,
+        maximum=8_760.0,
+    )
+    console_idle_hours: float = setting(
+        2.0,
+        "Hours after a person's last request to the console after which the person must log in again. What an open "
+        "page loads by itself doesn't count.",
+        minimum=0.1,
+        maximum=8_760.0,
+    )
+    console_read_only: bool = setting(False, "Let the console's pages change nothing: no retry, no rollback.")
+    console_silent_after_s: float = setting(
+        600.0,
+        "Seconds without an image after which the console calls a source silent whose images came regularly; five "
+        "times its usual interval when that is longer. 0: it calls none silent.",
+        minimum=0,
+    )
+    console_thumbnails: str = setting(
+        "looking",
+        "When the console makes thumbnails of new images: `looking`, while somebody looks; `always`, so that each "
+        "prediction keeps its image. With `always` the console's process never ends.",
+        choices=("looking", "always"),
+    )
+    console_thumbnails_max_bytes: int = setting(
+        32_000_000,
+        "Maximum size in bytes of the thumbnails on disk; the oldest are deleted. The default holds about 3,000.",
+        minimum=1_000_000,
+    )
+    console_images_max_bytes: int = setting(
+        16_000_000,
+        "Maximum size in bytes of the newest images that are held in memory for the console. The default holds about "
+        "100 images of a usual camera.",
+        minimum=0,
     )
     log_max_bytes: int = setting(
         10_000_000,
@@ -78,6 +137,9 @@ class LocalSettings:
         """Return path and message of each violated rule that concerns several settings."""
         if not self.host.strip():
             yield "host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
+
+        if not self.console_host.strip():
+            yield "console_host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
 
     def limits(self) -> SpoolLimits:
         """Return the limits of the broker's queue."""

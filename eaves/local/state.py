@@ -17,6 +17,8 @@ from eaves.platform import RELAY
 
 AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
+CONSOLE = "up.console"
+"""Name of the log of the console's process; as it has a dot, no function's log has it."""
 MAX_SOCKET_PATH = 107
 """Maximum length of the path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
@@ -51,6 +53,11 @@ class StateDirectory:
     def history(self) -> Path:
         """File of the history of accepted events."""
         return self.root / "history.db"
+
+    @property
+    def thumbnails(self) -> Path:
+        """File of the thumbnails that the console keeps."""
+        return self.root / "thumbnails.db"
 
     @property
     def graphs(self) -> Path:
@@ -202,6 +209,14 @@ class StateDirectory:
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
                 faults[name] = f"{type(error).__name__}: {error}"
         return apps, faults
+
+    def read_previous(self) -> dict[str, LocalApp]:
+        """Return the previous spec by app of every deployed app that has one which can be read."""
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(Exception):  # a previous spec that can't be read can't be restored either
+                found[name] = _read_spec(self.previous / f"{name}.json", name)
+        return found
 
     def list_sources(self, app: str) -> list[str]:
         """Return the names of a deployed app's sources; none when it isn't deployed or can't be read."""

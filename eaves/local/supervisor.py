@@ -6,7 +6,6 @@ No exception in one part ends the supervisor: the part is tried again, and the o
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -30,16 +29,16 @@ from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
+from eaves.local.console.local_console import LocalConsole
 from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
 from eaves.local.processes.failures import describe_exception
 from eaves.local.processes.logfiles import rotate
-from eaves.local.processes.port_holder import find_port_holder
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.relays import Relays
 from eaves.local.routes import create_app
-from eaves.local.server import HOST, SocketPath, TcpPort, WebServer, resolve_host
+from eaves.local.server import HOST, SocketPath, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
@@ -81,6 +80,7 @@ class Supervisor:
         prepare: Function that is called about once a second; its argument says whether any app is deployed.
 
     Attributes:
+        console: The console's recent images, port and process.
         left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
             want counts once for each.
 
@@ -112,13 +112,15 @@ class Supervisor:
         self._prepare = prepare
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
+        self.console = LocalConsole(self._settings, state, inherit=environ, clock=clock, launch=launch)
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
-        self._history = ObservedHistory(history, observe)
+        self._history = ObservedHistory(history, observe, before=self.console.images.add)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
-        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
+        note_start = self.console.starts.add
+        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch, note_start=note_start)
         self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
         self._apps = Apps(
             state,
@@ -144,12 +146,13 @@ class Supervisor:
             self._opened = self._listen(opened, f"{address} port {opened.port}", self._token)
         self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
+        self.console.start()
 
     def _listen(self, address: TcpPort, named: str, token: AccessToken | None) -> WebServer:
         try:
             return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
         except OSError as error:
-            raise _build_port_error(error, address, named) from error
+            raise build_port_error(error, address, named) from error
 
     @property
     def url(self) -> str:
@@ -327,6 +330,7 @@ class Supervisor:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
         stop_opened: Callable[[], None] = self._opened.stop if self._opened is not None else lambda: None
         for step in (
+            self.console.terminate,
             self._agents.terminate,
             self._ingress.stop,
             stop_opened,
@@ -335,6 +339,7 @@ class Supervisor:
             self._agents.stop,
             self._relays.stop,
             self._apps.stop,
+            self.console.stop,
             self._control.stop,
             self._history.close,
             self._count_left,
@@ -370,20 +375,6 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
             [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
         )
     return AccessToken(path, trusts_loopback=ip_address(address).is_unspecified)
-
-
-def _build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
-    """Build the error about a port that the platform can't listen on; it names the process that uses the port."""
-    holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
-    reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
-    if error.errno == errno.EADDRNOTAVAIL:
-        hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
-    elif holder is not None and holder.state is not None:
-        there = f"deploy to the platform that runs already: eaves deploy --state {holder.state}"
-        hint = f"run this project beside it, on a free port: `eaves up --port 0`; {there}"
-    else:
-        hint = "choose a free port with `eaves up --port 0`"
-    return PlatformError(f"{named} can't be used: {reason}", hint=hint)
 
 
 def _take_lock(state: StateDirectory) -> int:

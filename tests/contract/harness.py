@@ -103,7 +103,7 @@ class LocalHarness:
         wait_until(lambda: status_of(self.platform).queued == 0, 60, what="an empty queue")
 
     def start(self, port: int = 0, *options: str) -> None:
-        flags = ["--port", str(port), "--state", str(self.state), *options]
+        flags = ["--port", str(port), "--console-port", "0", "--state", str(self.state), *options]
         command = [sys.executable, "-P", "-m", "eaves.cli", "up", *flags]
         with self._log.open("ab") as log:
             self._up = subprocess.Popen(command, stdout=log, stderr=log)

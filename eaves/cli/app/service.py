@@ -10,7 +10,9 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.project import read_yaml
@@ -20,6 +22,7 @@ from eaves.config import iter_leaves
 from eaves.errors import PlatformError
 from eaves.http_client import proxies
 from eaves.local.client import LocalPlatform
+from eaves.local.console.exposure import prepare_exposure
 from eaves.local.processes.process import INHERITED
 from eaves.local.service import (
     ServiceUnit,
@@ -51,7 +54,7 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     is_root = os.geteuid() == 0
     state = StateDirectory(root=state_dir.absolute())
     account = owner_of(state.root) if is_root else None
-    token_file = settings.token_file and settings.token_file.absolute()
+    settings = _make_absolute(settings)
     program = find_program()
     if account is not None and not can_run(account, [*program, "--version"]):
         message = f"{account.name}, the owner of {state.root}, can't run {program[0]}"
@@ -59,12 +62,13 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
         raise PlatformError(message, hint=hint)
     with acting_as(account or owner_of(Path.cwd())):
         state.prepare()
-        open_token(settings.host, token_file, state)
+        open_token(settings.host, settings.token_file, state)
+        prepare_exposure(settings, state)
     manager, name = choose_manager(is_root=is_root), find_service_name(Path.cwd())
     unit = ServiceUnit(
         name=name,
         project=Path.cwd(),
-        command=(*program, *_list_arguments(settings, state.root, token_file)),
+        command=(*program, *_list_arguments(settings, state.root)),
         state=state.root,
         account=account,
         environment=_choose_environment(os.environ, edit=shlex.join([*manager.systemctl, "edit", name])),
@@ -100,12 +104,23 @@ def find_program() -> tuple[str, ...]:
     return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
 
 
-def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
+def _make_absolute(settings: LocalSettings) -> LocalSettings:
+    """Return the settings with absolute paths, as they are checked now and used by the service."""
+    values: dict[str, Any] = {leaf.path: getattr(settings, leaf.path) for leaf in iter_leaves(LocalSettings)}
+    changed = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
+    return replace(settings, **(values | changed))
+
+
+def _list_arguments(settings: LocalSettings, state: Path) -> tuple[str, ...]:
     """Return the arguments of `eaves up` in the unit file: each setting that a flag or a variable has changed."""
     words = ["up", "--quiet", "--state", str(state)]
     for leaf in iter_leaves(LocalSettings):
-        value = token_file if leaf.path == "token_file" else getattr(settings, leaf.path)
-        if value != leaf.default:
+        value = getattr(settings, leaf.path)
+        if value == leaf.default:
+            continue
+        if isinstance(value, bool):
+            words.append(leaf.flag if value else f"--no-{leaf.flag.removeprefix('--')}")
+        else:
             words += [leaf.flag, str(value)]
     return tuple(words)
 

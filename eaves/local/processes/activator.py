@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
+from eaves.console.backend import ReplicaStart
 from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
 from eaves.errors import OverloadedError, StartError
 from eaves.events import Event
 from eaves.local.processes.process import Child, Launch, Process
 from eaves.local.processes.replica import Replica, concurrency_of, probe, start_replica
+from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 
@@ -49,6 +51,7 @@ class Activator:
         inherit: Environment of the supervisor.
         clock: Clock for pauses and deadlines.
         launch: Starts a replica's process.
+        note_start: Function that is called with each start after which the replica is ready; it must return at once.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Activator:
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
+        note_start: Callable[[ReplicaStart], None] = lambda start: None,
     ) -> None:
         self.spec = spec
         self.concurrency = concurrency_of(spec)
@@ -67,6 +71,7 @@ class Activator:
         self._inherit = inherit
         self._clock = clock
         self._launch = launch
+        self._note_start = note_start
         self._client = SinkClient()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
@@ -74,6 +79,7 @@ class Activator:
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
         self._waiting = 0
+        self._wanted_at = 0.0
         self._failures = 0
         self._not_before = 0.0
         self._stopping = False
@@ -160,6 +166,8 @@ class Activator:
         with self._changed:
             if replica := self._take_place():
                 return replica
+            if not self._waiting:
+                self._wanted_at = self._clock.monotonic()
             self._waiting += 1
             self._changed.notify_all()
             try:
@@ -243,15 +251,18 @@ class Activator:
         return self._waiting > 0 and all(r.inflight >= self.concurrency for r in self._replicas)
 
     def _start(self) -> None:
+        now = self._clock.monotonic()
         replica = start_replica(
             self.spec,
             self._log_file,
             graphs=self._graphs,
             inherit=self._inherit,
             launch=self._launch,
-            now=self._clock.monotonic(),
+            now=now,
         )
         with self._changed:
+            replica.wanted_at = self._wanted_at if self._waiting else now
+            self._wanted_at = now  # the next replica is wanted because this one isn't enough
             self._replicas.append(replica)
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
@@ -265,8 +276,22 @@ class Activator:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
                     self._failures, self.reason = 0, ""
                     self._freed.notify_all()
+                self._report_start(replica)
             elif late or reason:
                 self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
+
+    def _report_start(self, replica: Replica) -> None:
+        """Report the start of a replica that has just become ready."""
+        total_s = self._clock.monotonic() - replica.wanted_at
+        self._note_start(
+            ReplicaStart(
+                function=self.spec.name,
+                at=self._clock.now() - total_s,
+                total_ms=round(total_s * 1000, 1),
+                phases_ms={},
+                method="fork" if isinstance(replica.process, ForkedProcess) else "command",
+            )
+        )
 
     def _give_up(self, replica: Replica, reason: str) -> None:
         replica.process.stop(timeout_s=2)

@@ -49,7 +49,16 @@ class Child(Protocol):
 class Launch(Protocol):
     """Starts a child process; `Process` is the real implementation."""
 
-    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
+    def __call__(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
         """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
 
 
@@ -62,6 +71,7 @@ class Process:
         log: Path of the log file, which is appended to.
         inherit: Environment from which the variables in `INHERITED` are copied.
         arguments: Arguments after the module's name.
+        pass_fds: File descriptors that the process inherits with their numbers, such as that of a listening socket.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Process:
         *,
         inherit: Mapping[str, str],
         arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         with open_log(log) as stream:
             self._child = subprocess.Popen(
@@ -80,6 +91,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
+                pass_fds=tuple(pass_fds),
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops its children in order
             )
 

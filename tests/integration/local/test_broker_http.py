@@ -20,6 +20,7 @@ from eaves.local.routes import SupervisorView, create_app
 from eaves.local.server import TcpPort, WebServer
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
+from tests.fakes.console.absent import AbsentConsole
 from tests.waiting import wait_until
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -54,6 +55,7 @@ class BrokerRuntime:
     def __init__(self, broker: Broker, spool: Spool) -> None:
         self._broker = broker
         self.queue = SpoolQueue(spool, deliveries=broker.deliveries)
+        self.console = AbsentConsole()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Hand it to the broker."""

@@ -148,8 +148,11 @@ def up() -> Iterator[LocalHarness]:
         yield made
 
 
-def test_a_person_who_opens_the_address_reads_which_commands_show_what_happens(up: LocalHarness) -> None:
-    connection = http.client.HTTPConnection(up.broker_address(), timeout=30)
+def test_without_a_console_a_person_who_opens_the_address_reads_which_commands_show_what_happens(
+    harness: LocalHarness,
+) -> None:
+    harness.start(0, "--no-console")
+    connection = http.client.HTTPConnection(harness.broker_address(), timeout=30)
     try:
         connection.request("GET", "/", headers={"Accept": "text/html"})
         answer = connection.getresponse()

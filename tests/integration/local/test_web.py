@@ -19,6 +19,7 @@ from flask import Flask, request
 from eaves.events import Event
 from eaves.local.routes import SupervisorView, create_app
 from eaves.local.server import LIMITS, SocketPath, TcpPort, WebServer
+from tests.fakes.console.absent import AbsentConsole
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
@@ -145,6 +146,8 @@ def broker_port() -> Iterator[int]:
 
 class Nothing:
     """A runtime that takes every event and knows no function."""
+
+    console = AbsentConsole()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take it."""

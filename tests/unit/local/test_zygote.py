@@ -12,6 +12,7 @@ from eaves.local.processes.zygote import libraries
 from eaves.local.processes.zygote.__main__ import find_obstacle
 from eaves.local.processes.zygote.inheritance import find_start_variable
 from eaves.local.processes.zygote.launcher import MIN_AVAILABLE_BYTES, RESTART, Launcher, read_available_bytes
+from eaves.local.processes.zygote.replica_setup import renumber
 from tests.fakes.clock import ManualClock
 
 
@@ -75,3 +76,20 @@ def test_short_memory_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_available_memory_is_read(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   2048 kB\n")
     assert read_available_bytes(tmp_path / "meminfo") == 2048 * 1024
+
+
+def test_files_get_their_numbers_also_when_these_are_in_use() -> None:
+    pairs = [os.pipe() for _ in range(2)]
+    (first, to_first), (second, to_second) = pairs
+    free = os.dup(first)
+    os.close(free)  # the number that a copy of a file gets
+    os.write(to_first, b"1")
+    os.write(to_second, b"2")
+    renumber([first, second], [free, first])
+    try:
+        assert (os.read(free, 1), os.read(first, 1)) == (b"1", b"2")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(second)
+    finally:
+        for handle in (first, free, to_first, to_second):
+            os.close(handle)

@@ -96,6 +96,8 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         say(f"requests from other machines need the token in {settings.token_file}; they are sent unencrypted")
     elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
         say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
+    for line in supervisor.console.describe():
+        say(line)
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()

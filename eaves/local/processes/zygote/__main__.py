@@ -1,4 +1,4 @@
-"""The command `python -P -m eaves.local.processes.zygote SOCKET`: imports libraries, and forks replicas."""
+"""The command `python -P -m eaves.local.processes.zygote SOCKET`: imports libraries, and forks processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from eaves.local.processes.zygote.fork_request import (
     send_answer,
 )
 from eaves.local.processes.zygote.libraries import Files, find_changed, import_modules, list_files
-from eaves.local.processes.zygote.replica_setup import MODULE, join_parent, set_up
+from eaves.local.processes.zygote.replica_setup import join_parent, set_up
 
 
 def main() -> None:
-    """Import the modules, and fork a replica for each request until `eaves up` ends.
+    """Import the modules, and fork a process for each request until `eaves up` ends.
 
-    A replica returns from `serve` and runs the function here, so that the interpreter ends it as it ends a command.
+    A forked process returns from `serve` and runs its module here, so the interpreter ends it as it ends a command.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     gc.disable()
@@ -36,14 +36,14 @@ def main() -> None:
     request = serve(control, files)
     if request is not None:
         set_up(request, os.environ)
-        runpy.run_module(MODULE, run_name="__main__", alter_sys=True)
+        runpy.run_module(request.command.module, run_name="__main__", alter_sys=True)
 
 
 def serve(control: socket.socket, files: Files) -> ForkRequest | None:
-    """Fork a replica for each request.
+    """Fork a process for each request.
 
     Returns:
-        In a replica, its request; in the zygote None, when `eaves up` has ended.
+        In a forked process, its request; in the zygote None, when `eaves up` has ended.
     """
     with control:
         while (request := receive_request(control)) is not None:
@@ -51,8 +51,7 @@ def serve(control: socket.socket, files: Files) -> ForkRequest | None:
                 _refuse(request, answer)
             elif _fork(request):
                 return request
-            request.answer.close()
-            os.close(request.log)
+            request.close()
     return None
 
 
@@ -66,10 +65,10 @@ def find_obstacle(files: Files) -> ForkAnswer | None:
 
 
 def _fork(request: ForkRequest) -> bool:
-    """Fork a replica by way of a process that ends at once, so that `eaves up` becomes the replica's parent.
+    """Fork a process by way of another one that ends at once, so that `eaves up` becomes its parent.
 
     Returns:
-        True in the replica, False in the zygote.
+        True in the forked process, False in the zygote.
     """
     try:
         between = os.fork()

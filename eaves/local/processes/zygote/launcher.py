@@ -1,20 +1,22 @@
-"""Starts functions by a fork of the zygote, and other processes by their command."""
+"""Starts functions and the console by a fork of the zygote, and other processes by their command."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.local.processes.failures import Failures
 from eaves.local.processes.process import Child, Process, build_environ, open_log
+from eaves.local.processes.zygote.fork_request import Command
 from eaves.local.processes.zygote.forked_process import ForkedProcess
-from eaves.local.processes.zygote.replica_setup import MODULE
 from eaves.local.processes.zygote.zygote_process import START_S, ForkError, ZygoteProcess
 
+FUNCTION, CONSOLE = "functions", "eaves.local.console"
+"""Modules that are forked. No zygote is started for the console alone, because it takes more memory than they share."""
 RESTART = Backoff(retry=None, first_s=5.0, cap_s=300.0)
 """Pauses before a zygote that failed is restarted; functions start without it meanwhile."""
 MIN_AVAILABLE_BYTES = 200_000_000
@@ -35,9 +37,9 @@ def read_available_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 class Launcher:
-    """Implements `eaves.local.processes.process.Launch`: a function is forked from the zygote, if possible.
+    """Implements `eaves.local.processes.process.Launch`: functions and the console are forked from the zygote.
 
-    A function whose fork fails for any reason is started by its command; a reason is logged once until it changes.
+    A process whose fork fails for any reason is started by its command; a reason is logged once until it changes.
 
     Args:
         inherit: Environment of the supervisor.
@@ -63,14 +65,24 @@ class Launcher:
         self._logged = ""
         self._closed = False
 
-    def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
-        """Start a function from the zygote, or another process by its command; see `Process` for the arguments."""
-        if module == MODULE:
+    def __call__(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """Start a process by a fork, or else by its command; see `Process` for the arguments."""
+        if module == FUNCTION or (module == CONSOLE and self._zygote is not None):
+            whole = build_environ(environ, inherit)
             try:
-                return self._fork(build_environ(environ, inherit), log)
+                return self._fork(Command(module=module, environ=whole, arguments=arguments, pass_fds=pass_fds), log)
             except ForkError as error:
-                self._report(error)
-        return Process(module, environ, log, inherit=inherit)
+                self._report(error, "the console starts" if module == CONSOLE else "functions start")
+        return Process(module, environ, log, inherit=inherit, arguments=arguments, pass_fds=pass_fds)
 
     @property
     def pid(self) -> int:
@@ -96,38 +108,38 @@ class Launcher:
                 self._lock.release()
 
     def close(self) -> None:
-        """End the zygote. Replicas continue to run."""
+        """End the zygote. Forked processes continue to run."""
         with self._lock:
             self._closed = True
             self._drop()
 
-    def _fork(self, environ: Mapping[str, str], log: Path) -> Child:
-        """Fork a replica; a zygote that is outdated or has ended is replaced once.
+    def _fork(self, command: Command, log: Path) -> Child:
+        """Fork a process; a zygote that is outdated or has ended is replaced once.
 
         Raises:
             ForkError: When that fails too.
         """
         with self._lock, open_log(log) as stream:
             try:
-                child = self._find().fork(environ, stream.fileno())
+                child = self._find().fork(command, stream.fileno())
             except ForkError as error:
                 if not error.outdated:
                     raise
                 _log.info("the zygote is replaced: %s", error)
                 self._drop()
-                child = self._fork_anew(environ, stream.fileno())
+                child = self._fork_anew(command, stream.fileno())
             self._failures.clear()
             self._logged = ""
             return child
 
-    def _fork_anew(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
-        """Fork a replica from a new zygote.
+    def _fork_anew(self, command: Command, log: int) -> ForkedProcess:
+        """Fork a process from a new zygote.
 
         Raises:
             ForkError: When that fails.
         """
         try:
-            return self._find().fork(environ, log)
+            return self._find().fork(command, log)
         except ForkError as error:
             if error.outdated:
                 self._drop()
@@ -158,9 +170,9 @@ class Launcher:
             raise ForkError(f"it can't be started: {error}") from error
         return self._zygote
 
-    def _report(self, error: ForkError) -> None:
+    def _report(self, error: ForkError, what: str = "functions start") -> None:
         if self._logged != str(error):
-            _log.warning("functions start without the zygote, which takes longer: %s", error)
+            _log.warning("%s without the zygote, which takes longer: %s", what, error)
         self._logged = str(error)
 
     def _drop(self) -> None:

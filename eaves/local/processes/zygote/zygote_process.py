@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from eaves.local.processes.zygote.fork_request import GO, ForkRequest, receive_answer, send_request
+from eaves.local.processes.zygote.fork_request import GO, Command, ForkRequest, receive_answer, send_request
 from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.processes.zygote.inheritance import find_start_variable, read_inheritance
 from eaves.local.processes.zygote.prctl import adopt_orphans
@@ -22,7 +22,7 @@ FORK_S = 3.0
 
 
 class ForkError(Exception):
-    """The zygote can't fork a replica.
+    """The zygote can't fork a process.
 
     Args:
         reason: Reason, for people.
@@ -76,16 +76,17 @@ class ZygoteProcess:
         """Whether the zygote has not ended."""
         return self._process.poll() is None
 
-    def fork(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
-        """Fork a replica.
+    def fork(self, command: Command, log: int) -> ForkedProcess:
+        """Fork a process.
 
         Args:
-            environ: The whole environment of the replica.
-            log: File descriptor for the replica's output.
+            command: What the process runs.
+            log: File descriptor for its output.
 
         Raises:
-            ForkError: When there is no replica.
+            ForkError: When there is no process.
         """
+        environ = command.environ
         if any("=" in name or b"\0" in os.fsencode(name + value) for name, value in environ.items()):
             raise ForkError("the environment has an invalid variable")
         if variable := find_start_variable(self._environ, environ):
@@ -94,14 +95,14 @@ class ZygoteProcess:
             raise ForkError("the limits of `eaves up` have changed", outdated=True)
         try:
             self._wait_until_ready()
-            return self._exchange(environ, log)
+            return self._exchange(command, log)
         except OSError as error:
             code = self._process.poll()
             reason = f"{error.strerror or error}" if code is None else f"it ended with {code}"
             raise ForkError(f"it doesn't answer: {reason}", outdated=True) from error
 
     def close(self) -> None:
-        """End the zygote; its replicas continue to run."""
+        """End the zygote; processes that it forked continue to run."""
         self._control.close()
         self._process.kill()
         self._process.wait()
@@ -124,8 +125,8 @@ class ZygoteProcess:
             self._control.settimeout(FORK_S)
             self._ready = True
 
-    def _exchange(self, environ: Mapping[str, str], log: int) -> ForkedProcess:
-        """Send a request and receive the replica.
+    def _exchange(self, command: Command, log: int) -> ForkedProcess:
+        """Send a request and receive the process.
 
         Raises:
             ForkError: When the zygote or the kernel refuses.
@@ -134,9 +135,10 @@ class ZygoteProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours, theirs:
             ours.settimeout(FORK_S)
-            # Only while a replica is forked: orphans of other children would stay as zombies until `eaves up` ends.
+            request = ForkRequest(command=command, parent=os.getpid(), log=log, answer=theirs, passed=command.pass_fds)
+            # Only while a process is forked: orphans of other children would stay as zombies until `eaves up` ends.
             with adopt_orphans():
-                send_request(self._control, ForkRequest(environ=environ, parent=os.getpid(), log=log, answer=theirs))
+                send_request(self._control, request)
                 theirs.close()
                 answer = receive_answer(ours)
             if answer.error:

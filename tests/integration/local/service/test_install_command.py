@@ -74,17 +74,23 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     require_systemd()
     port = str(find_port())
     project.environ["EAVES_UP_LOG_MAX_BYTES"] = "20000"
-    options = ("--port", port, "--host", "0.0.0.0", "--token-file", "the token")
+    options = [
+        *("--port", port, "--host", "0.0.0.0", "--token-file", "the token", "--no-zygote"),
+        *("--console-port", "0", "--console-credentials", "the console", "--console-read-only"),
+    ]
     done = project.type("up", *options, "--install-service")
     assert (done.returncode, done.stdout) == (0, f"{project.unit}\n"), done.stderr
     verify(project.unit, user=True)
     found = read_unit(project.unit)
     state, token = project.root / ".eaves", project.root / "the token"
     assert found.values["WorkingDirectory"] == str(project.root)
-    assert found.command[-12:] == [
+    credentials = project.root / "the console"
+    assert found.command[-18:] == [
         *("up", "--quiet", "--state", str(state), "--port", port, "--host", "0.0.0.0"),
-        *("--token-file", str(token), "--log-max-bytes", "20000"),
+        *("--token-file", str(token), "--no-zygote", "--console-port", "0"),
+        *("--console-credentials", str(credentials), "--console-read-only", "--log-max-bytes", "20000"),
     ]
+    assert stat.S_IMODE((credentials / "password").stat().st_mode) == 0o600
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
     before = token.read_text()
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(project.home)}

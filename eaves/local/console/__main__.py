@@ -1,0 +1,106 @@
+"""The console's process: `python -P -m eaves.local.console`, which `eaves up` starts when somebody looks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from eaves import logs
+from eaves.base.allocator import return_freed_memory
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.security import SecuritySettings
+from eaves.console.server import ConsoleServer
+from eaves.console.settings import ConsoleSettings
+from eaves.console.stream import StreamServer
+from eaves.console.thumbnails.collector import ThumbnailCollector
+from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.local.console.backend import LocalBackend
+from eaves.local.console.process_settings import ProcessSettings, parse_process_settings
+from eaves.local.state import StateDirectory
+from eaves.options import report_errors
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+CHECK_S = 1.0
+"""Interval at which the process checks whether anybody still looks, seconds."""
+LOOKING_S = 30.0
+"""Time since the last request or stream for which somebody still looks, seconds; a page without a stream asks for news
+every 5 s."""
+NICENESS = 5
+"""Niceness of the process: predictions come before pages."""
+OOM_SCORE = 500
+"""Adjustment of the kernel's score by which it chooses a process to end when memory is short: the console before the
+platform and its functions. Source: proc_pid_oom_score_adj(5)."""
+
+
+def main() -> None:
+    """Serve the console until nobody looks for some time, or until a signal comes."""
+    # As in an agent, the signals stay pending until `sigtimedwait` takes one, so no handler interrupts other code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return_freed_memory()
+    logs.configure()
+    give_way()
+    settings = parse_process_settings(sys.argv[1:])
+    listening = socket.socket(fileno=settings.listener)
+    state = StateDirectory(root=settings.state)
+    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.thumbnails_max_bytes)
+    backend = LocalBackend(state, settings.project, thumbnails=thumbnails)
+    server = build_server(settings, backend, listening)
+    collector = ThumbnailCollector(
+        backend.records,
+        backend.images,
+        watching=lambda: settings.keeps_thumbnails or server.idle_s() < LOOKING_S,
+    )
+    collector.start()
+    try:
+        serve(server, settings)
+    finally:
+        server.stop()
+        collector.stop()
+        backend.close()
+
+
+def build_server(settings: ProcessSettings, backend: LocalBackend, listening: socket.socket) -> ConsoleServer:
+    """Build the running server of the pages.
+
+    Raises:
+        ConfigError: When the credentials can't be used.
+        StorageError: When the key of signatures can't be read or written.
+    """
+    pages = ConsoleSettings(read_only=settings.read_only, silent_after_s=settings.silent_after_s)
+    streams = StreamServer()
+    security = SecuritySettings(
+        host=settings.host,
+        credentials=settings.credentials,
+        state=settings.state,
+        session_s=settings.session_s,
+        idle_s=settings.session_idle_s,
+    )
+    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
+    is_trusted = security.is_local and security.credentials is None
+    return ConsoleServer(app, streams, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
+
+
+def serve(server: ConsoleServer, settings: ProcessSettings) -> None:
+    """Return when a signal has come, nobody has looked for some time, or the server doesn't listen any more."""
+    while server.is_alive():
+        if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:
+            return
+        if not settings.keeps_thumbnails and server.idle_s() >= settings.idle_s:
+            return
+
+
+def give_way() -> None:
+    """Make the kernel prefer the platform's other processes for CPU time and memory."""
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
+
+
+if __name__ == "__main__":
+    report_errors(main)

@@ -1,0 +1,122 @@
+"""The address of the console: the port that the supervisor binds, and the URL that people open."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from eaves.errors import EavesError
+from eaves.local.processes.port_holder import find_port_holder
+from eaves.local.server import TcpPort, resolve_host
+from eaves.web.origin import is_loopback_address, listens_on_loopback
+
+BACKLOG = 128
+"""Number of connections that wait while the console's process starts."""
+_FAR = ("192.0.2.1", 9)
+"""Address to which a socket is connected to find out the address of this machine; connecting a UDP socket sends
+nothing. Source: RFC 5737, addresses for documentation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsolePort:
+    """The listening socket of the console.
+
+    Attributes:
+        socket: The socket, which listens and accepts nothing yet.
+        url: Address for people on this machine or, when the port is open to other machines, in its network.
+        notice: Why the console has another port than the wanted one; empty when it has that.
+    """
+
+    socket: socket.socket
+    url: str
+    notice: str = ""
+
+    @property
+    def number(self) -> int:
+        """Number of the TCP port."""
+        return int(self.socket.getsockname()[1])
+
+
+def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
+    """Bind the port of the console.
+
+    On loopback a free port is taken when the wanted one is in use, so that two projects on one machine both have a
+    console. Off loopback it isn't: firewalls and other people know the number of the port.
+
+    Args:
+        host: Name or address of this machine.
+        port: Wanted TCP port; 0 for a free one.
+        uses_tls: Whether the console serves HTTPS.
+
+    Raises:
+        OSError: When the port can't be used.
+        PlatformError: When the host has no address.
+    """
+    address, notice = resolve_host(host), ""
+    try:
+        bound = TcpPort(port, address).bind()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
+            raise
+        holder = find_port_holder(port) or "another program"
+        notice = f"port {port} is in use by {holder}, so the console has a free one"
+        bound = TcpPort(0, address).bind()
+    try:
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    shown = _find_own_address() if ip_address(address).is_unspecified else host
+    url = build_url(shown, int(bound.getsockname()[1]), uses_tls=uses_tls)
+    return ConsolePort(socket=bound, url=url, notice=notice)
+
+
+def describe_failure(error: Exception, port: int) -> str:
+    """Return why the console has no port, for people."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use by {find_port_holder(port) or 'another program'}"
+    if isinstance(error, EavesError):
+        return error.message
+    return getattr(error, "strerror", None) or str(error)
+
+
+def build_url(host: str, port: int, *, uses_tls: bool) -> str:
+    """Return the address of the console at a host, a name or an IP address."""
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{'https' if uses_tls else 'http'}://{bracketed}:{port}/"
+
+
+def find_redirect(url: str, host: str, *, peer: str, asked: str) -> str:
+    """Return where a browser that opened the broker's address finds the console; empty when it can't reach it.
+
+    Args:
+        url: Address of the console for people; empty when it doesn't listen.
+        host: Host that the console listens on.
+        peer: IP address of the browser.
+        asked: Host that the browser asked for, the name without the port.
+    """
+    if not url or (listens_on_loopback(host) and not is_loopback_address(peer)):
+        return ""
+    if not _is_unspecified(host):
+        return url
+    scheme, _, rest = url.partition("://")
+    return build_url(asked, int(rest.rpartition(":")[2].rstrip("/")), uses_tls=scheme == "https")
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _find_own_address() -> str:
+    """Return the address of this machine in its network; its name when it has no network."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(_FAR)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()

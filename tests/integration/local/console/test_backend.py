@@ -1,0 +1,148 @@
+"""The local platform as the console sees it, with a real `eaves up` and a real function."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eaves.artifact import open_artifact
+from eaves.console.model.forwarding import find_forwarding
+from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.errors import NotFoundError, NotRunningError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from eaves.history import RecordFilter
+from eaves.local.console.backend import BROKER, LocalBackend
+from eaves.local.specs import LocalApp
+from eaves.local.state import StateDirectory
+from eaves.spool import LedgerLimits, Spool
+from tests.contract.harness import LocalHarness
+from tests.integration.local.apps import digits_app
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def backend(harness: LocalHarness, tmp_path: Path) -> Iterator[LocalBackend]:
+    thumbnails = ThumbnailStore(tmp_path / "thumbnails.db")
+    made = LocalBackend(StateDirectory(root=harness.state), tmp_path, thumbnails=thumbnails)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(tiny_artifact: Path) -> LocalApp:
+    return digits_app(tiny_artifact)
+
+
+def image_of(artifact: Path) -> bytes:
+    return next(artifact.glob("golden/*.png")).read_bytes()
+
+
+def captured(number: int, data: bytes) -> Event:
+    return Event(
+        id=str(number),
+        source="/eaves/test/gate",
+        type=IMAGE_CAPTURED,
+        datacontenttype="image/png",
+        data=data,
+        subject=f"{number}.png",
+    )
+
+
+def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_replica(
+    harness: LocalHarness, backend: LocalBackend, app: LocalApp, tiny_artifact: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(app)
+    (status,) = backend.status()
+    assert (status.name, status.state) == ("digits", "idle")
+    event = captured(1, image_of(tiny_artifact))
+    harness.platform.publish(event)
+
+    def predicted() -> bool:
+        return bool(backend.records.find(RecordFilter(types=(IMAGE_CLASSIFIED,))))
+
+    wait_until(predicted, 60, what="the prediction")
+    (prediction,) = backend.records.find(RecordFilter(types=(IMAGE_CLASSIFIED,)))
+    assert [record.type for record in backend.records.chain(prediction)] == [IMAGE_CAPTURED, IMAGE_CLASSIFIED]
+    assert find_forwarding(backend.queues(), prediction).state == "no_link"
+    cause = prediction.extensions["causesource"], prediction.extensions["causeid"]
+    assert backend.images.image(*cause) == event.data
+    assert backend.images.image(cause[0], "another") is None
+    (captured_record, _) = backend.records.chain(prediction)
+    thumbnail = backend.images.thumbnail(captured_record)
+    assert thumbnail is not None
+    assert thumbnail.startswith(b"\xff\xd8")
+    (start,) = backend.starts()
+    assert (start.function, start.method) in (("digits", "fork"), ("digits", "command"))
+    assert start.total_ms > 0
+    assert {"session", "golden"} <= start.phases_ms.keys()
+    assert sum(start.phases_ms.values()) == pytest.approx(start.total_ms, abs=1)
+    report = backend.queues()[BROKER].report()
+    assert [lane.queued for lane in report.lanes] == [0]
+    answer = backend.invoke("digits", captured(2, image_of(tiny_artifact)))
+    assert answer.event is not None
+    assert answer.event.type == IMAGE_CLASSIFIED
+    wait_until(lambda: [one.state for one in backend.status()] == ["ready"], 5, what="a status that is read again")
+
+
+def test_a_status_is_read_once_for_many_pages_and_again_after_a_second(
+    harness: LocalHarness, backend: LocalBackend, app: LocalApp
+) -> None:
+    harness.start()
+    barrier = threading.Barrier(20)
+
+    def ask(_: int) -> int:
+        barrier.wait(10)
+        return id(backend.status())
+
+    with ThreadPoolExecutor(20) as pool:
+        assert len(set(pool.map(ask, range(20)))) == 1
+    harness.platform.deploy(app)
+    wait_until(lambda: len(backend.status()) == 1, 10, what="the deployed function")
+
+
+def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from_their_files(
+    harness: LocalHarness, backend: LocalBackend, app: LocalApp, tmp_path: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
+    harness.platform.publish(captured(1, b"x"))
+    harness.kill()
+    (status,) = backend.status()
+    assert (status.state, status.queued) == ("stopped", 1)
+    assert sum(lane.queued for lane in backend.queues()[BROKER].report().lanes) == 1
+    (record,) = backend.records.find(RecordFilter())
+    assert find_forwarding(backend.queues(), record).state == "no_link"
+    with Spool(StateDirectory(root=harness.state).relay_spool("digits"), ledger=LedgerLimits()) as relay:
+        relay.put(captured(1, b"x"), lanes=("archive",))
+    assert find_forwarding(backend.queues(), record).state == "waiting"
+    with pytest.raises(NotRunningError):
+        backend.starts()
+    assert backend.images.image("/eaves/test/gate", "1") is None
+    with pytest.raises(NotRunningError):
+        backend.invoke("digits", captured(1, b"x"))
+    with pytest.raises(NotFoundError):
+        backend.rollback("digits")  # it was deployed once
+    backend.promote("digits")
+    harness.start()  # so that the harness has something to end
+
+
+def test_models_and_rollback_follow_deployments(
+    harness: LocalHarness, backend: LocalBackend, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "artifacts" / "one"
+    first.parent.mkdir()
+    first.symlink_to(tiny_artifact)
+    harness.start()
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
+    harness.platform.deploy(digits_app(tiny_artifact))
+    digest = open_artifact(tiny_artifact).digest
+    found = {one.path: one for one in backend.models()}
+    assert found[tiny_artifact.resolve()].functions == ("digits",), digest
+    assert backend.status()[0].artifact == str(tiny_artifact)
+    backend.rollback("digits")
+    assert backend.status()[0].artifact == str(tmp_path / "no such artifact")

@@ -1,0 +1,248 @@
+"""The console's process under a real `eaves up`: it runs only while somebody looks, and its end ends nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.history import read_history
+from eaves.local.state import CONSOLE, StateDirectory
+from tests.contract.harness import LocalHarness, open_local_harness
+from tests.integration.local.apps import digits_app
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[LocalHarness]:
+    """A running platform that the tests of this module share; each leaves it with or without the console's process."""
+    with open_local_harness() as made:
+        yield made
+
+
+def address_of(harness: LocalHarness) -> str:
+    """Host and port of the console."""
+    found = wait_until(lambda: re.findall(r"^console: http://(\S+)/$", harness.log(), re.MULTILINE), what="the address")
+    return str(found[-1])
+
+
+def find_console(harness: LocalHarness) -> list[int]:
+    """Process ids of the console."""
+    children = Path(f"/proc/{harness.pid}/task")
+    pids = {int(pid) for file in children.glob("*/children") for pid in file.read_text().split()}
+    return [pid for pid in pids if b"eaves.local.console" in read_command(pid)]
+
+
+def read_command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def get(address: str, path: str = "/", timeout_s: float = 30) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(address, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def captured(number: int) -> Event:
+    return Event(
+        id=str(number), source="/eaves/test/gate", type=IMAGE_CAPTURED, datacontenttype="image/png", data=b"x" * 100
+    )
+
+
+def test_nobody_looks_so_nothing_runs_and_the_first_page_starts_the_process(harness: LocalHarness) -> None:
+    harness.start()
+    address = address_of(harness)
+    harness.platform.publish(captured(1))
+    assert find_console(harness) == []
+    status, page = get(address)
+    assert status == 200
+    assert b"<h1" in page
+    (pid,) = find_console(harness)
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
+    harness.stop()
+    assert read_command(pid) == b""
+    with pytest.raises(ConnectionRefusedError):
+        get(address)
+
+
+def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_starts_another(up: LocalHarness) -> None:
+    address = address_of(up)
+    get(address)
+    (killed,) = find_console(up)
+    before = len(read_history(up.state / "history.db", limit=1000))
+    done = threading.Event()
+    sent: list[int] = []
+
+    def send() -> None:
+        while not done.is_set():
+            up.platform.publish(captured(1000 + len(sent)))
+            sent.append(1)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        wait_until(lambda: len(sent) > 5, what="events")
+        os.kill(killed, signal.SIGKILL)
+        assert get(address)[0] == 200
+    finally:
+        done.set()
+        thread.join()
+    (pid,) = find_console(up)
+    assert pid != killed
+    assert len(read_history(up.state / "history.db", limit=10_000)) == before + len(sent)
+    assert f"the console ended with -9; it can be started again in 1 s; its log: eaves logs {CONSOLE}" in up.log()
+
+
+def test_a_hundred_connections_at_once_get_a_page_each(up: LocalHarness) -> None:
+    address = address_of(up)
+    with ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda _: get(address)[0], range(100)))
+    assert answers == [200] * 100
+    assert len(find_console(up)) == 1
+
+
+def test_a_browser_at_the_brokers_address_is_sent_to_the_console_and_a_program_is_not(up: LocalHarness) -> None:
+    connection = http.client.HTTPConnection(up.broker_address(), timeout=30)
+    try:
+        connection.request("GET", "/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"})
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.getheader("Location")) == (303, f"http://{address_of(up)}/")
+        connection.request("GET", "/", headers={"Accept": "*/*"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 405
+    finally:
+        connection.close()
+
+
+def test_an_image_is_found_over_the_control_socket_only_and_its_bytes_are_counted(up: LocalHarness) -> None:
+    event = captured(7)
+    up.platform.publish(event)
+    address = f"/images?source={event.source}&id={event.id}"
+    assert up.platform.fetch(address) == event.data
+    assert up.platform.fetch(f"{address}0") is None
+    assert get(up.broker_address(), address)[0] == 404
+    metrics = get(up.broker_address(), "/metrics")[1].decode()
+    held = re.search(r"^eaves_console_image_bytes ([0-9]+)$", metrics, re.MULTILINE)
+    assert held is not None
+    assert int(held[1]) >= 100
+
+
+def test_the_files_of_the_console_are_the_users_own(up: LocalHarness) -> None:
+    get(address_of(up))
+    for path in up.state.rglob("*"):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and path.parent == up.state:
+            assert not mode & (stat.S_IWGRP | stat.S_IWOTH), path
+    assert up.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_stream_ends_with_the_platform(harness: LocalHarness) -> None:
+    harness.start()
+    address = address_of(harness)
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        (pid,) = find_console(harness)
+        harness.stop()
+        while connection.recv(65_536):
+            pass  # the rest of the page, then the end
+    assert read_command(pid) == b""
+
+
+def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness) -> None:
+    harness.start()
+    get(address_of(harness))
+    (pid,) = find_console(harness)
+    harness.kill()
+    wait_until(lambda: read_command(pid) == b"", what="the end of the console")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the zygote")
+def test_with_a_function_the_console_shares_the_memory_of_the_zygote_and_ends_with_the_platform(
+    harness: LocalHarness, tiny_artifact: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(digits_app(tiny_artifact))
+    assert get(address_of(harness))[0] == 200
+    (pid,) = find_console(harness)
+    assert b"onnxruntime" in Path(f"/proc/{pid}/maps").read_bytes()
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
+    harness.kill()
+    wait_until(lambda: read_command(pid) == b"", what="the end of the console")
+
+
+def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_path: Path) -> None:
+    port = address_of(up).rpartition(":")[2]
+    with open_local_harness(start=False) as second:
+        second.start(0, "--console-port", port)
+        assert address_of(second) != address_of(up)
+        log = second.log()
+        assert re.search(rf"port {port} is in use by .*, so the console has a free one\n", log), log
+        assert get(address_of(second))[0] == 200
+
+
+def test_without_a_console_nothing_listens_and_no_image_is_held(harness: LocalHarness) -> None:
+    harness.start(0, "--no-console")
+    harness.platform.publish(captured(1))
+    metrics = get(harness.broker_address(), "/metrics")[1].decode()
+    assert "eaves_console_image_bytes 0\n" in metrics
+    assert "console:" not in harness.log()
+
+
+def test_the_process_is_not_started_by_a_person() -> None:
+    command = [sys.executable, "-P", "-m", "eaves.local.console"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
+    assert done.returncode == 65
+    assert done.stderr == "error: the console's process is started by `eaves up`, and not by itself\ntry: eaves up\n"
+
+
+def test_its_log_is_shown_by_the_command_for_logs(up: LocalHarness) -> None:
+    state = StateDirectory(root=up.state)
+    get(address_of(up))
+    with state.log(CONSOLE).open("a") as log:
+        log.write(json.dumps({"message": "hello"}) + "\n")
+    assert any("hello" in line for line in up.platform.logs(CONSOLE))
+
+
+def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: LocalHarness) -> None:
+    get(address_of(up))
+    picture = io.BytesIO()
+    Image.new("RGB", (640, 480), "green").save(picture, "JPEG")
+    event = replace(captured(9), data=picture.getvalue(), datacontenttype="image/jpeg")
+    up.platform.publish(event)
+    store = ThumbnailStore(StateDirectory(root=up.state).thumbnails)
+    try:
+        wait_until(lambda: [kept.id for kept in store.kept()][:1] == [event.id], 10, what="the thumbnail")
+        (kept, *_) = store.kept()
+        assert (kept.source, kept.subject) == (event.source, "")
+        with Image.open(io.BytesIO(store.get(kept.digest) or b"")) as thumbnail:
+            assert thumbnail.size == (320, 240)
+    finally:
+        store.close()

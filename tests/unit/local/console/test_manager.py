@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.base.backoff import Backoff
+from eaves.local.console.manager import ConsoleManager, ConsoleTimes
+from eaves.local.console.process_settings import ProcessSettings, parse_process_settings
+from eaves.local.settings import LocalSettings
+from eaves.local.state import StateDirectory
+from eaves.web.origin import listens_on_loopback
+from tests.fakes.processes import FakeChild
+from tests.waiting import wait_until
+
+QUICK = ConsoleTimes(watch_s=0.02, restart=Backoff(retry=None, first_s=0.3, cap_s=60.0))
+
+
+class Launches:
+    """Starts children that end when a test says so.
+
+    Attributes:
+        code: What a child ends with at once; None: it runs.
+        error: Raised in place of a start.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.error: Exception | None = None
+        self.children: list[FakeChild] = []
+        self.settings: list[ProcessSettings] = []
+        self.threads: list[threading.Thread] = []
+        self.tried_at: list[float] = []
+
+    def __call__(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> FakeChild:
+        self.tried_at.append(time.monotonic())
+        if self.error is not None:
+            raise self.error
+        assert module == "eaves.local.console"
+        self.settings.append(parse_process_settings(arguments))
+        assert pass_fds == [self.settings[-1].listener]
+        self.threads.append(threading.current_thread())
+        self.children.append(FakeChild(len(self.children) + 1, self.code))
+        return self.children[-1]
+
+
+@pytest.fixture
+def launches() -> Launches:
+    return Launches()
+
+
+Start = Callable[..., ConsoleManager]
+
+
+@pytest.fixture
+def start(launches: Launches, tmp_path: Path) -> Iterator[Start]:
+    made: list[ConsoleManager] = []
+
+    def begin(times: ConsoleTimes = QUICK, **settings: object) -> ConsoleManager:
+        values = LocalSettings(**{"console_port": 0, **settings})  # type: ignore[arg-type]
+        uses_tls = not listens_on_loopback(values.console_host)
+        state = StateDirectory(root=tmp_path)
+        made.append(ConsoleManager(values, state, inherit={}, launch=launches, times=times, uses_tls=uses_tls))
+        return made[-1]
+
+    yield begin
+    for manager in made:
+        manager.stop()
+
+
+@contextmanager
+def looking(manager: ConsoleManager) -> Iterator[socket.socket]:
+    """A connection that waits until the process takes it."""
+    host, _, port = manager.url.removeprefix("http://").rstrip("/").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        yield connection
+
+
+def accept_all(settings: ProcessSettings) -> None:
+    """Take every waiting connection, as the process does."""
+    listening = socket.socket(fileno=settings.listener)
+    listening.setblocking(False)
+    try:
+        while True:
+            listening.accept()[0].close()
+    except BlockingIOError:
+        listening.setblocking(True)
+        listening.detach()
+
+
+def test_without_a_connection_no_process_is_started(launches: Launches, start: Start) -> None:
+    manager = start()
+    assert manager.url.startswith("http://127.0.0.1:")
+    assert manager.pid == 0
+    manager.terminate()
+    wait_until(lambda: not manager.watches, what="the end of the thread")
+    assert launches.children == []
+
+
+def test_a_connection_starts_the_process_which_gets_the_listening_socket(launches: Launches, start: Start) -> None:
+    manager = start(
+        console_read_only=True,
+        console_silent_after_s=90.0,
+        console_thumbnails_max_bytes=2_000_000,
+        console_session_hours=720.0,
+    )
+    with looking(manager):
+        wait_until(lambda: launches.children, what="the process")
+        (settings,) = launches.settings
+        listening = socket.socket(fileno=settings.listener)
+        assert f"http://127.0.0.1:{listening.getsockname()[1]}/" == manager.url
+        listening.detach()
+        assert (settings.read_only, settings.thumbnails_max_bytes) == (True, 2_000_000)
+        assert settings.silent_after_s == 90.0
+        assert (settings.session_s, settings.session_idle_s) == (720 * 3_600, 7_200)
+        assert not settings.keeps_thumbnails
+        assert settings.project == Path.cwd()
+        assert manager.pid == launches.children[0].pid
+
+
+def test_the_thread_that_starts_the_process_outlives_it(launches: Launches, start: Start) -> None:
+    manager = start()
+    with looking(manager):
+        wait_until(lambda: launches.children, what="the process")
+    assert launches.threads[0].is_alive()
+    manager.terminate()
+    wait_until(lambda: not launches.threads[0].is_alive(), what="the end of the thread")
+    assert launches.children[0].code == 0
+
+
+def test_after_an_idle_end_the_next_connection_starts_another_one(launches: Launches, start: Start) -> None:
+    manager = start(replace(QUICK, min_run_s=0.0))
+    with looking(manager):
+        wait_until(lambda: launches.children, what="the process")
+        accept_all(launches.settings[0])
+    launches.children[0].end(0)
+    wait_until(lambda: manager.pid == 0, what="the end of the process")
+    assert len(launches.children) == 1
+    with looking(manager):
+        wait_until(lambda: len(launches.children) == 2, what="the next process")
+
+
+def test_a_process_that_ends_at_once_is_not_started_in_a_loop_by_a_connection_that_waits(
+    launches: Launches, start: Start
+) -> None:
+    launches.code = 0
+    with looking(start()):
+        wait_until(lambda: len(launches.tried_at) == 3, 10, what="three starts")
+    first, second, third = launches.tried_at
+    assert second - first >= 0.3
+    assert third - second >= 0.6
+
+
+def test_a_start_that_fails_is_tried_again(launches: Launches, start: Start) -> None:
+    launches.error = OSError("no memory")
+    with looking(start()):
+        wait_until(lambda: launches.tried_at, what="a start")
+        launches.error = None
+        wait_until(lambda: launches.children, what="the process")
+
+
+def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: Start) -> None:
+    with looking(start(replace(QUICK, hung_s=0.2))):
+        wait_until(lambda: len(launches.children) == 2, 10, what="the next process")
+        assert launches.children[0].code is not None
+
+
+def test_with_thumbnails_always_the_process_runs_without_a_connection(launches: Launches, start: Start) -> None:
+    start(console_thumbnails="always")
+    wait_until(lambda: launches.children, what="the process")
+    assert launches.settings[0].keeps_thumbnails
+
+
+def test_a_port_in_use_on_loopback_is_replaced_by_a_free_one(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        manager = start(console_port=port)
+        assert f"port {port} is in use by" in manager.notice
+        assert manager.url not in ("", f"http://127.0.0.1:{port}/")
+        assert manager.reason == ""
+
+
+def test_a_port_in_use_off_loopback_is_tried_again(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        manager = start(console_host="0.0.0.0", console_credentials=tmp_path, console_port=port)
+        assert manager.url == ""
+        assert f"port {port} is in use by" in manager.reason
+    wait_until(lambda: manager.url, 10, what="the port")
+    assert manager.url.startswith("https://")
+    assert manager.url.endswith(f":{port}/")
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+def test_a_host_that_is_no_address_of_this_machine_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
+    manager = start(console_host="no.such.host.invalid", console_credentials=tmp_path)
+    assert manager.url == ""
+    assert "no.such.host.invalid" in manager.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "asked", "found"),
+    [
+        ("127.0.0.1", "127.0.0.1", "localhost", "own"),
+        ("127.0.0.1", "192.0.2.9", "factory", ""),
+        ("0.0.0.0", "192.0.2.9", "factory", "https://factory:PORT/"),
+        ("0.0.0.0", "192.0.2.9", "192.0.2.1", "https://192.0.2.1:PORT/"),
+        ("::", "2001:db8::9", "2001:db8::1", "https://[2001:db8::1]:PORT/"),
+    ],
+)
+def test_a_browser_at_the_brokers_address_is_sent_where_it_can_reach_the_console(
+    host: str, peer: str, asked: str, found: str, start: Start, tmp_path: Path
+) -> None:
+    if host == "::" and not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    manager = start(console_host=host, console_credentials=tmp_path if host != "127.0.0.1" else None)
+    if host == "::" and not manager.url:
+        pytest.skip(f"this machine has no IPv6: {manager.reason}")
+    port = manager.url.rstrip("/").rpartition(":")[2]
+    wanted = manager.url if found == "own" else found.replace("PORT", port)
+    assert manager.find_redirect(peer=peer, asked=asked) == wanted
