@@ -1,4 +1,4 @@
-# Build the container image of one of the three roles: docker build --target function|trainer|agent .
+# Build the container image of one of the four roles: docker build --target function|trainer|agent|console .
 # Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
 # small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
 # lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
@@ -49,6 +49,10 @@ COPY --from=agent-environment /opt/eaves /opt/eaves
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out /opt/eaves/lib/python*/site-packages \
     && cp -R /opt/code/*.dist-info /out/code/opt/code/
 
+FROM tools AS console-environment
+COPY requirements/console.txt requirements/
+RUN /tools/bin/install-lock console
+
 FROM tools AS trainer-environment
 COPY requirements/train.txt requirements/
 RUN /tools/bin/install-lock train
@@ -86,6 +90,14 @@ COPY --from=agent-code /out/library/ /
 COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /out/code/opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
+
+FROM runtime AS console
+LABEL org.opencontainers.image.title="eaves-console" \
+      org.opencontainers.image.description="Shows a site as a web page"
+ENV PATH=/opt/eaves/bin:$PATH
+COPY --from=console-environment /opt/eaves /opt/eaves
+COPY --from=code /opt/code /opt/code
+ENTRYPOINT ["python", "-P", "-m", "knative.console"]
 
 # numpy only copies arrays here, so OpenBLAS's thread pool would cost start time and memory without being used.
 FROM runtime AS function

@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz lint type wheel bench experiment image image-test lock clean help
+.PHONY: demo test test-slow fuzz screenshots lint type wheel bench experiment image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -19,6 +19,9 @@ test-slow: $(READY)  ## run the tests that take minutes
 
 fuzz: $(READY)  ## run the fuzz tests with damaged files, events and requests (N=1000000 SEED=0); findings are written to build/fuzz
 	$(BIN)/python -m tests.fuzz $(or $(N),100000) $(or $(SEED),0)
+
+screenshots: $(READY)  ## write pictures of the console's pages to build/screenshots, and docs/console.png (needs Debian's chromium)
+	$(BIN)/python -m tests.browser.screenshots build/screenshots --readme
 
 lint: $(READY)  ## check style and import layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -40,7 +43,7 @@ experiment: $(READY)  ## compare edge and cloud-only over bad links, write docs/
 	$(BIN)/python -m bench.link $(if $(FULL),--full) $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PARTS),--parts "$(PARTS)")
 
 image:  ## build the container images (OCI=docker, podman or buildah)
-	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
+	for role in function trainer agent console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
 image-test: $(READY)  ## build the function's container image without a daemon and compare it with that of `eaves package` (needs root; slow)
 	$(BIN)/pytest -m slow tests/integration/oci/test_dockerfile.py
@@ -52,6 +55,7 @@ lock:  ## pin requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrad
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra console --extra cluster $(foreach name,numpy rich pygments markdown-it-py mdurl paho-mqtt,--no-emit-package $(name)) --output-file requirements/console.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --extra oci --output-file requirements/train.txt
 
 clean:  ## delete the virtual environment and all build output

@@ -82,6 +82,7 @@ GROUPS = {
             "queue": "Show, retry and delete queued events and dead letters.",
             "relay": "Show the events that a relay took, and check their delivery.",
             "logs": "Show the log of a function or a source.",
+            "console": "Serve a site's web page in its cluster.",
         },
     ),
 }

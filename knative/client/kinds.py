@@ -63,6 +63,8 @@ STATEFUL_SET = ObjectKind(api_version="apps/v1", kind="StatefulSet", plural="sta
 DAEMON_SET = ObjectKind(api_version="apps/v1", kind="DaemonSet", plural="daemonsets")
 JOB = ObjectKind(api_version="batch/v1", kind="Job", plural="jobs")
 NETWORK_POLICY = ObjectKind(api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies")
+ROLE = ObjectKind(api_version="rbac.authorization.k8s.io/v1", kind="Role", plural="roles")
+ROLE_BINDING = ObjectKind(api_version="rbac.authorization.k8s.io/v1", kind="RoleBinding", plural="rolebindings")
 SERVICE_ACCOUNT = ObjectKind(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
 SERVICE = ObjectKind(api_version="v1", kind="Service", plural="services")
 CONFIG_MAP = ObjectKind(api_version="v1", kind="ConfigMap", plural="configmaps")

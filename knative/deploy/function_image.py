@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.errors import OciError
-from eaves.oci.image_location import open_location
-from eaves.oci.layers.image import load_images
-from eaves.oci.package import ARTIFACT_LABEL, COMPILED, SOURCES, TASK_LABEL, find_library_form
 from eaves.oci.reference import parse_reference
-from eaves.oci.registry.registry import Access
-from eaves.oci.sign.keys import PublicKey
-from eaves.oci.sign.signature import find_signature
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
+    from eaves.oci.sign.keys import PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +60,12 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     Raises:
         OciError: When the container image doesn't exist, holds no function, or isn't signed by the key.
     """
+    # A site's console imports this module without the packages of the extra `oci`, and asks no registry.
+    from eaves.oci.image_location import open_location
+    from eaves.oci.layers.image import load_images
+    from eaves.oci.package import ARTIFACT_LABEL, COMPILED, SOURCES, TASK_LABEL, find_library_form
+    from eaves.oci.sign.signature import find_signature
+
     place = open_location(text, access)
     if place.reference is None:
         raise OciError(

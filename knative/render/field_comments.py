@@ -134,6 +134,23 @@ COMMENTS = {
         "defaultMode": _FILE_MODE,
         "volumeClaimTemplates": "Volume of the spool: events that the MQTT broker has not acknowledged yet.",
     },
+    "console ServiceAccount": {},
+    "console Role": {"rules": "The console reads the site; agents answer it directly, so it may forward no ports."},
+    "console NetworkPolicy": {
+        "ingress": "Browsers may connect from anywhere and must log in; only Knative Eventing may send events.",
+    },
+    "console Service": {
+        "targetPort": ("TLS ends in the pod, so a gateway or load balancer in front of it must pass TLS through.")
+    },
+    "console Trigger": {
+        "retry": "A copy that the console misses is not sent again, because the pages only show events.",
+    },
+    "console Deployment": {
+        "strategy": "Two pods would show two histories.",
+        "fsGroup": "The group that lets the console write its data and read its Secrets.",
+        "defaultMode": _FILE_MODE,
+        "emptyDir": "Folders to write to; the root file system is read-only.",
+    },
     "receiver NetworkPolicy": {
         "ingress": (
             "Sites may connect from anywhere, with a token or a certificate; metrics can be read from "

@@ -5,6 +5,7 @@
     publisher   the workload that publishes a trigger's events to MQTT
     relay       the workload that forwards predictions over the link
     receiver    the workload that accepts events of many sites in the cloud; receiver_settings: its settings
+    console     the workload that shows a site as web pages; console_settings: its settings
     reachability_pod  the pod that tries addresses for the doctor
     eventing    Broker, Triggers, EventTypes
     pin         the DaemonSet that keeps a container image on the nodes

@@ -171,6 +171,12 @@ def trainer_image(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def console_image(pytestconfig: pytest.Config) -> str:
+    """The container image of a site's console, by digest."""
+    return pinned(pytestconfig, "console")
+
+
+@pytest.fixture(scope="session")
 def mosquitto_image(pytestconfig: pytest.Config) -> str:
     """A container image with mosquitto and its clients, by digest."""
     return pinned(pytestconfig, "mosquitto", "with Debian's packages mosquitto and mosquitto-clients")

@@ -114,15 +114,7 @@ class KnativeHarness:
         yield KnativeSink(self.cluster, f"/sink-{next(_numbers)}")
 
     def publish_structured(self, event: Event) -> None:
-        broker = self.cluster.get(BROKER, self.settings.broker)
-        assert broker is not None
-        route = find_route(self.cluster, broker["status"]["address"]["url"])
-        headers, body = encode_structured(event)
-        headers["Host"] = route.host
-        answer = self.cluster.proxy(
-            route.target, route.path, method="POST", headers=headers, body=body, namespace=route.namespace
-        )
-        assert answer.status < 300, (answer.status, answer.body)
+        publish(self.cluster, event, broker=self.settings.broker)
 
     def dead(self) -> int:
         return len({event.id for event in self._dead.received})
@@ -150,6 +142,19 @@ class KnativeHarness:
         for status in self.platform.status():
             self.platform.remove(status.name)
         wait_until(lambda: not self.platform.status(), 60, pause_s=0.2, what="an empty namespace")
+
+
+def publish(cluster: Cluster, event: Event, *, broker: str = "eaves") -> None:
+    """Send an event to a Broker of the namespace."""
+    found = cluster.get(BROKER, broker)
+    assert found is not None
+    route = find_route(cluster, found["status"]["address"]["url"])
+    headers, body = encode_structured(event)
+    headers["Host"] = route.host
+    answer = cluster.proxy(
+        route.target, route.path, method="POST", headers=headers, body=body, namespace=route.namespace
+    )
+    assert answer.status < 300, (answer.status, answer.body)
 
 
 def is_ready(one: dict[str, Any]) -> bool:

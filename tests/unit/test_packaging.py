@@ -18,8 +18,9 @@ LOCKS = {  # lock: what it is made from, and what of that the container image le
     "build.txt": ([], {"rich", "pyyaml", "urllib3", "click", "cloudevents", "numpy", "pillow", "paho-mqtt"}),
     "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3", "paho-mqtt"}),
     "agent.txt": (["sources"], {"rich", "pyyaml", "numpy"}),
+    "console.txt": (["console", "cluster"], {"rich", "numpy", "paho-mqtt"}),
     "train.txt": (["train", "s3", "convert", "oci"], set()),
-    "dev.txt": (["serve", "sources", "train", "s3", "convert", "cluster", "oci", "demo"], set()),
+    "dev.txt": (["serve", "sources", "train", "s3", "convert", "console", "cluster", "oci", "demo"], set()),
 }
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; [^\\]+)? \\$", re.MULTILINE)
 

@@ -68,6 +68,7 @@ class Values:
             "ARTIFACT": lambda: "artifacts/latest",
             "NEXT_ARTIFACT": self._next_artifact,
             "AGENT_IMAGE": lambda: self._text("agent_image"),
+            "CONSOLE_IMAGE": lambda: self._text("console_image"),
             "TRAINER_IMAGE": lambda: self._text("trainer_image"),
             "DISPLAY_IMAGE": lambda: push_display(self._registry(), self._folder / "display"),
             "RECEIVER": lambda: f"https://{self._receiver()}",

@@ -13,11 +13,11 @@ import click
 
 from eaves.cli.cluster.multi_site import report_outcomes, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, on_option, read_choice
-from eaves.cli.display.cell_text import describe_reason
 from eaves.cli.display.output import describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.link.link_status import describe_link
 from eaves.cli.shared_options import file_option, state_option
+from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
     from eaves.admin.report import SourceReport

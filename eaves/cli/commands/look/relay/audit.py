@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.display.cell_text import describe_reason
 from eaves.cli.display.output import output_option, print_rows, print_value, say
 from eaves.cli.link.relay_targets import Relay, list_receivers, open_relays, relay_options
 from eaves.errors import InputError, NotFoundError
+from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
     from eaves.audit import Audit, AuditFinding, EventComparison, HourCounts

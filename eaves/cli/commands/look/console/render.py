@@ -1,0 +1,65 @@
+"""The command `eaves console render`, which writes the Kubernetes objects of a site's console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.display.output import say
+from eaves.cli.link.receiver_settings import named_by_flag
+from eaves.options import build_settings, settings_options
+from knative.resources.console_settings import ConsoleDeployment
+
+SECTION = "console."
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
+
+HINTS = {
+    "image": "run make image, push eaves-console to a registry, and add --image NAME@sha256:DIGEST, which the push "
+    "prints; see docs/21-console.md#at-a-site"
+}
+
+
+@click.command("render")
+@click.option(
+    "-o", "--output", "output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files."
+)
+@settings_options(ConsoleDeployment, section=SECTION)
+def command(output: Path | None, **options: Any) -> None:
+    """Write the Kubernetes objects of a site's console as YAML.
+
+    kubectl, Argo CD and Flux apply the objects unchanged. The console can read the site and change nothing unless
+    --writable is given. Prints YAML, or with --output the paths of the files. The Secrets that the objects refer to
+    must be created separately; the command prints how.
+    """
+    from knative.render.rendering import to_yaml, write_files
+    from knative.resources.console import build_console
+
+    with named_by_flag(HINTS, default_origins=("settings", "environment", "command line")):
+        wanted = build_settings(ConsoleDeployment, options, section=SECTION)
+    manifests = tuple(build_console(wanted))
+    if output is None:
+        click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)
+    else:
+        for path in write_files(manifests, output):
+            click.echo(path)
+        say(f"to apply the files: kubectl apply -f {output}")
+    for line in advise(wanted):
+        say(line)
+
+
+def advise(wanted: ConsoleDeployment) -> list[str]:
+    """Return the commands that create the console's Secrets, and the one that opens its pages.
+
+    Args:
+        wanted: Settings of the console.
+    """
+    kubectl = f"kubectl {f'-n {wanted.namespace} ' if wanted.namespace else ''}"
+    certificate = f"{kubectl}create secret tls {wanted.tls_secret} --cert=FILE --key=FILE"
+    password = f"{kubectl}create secret generic {wanted.password_secret} --from-file=password=FILE"
+    return [
+        f"Secret of the console's certificate: {certificate}, or a Certificate of cert-manager",
+        f"Secret of the pages' password: {password}",
+        f"to open the pages: {kubectl}port-forward service/{wanted.name} 8443:443, then https://localhost:8443/",
+    ]

@@ -1,0 +1,118 @@
+"""Entry point of a site's console, which serves its pages inside the cluster: `python -P -m knative.console`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.base.allocator import return_freed_memory
+from eaves.base.clock import SYSTEM
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.security import SecuritySettings, check_exposure
+from eaves.console.server import ConsoleServer
+from eaves.console.settings import ConsoleSettings
+from eaves.console.stream import StreamServer
+from eaves.console.thumbnails.collector import ThumbnailCollector
+from eaves.console.thumbnails.gallery import Gallery
+from eaves.console.thumbnails.store import ThumbnailStore
+from eaves.delivery import SinkClient
+from eaves.history import FileHistory, HistoryReader
+from eaves.http_client.proxies import parse_proxies
+from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
+from knative.client.cluster import Cluster
+from knative.console.event_intake import EventIntake, open_intake_server
+from knative.console.inside_cluster import open_inside, send_inside
+from knative.console.site_backend import SiteBackend
+from knative.platform import KnativePlatform
+from knative.resources.console_settings import SiteConsoleSettings
+from knative.settings import KnativeSettings, SiteSettings
+
+LOOKING_S = 30.0
+"""Time since the last request or stream for which somebody still looks, seconds."""
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options(SiteConsoleSettings)
+def main(**options: Any) -> None:
+    """Serve the console of the site whose cluster this process runs in."""
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    return_freed_memory()
+    settings = build_settings(SiteConsoleSettings, options)
+    logs.configure(as_json=settings.log_json)
+    warn_of_variables((SiteConsoleSettings, ""))
+    with ExitStack() as stack:
+        client = stack.enter_context(SinkClient(connections=4, proxies=parse_proxies(os.environ)))
+        open_console(settings, open_inside(), client, stack)
+        signal.sigwait(STOP_SIGNALS)
+
+
+def open_console(
+    settings: SiteConsoleSettings, cluster: Cluster, client: SinkClient, stack: ExitStack
+) -> ConsoleServer:
+    """Open the ports of pages and events.
+
+    Args:
+        settings: Settings of the process.
+        cluster: Connection to the site's cluster.
+        client: Client for requests to functions.
+        stack: Closes everything in order.
+
+    Returns:
+        The server of the pages.
+
+    Raises:
+        ConfigError: When other machines could open the pages without a password, or a port can't be used.
+        StorageError: When a file can't be read or written.
+    """
+    security = SecuritySettings(host=settings.host, credentials=settings.credentials, state=settings.data)
+    check_exposure(security, command="python -P -m knative.console")
+    file = settings.data / "history.db"
+    history = FileHistory(file, max_bytes=settings.history_max_bytes)
+    stack.callback(history.close)
+    reader = HistoryReader(file)
+    stack.callback(reader.close)
+    intake = EventIntake(history)
+    store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=settings.thumbnails_max_bytes)
+    stack.callback(store.close)
+    images = Gallery(store, intake.find_image)
+    if settings.events_port:
+        events = open_intake_server(intake, host=settings.host, port=settings.events_port, max_bytes=settings.max_bytes)
+        stack.callback(events.stop)
+    title = settings.site or cluster.namespace
+    platform = KnativePlatform(
+        cluster, KnativeSettings(agent_namespace=settings.agent_namespace), SiteSettings(name=title), by="console"
+    )
+    backend = SiteBackend(
+        platform, send=partial(send_inside, cluster, client), title=title, records=reader, images=images
+    )
+    server = _open_pages(settings, backend, security)
+    collector = ThumbnailCollector(reader, images, watching=lambda: server.idle_s() < LOOKING_S)
+    collector.start()
+    stack.callback(collector.stop)
+    stack.callback(server.stop)
+    return server
+
+
+def _open_pages(settings: SiteConsoleSettings, backend: SiteBackend, security: SecuritySettings) -> ConsoleServer:
+    streams = StreamServer()
+    oldest = backend.records.next(after=0, limit=1)  # of an earlier container of the same pod
+    pages = ConsoleSettings(
+        read_only=settings.read_only,
+        silent_after_s=settings.silent_after_s,
+        site_since=oldest[0].at if oldest else SYSTEM.now(),
+    )
+    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
+    return ConsoleServer(app, streams, host=settings.host, port=settings.port, tls=security.build_tls())
+
+
+if __name__ == "__main__":
+    report_errors(main)

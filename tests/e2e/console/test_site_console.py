@@ -1,0 +1,186 @@
+"""The console of a site on a real cluster: what it shows, what it refuses, and how it is after its pod was replaced."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.events import Event
+from tests.e2e.conftest import open_project
+from tests.e2e.console.site_console import SiteConsole
+from tests.e2e.harness import delivers, publish
+from tests.e2e.places import NAME, Namespaces
+from tests.e2e.sources.test_volumes import pictures
+from tests.e2e.stream import ask_version
+from tests.e2e.volumes import claimed, make_claim, put_files
+from tests.https_browser import HttpsBrowser
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+MakeEvent = Callable[..., Event]
+CLAIM = "photos"
+REFUSED = re.compile(r"forbidden|denied|may not|Traceback|\b403\b", re.IGNORECASE)
+"""Words of a log for a right that is missing."""
+_log = logging.getLogger(__name__)
+
+
+@pytest.fixture(scope="module")
+def site(
+    namespaces: Namespaces,
+    image: str,
+    agent_image: str,
+    tiny_artifact: Path,
+    console_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SiteConsole]:
+    """A site with one function, one source, and a console that can only read."""
+    place = open_project(namespaces, tmp_path_factory.mktemp("site"))
+    make_claim(place.cluster, CLAIM)
+    source = {"name": "inbox", "claim": CLAIM, "spool_size": "100Mi"}
+    place.configure(sources=[source], knative={"agent_image": agent_image})
+    console = SiteConsole(place, console_image, tmp_path_factory.mktemp("console") / "console")
+    place.eaves("deploy", image, "--plain-http")
+    console.install()
+    wait_until(lambda: delivers(place.cluster), 120, pause_s=0.5, what="the Broker and its Triggers")
+    yield console
+    namespaces.close(place.cluster.namespace)
+
+
+@pytest.fixture
+def browser(site: SiteConsole) -> Iterator[HttpsBrowser]:
+    """Somebody who has logged in."""
+    with site.open() as opened:
+        yield opened
+
+
+def load(browser: HttpsBrowser, path: str) -> str:
+    """Load a page."""
+    status, text = browser.ask("GET", path)
+    assert status == 200, (path, status, text)
+    return text
+
+
+def find_row(browser: HttpsBrowser, subject: str) -> str:
+    """Return the row of an image on the first screen; empty when there is none."""
+    rows = re.findall(r'<li class="row.*?</li>', load(browser, "/"), re.DOTALL)
+    return next((row for row in rows if subject in row), "")
+
+
+def test_it_shows_the_function_its_source_and_that_it_sleeps(site: SiteConsole, browser: HttpsBrowser) -> None:
+    wait_until(
+        lambda: re.search(rf'id="function-{NAME}".*?asleep', load(browser, "/functions"), re.DOTALL),
+        120, pause_s=1, what="a function that sleeps",
+    )  # fmt: skip
+    page = load(browser, "/")
+    ((state, tile),) = re.findall(r'<li class="tile tile-(\w+)"(.*?)</li>', page, re.DOTALL)
+    assert ("inbox" in tile, state in ("ok", "quiet", "asleep")) == (True, True), (state, tile)
+    assert f"/functions/{NAME}" in load(browser, "/functions")
+    assert "Read-only" in page
+    assert not REFUSED.search(site.read_log()), site.read_log()
+
+
+def test_an_image_at_the_broker_is_shown_with_its_prediction_and_picture(
+    site: SiteConsole, browser: HttpsBrowser, make_event: MakeEvent
+) -> None:
+    load(browser, "/")  # somebody looks
+    began = time.monotonic()
+    publish(site.place.cluster, make_event("at-the-broker.png"))
+    row = wait_until(lambda: find_row(browser, "at-the-broker.png"), 60, pause_s=0.1, what="the prediction")
+    _log.info(
+        "the prediction was shown %.2f s after its image was sent, a cold start included", time.monotonic() - began
+    )
+    (picture,) = re.findall(r'src="(/images/[^"]+)"', row)
+    status, body = browser.load("GET", picture)
+    assert (status, body[:2]) == (200, b"\xff\xd8")
+    began = time.monotonic()
+    publish(site.place.cluster, make_event("while-awake.png", image=1))
+    wait_until(lambda: find_row(browser, "while-awake.png"), 30, pause_s=0.05, what="the next prediction")
+    awake_s = time.monotonic() - began
+    _log.info("while the function was awake: %.2f s", awake_s)
+    assert awake_s < 10
+
+
+def test_an_image_that_went_to_the_function_is_shown_without_a_picture(
+    site: SiteConsole, browser: HttpsBrowser, image: str, tiny_artifact: Path
+) -> None:
+    put_files(site.place.cluster, claimed(CLAIM), pictures(tiny_artifact, "in-the-volume.png"), image)
+    row = wait_until(lambda: find_row(browser, "in-the-volume.png"), 90, pause_s=0.5, what="its prediction")
+    assert "inbox" in row
+    for address in re.findall(r'src="(/images/[^"]+)"', row):
+        assert browser.load("GET", address)[0] == 404
+
+
+def test_it_takes_the_password_only(site: SiteConsole, browser: HttpsBrowser) -> None:
+    assert HttpsBrowser(browser.port, site.certificate).log_in("not the password") == 403
+
+
+def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny_artifact: Path) -> None:
+    photo = min((tiny_artifact / "golden").glob("*.png")).read_bytes()
+    status, text = browser.upload("/try", "photo", "mine.png", photo, function=NAME)
+    assert (status, "mine.png" in text, 'role="alert"' in text) == (200, True, False), text
+
+
+def test_it_changes_nothing_and_the_cluster_would_not_let_it(site: SiteConsole, browser: HttpsBrowser) -> None:
+    page = load(browser, f"/functions/{NAME}")
+    assert "Promote" not in page
+    assert "Roll back" not in page
+    before = site.place.status().traffic
+    for change in ("promote", "rollback"):
+        assert browser.submit("/", f"/functions/{NAME}/{change}", seen="x")[0] == 403
+    assert site.place.status().traffic == before
+    assert site.may("list", "services.serving.knative.dev")
+    for verb, resource in (
+        ("get", "secrets"), ("create", "pods/exec"), ("create", "pods/portforward"), ("get", "pods/proxy"),
+        ("patch", "services.serving.knative.dev"),
+    ):  # fmt: skip
+        assert not site.may(verb, resource), (verb, resource)
+
+
+def test_a_new_pod_says_that_earlier_events_are_lost(site: SiteConsole) -> None:
+    old = site.find_pod()
+    assert old is not None
+    site.kubectl("delete", "pod", old["metadata"]["name"], "--grace-period=0", "--force")
+
+    def is_replaced() -> bool:
+        new = site.find_pod()
+        return new is not None and new["metadata"]["uid"] != old["metadata"]["uid"] and site.is_ready()
+
+    wait_until(is_replaced, 120, pause_s=0.5, what="the next pod")
+    with site.open() as browser:
+        events = load(browser, "/events").partition('<div id="results">')[2]
+        assert "those of an earlier pod are lost" in events, events
+
+
+def test_a_writable_console_promotes_and_rolls_back(
+    namespaces: Namespaces,
+    image: str,
+    second_image: str,
+    version: str,
+    console_image: str,
+    make_event: MakeEvent,
+    tmp_path: Path,
+) -> None:
+    place = open_project(namespaces, tmp_path)
+    console = SiteConsole(place, console_image, tmp_path / "console")
+    place.eaves("deploy", image, "--plain-http")
+    place.eaves("deploy", second_image, "--plain-http")
+    console.install("--writable")
+
+    def answers() -> str:
+        return ask_version(place.platform, NAME, make_event("asked.png"))
+
+    assert answers() == version
+    with console.open() as browser:
+        status, text = browser.submit(f"/functions/{NAME}/promote", f"/functions/{NAME}/promote")
+        assert status == 303, text
+        wait_until(lambda: answers() == "2", 60, pause_s=0.5, what="the second version")
+        status, text = browser.submit(f"/functions/{NAME}/rollback", f"/functions/{NAME}/rollback")
+        assert status == 303, text
+        wait_until(lambda: answers() == version, 60, pause_s=0.5, what="the first version")
+    assert not REFUSED.search(console.read_log()), console.read_log()
+    namespaces.close(place.cluster.namespace)
