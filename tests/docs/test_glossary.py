@@ -17,7 +17,7 @@ def list_terms() -> list[list[str]]:
     return [re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)[1:] for table in tables]
 
 
-@pytest.mark.parametrize("word", ["golden image", "parity", "spool", "lane", "site", "link"])
+@pytest.mark.parametrize("word", ["golden image", "parity", "spool", "lane", "site", "link", "console", "tile"])
 def test_a_word_that_newcomers_did_not_know_is_defined(word: str) -> None:
     assert any(word in terms for terms in list_terms()[:2])
 

@@ -1,0 +1,292 @@
+"""A packing line to look at: four cameras, two functions, a link to the cloud, dead letters, and hours of images."""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from eaves.admin import Queue
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import LinkReport, SourceReport
+from eaves.admin.summary import AgentStatus, LanePause
+from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.delivery.status import LaneDelivery
+from eaves.history import Record
+from eaves.platform import FunctionStatus
+from eaves.platform.status import PartStatus, ServedStatus
+from eaves.spool import Spool
+from tests.fakes.console.backend import FakeBackend
+from tests.fakes.console.material import DIGEST, LABELS, SITE, captured_event, classified_event, record_of, small_jpeg
+from tests.fakes.models.artifact import write_colours
+from tests.fakes.models.run import write_run
+
+CAMERAS = ("belt-1", "belt-2", "sorting-hall", "dock-door")
+LANE = "trigger/flowers/flowers"
+HOSTILE_LABEL = "<img src=x onerror=alert(1)>"
+LONG_NAME = "2026-11-26_line-2_shift-late_batch-000184_frame-0000000000000000000000001.jpg"
+
+draw = functools.cache(small_jpeg)
+
+Photos = Mapping[str, Sequence[bytes]]
+"""Encoded photos by label."""
+
+
+@dataclass
+class Plant:
+    """A backend filled with what a packing line shows after a few hours.
+
+    Attributes:
+        backend: What the console sees.
+        photos: Photos that the cameras take, by label; empty: drawn images.
+        taken: Number of images captured so far.
+    """
+
+    backend: FakeBackend
+    photos: Photos = field(default_factory=dict)
+    taken: int = 0
+
+    def capture(
+        self,
+        source: str = "belt-1",
+        *,
+        label: str = "",
+        score: float = 0.97,
+        at: float | None = None,
+        subject: str = "",
+    ) -> Record:
+        """Let a camera capture an image that the function classifies; return the prediction's record."""
+        number, label = self.taken, label or LABELS[self.taken % len(LABELS)]
+        self.taken += 1
+        at = time.time() if at is None else at
+        photos = self.photos.get(label, ())
+        image = photos[number // len(LABELS) % len(photos)] if photos else draw(number % 40)
+        cause = captured_event(number + 1, source=source, data=image, subject=subject or f"{source}/{number:06d}.jpg")
+        kept, images = self.backend.records.kept, self.backend.images
+        images.images[cause.source, cause.id] = image
+        images.thumbnails[cause.source, cause.id] = image
+        kept.append(record_of(cause, self.backend.records.newest() + 1, at=at))
+        kept.append(record_of(classified_event(cause, label=label, score=score), kept[-1].seq + 1, at=at + 0.031))
+        return kept[-1]
+
+    def samples(self) -> dict[str, str]:
+        """Values for the arguments in addresses of pages."""
+        return {
+            "seq": str(self.backend.records.newest()),
+            "dead_letters.seq": "1",
+            "dead_letter_changes.seq": "1",
+            "queue": "broker",
+            "name": "flowers",
+            "models.artifact.name": "flowers-v3",
+            "models.run.name": "flowers-1",
+        }
+
+
+def build_plant(
+    images: int = 40,
+    *,
+    photos: Photos | None = None,
+    link_up: bool = True,
+    with_hostile_names: bool = True,
+    now: float | None = None,
+) -> Plant:
+    """Build a packing line.
+
+    Args:
+        images: Number of images, at least 16: six each of the two cameras that are quiet now, the others of the belts.
+        photos: Photos that the cameras take, by label; None: drawn images.
+        link_up: Whether the cloud can be reached.
+        with_hostile_names: Whether one label is a script, and one file name is very long.
+        now: Time of the newest image, Unix seconds; None: the present.
+    """
+    now = time.time() if now is None else now
+    backend = FakeBackend(title="packing-line-2", functions=list_functions(now, link_up=link_up))
+    plant = Plant(backend=backend, photos=photos or {})
+    for number in range(6):
+        plant.capture("sorting-hall", at=now - 6 * 3600 - 30 * (6 - number) ** 5)  # without a rhythm: asleep
+    for number in range(6):
+        plant.capture("dock-door", at=now - 720 - 20 * (6 - number))
+    for number in range(images - 12):
+        score = 0.58 if number % 7 == 6 else 0.995 - number % 5 / 40
+        hostile = with_hostile_names and number == images - 15
+        plant.capture(
+            CAMERAS[number % 2],
+            label=HOSTILE_LABEL if hostile else "",
+            score=score,
+            at=now - 2.0 - (images - 13 - number) * min(4.0, 650 / images),
+            subject=LONG_NAME if hostile else "",
+        )
+    backend.known_starts = list_starts(now)
+    backend.log_lines["flowers"] = [f"2026-11-26T14:02:{one:02} INFO answered in 27 ms" for one in range(40)]
+    return plant
+
+
+def list_functions(now: float, *, link_up: bool) -> list[FunctionStatus]:
+    """Two functions: one that serves two revisions, and one that has no replica because nothing asks for it."""
+    return [
+        FunctionStatus(
+            name="flowers",
+            state="ready",
+            replicas=2,
+            artifact="artifacts/flowers-v3",
+            artifact_digest=DIGEST,
+            queued=3,
+            dead=3,
+            delivered=18_422,
+            site=SITE,
+            sources=("belt-1 watching", "belt-2 watching", "dock-door waiting"),
+            traffic=("flowers-00002 90%", "flowers-00003 10%"),
+            serving=(
+                ServedStatus(revision="flowers-00002", percent=90, image="registry.example/flowers@sha256:1111"),
+                ServedStatus(revision="flowers-00003", percent=10, image="registry.example/flowers@sha256:2222"),
+            ),
+            agents=(build_agent(now), build_relay(now, up=link_up)),
+            parts=(PartStatus(kind="Trigger", name="flowers", component="trigger"),),
+        ),
+        FunctionStatus(
+            name="defects",
+            state="idle",
+            artifact="artifacts/defects-v1",
+            artifact_digest="ab" * 32,
+            site=SITE,
+            sources=("sorting-hall watching",),
+            agents=(
+                AgentStatus(
+                    name="defects",
+                    state="running",
+                    sources=(_camera("sorting-hall", now, age_s=6.0 * 3600, captured=21),),
+                    queued=0,
+                    dead=0,
+                ),
+            ),
+        ),
+    ]
+
+
+def build_agent(now: float) -> AgentStatus:
+    """An agent with three cameras, of which one is silent."""
+    silent = "no answer from rtsp://dock-door.local/stream: timed out"
+    return AgentStatus(
+        name="flowers",
+        state="running",
+        sources=(
+            _camera("belt-1", now, age_s=2.0, captured=9_211),
+            _camera("belt-2", now, age_s=5.0, captured=9_190),
+            SourceReport(
+                name="dock-door",
+                state="waiting",
+                reason=silent,
+                captured=412,
+                last_captured_at=now - 740,
+                last_captured_age_s=740.0,
+                reconnects=4,
+                last_error=silent,
+                last_error_age_s=738.0,
+            ),
+        ),
+        queued=0,
+        dead=0,
+    )
+
+
+def build_relay(now: float, *, up: bool) -> AgentStatus:
+    """A relay whose link is up, or down for 40 minutes."""
+    to = "https://cloud.example/events"
+    if up:
+        link = LinkReport(to=to, up=True, state="up", since=now - 86_400, since_age_s=86_400.0, forwarded=18_400)
+        return AgentStatus(name="relay", state="running", queued=0, dead=0, link=link)
+    reason = "no answer: [Errno 101] Network is unreachable"
+    link = LinkReport(
+        to=to,
+        state="down",
+        since=now - 2_430,
+        since_age_s=2_430.0,
+        reason=reason,
+        events_per_s=40.0,
+        backlog_events=1_184,
+        backlog_bytes=912_000,
+        oldest_age_s=2_395.0,
+        drain_s=29.6,
+        forwarded=17_216,
+        failed=31,
+    )
+    pause = LanePause(lane="link", reason=reason, since=now - 2_430)
+    return AgentStatus(
+        name="relay", state="running", queued=1_184, dead=0, oldest_age_s=2_395.0, pauses=(pause,), link=link
+    )
+
+
+def list_starts(now: float) -> list[ReplicaStart]:
+    """Starts of replicas in the last hours, by a fork and by a command."""
+    quick = {"imports": 12.0, "session": 180.0, "golden": 35.0}
+    slow = {"imports": 510.0, "session": 190.0, "golden": 36.0}
+    return [
+        ReplicaStart(
+            function="flowers",
+            at=now - (12 - number) * 900,
+            total_ms=sum((slow if number % 4 == 0 else quick).values()) + number,
+            phases_ms=slow if number % 4 == 0 else quick,
+            method="command" if number % 4 == 0 else "fork",
+        )
+        for number in range(12)
+    ]
+
+
+def bury_events(spool: Spool) -> Queue:
+    """Put three dead letters into a spool: an image that is cut off, a text, and a hostile name; return its queue."""
+    letters = (
+        ("frame-000017.jpg", small_jpeg(17)[:900], "the image is corrupt: it is cut off", 422),
+        ("notes.jpg", b"shift report: all good", "not an image: text/plain", 415),
+        (HOSTILE_LABEL, small_jpeg(3), "the function had no answer after 12 tries", 503),
+    )
+    for number, (subject, data, reason, status) in enumerate(letters):
+        spool.put(captured_event(90_000 + number, subject=subject, data=data), lanes=(LANE,))
+        (entry,) = spool.peek_newest(LANE)
+        spool.dead_letter(entry, reason, status)
+    return SpoolQueue(spool, deliveries=lambda: [LaneDelivery(lane=LANE)])
+
+
+def list_models(folder: Path) -> list[ModelLocation]:
+    """Write two runs, and two artifacts of which the newer one is served; return where they are."""
+    for number in (1, 2):
+        write_run(folder / "runs" / f"flowers-{number}", photos=folder / "photos")
+        write_colours(folder / f"flowers-v{number + 1}")
+    return [
+        *(ModelLocation(name=f"flowers-{one}", kind="run", path=folder / "runs" / f"flowers-{one}") for one in (1, 2)),
+        ModelLocation(name="flowers-v3", kind="artifact", path=folder / "flowers-v3", functions=("flowers",)),
+        ModelLocation(name="flowers-v2", kind="artifact", path=folder / "flowers-v2", previous_of=("flowers",)),
+    ]
+
+
+def read_photos(folder: Path, *, per_label: int = 8, long_side: int = 640) -> Photos:
+    """Read photos from a folder of classes, made smaller as cameras of a line would send them.
+
+    Args:
+        folder: Folder with one folder per class.
+        per_label: Number of photos of each class.
+        long_side: Size of the longer side, pixels.
+    """
+    found: dict[str, list[bytes]] = {}
+    for name in sorted(one.name for one in folder.iterdir() if one.is_dir()):
+        label = next((label for label in LABELS if name.startswith(label)), name)
+        found[label] = [_shrink(path, long_side) for path in sorted((folder / name).glob("*.jpg"))[:per_label]]
+    return found
+
+
+def _shrink(path: Path, long_side: int) -> bytes:
+    stream = io.BytesIO()
+    with Image.open(path) as image:
+        image.thumbnail((long_side, long_side))
+        image.convert("RGB").save(stream, "JPEG", quality=82)
+    return stream.getvalue()
+
+
+def _camera(name: str, now: float, *, age_s: float, captured: int) -> SourceReport:
+    return SourceReport(
+        name=name, state="watching", captured=captured, last_captured_at=now - age_s, last_captured_age_s=age_s
+    )
