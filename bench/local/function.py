@@ -61,12 +61,12 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
-async def serve() -> None:
-    """Accept connections on PORT until SIGTERM."""
+async def serve(connection: type[Connection] = Connection) -> None:
+    """Accept connections on PORT until SIGTERM; `connection` answers them."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    await loop.create_server(Connection, "127.0.0.1", int(os.environ["PORT"]))
+    await loop.create_server(connection, "127.0.0.1", int(os.environ["PORT"]))
     await stopped.wait()
 
 

@@ -20,7 +20,7 @@ from eaves.local.client import LocalPlatform
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings, TriggerSpec, default_trigger
-from tests.ports import find_port
+from tests.ports import find_port, find_ports
 
 APP = "bench"
 PARALLEL = 8
@@ -36,18 +36,26 @@ class Running:
         state: State directory of the platform.
         port: Port of the broker.
         pid: Process id of the supervisor (`eaves up`).
+        function: Module that serves the function.
+        console_port: Port of the console; 0 without one.
     """
 
     state: StateDirectory
     port: int
     pid: int
+    function: str = "bench.local.function"
+    console_port: int = 0
     received: dict[str, float] = field(default_factory=dict)
 
     @property
     def function_pid(self) -> int:
         """Process id of the function's replica; 0 if no replica runs."""
+        return self.find(self.function)
+
+    def find(self, module: str) -> int:
+        """Return the id of the platform's process that runs a module; 0 if none does."""
         for pid in tree(self.pid):
-            if b"bench.local.function" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            if f"\0-m\0{module}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
         return 0
 
@@ -83,7 +91,14 @@ def build_app(*more: TriggerSpec) -> LocalApp:
 
 
 @contextmanager
-def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
+def run_platform(
+    app: LocalApp,
+    fill: Callable[[StateDirectory], None] = lambda state: None,
+    *,
+    function: str = "bench.local.function",
+    has_console: bool = False,
+    has_zygote: bool = False,
+) -> Iterator[Running]:
     """Start a platform with an app, and stop it after the `with` block.
 
     Its state directory is below `build` in the working directory, so that the benchmark measures the disk of that
@@ -92,22 +107,27 @@ def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda 
     Args:
         app: App that is deployed when the platform starts.
         fill: Function that can add data to the state directory before the platform starts.
+        function: Module that serves the function.
+        has_console: Whether the platform has a console.
+        has_zygote: Whether it has a zygote, from which the console is forked.
     """
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
         state = StateDirectory(root=Path(folder))
         state.write_spec(app)
         fill(state)
-        port = find_port()
+        port, *console = find_ports(2) if has_console else [find_port()]
         log = (state.root / "up.log").open("wb")
         command = [sys.executable, "-m", "bench.local.up", str(port), str(state.root.absolute())]
+        command += ["--function", function, *(["--zygote"] if has_zygote else [])]
+        command += [f"--console={one}" for one in console]
         process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=log, stderr=log)
         try:
             client = LocalPlatform(state.root)
             wait_until(lambda: client.running() or process.poll() is not None)
             if process.poll() is not None:
                 sys.exit(f"error: the platform ended:\n{(state.root / 'up.log').read_text()[-2000:]}")
-            yield Running(state=state, port=port, pid=process.pid)
+            yield Running(state=state, port=port, pid=process.pid, function=function, console_port=sum(console))
         finally:
             log.close()
             process.terminate()

@@ -1,35 +1,66 @@
-"""Runs `eaves up` with functions that do no work (`bench/local/function.py`): `python -m bench.local.up PORT STATE`."""
+"""Runs `eaves up` with functions that do no work: `python -m bench.local.up PORT STATE`, see `--help`."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
-import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.function.process import ROOT
 from eaves import logs
-from eaves.local.processes.process import Process
+from eaves.local.console.manager import MODULE
+from eaves.local.processes.process import Child, Process
+from eaves.local.processes.zygote.launcher import Launcher
+from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
-
-
-def launch(module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Process:
-    """Start a process of the platform; a function is replaced with `bench.local.function`, which does no work."""
-    chosen = "bench.local.function" if module == "functions" else module
-    return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
 
 
 def main() -> None:
     """Run the platform until SIGTERM."""
     logs.configure()
+    given = parse_arguments()
+    launcher = Launcher(inherit=os.environ)
+
+    def launch(
+        module: str,
+        environ: Mapping[str, str],
+        log: Path,
+        *,
+        inherit: Mapping[str, str],
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        if module == MODULE:
+            return launcher(module, environ, log, inherit=inherit, arguments=arguments, pass_fds=pass_fds)
+        chosen = given.function if module == "functions" else module
+        return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
+
     supervisor = Supervisor(
-        StateDirectory(root=Path(sys.argv[2])), environ=os.environ, port=int(sys.argv[1]), launch=launch
+        StateDirectory(root=given.state),
+        environ=os.environ,
+        port=given.port,
+        launch=launch,
+        settings=LocalSettings(console=given.console is not None, console_port=given.console or 0),
+        prepare=lambda deployed: launcher.prepare(deployed and given.zygote),
     )
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=supervisor.stop).start())
     supervisor.run()
+    launcher.close()
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command."""
+    parser = argparse.ArgumentParser(prog="bench.local.up")
+    parser.add_argument("port", type=int, help="port of the broker")
+    parser.add_argument("state", type=Path, help="state directory")
+    parser.add_argument("--function", default="bench.local.function", help="module that serves the functions")
+    parser.add_argument("--console", type=int, help="port of the console; without it there is none")
+    parser.add_argument("--zygote", action="store_true", help="keep a zygote, from which the console is forked")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
