@@ -20,6 +20,8 @@ FOLDER = ROOT / "build/bench"
 SHARED = ROOT.parent / "shared"
 """Directory with photos of flowers and pretrained weights; without it the model has random weights, which doesn't
 change its speed."""
+FITTED = "fp32 for this CPU"
+"""Name of the artifact that has a variant for this CPU."""
 OPSET = "17"
 SOURCES = ("converters", "eaves/artifact", "eaves/inference", "eaves/onnxruntime")
 """Folders whose code decides what a conversion writes."""
@@ -33,7 +35,8 @@ class Material:
         name: Description of the model.
         run: Run that the artifacts were made from; None: the artifacts were given and no run is known.
         exported: The fp32 model that tf2onnx writes by itself, with its weights in the same file.
-        fp32: Artifact with precision fp32.
+        fp32: Artifact with precision fp32, which every CPU opens in the same way.
+        fitted: Artifact with precision fp32 and a variant for this CPU (`convert.targets`); None when no target fits.
         int8: Artifact with precision int8.
         updates: Artifacts with another head on the same backbone, by precision; empty when there is no second run.
         image: JPEG that is sent.
@@ -43,9 +46,15 @@ class Material:
     run: Path | None
     exported: Path
     fp32: Path
+    fitted: Path | None
     int8: Path
     updates: Mapping[str, Path]
     image: Path
+
+    def precisions(self) -> dict[str, Path]:
+        """Return the artifacts whose starts are measured, by their names on the page."""
+        fitted = {} if self.fitted is None else {FITTED: self.fitted}
+        return {"fp32": self.fp32, **fitted, "int8": self.int8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +95,9 @@ def prepare(environ: Mapping[str, str], folder: Path = FOLDER, shared: Path = SH
 
     Args:
         environ: Environment variables. EAVES_BENCH_RUN names a run of image classification, and EAVES_BENCH_RUN2 a run
-            with another head on the same backbone. EAVES_BENCH_FP32, EAVES_BENCH_INT8 and EAVES_BENCH_EXPORTED name
-            models that are made from the run otherwise, and EAVES_BENCH_IMAGE names the JPEG to send.
+            with another head on the same backbone. EAVES_BENCH_FP32, EAVES_BENCH_FITTED, EAVES_BENCH_INT8 and
+            EAVES_BENCH_EXPORTED name models that are made from the run otherwise. EAVES_BENCH_IMAGE names the JPEG to
+            send.
         folder: Directory for the models.
         shared: Directory with `data/flowers` and `weights`, used when no run is named.
 
@@ -95,13 +105,16 @@ def prepare(environ: Mapping[str, str], folder: Path = FOLDER, shared: Path = SH
         UnavailableError: When a model can't be made.
     """
     runs = [environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "RUN2")]
-    given = {name: environ.get(f"EAVES_BENCH_{name}", "") for name in ("FP32", "INT8", "EXPORTED", "IMAGE")}
+    given = {name: environ.get(f"EAVES_BENCH_{name}", "") for name in ("FP32", "FITTED", "INT8", "EXPORTED", "IMAGE")}
     if not runs[0] and not all(given[name] for name in ("FP32", "INT8", "EXPORTED")):
         runs = _train(folder, shared)
     made = folder / "models" / _digest(runs)
     fp32 = Path(given["FP32"] or _convert(runs[0], made / "fp32/artifact", "fp32")).absolute()
     target = best_target()
     for_cpu = ("--targets", target) if target else ()
+    fitted = given["FITTED"]
+    if not fitted and runs[0] and target:
+        fitted = str(_convert(runs[0], made / "fp32-fitted/artifact", "fp32", for_cpu))
     int8 = Path(given["INT8"] or _convert(runs[0], made / "int8/artifact", "int8", for_cpu)).absolute()
     updates = {}
     for precision, previous, more in (("fp32", fp32, ()), ("int8", int8, for_cpu)) if runs[1] else ():
@@ -117,6 +130,7 @@ def prepare(environ: Mapping[str, str], folder: Path = FOLDER, shared: Path = SH
         run=Path(runs[0]).absolute() if runs[0] else None,
         exported=Path(given["EXPORTED"] or _export(runs[0], made / "exported.onnx")).absolute(),
         fp32=fp32,
+        fitted=Path(fitted).absolute() if fitted else None,
         int8=int8,
         updates=updates,
         image=Path(given["IMAGE"] or pictures[-1]).absolute(),
@@ -138,7 +152,7 @@ def parse_setup(text: str, environ: Mapping[str, str]) -> Setup:
 def _parse_material(values: Mapping[str, Any]) -> Material:
     return Material(
         **{**values, **{name: Path(values[name]) for name in ("exported", "fp32", "int8", "image")}}
-        | {"run": Path(values["run"]) if values["run"] else None}
+        | {name: Path(values[name]) if values[name] else None for name in ("run", "fitted")}
         | {"updates": {precision: Path(path) for precision, path in values["updates"].items()}}
     )
 
@@ -175,9 +189,14 @@ def _train(folder: Path, shared: Path) -> list[str]:
     for name, more in (("flowers", ()), ("flowers2", ("--head-l2", "10"))):
         runs.append(str(folder / "runs" / name))
         if not Path(runs[-1], "run.json").is_file():
-            words = ["--data", str(data), "--arch", "inception_v3", "--weights", str(weights), "--run", runs[-1], *more]
-            _run(f"training {name}", "-P", "-m", "eaves.cli", "train", *words)
+            words = build_training_words(data, weights, Path(runs[-1]))
+            _run(f"training {name}", "-P", "-m", "trainer", *words, *more)
     return runs
+
+
+def build_training_words(data: Path, weights: Path, run: Path) -> list[str]:
+    """Return the options of `python -m trainer` that train Inception V3 on photos."""
+    return ["--path", str(data), "--arch", "inception_v3", "--weights", str(weights), "--output", str(run)]
 
 
 def _convert(run: str, output: Path, precision: str, more: Sequence[str] = ()) -> Path:

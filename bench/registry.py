@@ -64,7 +64,8 @@ PARTS = (
         text=(
             "The time from exec to the first prediction over HTTP, and the memory after it, of a function in "
             "this project's virtual environment. The bare script (bench/function/bare.py) opens the ONNX "
-            "model that tf2onnx exports and predicts one image, without a server."
+            "model that tf2onnx exports and predicts one image, without a server. `for this CPU` is an artifact with a "
+            "variant for it (convert.targets); without one, the graph is laid out for the CPU at each start."
         ),
         measure="bench.function.start:measure_section",
     ),
@@ -133,6 +134,18 @@ PARTS = (
             "202 at once, so the figures are the cost of the platform alone."
         ),
         measure="bench.local.section:measure",
+        needs_model=False,
+    ),
+    Part(
+        name="console",
+        title="The console",
+        text=(
+            "The platform is a real `eaves up` whose function answers each image with a prediction at once, so the "
+            "figures are the cost of the console alone. Ten images a second arrive. Most of the open pages are plain "
+            "connections that read their stream, and one is a real Chromium with the first screen; all run on the "
+            "machine that is measured, so their own CPU time counts against the platform."
+        ),
+        measure="bench.console.section:measure",
         needs_model=False,
     ),
     Part(

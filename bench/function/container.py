@@ -37,13 +37,13 @@ from bench.function.container_root import (
     can_drop_caches,
 )
 from bench.function.process import ROOT, Start
-from bench.material import FOLDER, Material, Setup
+from bench.material import FITTED, FOLDER, Material, Setup
 from bench.report.section import Figure, Section, Table, UnavailableError
 from tests.container_images.packaging import build_base, run_package
 from tests.container_images.unpacked import unpack
 
 ROUNDS = 7
-BARS = {"fp32": 0.85, "int8": 0.6}
+BARS = {"fp32": 0.85, FITTED: 0.85, "int8": 0.6}
 """Maximum allowed ratio of a function's start time to the minimal script's, by the precision of its model."""
 TOOLS = ("umoci", "skopeo", "unshare", "mount", "chroot")
 NAMESPACE = ("unshare", "--mount", "--propagation", "private")
@@ -78,7 +78,7 @@ class Medians:
 
 
 def measure_section(setup: Setup) -> Section:
-    """Package, unpack and start the functions of both precisions.
+    """Package, unpack and start the functions of all precisions.
 
     Raises:
         UnavailableError: When this machine can't start a container's root, or there are no models.
@@ -105,7 +105,7 @@ def missing_requirement() -> str:
 
 
 def prepare(material: Material, folder: Path, base: str = "") -> dict[str, ContainerRoot]:
-    """Return the unpacked container images of both artifacts by precision; a folder that has them is used as it is.
+    """Return the unpacked container images of the artifacts by precision; a folder that has them is used as it is.
 
     `base` is the base image as `eaves package --base` takes it; empty: a base with this process's Python.
     """
@@ -116,7 +116,7 @@ def prepare(material: Material, folder: Path, base: str = "") -> dict[str, Conta
         below = base or f"oci:{build_base(folder / 'base', plain=True).path}:base"
         made = {
             precision: asdict(_unpack(artifact, material, below, folder / precision))
-            for precision, artifact in {"fp32": material.fp32, "int8": material.int8}.items()
+            for precision, artifact in material.precisions().items()
         }
         record.write_text(json.dumps(made))
     return {name: ContainerRoot(**root) for name, root in json.loads(record.read_text()).items()}

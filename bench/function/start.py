@@ -19,8 +19,9 @@ ROUNDS = 9
 """Number of new processes of each kind; the kinds alternate. One more round runs first and isn't counted."""
 BARE = "bare script, exported fp32"
 FP32, FP32_NONE = "Eaves, fp32, golden check", "Eaves, fp32, no check"
+FITTED, FITTED_NONE = "Eaves, fp32 for this CPU, golden check", "Eaves, fp32 for this CPU, no check"
 INT8, INT8_NONE = "Eaves, int8, golden check", "Eaves, int8, no check"
-WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
+WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, FITTED: 0.9, FITTED_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
 """Maximum allowed ratio of each function's start time to the bare script's (elapsed time)."""
 FP32_MEMORY_BAR = 0.75
 """Maximum allowed ratio of the fp32 function's PSS to the bare script's RSS."""
@@ -47,13 +48,15 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
 
         return measured
 
-    kinds: Mapping[str, Callable[[], Start]] = {
+    kinds: dict[str, Callable[[], Start]] = {
         BARE: lambda: measure_bare(material.exported, material.image),
         FP32: function(material.fp32, "first"),
         FP32_NONE: function(material.fp32, "none"),
         INT8: function(material.int8, "first"),
         INT8_NONE: function(material.int8, "none"),
     }
+    if material.fitted is not None:
+        kinds |= {FITTED: function(material.fitted, "first"), FITTED_NONE: function(material.fitted, "none")}
     found: dict[str, list[Start]] = {name: [] for name in kinds}
     for number in range(rounds + 1):
         print(f"starts: round {number} of {rounds}", file=sys.stderr, flush=True)
@@ -82,6 +85,8 @@ def _start_figures(found: Mapping[str, Sequence[Start]]) -> dict[str, Figure]:
     bare = _median(found, BARE, "wall_ms")
     figures = {}
     for name, bar in WALL_BARS.items():
+        if name not in found:
+            continue
         wall = _median(found, name, "wall_ms")
         text = f"{wall:.0f} ms of {bare:.0f} ms"
         what = f"{name.removeprefix('Eaves, ')}, start of the bare script's"
@@ -90,16 +95,16 @@ def _start_figures(found: Mapping[str, Sequence[Start]]) -> dict[str, Figure]:
 
 
 def _memory_figures(found: Mapping[str, Sequence[Start]]) -> dict[str, Figure]:
-    bare, fp32, int8 = (
-        _median(found, BARE, "resident_mb"),
-        _median(found, FP32, "proportional_mb"),
-        _median(found, INT8, "proportional_mb"),
-    )
-    text = f"{fp32:.0f} MB of {bare:.0f} MB"
-    return {
-        FP32: Figure(name="fp32, PSS of the bare script's RSS", value=fp32 / bare, bar=FP32_MEMORY_BAR, measured=text),
-        INT8: Figure(name="int8, PSS", value=int8, unit="MB", bar=INT8_MEMORY_BAR_MB),
-    }
+    bare = _median(found, BARE, "resident_mb")
+    figures = {}
+    for kind in (FP32, FITTED):
+        if kind in found:
+            pss = _median(found, kind, "proportional_mb")
+            name = f"{kind.removeprefix('Eaves, ').removesuffix(', golden check')}, PSS of the bare script's RSS"
+            text = f"{pss:.0f} MB of {bare:.0f} MB"
+            figures[kind] = Figure(name=name, value=pss / bare, bar=FP32_MEMORY_BAR, measured=text)
+    int8 = _median(found, INT8, "proportional_mb")
+    return {**figures, INT8: Figure(name="int8, PSS", value=int8, unit="MB", bar=INT8_MEMORY_BAR_MB)}
 
 
 def _start_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Figure]) -> Table:
@@ -117,7 +122,7 @@ def _start_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Fig
 def _memory_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Figure]) -> Table:
     rows = []
     bare = _median(found, BARE, "resident_mb")
-    for name in (BARE, FP32, INT8):
+    for name in (name for name in (BARE, FP32, FITTED, INT8) if name in found):
         pss, figure = _median(found, name, "proportional_mb"), figures.get(name)
         missed = figure is not None and not figure.is_met
         cells = [
@@ -133,7 +138,7 @@ def _memory_table(found: Mapping[str, Sequence[Start]], figures: Mapping[str, Fi
 
 def _chart(found: Mapping[str, Sequence[Start]]) -> Chart:
     bars = []
-    for name in (BARE, FP32, INT8):
+    for name in (name for name in (BARE, FP32, FITTED, INT8) if name in found):
         value = _median(found, name, "resident_mb" if name == BARE else "proportional_mb")
         label = "bare script, RSS" if name == BARE else f"{name.removesuffix(', golden check')}, PSS"
         bars.append(Bar(label=label, values=(value,), is_ours=name != BARE, note=f"{value:.0f} MB"))

@@ -17,6 +17,7 @@ MATERIAL = Material(
     run=Path("/run"),
     exported=Path("/exported.onnx"),
     fp32=Path("/fp32"),
+    fitted=None,
     int8=Path("/int8"),
     updates={"fp32": Path("/update")},
     image=Path("/image.jpg"),
