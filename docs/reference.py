@@ -29,6 +29,7 @@ from eaves.relay.settings import RelaySettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
+from knative.resources.console_settings import ConsoleDeployment, SiteConsoleSettings
 from knative.resources.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
 from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
@@ -54,6 +55,7 @@ def build_reference() -> str:
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]
+    parts += ["## A console's process at a site (`python -P -m knative.console`)\n", *_settings(SiteConsoleSettings)]
     parts += ["## A declaration (`model.yaml`)\n", *_settings(Declaration, env=False)]
     parts += ["### ... with `task: tensor`\n", *_settings(TensorDeclaration, env=False)]
     parts += ["## Environment variables\n", _VARIABLES, *_variables()]
@@ -74,6 +76,8 @@ READERS: tuple[tuple[str, type, str], ...] = (
     ("`eaves up`", LocalSettings, "up."),
     ("`eaves receiver run`", ReceiverSettings, "receiver."),
     ("`eaves receiver render`", ReceiverDeployment, "receiver."),
+    ("`eaves console render`", ConsoleDeployment, "console."),
+    ("a console at a site", SiteConsoleSettings, ""),
     ("a function", FunctionSettings, ""),
     ("an agent", AgentSettings, ""),
     ("a publisher", PublisherSettings, ""),

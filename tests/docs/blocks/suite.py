@@ -77,9 +77,10 @@ def install_into(home: Path) -> dict[str, str]:
 
 def prepare_loopback() -> Place:
     """Free ports of loopback for `eaves up` and for whatever else a page starts, and the files of ../shared."""
-    up, other = find_ports(2)
+    up, console, other = find_ports(3)
     values = {
         "UP": f"http://127.0.0.1:{up}",
+        "CONSOLE": f"https://127.0.0.1:{console}",
         "PORT": str(other),
         "EAVES": str(ROOT),
         "LISTEN": f"127.0.0.1:{other}",
@@ -90,7 +91,7 @@ def prepare_loopback() -> Place:
         "AGENT_IMAGE": f"registry.example/team/eaves-agent@sha256:{'a' * 64}",
         **SHORT,
     }
-    return Place(values=values, environ={"EAVES_UP_PORT": str(up)})
+    return Place(values=values, environ={"EAVES_UP_PORT": str(up), "EAVES_UP_CONSOLE_PORT": str(console)})
 
 
 @contextmanager
