@@ -109,6 +109,7 @@ def test_ten_days_and_ten_thousand_images(ram_disk: Path) -> None:
     assert find_growth(soak(build(ram_disk, 10_000, 10, 400, SHORT)), SHORT) == {}
 
 
+@pytest.mark.slow  # it shows that the short test above can fail
 @pytest.mark.timeout(300)
 def test_without_bounds_it_fails(ram_disk: Path) -> None:
     """A test that can't fail proves nothing."""

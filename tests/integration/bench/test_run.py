@@ -32,6 +32,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
         run=None,
         exported=artifact.model_path,
         fp32=artifact.path,
+        fitted=None,
         int8=artifact.path,
         updates={},
         image=folder / "image.jpg",

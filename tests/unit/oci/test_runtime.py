@@ -69,7 +69,7 @@ def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it(
             if isinstance(node, ast.List | ast.Tuple):
                 words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
                 started |= {str(name) for flag, name in pairwise(words) if flag == "-m"}
-    elsewhere = {"trainer", "trainer.reader", "eaves.cli"}  # in a trainer's container image
+    elsewhere = {"trainer", "trainer.reader", "eaves.cli", "knative.console"}  # in a trainer's or a console's image
     assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])
 
 
