@@ -8,6 +8,8 @@ records       the Protocol of a history that pages show, and the filter of its r
 reader        implements that Protocol on the file, with one kept connection
 filter_sql    a filter as SQL
 seen_values   labels and sources that records have, and the newest records of each source
+expendable_file  a bounded SQLite file that may be lost; thumbnails are in one, too
+recent_images  the newest images, held in memory by reference
 
 The history is a record and not a queue: losing it loses no event. It stores only the size of an image. The number of
 records and the bytes are bounded. A damaged file is set aside and replaced: writes don't wait for the disk, so a power

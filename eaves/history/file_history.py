@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.base.expendable_file import ExpendableFile
 from eaves.errors import PlatformError
 from eaves.events import Event
+from eaves.history.expendable_file import ExpendableFile
 from eaves.history.record import Record, build_row
 from eaves.history.rows import SCHEMA, STORED, select_newest
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from eaves.base.expendable_file import connect
+from eaves.history.expendable_file import connect
 from eaves.history.record import Record
 
 STORED = "at, id, type, source, subject, extensions, size_bytes, text"

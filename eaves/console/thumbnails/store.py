@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.base.expendable_file import ExpendableFile
 from eaves.history import Record
+from eaves.history.expendable_file import ExpendableFile
 from eaves.history.rows import COLUMNS, build_values, parse_rows
 
 MAX_BYTES = 32_000_000

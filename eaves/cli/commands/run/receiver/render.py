@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eaves.cli.display.output import say
+from eaves.cli.cluster.rendered_files import print_manifests
 from eaves.cli.link.receiver_settings import named_by_flag
 from eaves.options import build_settings, settings_options
 from knative.resources.receiver_settings import ReceiverDeployment
@@ -33,20 +33,11 @@ def command(output: Path | None, **options: Any) -> None:
     kubectl, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files. The
     Secrets that the objects refer to must be created separately; the command prints how.
     """
-    from knative.render.rendering import to_yaml, write_files
     from knative.resources.receiver import build_receiver
 
     with named_by_flag(HINTS, default_origins=("settings", "environment", "command line")):
         wanted = build_settings(ReceiverDeployment, options, section=SECTION)
-    manifests = tuple(build_receiver(wanted))
-    if output is None:
-        click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)
-    else:
-        for path in write_files(manifests, output):
-            click.echo(path)
-        say(f"to apply the files: kubectl apply -f {output}")
-    for line in advise_secrets(wanted):
-        say(line)
+    print_manifests(tuple(build_receiver(wanted)), output, advise_secrets(wanted))
 
 
 def advise_secrets(wanted: ReceiverDeployment) -> list[str]:
