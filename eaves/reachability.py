@@ -14,12 +14,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 TLS = "tls://"
 """Prefix of an address at which a TLS handshake is tried as well."""
 TIMEOUT_S = 5.0
 """Time limit for one connection, and again for its handshake, seconds."""
 AT_ONCE = 16
+PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
+"""Protocols whose URLs have the address of a server, and their usual ports."""
+_TLS_SCHEMES = ("https", "rtsps", "rtmps")
 MESSAGE_CHARACTERS = 160
 """Maximum number of characters in a result's message: a pod's termination message has 4,096 bytes in all. Source:
 Kubernetes, `terminationMessagePath`."""
@@ -52,6 +56,18 @@ class Reached:
     address: str
     failed: str = ""
     message: str = ""
+
+
+def find_address(url: str) -> str:
+    """Return the address of a URL's server: `HOST:PORT`, or `tls://HOST:PORT` with TLS.
+
+    Args:
+        url: URL of HTTP, RTSP or RTMP, with a host.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS[parts.scheme]}"
+    return f"{TLS}{address}" if parts.scheme in _TLS_SCHEMES else address
 
 
 def parse_address(address: str) -> tuple[str, int, bool]:

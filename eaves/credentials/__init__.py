@@ -1,6 +1,7 @@
 """Credentials of a process for a broker or a camera, which are read from files and never shown.
 
-folder        reading `Credentials` from a folder of files, as Kubernetes mounts a Secret
-placeholders  filling credentials into the query of an address
-redact        removing passwords and tokens from text
+aws_signature  signing requests to S3, SQS and object stores compatible with S3
+folder         reading `Credentials` from a folder of files, as Kubernetes mounts a Secret
+placeholders   filling credentials into the query of an address
+redact         removing passwords and tokens from text
 """

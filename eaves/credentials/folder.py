@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eaves.credentials.aws_signature import AwsKeys
 from eaves.errors import ConfigError, Fault
 
 USERNAME, PASSWORD = "username", "password"
@@ -20,6 +21,8 @@ CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
 cert-manager
 writes `ca.crt` beside them.
 """
+ACCESS_KEY, SECRET_KEY, SESSION_TOKEN = "access_key", "secret_key", "session_token"
+"""File names of the keys of an object store."""
 MAX_BYTES = 1 << 20
 """Maximum size of a file in bytes, which is the maximum size of a Secret."""
 
@@ -75,6 +78,29 @@ def read_credentials(folder: Path | None) -> Credentials:
         key=key if key.exists() else None,
         authorities_pem=_read(folder / AUTHORITIES),
     )
+
+
+def read_aws_keys(folder: Path) -> AwsKeys | None:
+    """Read the files `access_key`, `secret_key` and, for temporary keys, `session_token` of a folder.
+
+    Returns:
+        The keys; None when the folder has neither `access_key` nor `secret_key`.
+
+    Raises:
+        ConfigError: When the folder doesn't exist, a file can't be read, one of the two keys is missing, or a key isn't
+            printable ASCII. The message names files and never their content.
+    """
+    if not folder.is_dir():
+        raise _fault(
+            folder, "is not a folder", f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
+        )
+    access_key, secret_key, token = (_read(folder / name).strip() for name in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN))
+    if bool(access_key) != bool(secret_key):
+        raise _fault(folder, f"must hold both {ACCESS_KEY} and {SECRET_KEY}", "add the file that is missing")
+    for name, value in ((ACCESS_KEY, access_key), (SECRET_KEY, secret_key), (SESSION_TOKEN, token)):
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise _fault(folder / name, "must be printable ASCII characters without spaces", "")
+    return AwsKeys(access_key=access_key, secret_key=secret_key, session_token=token) if access_key else None
 
 
 def _read(path: Path) -> str:

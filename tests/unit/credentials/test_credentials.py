@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials, read_credentials
+from eaves.credentials.aws_signature import AwsKeys
+from eaves.credentials.folder import Credentials, read_aws_keys, read_credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import has_secrets, redact
 from eaves.errors import ConfigError
@@ -28,6 +29,21 @@ def test_a_folder_as_kubernetes_mounts_a_secret(tmp_path: Path) -> None:
     assert found.token == "bearer-of"
     assert "pa ss" not in repr(found)
     assert "bearer-of" not in repr(found)
+
+
+def test_keys_of_an_object_store(tmp_path: Path) -> None:
+    assert read_aws_keys(tmp_path) is None
+    (tmp_path / "access_key").write_text("AKIA\n")
+    with pytest.raises(ConfigError, match="must hold both access_key and secret_key"):
+        read_aws_keys(tmp_path)
+    (tmp_path / "secret_key").write_text("s/+cret \n")
+    assert read_aws_keys(tmp_path) == AwsKeys(access_key="AKIA", secret_key="s/+cret")
+    (tmp_path / "session_token").write_text("t\nX-Other: 1")
+    with pytest.raises(ConfigError, match="session_token: must be printable ASCII") as caught:
+        read_aws_keys(tmp_path)
+    assert "Other" not in str(caught.value)
+    with pytest.raises(ConfigError, match="is not a folder"):
+        read_aws_keys(tmp_path / "absent")
 
 
 def test_no_folder_is_no_credentials(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""What every bucket does: the one that sources read over HTTP, and the one in memory that tests use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.bucket import Bucket, parse_location
+from eaves.bucket.aws_client import AwsClient
+from eaves.bucket.s3_bucket import S3Bucket
+from eaves.errors import ImageTooLargeError, NotFoundError
+from tests.fakes.bucket import DictBucket
+from tests.sources.store import Store, open_store, write_keys
+
+PAGE = 10
+ODD = [
+    "a b+c.jpg",
+    "a%41.jpg",
+    "a//b.jpg",
+    "ü/ß.jpg",
+    "h#ash?x=1&y.jpg",
+    "tilde~!*'().jpg",
+    "back\\slash.jpg",
+    "ctl\x01.jpg",
+    "end/",
+]
+"""Keys that clients of S3 fail with now and then."""
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture(params=["memory", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
+    """An empty bucket."""
+    if request.param == "memory":
+        yield DictBucket(page_keys=PAGE)
+        return
+    store: Store = request.getfixturevalue("store")
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
+    store.s3.create_bucket(Bucket=name)
+    location = parse_location(f"s3://{name}", endpoint=store.url)
+    client = AwsClient(region="us-east-1", service="s3", credentials=write_keys(tmp_path / "keys"))
+    opened = S3Bucket(location, client, page_keys=PAGE)
+    yield opened
+    opened.close()
+
+
+def put(bucket: Bucket, *keys: str) -> None:
+    for key in keys:
+        bucket.put(key, key.encode(), content_type="image/jpeg")
+
+
+def test_keys_are_listed_in_order_from_any_key_on(bucket: Bucket) -> None:
+    put(bucket, "b/2.jpg", "a/1.jpg", "b/1.jpg", "c/1.jpg", "B/1.jpg")
+    assert [found.key for found in bucket.list("")] == ["B/1.jpg", "a/1.jpg", "b/1.jpg", "b/2.jpg", "c/1.jpg"]
+    assert [found.key for found in bucket.list("b")] == ["b/1.jpg", "b/2.jpg"]
+    assert [found.key for found in bucket.list("", after="b/1.jpg")] == ["b/2.jpg", "c/1.jpg"]
+    assert [found.key for found in bucket.list("b/", after="b/11.jpg")] == ["b/2.jpg"]
+    assert list(bucket.list("d")) == []
+
+
+@pytest.mark.parametrize("key", ODD)
+def test_every_key_can_be_listed_found_and_read(bucket: Bucket, key: str) -> None:
+    put(bucket, key)
+    (found,) = bucket.list("")
+    assert found.key == key
+    assert bucket.find(key) == found
+    assert bucket.get(found, 1_000) == key.encode()
+    assert bucket.inspect(found).key == key
+
+
+def test_a_listing_of_several_pages_is_complete_although_objects_are_put_meanwhile(bucket: Bucket) -> None:
+    keys = [f"{number:05}.jpg" for number in range(45)]
+    put(bucket, *keys)
+    listed = bucket.list("")
+    assert [next(listed).key for _ in range(25)] == keys[:25]
+    put(bucket, "x.jpg", "00000a.jpg")
+    assert [found.key for found in listed] == [*keys[25:], "x.jpg"]
+
+
+def test_an_object_that_does_not_exist_is_not_found(bucket: Bucket) -> None:
+    put(bucket, "a/1.jpg")
+    for key in ("a/1", "a/1.jpg.old", "a/"):
+        with pytest.raises(NotFoundError):
+            bucket.find(key)
+
+
+def test_a_version_that_was_replaced_is_not_read(bucket: Bucket) -> None:
+    put(bucket, "a.jpg")
+    found = bucket.find("a.jpg")
+    bucket.put("a.jpg", b"other", content_type="image/jpeg")
+    for read in (lambda: bucket.get(found, 1_000), lambda: bucket.inspect(found)):
+        with pytest.raises(NotFoundError):
+            read()
+    assert bucket.get(bucket.find("a.jpg"), 1_000) == b"other"
+
+
+def test_an_object_that_is_too_large_is_not_read(bucket: Bucket) -> None:
+    put(bucket, "abcdef.jpg")
+    with pytest.raises(ImageTooLargeError):
+        bucket.get(bucket.find("abcdef.jpg"), 9)
+    assert bucket.get(bucket.find("abcdef.jpg"), 10) == b"abcdef.jpg"
+
+
+def test_a_put_returns_the_url_and_may_be_repeated(bucket: Bucket) -> None:
+    first = bucket.put("a b.jpg", b"x", content_type="image/jpeg")
+    assert first == bucket.put("a b.jpg", b"x", content_type="image/jpeg") == bucket.url(bucket.find("a b.jpg"))
+    assert len(list(bucket.list(""))) == 1

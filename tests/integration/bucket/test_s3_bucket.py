@@ -1,0 +1,191 @@
+"""A bucket over real HTTP: versions, digests, credentials that change, TLS, a proxy, and stores that do wrong."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.bucket import StoredObject, open_bucket, parse_location
+from eaves.bucket.aws_client import AwsClient
+from eaves.bucket.s3_bucket import S3Bucket
+from eaves.errors import ConfigError, DeliveryError, EavesError, ImageTooLargeError, StatusError, UnreachableError
+from eaves.http_client.proxies import Proxies, Proxy
+from tests.fakes.http.camera import Answer, FakeCamera, open_camera, respond
+from tests.sources.store import Store, open_store, write_keys
+from tests.waiting import wait_until
+
+FOUND = StoredObject(key="a.jpg", etag="abc", size_bytes=3, modified_at_ns=0)
+HEAD = '<?xml version="1.0"?><ListBucketResult>'
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with open_store() as opened:
+        opened.s3.create_bucket(Bucket="photos")
+        yield opened
+
+
+def build(url: str, *, timeout_s: float = 5.0, credentials: Path | None = None) -> S3Bucket:
+    client = AwsClient(region="us-east-1", service="s3", credentials=credentials, timeout_s=timeout_s)
+    return S3Bucket(parse_location("s3://photos", endpoint=url), client)
+
+
+def serving(answer: bytes) -> Answer:
+    return lambda asked: answer
+
+
+def test_a_bucket_with_versions_gives_the_url_of_one_version(store: Store, tmp_path: Path) -> None:
+    store.s3.create_bucket(Bucket="versions")
+    store.s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    location = parse_location("s3://versions", endpoint=store.url)
+    bucket = open_bucket(location, credentials=write_keys(tmp_path / "keys"))
+    bucket.put("a.jpg", b"first", content_type="image/jpeg")
+    first = bucket.inspect(bucket.find("a.jpg"))
+    bucket.put("a.jpg", b"second", content_type="image/jpeg")
+    assert first.version_id
+    assert bucket.url(first) == f"{store.url}/versions/a.jpg?versionId={first.version_id}"
+    assert bucket.get(first, 100) == b"first"
+    assert bucket.get(bucket.find("a.jpg"), 100) == b"second"
+
+
+def test_the_digest_is_known_when_the_store_has_a_checksum_of_the_whole_content(store: Store, tmp_path: Path) -> None:
+    store.s3.put_object(Bucket="photos", Key="sum.jpg", Body=b"image", ChecksumAlgorithm="SHA256")
+    store.put("photos", "plain.jpg")
+    bucket = build(store.url, credentials=write_keys(tmp_path / "keys"))
+    assert bucket.inspect(bucket.find("sum.jpg")).digest == f"sha256:{hashlib.sha256(b'image').hexdigest()}"
+    assert bucket.inspect(bucket.find("plain.jpg")).digest == ""
+
+
+def test_a_checksum_of_checksums_is_no_digest() -> None:
+    whole = base64.b64encode(hashlib.sha256(b"image").digest()).decode()
+    for checksum, known in ((whole, True), (f"{whole}-3", False), ("x", False)):
+        with open_camera(serving(respond(200, x_amz_checksum_sha256=checksum))) as fake:
+            assert bool(build(fake.url).inspect(FOUND).digest) is known
+
+
+def test_credentials_are_read_at_each_request(tmp_path: Path) -> None:
+    folder = write_keys(tmp_path / "keys")
+    with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
+        bucket = build(fake.url, credentials=folder)
+        for key in ("AKIAFIRST", "AKIASECOND"):
+            (folder / "access_key").write_text(key)
+            assert list(bucket.list("")) == []
+            assert f"Credential={key}/" in fake.asked[-1].headers["authorization"]
+        (folder / "session_token").write_text("temporary")
+        list(bucket.list(""))
+        assert fake.asked[-1].headers["x-amz-security-token"] == "temporary"
+        (folder / "secret_key").unlink()
+        with pytest.raises(ConfigError, match="must hold both access_key and secret_key"):
+            list(bucket.list(""))
+
+
+def test_without_credentials_requests_are_not_signed() -> None:
+    with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
+        assert list(build(fake.url).list("")) == []
+        assert "authorization" not in fake.asked[0].headers
+
+
+def test_a_wrong_file_of_authorities_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"ca\.crt: it contains no certificate"):
+        list(build("https://127.0.0.1:1", credentials=tmp_path).list(""))
+
+
+def test_requests_go_through_the_proxy_of_the_process() -> None:
+    with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
+        port = int(fake.url.rpartition(":")[2])
+        proxies = Proxies(http=Proxy(host="127.0.0.1", port=port))
+        bucket = open_bucket(parse_location("s3://photos", endpoint="http://minio.example:9000"), proxies=proxies)
+        assert list(bucket.list("")) == []
+        assert fake.asked[0].target.startswith("http://minio.example:9000/photos/?")
+
+
+def hang(fake: FakeCamera) -> Answer:
+    return lambda asked: fake.hang()
+
+
+def trickle(fake: FakeCamera) -> Answer:
+    return lambda asked: fake.trickle(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")
+
+
+def trickle_body(fake: FakeCamera) -> Answer:
+    return lambda asked: fake.trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x")
+
+
+@pytest.mark.parametrize("behave", [hang, trickle, trickle_body])
+def test_a_store_that_does_not_answer_ends_within_the_time_limit(behave: Callable[[FakeCamera], Answer]) -> None:
+    with open_camera(serving(b"")) as fake:
+        fake.answer = behave(fake)
+        began = time.monotonic()
+        with pytest.raises(UnreachableError):
+            build(fake.url, timeout_s=0.5).get(FOUND, 1_000_000)
+        assert time.monotonic() - began < 3
+
+
+def test_a_request_in_progress_is_ended_from_another_thread_and_none_is_sent_afterwards() -> None:
+    with open_camera(serving(b"")) as fake:
+        fake.answer = hang(fake)
+        bucket = build(fake.url, timeout_s=30)
+        errors: list[EavesError] = []
+
+        def read() -> None:
+            try:
+                bucket.get(FOUND, 1_000)
+            except EavesError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        wait_until(lambda: fake.asked)
+        bucket.abort()
+        thread.join(5)
+        assert isinstance(errors[0], UnreachableError)
+        with pytest.raises(UnreachableError, match="its sender stops"):
+            bucket.get(FOUND, 1_000)
+        assert len(fake.asked) == 1
+
+
+def test_an_unreachable_store_is_one_attempt() -> None:
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="connection refused"):
+        list(build("http://127.0.0.1:1").list(""))
+    assert time.monotonic() - began < 2
+
+
+LOOP = (
+    f"{HEAD}<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>".encode()
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "message"),
+    [
+        (respond(200, LOOP), StatusError, "refers to itself as the next one"),
+        (respond(200, b"<html>"), StatusError, "it is not XML"),
+        (respond(200, b"x" * (9 << 20)), StatusError, "a page has more than"),
+        (
+            respond(200, b"<a/>", length=1_000, Connection="close"),
+            UnreachableError,
+            "closed the connection before its answer was complete",
+        ),
+        (respond(200, b"<a/>", length=-1), UnreachableError, "closed the connection before"),
+        (respond(301, b"", Location="http://127.0.0.1:1/"), ConfigError, "another region"),
+        (respond(302, b"", Location="http://127.0.0.1:1/"), StatusError, "status 302"),
+        (respond(500, b"<Error>" * 100_000), StatusError, "status 500"),
+        (b"no http\r\n\r\n", DeliveryError, "closed the connection"),
+    ],
+)
+def test_a_store_that_answers_wrongly_is_refused(answer: bytes, kind: type[EavesError], message: str) -> None:
+    with open_camera(serving(answer)) as fake, pytest.raises(kind, match=message):
+        list(build(fake.url).list(""))
+
+
+def test_an_object_that_is_larger_than_listed_is_refused() -> None:
+    with open_camera(serving(respond(200, b"x" * 2_000))) as fake, pytest.raises(ImageTooLargeError):
+        build(fake.url).get(FOUND, 1_000)
