@@ -35,6 +35,9 @@ MODEL_PUBLISHED = "dev.eaves.model.published.v1"
 REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
 """Event types that only Eaves emits: a function answers them with 202 and no body, so that no reply can loop."""
 
+DATAREF, DATADIGEST = "dataref", "datadigest"
+"""Extension attributes with the URL of an event's data and with their digest, `sha256:HEX`. Source: CloudEvents,
+extensions/dataref.md; `datadigest` is an attribute of Eaves."""
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
 MAX_ATTRIBUTES = 100

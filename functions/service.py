@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves import events
 from eaves.errors import ClaimError, ConfigError, Fault, InputError, UnsupportedContentError
-from eaves.events import Event
+from eaves.events import DATADIGEST, DATAREF, Event
 from functions import replies
 from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
@@ -22,11 +22,11 @@ from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.fetch.dataref import DatarefFetcher
+    from functions.fetch.dataref import DatarefFetcher, FetchedData
 
-DATAREF = "dataref"
-DATADIGEST = "datadigest"
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
+_UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+"""Content types that say nothing about the data; the last one is S3's for an upload without a type."""
 _ALGORITHM = "sha256:"
 
 
@@ -116,7 +116,7 @@ class Service:
                 start = time.perf_counter()
                 fetched = self._fetch(event.extensions[DATAREF], take)
                 self.metrics.observe("fetch", time.perf_counter() - start)
-                data, content_type = fetched.data, event.datacontenttype or fetched.content_type
+                data, content_type = fetched.data, event.datacontenttype or _find_type(fetched)
                 digest = hashlib.sha256(data).hexdigest()
             _check_digest(event, digest)
             # Data of an event without a content type is JSON (CloudEvents, JSON event format, section 3.1.1).
@@ -170,6 +170,16 @@ class Waiting:
             yield
 
 
+def _find_type(fetched: FetchedData) -> str:
+    """Return the content type of fetched data; by the first bytes when the store knows none, as of a plain upload."""
+    if fetched.content_type.partition(";")[0].strip().lower() not in _UNKNOWN_TYPES:
+        return fetched.content_type
+    from eaves.media_type import UNKNOWN, sniff  # imported only when used, as for every fetch
+
+    found = sniff(fetched.data)
+    return fetched.content_type if found == UNKNOWN else found
+
+
 def _check_digest(event: Event, digest: str) -> None:
     """Check that data have the digest that their event names.
 
@@ -215,6 +225,11 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
         # container image.
         fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
         raise ConfigError([fault], hint="give the http:// address of the proxy; a function can't use a proxy over TLS")
+    signer = None
+    if settings.dataref_credentials is not None:
+        from functions.fetch.request_signer import RequestSigner  # imported only when used, as above
+
+        signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
     return DatarefFetcher(
-        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies
+        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies, signer=signer
     )

@@ -111,6 +111,18 @@ class ServeSettings:
         (), "Networks that a reference may lead to although they aren't public, such as 10.0.0.0/8."
     )
     dataref_timeout_s: float = setting(10.0, "Seconds that one fetch may take in all.", minimum=0.1, maximum=300)
+    dataref_credentials: Path | None = setting(
+        None,
+        "Folder with the files `access_key` and `secret_key`, and `session_token` for temporary keys. With them each "
+        "request to a host in `dataref_hosts` is signed as Amazon S3 and compatible stores check it, so that "
+        "their buckets can be private. `ca.crt` has certificate authorities to trust in addition to the system's. "
+        "The files are read at each request.",
+    )
+    dataref_region: str = setting(
+        "",
+        "Region that requests are signed for, such as eu-central-1. The default, empty, is the region in the host's "
+        "name, or us-east-1.",
+    )
     self_test: str = setting(
         "first",
         "Number of golden images that are replayed before the replica becomes ready; the first one is its warm-up.",
@@ -129,6 +141,8 @@ class ServeSettings:
                     (f"must not contain {name}: a function answers events of its own types with 202 and no reply"),
                 )
         if not self.dataref_hosts:
+            if self.dataref_credentials:
+                yield "dataref_credentials", "has no effect without dataref_hosts"
             return
         from functions.fetch.url_policy import (  # imported only when used: a cold start pays for imports
             PORTS,
@@ -145,6 +159,9 @@ class ServeSettings:
             for value in values:
                 if not is_good(value):
                     yield name, f"must be {wanted} (got {value[:80]!r})"
+        region = self.dataref_region
+        if region and not (region.isascii() and region.replace("-", "").isalnum()):
+            yield "dataref_region", f"must be a region such as eu-central-1 (got {region[:80]!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

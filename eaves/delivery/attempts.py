@@ -15,6 +15,8 @@ from eaves.delivery.response_rules import (
     choose_action,
     describe_response,
     find_blame,
+    find_store,
+    is_fetch_failure,
     shorten,
 )
 from eaves.errors import DeliveryError, EavesError, UnreachableError
@@ -45,6 +47,7 @@ class AttemptResult:
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         reached: Whether any part of the request was sent.
+        store: Host of the store that the receiver couldn't fetch the event's data from; empty for another result.
     """
 
     verdict: DeliveryAction
@@ -54,6 +57,7 @@ class AttemptResult:
     answer: SinkResponse | None = None
     puts: Puts = ()
     reached: bool = True
+    store: str = ""
 
 
 class AttemptJudge:
@@ -102,8 +106,11 @@ class AttemptJudge:
         found = choose_action(answer.status)
         if found is not DeliveryAction.DONE:
             reason = describe_response(answer.status, answer.body)
-            whose = find_blame(answer.status, answer.body)
-            return AttemptResult(verdict=found, status=answer.status, blame=whose, reason=reason, answer=answer)
+            store = find_store(entry.event) if is_fetch_failure(answer.body) else ""
+            whose = Blame.UNKNOWN if store else find_blame(answer.status, answer.body)
+            return AttemptResult(
+                verdict=found, status=answer.status, blame=whose, reason=reason, answer=answer, store=store
+            )
         return self._judge_reply(entry, answer)
 
     def _judge_reply(self, entry: Entry, answer: SinkResponse) -> AttemptResult:

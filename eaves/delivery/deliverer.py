@@ -15,8 +15,8 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.attempts import AttemptJudge, AttemptResult, OnReply, Send
 from eaves.delivery.pause import Pause
-from eaves.delivery.refusal_history import RefusalHistory
-from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse
+from eaves.delivery.refusal_history import RefusalHistories
+from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse, find_store
 from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
 from eaves.errors import SpoolError, SpoolFullError
@@ -69,7 +69,7 @@ class Deliverer:
     In a lane with limited retries (`Backoff.retry`) Knative's response rules apply: an entry becomes a dead letter when
     it is refused or its retries are used up. In a lane with unlimited retries an entry becomes a dead letter only when
     the entry is at fault: when the status says so (`Blame.EVENT`), or when other entries succeed while this one is
-    refused in several rounds (`RefusalHistory`). Every other failure pauses the lane: from time to time one entry is
+    refused in several rounds (`RefusalHistories`). Every other failure pauses the lane: from time to time one entry is
     tried, a different one each time, so that a link that is down for days costs one attempt and one write each time,
     not one per entry.
 
@@ -90,7 +90,8 @@ class Deliverer:
         report_dead: Function that returns events to store in the same commit as a dead letter that is kept.
         observe: Function that is called with every attempt after its result was written to the spool.
         wait_out: Whether an event that reached no server (UnreachableError) costs no attempt; the lane then pauses
-            until the sink is reachable, however long that takes.
+            until the sink is reachable, however long that takes. An event whose data the sink can't fetch from its
+            store is tried again for as long.
         lease: Lease to acquire before anything is delivered; the deliverer waits for it.
         clock: Clock for wall time and monotonic time.
         jitter: Function that returns random numbers in [0, 1).
@@ -131,7 +132,7 @@ class Deliverer:
         self._jitter = jitter
         self._state = threading.Condition()
         self._in_flight: set[int] = set()
-        self._evidence = RefusalHistory()
+        self._evidence = RefusalHistories()
         self._pause = Pause(lane, self._backoff, clock, jitter)
         self._probed = self._probes = 0
         self._attempts: Counter[str] = Counter()
@@ -307,7 +308,7 @@ class Deliverer:
         if judged.verdict is DeliveryAction.DONE:
             self._spool.ack(entry, puts=judged.puts)
             with self._state:
-                self._evidence.passed(entry.seq)
+                self._evidence.passed(entry.seq, find_store(entry.event))
             outcome = DeliveryOutcome.DELIVERED
         elif self._is_given_up(entry, judged):
             try:
@@ -330,12 +331,12 @@ class Deliverer:
     def _is_given_up(self, entry: Entry, judged: AttemptResult) -> bool:
         if not judged.reached and (self._wait_out or self._backoff.retry is None):
             return False
-        if self._backoff.retry is not None:
+        if self._backoff.retry is not None and not (self._wait_out and judged.store):
             return judged.verdict is DeliveryAction.REFUSED or self._backoff.exhausted(entry.attempts + 1)
         if judged.blame is Blame.EVENT:
             return True
         with self._state:
-            return self._evidence.refused(entry.seq)
+            return self._evidence.refused(entry.seq, judged.store)
 
     def _try_again(self, entry: Entry, judged: AttemptResult) -> None:
         asked_s = judged.answer.retry_after_s if judged.answer else None

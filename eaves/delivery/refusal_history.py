@@ -17,6 +17,8 @@ MOST_COUNTED = 8
 """Maximum number of refusals that are counted for one entry. An entry that is refused by chance rarely has many in
 a row, and without the limit, many entries that are at fault and are tried repeatedly would hide each other's fault.
 """
+MAX_STORES = 100
+"""Maximum number of object stores whose refusals are counted apart. The one refused longest ago is forgotten first."""
 MAX_SUSPECTS = 10_000
 """Maximum number of entries that are remembered, about 200 bytes each. The one refused longest ago is forgotten
 first; its count then starts again.
@@ -92,3 +94,41 @@ class RefusalHistory:
         for number in range(suspect.rounds):  # Laplace's rule of succession, once for each refusal
             chance *= (refused + 1 + number) / (refused + passed + 2 + number)
         return chance <= MAX_CHANCE
+
+
+class RefusalHistories:
+    """The history of a lane, and one history for each store that a receiver can't fetch the data of events from.
+
+    While a store is down or refuses a key, events with data still succeed. They say nothing about the store, so they
+    must not turn the events that refer to it into dead letters. Not thread-safe; its caller holds a lock.
+    """
+
+    def __init__(self) -> None:
+        self._lane = RefusalHistory()
+        self._stores: OrderedDict[str, RefusalHistory] = OrderedDict()
+
+    def passed(self, seq: int, store: str) -> None:
+        """Record that an entry succeeded.
+
+        Args:
+            seq: Number of the entry.
+            store: Host of the store that holds the event's data; empty for an event with data.
+        """
+        self._lane.passed(seq)
+        if history := self._stores.get(store):
+            history.passed(seq)
+
+    def refused(self, seq: int, store: str) -> bool:
+        """Record that an entry was refused; return whether the entry itself is at fault.
+
+        Args:
+            seq: Number of the entry.
+            store: Host of the store that the receiver couldn't fetch the event's data from; empty for another reason.
+        """
+        if not store:
+            return self._lane.refused(seq)
+        history = self._stores.setdefault(store, RefusalHistory())
+        self._stores.move_to_end(store)
+        if len(self._stores) > MAX_STORES:
+            self._stores.popitem(last=False)
+        return history.refused(seq)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from eaves.delivery.response_rules import shorten
-from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
+from eaves.events import DATAREF, IMAGE_REJECTED, Event, event_id, source_uri
 from eaves.web.problem_document import TYPE_PREFIX, parse_problem
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
@@ -25,7 +25,7 @@ PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestat
 NAME = "relay"
 """Last part of the `source` of rejection events."""
 PROBLEM_TYPE = f"{TYPE_PREFIX}rejected"
-DETAIL_CHARACTERS = 700
+DETAIL_CHARACTERS, MAX_REFERENCE = 700, 2048
 
 
 def is_dead_letter(event: Event) -> bool:
@@ -99,6 +99,7 @@ def _build_problem(letter: Event) -> dict[str, Any]:
             "type": letter.type,
             "datacontenttype": letter.datacontenttype,
             "size_bytes": len(letter.data),
+            **({DATAREF: shorten(letter.extensions[DATAREF], MAX_REFERENCE)} if DATAREF in letter.extensions else {}),
         },
     }
 

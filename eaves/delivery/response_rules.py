@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from eaves.credentials.redact import redact
-from eaves.events import Event
+from eaves.events import DATAREF, Event
 from eaves.web.problem_document import find_kind, parse_problem
 
 NO_ANSWER = 0
@@ -54,6 +54,9 @@ EVENT_PROBLEMS = frozenset(
 )
 """Problem types of a function that blame the event, even when a proxy has replaced the function's status by another."""
 
+FETCH_PROBLEMS = frozenset({"claim-denied", "delivery", "unreachable"})
+"""Problem types of a function that can't fetch the data of an event (`dataref`) at present."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkResponse:
@@ -90,6 +93,17 @@ def find_blame(status: int, body: bytes = b"") -> Blame:
     if status in EVENT_STATUSES or find_kind(parse_problem(body)) in EVENT_PROBLEMS:
         return Blame.EVENT
     return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
+
+
+def is_fetch_failure(body: bytes) -> bool:
+    """Return whether a response says that the receiver can't fetch the event's data from its store at present."""
+    return find_kind(parse_problem(body)) in FETCH_PROBLEMS
+
+
+def find_store(event: Event) -> str:
+    """Return the host of the store that holds the event's data (`dataref`); empty for an event with data."""
+    reference = "" if event.data else event.extensions.get(DATAREF, "")
+    return reference.partition("://")[2].partition("/")[0].lower()
 
 
 def shorten(text: str, limit: int = 256) -> str:

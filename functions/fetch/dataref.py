@@ -3,7 +3,8 @@
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
 limited. When a proxy is configured, the tunnel through it leads to the checked address too
-(`functions.fetch.proxy_tunnel`).
+(`functions.fetch.proxy_tunnel`). Requests for private objects are signed (`functions.fetch.request_signer`), and never
+after a redirect to another host.
 
 Source: CloudEvents extension dataref (extensions/dataref.md).
 """
@@ -20,20 +21,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urljoin
 
-from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
+from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 from functions.fetch.proxy_tunnel import open_tunnel
+from functions.fetch.store_answers import LATER, is_presigned, read_refusal
 from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy
+
+if TYPE_CHECKING:
+    from functions.fetch.request_signer import RequestSigner
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 16
-LATER = "send again later"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_RETRIED = frozenset({408, 409, 425, 429})
-"""HTTP statuses 4xx after which fetching the same data may succeed on a later attempt."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Function from a host name and a port to the IP addresses of the host, as text."""
@@ -64,6 +67,7 @@ class DatarefFetcher:
         resolve: Function that returns a host's IP addresses.
         context: TLS context; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
         proxies: Proxies that requests are sent through; the connection to a proxy has no TLS.
+        signer: Signs the requests to the host that a dataref names; None: no request is signed.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class DatarefFetcher:
         resolve: Resolve = resolve_host,
         context: ssl.SSLContext | None = None,
         proxies: Proxies = DIRECT,
+        signer: RequestSigner | None = None,
     ) -> None:
         self._reach = reach
         self._max_bytes = max_bytes
@@ -82,6 +87,8 @@ class DatarefFetcher:
         self._resolve = resolve
         self._context = context
         self._proxies = proxies
+        self._signer = signer
+        self._authorities_pem = ""
 
     def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
         """Fetch the data that a dataref refers to.
@@ -94,20 +101,31 @@ class DatarefFetcher:
         Raises:
             ClaimError: When the data may not be fetched, or doesn't exist.
             ClaimTooLargeError: When the data are larger than allowed.
+            ClaimDeniedError: When the data's host refuses the function's access.
             UnreachableError: When the data's host can't be reached.
             DeliveryError: When the data don't arrive in time, or their host fails.
         """
         end, url = time.monotonic() + self._timeout_s, reference
+        first = _origin(self._reach.check_url(reference))
         for _ in range(MAX_REDIRECTS + 1):
-            found = self._get(url, end, take)
+            found = self._get(url, end, take, first)
             if isinstance(found, FetchedData):
                 return found
             url = _follow(url, found)
         raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
 
-    def _get(self, url: str, end: float, take: Take) -> FetchedData | str:
-        """Send one GET request; return the data, or the URL that the response redirects to."""
+    def _get(self, url: str, end: float, take: Take, first: tuple[str, str, int]) -> FetchedData | str:
+        """Send one GET request; return the data, or the URL that the response redirects to.
+
+        Args:
+            url: URL to fetch.
+            end: Time at which the fetch ends, of the monotonic clock.
+            take: Function that reserves memory.
+            first: Scheme, host and port of the dataref; only requests to these are signed.
+        """
         parts = self._reach.check_url(url)
+        headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
+        signature = self._signer.sign(url) if self._signer is not None and _origin(parts) == first else {}
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
         with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
@@ -117,10 +135,12 @@ class DatarefFetcher:
                 if isinstance(sock, ssl.SSLSocket):
                     sock.do_handshake()
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "eaves"})
+                connection.request("GET", target, headers={**headers, **signature})
                 with connection.getresponse() as response:
-                    if response.status in _REDIRECTS:
-                        return response.headers.get("Location", "")
+                    if response.status in _REDIRECTS and (place := response.headers.get("Location")):
+                        return place
+                    if response.status != 200:
+                        raise read_refusal(response, signed=bool(signature), presigned=is_presigned(parts.query))
                     found = self._read(response, take)
                     left = response.length
             except (OSError, http.client.HTTPException) as error:
@@ -156,8 +176,13 @@ class DatarefFetcher:
 
     def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
         """Wrap a socket in TLS; the caller starts the handshake."""
-        if self._context is None:
-            self._context = build_tls_context()  # once: it reads every authority's certificate
+        authorities_pem = self._signer.read_authorities() if self._signer is not None else ""
+        if self._context is None or authorities_pem != self._authorities_pem:
+            try:
+                self._context = build_tls_context(authorities_pem)  # once: it reads every authority's certificate
+            except ValueError as error:
+                raise ClaimDeniedError(f"the file ca.crt of the function's keys can't be used: {error}") from error
+            self._authorities_pem = authorities_pem
         try:
             return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         except OSError as error:
@@ -220,10 +245,6 @@ class DatarefFetcher:
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
     def _read(self, response: http.client.HTTPResponse, take: Take) -> FetchedData:
-        if response.status >= 500 or response.status in _RETRIED:
-            raise DeliveryError(f"the host of a dataref answered {response.status}", hint=LATER)
-        if response.status != 200:
-            raise ClaimError(f"the host of a dataref answered {response.status}", hint="send the data itself")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ClaimError("the data of a dataref is compressed, although the request asked for uncompressed data")
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
@@ -236,6 +257,10 @@ class DatarefFetcher:
             take(len(chunk))
             whole.write(chunk)
         return FetchedData(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
 def _follow(url: str, place: str) -> str:

@@ -95,6 +95,21 @@ class UrlPolicy:
         return given_out and real.is_global and not real.is_multicast
 
 
+def find_url_fault(url: str, *, hosts: Sequence[str], schemes: Sequence[str]) -> str:
+    """Return why a function with these settings doesn't fetch a URL; empty when it does.
+
+    Args:
+        url: URL of a dataref, or its beginning.
+        hosts: `dataref_hosts` of the function.
+        schemes: `dataref_schemes` of the function.
+    """
+    try:
+        UrlPolicy(hosts=hosts, schemes=schemes).check_url(url)
+    except ClaimError as error:
+        return error.message
+    return ""
+
+
 def is_host(pattern: str) -> bool:
     """Return whether a text is a valid entry of the policy's `hosts`."""
     name, colon, port = pattern.partition(":")

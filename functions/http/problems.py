@@ -10,6 +10,7 @@
     a request that doesn't arrive in time        408      retries
     the same event is processed, and takes long  409      retries
     a dataref that can't be reached at present   503      retries
+    a dataref whose store refuses the key        503      retries; a changed key helps
     model loading, failed or draining            503      retries
     a fault of Eaves or the artifact's handler   500      retries; the log has the traceback under the error id
     success, the result is the reply             200      takes the CloudEvent

@@ -9,13 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
+from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy, parse_proxies
 from functions.fetch.dataref import MAX_REDIRECTS, DatarefFetcher, FetchedData
 from functions.fetch.proxy_tunnel import open_tunnel
+from functions.fetch.request_signer import RequestSigner
 from functions.fetch.url_policy import UrlPolicy
 from tests.fakes.http.proxy import FakeProxy, open_proxy
 from tests.inputs.certificates import build_server_context, make_certificate
@@ -83,6 +85,7 @@ def desk(store: Store, **changes: object) -> DatarefFetcher:
         resolve=lambda host, port: ["127.0.0.1"],
         context=context,
         proxies=proxies,
+        signer=cast("RequestSigner | None", values.get("signer")),
     )
 
 
@@ -204,7 +207,9 @@ def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
     ("act", "error", "status"),
     [
         (answer(b"", 404), ClaimError, 422),
-        (answer(b"", 403), ClaimError, 422),
+        (answer(b"", 403), ClaimDeniedError, 503),
+        (answer(b"", 401), ClaimDeniedError, 503),
+        (answer(b"", 400), ClaimError, 422),
         (answer(b"", 204), ClaimError, 422),
         (answer(b"", 503), DeliveryError, 503),
         (answer(b"", 429), DeliveryError, 503),
@@ -213,7 +218,19 @@ def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
         (lambda handler: handler.wfile.write(b"nonsense\r\n\r\n"), DeliveryError, 503),
         (lambda handler: None, DeliveryError, 503),
     ],
-    ids=["gone", "forbidden", "nothing", "down", "busy", "compressed", "cut short", "no HTTP", "closed"],
+    ids=[
+        "gone",
+        "forbidden",
+        "unauthorised",
+        "bad",
+        "nothing",
+        "down",
+        "busy",
+        "compressed",
+        "cut short",
+        "no HTTP",
+        "closed",
+    ],
 )
 def test_what_goes_wrong_there_says_whether_to_send_again(
     store: Store, act: Act, error: type[EavesError], status: int
@@ -226,6 +243,98 @@ def test_what_goes_wrong_there_says_whether_to_send_again(
     with pytest.raises(error) as caught:
         desk(store).fetch(store.url("/a"))
     assert caught.value.http_status == status
+
+
+def test_a_url_whose_own_signature_has_expired_is_the_events_fault(store: Store) -> None:
+    store.acts["/a?X-Amz-Signature=7"] = answer(b"", 403)
+    with pytest.raises(ClaimError, match="answered 403"):
+        desk(store).fetch(store.url("/a?X-Amz-Signature=7"))
+
+
+KEYS = {"access_key": "AKIA", "secret_key": "hunter2", "session_token": "temporary"}
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> RequestSigner:
+    for name, text in KEYS.items():
+        (tmp_path / name).write_text(text)
+    return RequestSigner(tmp_path)
+
+
+def test_a_signature_is_sent_to_the_host_of_the_dataref_only(store: Store, signer: RequestSigner) -> None:
+    other = f"other.example:{store.server_port}"
+    hosts = [f"{HOST}:{store.server_port}", other]
+    sent: list[str | None] = []
+
+    def redirect(place: str) -> Act:
+        def act(handler: BaseHTTPRequestHandler) -> None:
+            sent.append(handler.headers["Authorization"])
+            assert handler.headers["x-amz-security-token"] == "temporary"
+            answer(b"", 307, Location=place)(handler)
+
+        return act
+
+    def last(handler: BaseHTTPRequestHandler) -> None:
+        sent.append(handler.headers["Authorization"])
+        assert not [name for name in handler.headers if name.lower().startswith("x-amz")]
+        answer(b"data")(handler)
+
+    store.acts.update({"/a": redirect("/b"), "/b": redirect(f"http://{other}/c"), "/c": last})
+    assert desk(store, hosts=hosts, signer=signer).fetch(store.url("/a")).data == b"data"
+    assert sent[0] is not None
+    assert sent[1] is not None
+    assert sent[0].startswith("AWS4-HMAC-SHA256 Credential=AKIA/")
+    assert sent[0] != sent[1]
+    assert sent[2] is None
+
+
+def test_a_url_with_a_signature_of_its_own_gets_no_other(store: Store, signer: RequestSigner) -> None:
+    def act(handler: BaseHTTPRequestHandler) -> None:
+        assert handler.headers["Authorization"] is None
+        answer(b"data")(handler)
+
+    store.acts["/a?X-Amz-Signature=7"] = act
+    assert desk(store, signer=signer).fetch(store.url("/a?X-Amz-Signature=7")).data == b"data"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, b"<?xml?><Error><Code>ExpiredToken</Code></Error>", "400 (ExpiredToken)"),
+        (301, b"<Error><Code>PermanentRedirect</Code></Error>", "301 (PermanentRedirect)"),
+        (403, b"<Code><script>x</Code>" + bytes(MAX_BYTES), "403"),
+    ],
+)
+def test_a_store_that_refuses_the_signature_is_asked_again_later(
+    store: Store, signer: RequestSigner, status: int, body: bytes, code: str
+) -> None:
+    store.acts["/a"] = answer(body, status)
+    with pytest.raises(ClaimDeniedError) as caught:
+        desk(store, signer=signer).fetch(store.url("/a"))
+    assert (caught.value.message, caught.value.http_status) == (f"the host of a dataref answered {code}", 503)
+
+
+def test_nothing_is_signed_for_a_host_that_is_not_allowed(store: Store, tmp_path: Path) -> None:
+    """The keys aren't even read."""
+    with pytest.raises(ClaimError, match="not allowed"):
+        desk(store, signer=RequestSigner(tmp_path / "absent")).fetch(store.url("/a", host="stranger.example"))
+    assert store.seen == []
+
+
+def test_the_authorities_beside_the_keys_are_trusted_once_they_are_there(
+    store: Store, signer: RequestSigner, tmp_path: Path
+) -> None:
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts["/a"] = answer(b"data")
+    fetcher = desk(store, schemes=["https"], signer=signer)
+    with pytest.raises(DeliveryError, match="certificate"):
+        fetcher.fetch(store.url("/a", scheme="https"))
+    (tmp_path / "ca.crt").write_text("none")
+    with pytest.raises(ClaimDeniedError, match=r"ca.crt of the function's keys can't be used"):
+        fetcher.fetch(store.url("/a", scheme="https"))
+    (tmp_path / "ca.crt").write_bytes(certificate[0].read_bytes())
+    assert fetcher.fetch(store.url("/a", scheme="https")).data == b"data"
 
 
 def test_who_can_not_be_reached_or_resolved_may_be_later(store: Store) -> None:

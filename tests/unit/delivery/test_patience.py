@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -421,3 +423,61 @@ def test_a_pause_can_be_cut_short_for_one_attempt(spool: Spool) -> None:
         assert not deliverer.status().paused
     finally:
         deliverer.stop()
+
+
+class BucketFunction:
+    """Predicts events with data, and those in the bucket whose ids aren't denied."""
+
+    def __init__(self, denied: set[str]) -> None:
+        self.denied = denied
+        self.refusals: Counter[str] = Counter()
+
+    def __call__(self, event: Event) -> SinkResponse:
+        if event.id not in self.denied:
+            return SinkResponse(status=202)
+        self.refusals[event.id] += 1
+        return SinkResponse(status=503, body=b'{"type": "urn:eaves:problem:claim-denied"}')
+
+
+def in_bucket(number: int) -> Event:
+    return replace(image(number), data=b"").with_extensions(dataref="https://store.example/a.jpg")
+
+
+def test_images_in_a_bucket_that_refuses_the_key_wait_while_others_are_delivered(spool: Spool) -> None:
+    function = BucketFunction({"id-0", "id-1"})
+    for number in range(2):
+        spool.put(in_bucket(number))
+    with delivering(spool, function, backoff=FOR_EVER, clock=SYSTEM):
+        for number in range(10, 200):
+            spool.put(image(number))
+            wait_until(lambda: spool.depth() <= 2, 20)
+        wait_until(lambda: min(function.refusals[name] for name in ("id-0", "id-1")) > 12, 60)
+        assert spool.counts() == {"out": (2, 0)}
+        function.denied = set()  # the key is corrected
+        wait_until(lambda: spool.depth() == 0)
+    assert spool.dead() == []
+
+
+def test_one_object_that_is_refused_while_others_of_its_bucket_are_fetched_is_given_up_on(spool: Spool) -> None:
+    function = BucketFunction({"id-0"})
+    spool.put(in_bucket(0))
+    with delivering(spool, function, backoff=FOR_EVER, clock=SYSTEM):
+        for number in range(10, 300):
+            spool.put(in_bucket(number))
+            wait_until(lambda: spool.depth() <= 1, 20)
+        wait_until(lambda: spool.depth() == 0)
+    assert [letter.entry.event.id for letter in spool.dead()] == ["id-0"]
+
+
+def test_a_broker_waits_for_a_bucket_as_it_waits_for_a_function(spool: Spool) -> None:
+    """Its retries end, but an image whose bucket is away for long must not become a dead letter."""
+    function = BucketFunction({"id-0"})
+    spool.put(in_bucket(0))
+    with delivering(spool, function, backoff=Backoff(retry=2, first_s=0.001, cap_s=0.01), wait_out=True, clock=SYSTEM):
+        for number in range(10, 100):
+            spool.put(image(number))
+        wait_until(lambda: function.refusals["id-0"] > 8 and spool.depth() <= 1, 60)
+        assert spool.counts() == {"out": (1, 0)}
+        function.denied = set()
+        wait_until(lambda: spool.depth() == 0)
+    assert spool.dead() == []

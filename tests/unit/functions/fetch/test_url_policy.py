@@ -157,6 +157,7 @@ def test_settings_name_every_bad_value() -> None:
         "dataref_hosts": ["store.example", "https://store.example", "*"],
         "dataref_schemes": ["ftp"],
         "dataref_networks": ["10.0.0.1/8"],
+        "dataref_region": "eu central",
     }
     with pytest.raises(ConfigError) as caught:
         build(FunctionSettings, SettingsLayer(origin="test", values=values))
@@ -165,4 +166,7 @@ def test_settings_name_every_bad_value() -> None:
         "dataref_hosts",
         "dataref_schemes",
         "dataref_networks",
+        "dataref_region",
     ]
+    with pytest.raises(ConfigError, match="dataref_credentials: has no effect without dataref_hosts"):
+        build(FunctionSettings, SettingsLayer(origin="test", values={"dataref_credentials": "/keys"}))

@@ -1,0 +1,51 @@
+"""What a store's answer to the request for a dataref means, when it isn't the data.
+
+An answer that says that the event is at fault becomes a ClaimError (422): the event becomes a dead letter. An answer
+that a changed key or permission would turn into a success becomes a ClaimDeniedError (503): the sender keeps the event
+and sends it again, so that a wrong key loses no image.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+
+from eaves.errors import ClaimDeniedError, ClaimError, DeliveryError, EavesError
+
+LATER = "send again later"
+_RETRIED = frozenset({408, 409, 425, 429})
+"""HTTP statuses 4xx after which fetching the same data may succeed on a later attempt."""
+_DENIED = frozenset({401, 403})
+_DENIED_IF_SIGNED = frozenset({301, 307, 400})
+"""Statuses with which S3 refuses a signed request: a bucket in another region without a Location to follow, and a wrong
+region or expired token. Source: Amazon S3, API Reference, Error responses."""
+_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+"""The code of an error in the body of S3's answer, such as `SignatureDoesNotMatch`."""
+_SIGNATURES = frozenset({"x-amz-signature", "x-goog-signature", "signature", "sig"})
+"""Names of query parameters with a signature, in lower case: those of S3, Google, CloudFront and Azure."""
+_BODY_BYTES = 4096
+_CHECK = "check the keys in dataref_credentials, dataref_region, the bucket's policy and the function's clock"
+
+
+def is_presigned(query: str) -> bool:
+    """Return whether the query of a URL carries a signature, which expires at some time."""
+    return any(part.partition("=")[0].lower() in _SIGNATURES for part in query.split("&"))
+
+
+def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned: bool) -> EavesError:
+    """Return the error for an answer that isn't the data of a dataref.
+
+    Args:
+        response: The answer; the beginning of its body is read.
+        signed: Whether the function signed the request.
+        presigned: Whether the URL carries a signature of its own, which may have expired.
+    """
+    status = response.status
+    if status >= 500 or status in _RETRIED:
+        return DeliveryError(f"the host of a dataref answered {status}", hint=LATER)
+    if (status in _DENIED and not presigned) or (status in _DENIED_IF_SIGNED and signed):
+        code = _CODE.search(response.read(_BODY_BYTES))
+        reason = f" ({code[1].decode('ascii')})" if code else ""
+        hint = _CHECK if signed else "set dataref_credentials, or allow reading without a key"
+        return ClaimDeniedError(f"the host of a dataref answered {status}{reason}", hint=hint)
+    return ClaimError(f"the host of a dataref answered {status}", hint="send the data itself")
