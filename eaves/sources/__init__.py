@@ -4,12 +4,30 @@ An agent keeps every image that it found in a spool until the sink has accepted 
 source gives each image an id that is the same whenever it finds the image again (ARCHITECTURE.md, Events), so an image
 that is found twice is sent once.
 
-This package exports the names that another package needs to add its own kind of source (docs/06-sources.md).
+This package exports the names that another package needs to add its own kind of source (docs/06-sources.md). It imports
+them when they are asked for, because the decoder of each camera is a process that imports this package and needs none.
 """
 
-from eaves.config import setting
-from eaves.sources.context import SourceContext
-from eaves.sources.frame import Frame, Outcome
-from eaves.sources.kind import SourceKind
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eaves.config import setting
+    from eaves.sources.context import SourceContext
+    from eaves.sources.frame import Frame, Outcome
+    from eaves.sources.kind import SourceKind
 
 __all__ = ["Frame", "Outcome", "SourceContext", "SourceKind", "setting"]
+_MODULES = {
+    "Frame": "eaves.sources.frame",
+    "Outcome": "eaves.sources.frame",
+    "SourceContext": "eaves.sources.context",
+    "SourceKind": "eaves.sources.kind",
+    "setting": "eaves.config",
+}
+
+
+def __getattr__(name: str) -> Any:  # PEP 562
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eaves import media_type
-from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
+from eaves.events import DATADIGEST, DATAREF, IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
 
 
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
@@ -42,8 +42,13 @@ def build_capture(
     camera: str,
     content_type: str = "",
     extensions: Mapping[str, str] | None = None,
+    dataref: str = "",
+    digest: str = "",
 ) -> Event:
     """Build the event of one captured image.
+
+    An event with `dataref` has no data, and a function fetches the image from there. Source: CloudEvents,
+    extensions/dataref.md.
 
     Args:
         source: `source` attribute, `/eaves/SITE/SOURCE`.
@@ -51,23 +56,31 @@ def build_capture(
         subject: Name of the image within the source, for example its path relative to the folder, or a topic; may be
             empty.
         captured_at_ns: Capture time, nanoseconds since 1970; None when it isn't known.
-        data: Encoded image.
+        data: Encoded image; empty with `dataref`.
         camera: Value of the `partitionkey` attribute.
         content_type: Media type of `data`; empty to detect it from the first bytes.
         extensions: Further extension attributes.
+        dataref: URL of the image, when the event has no data.
+        digest: Digest of the image at `dataref`, `sha256:HEX`; empty when it isn't known.
     """
+    if dataref:
+        reference = {DATAREF: dataref, **({DATADIGEST: digest} if digest else {})}
+        media = content_type or None  # the store's own content type counts when the event has none
+    else:
+        reference = {DATADIGEST: f"sha256:{hashlib.sha256(data).hexdigest()}"}
+        media = content_type or media_type.sniff(data)
     return Event(
         id=identity,
         source=source,
         type=IMAGE_CAPTURED,
         subject=build_text(subject) or None,
         time=None if captured_at_ns is None else _moment(captured_at_ns),
-        datacontenttype=content_type or media_type.sniff(data),
+        datacontenttype=media,
         data=data,
         extensions={
             **{name: build_text(value) for name, value in (extensions or {}).items()},
             "partitionkey": build_text(camera),
-            "datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+            **reference,
         },
     )
 

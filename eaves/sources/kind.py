@@ -28,13 +28,27 @@ class SourceKind(Generic[S]):
             called again after a pause.
         runs_as: Workloads that may run the source on a cluster, the usual one first. `claim`: a StatefulSet with its
             queue on a volume, beside the volume `claim`, whose root is the folder that it reads. `node`: one on each
-            edge node, which reads a folder of the node. `reader`: a ContainerSource without memory, for images that can
-            be read again. `service`: a StatefulSet with its queue on a volume, for sources that are reached over the
-            network.
+            edge node, which reads a folder, a file or a device of the node. `reader`: a ContainerSource without memory,
+            for images that can be read again. `service`: a StatefulSet with its queue on a volume, for sources that are
+            reached over the network.
         remembers: Returns how many event ids must be remembered at once so that no image that the source may find again
             is sent twice.
         addresses: Returns the `HOST:PORT` of each server that the source connects to, `tls://HOST:PORT` with TLS, so
             that `eaves doctor` can test the connections from inside the cluster.
+        path_setting: Name of the setting with the path that the source reads as `claim`, `node` or `reader`; rendering
+            replaces the path by the one in the pod.
+        is_file: Whether a value of `path_setting` is the path of a file or device, which only an agent on its node can
+            read. The kind then runs as `node`, unless eaves.yaml names another agent.
+        extra: Extra of Eaves with the library that the kind needs, such as `camera`; on a cluster it selects the
+            container image of the agent. Empty when a plain agent suffices.
+        child_bytes: Returns the memory that the processes that the source starts may use, bytes.
+        port_setting: Name of the setting with the TCP port on which the source takes requests; the port 0 is none. On a
+            cluster a Service leads to it. Empty when the kind takes no requests.
+        host_setting: Name of the setting with the address that the source listens on; rendering sets it to 0.0.0.0,
+            since requests reach a pod from outside it.
+        refers: Returns the beginning of the URLs of the source's frames when they stay in an object store
+            (`Frame.dataref`). Options that need an image's pixels can't be applied to them, and the function must be
+            allowed to fetch from there. Empty when frames have data.
     """
 
     settings: type[S]
@@ -42,6 +56,13 @@ class SourceKind(Generic[S]):
     runs_as: tuple[str, ...] = ("service",)
     remembers: Callable[[S], int] = lambda _: 100_000
     addresses: Callable[[S], Iterable[str]] = lambda _: ()
+    path_setting: str = "path"
+    is_file: Callable[[str], bool] = lambda _: False
+    extra: str = ""
+    child_bytes: Callable[[S], int] = lambda _: 0
+    port_setting: str = ""
+    host_setting: str = ""
+    refers: Callable[[S], str] = lambda _: ""
 
 
 AnyKind = SourceKind[Any]

@@ -31,12 +31,14 @@ class SourceSettings:
     )
     kind: str = setting(
         DEFAULT_KIND,
-        "Kind of the source: `folder`, `mqtt`, `http`, `replay`, or a kind that an installed package adds.",
+        "Kind of the source: `folder`, `camera`, `mqtt`, `http`, `replay`, `s3`, or a kind that an installed package "
+        "adds.",
     )
     credentials: Path | None = setting(
         None,
         "Folder with those of the files `username`, `password`, `tls.crt`, `tls.key` and "
-        "`ca.crt` that are needed. The files are read at each connection.",
+        "`ca.crt` that are needed, and for buckets `access_key`, `secret_key` and `session_token`. The files are read "
+        "at each connection.",
     )
     max_bytes: int = setting(
         20_000_000,
@@ -60,6 +62,11 @@ class AgentSettings:
         "has and those of its kind.",
     )
     site: str = setting("local", "Name of the site, as it appears in the source of its events.")
+    node: str = setting(
+        "",
+        "Name of the node that the agent runs on. If it is set, the `partitionkey` of images of no named camera is "
+        "SOURCE@NODE, because the same source may run on several nodes.",
+    )
     spool: Path = setting(
         Path("/spool/agent.db"), "Path of the durable queue; it must be on a disk that outlives the agent."
     )

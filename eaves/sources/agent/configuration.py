@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.sources.agent.kinds import load_kind
+from eaves.sources.claim_check.settings import ClaimCheckSettings
 from eaves.sources.kind import AnyKind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings
@@ -27,12 +28,20 @@ class ConfiguredSource:
         options: Options that are applied to the source's frames, such as rate and crop.
         kind: Kind of the source.
         settings: Settings of the kind, an instance of `kind.settings`.
+        claims: Settings that keep large images in a bucket.
     """
 
     common: SourceSettings
     options: FrameOptions
     kind: AnyKind
     settings: Any
+    claims: ClaimCheckSettings = field(default_factory=ClaimCheckSettings)
+
+    def reference_urls(self) -> tuple[str, ...]:
+        """Return the URLs of the buckets that the source's events refer to (`dataref`)."""
+        location = self.claims.location()
+        found = (self.kind.refers(self.settings), location.base_url if location else "")
+        return tuple(url for url in found if url)
 
 
 def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
@@ -99,11 +108,16 @@ def read_source(
         kind = load_kind(str(name))
     except NotFoundError as error:
         return None, [Fault(origin=origin, path=f"{prefix}kind", message=error.message)]
-    sections = [SourceSettings, FrameOptions, kind.settings]
-    (common, options, settings), faults = build_flat(sections, values, origin=origin, prefix=prefix, beside=beside)
+    sections = [SourceSettings, FrameOptions, ClaimCheckSettings, kind.settings]
+    (common, options, claims, settings), faults = build_flat(
+        sections, values, origin=origin, prefix=prefix, beside=beside
+    )
+    if not faults and kind.refers(settings):
+        message = "needs the image itself, and this source's images stay in their bucket"
+        faults = [Fault(origin=origin, path=f"{prefix}{option}", message=message) for option in options.pixel_options]
     if faults:
         return None, faults
-    return ConfiguredSource(common=common, options=options, kind=kind, settings=settings), []
+    return ConfiguredSource(common=common, options=options, kind=kind, settings=settings, claims=claims), []
 
 
 def count_remembered(sources: Sequence[ConfiguredSource]) -> int:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
@@ -22,6 +23,9 @@ from eaves.sources.index import SentIndex
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
+if TYPE_CHECKING:
+    from eaves.sources.claim_check.claim_checker import ClaimChecker
+
 SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the
 longest time between two calls that `SourceContext` allows."""
@@ -35,6 +39,7 @@ class AgentContext:
     Args:
         name: Name of the source.
         site: Name of the site.
+        node: Name of the node, if the source runs on several nodes.
         index: Durable memory of the events that were captured.
         store: Function that stores an event durably and returns False when the event was stored before. It may raise
             SpoolError.
@@ -43,6 +48,7 @@ class AgentContext:
         credentials: Folder of the source's credentials; None without credentials.
         proxies: HTTP proxies of the process.
         options: Options that are applied to each frame.
+        claims: Stores large images in a bucket; None when none is stored in one.
         agent_id: Id of the agent; None for a new random id, when no spool outlives the process.
         clock: Wall clock and monotonic clock.
 
@@ -55,6 +61,7 @@ class AgentContext:
         name: str,
         *,
         site: str,
+        node: str = "",
         index: SentIndex,
         store: Callable[[Event], bool],
         max_bytes: int,
@@ -62,11 +69,13 @@ class AgentContext:
         credentials: Path | None = None,
         proxies: Proxies = DIRECT,
         options: FrameOptions | None = None,
+        claims: ClaimChecker | None = None,
         agent_id: str | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         self.name = name
         self.source = source_uri(site, name)
+        self._camera = f"{name}@{node}" if node else name
         self.agent_id = agent_id or secrets.token_hex(4)
         self.clock = clock
         self.index = index
@@ -77,6 +86,7 @@ class AgentContext:
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
+        self._claims = claims
         self._stop = StopFlag(clock)
         self._logged_causes: set[Cause] = set()
         self._wakes: list[Callable[[], None]] = []
@@ -98,6 +108,8 @@ class AgentContext:
         self._stop.set()
         for wake in list(self._wakes):
             wake()
+        if self._claims is not None:
+            self._claims.stop()
 
     def wait(self, seconds: float) -> bool:
         """Wait for a number of seconds, or until the source must return; return False when it must return."""
@@ -133,20 +145,7 @@ class AgentContext:
         if len(edited.data) > self.max_bytes:
             reason = f"the edited image has {len(edited.data)} bytes, more than {self.max_bytes}"
             return self._pass_over(frame, Dropped("too_large", reason))
-        if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
-            raise ValueError(
-                f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
-            )
-        event = build_capture(
-            source=self.source,
-            identity=event_id(self.source, frame.position),
-            subject=edited.subject,
-            captured_at_ns=edited.captured_at_ns,
-            data=edited.data,
-            camera=edited.camera or self.name,
-            content_type=edited.content_type,
-            extensions=edited.extensions,
-        )
+        event = self._build_event(frame, edited)
         try:
             stored = self._store(event)
         except SpoolFullError as error:
@@ -158,15 +157,45 @@ class AgentContext:
         _log.info("captured %s", (event.subject or event.id)[:256], extra={"event_id": event.id, "source": self.source})
         return Outcome.CAPTURED
 
+    def _build_event(self, frame: Frame, edited: Frame) -> Event:
+        """Build the event of an edited frame; a large image may be in its bucket then and not in the event.
+
+        Raises:
+            SpoolError: When the memory of captured events can't be read.
+            ValueError: When the frame's extensions would replace an attribute of the event itself.
+        """
+        if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
+            raise ValueError(
+                f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
+            )
+        event = build_capture(
+            source=self.source,
+            identity=event_id(self.source, frame.position),
+            subject=edited.subject,
+            captured_at_ns=edited.captured_at_ns,
+            data=edited.data,
+            camera=edited.camera or self._camera,
+            content_type=edited.content_type,
+            extensions=edited.extensions,
+            dataref=edited.dataref,
+            digest=edited.digest,
+        )
+        if self._claims is not None:
+            event = self._claims.check_in(event, is_known=lambda: self.index.seen(event.source, event.id))
+            self._mark_alive()
+            if reason := self._claims.reason:
+                self.counters.note(f"large images are sent with their data: {reason}")
+        return event
+
     def drop(self, cause: Cause, count: int = 1) -> None:
         """Count frames that the source itself dropped, without passing them to `capture`."""
         self._mark_alive()
         self.counters.count_dropped(cause, count)
 
-    def report(self, state: State, reason: str = "") -> None:
+    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
         """Report what the source does now. The log gets a line only when the state or reason has changed."""
         self._mark_alive()
-        if self.counters.change_state(state, reason):
+        if self.counters.change_state(state, reason) and log:
             level = logging.INFO if state == "watching" else logging.WARNING
             shown = self.counters.reason
             _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")

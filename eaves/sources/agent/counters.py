@@ -104,6 +104,11 @@ class SourceCounters:
                 self._error, self._error_at = reason, self._clock.now()
             return True
 
+    def note(self, error: str) -> None:
+        """Store an error that doesn't stop the source, as its last one."""
+        with self._lock:
+            self._error, self._error_at = _shorten(error), self._clock.now()
+
     def fail(self, failure: str) -> None:
         """Store the error with which the source ended; an empty text when it is restarted."""
         failure = _shorten(failure)

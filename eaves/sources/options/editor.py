@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PASSED = 1_000
 """Maximum number of kept frames that are remembered; a source holds back fewer frames while the queue is full."""
+NO_PIXELS = "crop, unchanged, max_side and jpeg_quality need the image itself, and this image stays in its bucket"
 
 
 class FrameEditor:
@@ -54,6 +55,8 @@ class FrameEditor:
         if not again and (cause := self._select(frame)):
             return Dropped(cause)
         edited: Frame | None = frame
+        if self._pixels is not None and frame.dataref:
+            return Dropped("unsupported", NO_PIXELS)
         if self._pixels is not None:
             try:
                 edited = self._pixels.edit(frame, compare=not again)
@@ -84,7 +87,7 @@ class FrameEditor:
 
 
 def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
-    if not (options.crop or options.unchanged or options.max_side or options.jpeg_quality):
+    if not options.pixel_options:
         return None
     from eaves.sources.options.pixels import PixelEditor  # an agent whose sources have no such option needs no Pillow
 

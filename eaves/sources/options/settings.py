@@ -63,6 +63,11 @@ class FrameOptions:
         "time zone, which is UTC in most container images.",
     )
 
+    @property
+    def pixel_options(self) -> tuple[str, ...]:
+        """Names of the options that are set and need an image's pixels."""
+        return tuple(name for name in ("crop", "unchanged", "max_side", "jpeg_quality") if getattr(self, name))
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
         checks: tuple[tuple[str, Callable[[], object]], ...] = (

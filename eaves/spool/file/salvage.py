@@ -20,6 +20,7 @@ from typing import Any
 
 from eaves.base.files import rename_durably, sync
 from eaves.errors import SpoolError
+from eaves.events import DATADIGEST, DATAREF
 from eaves.spool import retention
 from eaves.spool.entry import crc, to_event
 from eaves.spool.file import schema
@@ -282,7 +283,8 @@ def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
         event = to_event(row[3], row[6])
     except (*UNREADABLE, ValueError, KeyError, TypeError):
         return None
-    digest = event.extensions.get("datadigest", "")
+    referred = not event.data and DATAREF in event.extensions  # its digest is that of the object in the bucket
+    digest = "" if referred else event.extensions.get(DATADIGEST, "")
     if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
         return None
     if row[7] is not None and row[7] != crc(row[3], row[6]):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ def test_what_can_be_read_is_carried_over_and_the_damaged_file_is_kept(
     assert any(str(aside) in record.getMessage() for record in caplog.records)
     with Spool(path) as spool:
         assert len(read_all(spool)) == len(kept) + 1
+
+
+def test_an_event_whose_data_are_in_a_bucket_is_carried_over(path: Path) -> None:
+    digest = f"sha256:{hashlib.sha256(b'in the bucket').hexdigest()}"
+    with Spool(path) as spool:
+        spool.put(replace(image(1001), data=b"").with_extensions(datadigest=digest, dataref="https://a/b"))
+    damage(path, zero_first_page)
+    with Spool(path) as spool:
+        assert read_all(spool)[-1].event.extensions["dataref"] == "https://a/b"
 
 
 def test_damage_that_shows_while_it_is_open_is_mended_in_place(path: Path) -> None:

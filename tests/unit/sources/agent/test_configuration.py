@@ -61,6 +61,24 @@ def test_all_faults_of_all_sources_are_reported_at_once() -> None:
     ]
 
 
+def test_options_that_need_pixels_are_refused_for_images_that_stay_in_a_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from eaves.sources import SourceKind\n"
+        "from eaves.sources.replay.settings import ReplaySourceSettings\n"
+        "KIND = SourceKind(settings=ReplaySourceSettings, run=print, refers=lambda one: '' if one.loop else 'https://a')\n"
+    )
+    add_package(tmp_path, "theirs:KIND", source)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("theirs", None)
+    theirs = {"name": "a", "kind": "theirs", "path": "/a", "rate": "1/s", "max_side": 640}
+    with pytest.raises(ConfigError, match=r"sources\[0\].max_side: needs the image itself") as caught:
+        parse(theirs)
+    assert len(caught.value.faults) == 1
+    parse({**theirs, "loop": True})
+
+
 def test_two_sources_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"names must be unique \('a' occurs twice"):
         parse({"name": "a"}, {"name": "a"})
@@ -118,5 +136,39 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
 
 
 def test_an_unknown_kind_is_reported_with_those_that_are_known() -> None:
-    with pytest.raises(NotFoundError, match="there is no source kind 'x'; available kinds: folder, http, mqtt, replay"):
+    with pytest.raises(
+        NotFoundError, match="there is no source kind 'x'; available kinds: camera, folder, http, mqtt, replay"
+    ):
         load_kind("x")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"claim_check_bucket": "s3://a"}, "claim_check_bucket: has no effect without claim_check_over_bytes"),
+        ({"claim_check_over_bytes": 1}, "claim_check_bucket: must be the address of a bucket"),
+        (
+            {"claim_check_over_bytes": 1, "claim_check_bucket": "s3://abc", "claim_check_endpoint": "minio"},
+            "claim_check_endpoint: must be http://HOST:PORT",
+        ),
+        (
+            {"claim_check_over_bytes": 1, "claim_check_bucket": "s3://abc", "claim_check_region": "eu central"},
+            "claim_check_region: must be the name of a region",
+        ),
+    ],
+)
+def test_faults_of_claim_checks(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"name": "a", **values})
+    assert f"sources[0].{message}" in str(caught.value)
+
+
+def test_an_agent_without_claim_checks_imports_no_client_for_them() -> None:
+    code = (
+        "import sys; from eaves.sources.__main__ import build_claim_checker;"
+        "from eaves.sources.agent.configuration import read_source;"
+        "one, _ = read_source({'name': 'a'}, '', ''); assert build_claim_checker(one, None) is None;"
+        "print([name for name in sys.modules if name.startswith('eaves.bucket')])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

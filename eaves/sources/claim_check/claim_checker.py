@@ -1,0 +1,177 @@
+"""Storing of large images in a bucket before their events are spooled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
+from eaves.bucket import Bucket, open_bucket
+from eaves.credentials.redact import redact
+from eaves.errors import EavesError
+from eaves.events import DATADIGEST, DATAREF, Event
+from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.media_type import UNKNOWN
+from eaves.sources.claim_check.settings import ClaimCheckSettings
+from eaves.sources.options.lru_cache import RecentValues
+
+RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""Pauses before a bucket that could not be used is tried again."""
+MAX_STORED = 1_000
+"""Number of stored images that are remembered, so that an image that waits for a full spool isn't stored again."""
+TEST_OBJECT = "connection-test"
+"""Last part of the key of an empty object, which is written to find out whether the bucket can be used again."""
+_SUFFIXES = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff",
+    "image/gif": ".gif",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class ClaimChecker:
+    """Puts the images of one source that are larger than a limit into a bucket. Safe to use from many threads.
+
+    While the bucket can't be used, events keep their data, and the spool stores them as it stores all others. So no
+    image is lost, and only the image that finds out waits, for the bucket's time limit at most. A thread tries the
+    bucket again after growing pauses.
+
+    Args:
+        bucket: The bucket.
+        over_bytes: Size in bytes above which an image is stored in the bucket.
+        prefix: Beginning of the keys.
+        clock: Wall clock and monotonic clock.
+
+    Attributes:
+        reason: Why the bucket can't be used now; empty while it can.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        over_bytes: int,
+        prefix: str = "",
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._bucket = bucket
+        self._over_bytes = over_bytes
+        self._prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stored: RecentValues[str] = RecentValues(MAX_STORED)
+        self._failures = 0
+        self.reason = ""
+        self._retry_at = 0.0
+        self._testing = False
+
+    def check_in(self, event: Event, *, is_known: Callable[[], bool] = lambda: False) -> Event:
+        """Return the event of an image, without data when its image is in the bucket.
+
+        Args:
+            event: Event with the image as its data, and its digest.
+            is_known: Function that says whether the event was spooled before. Such an image isn't stored again.
+        """
+        if len(event.data) <= self._over_bytes:
+            return event
+        key = self._build_key(event)
+        with self._lock:
+            url = self._stored.get(key)
+            broken = self._failures > 0
+        if url is None and broken:
+            self._test_later(event.source)
+            return event
+        if url is None and is_known():
+            return event
+        if url is None:
+            try:
+                url = self._bucket.put(key, event.data, content_type=event.datacontenttype or UNKNOWN)
+            except EavesError as error:
+                self._fail(error, event.source)
+                return event
+            with self._lock:
+                self._stored.put(key, url)
+        return replace(event, data=b"").with_extensions(**{DATAREF: url})
+
+    def stop(self) -> None:
+        """End the requests in progress."""
+        self._bucket.abort()
+
+    def _build_key(self, event: Event) -> str:
+        """Return the key of an event's image, which is the same at each repetition.
+
+        It contains the digest, so that an image with the same id and other data, for example after a change of `crop`,
+        never replaces an image that an event refers to.
+        """
+        digest = event.extensions[DATADIGEST].removeprefix("sha256:")[:16]
+        suffix = _SUFFIXES.get(event.datacontenttype or "", "")
+        return f"{self._prefix}{_name(event.source)}/{event.id}-{digest}{suffix}"
+
+    def _fail(self, error: EavesError, source: str) -> None:
+        reason = redact(error.message)[:256]
+        with self._lock:
+            is_new, self.reason = reason != self.reason, reason
+            self._failures += 1
+            self._retry_at = self._clock.monotonic() + RETRY.pause_s(self._failures)
+        if is_new:
+            _log.warning(
+                "source %s: large images are sent with their data, because their bucket can't be used: %s",
+                _name(source),
+                reason,
+            )
+
+    def _test_later(self, source: str) -> None:
+        """Try the bucket in a thread when its pause is over."""
+        with self._lock:
+            if self._testing or self._clock.monotonic() < self._retry_at:
+                return
+            self._testing = True
+        try:
+            threading.Thread(target=self._test, args=(source,), name="claim-check", daemon=True).start()
+        except RuntimeError:  # no thread can be started now
+            with self._lock:
+                self._testing = False
+
+    def _test(self, source: str) -> None:
+        key = f"{self._prefix}{_name(source)}/{TEST_OBJECT}"
+        try:
+            self._bucket.put(key, b"", content_type=UNKNOWN)
+        except EavesError as error:
+            self._fail(error, source)
+        else:
+            with self._lock:
+                self._failures, self.reason = 0, ""
+            _log.info("source %s: large images are stored in their bucket again", _name(source))
+        finally:
+            with self._lock:
+                self._testing = False
+
+
+def open_claim_checker(
+    settings: ClaimCheckSettings, *, credentials: Path | None, proxies: Proxies = DIRECT
+) -> ClaimChecker | None:
+    """Return the claim checker of a source; None when its images are never stored in a bucket. No request is sent yet.
+
+    Args:
+        settings: Settings of the source, without faults.
+        credentials: Folder of the source's credentials.
+        proxies: Proxies of the process.
+    """
+    location = settings.location()
+    if location is None:
+        return None
+    bucket = open_bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
+    return ClaimChecker(bucket, over_bytes=settings.claim_check_over_bytes, prefix=location.prefix)
+
+
+def _name(source: str) -> str:
+    """Return SITE/NAME of the `source` of an event."""
+    return source.removeprefix("/eaves/")
