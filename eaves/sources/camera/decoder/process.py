@@ -1,0 +1,88 @@
+"""The decoder as a process: its signals, its descriptors, its limits, and its end with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import threading
+from pathlib import Path
+
+CLOSE_S = 0.5
+"""Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
+_PR_SET_PDEATHSIG = 1
+"""Source: linux/prctl.h; prctl(2)."""
+
+
+def unblock_signals() -> None:
+    """Let SIGTERM and SIGINT end this process: the agent's main thread blocks both, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+def end_with_parent() -> None:
+    """Make the kernel end this process when its parent ends; elsewhere than on Linux the end of stdin does it."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+
+
+def take_output() -> int:
+    """Return a private descriptor of stdout, which is then stderr, so that no library can write between messages."""
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+    return descriptor
+
+
+def forbid_core_files() -> None:
+    """Create no core file, which would hold the password, when a library crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_memory(max_bytes: int) -> None:
+    """Limit the memory that the process may allocate, so that no stream takes more between two looks of the parent.
+
+    The limit counts private memory that can be written; PyAV's libraries, 80 MB of address space, are mapped files.
+    Source: setrlimit(2), RLIMIT_DATA.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = max_bytes if hard == resource.RLIM_INFINITY else min(hard, max_bytes)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def read_allocated_bytes() -> int:
+    """Return the memory that `limit_memory` counts, bytes; 0 where the system doesn't say. Source: proc(5), statm."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+class StopSignal:
+    """Ends the process after SIGTERM, and when the parent closes its stdin.
+
+    A library may hold the main thread without end, so another thread waits for both. After SIGTERM the main thread has
+    `CLOSE_S` seconds to close the stream.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)  # the descriptor above gets the signal, whatever runs
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, args=(read,), name="stop", daemon=True).start()
+
+    def _watch(self, wakeup: int) -> None:
+        while True:
+            ready, _, _ = select.select([0, wakeup], [], [])
+            if wakeup in ready:
+                self.received = True
+                self._stopped.wait(CLOSE_S)
+                os._exit(0)
+            if not os.read(0, 4_096):
+                os._exit(0)

@@ -1,0 +1,250 @@
+"""Reads a stream until it ends: which packets are decoded, which frames are sent, and when they were captured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from eaves.sources.camera.decoder.capture_time import CaptureClock
+from eaves.sources.camera.decoder.connection.failures import StreamError
+from eaves.sources.camera.decoder.connection.opening import MAX_PIXELS, OpenStream
+from eaves.sources.camera.decoder.encoder import JpegEncoder
+from eaves.sources.camera.decoder.jpeg import JpegError, check_jpeg
+from eaves.sources.camera.decoder.output import Output
+from eaves.sources.camera.decoder.selection import FrameSelection
+from eaves.sources.camera.wire import Alive, Ended, Opened, StreamFrame, StreamRequest
+
+ALIVE_S = 1.0
+"""Seconds between two messages that data arrive."""
+MAX_WAIT_S = 10.0
+"""Maximum time between two frames of a file, seconds. Recordings of a camera that were put together have stream times
+that jump by hours, and MPEG-TS takes a jump back for one of 26 hours ahead."""
+MAX_BACK_S = 1.0
+"""Maximum time by which a frame's time may precede that of the frame before it, seconds, as in streams whose frames are
+stored in another order than they are shown in."""
+MAX_NS = 2**63 - 1
+"""Maximum capture time, nanoseconds since 1970. A file can claim any time and any length, and its time of the last
+change is 1970 in reproducible archives and images."""
+MAX_SHOWN = 1e6
+"""Maximum rate and maximum interval that the parent gets; a stream can claim more than the parent accepts."""
+
+
+class StreamReader:
+    """Reads one stream.
+
+    Args:
+        request: What the parent asks for.
+        stream: The open stream.
+        output: Writes messages to the parent.
+        is_stopped: Whether reading must end.
+    """
+
+    def __init__(
+        self, request: StreamRequest, stream: OpenStream, output: Output, is_stopped: Callable[[], bool]
+    ) -> None:
+        self._request = request
+        self._stream = stream
+        self._output = output
+        self._is_stopped = is_stopped
+        self._passes_on = stream.passes_on
+        # PyAV makes a fraction of each rate and time that is asked for; asked for once, they cost nothing.
+        self._rate = float(stream.video.average_rate or 0)
+        self._tick_s = float(stream.video.time_base or 0)
+        self._selection = FrameSelection(request.every_s)
+        self._clock = CaptureClock()
+        self._encoder = JpegEncoder(request.quality)
+        self._opened: Opened | None = None
+        self._number = -1
+        self._frames = 0
+        self._alive_at = 0.0
+        self._previous: float | None = None
+        self._began = time.monotonic()
+        self._file_start_s = _find_file_start(request, stream)
+        self._first_pts_s: float | None = None
+        self._due: float | None = None
+
+    def run(self) -> Ended:
+        """Read the stream to its end.
+
+        Raises:
+            StreamError: When a live stream ends.
+            av.error.FFmpegError: When it can't be read any more.
+        """
+        video = self._stream.video
+        self._announce(video.codec_context.width, video.codec_context.height)
+        for packet in self._stream.container.demux(video):
+            if self._is_stopped():
+                break
+            if packet.size == 0:
+                continue  # the end, after which the decoder may still hold frames
+            self._number += 1
+            self._read(packet)
+        if not self._stream.is_file and not self._is_stopped():
+            raise StreamError("broken")
+        return Ended(frames=self._frames)
+
+    def _read(self, packet: Packet[VideoStream]) -> None:
+        arrived = time.monotonic()
+        stream_time = self._seconds(packet.pts)
+        if stream_time is None:
+            stream_time = self._seconds(packet.dts)
+        if self._stream.is_file:
+            time_s = self._wait_for(stream_time)
+            arrived = time.monotonic()
+        else:
+            begin = self._find_begin(arrived)
+            if self._stream.has_times:
+                self._clock.observe(stream_time, begin)
+            time_s = self._clock.find(stream_time, begin)
+        self._show_life(arrived)
+        if self._passes_on:
+            self._pass_on(packet, time_s, arrived)
+        else:
+            self._decode(packet, time_s, arrived)
+
+    def _find_begin(self, arrived: float) -> float:
+        """Return when the first byte of a frame arrived. FFmpeg's parser returns a frame when the next one begins."""
+        if not self._stream.is_parsed or self._passes_on:
+            return arrived
+        begin = self._previous or arrived - (1 / self._rate if self._rate else 0.0)
+        self._previous = arrived
+        return begin
+
+    def _pass_on(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
+        if not self._selection.is_due(time_s):
+            return
+        if packet.size > self._request.max_bytes:
+            self._output.drop("too_large", f"the JPEG image has {packet.size} bytes")
+            return
+        try:
+            data, width, height = check_jpeg(bytes(packet))
+        except JpegError as error:
+            self._output.drop("unreadable", str(error))
+            return
+        if width * height > MAX_PIXELS:
+            self._output.drop("too_large", f"the JPEG image has {width}x{height} pixels")
+        elif self._selection.take(time_s):
+            self._announce(width, height)
+            self._send(data, time_s, arrived)
+
+    def _decode(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
+        selection = self._selection
+        before = selection.decoding
+        if not selection.begin_packet(is_key=packet.is_keyframe, time_s=time_s):
+            return
+        if selection.decoding != before:
+            self._stream.video.codec_context.flush_buffers()
+        alone = selection.decoding == "key"
+        if alone and not selection.is_due(time_s):
+            return
+        try:
+            frames = self._decode_packet(packet, alone=alone)
+            if alone:
+                selection.note_picture(found=bool(frames))
+            for frame in frames:
+                self._take(frame, time_s if alone else self._find_time(frame, time_s, arrived), arrived)
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            self._output.drop("unreadable", f"a frame can't be decoded: {error.strerror}")
+
+    def _decode_packet(self, packet: Packet[VideoStream], *, alone: bool) -> list[VideoFrame]:
+        """Decode a packet; one that is decoded alone gives its frame at once, though a decoder may hold frames back."""
+        context = self._stream.video.codec_context
+        if not alone:
+            return context.decode(packet)
+        try:
+            return context.decode(packet) + context.decode(None)
+        finally:
+            context.flush_buffers()
+
+    def _find_time(self, frame: VideoFrame, time_s: float, arrived: float) -> float:
+        stream_time = self._seconds(frame.pts)
+        if stream_time is None:
+            return time_s
+        if self._stream.is_file:
+            return stream_time - (self._first_pts_s or 0.0)
+        return self._clock.find(stream_time, arrived)
+
+    def _take(self, frame: VideoFrame, time_s: float, arrived: float) -> None:
+        if frame.is_corrupt:
+            self._output.drop("unreadable", "a part of the frame is missing")
+            return
+        if not self._selection.take(time_s):
+            return
+        self._announce(frame.width, frame.height)
+        data = self._encoder.encode(frame)
+        if len(data) > self._request.max_bytes:
+            self._output.drop("too_large", f"the JPEG image has {len(data)} bytes")
+            return
+        self._send(data, time_s, arrived)
+
+    def _send(self, data: bytes, time_s: float, arrived: float) -> None:
+        self._frames += 1
+        # A live frame's time is on the monotonic clock until now, because the wall clock may be set at any time.
+        start_s = self._file_start_s if self._stream.is_file else time.time() - time.monotonic()
+        frame = StreamFrame(
+            data=data,
+            number=self._number,
+            captured_at_ns=min(MAX_NS, max(0, int((start_s + time_s) * 1e9))),
+            arrived_ns=int(arrived * 1e9),
+        )
+        self._output.put(frame)
+
+    def _announce(self, width: int, height: int) -> None:
+        """Say what the stream is, when that is new."""
+        decoding: Literal["none", "key", "all"] = "none" if self._passes_on else self._selection.decoding
+        last = self._opened
+        if last is not None and (last.width, last.height, last.decoding) == (width, height, decoding):
+            return
+        self._opened = Opened(
+            codec=self._stream.video.codec_context.name,
+            width=width,
+            height=height,
+            rate=min(self._rate, MAX_SHOWN),
+            decoding=decoding,
+            key_interval_s=min(round(self._selection.key_interval_s, 3), MAX_SHOWN),
+        )
+        self._output.put(self._opened)
+
+    def _show_life(self, arrived: float) -> None:
+        if arrived - self._alive_at >= ALIVE_S:
+            self._alive_at = arrived
+            self._output.put(Alive(arrived_ns=int(arrived * 1e9)))
+
+    def _seconds(self, value: int | None) -> float | None:
+        return None if value is None or not self._tick_s else value * self._tick_s
+
+    def _wait_for(self, stream_time: float | None) -> float:
+        """Wait until a file's frame is due and return its time since the file's start."""
+        if stream_time is None:
+            return time.monotonic() - self._began
+        if self._first_pts_s is None:
+            self._first_pts_s = stream_time
+        since_start = stream_time - self._first_pts_s
+        due = self._began + since_start
+        if self._due is not None and not -MAX_BACK_S <= due - self._due <= MAX_WAIT_S:
+            self._began += self._due - due
+            due = self._due
+        self._due = due
+        while self._request.paced and not self._is_stopped():
+            pause = due - time.monotonic()
+            if pause <= 0:
+                break
+            self._show_life(time.monotonic())
+            time.sleep(min(pause, ALIVE_S))
+        return since_start
+
+
+def _find_file_start(request: StreamRequest, stream: OpenStream) -> float:
+    """Return the time at which a recording began, seconds since 1970: its file's last change less its length."""
+    if not stream.is_file:
+        return 0.0
+    return max(0.0, Path(request.url).stat().st_mtime - (stream.container.duration or 0) / av.time_base)

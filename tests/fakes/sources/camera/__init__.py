@@ -1,0 +1,1 @@
+"""Cameras that behave as a test says, and decoders that do."""

@@ -1,0 +1,206 @@
+"""A decoder that does what its first argument says: `python -P scripted_decoder.py NAME`. It reads no stream."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from eaves.sources.camera.wire import (
+    Alive,
+    DroppedFrames,
+    Ended,
+    Failed,
+    Message,
+    Opened,
+    StreamFrame,
+    StreamRequest,
+    build_message,
+    parse_request,
+)
+
+JPEG = b"\xff\xd8\xff" + b"picture" * 100 + b"\xff\xd9"
+OPENED = Opened(codec="h264", width=320, height=180)
+
+
+def build_command(name: str, *arguments: str) -> tuple[str, ...]:
+    """The command of a decoder that does `name`."""
+    return (sys.executable, "-P", str(Path(__file__).absolute()), name, *arguments)
+
+
+def build_frame(number: int) -> StreamFrame:
+    return StreamFrame(data=JPEG, number=number, captured_at_ns=time.time_ns(), arrived_ns=time.monotonic_ns())
+
+
+def send(*messages: Message) -> None:
+    for message in messages:
+        write(build_message(message))
+
+
+def write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+def sleep() -> None:
+    while True:
+        time.sleep(60)
+
+
+def live(request: StreamRequest, rate: str = "20") -> None:
+    """A camera that works."""
+    send(OPENED)
+    for number in range(1_000_000):
+        send(build_frame(number))
+        time.sleep(1 / float(rate))
+
+
+def silent(request: StreamRequest) -> None:
+    """One frame, and nothing more."""
+    send(OPENED, build_frame(0))
+    sleep()
+
+
+def mute(request: StreamRequest) -> None:
+    """It hangs before the stream is open."""
+    sleep()
+
+
+def no_frames(request: StreamRequest) -> None:
+    """Data arrive, and no frame."""
+    send(OPENED)
+    while True:
+        send(Alive(arrived_ns=time.monotonic_ns()))
+        time.sleep(0.02)
+
+
+def stubborn(request: StreamRequest) -> None:
+    """It ignores SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    silent(request)
+
+
+def flood(request: StreamRequest) -> None:
+    """Frames without a pause."""
+    send(OPENED)
+    for number in range(1_000_000_000):
+        send(build_frame(number))
+
+
+def one(request: StreamRequest) -> None:
+    """One frame, and the camera ends the stream."""
+    send(OPENED, build_frame(0), Failed(code="broken", message="the camera ended the stream"))
+
+
+def half(request: StreamRequest) -> None:
+    """Half a message."""
+    send(OPENED, build_frame(0))
+    write(build_message(build_frame(1))[:200])
+
+
+def garbage(request: StreamRequest) -> None:
+    """No messages at all, without end."""
+    while True:
+        write(b"GET / HTTP/1.1\r\n" * 100)
+
+
+def lies(request: StreamRequest, number: str) -> None:
+    """A message that no decoder sends."""
+    bodies = (
+        b'{"cause": ["late"], "count": 1}',
+        b'{"cause": "late", "count": -5}',
+        b'{"cause": "late", "count": 1e99}',
+        b'{"cause": "made up", "count": 1}',
+        b'{"cause": "late", "count": 1, "reason": 7}',
+    )
+    body = bodies[int(number)]
+    kind, length = b"D", len(body)
+    write(kind + length.to_bytes(4, "little") + bytes(build_message(Alive(arrived_ns=0))[5:]) + body)
+    sleep()
+
+
+def dropped(request: StreamRequest) -> None:
+    """Frames that the decoder counts as dropped, with reasons that contain the password."""
+    send(OPENED)
+    for number in range(3):
+        send(DroppedFrames(cause="unreadable", count=10, reason=f"{request.url} is damaged"))
+        send(build_frame(number))
+    sleep()
+
+
+def grow(request: StreamRequest, megabytes: str) -> None:
+    """It takes memory and sends frames."""
+    held = bytearray(int(megabytes) << 20)
+    held[::4096] = b"x" * len(held[::4096])
+    live(request)
+
+
+def crash(request: StreamRequest) -> None:
+    """It writes many lines and dies."""
+    send(OPENED, build_frame(0))
+    for number in range(300):
+        os.write(2, f"line {number} of {request.url}\n".encode())
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def chatter(request: StreamRequest) -> None:
+    """It writes to stderr without end, without line breaks, and sends frames now and then."""
+    send(OPENED)
+    for number in range(1_000_000):
+        for _ in range(50):
+            os.write(2, b"x" * 65_536)
+        send(build_frame(number))
+
+
+def fail(request: StreamRequest, code: str) -> None:
+    """It ends with a reason that contains the address and the password."""
+    password = unquote(urlsplit(request.url).password or "")
+    send(Failed(code=code, message=f"{request.url} does not work with {password}: {code}"))  # type: ignore[arg-type]
+
+
+def refuse(request: StreamRequest, password: str) -> None:
+    """It works with one password only."""
+    if f":{password}@" in request.url:
+        live(request)
+    send(Failed(code="refused_login", message="the camera refused the user name or the password"))
+
+
+def play(request: StreamRequest, frames: str = "5") -> None:
+    """A file of some frames."""
+    send(OPENED)
+    for number in range(int(frames)):
+        send(build_frame(number))
+        time.sleep(0.02)
+    send(Ended(frames=int(frames)))
+
+
+def show_environ(request: StreamRequest) -> None:
+    """It ends with the names of its environment variables as the reason."""
+    send(Failed(code="broken", message=" ".join(sorted(os.environ))))
+
+
+def deaf(_: None, rate: str = "20") -> None:
+    """It never reads its request."""
+    live(StreamRequest(url=""), rate)
+
+
+SCRIPTS: tuple[Callable[..., None], ...] = (
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, dropped, grow, crash, chatter),
+    *(fail, refuse, play, show_environ, deaf),
+)
+
+
+def main() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    script = next(one for one in SCRIPTS if one.__name__ == sys.argv[1])
+    request = None if script is deaf else parse_request(sys.stdin.buffer.readline())
+    script(request, *sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

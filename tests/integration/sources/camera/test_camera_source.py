@@ -1,0 +1,436 @@
+"""A camera source and decoders that hang, crash, lie and flood: each is noticed, ended and replaced."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolFullError
+from eaves.sources.camera.reconnection import BURST, RATE, StartPace
+from eaves.sources.camera.source import FILE_LOOK_S
+from tests.fakes.clock import ManualClock
+from tests.fakes.sources.camera.scripted_decoder import JPEG, build_command
+from tests.ports import find_port
+from tests.sources.running_camera import (
+    count_descriptors,
+    find_children,
+    find_decoders,
+    run_camera,
+    the_decoder,
+    turn_until,
+)
+from tests.waiting import wait_until
+
+PASSWORD = "gr3en/hou$e"
+
+
+@pytest.fixture
+def login(tmp_path: Path) -> Path:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "username").write_text("admin\n")
+    (folder / "password").write_text(f"{PASSWORD}\n")
+    return folder
+
+
+def test_frames_become_events_with_their_own_time() -> None:
+    began = time.time()
+    with run_camera("rtsp://cam.example/h264/ch1", command=build_command("live")) as camera:
+        camera.wait_for(3)
+        assert camera.state == ("watching", "")
+    first = camera.events[0]
+    assert (first.data, first.datacontenttype, first.subject) == (JPEG, "image/jpeg", "ch1")
+    assert first.extensions["partitionkey"] == "cam"
+    assert first.time is not None
+    assert first.time[:16] == time.strftime("%Y-%m-%dT%H:%M", time.gmtime(began))[:16] or time.time() - began > 1
+    assert len({event.id for event in camera.events}) == len(camera.events)
+
+
+@pytest.mark.parametrize("script", ["silent", "stubborn"])
+def test_a_silent_decoder_is_replaced_whatever_it_ignores(script: str) -> None:
+    with run_camera(command=build_command(script), silent_s=1) as camera:
+        camera.wait_for(1)
+        pid, began = the_decoder(), time.monotonic()
+        camera.wait_for_state("waiting", "no data from the camera for 1 s; connecting again")
+        assert time.monotonic() - began < 1 + 2 + 1
+        camera.wait_for(2)
+        assert the_decoder() != pid
+        assert camera.context.counters.reconnects >= 1
+
+
+def test_a_silent_camera_is_noticed_after_fifteen_seconds_by_the_agents_clock() -> None:
+    clock = ManualClock()
+    with run_camera(command=build_command("silent"), clock=clock) as camera:
+        camera.wait_for(1)
+        passed = turn_until(clock, lambda: camera.state[0] == "waiting", at_most_s=20, between_decoders=False)
+        assert 14.5 < passed < 17
+
+
+def test_a_stopped_decoder_is_killed_and_replaced() -> None:
+    with run_camera(command=build_command("live"), silent_s=1) as camera:
+        camera.wait_for(1)
+        pid = the_decoder()
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: pid not in find_decoders(), what="the end of the stopped decoder")
+        camera.wait_for_next()
+
+
+def test_a_killed_decoder_is_replaced_at_once() -> None:
+    with run_camera(command=build_command("live")) as camera:
+        camera.wait_for(1)
+        began = time.monotonic()
+        os.kill(the_decoder(), signal.SIGKILL)
+        camera.wait_for_state("waiting", "the decoder was ended by signal 9; it is started again")
+        camera.wait_for_state("watching")
+        assert time.monotonic() - began < 4
+        assert camera.context.counters.reconnects == 1
+
+
+def test_a_decoder_that_never_opens_the_stream_is_ended(caplog: pytest.LogCaptureFixture) -> None:
+    clock, reason = ManualClock(), "the stream was not open within 5 s; connecting again"
+    with run_camera(command=build_command("mute"), clock=clock, connect_timeout_s=5):
+        the_decoder()
+        passed = turn_until(clock, lambda: reason in caplog.text, at_most_s=12, between_decoders=False)
+        assert 9 < passed <= 11
+        wait_until(lambda: not find_decoders(), what="the end of the decoder")
+
+
+def test_a_stream_with_data_and_without_frames_is_connected_again() -> None:
+    clock = ManualClock()
+    limits: dict[str, Any] = {"every_s": 10, "silent_s": 250, "connect_timeout_s": 120}
+    with run_camera(command=build_command("no_frames"), clock=clock, **limits) as camera:
+        pid = the_decoder()
+        reason = "no whole frame for 140 s"
+        turn_until(clock, lambda: reason in camera.state[1], at_most_s=150, step_s=1, between_decoders=False)
+        wait_until(lambda: pid not in find_decoders())
+
+
+@pytest.mark.parametrize("script", ["half", "garbage", "lies 0", "lies 1", "lies 2", "lies 3", "lies 4"])
+def test_a_decoder_that_writes_no_messages_is_replaced(script: str) -> None:
+    with run_camera(command=build_command(*script.split())) as camera:
+        pid = the_decoder()
+        camera.wait_for_state("waiting", "the decoder broke: ")
+        assert pid not in find_decoders()
+
+
+def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
+    login: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_camera(command=build_command("crash"), credentials=login) as camera:
+        camera.wait_for(3)
+        camera.wait_for_state("waiting", "was ended by signal 11")
+    logged = [record.getMessage() for record in caplog.records if "last output" in record.getMessage()]
+    assert len(logged) == 1
+    assert "line 299 of rtsp://" in logged[0]
+    assert "line 199 " not in logged[0]
+    assert PASSWORD not in caplog.text
+    assert "gr3en%2F" not in caplog.text
+
+
+def test_an_endless_stderr_takes_no_memory_and_frames_still_come() -> None:
+    with run_camera(command=build_command("chatter")) as camera:
+        camera.wait_for(5)
+        before = resident_bytes()
+        camera.wait_for(20)
+        assert resident_bytes() - before < 5e6
+
+
+def test_a_flood_costs_one_frame_of_memory_and_is_counted_as_late() -> None:
+    with run_camera(command=build_command("flood")) as camera:
+        camera.wait_for(50)
+        before = resident_bytes()
+        stored = len(camera.events)
+        wait_until(lambda: camera.dropped.get("late", 0) > 3_000, what="late frames")
+        assert resident_bytes() - before < 10e6 + (len(camera.events) - stored) * 5_000
+        assert camera.state == ("watching", "")
+
+
+def test_a_decoder_that_takes_too_much_memory_is_replaced_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with run_camera(command=build_command("grow", "150"), decoder_max_bytes=100_000_000) as camera:
+        first = the_decoder()
+        wait_until(lambda: find_decoders() not in ([], [first]), what="another decoder")
+        second = the_decoder()
+        wait_until(lambda: find_decoders() not in ([], [second]), what="a third decoder")
+        assert camera.events
+    lines = [record for record in caplog.records if "decoder_max_bytes" in record.getMessage()]
+    assert len(lines) == 1
+    assert "was replaced" in lines[0].getMessage()
+
+
+def test_a_decoder_that_never_reads_its_request_blocks_nothing() -> None:
+    with run_camera(f"rtsp://cam/{'x' * 200_000}", command=build_command("deaf")) as camera:
+        camera.wait_for(3)
+
+
+@pytest.mark.parametrize("script", ["live", "mute", "stubborn", "flood", "one"])
+def test_the_agent_stops_within_two_seconds_and_nothing_is_left(script: str) -> None:
+    descriptors, threads = count_descriptors(), threading.active_count()
+    with run_camera(command=build_command(script)) as camera:
+        if script == "mute":
+            the_decoder()
+        else:
+            camera.wait_for(1)
+        began = time.monotonic()
+        camera.stop()
+        assert time.monotonic() - began < (2.0 if script == "stubborn" else 0.8)
+        assert not find_decoders()
+    assert (count_descriptors(), threading.active_count()) == (descriptors, threads)
+
+
+def test_many_cameras_start_one_after_the_other_and_take_two_threads_each() -> None:
+    cameras, pace, threads = 20, StartPace(), threading.active_count()
+    with ExitStack() as stack:
+        began = time.monotonic()
+        for _ in range(cameras):
+            stack.enter_context(run_camera(command=("sleep", "1234"), pace=pace.reserve))
+        wait_until(lambda: time.monotonic() - began >= 0.5)
+        assert len(find_children("sleep\0001234")) <= BURST + RATE * (time.monotonic() - began)
+        wait_until(lambda: len(find_children("sleep\0001234")) == cameras, what="all decoders")
+        assert time.monotonic() - began >= (cameras - BURST - 1) / RATE
+        assert threading.active_count() - threads <= 2 * cameras
+
+
+def test_a_source_stops_while_a_camera_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        full = [socket.socket() for _ in range(4)]
+        for one in full:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        with run_camera(f"rtsp://127.0.0.1:{port}/x", command=build_command("fail", "unreachable")) as camera:
+            camera.wait_for_state("waiting", "no answer in time")
+            began = time.monotonic()
+            camera.stop()
+            assert time.monotonic() - began < 1
+        for one in full:
+            one.close()
+
+
+def test_an_outage_starts_no_processes() -> None:
+    clock = ManualClock()
+    url = f"rtsp://127.0.0.1:{find_port()}/x"
+    with run_camera(url, command=build_command("fail", "unreachable"), clock=clock) as camera:
+        reason = "the camera can't be reached: connection refused"
+        turn_until(clock, lambda: camera.state[1] == reason, at_most_s=10)
+        started = set()
+
+        def look() -> bool:
+            started.update(find_decoders())
+            return clock.monotonic() > 600
+
+        turn_until(clock, look, at_most_s=700, step_s=5)
+        assert not started
+        assert camera.state == ("waiting", reason)
+
+
+def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes(login: Path) -> None:
+    clock = ManualClock()
+    with run_camera(command=build_command("refuse", "new"), clock=clock, credentials=login) as camera:
+        turn_until(clock, lambda: "refused the user name or the password" in camera.state[1], at_most_s=10)
+        assert "after 5 minutes" in camera.state[1]
+        began = clock.monotonic()
+        started = turn_until(clock, find_decoders, at_most_s=340, step_s=2)
+        assert started >= 298
+        turn_until(clock, lambda: not find_decoders(), at_most_s=10)
+        (login / "password").write_text("new")
+        passed = turn_until(clock, lambda: camera.events, at_most_s=20)
+        assert passed < 10
+        assert began
+
+
+def test_missing_credentials_are_waited_for(tmp_path: Path) -> None:
+    clock, folder = ManualClock(), tmp_path / "later"
+    with run_camera(command=build_command("refuse", "new"), clock=clock, credentials=folder) as camera:
+        camera.wait_for_state("waiting", "is not a folder")
+        folder.mkdir()
+        (folder / "username").write_text("a")
+        (folder / "password").write_text("new")
+        turn_until(clock, lambda: camera.events, at_most_s=5)
+
+
+def test_nobody_sees_the_password(login: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with run_camera(command=build_command("live"), credentials=login) as camera:
+        camera.wait_for(1)
+        process = Path(f"/proc/{the_decoder()}")
+        seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    for script in ("fail broken", "dropped"):
+        with run_camera(command=build_command(*script.split()), credentials=login) as camera:
+            if script == "dropped":
+                wait_until(partial(camera.dropped_count, "unreadable"), what="dropped frames")
+            else:
+                camera.wait_for_state("waiting", "does not work")
+            seen += camera.state[1].encode()
+    seen += caplog.text.encode() + b"".join(repr(event).encode() for event in camera.events)
+    assert b"gr3en" not in seen
+    assert camera.dropped["unreadable"] in (10, 20, 30)
+    assert caplog.text.count("is damaged") == 1
+
+
+def test_a_decoder_gets_nothing_of_the_agents_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAVES_SOURCES", '[{"url": "rtsp://u:p@cam"}]')
+    monkeypatch.setenv("FFREPORT", "file=/tmp/report")
+    with run_camera(command=build_command("show_environ")) as camera:
+        camera.wait_for_state("waiting", "PYTHONPATH")
+        names = set(camera.state[1].split())
+    assert names <= {"PATH", "LANG", "LC_CTYPE", "PYTHONPATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+
+def test_a_full_queue_keeps_the_newest_frame_and_counts_the_others() -> None:
+    with run_camera(command=build_command("live")) as camera:
+        camera.wait_for(2)
+        camera.refuse = SpoolFullError("spool is full (1 GB)")
+        camera.wait_for_state("paused", "capture is paused until events are delivered")
+        stored = len(camera.events)
+        wait_until(lambda: camera.dropped.get("spool_full", 0) >= 10)
+        camera.refuse = None
+        camera.wait_for_state("watching")
+        assert len(camera.events) > stored
+        assert camera.dropped["spool_full"] >= 10
+
+
+def test_a_frame_is_kept_while_the_queue_is_full_and_the_camera_away() -> None:
+    clock = ManualClock()
+    with run_camera(command=build_command("one"), clock=clock) as camera:
+        camera.refuse = SpoolFullError("spool is full (1 GB)")
+        turn_until(clock, lambda: "ended the stream" in camera.state[1], at_most_s=5)
+        camera.refuse = None
+        turn_until(clock, lambda: camera.events, at_most_s=15)
+
+
+def test_a_camera_that_ends_each_stream_after_a_frame_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    with run_camera(command=build_command("one"), clock=clock) as camera:
+        turn_until(clock, lambda: len(camera.events) >= 25, at_most_s=120, step_s=1)
+        assert camera.state == ("waiting", "the camera ended the stream")
+    changes = [record for record in caplog.records if record.getMessage().startswith("source cam is")]
+    assert len(changes) <= 8
+    assert len({event.id for event in camera.events}) == len(camera.events)
+
+
+def test_every_s_holds_for_a_camera_that_ends_each_stream_after_a_frame() -> None:
+    clock = ManualClock()
+    with run_camera(command=build_command("one"), clock=clock, every_s=60) as camera:
+        turn_until(clock, lambda: camera.dropped.get("rate", 0) >= 5, at_most_s=29)
+        assert len(camera.events) == 1
+
+
+def test_pyav_is_waited_for_a_minute() -> None:
+    clock = ManualClock()
+    with run_camera(command=build_command("fail", "missing_library"), clock=clock) as camera:
+        camera.wait_for_state("waiting", "PyAV is not installed: python -m pip install av")
+        wait_until(lambda: not find_decoders())
+        assert 58 < turn_until(clock, find_decoders, at_most_s=70, step_s=1) < 70
+
+
+def test_a_command_that_does_not_exist_is_a_reason() -> None:
+    with run_camera(command=("/nonexistent/python",)) as camera:
+        camera.wait_for_state("waiting", "the decoder can't be started: No such file or directory")
+
+
+# Files
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"1")
+    return path
+
+
+def test_a_file_is_played_once_and_its_frames_are_known_in_the_next_run(clip: Path) -> None:
+    with run_camera(str(clip), command=build_command("play")) as first:
+        first.wait_for_state("finished", f"all frames of {clip} were played")
+        assert not find_decoders()
+    with run_camera(str(clip), command=build_command("play")) as second:
+        second.wait_for_state("finished")
+    assert first.ids
+    assert first.ids | second.ids == {event.id for event in first.events + second.events}
+    assert len(first.ids | second.ids) <= 5
+    assert first.ids & second.ids
+
+
+def test_a_file_that_is_replaced_is_played_once_it_changes_no_more(clip: Path) -> None:
+    clock = ManualClock()
+    with run_camera(str(clip), command=build_command("play"), clock=clock) as camera:
+        camera.wait_for_state("finished")
+        before = len(camera.events)
+        clip.write_bytes(b"12")
+        turn_until(clock, lambda: clock.monotonic() >= FILE_LOOK_S, at_most_s=20)
+        clip.write_bytes(b"123")
+        passed = turn_until(clock, lambda: len(camera.events) > before, at_most_s=60)
+        assert passed >= FILE_LOOK_S - 1
+        camera.wait_for_state("finished")
+
+
+def test_a_file_that_changes_while_it_is_played_is_played_again(clip: Path) -> None:
+    clock = ManualClock()
+    with run_camera(str(clip), command=build_command("play", "20"), clock=clock) as camera:
+        camera.wait_for(1)
+        clip.write_bytes(b"12")
+        camera.wait_for_state("finished")
+        played = len(camera.events)
+        turn_until(clock, lambda: len(camera.events) > played, at_most_s=60)
+
+
+def test_a_missing_file_is_played_within_seconds_of_its_arrival(tmp_path: Path) -> None:
+    clock, path = ManualClock(), tmp_path / "later.mp4"
+    with run_camera(str(path), command=build_command("play"), clock=clock) as camera:
+        camera.wait_for_state("waiting", f"there is no file {path}")
+        turn_until(clock, lambda: clock.monotonic() > 3600, at_most_s=3700, step_s=60)
+        path.write_bytes(b"1")
+        assert turn_until(clock, find_decoders, at_most_s=5) <= 4
+        camera.wait_for(1)
+
+
+def test_a_damaged_file_is_not_read_again_until_it_changes(clip: Path) -> None:
+    clock = ManualClock()
+    with run_camera(str(clip), command=build_command("one"), clock=clock) as camera:
+        camera.wait_for_state("waiting", "ended the stream")
+        turn_until(clock, lambda: clock.monotonic() > 3600, at_most_s=3700, step_s=60)
+        assert (len(camera.events), camera.dropped) == (1, {})
+        clip.write_bytes(b"12")
+        turn_until(clock, lambda: len(camera.events) == 2, at_most_s=40)
+
+
+# Many reconnects
+
+
+def write_stream(path: Path) -> tuple[str, ...]:
+    """The command of the cheapest decoder: it prints one frame and ends."""
+    script = "import sys; from tests.fakes.sources.camera.scripted_decoder import *; send(OPENED, build_frame(0))"
+    path.write_bytes(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    return ("cat", str(path))
+
+
+@pytest.mark.parametrize("reconnects", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_threads_and_descriptors_are_flat_over_many_reconnects(reconnects: int, tmp_path: Path) -> None:
+    command = write_stream(tmp_path / "decoder-output")
+    clock = ManualClock()
+    with run_camera(command=command, clock=clock, connect_timeout_s=120) as camera:
+        turn_until(clock, lambda: len(camera.events) >= 50, at_most_s=1e9, step_s=3.1)
+        held = resident_bytes(), count_descriptors(), threading.active_count()
+        turn_until(clock, lambda: len(camera.events) >= reconnects, at_most_s=1e9, step_s=3.1)
+        camera.events.clear()
+        grown = resident_bytes() - held[0]
+        assert grown < 2e6 + reconnects * 1_500, "the events that the test keeps take about a kilobyte each"
+        assert count_descriptors() <= held[1] + 8, "a process that is being started takes 8"
+        assert threading.active_count() <= held[2] + 1
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,131 @@
+"""A camera source with the real decoder and real servers: outages, silence, passwords, files, the agent's end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.inputs.videos import make_video, need_av, read_number
+from tests.processes.agents import AgentProcess
+from tests.processes.rtsp_server import run_rtsp_server
+from tests.sources.running_camera import find_decoders, run_camera, the_decoder
+from tests.waiting import wait_until
+
+BACK_S = 5.0
+"""Bar: time from a camera's return to its first frame after an outage of less than two minutes, seconds."""
+PASSWORD = "gr3en hou$e"
+
+
+@pytest.fixture(autouse=True)
+def _av() -> None:
+    need_av()
+
+
+@pytest.mark.parametrize("outages", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_a_camera_is_back_within_seconds_of_its_return(tmp_path: Path, outages: int) -> None:
+    chance, back_s = random.Random(outages), []
+    with run_rtsp_server(tmp_path, {"/stream": make_video()}) as server, run_camera(server.url()) as camera:
+        camera.wait_for(2)
+        for _ in range(outages):
+            server.stop()
+            camera.wait_for_state("waiting")
+            time.sleep(chance.uniform(0.5, 30 if outages > 5 else 2.5))  # the length of the outage
+            server.start()
+            began = time.monotonic()
+            camera.wait_for_next()
+            back_s.append(time.monotonic() - began)
+            camera.wait_for_state("watching")
+        assert max(back_s) < BACK_S, f"back after {sorted(back_s)} s"
+        assert camera.context.counters.reconnects == outages
+        assert len(camera.ids) == len(camera.events)
+
+
+def test_a_camera_that_falls_silent_is_noticed_and_back_when_it_speaks(tmp_path: Path) -> None:
+    with run_rtsp_server(tmp_path, {"/stream": make_video()}) as server, run_camera(server.url(), silent_s=1) as camera:
+        camera.wait_for(2)
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        camera.wait_for_state("waiting", "no data from the camera for 1 s; connecting again")
+        assert time.monotonic() - began < 3
+        server.signal(signal.SIGCONT)
+        began = time.monotonic()
+        camera.wait_for_next()
+        assert time.monotonic() - began < BACK_S
+
+
+@pytest.mark.slow
+def test_a_changed_password_is_used_without_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    login = tmp_path / "login"
+    login.mkdir()
+    (login / "username").write_text("admin")
+    (login / "password").write_text("wr0ng-word")
+    with (
+        run_rtsp_server(tmp_path, {"/stream": make_video()}, user="admin", password=PASSWORD) as server,
+        run_camera(server.url(), credentials=login) as camera,
+    ):
+        camera.wait_for_state("waiting", "the camera refused the user name or password")
+        wait_until(lambda: not find_decoders())
+        (login / "password").write_text(PASSWORD)
+        camera.wait_for(1, 10)
+    assert "wr0ng" not in caplog.text
+    assert "gr3en" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_killed_decoder_costs_a_second_and_no_frame_twice(tmp_path: Path) -> None:
+    video = make_video()
+    with run_rtsp_server(tmp_path, {"/stream": video}) as server, run_camera(server.url()) as camera:
+        for _ in range(2):
+            camera.wait_for_next()
+            os.kill(the_decoder(), signal.SIGKILL)
+            camera.wait_for_state("waiting")
+            began = time.monotonic()
+            camera.wait_for_next()
+            assert time.monotonic() - began < BACK_S
+        assert {read_number(event.data or b"") for event in camera.events} <= set(range(len(video.packets)))
+        assert len(camera.ids) == len(camera.events)
+
+
+def test_a_file_is_played_at_its_own_speed_and_known_in_the_next_run(tmp_path: Path) -> None:
+    video = make_video(seconds=4)
+    clip = video.write(tmp_path / "clip.mp4")
+    with run_camera(str(clip)) as first:
+        first.wait_for(1)
+        began = time.monotonic()
+        first.wait_for_state("finished")
+        assert 2 < time.monotonic() - began < 6
+    with run_camera(str(clip)) as second:
+        second.wait_for_state("finished")
+    numbers = [read_number(event.data or b"") for event in first.events]
+    assert numbers == [0, 10, 20, 30]
+    assert first.ids == second.ids
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["in order", "killed"])
+def test_a_decoder_ends_with_its_agent(tmp_path: Path, end: signal.Signals) -> None:
+    with run_rtsp_server(tmp_path, {"/stream": make_video()}) as server:
+        sources = [{"name": f"cam{number}", "kind": "camera", "url": server.url()} for number in range(2)]
+        agent = AgentProcess(tmp_path / "agent", "http://127.0.0.1:1", EAVES_SOURCES=json.dumps(sources))
+        agent.start()
+        try:
+            wait_until(lambda: _captured(agent) == 2, 30, what="a frame of each camera")
+            decoders = find_decoders(agent.pid)
+            assert len(decoders) == 2
+            began = time.monotonic()
+        finally:
+            agent.stop(end)
+        assert time.monotonic() - began < 3
+        wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in decoders), 2, what="their end")
+        assert "did not stop" not in agent.log.read_text()
+
+
+def _captured(agent: AgentProcess) -> int:
+    """Number of sources that have captured a frame."""
+    report = json.loads(agent.get("/health")[1])["report"]
+    return sum(source["captured"] > 0 for source in report["sources"])

@@ -1,0 +1,230 @@
+"""How a decoder says that a stream can't be read, and what it must never do while it tries."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eaves.http_client.proxies import parse_proxy
+from eaves.sources.camera.decoder_process import build_environ
+from eaves.sources.camera.wire import Failed, StreamFrame, StreamRequest, build_request, read_message
+from tests.fakes.http.camera import Asked, open_camera, respond
+from tests.fakes.sources.camera.hls import HlsCamera
+from tests.fakes.sources.camera.mjpeg import refuse_login, stream_live
+from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, open_rtsp_camera
+from tests.inputs.certificates import build_server_context, make_certificate
+from tests.inputs.videos import make_video, need_av
+from tests.ports import find_port
+from tests.processes.decoder import ROOT, run_decoder
+from tests.processes.rtsp_server import run_rtsp_server
+
+LOGIN = "user:secret"
+
+
+@pytest.fixture(autouse=True)
+def _av() -> None:
+    need_av()
+
+
+@pytest.mark.parametrize("method", ["basic", "digest"])
+def test_a_login_by_rtsp(tmp_path: Path, method: str) -> None:
+    mounts = {"/stream": make_video()}
+    with run_rtsp_server(tmp_path, mounts, user="user", password="p@ss word", method=method) as server:
+        with run_decoder(StreamRequest(url=server.url(login="user:p%40ss%20word"))) as decoder:
+            assert decoder.frames(1)
+        with run_decoder(StreamRequest(url=server.url(login="user:wrong"))) as decoder:
+            failed = decoder.fail()
+    assert failed == Failed(code="refused_login", message="the camera refused the user name or password")
+
+
+def test_a_login_by_http() -> None:
+    video = make_video("mjpeg")
+
+    def answer(asked: Asked) -> object:
+        right = "Basic dXNlcjpzZWNyZXQ="  # of user:secret
+        return stream_live(camera, video) if asked.headers.get("authorization") == right else refuse_login(asked)
+
+    with open_camera(answer) as camera:  # type: ignore[arg-type]
+        with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + "/video")) as decoder:
+            assert decoder.frames(1)
+        with run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
+            assert decoder.fail().code == "refused_login"
+        with run_decoder(StreamRequest(url=camera.url.replace("//", "//user:no@") + "/live.m3u8")) as decoder:
+            assert decoder.fail().code == "refused_login"
+
+
+@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
+def test_a_refused_password_is_sent_once(path: str) -> None:
+    refused = respond(401, WWW_Authenticate='Digest realm="camera", nonce="1", qop="auth"')
+    with open_camera(lambda _: refused) as camera:
+        with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + path)) as decoder:
+            assert decoder.fail().code == "refused_login"
+        assert sum("authorization" in asked.headers for asked in camera.asked) == 1
+
+
+@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
+@pytest.mark.parametrize("method", ["Basic", "Digest"])
+def test_another_server_gets_no_password(method: str, path: str) -> None:
+    challenge = f'{method} realm="camera", nonce="1", qop="auth"'
+    refused = respond(401, WWW_Authenticate=challenge)
+    with open_camera(lambda _: refused) as other:
+        moved = respond(302, Location=f"{other.url}/elsewhere")
+        with open_camera(lambda asked: moved if "authorization" in asked.headers else refused) as camera:
+            with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + path)) as decoder:
+                decoder.fail()
+            assert any("authorization" in asked.headers for asked in camera.asked)
+        assert other.asked
+        assert not any("authorization" in asked.headers for asked in other.asked)
+
+
+@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
+def test_a_camera_behind_a_proxy_is_reached_through_it(path: str) -> None:
+    with open_camera(lambda _: respond(502)) as proxy:
+        environ = build_environ(parse_proxy(proxy.url))
+        for scheme, wanted in (("http", f"http://camera.invalid{path}"), ("https", "camera.invalid:443")):
+            with run_decoder(StreamRequest(url=f"{scheme}://camera.invalid{path}"), environ) as decoder:
+                assert decoder.fail().code == "unreachable"
+            assert {asked.target.replace(":80/", "/") for asked in proxy.asked} == {wanted}
+            proxy.asked.clear()
+
+
+def test_no_such_stream(tmp_path: Path) -> None:
+    with (
+        run_rtsp_server(tmp_path, {"/stream": make_video()}) as server,
+        run_decoder(StreamRequest(url=server.url("/other"))) as decoder,
+    ):
+        assert decoder.fail().code == "not_found"
+    with open_camera(lambda _: respond(404)) as camera:
+        for path in ("/video", "/live.m3u8"):
+            with run_decoder(StreamRequest(url=camera.url + path)) as decoder:
+                assert decoder.fail().code == "not_found"
+    for path in ("/dev/video99", str(tmp_path / "missing.mp4")):
+        with run_decoder(StreamRequest(url=path)) as decoder:
+            assert decoder.fail() == Failed(code="not_found", message="there is no such file or device")
+
+
+@pytest.mark.parametrize("scheme", ["rtsps", "rtmps", "https", "https+hls"])
+def test_a_strangers_certificate_gets_no_credentials(tmp_path: Path, scheme: str) -> None:
+    mine, strangers = make_certificate(tmp_path / "mine"), make_certificate(tmp_path / "stranger")
+    video = make_video()
+    context = build_server_context(strangers)
+    with open_rtsp_camera(video, context=context) as rtsp, open_camera(HlsCamera(video).answer, context=context) as web:
+        port = rtsp.port if scheme.startswith("rt") else int(web.url.rpartition(":")[2])
+        path = "/live.m3u8" if scheme == "https+hls" else "/stream"
+        url = f"{scheme.removesuffix('+hls')}://{LOGIN}@127.0.0.1:{port}{path}"
+        for authorities in (str(mine[0]), ""):
+            with run_decoder(StreamRequest(url=url, authorities=authorities)) as decoder:
+                assert decoder.fail().code == "untrusted"
+        assert rtsp.requests == []
+        assert web.asked == []
+
+
+def test_a_certificate_of_another_name_is_not_trusted(tmp_path: Path) -> None:
+    other = make_certificate(tmp_path, "other.example")
+    with open_rtsp_camera(make_video(), context=build_server_context(other)) as camera:
+        with run_decoder(StreamRequest(url=camera.url(login=LOGIN), authorities=str(other[0]))) as decoder:
+            assert decoder.fail().code == "untrusted"
+        assert camera.requests == []
+
+
+def test_a_certificate_that_is_trusted(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    video = make_video()
+    with (
+        open_rtsp_camera(video, context=build_server_context(certificate)) as camera,
+        run_decoder(StreamRequest(url=camera.url(), authorities=str(certificate[0]))) as decoder,
+    ):
+        assert decoder.frames(1)
+
+
+def test_the_segments_of_a_playlist_need_a_trusted_certificate_too(tmp_path: Path) -> None:
+    mine, strangers = make_certificate(tmp_path / "mine"), make_certificate(tmp_path / "stranger")
+    with open_camera(lambda _: respond(404), context=build_server_context(strangers)) as stranger:
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{stranger.url}/0.ts\n".encode()
+        with open_camera(lambda _: respond(body=playlist), context=build_server_context(mine)) as camera:
+            request = StreamRequest(url=f"{camera.url}/live.m3u8", authorities=str(mine[0]), connect_timeout_s=2)
+            with run_decoder(request) as decoder:
+                assert decoder.fail().code == "untrusted"
+        assert stranger.asked == []
+
+
+def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
+    video = make_video().write(tmp_path / "0.ts")
+    for address in (f"file://{video}", str(video), f"subfile,,start,0,end,0,,:{video}"):
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{address}\n#EXT-X-ENDLIST\n".encode()
+        with open_camera(lambda _, body=playlist: respond(body=body)) as camera:  # type: ignore[misc]
+            for path in ("/live.m3u8", "/video"):
+                with run_decoder(StreamRequest(url=camera.url + path, connect_timeout_s=1)) as decoder:
+                    decoder.fail()
+                    assert not any(isinstance(message, StreamFrame) for message in decoder.messages)
+
+
+def _say_nothing(session: RtspSession, _: RtspRequest) -> None:
+    session.hang()
+
+
+def test_nobody_answers() -> None:
+    with run_decoder(StreamRequest(url=f"rtsp://127.0.0.1:{find_port()}/stream")) as decoder:
+        assert decoder.fail().code == "unreachable"
+    with run_decoder(StreamRequest(url="rtsp://camera.invalid/stream")) as decoder:
+        assert decoder.fail(30).code == "unreachable"
+    began = time.monotonic()
+    with (
+        open_rtsp_camera(make_video(), answers={"OPTIONS": _say_nothing}) as camera,
+        run_decoder(StreamRequest(url=camera.url(), connect_timeout_s=0.5)) as decoder,
+    ):
+        failed = decoder.fail()
+    assert failed == Failed(code="unreachable", message="the camera can't be reached: it didn't answer in time")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (lambda _: respond(body=b"<html>Log in</html>", Content_Type="text/html"), "unsupported"),
+        (lambda _: respond(500), "unreachable"),
+        (lambda _: respond(body=b""), "unsupported"),
+        (lambda _: respond(302, Location="file:///etc/passwd"), "unsupported"),
+    ],
+)
+def test_no_stream_by_http(answer: Callable[[Asked], bytes], code: str) -> None:
+    with open_camera(answer) as camera, run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
+        assert decoder.fail().code == code
+
+
+def test_a_file_that_is_no_video(tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video")
+    with run_decoder(StreamRequest(url=str(text))) as decoder:
+        assert decoder.fail().code == "unsupported"
+    with run_decoder(StreamRequest(url="gopher://127.0.0.1/video")) as decoder:
+        assert decoder.fail() == Failed(code="unsupported", message="the protocol gopher can't be read")
+
+
+def test_a_camera_that_hangs_up() -> None:
+    with (
+        open_rtsp_camera(make_video(), lambda session: session.send_frame(0)) as camera,
+        run_decoder(StreamRequest(url=camera.url())) as decoder,
+    ):
+        assert decoder.fail().code == "broken"
+
+
+def test_without_pyav() -> None:
+    """Python without its site-packages has the standard library and Eaves only."""
+    command = (sys.executable, "-S", "-P", "-m", "eaves.sources.camera.decoder")
+    request = build_request(StreamRequest(url="rtsp://127.0.0.1/stream"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=ROOT) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(request)
+        child.stdin.flush()
+        message = read_message(child.stdout, 1000)
+    assert isinstance(message, Failed)
+    assert message.code == "missing_library"

@@ -1,0 +1,305 @@
+"""A decoder whose camera, parent or data misbehave: what it drops, what it survives, and how it ends."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eaves.sources.camera.wire import DroppedFrames, Opened, StreamFrame, StreamRequest, build_request
+from tests.fakes.http.camera import open_camera
+from tests.fakes.sources.camera.mjpeg import (
+    HEAD,
+    build_part,
+    stream_cut,
+    stream_endless_image,
+    stream_flood,
+    stream_half,
+)
+from tests.fakes.sources.camera.rtsp import RtspSession, open_rtsp_camera
+from tests.inputs.videos import make_video, need_av, read_number
+from tests.processes.decoder import COMMAND, ROOT, Decoder, run_decoder
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _av() -> None:
+    need_av()
+
+
+def split_interleaved(data: bytes) -> list[bytes]:
+    """The packets of RTP over TCP, each with its length in front."""
+    packets = []
+    while data:
+        length = 4 + int.from_bytes(data[2:4])
+        packets.append(data[:length])
+        data = data[length:]
+    return packets
+
+
+def _drops(decoder: Decoder) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for message in decoder.messages:
+        if isinstance(message, DroppedFrames):
+            counts[message.cause] = counts.get(message.cause, 0) + message.count
+    return counts
+
+
+def test_half_a_jpeg_is_never_sent() -> None:
+    video = make_video("mjpeg")
+    with open_camera(lambda _: stream_cut(video)) as camera, run_decoder(StreamRequest(url=camera.url)) as decoder:
+        decoder.fail()
+    frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
+    whole = {packet.data for packet in video.packets}
+    assert frames
+    assert all(frame.data in whole for frame in frames)
+    assert _drops(decoder)["unreadable"] >= 1
+
+
+def _seen(decoder: Decoder) -> int:
+    """Number of images that were sent or replaced by newer ones."""
+    return sum(isinstance(one, StreamFrame) for one in decoder.messages) + _drops(decoder).get("late", 0)
+
+
+def test_half_a_jpeg_and_silence() -> None:
+    video = make_video("mjpeg")
+    with (
+        open_camera(lambda _: stream_half(camera, video, whole=3)) as camera,
+        run_decoder(StreamRequest(url=camera.url)) as decoder,
+    ):
+        # The whole images come at once, so a newer one may take the place of one that isn't written yet.
+        wait_until(lambda: _seen(decoder) == 3, what="three images")
+        assert {read_number(one.data) for one in decoder.messages if isinstance(one, StreamFrame)} <= {0, 1, 2}
+
+
+def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
+    video = make_video("mjpeg")
+    limit = max(len(packet.data) for packet in video.packets) + 100
+    padding = b"\xff\xe5\xff\xff" + bytes(65_533)  # a segment that makes an image larger and not different
+    large = video.packets[0].data[:2] + padding + video.packets[0].data[2:]
+    body = HEAD + b"".join(build_part(data) for data in (large, video.packets[1].data, video.packets[2].data))
+    with (
+        open_camera(lambda _: iter([body])) as camera,
+        run_decoder(StreamRequest(url=camera.url, max_bytes=limit)) as decoder,
+    ):
+        decoder.fail()
+    numbers = [read_number(message.data) for message in decoder.messages if isinstance(message, StreamFrame)]
+    assert set(numbers) <= {1, 2}
+    assert numbers[-1] == 2
+    assert _drops(decoder)["too_large"] == 1
+
+
+def test_frames_of_another_size_are_announced() -> None:
+    small, large = make_video(), make_video(size=(640, 352))
+
+    def play(session: RtspSession) -> None:
+        for number in itertools.count():
+            session.video = large if number % 20 >= 10 else small
+            session.send_frame(number, rtp_time=number * 9000)
+            session.pause(0.02)
+
+    with open_rtsp_camera(small, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(4)
+    sizes = [(message.width, message.height) for message in decoder.messages if isinstance(message, Opened)]
+    assert sizes[:3] == [(320, 180), (640, 352), (320, 180)]
+
+
+def test_damaged_data_are_dropped_and_reading_continues() -> None:
+    video = make_video()
+
+    def play(session: RtspSession) -> None:
+        for number in itertools.count():
+            packets = split_interleaved(session.build_frame(number))
+            if number % 20 == 10:  # every second key frame loses its middle
+                del packets[-3:-1]
+            session.send(b"".join(packets))
+            session.pause(0.02)
+
+    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        frames = decoder.frames(3)
+        assert decoder.process.poll() is None
+    for frame in frames:
+        assert read_number(frame.data) % 20 == 0
+    assert _drops(decoder)["unreadable"] >= 1
+
+
+def test_stream_times_that_jump_move_no_capture_time() -> None:
+    """The camera's own clock jumps by hours at each key frame."""
+    video = make_video()
+
+    def play(session: RtspSession) -> None:
+        began, jump = time.monotonic(), 0
+        for number in itertools.count():
+            if number % 10 == 0:
+                jump += 90_000 * 3600 * (-2 if number % 20 else 1)
+            if number % 10 == 5:
+                session.send_report(time.time() + jump / 90_000, number * 4500 + jump)
+            session.send_frame(number, rtp_time=number * 4500 + jump)
+            session.pause(max(0.0, began + number * 0.05 - time.monotonic()))
+
+    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        for _ in range(6):
+            frame = decoder.next(StreamFrame)
+            # The wall clock at the arrival, from the monotonic one that the frame has.
+            arrived = time.time() - (time.monotonic() - frame.arrived_ns / 1e9)
+            assert -0.2 < frame.captured_at_ns / 1e9 - arrived <= 0.001
+
+
+def test_a_flood_and_a_parent_that_does_not_read() -> None:
+    video = make_video("mjpeg", (640, 352))
+    with (
+        open_camera(lambda _: stream_flood(camera, video, 500)) as camera,
+        run_decoder(StreamRequest(url=camera.url)) as decoder,
+    ):
+        decoder.frames(50)
+        before = decoder.memory("Rss")
+        decoder.readable.clear()
+        seen = len(decoder.messages)
+        cpu = decoder.cpu_s()
+        time.sleep(2)
+        assert len(decoder.messages) <= seen + 1
+        assert decoder.memory("Rss") < before + 8_000_000
+        assert decoder.cpu_s() - cpu < 1.5
+        now = time.monotonic_ns()
+        decoder.readable.set()
+        # What lies in the pipe is old; what comes after it is new.
+        wait_until(lambda: isinstance(one := decoder.messages[-1], StreamFrame) and one.arrived_ns > now)
+    assert _drops(decoder)["late"] > 300
+
+
+def _silent(session: RtspSession) -> None:
+    session.send_frame(0)
+    session.send_frame(1)
+    session.hang()
+
+
+def test_a_signal_ends_it_at_once_though_the_camera_is_silent() -> None:
+    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        began = time.monotonic()
+        decoder.process.send_signal(signal.SIGTERM)
+        assert decoder.process.wait(5) == 0
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_signal_that_its_parent_blocks_ends_it_too() -> None:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+            decoder.frames(1)
+            decoder.process.send_signal(signal.SIGTERM)
+            assert decoder.process.wait(5) == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def test_it_says_goodbye_to_the_camera() -> None:
+    video = make_video()
+    said: list[str] = []
+
+    def play(session: RtspSession) -> None:
+        for number in itertools.count():
+            session.send_frame(number)
+            session.pause(0.02)
+            session._connection.setblocking(False)
+            try:
+                data = session._connection.recv(4096)
+            except BlockingIOError:
+                continue
+            finally:
+                session._connection.setblocking(True)
+            said.append(data.decode("latin-1"))
+            if not data:
+                return
+
+    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        decoder.process.send_signal(signal.SIGTERM)
+        assert decoder.process.wait(5) == 0
+        wait_until(lambda: any("TEARDOWN" in text for text in said))
+
+
+def test_the_end_of_stdin_ends_it() -> None:
+    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        assert decoder.process.stdin is not None
+        decoder.process.stdin.close()
+        assert decoder.process.wait(5) == 0
+
+
+def test_the_death_of_its_parent_ends_it() -> None:
+    """A parent that is killed while this process holds the other ends of the decoder's stdin and stdout."""
+    request, stdin = os.pipe()
+    stdout, output = os.pipe()
+    script = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen({COMMAND!r}, stdin={request}, stdout={output})\n"
+        "print(child.pid, flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", script]
+    try:
+        with (
+            open_rtsp_camera(make_video(), _silent) as camera,
+            subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(request, output), cwd=ROOT) as parent,
+        ):
+            os.write(stdin, build_request(StreamRequest(url=camera.url())))
+            assert parent.stdout is not None
+            child = int(parent.stdout.readline())
+            assert os.read(stdout, 1)
+            parent.kill()
+            wait_until(lambda: not _runs(child), 5)
+    finally:
+        for pipe in (request, stdin, stdout, output):
+            os.close(pipe)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_password_is_not_in_the_list_of_processes() -> None:
+    with (
+        open_rtsp_camera(make_video(), _silent) as camera,
+        run_decoder(StreamRequest(url=camera.url(login="user:secret-22"))) as decoder,
+    ):
+        decoder.frames(1)
+        process = Path(f"/proc/{decoder.process.pid}")
+        assert b"secret-22" not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+
+
+def test_it_has_a_limit_of_memory_and_few_threads() -> None:
+    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
+        decoder.frames(1)
+        limits = Path(f"/proc/{decoder.process.pid}/limits").read_text()
+        assert "Max data size             500000000 " in limits
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{decoder.process.pid}/status").read_text().splitlines()
+        )
+        assert int(status["Threads"]) <= 4
+
+
+def test_an_image_without_end_takes_no_memory_without_end() -> None:
+    """Once a stream is known to have JPEG images, its limit is that of some images."""
+    video = make_video("mjpeg")
+    with open_camera(lambda _: stream_endless_image(camera, video, whole=3)) as camera:
+        request = StreamRequest(url=f"{camera.url}/video", connect_timeout_s=30, max_memory_bytes=1_000_000_000)
+        with run_decoder(request) as decoder:
+            peak = 0
+
+            def ended() -> bool:
+                nonlocal peak
+                peak = max(peak, decoder.memory("Rss", default=0))
+                return decoder.process.poll() is not None or peak > 300_000_000
+
+            wait_until(ended, 40, what="the end of the decoder")
+            assert peak < 300_000_000
+            assert "more memory than a decoder may use" in decoder.fail().message

@@ -1,0 +1,235 @@
+"""Cameras that do wrong over RTSP: memory is bounded, the log has one line for each reason, and frames come back.
+
+Each test runs a whole source with its real decoder, and `watch` checks in each what holds for every camera: bounded
+memory, a short log without repetitions, different ids, and no password in the log, in processes and in events.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+from PIL import Image
+
+from tests.fakes.sources.camera.rtsp import (
+    Answer,
+    RtspRequest,
+    RtspSession,
+    Script,
+    describe,
+    open_rtsp_camera,
+    play_live,
+)
+from tests.fakes.sources.camera.rtsp_faults import (
+    build_change,
+    build_clock_jumps,
+    build_description,
+    build_drops,
+    build_flood,
+    build_login,
+    build_redirect,
+    hang,
+    play_damaged,
+    play_garbage,
+    play_half_a_frame,
+    refuse_login,
+    respond_garbage,
+)
+from tests.inputs.certificates import build_server_context, make_certificate
+from tests.inputs.videos import Video, make_video
+from tests.integration.sources.camera.watched_source import LOGIN, PASSWORD, find_decoders, watch
+from tests.waiting import wait_until
+
+HOURS_S = 5 * 3600
+
+
+def slow(value: object) -> ParameterSet:
+    """A parameter that is for `make test-slow`, because another one shows nearly the same."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module")
+def video() -> Video:
+    return make_video(key_every=5)
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", slow("DESCRIBE"), slow("SETUP")])
+def test_a_camera_accepts_and_says_nothing(video: Video, method: str) -> None:
+    with open_rtsp_camera(video, answers={method: hang}) as camera, watch(camera.url(login=LOGIN)) as watched:
+        watched.wait_for_state("waiting", "can't be reached")
+        camera.answers = {}
+        watched.wait_for_frames()
+        watched.wait_for_state("watching")
+
+
+@pytest.mark.parametrize("script", [hang, play_half_a_frame, slow(play_garbage)])
+def test_a_stream_falls_silent(video: Video, script: Script) -> None:
+    """No data after PLAY, half of a frame, and bytes without meaning."""
+    with open_rtsp_camera(video, script) as camera, watch(camera.url(login=LOGIN)) as watched:
+        watched.wait_for_state("waiting", "no data from the camera for 1 s")
+        camera.script = play_live
+        watched.wait_for_frames()
+        watched.wait_for_state("watching")
+        assert watched.context.counters.reconnects >= 1
+
+
+def test_the_connection_ends_after_each_frame(video: Video) -> None:
+    """Each connection gives a frame with an id of its own; the pauses between them grow, and the log doesn't."""
+    with (
+        open_rtsp_camera(video, build_drops(3)) as camera,
+        watch(camera.url(login=LOGIN), warnings=3, repeats=3) as watched,
+    ):
+        watched.wait_for_frames(6)
+        assert camera.connections == 4
+        assert watched.context.counters.reconnects == 3
+
+
+@pytest.mark.parametrize("jump_s", [HOURS_S, slow(-HOURS_S)])
+def test_a_camera_changes_its_clock(video: Video, jump_s: float) -> None:
+    """Times of RTP and RTCP jump by hours forth and back; the times of events are those of the pictures."""
+    with (
+        open_rtsp_camera(video, build_clock_jumps(jump_s)) as camera,
+        watch(camera.url(login=LOGIN), warnings=0) as watched,
+    ):
+        watched.wait_for_frames(6)
+        assert max(map(abs, watched.find_errors_s(video))) < 0.5
+        assert camera.connections == 1
+
+
+def test_500_frames_a_second(video: Video) -> None:
+    """A hundred of them are key frames; `every_s` thins them."""
+    with open_rtsp_camera(video, build_flood(500)) as camera, watch(camera.url(login=LOGIN), warnings=0) as watched:
+        watched.wait_for_frames(100)
+    with (
+        open_rtsp_camera(video, build_flood(500)) as camera,
+        watch(camera.url(login=LOGIN), warnings=0, every_s=0.5) as watched,
+    ):
+        began = time.monotonic()
+        watched.wait_for_frames(3)
+        assert len(watched.events) <= 2 * (time.monotonic() - began) + 2
+
+
+def test_a_camera_changes_its_resolution(video: Video) -> None:
+    other = make_video(size=(640, 360), key_every=5)
+    with (
+        open_rtsp_camera(video, build_change(other, 10)) as camera,
+        watch(camera.url(login=LOGIN), warnings=0) as watched,
+    ):
+        watched.wait_for_frames(7)
+        assert camera.connections == 1
+        assert {Image.open(io.BytesIO(event.data)).size for event in watched.events} == {(320, 180), (640, 360)}
+        assert len(watched.numbers) >= 7  # each picture is whole
+
+
+@pytest.mark.slow
+def test_packets_are_damaged(video: Video) -> None:
+    """Frames that are damaged are dropped and counted; those after them are captured, on the same connection."""
+    with open_rtsp_camera(video, play_damaged) as camera, watch(camera.url(login=LOGIN), warnings=1) as watched:
+        wait_until(lambda: watched.context.counters.dropped.get("unreadable"), 20, what="a damaged frame")
+        watched.wait_for_frames(3)
+        assert camera.connections == 1
+
+
+def test_the_password_is_wrong_and_then_right(video: Video, tmp_path: Path) -> None:
+    """The camera is asked once, and again when the password changes."""
+    credentials = write_credentials(tmp_path / "credentials", "wrong-word")
+    with (
+        open_rtsp_camera(video, answers={"DESCRIBE": build_login(LOGIN)}) as camera,
+        watch(camera.url(), credentials=credentials, warnings=1) as watched,
+    ):
+        watched.wait_for_state("waiting", "refused the user name or password")
+        connections = camera.connections
+        write_credentials(credentials, PASSWORD)
+        watched.wait_for_frames()
+        assert camera.connections == connections + 1
+
+
+def test_a_stranger_has_the_address(video: Video, tmp_path: Path) -> None:
+    """A server whose certificate isn't trusted is asked for nothing and gets no password, until it is trusted."""
+    certificate = make_certificate(tmp_path / "server")
+    credentials = write_credentials(tmp_path / "credentials", PASSWORD)
+    tls = build_server_context(certificate)
+    with (
+        open_rtsp_camera(video, answers={"DESCRIBE": build_login(LOGIN)}, context=tls) as camera,
+        watch(camera.url(), credentials=credentials, warnings=1) as watched,
+    ):
+        watched.wait_for_state("waiting", "certificate")
+        assert camera.requests == []
+        (credentials / "ca.crt").write_bytes(certificate[0].read_bytes())
+        watched.wait_for_frames()
+
+
+QUICK = ("garbage", "a length of 2 GB")
+HOSTILE: dict[str, dict[str, Answer]] = {
+    "garbage": {"OPTIONS": respond_garbage},
+    "garbage for a description": {"DESCRIBE": respond_garbage},
+    "a length of 2 GB": {"DESCRIBE": build_description(b"v=0\r\n", length=2_000_000_000)},
+    "a negative length": {"DESCRIBE": build_description(b"v=0\r\n", length=-5)},
+    "no video": {"DESCRIBE": build_description(b"v=0\r\nm=audio 0 RTP/AVP 0\r\na=control:track1\r\n")},
+}
+
+
+@pytest.mark.parametrize("fault", [fault if fault in QUICK else slow(fault) for fault in HOSTILE])
+def test_an_answer_makes_no_sense(video: Video, fault: str) -> None:
+    with open_rtsp_camera(video, answers=HOSTILE[fault]) as camera, watch(camera.url(login=LOGIN)) as watched:
+        watched.wait_for_warning("is waiting")
+        camera.answers = {}
+        watched.wait_for_frames()
+
+
+def test_a_description_of_10_mb(video: Video) -> None:
+    body = describe(video) + b"a=fmtp:96 x=y\r\n" * 700_000
+    with (
+        open_rtsp_camera(video, answers={"DESCRIBE": build_description(body)}) as camera,
+        watch(camera.url(login=LOGIN)) as watched,
+    ):
+        watched.wait_for_frames()
+
+
+def test_a_camera_sends_the_client_to_another_one(video: Video) -> None:
+    """The other camera doesn't get the password."""
+    refusing: dict[str, Answer] = {"DESCRIBE": refuse_login, "OPTIONS": refuse_login}
+    with (
+        open_rtsp_camera(video, answers=refusing) as other,
+        open_rtsp_camera(video, answers={"DESCRIBE": build_redirect(other.url())}) as camera,
+        watch(camera.url(login=LOGIN)) as watched,
+    ):
+        watched.wait_for_state("waiting", "refers to another server")
+        assert other.connections == 0
+
+
+def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
+    """The same server may have the password."""
+
+    def answer(session: RtspSession, request: RtspRequest) -> None:
+        if request.url.endswith("/moved"):
+            build_login(LOGIN)(session, request)
+        else:
+            build_redirect(f"{session.camera.url()}/moved")(session, request)
+
+    with open_rtsp_camera(video, answers={"DESCRIBE": answer}) as camera, watch(camera.url(login=LOGIN)) as watched:
+        watched.wait_for_frames()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, slow(signal.SIGSEGV), slow(signal.SIGSTOP)])
+def test_the_decoder_is_killed(video: Video, number: signal.Signals) -> None:
+    """Killed by the kernel for its memory, crashed, and stopped: a new one is there within seconds."""
+    with open_rtsp_camera(video) as camera, watch(camera.url(login=LOGIN)) as watched:
+        watched.wait_for_frames()
+        (pid,) = find_decoders()
+        os.kill(pid, number)
+        wait_until(lambda: watched.context.counters.reconnects == 1, 8, what="a new decoder")
+        assert pid not in find_decoders()
+        watched.wait_for_frames()
+
+
+def write_credentials(folder: Path, password: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "username").write_text("camera")
+    (folder / "password").write_text(password)
+    return folder

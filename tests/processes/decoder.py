@@ -1,0 +1,138 @@
+"""A real decoder as a child process, and its messages as the source gets them."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from eaves.sources.camera.wire import (
+    Ended,
+    Failed,
+    Message,
+    StreamFrame,
+    StreamRequest,
+    WireError,
+    build_request,
+    read_message,
+)
+
+COMMAND = (sys.executable, "-P", "-m", "eaves.sources.camera.decoder")
+ROOT = Path(__file__).parents[2]
+M = TypeVar("M")
+
+
+class Decoder:
+    """A decoder that runs.
+
+    Attributes:
+        process: The child process.
+        messages: Every message so far, in their order.
+        errors: What wasn't a message.
+    """
+
+    def __init__(self, request: StreamRequest, environ: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environ
+        )
+        assert self.process.stdin is not None
+        self.process.stdin.write(build_request(request))
+        self.process.stdin.flush()
+        self.messages: list[Message] = []
+        self.errors: list[str] = []
+        self.readable = threading.Event()
+        self.readable.set()
+        self._max_bytes = 50_000_000
+        self._unseen: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self, kind: type[M], timeout_s: float = 15.0) -> M:
+        """The next message of a kind; messages of other kinds before it are passed over.
+
+        Raises:
+            AssertionError: When the decoder ends without one, or none comes in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                message = self._unseen.get(timeout=max(0.01, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no {kind.__name__} within {timeout_s} s; {self._show()}") from None
+            if isinstance(message, kind):
+                return message
+            if message is None:
+                self._unseen.put(None)
+                raise AssertionError(f"the decoder ended without {kind.__name__}; {self._show()}")
+
+    def frames(self, count: int, timeout_s: float = 20.0) -> list[StreamFrame]:
+        """The next frames."""
+        return [self.next(StreamFrame, timeout_s) for _ in range(count)]
+
+    def fail(self, timeout_s: float = 15.0) -> Failed:
+        """Its failure, after which it has ended."""
+        failed = self.next(Failed, timeout_s)
+        assert self.process.wait(10) == 0
+        return failed
+
+    def end(self, timeout_s: float = 30.0) -> Ended:
+        """Its end after a file, and the end of its process."""
+        ended = self.next(Ended, timeout_s)
+        assert self.process.wait(10) == 0
+        return ended
+
+    def memory(self, name: str = "Pss", default: int | None = None) -> int:
+        """A figure of its memory, bytes; `default` when it has ended."""
+        try:
+            lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+        if default is not None:
+            return default
+        raise AssertionError(f"there is no {name}")
+
+    def cpu_s(self) -> float:
+        """Processor time so far, seconds."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as stream:
+            try:
+                while (message := read_message(stream, self._max_bytes)) is not None:
+                    self.messages.append(message)
+                    self._unseen.put(message)
+                    self.readable.wait()
+            except WireError as error:
+                self.errors.append(str(error))
+        self._unseen.put(None)
+
+    def _show(self) -> str:
+        return f"messages: {[message for message in self.messages if not isinstance(message, StreamFrame)][-5:]}"
+
+
+@contextmanager
+def run_decoder(request: StreamRequest, environ: Mapping[str, str] | None = None) -> Iterator[Decoder]:
+    """A decoder that runs in the block; with `environ`, it has no other environment variables."""
+    decoder = Decoder(request, environ)
+    try:
+        yield decoder
+    finally:
+        decoder.stop()

@@ -1,0 +1,39 @@
+"""Settings of a camera: what is wrong with an address, without a password in the message."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.sources.camera.settings import CameraSettings, lacks_scheme
+
+
+def find_fault(url: str) -> str:
+    return "".join(message for path, message in CameraSettings(url=url).faults() if path == "url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["192.168.1.20", "192.168.1.20/stream1", "192.168.1.20:554/stream1", "cam.local:554/a", "u:secret@192.168.1.20/a"],
+)
+def test_an_address_without_a_scheme_is_not_taken_for_a_file(url: str) -> None:
+    fault = find_fault(url)
+    assert fault.startswith("must begin with the protocol, such as rtsp://")
+    assert "secret" not in fault
+
+
+@pytest.mark.parametrize("url", ["./192.168.1.20", "clip.mp4", "day/12:30.mp4", "/dev/video0", "1.2.3.mp4"])
+def test_the_path_of_a_file_has_no_scheme(url: str) -> None:
+    assert not lacks_scheme(url)
+
+
+@pytest.mark.parametrize("password", ["se/cret", "se#cret", "se?cret"])
+def test_a_password_that_breaks_an_address_is_named_as_the_cause(password: str) -> None:
+    fault = find_fault(f"rtsp://viewer:{password}@192.168.1.20:554/stream1")
+    assert "`password` of the folder `credentials`" in fault
+    assert "cret" not in fault.replace("credentials", "")
+
+
+@pytest.mark.parametrize("url", ["", "rtsp://", "ftp://camera.example/a", "rtsp://camera.example:0/a"])
+def test_an_address_that_names_no_stream(url: str) -> None:
+    assert find_fault(url).startswith("must be an address such as rtsp://camera.example/stream1")
+    assert "password" not in find_fault(url)

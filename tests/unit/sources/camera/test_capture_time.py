@@ -1,0 +1,69 @@
+"""Capture times from times of arrival and the stream's own times."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from eaves.sources.camera.decoder.capture_time import MAX_DELAY_S, CaptureClock
+
+
+def _run(frames: Sequence[tuple[float | None, float]]) -> list[float]:
+    """Capture times of frames that are given by stream time and arrival."""
+    clock = CaptureClock()
+    found = []
+    for stream_time, arrived in frames:
+        clock.observe(stream_time, arrived)
+        found.append(clock.find(stream_time, arrived))
+    return found
+
+
+def test_delays_of_single_frames_move_no_capture_time() -> None:
+    """25 frames a second; each 25th, a key frame, takes 0.4 s longer."""
+    frames = [(n / 25 + 7_000, 100 + n / 25 + 0.03 + (0.4 if n % 25 == 24 else 0.0)) for n in range(500)]
+    found = _run(frames)
+    for index, time_s in enumerate(found):
+        assert time_s == pytest.approx(100.03 + index / 25, abs=1e-6)
+
+
+def test_a_burst_after_a_stall_has_the_times_of_its_frames() -> None:
+    frames = [(n / 10, 50 + n / 10) for n in range(20)]
+    frames += [(n / 10, 54.0 + n / 1000) for n in range(25, 40)]  # 1.5 s of frames at once
+    found = _run(frames)
+    assert found[-15:] == pytest.approx([50 + n / 10 for n in range(25, 40)], abs=1e-6)
+
+
+@pytest.mark.parametrize("jump", [-36_000.0, 36_000.0, -3.0, 0.7])
+def test_stream_times_that_jump(jump: float) -> None:
+    frames = [(n / 10 + (jump if n >= 50 else 0.0), 50 + n / 10) for n in range(100)]
+    assert _run(frames) == pytest.approx([arrived for _, arrived in frames], abs=1e-6)
+
+
+def test_no_capture_time_is_later_than_the_arrival_or_much_earlier() -> None:
+    generator = random.Random(22)
+    arrived, frames = 0.0, []
+    for _ in range(5_000):
+        arrived += generator.random() * 0.2
+        frames.append((generator.choice([None, generator.random() * 100, arrived, -arrived]), arrived))
+    for (_, arrival), found in zip(frames, _run(frames), strict=True):
+        assert arrival - MAX_DELAY_S <= found <= arrival
+
+
+def test_a_small_jump_back_is_forgotten_after_some_seconds() -> None:
+    frames = [(n / 10 - (1.0 if n >= 50 else 0.0), 50 + n / 10) for n in range(400)]
+    found = _run(frames)
+    assert found[60] == pytest.approx(frames[60][1] - 1.0, abs=1e-6)
+    assert found[-1] == pytest.approx(frames[-1][1], abs=1e-6)
+
+
+def test_a_clock_that_runs_slowly_shifts_times_by_little() -> None:
+    """A camera whose clock loses 200 parts per million, for an hour."""
+    frames = [(n / 5 * (1 - 200e-6), n / 5) for n in range(5 * 3600)]
+    for (_, arrived), found in zip(frames, _run(frames), strict=True):
+        assert arrived - 0.01 < found <= arrived
+
+
+def test_a_frame_without_a_time_has_that_of_its_arrival() -> None:
+    assert _run([(None, 5.0), (1.0, 6.0), (None, 7.0)]) == [5.0, 6.0, 7.0]

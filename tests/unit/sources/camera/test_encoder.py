@@ -1,0 +1,110 @@
+"""JPEG images from decoded frames: colours, quality, sizes."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.inputs.videos import need_av
+
+RED_709 = (63, 102, 240)
+"""Y, Cb, Cr of pure red in BT.709 with the limited range. Source: ITU-R BT.709-6, table 3."""
+RED_601 = (81, 90, 240)
+"""The same in BT.601. Source: ITU-R BT.601-7, section 2.5."""
+
+
+def _fill(values: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Any:
+    av = need_av()
+    width, height = size
+    planes = np.concatenate(
+        [
+            np.full(width * height, values[0]),
+            np.full(width * height // 4, values[1]),
+            np.full(width * height // 4, values[2]),
+        ]
+    )
+    return av.VideoFrame.from_ndarray(planes.reshape(height * 3 // 2, width).astype(np.uint8), format="yuv420p")
+
+
+def _encode(frame: Any, quality: int = 90) -> bytes:
+    from eaves.sources.camera.decoder.encoder import JpegEncoder
+
+    return JpegEncoder(quality).encode(frame)
+
+
+@pytest.mark.parametrize(("values", "space"), [(RED_601, 5), (RED_601, 2), (RED_709, 1)])
+def test_red_is_red(values: tuple[int, int, int], space: int) -> None:
+    frame = _fill(values)
+    frame.colorspace, frame.color_range = space, 1
+    pixel = Image.open(io.BytesIO(_encode(frame))).convert("RGB").getpixel((30, 20))
+    assert isinstance(pixel, tuple)
+    assert pixel == pytest.approx((255, 0, 0), abs=4)
+
+
+@pytest.mark.parametrize(("full", "levels"), [(False, (16, 235)), (True, (0, 255))])
+def test_black_and_white_fill_the_range(*, full: bool, levels: tuple[int, int]) -> None:
+    for level, shown in zip(levels, (0, 255), strict=True):
+        frame = _fill((level, 128, 128))
+        frame.color_range = 2 if full else 1
+        assert Image.open(io.BytesIO(_encode(frame))).convert("L").getpixel((30, 20)) == pytest.approx(shown, abs=2)
+
+
+def test_sizes_may_change_and_be_odd() -> None:
+    from eaves.sources.camera.decoder.encoder import JpegEncoder
+
+    av = need_av()
+    encoder = JpegEncoder(90)
+    for size in ((64, 48), (63, 47), (640, 352), (64, 48)):
+        assert Image.open(io.BytesIO(encoder.encode(av.VideoFrame(*size, "yuv420p")))).size == size
+
+
+@pytest.mark.parametrize("name", ["yuv420p10le", "yuv422p", "yuv444p", "nv12", "gray", "rgb24", "yuyv422"])
+def test_pixel_formats(name: str) -> None:
+    frame = _fill((120, 128, 128)).reformat(format=name)
+    pixel = Image.open(io.BytesIO(_encode(frame))).convert("L").getpixel((30, 20))
+    assert pixel == pytest.approx((120 - 16) * 255 / 219, abs=4)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 90, 95])
+def test_a_quality_gives_about_the_file_that_libjpeg_gives(quality: int) -> None:
+    noise = np.random.default_rng(22).integers(0, 256, (30, 40), dtype=np.uint8)
+    picture = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
+    written = io.BytesIO()
+    picture.convert("RGB").save(written, "JPEG", quality=quality)
+    av = need_av()
+    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), format="rgb24")
+    data = _encode(frame, quality)
+    assert 0.5 < len(data) / len(written.getvalue()) < 2.0
+    errors = [
+        np.abs(
+            np.asarray(Image.open(io.BytesIO(one)).convert("L"), dtype=float) - np.asarray(picture, dtype=float)
+        ).mean()
+        for one in (data, written.getvalue())
+    ]
+    assert errors[0] < errors[1] + 1.0
+
+
+def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded() -> None:
+    """An .mp4 file may have a tick of 1/1,200,000 s, with which the fifth frame was refused."""
+    from eaves.sources.camera.decoder.encoder import JpegEncoder
+
+    encoder = JpegEncoder(90)
+    for number in range(8):
+        frame = _fill(RED_601)
+        frame.pts, frame.time_base = number * 6_000_000, Fraction(1, 1_200_000)
+        assert encoder.encode(frame)[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    ("quality", "scale"), [(1, 31), (20, 28), (50, 12), (75, 6), (85, 4), (90, 3), (92, 2), (95, 2)]
+)
+def test_a_quality_has_the_scale_whose_error_is_nearest_with_photos(quality: int, scale: int) -> None:
+    need_av()
+    from eaves.sources.camera.decoder.encoder import quality_scale
+
+    assert quality_scale(quality) == scale

@@ -1,0 +1,78 @@
+"""The address of a stream with its credentials, and texts without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.credentials.folder import Credentials, read_credentials
+from eaves.sources.camera.login import StreamLogin, build_url
+from eaves.sources.camera.settings import CameraSettings
+
+
+@pytest.mark.parametrize(
+    ("url", "username", "password", "expected"),
+    [
+        ("rtsp://cam/1", "", "", "rtsp://cam/1"),
+        ("rtsp://cam/1", "admin", "", "rtsp://admin:@cam/1"),
+        ("rtsp://cam:8554/1?x=1", "ad min", "p@s:s/#?", "rtsp://ad%20min:p%40s%3As%2F%23%3F@cam:8554/1?x=1"),
+        ("rtsp://old:secret@cam/1", "admin", "new", "rtsp://admin:new@cam/1"),
+        ("rtsp://old:secret@cam/1", "", "", "rtsp://old:secret@cam/1"),
+        ("rtsp://o%40d@cam/1", "", "p/w", "rtsp://o%40d:p%2Fw@cam/1"),
+        ("rtsp://[fe80::1]:554/1", "a", "b", "rtsp://a:b@[fe80::1]:554/1"),
+        ("http://cam/x?u={username}&p={password}", "", "", "http://cam/x?u=&p="),
+        ("rtmp://cam/x?u={username}&p={password}", "a&b", "c d", "rtmp://a%26b:c%20d@cam/x?u=a%26b&p=c%20d"),
+        ("/dev/video0", "a", "b", "/dev/video0"),
+        ("clips/at:10?.mp4", "a", "b", "clips/at:10?.mp4"),
+    ],
+)
+def test_user_and_password_go_into_the_address(url: str, username: str, password: str, expected: str) -> None:
+    assert build_url(url, Credentials(username=username, password=password)) == expected
+
+
+def test_texts_of_the_decoder_have_no_password_in_any_form() -> None:
+    settings = CameraSettings(url="rtsp://cam/1?token={password}")
+    login = StreamLogin(settings, Credentials(username="admin", password="p@ss wörd"), None)
+    url = login.request(1).url
+    for text in (f"{url}: timed out", "wrong: p@ss wörd", "wrong: p%40ss%20w%C3%B6rd", f"at {url.upper()}"):
+        hidden = login.hide(text)
+        assert "p@ss" not in hidden
+        assert "p%40ss%20w" not in hidden
+        assert "ADMIN:" not in hidden
+    assert login.hide(f"{url} timed out") == "rtsp://cam/1?token={password} timed out"
+
+
+def test_a_password_in_the_settings_is_hidden_too() -> None:
+    login = StreamLogin(CameraSettings(url="rtsp://admin:h%40rd@cam/1"), Credentials(), None)
+    assert login.hide("user admin, password h@rd or h%40rd") == "user admin, password *** or ***"
+    assert login.hide("rtsp://admin:h%40rd@cam/1 failed") == "rtsp://***@cam/1 failed"
+
+
+def test_a_password_of_one_character_leaves_texts_readable() -> None:
+    login = StreamLogin(CameraSettings(url="rtsp://cam/1"), Credentials(username="a", password="a"), None)
+    assert login.hide("a camera said rtsp://a:a@cam/1") == "a camera said rtsp://cam/1"
+
+
+def test_the_request_names_the_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (tmp_path / name).write_text("PEM")
+    login = StreamLogin(CameraSettings(url="rtsps://cam/1", every_s=2), read_credentials(tmp_path), tmp_path)
+    request = login.request(77)
+    assert (request.authorities, request.certificate, request.key) == tuple(
+        str(tmp_path / name) for name in ("ca.crt", "tls.crt", "tls.key")
+    )
+    assert (request.every_s, request.max_bytes, request.transport) == (2, 77, "tcp")
+
+
+def test_a_new_password_and_a_renewed_certificate_are_noticed(tmp_path: Path) -> None:
+    for name in ("username", "password", "tls.crt", "tls.key"):
+        (tmp_path / name).write_text("1")
+    login = StreamLogin(CameraSettings(url="rtsp://cam/1"), read_credentials(tmp_path), tmp_path)
+    assert not login.outdated(read_credentials(tmp_path))
+    (tmp_path / "password").write_text("2")
+    assert login.outdated(read_credentials(tmp_path))
+    (tmp_path / "password").write_text("1")
+    (tmp_path / "tls.crt").unlink()
+    (tmp_path / "tls.crt").write_text("2")
+    assert login.outdated(read_credentials(tmp_path))
