@@ -1,8 +1,12 @@
-"""Wording of the reason that a source reports while the spool accepts no image."""
+"""While the spool accepts no image: the reason that a source reports, and its pauses between two attempts."""
 
 from __future__ import annotations
 
+from eaves.base.backoff import Backoff
 from eaves.errors import SpoolError, SpoolFullError
+
+REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""Pauses between attempts to store an image in a spool that accepts none."""
 
 
 def explain_refusal(error: SpoolError) -> str:

@@ -3,7 +3,6 @@
     watcher      the kernel's notifications (inotify)
     scanner      lists the files in the folder
     candidates   files that were noticed and may still be incomplete
-    sent_files   which files were sent, in bounded memory
     reader       opens a file below the folder without following links
     capturer     turns one complete file into one event
     source       main loop, which uses these modules

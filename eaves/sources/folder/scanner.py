@@ -7,22 +7,8 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eaves import media_type
+from eaves.media_type import is_image_path, is_unsupported_path
 from eaves.sources.folder.reader import FileVersion, open_folder
-
-
-def is_image_path(relative: str) -> bool:
-    """Return whether a path below the folder has an image's suffix and no hidden part."""
-    parts = relative.split("/")
-    return parts[-1].lower().endswith(media_type.SUFFIXES) and not any(part.startswith(".") for part in parts)
-
-
-def is_unsupported_path(relative: str) -> bool:
-    """Return whether a path below the folder has the suffix of an image that no function reads, and no hidden part."""
-    parts = relative.split("/")
-    return parts[-1].lower().endswith(media_type.UNSUPPORTED_SUFFIXES) and not any(
-        part.startswith(".") for part in parts
-    )
 
 
 def scan(

@@ -13,16 +13,17 @@ from collections.abc import Iterator
 
 from eaves.base.backoff import Backoff
 from eaves.errors import SpoolError, StorageError
+from eaves.media_type import is_image_path
 from eaves.sources.context import SourceContext
 from eaves.sources.folder.candidates import CandidateFile, CandidateFiles
 from eaves.sources.folder.capturer import Capturer, FileOutcome
 from eaves.sources.folder.reader import FileVersion, find_version
 from eaves.sources.folder.scan_pace import ScanPace
-from eaves.sources.folder.scanner import is_image_path, scan
-from eaves.sources.folder.sent_files import SentFiles
+from eaves.sources.folder.scanner import scan
 from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.folder.watch_keeper import WatchKeeper
 from eaves.sources.folder.watcher import KernelWatch, Watcher
+from eaves.sources.sent_images import SentImages
 from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
@@ -64,7 +65,7 @@ class FolderSource:
         self._scan: Iterator[tuple[str, FileVersion]] | None = None
         self._trusting = self._untold = False
         self._capturer = Capturer(settings.path, context)
-        self._sent = SentFiles(
+        self._sent = SentImages(
             context.index,
             context.source,
             limit=settings.known_files,

@@ -198,7 +198,10 @@ class SnapshotClient:
         """Return the answer's image after checking it."""
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
         if content_type.startswith("multipart/"):
-            raise self._fault(f"answers with a stream ({content_type}), not with a single image", cause="unsupported")
+            raise self._fault(
+                f"answers with a stream ({content_type}), which the kind `camera` reads, not with a single image",
+                cause="unsupported",
+            )
         length = response.headers.get("content-length", "")
         if "content-encoding" not in response.headers and length.isdecimal() and int(length) > self._max_bytes:
             raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")

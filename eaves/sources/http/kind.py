@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from eaves.reachability import TLS
+from eaves.reachability import find_address
 from eaves.sources.context import SourceContext
-from eaves.sources.http.settings import PORTS, HttpSourceSettings
+from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.kind import SourceKind
 
 
@@ -20,10 +19,7 @@ def run(settings: HttpSourceSettings, context: SourceContext) -> None:
 
 def find_addresses(settings: HttpSourceSettings) -> Iterator[str]:
     """Yield the server's `HOST:PORT`, or `tls://HOST:PORT` with TLS."""
-    parts = urlsplit(settings.url)
-    host = parts.hostname or ""
-    address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS.get(parts.scheme, 80)}"
-    yield f"{TLS}{address}" if parts.scheme == "https" else address
+    yield find_address(settings.url)
 
 
 KIND = SourceKind(

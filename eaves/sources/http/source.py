@@ -18,7 +18,7 @@ from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
 from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.http.snapshot_identity import SnapshotIdentity
-from eaves.sources.spool_refusal import explain_refusal
+from eaves.sources.spool_refusal import REFUSED, explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
@@ -27,8 +27,6 @@ LOGIN_S = 300.0
 some minutes."""
 LOOK_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
-REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to store a picture in a full queue."""
 
 
 class HttpSource:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import cast
 
 from eaves import media_type
-from eaves.base.backoff import Backoff
 from eaves.errors import InputError, SpoolError
 from eaves.mqtt.address import parse_address
 from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
@@ -24,6 +23,7 @@ from eaves.sources.mqtt.arrivals import Arrivals
 from eaves.sources.mqtt.message_handoff import HeldMessage, MessageHandoff
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
 from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.spool_refusal import REFUSED
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
@@ -32,8 +32,6 @@ SLOT_BYTES = 32_000_000
 size need more."""
 LOOK_S = 1.0
 """Maximum time for which the source waits for a message before it checks whether it must stop, seconds."""
-FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to store a message while the queue is full."""
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +211,7 @@ class MqttSource(ConnectionListener):
                     return True
                 failures += 1
                 self._report(full=str(error))
-                if not self._context.wait(FULL.pause_s(failures)):
+                if not self._context.wait(REFUSED.pause_s(failures)):
                     return False
             else:
                 self._report(full="")

@@ -64,11 +64,51 @@ def test_a_frame_becomes_an_event(store: Store) -> None:
     assert event.extensions["datadigest"].startswith("sha256:")
 
 
+@pytest.mark.parametrize(
+    ("node", "camera", "key"), [("", "", "cam"), ("edge-1", "", "cam@edge-1"), ("edge-1", "belt", "belt")]
+)
+def test_the_partition_key_is_the_camera_or_the_source_with_its_node(
+    store: Store, node: str, camera: str, key: str
+) -> None:
+    build_context(store=store, node=node).capture(Frame(data=PNG, position="7", camera=camera))
+    (event,) = store.events
+    assert event.extensions["partitionkey"] == key
+
+
 def test_what_a_frame_does_not_say_is_left_out(store: Store) -> None:
     build_context(store=store).capture(Frame(data=b"?", position="7"))
     (event,) = store.events
     assert (event.subject, event.time, event.datacontenttype) == (None, None, "application/octet-stream")
     assert event.extensions["partitionkey"] == "cam"
+
+
+@pytest.mark.parametrize("digest", ["sha256:" + "0" * 64, ""])
+def test_a_frame_that_stays_in_its_bucket_is_an_event_without_data(store: Store, digest: str) -> None:
+    url = "https://store.example/photos/a%20b.jpg"
+    frame = Frame(data=b"", position="photos/a b.jpg/7", dataref=url, digest=digest, extensions={"dataref": "x"})
+    assert build_context(store=store).capture(frame) is Outcome.CAPTURED
+    (event,) = store.events
+    assert (event.data, event.datacontenttype) == (b"", None)
+    known = {"datadigest": digest} if digest else {}
+    assert event.extensions == {"partitionkey": "cam", "dataref": url, **known}
+
+
+@pytest.mark.parametrize("values", [{"data": PNG, "dataref": "https://a/b"}, {"data": b"", "digest": "sha256:0"}])
+def test_a_frame_has_data_or_a_reference(values: Any) -> None:
+    with pytest.raises(ValueError, match="a frame has either data, or a dataref"):
+        Frame(position="7", **values)
+
+
+def test_a_frame_in_a_bucket_is_limited_by_time_and_not_changed(store: Store) -> None:
+    frames = [
+        Frame(data=b"", position=str(number), captured_at_ns=number * 10**9, dataref="https://a/b")
+        for number in range(3)
+    ]
+    context = build_context(store=store, options=FrameOptions(rate="1/2s"))
+    assert [context.capture(frame) for frame in frames] == [Outcome.CAPTURED, Outcome.DROPPED, Outcome.CAPTURED]
+    context = build_context(store=store, options=FrameOptions(max_side=16))
+    assert context.capture(frames[0]) is Outcome.DROPPED
+    assert context.counters.dropped == {"unsupported": 1}
 
 
 def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import StorageError
+from eaves.media_type import is_image_path
 from eaves.sources.folder.reader import FileVersion
 from eaves.sources.folder.scan_pace import ScanPace
-from eaves.sources.folder.scanner import is_image_path, scan
+from eaves.sources.folder.scanner import scan
 from tests.fakes.clock import ManualClock
 
 

@@ -1,11 +1,12 @@
-"""Memory of the files that were sent already; its size is bounded however many files come and go.
+"""Memory of the images that were sent already; its size is bounded however many images come and go.
 
-The files that the last scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the
-spool's index of sent events) holds every sent file that is still in the folder, and those that left it recently. Once a
-day, the ids of files in the folder are marked as still needed, and ids that have not been marked for `remember_s` are
-forgotten. The index is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to
-the same index, files are also marked again when many ids were added since the last marking. A folder with more files
-than the index can hold would be sent repeatedly, so the folder counts as full before that.
+An image is a file of a folder or an object of a bucket, and a scan finds all that are present. The images that the last
+scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the spool's index of sent
+events) holds every sent image that is still present, and those that were removed recently. Once a day, the ids of the
+images present are marked as still needed, and ids that have not been marked for `remember_s` are forgotten. The index
+is bounded too, and drops the ids that were marked longest ago. Because other sources add ids to the same index, images
+are also marked again when many ids were added since the last marking. More images than the index can hold would be sent
+repeatedly, so the memory counts as full before that.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from eaves.base.clock import Clock
 from eaves.sources.index import SentIndex
 
 TOUCH_EVERY_S = 86_400.0
-"""Interval between two scans that mark the files in the folder as still needed, seconds. Marking writes one row per
-file, so once a day spares the disk and is frequent enough for `remember_s`."""
+"""Interval between two scans that mark the images present as still needed, seconds. Marking writes one row per
+image, so once a day spares the disk and is frequent enough for `remember_s`."""
 TOUCH_BATCH = 1_000
 """Maximum number of ids that are marked in one transaction, because other writers of the spool wait for it."""
 
 
-class SentFiles:
-    """Event ids of the files that were sent. For one thread only.
+class SentImages:
+    """Event ids of the images that were sent. For one thread only.
 
     Args:
         index: Durable memory of sent events.
         source: `source` attribute of the events.
-        limit: Maximum number of files kept in memory.
-        max_present: Maximum number of files in the folder; the index must hold twice as many ids.
-        remember_s: Time for which a file that left the folder is remembered, seconds.
+        limit: Maximum number of images kept in memory.
+        max_present: Maximum number of images present; the index must hold twice as many ids.
+        remember_s: Time for which an image that was removed is remembered, seconds.
         clock: Wall clock and monotonic clock.
     """
 
@@ -51,10 +52,10 @@ class SentFiles:
         self._passed_over: list[str] = []
 
     def __contains__(self, identity: str) -> bool:
-        """Return whether the file of this event id was sent.
+        """Return whether the image of this event id was sent.
 
         Raises:
-            SpoolError: When the record of sent files must be read from disk, and can't be.
+            SpoolError: When the record of sent images must be read from disk, and can't be.
         """
         key = bytes.fromhex(identity)
         if key in self._known or (self._found is not None and key in self._found):
@@ -65,23 +66,23 @@ class SentFiles:
         return False
 
     def __len__(self) -> int:
-        """Return how many files are kept in memory."""
+        """Return how many images are kept in memory."""
         return len(self._known) + len(self._found or ())
 
     @property
     def full(self) -> bool:
-        """Whether the folder holds as many files as can be remembered, so that no new file may be sent."""
+        """Whether as many images are present as can be remembered, so that no new one may be sent."""
         return max(self._present, self._counted) >= self._max_present
 
     def add(self, identity: str) -> None:
-        """Remember a file that was sent or left out: in memory, when there is room."""
+        """Remember an image that was sent or left out: in memory, when there is room."""
         self._present += 1
         self._keep(bytes.fromhex(identity))
 
     def pass_over(self, identity: str) -> None:
-        """Remember a file that must never be sent, because an option leaves it out.
+        """Remember an image that must never be sent, because a setting leaves it out.
 
-        The next `save` writes it to the durable memory; this method itself does so after many such files.
+        The next `save` writes it to the durable memory; this method itself does so after many such images.
         """
         self.add(identity)
         self._passed_over.append(identity)
@@ -89,7 +90,7 @@ class SentFiles:
             self.save()
 
     def save(self) -> None:
-        """Write the files that were left out to the durable memory.
+        """Write the images that were left out to the durable memory.
 
         Raises:
             SpoolError: When the memory can't be written; the next call tries again.
@@ -99,7 +100,7 @@ class SentFiles:
             self._passed_over.clear()
 
     def begin_scan(self) -> None:
-        """Begin to record which files are in the folder."""
+        """Begin to record which images are present."""
         self._found = set()
         self._counted = 0
         due = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
@@ -108,7 +109,7 @@ class SentFiles:
         self._touching = due or self._added_before - self._added_before_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
-        """Record that the current scan has found a file, whether it was sent or not.
+        """Record that the current scan has found an image, whether it was sent or not.
 
         Raises:
             SpoolError: When the durable memory can't be written.
@@ -124,7 +125,7 @@ class SentFiles:
                 self._touch()
 
     def end_scan(self) -> None:
-        """Forget the files that a complete scan of the folder did not find.
+        """Forget the images that a complete scan did not find.
 
         Raises:
             SpoolError: When the durable memory can't be written.
@@ -137,7 +138,7 @@ class SentFiles:
         self._present, self._counted = self._counted, 0
 
     def abort_scan(self) -> None:
-        """End a scan that did not see the whole folder, and forget nothing."""
+        """End a scan that was not complete, and forget nothing."""
         self._known |= self._found or set()
         self._found, self._counted = None, 0
         self._batch.clear()

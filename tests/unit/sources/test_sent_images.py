@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolError
-from eaves.sources.folder.sent_files import TOUCH_BATCH, SentFiles
+from eaves.sources.sent_images import TOUCH_BATCH, SentImages
 from eaves.spool import Spool
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
@@ -22,11 +22,11 @@ def identity(number: int) -> str:
     return f"{number:032x}"
 
 
-def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentFiles:
-    return SentFiles(index, "/s", limit=limit, max_present=max_present, remember_s=WEEK_S, clock=clock)
+def make(index: DictIndex, clock: ManualClock, limit: int = 1000, max_present: int = 10_000) -> SentImages:
+    return SentImages(index, "/s", limit=limit, max_present=max_present, remember_s=WEEK_S, clock=clock)
 
 
-def scanned(sent: SentFiles, *numbers: int) -> None:
+def scanned(sent: SentImages, *numbers: int) -> None:
     sent.begin_scan()
     for number in numbers:
         sent.find(identity(number))
@@ -187,7 +187,7 @@ def test_a_mark_that_fails_is_made_by_the_next_scan() -> None:
 def test_a_real_spool_remembers_what_it_is_reported_to(tmp_path: Path) -> None:
     clock = ManualClock()
     with Spool(tmp_path / "a.db", clock=clock) as spool, running(tmp_path, settle_s=0.0, polling=True) as run:
-        sent = SentFiles(spool, "/eaves/test/cam", limit=0, max_present=10, remember_s=WEEK_S, clock=clock)
+        sent = SentImages(spool, "/eaves/test/cam", limit=0, max_present=10, remember_s=WEEK_S, clock=clock)
         run.write("a.png")
         run.advance(5)
         (event,) = run.events

@@ -1,0 +1,202 @@
+"""Main loop of the s3 source: look at keys that notifications name, list the bucket, capture new images."""
+
+from __future__ import annotations
+
+import random
+
+from eaves import media_type
+from eaves.base.backoff import Backoff
+from eaves.bucket import Bucket, StoredObject, open_bucket
+from eaves.errors import ConfigError, DeliveryError, EavesError, ForbiddenError, NotFoundError, SpoolError, StatusError
+from eaves.events import event_id
+from eaves.sources.context import SourceContext
+from eaves.sources.s3.capturer import ObjectCapturer, ObjectOutcome
+from eaves.sources.s3.hints import Hints
+from eaves.sources.s3.notifications import Notifications
+from eaves.sources.s3.scan import BucketScan
+from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.sent_images import SentImages
+from eaves.sources.spool_refusal import explain_refusal
+
+RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
+"""Pauses between attempts to read a bucket that can't be read."""
+KNOWN = 200_000
+"""Maximum number of sent images that are remembered in memory, about 100 bytes each; for further ones, a whole pass
+reads the spool."""
+REMEMBER_S = 172_800.0
+"""Time for which the spool remembers an object after it was deleted, seconds: two days, because objects in the bucket
+are marked as needed once a day. A deleted object that is written again has another time and is another image."""
+HINTS_AT_ONCE = 1_000
+"""Number of keys that are looked at before the listing continues."""
+START_S = 86_400.0
+"""With `start: new`, an object that was written within this time after the start is new even if it is found by the
+first pass, seconds. Without this bound, a clock that is years behind would make every object new."""
+LOOK_S = 60.0
+"""Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
+_UNAVAILABLE = (DeliveryError, ConfigError, NotFoundError, ForbiddenError)
+
+
+class S3Source:
+    """Captures the images of one bucket.
+
+    Args:
+        settings: Bucket, and how it is read.
+        context: Interface to the agent.
+        bucket: The bucket; None to open it.
+
+    Attributes:
+        hints: Keys that wait to be looked at.
+        notifications: Webhook and queue.
+    """
+
+    def __init__(self, settings: S3SourceSettings, context: SourceContext, bucket: Bucket | None = None) -> None:
+        self._context = context
+        self._clock = context.clock
+        self._location = settings.location
+        self._bucket = bucket or open_bucket(
+            self._location, credentials=context.credentials, proxies=context.proxies, clock=context.clock
+        )
+        refers = settings.sends == "reference"
+        self._capturer = ObjectCapturer(self._bucket, self._location, context, refers=refers)
+        self.hints = Hints(context.clock)
+        self.notifications = Notifications(settings, context, self.hints)
+        self._sent = SentImages(
+            context.index,
+            context.source,
+            limit=KNOWN,
+            max_present=settings.max_objects,
+            remember_s=REMEMBER_S,
+            clock=context.clock,
+        )
+        self._max_objects = settings.max_objects
+        self._start_mark = event_id(context.source, f"{self._location.name}\0{self._location.prefix}\0start")
+        self._only_new = settings.start == "new"
+        self._passing_over = False
+        self._started_ns = round(context.clock.now() * 1e9)
+        self._scan = BucketScan(
+            self._bucket,
+            self._location.prefix,
+            every_s=settings.every_s,
+            full_every_s=settings.full_every_s,
+            clock=context.clock,
+            begin=self._begin_pass,
+            end=self._end_pass,
+        )
+
+    def run(self) -> None:
+        """Capture images until the agent stops. Waits for a bucket that can't be read and for a spool that is full."""
+        try:
+            with self._context.on_stop(self._wake):
+                self._run()
+        finally:
+            self.notifications.close()
+            self._bucket.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._context.stopping:
+            try:
+                self.notifications.ensure()
+                self._look_at_hints()
+                self._scan.step(self._look_at_found)
+                self._sent.save()
+            except (SpoolError, *_UNAVAILABLE) as error:
+                fault = self._explain(error)
+            else:
+                fault = self._capturer.failure
+            if self._context.stopping:
+                return
+            if fault:
+                failures += 1
+                self._context.report("waiting", fault)
+                self._context.wait(RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
+                continue
+            if failures:
+                self._context.reconnected()
+            failures = 0
+            self._report_state()
+            self.hints.wait(min(LOOK_S, self._scan.next_at - self._clock.monotonic()))
+
+    def _look_at_hints(self) -> None:
+        """Look at the objects that notifications name.
+
+        A key whose object can't be read now isn't looked at again, because a key of somebody's choice could then hold
+        up all others: a whole pass is made as soon as the bucket can be read.
+        """
+        if self.hints.take_overflow():
+            self._scan.want_whole_pass()
+        for _ in range(HINTS_AT_ONCE):
+            key = None if self._context.stopping else self.hints.take()
+            if key is None:
+                return
+            if not self._is_image(key):
+                continue
+            try:
+                found = self._bucket.find(key)
+                ready = self._look_at(found, self._capturer.identify(found))
+            except (NotFoundError, ForbiddenError, StatusError):
+                continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
+            except EavesError:
+                self._scan.want_whole_pass()
+                raise
+            if not ready:
+                return
+
+    def _look_at_found(self, found: StoredObject) -> bool:
+        """Look at an object that the scan has found; return whether the next one may follow now."""
+        if not self._is_image(found.key) or found.size_bytes == 0:
+            return not self._context.stopping
+        identity = self._capturer.identify(found)
+        self._sent.find(identity)
+        if self._passing_over and not self._is_new(found) and identity not in self._sent:
+            self._sent.pass_over(identity)
+            return not self._context.stopping
+        return self._look_at(found, identity)
+
+    def _look_at(self, found: StoredObject, identity: str) -> bool:
+        """Capture an object unless it was sent; return whether the next one may follow now."""
+        if found.size_bytes == 0 or identity in self._sent or self._sent.full:
+            return not self._context.stopping
+        outcome = self._capturer.capture(found, identity)
+        if outcome is ObjectOutcome.LEFT_OUT:
+            self._sent.pass_over(identity)
+        elif outcome in {ObjectOutcome.CAPTURED, ObjectOutcome.TOO_LARGE}:
+            self._sent.add(identity)
+        return outcome is not ObjectOutcome.STOPPED and not self._context.stopping and not self._capturer.pausing
+
+    def _is_image(self, key: str) -> bool:
+        below = key.removeprefix(self._location.prefix).lstrip("/")
+        if media_type.is_unsupported_path(below):
+            self._capturer.report_unsupported(key)
+        return media_type.is_image_path(below)
+
+    def _is_new(self, found: StoredObject) -> bool:
+        return 0 <= found.modified_at_ns - self._started_ns <= START_S * 1e9
+
+    def _begin_pass(self) -> None:
+        self._passing_over = self._only_new and not self._context.index.seen(self._context.source, self._start_mark)
+        self._sent.begin_scan()
+        if self._only_new:
+            self._sent.find(self._start_mark)
+
+    def _end_pass(self) -> None:
+        if self._passing_over:
+            self._sent.pass_over(self._start_mark)
+            self._sent.save()
+            self._passing_over = False
+        self._sent.end_scan()
+
+    def _report_state(self) -> None:
+        if self._sent.full:
+            reason = f"the {self._location.shown} holds max_objects images ({self._max_objects}) below its prefix"
+            self._context.report("paused", f"{reason}; capture is paused until some are removed")
+        else:
+            self._context.report("watching")
+
+    def _explain(self, error: EavesError) -> str:
+        return explain_refusal(error) if isinstance(error, SpoolError) else error.message
+
+    def _wake(self) -> None:
+        self.hints.wake()
+        self.notifications.stop()
+        self._bucket.abort()

@@ -1,0 +1,221 @@
+"""The s3 source on a real store: an agent's spool, notifications by webhook and queue, and a hundred thousand keys."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from eaves.bucket.aws_client import AwsClient
+from eaves.bucket.s3_bucket import S3Bucket
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent_lanes import IMAGES
+from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.source import S3Source
+from eaves.spool import Spool, SpoolLimits
+from tests.ports import find_port
+from tests.sources.store import KEYS, Store, open_store, write_keys
+from tests.waiting import wait_until
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def bucket(store: Store, request: pytest.FixtureRequest) -> str:
+    """Name of an empty bucket."""
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
+    store.s3.create_bucket(Bucket=name)
+    return name
+
+
+class Agent:
+    """A source with a real spool.
+
+    Attributes:
+        captured: Subjects of the events in the spool's lane, in order, as they are put.
+        context: Interface of the source to it.
+        source: The source.
+    """
+
+    def __init__(self, folder: Path, settings: S3SourceSettings, remembered: int, page_keys: int) -> None:
+        self.spool = Spool(folder / "agent.db", limits=SpoolLimits(max_bytes=1 << 30, seen_max_entries=remembered))
+        self.captured: list[str] = []
+        self.context = AgentContext(
+            "shop",
+            site="test",
+            index=self.spool,
+            store=self._store,
+            max_bytes=20_000_000,
+            spool_max_bytes=1 << 30,
+            credentials=write_keys(folder / "keys"),
+        )
+        client = AwsClient(region="us-east-1", service="s3", credentials=self.context.credentials)
+        bucket = S3Bucket(settings.location, client, page_keys=page_keys)
+        self.source = S3Source(settings, self.context, bucket)
+
+    def _store(self, event: Any) -> bool:
+        stored = self.spool.put(event, lanes=(IMAGES,), once=True)
+        if stored:
+            self.captured.append(str(event.subject))
+        return stored
+
+
+@contextmanager
+def running(
+    folder: Path, store: Store, bucket: str, *, remembered: int = 10_000, page_keys: int = 1_000, **values: Any
+) -> Iterator[Agent]:
+    """Run a source on the bucket, by the real clock; its credentials have the token `hook`."""
+    settings = S3SourceSettings(bucket=f"s3://{bucket}/", endpoint=store.url, **{"every_s": DAY_S, **values})
+    agent = Agent(folder, settings, remembered, page_keys)
+    (folder / "keys" / "token").write_text("hook\n")
+    thread = threading.Thread(target=agent.source.run)
+    thread.start()
+    try:
+        yield agent
+    finally:
+        began = time.monotonic()
+        agent.context.stop()
+        thread.join(20)
+        agent.spool.close()
+        assert not thread.is_alive()
+        assert time.monotonic() - began < 5
+
+
+def test_images_are_captured_once_across_restarts(store: Store, bucket: str, tmp_path: Path) -> None:
+    store.put(bucket, "gate/ü 1+.jpg", "gate/a//b.jpg", "notes.txt")
+    with running(tmp_path, store, bucket) as agent:
+        wait_until(lambda: len(agent.captured) == 2)
+        assert agent.captured == ["gate/a//b.jpg", "gate/ü 1+.jpg"]
+    store.put(bucket, "gate/2.jpg")
+    with running(tmp_path, store, bucket) as agent:
+        wait_until(lambda: agent.captured == ["gate/2.jpg"])
+    assert store.count(f"GET /{bucket}/gate") == 3
+
+
+def test_a_queue_makes_an_image_come_at_once_and_its_messages_are_deleted(
+    store: Store, bucket: str, tmp_path: Path
+) -> None:
+    queue = store.sqs.create_queue(QueueName=bucket)["QueueUrl"]
+    attributes = store.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    events = {"QueueArn": attributes["QueueArn"], "Events": ["s3:ObjectCreated:*"]}
+    store.s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [events]}
+    )
+    with running(tmp_path, store, bucket, queue=queue) as agent:
+        wait_until(lambda: agent.context.counters.state == "watching")
+        store.sqs.send_message(QueueUrl=queue, MessageBody="no json")
+        store.put(bucket, "gate/new ü+.jpg", "gate/gone.jpg")
+        wait_until(lambda: "gate/new ü+.jpg" in agent.captured)
+        wait_until(
+            lambda: (
+                store.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"][
+                    "ApproximateNumberOfMessagesNotVisible"
+                ]
+                == "0"
+            )
+        )
+        assert agent.captured.count("gate/new ü+.jpg") == 1
+
+
+def test_a_queue_that_does_not_exist_is_logged_once_and_images_are_found_by_listing(
+    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(bucket, "a.jpg")
+    with running(tmp_path, store, bucket, queue=f"{store.url}/123456789012/none") as agent:
+        wait_until(lambda: agent.captured == ["a.jpg"])
+        wait_until(lambda: "can't read its queue" in caplog.text)
+        wait_until(lambda: store.count("POST /") >= 2, what="a second attempt")
+    assert caplog.text.count("can't read its queue") == 1
+    assert "NonExistentQueue" in caplog.text or "QueueDoesNotExist" in caplog.text
+
+
+def test_a_webhook_takes_notifications_with_the_token_only(store: Store, bucket: str, tmp_path: Path) -> None:
+    port = find_port()
+    named = {"bucket": {"name": bucket}, "object": {"key": "a.jpg"}}
+    body = json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": named}]})
+
+    def post(text: str | bytes, **headers: str) -> int:
+        return urllib3.request("POST", f"http://127.0.0.1:{port}/", body=text, headers=headers, retries=False).status
+
+    with running(tmp_path, store, bucket, webhook_port=port) as agent:
+        wait_until(lambda: agent.context.counters.state == "watching")
+        store.put(bucket, "a.jpg")
+        assert post(body) == 401
+        assert post(body, Authorization="Bearer wrong") == 401
+        assert post("no json", Authorization="Bearer hook") == 400
+        assert post(b"x" * (2 << 20), Authorization="Bearer hook") == 413
+        assert agent.captured == []
+        assert post(body, Authorization="hook") == 200
+        wait_until(lambda: agent.captured == ["a.jpg"])
+        assert urllib3.request("GET", f"http://127.0.0.1:{port}/", headers={"Authorization": "hook"}).status == 200
+        (tmp_path / "keys" / "token").unlink()
+        assert post(body, Authorization="Bearer ") == 401
+
+
+def test_a_webhook_whose_port_is_taken_is_logged_once_and_images_are_found_by_listing(
+    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(bucket, "a.jpg")
+    port = int(store.url.rpartition(":")[2])
+    with running(tmp_path, store, bucket, webhook_port=port, every_s=0.5) as agent:
+        wait_until(lambda: agent.captured == ["a.jpg"])
+        store.put(bucket, "b.jpg")
+        wait_until(lambda: agent.captured == ["a.jpg", "b.jpg"])
+    assert caplog.text.count("takes no notifications") == 1
+
+
+def test_a_bucket_that_is_missing_is_waited_for(store: Store, bucket: str, tmp_path: Path) -> None:
+    with running(tmp_path, store, f"{bucket}-later") as agent:
+        wait_until(lambda: agent.context.counters.reason.endswith(" does not exist"))
+        assert agent.context.counters.state == "waiting"
+        assert f"the bucket {bucket}-later at " in agent.context.counters.reason
+        store.s3.create_bucket(Bucket=f"{bucket}-later")
+        store.put(f"{bucket}-later", "a.jpg")
+        wait_until(lambda: agent.captured == ["a.jpg"])
+
+
+def test_keys_deleted_while_they_are_listed_are_passed_over(store: Store, bucket: str, tmp_path: Path) -> None:
+    store.fill(bucket, 110)
+    with running(tmp_path, store, bucket, page_keys=50) as agent:
+        wait_until(lambda: len(agent.captured) >= 10)
+        for number in (90, 105, 109):
+            store.s3.delete_object(Bucket=bucket, Key=f"gate/2026/{number:06}.jpg")
+        wait_until(lambda: len(agent.captured) == 107)
+        assert store.count(f"GET /{bucket}/?list-type") == 3
+        assert agent.context.counters.dropped == {}
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_unchanged_keys_are_listed_by_a_hundred_requests(
+    store: Store, bucket: str, tmp_path: Path
+) -> None:
+    store.fill(bucket, 100_000)
+    with running(tmp_path, store, bucket, remembered=300_000, start="new", full_every_s=1) as agent:
+        wait_until(lambda: store.count(f"GET /{bucket}/?list-type") == 100, 280)
+        assert agent.captured == []
+        store.put(bucket, "gate/2026/999999.jpg", "a/earlier.jpg")
+        wait_until(lambda: len(agent.captured) == 2, 280)
+        assert sorted(agent.captured) == ["a/earlier.jpg", "gate/2026/999999.jpg"]
+
+
+def test_the_secret_key_is_not_in_the_log(
+    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, store, f"{bucket}-missing") as agent:
+        wait_until(lambda: agent.context.counters.reason.endswith(" does not exist"))
+    assert KEYS["aws_secret_access_key"] not in caplog.text
+    assert KEYS["aws_secret_access_key"] not in repr(agent.source.__dict__)

@@ -1,0 +1,48 @@
+"""Settings of a bucket, and what a cluster learns from them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from eaves.errors import ConfigError
+from eaves.sources.agent.configuration import parse_sources
+from eaves.sources.settings import AgentSettings
+
+
+def parse(**values: Any) -> Any:
+    source = {"name": "shop", "kind": "s3", "bucket": "s3://photos/gate/", **values}
+    return parse_sources(AgentSettings(sources=json.dumps([source])))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bucket": "photos"}, "sources[0].bucket: must be the address of a bucket, such as s3://photos/gate/"),
+        ({"endpoint": "minio:9000"}, "sources[0].endpoint: must be http://HOST:PORT"),
+        ({"region": "a b"}, "sources[0].region: must be the name of a region"),
+        ({"queue": "images"}, "sources[0].queue: must be the address of a queue"),
+        ({"sends": "links"}, "sources[0].sends: must be one of"),
+        ({"sends": "reference", "crop": "0,0,0.5,1"}, "sources[0].crop: needs the image itself"),
+    ],
+)
+def test_a_fault_is_reported_with_the_path_of_its_setting(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(**values)
+    assert message in str(caught.value)
+
+
+def test_the_doctor_tests_the_connections_to_store_and_queue() -> None:
+    source = parse(endpoint="http://minio.site:9000", queue="https://sqs.eu-central-1.amazonaws.com/1/images")
+    assert list(source.kind.addresses(source.settings)) == [
+        "minio.site:9000",
+        "tls://sqs.eu-central-1.amazonaws.com:443",
+    ]
+    assert list(parse().kind.addresses(parse().settings)) == ["tls://photos.s3.us-east-1.amazonaws.com:443"]
+
+
+def test_the_spool_remembers_as_many_ids_as_the_bucket_may_hold() -> None:
+    source = parse(max_objects=5_000)
+    assert source.kind.remembers(source.settings) == 5_000

@@ -1,0 +1,404 @@
+"""The s3 source by a clock that the test turns, on a bucket in memory: what it captures, when, by which requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from eaves.errors import (
+    ConfigError,
+    Fault,
+    ForbiddenError,
+    NotFoundError,
+    SpoolFullError,
+    StatusError,
+    UnreachableError,
+)
+from eaves.sources.options import FrameOptions
+from eaves.sources.s3.scan import MAX_ENDS
+from tests.fakes.bucket import DictBucket
+from tests.fakes.clock import START, ManualClock
+from tests.fakes.sources.sent_index import DictIndex
+from tests.sources.buckets import running
+from tests.waiting import wait_until
+
+JPEG = b"\xff\xd8\xff"
+DAY_S = 86_400.0
+
+
+def filled(clock: ManualClock, *keys: str) -> DictBucket:
+    bucket = DictBucket(clock)
+    for key in keys:
+        bucket.write(key, JPEG + key.encode())
+    return bucket
+
+
+def large(clock: ManualClock, count: int) -> DictBucket:
+    return filled(clock, *(f"gate/2026/{number:06}.jpg" for number in range(count)))
+
+
+def raising(error: Exception, *kinds: str, key: str = "") -> Callable[[str, str], None]:
+    def fail(kind: str, asked: str) -> None:
+        if kind in kinds and key in asked:
+            raise error
+
+    return fail
+
+
+def test_images_below_the_prefix_are_captured_once_with_their_camera_and_time() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "in/gate/1.jpg", "in/top.png", "in/notes.txt", "in/gate/.tmp/x.jpg", "other/2.jpg")
+    bucket.write("in/empty.jpg", b"")
+    with running(bucket, clock, bucket="s3://photos/in/") as run:
+        run.advance(100)
+        assert run.subjects == ["gate/1.jpg", "top.png"]
+        assert [event.extensions["partitionkey"] for event in run.events] == ["gate", "cam"]
+        assert run.events[0].data == JPEG + b"in/gate/1.jpg"
+        assert run.events[0].time == "2023-11-14T22:13:20Z"
+        assert bucket.requests["get"] == 2
+
+
+def test_a_second_run_sends_nothing_twice_and_downloads_nothing() -> None:
+    clock = ManualClock()
+    bucket, index = filled(clock, "a/1.jpg", "a/2.jpg"), DictIndex(clock)
+    with running(bucket, clock, index) as run:
+        assert len(run.events) == 2
+    with running(bucket, clock, index) as run:
+        run.advance(100)
+        assert run.events == []
+        assert bucket.requests["get"] == 2
+
+
+def test_an_overwritten_object_is_a_new_image_even_with_the_same_bytes() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "latest.jpg")
+    with running(bucket, clock) as run:
+        run.advance(10)
+        bucket.write("latest.jpg", JPEG + b"latest.jpg")
+        run.advance(31)
+        assert run.subjects == ["latest.jpg"] * 2
+        assert len({event.id for event in run.events}) == 2
+
+
+def test_a_small_bucket_is_listed_whole_each_time_by_one_request() -> None:
+    clock = ManualClock()
+    with running(filled(clock, "b/1.jpg"), clock, every_s=30) as run:
+        run.bucket.write("a/late.jpg", JPEG)
+        run.bucket.requests.clear()
+        run.advance(31)
+        assert run.subjects == ["b/1.jpg", "a/late.jpg"]
+        assert run.bucket.requests["list"] == 1
+
+
+def test_of_a_large_bucket_only_what_follows_the_last_keys_is_listed_between_two_whole_passes() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 2_500)
+    bucket.write("yard/2026/1.jpg", JPEG)
+    with running(bucket, clock, every_s=30, full_every_s=600) as run:
+        assert (len(run.events), bucket.requests["list"]) == (2_501, 3)
+        bucket.requests.clear()
+        for name in ("gate/2026/999999.jpg", "yard/2027/1.jpg", "gate/2025/late.jpg", "hall/1.jpg"):
+            bucket.write(name, JPEG)
+        run.advance(31)
+        assert sorted(run.subjects[2_501:]) == ["gate/2026/999999.jpg", "yard/2027/1.jpg"]
+        assert bucket.requests["list"] == 2
+        run.advance(600)
+        assert sorted(run.subjects[2_503:]) == ["gate/2025/late.jpg", "hall/1.jpg"]
+
+
+def test_the_folders_that_changed_last_are_followed_and_no_more_than_the_limit() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 20_000)
+    for number in range(2 * MAX_ENDS):
+        bucket.write(f"cam{number:02}/1.jpg", JPEG, modified_at_ns=round((START + number) * 1e9))
+    with running(bucket, clock, every_s=30) as run:
+        bucket.requests.clear()
+        for number in range(2 * MAX_ENDS):
+            bucket.write(f"cam{number:02}/2.jpg", JPEG)
+        run.advance(31)
+        assert bucket.requests["list"] == MAX_ENDS
+        assert sorted(run.subjects[20_032:]) == [f"cam{number:02}/2.jpg" for number in range(MAX_ENDS, 2 * MAX_ENDS)]
+
+
+def test_a_pass_over_a_huge_bucket_is_followed_by_a_pause_of_a_second_for_each_request() -> None:
+    clock = ManualClock()
+    with running(large(clock, 9_999), clock, every_s=5, full_every_s=1) as run:
+        run.bucket.requests.clear()
+        run.advance(9)
+        assert run.bucket.requests["list"] == 1  # after the last key
+        run.advance(2)
+        assert run.bucket.requests["list"] == 11
+
+
+def test_with_start_new_only_images_that_come_later_are_captured_across_restarts() -> None:
+    clock = ManualClock()
+    bucket, index = large(clock, 1_500), DictIndex(clock)
+    clock.turn(10)
+    with running(bucket, clock, index, start="new") as run:
+        assert run.events == []
+        bucket.write("a/new.jpg", JPEG)
+        run.advance(601)
+        assert run.subjects == ["a/new.jpg"]
+    bucket.write("a/while-down.jpg", JPEG)
+    with running(bucket, clock, index, start="new") as run:
+        assert run.subjects == ["a/while-down.jpg"]
+
+
+def test_with_start_new_an_image_that_comes_during_the_first_pass_is_captured() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/old.jpg")
+    clock.turn(10)
+    bucket.write("b/during.jpg", JPEG, modified_at_ns=round((clock.now() + 1) * 1e9))
+    bucket.write("c/future.jpg", JPEG, modified_at_ns=round((clock.now() + 400 * DAY_S) * 1e9))
+    with running(bucket, clock, start="new") as run:
+        assert run.subjects == ["b/during.jpg"]
+
+
+def test_a_notification_makes_an_image_come_at_once_and_repeated_ones_send_it_once() -> None:
+    clock = ManualClock()
+    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
+        run.bucket.write("a/1.jpg", JPEG)
+        run.tell("a/1.jpg", "a/1.jpg")
+        run.tell("a/1.jpg")
+        assert run.subjects[2_500:] == ["a/1.jpg"]
+        clock.turn(DAY_S + 100)  # both kinds of passes find it, too
+        run.advance(100)
+        assert run.subjects[2_500:] == ["a/1.jpg"]
+
+
+def test_notifications_of_objects_that_are_gone_or_no_images_or_odd_disturb_nothing() -> None:
+    clock = ManualClock()
+    with running(filled(clock, "a/1.jpg"), clock) as run:
+        run.bucket.fail = raising(StatusError("400", status=400), "find", key="odd")
+        run.bucket.write("b/2.jpg", JPEG)
+        run.tell("gone.jpg", "notes.txt", "odd.jpg", "b/2.jpg")
+        assert run.subjects == ["a/1.jpg", "b/2.jpg"]
+        assert run.counters.state == "watching"
+
+
+def test_more_notifications_than_fit_make_a_whole_pass() -> None:
+    clock = ManualClock()
+    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
+        run.bucket.write("a/1.jpg", JPEG)
+        run.tell(*(f"gone/{number}.jpg" for number in range(11_000)))
+        run.advance(4)
+        assert run.subjects[2_500:] == ["a/1.jpg"]
+
+
+def test_notifications_without_end_cause_one_listing_request_a_second_at_most() -> None:
+    clock = ManualClock()
+    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
+        run.bucket.requests.clear()
+        for _ in range(10):
+            run.tell(*(f"gone/{number}.jpg" for number in range(11_000)))
+            run.advance(3)
+        assert run.bucket.requests["list"] <= 33
+
+
+def test_an_image_whose_notification_came_during_an_outage_is_found_by_a_whole_pass_after_it() -> None:
+    clock = ManualClock()
+    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
+        for kind in ("find", "get"):
+            run.bucket.write(f"a/{kind}.jpg", JPEG)
+            run.bucket.fail = raising(UnreachableError("the link is down"), kind)
+            run.tell(f"a/{kind}.jpg")
+            run.advance(10)
+            run.bucket.fail = lambda kind, key: None
+            run.advance(70)
+        assert run.subjects[2_500:] == ["a/find.jpg", "a/get.jpg"]
+
+
+def test_a_key_that_breaks_the_connection_does_not_hold_up_the_listing() -> None:
+    clock = ManualClock()
+    with running(filled(clock, "a/1.jpg"), clock) as run:
+        run.bucket.fail = raising(UnreachableError("the connection was closed"), "find")
+        run.bucket.write("a/2.jpg", JPEG)
+        for _ in range(20):
+            run.tell("hostile.jpg")
+            run.advance(10)
+        assert run.subjects == ["a/1.jpg", "a/2.jpg"]
+
+
+def test_keys_deleted_while_they_are_listed_are_passed_over() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg", "a/2.jpg", "a/3.jpg")
+
+    def delete_second(kind: str, key: str) -> None:
+        if kind == "get" and key == "a/1.jpg":
+            bucket.delete("a/2.jpg")
+
+    bucket.fail = delete_second
+    with running(bucket, clock) as run:
+        assert run.subjects == ["a/1.jpg", "a/3.jpg"]
+        assert sum(run.counters.dropped.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnreachableError("no connection to store.example: connection refused"),
+        NotFoundError("the bucket photos does not exist"),
+        ConfigError([Fault(origin="bucket photos", path="", message="the secret key is wrong")]),
+        ForbiddenError("the bucket photos refuses access to the listing"),
+        StatusError("the bucket photos answers with status 503", status=503),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_bucket_that_cannot_be_listed_is_waited_for_and_logged_once(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg")
+    bucket.fail = raising(error, "list")
+    with caplog.at_level(logging.INFO), running(bucket, clock) as run:
+        run.advance(600)
+        assert 10 <= bucket.requests["list"] <= 30
+        assert len([line for line in caplog.messages if str(error.args[0]) in line]) == 1
+        bucket.fail = lambda kind, key: None
+        run.advance(61)
+        assert run.subjects == ["a/1.jpg"]
+        assert "source cam is watching" in caplog.messages[-2:]
+
+
+def test_an_outage_in_the_middle_of_a_pass_continues_it_and_loses_nothing() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 1_500)
+    bucket.fail = raising(UnreachableError("the link is down"), "get", key="000700")
+    with running(bucket, clock) as run:
+        assert len(run.events) == 700
+        run.advance(60)
+        assert len(run.events) == 700
+        bucket.fail = lambda kind, key: None
+        run.advance(61)
+        assert run.subjects == [f"gate/2026/{number:06}.jpg" for number in range(1_500)]
+
+
+def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_next_pass() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg", "a/2.jpg", "a/3.jpg")
+    bucket.fail = raising(ForbiddenError("the bucket refuses access to the object a/2.jpg"), "get", key="a/2.jpg")
+    with running(bucket, clock) as run:
+        run.advance(100)
+        assert run.subjects == ["a/1.jpg", "a/3.jpg"]
+        assert run.counters.dropped["unreadable"] == 1
+        bucket.fail = lambda kind, key: None
+        run.advance(31)
+        assert run.subjects == ["a/1.jpg", "a/3.jpg", "a/2.jpg"]
+
+
+def test_when_no_object_can_be_read_the_source_says_so_and_does_not_ask_for_all() -> None:
+    clock = ManualClock()
+    bucket = large(clock, 5_000)
+    bucket.fail = raising(ForbiddenError("the bucket photos refuses access to the objects"), "get")
+    with running(bucket, clock) as run:
+        run.advance(5)
+        assert bucket.requests["get"] < 100
+        run.advance(600)
+        assert bucket.requests["get"] < 4_000
+        report = run.counters
+        assert (report.state, report.reason) == ("waiting", "the bucket photos refuses access to the objects")
+        bucket.fail = lambda kind, key: None
+        run.advance(700)
+        assert len(run.events) == 5_000
+
+
+def test_objects_that_nobody_can_read_hold_up_an_image_by_minutes_and_do_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock()
+    bucket = filled(clock, *(f"a/{number:06d}.jpg" for number in range(3_000)), "z/1.jpg")
+
+    def refuse(kind: str, key: str) -> None:
+        if kind == "get" and key.startswith("a/"):
+            raise StatusError("the bucket photos answers with status 400 (InvalidRequest)", status=400)
+
+    bucket.fail = refuse
+    with running(bucket, clock) as run:
+        run.advance(1_800)
+        assert run.subjects == ["z/1.jpg"]
+        assert run.counters.dropped["unreadable"] == 3_000
+    assert len([line for line in caplog.messages if "not captured" in line]) == 20
+
+
+def test_a_full_spool_makes_the_source_wait_without_downloading_again() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg", "a/2.jpg")
+    with running(bucket, clock) as run:
+        run.refusal = SpoolFullError("spool is full")
+        bucket.write("a/3.jpg", JPEG)
+        bucket.write("a/4.jpg", JPEG)
+        run.advance(31)
+        run.advance(3_600)
+        assert (run.counters.state, run.counters.reason.split(";")[0]) == ("paused", "spool is full (1 GB)")
+        assert bucket.requests["get"] == 3
+        run.refusal = None
+        run.advance(31)
+        assert run.subjects == ["a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg"]
+
+
+def test_objects_that_are_too_large_or_unsupported_are_counted_once() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg", "phone.HEIC")
+    bucket.write("a/large.jpg", JPEG * 100)
+    with running(bucket, clock, max_bytes=100) as run:
+        run.advance(100)
+        assert run.subjects == ["a/1.jpg"]
+        assert (run.counters.dropped["too_large"], run.counters.dropped["unsupported"]) == (1, 1)
+        assert bucket.requests["get"] == 1
+
+
+def test_an_object_that_an_option_leaves_out_is_not_downloaded_again() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, "a/1.jpg", "a/2.jpg")
+    with running(bucket, clock, options=FrameOptions(rate="1/min")) as run:
+        run.advance(200)
+        assert (run.subjects, run.counters.dropped["rate"]) == (["a/1.jpg"], 1)
+        assert bucket.requests["get"] == 2
+
+
+def test_references_name_the_version_and_its_digest_and_download_nothing() -> None:
+    clock = ManualClock()
+    with running(filled(clock, "a/1.tif"), clock, sends="reference") as run:
+        event = run.events[0]
+        assert event.data == b""
+        assert event.datacontenttype == "image/tiff"
+        assert event.extensions["dataref"] == "https://store.example/photos/a/1.tif?versionId=v1"
+        assert event.extensions["datadigest"].startswith("sha256:")
+        assert run.bucket.requests["get"] == 0
+
+
+def test_with_more_images_than_can_be_remembered_capture_pauses_until_some_are_removed() -> None:
+    clock = ManualClock()
+    bucket = filled(clock, *(f"a/{number}.jpg" for number in range(5)))
+    with running(bucket, clock, max_objects=6) as run:
+        assert len(run.events) == 5
+        bucket.write("b/6.jpg", JPEG)
+        run.advance(100)
+        assert len(run.events) == 5
+        assert "holds max_objects images (6)" in run.counters.reason
+        bucket.delete("a/0.jpg")
+        bucket.delete("a/1.jpg")
+        run.advance(100)
+        assert run.subjects[5:] == ["b/6.jpg"]
+        assert run.counters.state == "watching"
+
+
+def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten() -> None:
+    clock = ManualClock()
+    bucket, index = filled(clock, "a/1.jpg", "a/2.jpg"), DictIndex(clock)
+    with running(bucket, clock, index, every_s=3_600) as run:
+        bucket.delete("a/2.jpg")
+        for _ in range(5):
+            clock.turn(DAY_S)
+            run.settle()
+        assert len(index.times) == 1
+        assert len(run.events) == 2
+
+
+def test_a_stop_ends_requests_in_progress() -> None:
+    clock = ManualClock()
+    with running(filled(clock, "a/1.jpg"), clock) as run:
+        pass
+    wait_until(lambda: run.bucket.aborted)

@@ -1,0 +1,63 @@
+"""Addresses and paths on the command line become the settings of a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.sources.trial.address import parse_place
+from eaves.sources.trial.guest import find_guest_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("rtsp://cam/1", {"kind": "camera", "url": "rtsp://cam/1"}),
+        ("RTSPS://u:p@cam/1", {"kind": "camera", "url": "RTSPS://u:p@cam/1"}),
+        ("rtmp://cam/live", {"kind": "camera", "url": "rtmp://cam/live"}),
+        ("https://cam/live.m3u8?token=1", {"kind": "camera", "url": "https://cam/live.m3u8?token=1"}),
+        ("http://cam/video.MJPG", {"kind": "camera", "url": "http://cam/video.MJPG"}),
+        ("http://cam/snap.jpg", {"kind": "http", "url": "http://cam/snap.jpg"}),
+        ("http://[cam/snap.jpg", {"kind": "http", "url": "http://[cam/snap.jpg"}),
+        ("mqtt://u:p@broker:1884/a/+/b%20c", {"kind": "mqtt", "url": "mqtt://u:p@broker:1884", "topics": ["a/+/b c"]}),
+        ("mqtts://broker", {"kind": "mqtt", "url": "mqtts://broker"}),
+        ("s3://bucket/prefix", {"kind": "s3", "bucket": "s3://bucket/prefix"}),
+        ("/dev/video99", {"kind": "camera", "url": "/dev/video99"}),
+        ("/dev/null", {"kind": "camera", "url": "/dev/null"}),
+        ("ftp://host/file", None),
+        ("gate", None),
+        ("{kind: http, url: 'http://cam/'}", None),
+        ("a\0b", None),
+    ],
+)
+def test_an_address(text: str, settings: dict[str, Any] | None) -> None:
+    assert parse_place(text) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("day.zip", "replay"), ("day.tar.gz", "replay"), ("film.MP4", "camera"), ("note.txt", None)]
+)
+def test_a_file(name: str, kind: str | None, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert (parse_place(str(tmp_path / name)) or {}).get("kind") == kind
+
+
+def test_a_folder_has_an_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("inbox").mkdir()
+    assert parse_place("inbox") == {"kind": "folder", "path": str(tmp_path / "inbox")}
+
+
+@pytest.mark.parametrize("topics", ["$share/eaves/a/b,c/#", ["$share/eaves/a/b", "c/#"]])
+def test_a_guest_takes_no_message_from_others(topics: Any) -> None:
+    guest = find_guest_settings({"kind": "mqtt", "name": "gate", "topics": topics}, command="try", site="hall")
+    assert guest["topics"] == ["a/b", "c/#"]
+    assert guest["client_id"].startswith("eaves-try-hall-gate-")
+    assert find_guest_settings({"kind": "s3", "queue": "https://sqs.example/1/q"}, command="try", site="hall") == {
+        "webhook_port": 0,
+        "queue": "",
+        "start": "all",
+    }
+    assert find_guest_settings({"kind": "folder"}, command="try", site="hall") == {}
