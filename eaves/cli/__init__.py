@@ -5,6 +5,7 @@
     cluster/               code that commands on clusters share
     link/                  code that commands about queues, relays and receivers share
     live/                  views that print what happens until Ctrl-C
+    source_trial/          the source, the file and the verdict of `eaves sources try`
     display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
     command_group          groups of commands with suggestions for mistyped names
     shared_options         options that several commands have
@@ -58,6 +59,7 @@ GROUPS = {
             "deploy": "Deploy a model as a function.",
             "up": "Run the local platform in the foreground.",
             "send": "Send images to a function and print its predictions.",
+            "sources": "Try a source: connect, take one image, show what would be sent.",
             "remove": "Remove a function.",
             "receiver": "Receive the events of sites in the cloud.",
         },

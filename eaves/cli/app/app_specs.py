@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.cli.app.project import Project, Workspace
 from eaves.cli.app.sources import resolve_sources
 from eaves.cli.app.triggers import resolve_relay, resolve_triggers
 from eaves.config import iter_leaves
+from eaves.credentials.folder import read_aws_keys
+from eaves.errors import ConfigError, Fault
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import default_trigger
 from functions.settings import ServeSettings
@@ -27,7 +30,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
     """
     project = workspace.project
     function = LocalFunction(
-        **_settings(project),
+        **_settings(project, resolve_serving(workspace)),
         site=project.site,
         artifact=artifact.path,
         artifact_digest=artifact.digest,
@@ -46,7 +49,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> ClusterApp:
     """Build the spec of the app that eaves.yaml describes, for a site and with a container image."""
     function = ClusterFunction(
-        **_settings(project),
+        **_settings(project, project.function),
         site=site.name,
         image=image.name,
         artifact_digest=image.artifact_digest,
@@ -61,13 +64,33 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
     )
 
 
-def _settings(project: Project) -> dict[str, Any]:
+def resolve_serving(workspace: Workspace) -> ServeSettings:
+    """Return the section `function` of eaves.yaml with the absolute path of its folder of credentials.
+
+    Raises:
+        ConfigError: When the folder of credentials can't be used.
+    """
+    function = workspace.project.function
+    if function.dataref_credentials is None:
+        return function
+    folder = workspace.path(function.dataref_credentials).absolute()
+    try:
+        messages = [] if read_aws_keys(folder) else [f"{folder} holds neither access_key nor secret_key"]
+    except ConfigError as error:
+        messages = [f"{fault.path} {fault.message}" for fault in error.faults]
+    if messages:
+        path = "function.dataref_credentials"
+        raise ConfigError([Fault(origin=workspace.origin, path=path, message=message) for message in messages])
+    return replace(function, dataref_credentials=folder)
+
+
+def _settings(project: Project, function: ServeSettings) -> dict[str, Any]:
     """Return the settings of a function that are the same on every platform."""
     return {
         "name": project.name,
         "scale": project.scale,
-        "concurrency": project.function.concurrency,
-        "env": _serve_env(project.function),
+        "concurrency": function.concurrency,
+        "env": _serve_env(function),
     }
 
 

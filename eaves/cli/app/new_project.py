@@ -20,9 +20,11 @@ train:
   arch: inception_v3  # or small_cnn, which downloads no weights, or auto
 """
 _SOURCES_EXAMPLE = """\
-# Sources turn images into events; this one, each file that appears in a folder.
+# Sources turn images into events: files of a folder, a camera's stream, ...
+# `eaves sources try rtsp://192.168.1.20/stream1` shows what a camera sends.
 #sources:
 #  - {name: inbox, kind: folder, path: inbox}
+#  - {name: gate, kind: camera, url: "rtsp://192.168.1.20/stream1"}
 """
 _TRIGGERS_EXAMPLE = """\
 # Triggers send events to a URL, or over MQTT, for example to Home Assistant.

@@ -12,11 +12,14 @@ from typing import Any
 from eaves.cli.app.project import Project
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
+from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.claim_check.settings import ClaimCheckSettings
 from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySourceSettings
+from eaves.sources.s3.settings import S3SourceSettings
 from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger
 
@@ -123,6 +126,13 @@ def _list_sections() -> Iterator[SettingsSection]:
         listed=True,
     )
     yield SettingsSection(
+        name="sources.claim_check",
+        doc="Settings of every source that store large images in a bucket.",
+        cls=ClaimCheckSettings,
+        place="sources",
+        listed=True,
+    )
+    yield SettingsSection(
         name=UP, doc="Settings of `eaves up`; they are flags and variables, not in eaves.yaml.", cls=LocalSettings
     )
 
@@ -130,9 +140,11 @@ def _list_sections() -> Iterator[SettingsSection]:
 _LISTED: dict[str, type] = {"triggers": ClusterTrigger, "sources": ClusterSource, "sites": SiteSettings}
 SOURCE_KINDS: dict[str, type] = {
     "folder": FolderSourceSettings,
+    "camera": CameraSettings,
     "http": HttpSourceSettings,
     "replay": ReplaySourceSettings,
     "mqtt": MqttSourceSettings,
+    "s3": S3SourceSettings,
 }
 """Kind of source to the dataclass of its settings."""
 SECTIONS = tuple(_list_sections())

@@ -14,7 +14,8 @@ from eaves.config import iter_leaves
 from eaves.credentials.redact import has_secrets
 from eaves.errors import ConfigError, Fault
 from eaves.platform import SourceSpec
-from eaves.sources.agent.configuration import read_source
+from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from functions.fetch.url_policy import find_url_fault
 
 
 def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
@@ -46,15 +47,28 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
                 hint = f": mkdir -p {shlex.quote(str(path))}" if source.kind == "folder" else ""
                 waits = f"{path} does not exist; the source waits for it{hint}"
                 say(f"warning: {workspace.origin}: {prefix}{name}: {waits}")
+        faults += _find_reference_faults(workspace, configured)
         _warn_of_secrets(workspace.origin, prefix, source.options)
-        sections = (configured.common, configured.options, configured.settings)
+        sections = (configured.common, configured.options, configured.claims, configured.settings)
         known = dict(chain.from_iterable(map(_find_plain_values, sections)))
         options = {name: known.get(name, value) for name, value in source.options.items()}
         options |= {name: str(path) for name, path in {**needed, **awaited}.items()}
+        kind = configured.kind
+        if (file := options.get(kind.path_setting)) is not None and kind.is_file(str(file)):
+            options[kind.path_setting] = str(workspace.path(Path(str(file))))
         resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options))
     if faults:
         raise ConfigError(faults)
     return tuple(resolved)
+
+
+def _find_reference_faults(workspace: Workspace, configured: ConfiguredSource) -> Iterator[Fault]:
+    """Yield a fault when the function may not fetch the images that the source's events refer to."""
+    function = workspace.project.function
+    for url in configured.reference_urls():
+        if fault := find_url_fault(url, hosts=function.dataref_hosts, schemes=function.dataref_schemes):
+            message = f"the function would refuse images of the source {configured.common.name} at {url}: {fault}"
+            yield Fault(origin=workspace.origin, path="function.dataref_hosts", message=message)
 
 
 def _find_plain_values(section: Any) -> Iterator[tuple[str, bool | float]]:

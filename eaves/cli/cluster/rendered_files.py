@@ -24,7 +24,9 @@ def print_manifests(manifests: Sequence[dict[str, Any]], output: Path | None, ad
     if output is None:
         click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)
     else:
-        for path in write_files(manifests, output):
+        command = click.get_current_context().command_path
+        head = f"# Written by `{command}` for `kubectl apply -f`. To change it, run this command with other options.\n"
+        for path in write_files(manifests, output, head=head):
             click.echo(path)
         say(f"to apply the files: kubectl apply -f {output}")
     for line in advice:

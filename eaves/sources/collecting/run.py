@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from eaves.errors import ConfigError, Fault
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.sources.agent.configuration import ConfiguredSource
@@ -37,7 +38,13 @@ def collect(
         wanted: Total number of images to reach, including those of earlier calls.
         proxies: HTTP proxies of the process.
         watch: Called from time to time with the source's counters.
+
+    Raises:
+        ConfigError: When the source's images stay in a bucket.
     """
+    if configured.kind.refers(configured.settings):
+        fault = Fault(origin="source", path=configured.common.name, message="its images stay in their bucket")
+        raise ConfigError([fault], hint="set `sends: bytes` to collect the images themselves")
     enough = threading.Event()
 
     def store(event: Event) -> bool:

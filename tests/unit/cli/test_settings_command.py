@@ -15,6 +15,7 @@ from eaves.cli.app.project import Project
 from eaves.config import SettingsLayer, build, iter_leaves
 from eaves.errors import ConfigError, NotFoundError
 from eaves.local.settings import LocalSettings
+from eaves.sources.agent.kinds import OWN
 from eaves.sources.folder.settings import FolderSourceSettings
 from trainer.settings import TrainSettings
 
@@ -38,6 +39,12 @@ def test_every_setting_of_eaves_yaml_is_explained() -> None:
     assert [leaf.path for leaf in wanted if leaf.path not in found] == []
     assert [leaf.path for leaf in wanted if not found[leaf.path]["doc"] or not found[leaf.path]["type"]] == []
     assert found["triggers.url"]["doc"]
+
+
+def test_every_kind_of_source_of_ours_is_explained() -> None:
+    for kind in OWN:
+        assert listed(f"sources.{kind}"), kind
+        assert f"`{kind}`" in listed("sources.kind")[0]["doc"]
 
 
 def test_a_setting_has_all_that_a_person_needs() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from eaves.cli.app.app_specs import resolve_serving
 from eaves.cli.app.project import Workspace, load_workspace
 from eaves.cli.app.sources import resolve_sources
 from eaves.errors import ConfigError
@@ -51,6 +52,15 @@ def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side
 
 
 @pytest.mark.parametrize(
+    ("url", "resolved"),
+    [("clip.mp4", "{folder}/clip.mp4"), ("/dev/video0", "/dev/video0"), ("rtsp://cam/stream", "rtsp://cam/stream")],
+)
+def test_a_video_file_is_found_beside_eaves_yaml(url: str, resolved: str, folder: Path) -> None:
+    (source,) = resolve_sources(workspace(folder, {"name": "gate", "kind": "camera", "url": url}))
+    assert source.options["url"] == resolved.format(folder=folder)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"pth": "inbox"}, "eaves.yaml: sources[1].pth: unknown setting; did you mean path?"),
@@ -90,3 +100,34 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     reported = capsys.readouterr().err
     assert "sources[0].url holds a password or token; write it to the files username and password" in reported
     assert "secret@" not in reported
+
+
+def test_images_that_the_function_would_refuse_are_a_fault(folder: Path) -> None:
+    large = {
+        "name": "a",
+        "path": "inbox",
+        "claim_check_over_bytes": 1_000_000,
+        "claim_check_bucket": "s3://photos/gate",
+        "claim_check_endpoint": "http://minio.lan:9000",
+    }
+    with pytest.raises(ConfigError, match=r"images of the source a at http://minio.lan:9000/photos: .* 'http'"):
+        resolve_sources(workspace(folder, large))
+    text = (folder / "eaves.yaml").read_text()
+    allowed = {"function": {"dataref_hosts": ["minio.lan:9000"], "dataref_schemes": ["http"]}}
+    (folder / "eaves.yaml").write_text(text + yaml.safe_dump(allowed))
+    (source,) = resolve_sources(load_workspace(folder / "eaves.yaml"))
+    assert source.options["claim_check_over_bytes"] == 1_000_000
+
+
+def test_the_functions_keys_are_named_by_an_absolute_path_and_checked(folder: Path) -> None:
+    settings = {"dataref_hosts": ["store.example"], "dataref_credentials": "keys"}
+    file = folder / "eaves.yaml"
+    file.write_text(yaml.safe_dump({"name": "digits", "data": {"path": "."}, "function": settings}))
+    with pytest.raises(ConfigError, match=r"function.dataref_credentials: .*keys is not a folder"):
+        resolve_serving(load_workspace(file))
+    (folder / "keys").mkdir()
+    with pytest.raises(ConfigError, match=r"function.dataref_credentials: .*keys holds neither access_key nor"):
+        resolve_serving(load_workspace(file))
+    (folder / "keys" / "access_key").write_text("a")
+    (folder / "keys" / "secret_key").write_text("b")
+    assert resolve_serving(load_workspace(file)).dataref_credentials == folder / "keys"

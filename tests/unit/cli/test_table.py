@@ -51,7 +51,7 @@ def is_column(value: object) -> bool:
 TABLES = dict(tables())
 KEYS = ("ALWAYS",)
 """Constants that choose among the columns of a table and are none themselves."""
-NO_TABLE = ("package", "sign")
+NO_TABLE = ("package", "sign", "sources try")
 """Commands with `-o` that print sentences in place of a table."""
 
 

@@ -15,7 +15,9 @@ from eaves.cli.command_group import CommandGroup
 from eaves.cli.display.output import describe_age, output_option, print_rows, print_value, say
 from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
-from eaves.errors import EavesError, PlatformError
+from eaves.credentials.redact import redact
+from eaves.errors import EavesError, InputError, PlatformError
+from eaves.events import DATAREF
 
 if TYPE_CHECKING:
     from eaves.admin import Action, Queue, Selector
@@ -100,6 +102,9 @@ def show(number: int, save: Path | None, form: str, **options: Any) -> None:
     with open_targets(**options) as targets:
         content = require_one(targets).queue.entry(number)
     print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
+    reference = "" if content.data else content.attributes.get(DATAREF, "")
+    if save is not None and reference:
+        raise InputError(f"the image of entry {number} isn't in the queue; it is stored at {redact(reference)}")
     if save is not None:
         save.write_bytes(content.data)
         say(f"{save}: {len(content.data)} bytes")

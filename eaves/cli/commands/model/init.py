@@ -20,6 +20,8 @@ from eaves.cli.shared_options import FILE
 from eaves.credentials.redact import redact
 from eaves.errors import ConfigError, DatasetError, Fault
 
+_EXAMPLE = "eaves init --from-source http://camera.example/snapshot.jpg --crop 0.2,0.1,0.6,0.8"
+
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
@@ -30,9 +32,9 @@ from eaves.errors import ConfigError, DatasetError, Fault
     "--from-source",
     "source",
     metavar="SOURCE",
-    help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a .yaml file "
-    "with a mapping as under `sources:`, or that mapping itself. The images that the function gets later have the same "
-    "options.",
+    help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a video or its "
+    "device, a .yaml file with a mapping as under `sources:`, or that mapping itself. The images that the function "
+    "gets later have the same options.",
 )
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
 @click.option("--every", type=float, metavar="SECONDS", help="Time between two images from a URL.")
@@ -123,14 +125,15 @@ def _count_labelled(place: Path) -> str:
 def _init_from_source(
     file: Path, name: str, data: str, source: str, wanted: int, options: dict[str, Any], *, force: bool
 ) -> None:
-    from eaves.cli.image_collection import collect_images, holds_secrets, is_same_source, parse_source
+    from eaves.cli.app.source_argument import parse_source
+    from eaves.cli.image_collection import collect_images, holds_secrets, is_same_source
 
     options["every_s"] = options.pop("every")
     if options["credentials"] is not None:
         options["credentials"] = str(options["credentials"].absolute())
     if "://" in data:
         raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
-    values = parse_source(source, options)
+    values = parse_source(source, options, origin="--from-source", hint=_EXAMPLE)
     if force or not (file.exists() and is_same_source(load_workspace(file), values)):
         _refuse_to_replace(file, force=force)
         _write(file, write_project(name=name, data=data, sources=(values,)), private=holds_secrets(values))

@@ -1,0 +1,94 @@
+"""The command `eaves sources try`, which connects to a source, takes one image, and sends nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli.display.output import output_option, print_value, say
+from eaves.cli.shared_options import file_option
+from eaves.cli.stop_signals import cancelled_by_ctrl_c
+
+if TYPE_CHECKING:
+    from eaves.cli.source_trial.tried_source import TriedSource
+    from eaves.sources.trial.findings import SourceTrial
+
+
+@click.command("try")
+@click.argument("source", metavar="NAME|URL")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for the image, which is replaced if it exists. Default: a new file NAME.jpg in the current folder; an "
+    "image that is in a folder or archive already isn't copied.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 600),
+    metavar="SECONDS",
+    default=20.0,
+    show_default=True,
+    help="Time limit of the whole trial.",
+)
+@output_option
+@file_option
+def command(source: str, credentials: Path | None, save: Path | None, timeout: float, form: str, file: Path) -> None:
+    """Connect to a source, take one image, and show what would be sent. Nothing is sent.
+
+    NAME is a source in eaves.yaml. A URL needs no eaves.yaml: rtsp, rtmp, http, mqtt://BROKER/TOPIC, s3, or the path of
+    a folder, an archive, a video or its device. A mapping as under `sources:` works too.
+
+    When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
+    can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
+    """
+    from eaves.cli.source_trial.tried_source import find_tried_source
+
+    tried = find_tried_source(source, file, credentials=credentials)
+    with cancelled_by_ctrl_c(f"stopped: {tried.name} was not tried to the end; nothing was sent"):
+        trial = _try(tried, timeout)
+    _show(tried, trial, save, form)
+    if trial.failure is not None:
+        raise trial.failure.to_error()
+
+
+def _try(tried: TriedSource, timeout_s: float) -> SourceTrial:
+    """Try the source, and once more as a camera when its address answers with a stream."""
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.sources.trial.failures import STREAM_ANSWER
+    from eaves.sources.trial.trial import TrialRequest, try_source
+
+    report = say if sys.stderr.isatty() else lambda _: None
+    proxies = parse_proxies(os.environ)
+    request = TrialRequest(configured=tried.configured, site=tried.site, proxies=proxies, timeout_s=timeout_s)
+    trial = try_source(request, report)
+    if trial.kind == "http" and trial.failure is not None and STREAM_ANSWER in trial.failure.message:
+        if tried.as_camera is None:
+            return trial
+        say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
+        return try_source(replace(request, configured=tried.as_camera), report)
+    return trial
+
+
+def _show(tried: TriedSource, trial: SourceTrial, save: Path | None, form: str) -> None:
+    from eaves.cli.display.source_trial_view import build_value, print_trial
+    from eaves.cli.source_trial.function_verdict import describe_verdict, find_refusal
+    from eaves.cli.source_trial.saved_image import save_image
+
+    saved = save_image(trial, tried.configured.settings, save)
+    path, replaced = (saved.path, saved.replaced) if saved else (None, False)
+    refusal = find_refusal(trial, tried.function)
+    if form == "table":
+        verdict = describe_verdict(trial, tried.function, refusal, by_default=tried.by_default)
+        print_trial(trial, saved=path, replaced=replaced, verdict=verdict)
+    else:
+        print_value(build_value(trial, saved=path, refusal=refusal), form)

@@ -1,0 +1,66 @@
+"""Parsing of an address or path on the command line into the settings of a source."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+DEFAULT_NAME = "camera"
+"""Name of a source that is given as an address or a path."""
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "mqtt", "mqtts", "s3")
+"""Schemes of the addresses that `parse_place` knows."""
+_STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps")
+_STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
+"""Endings of the path of an http address that is a stream: a playlist of HLS, and the usual names of MJPEG."""
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
+    *(".flv", ".mjpg", ".mjpeg", ".h264", ".h265", ".264", ".265", ".hevc"),
+)
+
+
+def parse_place(text: str) -> dict[str, Any] | None:
+    """Return the settings of a source for its address or path; None for any other text.
+
+    Args:
+        text: An address with one of `SCHEMES`, or the path of a folder, an archive, a video file or a device.
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    if separator and scheme in SCHEMES:
+        return _parse_address(scheme, rest, text)
+    if separator or "{" in text:
+        return None
+    path = Path(text)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        # A device may be plugged in later; any other path must exist.
+        return {"kind": "camera", "url": text} if text.startswith("/dev/video") else None
+    if stat.S_ISCHR(mode):
+        return {"kind": "camera", "url": str(path.absolute())}
+    if stat.S_ISDIR(mode):
+        return {"kind": "folder", "path": str(path.absolute())}
+    if text.lower().endswith(_ARCHIVES):
+        return {"kind": "replay", "path": str(path.absolute())}
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        return {"kind": "camera", "url": str(path.absolute())}
+    return None
+
+
+def _parse_address(scheme: str, rest: str, text: str) -> dict[str, Any]:
+    if scheme in _STREAMS:
+        return {"kind": "camera", "url": text}
+    if scheme in {"mqtt", "mqtts"}:
+        broker, _, topic = rest.partition("/")
+        settings: dict[str, Any] = {"kind": "mqtt", "url": f"{scheme}://{broker}"}
+        return settings | ({"topics": [unquote(topic)]} if topic else {})
+    if scheme == "s3":
+        return {"kind": "s3", "bucket": text}
+    try:
+        path = urlsplit(text).path.lower()
+    except ValueError:
+        path = ""
+    return {"kind": "camera" if path.endswith(_STREAM_SUFFIXES) else "http", "url": text}

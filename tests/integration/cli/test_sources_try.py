@@ -1,0 +1,438 @@
+"""`eaves sources try`: what it shows of a source that works, and which step failed of one that doesn't."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from PIL import Image, ImageDraw
+
+from eaves.cli import cli
+from eaves.errors import EavesError
+from tests.fakes.http.camera import Answer, Asked, open_camera, respond
+from tests.inputs.certificates import build_server_context, make_certificate
+from tests.object_store import REGION, open_store
+from tests.ports import find_port
+from tests.processes.mosquitto import run_mosquitto
+from tests.terminals import run_on_terminal
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def picture(colour: tuple[int, int, int] = (40, 120, 60), *, drawn: bool = True, form: str = "JPEG") -> bytes:
+    image = Image.new("RGB", (320, 240), colour)
+    if drawn:
+        ImageDraw.Draw(image).ellipse([80, 40, 240, 200], fill=(240, 230, 220))
+    stream = io.BytesIO()
+    image.save(stream, form)
+    return stream.getvalue()
+
+
+def shows(body: bytes) -> Answer:
+    return lambda _: respond(body=body, Content_Type="image/jpeg")
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [*map(str, arguments)], prog_name="eaves")
+
+
+def attempt(*arguments: str | Path) -> tuple[dict[str, Any], EavesError | None]:
+    """What `eaves sources try -o json` prints, and the error that it ends with."""
+    result = eaves("sources", "try", *arguments, "-o", "json")
+    assert result.exception is None or isinstance(result.exception, EavesError), result.output
+    assert "hunter2" not in f"{result.output} {result.exception}"
+    return json.loads(result.stdout), result.exception
+
+
+def names(folder: Path = Path()) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def size_of(path: str) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def write_project(**source: Any) -> None:
+    values = {"name": "flowers", "site": "hall", "data": {"path": "photos"}, "sources": [{"name": "gate", **source}]}
+    Path("eaves.yaml").write_text(yaml.safe_dump(values))
+
+
+@contextmanager
+def publishing(port: int, topic: str, body: bytes) -> Iterator[None]:
+    stop = threading.Event()
+    publisher = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    publisher.connect("127.0.0.1", port)
+    publisher.loop_start()
+
+    def publish() -> None:
+        while not stop.wait(0.1):
+            publisher.publish(topic, body, qos=1)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        publisher.loop_stop()
+
+
+def test_a_snapshot_is_shown_with_its_event_and_saved() -> None:
+    body = picture()
+    with open_camera(shows(body)) as camera:
+        write_project(kind="http", url=f"{camera.url}/snap.jpg", every_s=2, rate="1/4s", max_side=160)
+        result = eaves("sources", "try", "gate")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0] == f"source gate, kind http: {camera.url}/snap.jpg"
+    assert lines[1] == "address 127.0.0.1"
+    assert "saved gate.jpg" in lines
+    assert "source /eaves/hall/gate" in lines
+    assert "partitionkey gate" in lines
+    assert "scaledto 160x120" in lines
+    (image,) = [line for line in lines if line.startswith("image ")]
+    assert re.fullmatch(r"image image/jpeg, 160x120, \d\.\d kB; brightness 1\d\d and contrast \d\d of 255", image)
+    (rate,) = [line for line in lines if line.startswith("rate ")]
+    assert rate.startswith("rate at most one image every 4.0 s: 900 an hour, ")
+    assert any(line.startswith("function the function takes it: ") for line in lines)
+    assert size_of("gate.jpg") == (160, 120)
+    assert names() == ["eaves.yaml", "gate.jpg"]
+
+
+def test_an_address_needs_no_project_and_no_file_is_replaced_unasked() -> None:
+    Path("camera.jpg").write_text("a photo of somebody")
+    with open_camera(shows(picture())) as camera:
+        found, error = attempt(camera.url)
+        assert error is None
+        assert found["saved"] == "camera-2.jpg"
+        assert found["event"]["source"] == "/eaves/home/camera"
+        assert found["function"] == {"accepts": True, "reason": ""}
+        assert Path("camera.jpg").read_text() == "a photo of somebody"
+        asked = eaves("sources", "try", camera.url, "--save", "camera.jpg")
+    assert "camera.jpg, in place of an older file" in asked.stdout
+    assert size_of("camera.jpg") == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("body", "remark"),
+    [
+        (picture((0, 0, 0), drawn=False), "black"),
+        (picture((255, 255, 255), drawn=False), "white"),
+        (picture((128, 128, 128), drawn=False), "one colour"),
+        (picture(), ""),
+    ],
+    ids=["black", "white", "grey", "usual"],
+)
+def test_an_image_without_content_is_named_in_words(body: bytes, remark: str) -> None:
+    with open_camera(shows(body)) as camera:
+        found, error = attempt(camera.url)
+    assert error is None
+    assert remark in found["picture"]["remark"]
+    assert bool(remark) == bool(found["picture"]["remark"])
+
+
+def test_an_image_that_the_function_would_refuse_says_so() -> None:
+    with open_camera(shows(picture(form="BMP"))) as camera:
+        write_project(kind="http", url=camera.url)
+        text = Path("eaves.yaml").read_text() + "function: {max_body_bytes: 2048}\n"
+        Path("eaves.yaml").write_text(text)
+        found, error = attempt("gate")
+    assert error is None
+    assert found["function"]["accepts"] is False
+    assert found["function"]["reason"] == "it has 230454 bytes, more than function.max_body_bytes (2048)"
+    assert found["saved"] == "gate.bmp"
+
+
+def test_hours_in_which_nothing_is_sent_still_show_the_image() -> None:
+    hour = (time.gmtime().tm_hour + 3) % 24
+    with open_camera(shows(picture())) as camera:
+        write_project(
+            kind="http", url=camera.url, every_s=10, hours=[f"{hour:02}:00-{hour:02}:36"], time_zone="Etc/UTC"
+        )
+        found, error = attempt("gate")
+        shown = eaves("sources", "try", "gate").stdout
+    assert error is None
+    assert found["within_hours"] is False
+    assert found["load"]["bytes_per_day"] == 36 * 6 * found["event"]["data_bytes"]
+    assert "images of this time of day are dropped by the option hours" in shown
+
+
+def test_every_image_that_an_option_drops_is_counted_with_the_reason() -> None:
+    with open_camera(shows(picture())) as camera:
+        write_project(kind="http", url=camera.url, every_s=0.05, crop=[0, 0, 4000, 4000])
+        result = eaves("sources", "try", "gate", "--timeout", "1")
+    assert isinstance(result.exception, EavesError)
+    assert result.exception.exit_code == 65
+    assert re.search(r"gate dropped every image \(.*unsupported 1\); .*crop", result.exception.message)
+
+
+def test_nobody_listens() -> None:
+    url = f"http://viewer:hunter2@127.0.0.1:{find_port()}/snap.jpg"
+    found, error = attempt(url)
+    assert error is not None
+    assert error.exit_code == 69
+    assert [(step["name"], step["passed"]) for step in found["steps"]] == [("address", True), ("connection", False)]
+    assert "connection refused" in error.message
+    assert found["place"].startswith("http://***@127.0.0.1")
+
+
+def test_a_name_that_nobody_has() -> None:
+    found, error = attempt("http://camera.invalid/snap.jpg")
+    assert error is not None
+    assert error.exit_code == 69
+    assert found["failure"]["message"] == "the name camera.invalid is not found"
+    assert [step["name"] for step in found["steps"]] == ["address"]
+
+
+def test_the_certificate_of_a_stranger_and_then_a_trusted_one(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls")
+    asked: list[Asked] = []
+
+    def answer(request: Asked) -> bytes:
+        asked.append(request)
+        return respond(body=picture(), Content_Type="image/jpeg")
+
+    with open_camera(answer, context=build_server_context(certificate)) as camera:
+        found, error = attempt(camera.url.replace("//", "//viewer:hunter2@"))
+        assert asked == []
+        assert error is not None
+        assert error.exit_code == 69
+        assert found["steps"][-1]["name"] == "TLS"
+        assert "is not trusted" in error.message
+        assert "ca.crt" in (error.hint or "")
+        credentials = tmp_path / "credentials"
+        credentials.mkdir()
+        (credentials / "ca.crt").write_bytes(certificate[0].read_bytes())
+        found, error = attempt(camera.url, "--credentials", credentials)
+    assert error is None
+    assert found["steps"][-1] == {"name": "TLS", "detail": "TLSv1.3; the certificate is trusted", "passed": True}
+
+
+def test_a_wrong_password(tmp_path: Path) -> None:
+    with open_camera(lambda _: respond(401, WWW_Authenticate='Basic realm="x"')) as camera:
+        _, missing = attempt(camera.url)
+        _, error = attempt(camera.url.replace("//", "//viewer:hunter2@"))
+        asked = len(camera.asked)
+    assert missing is not None
+    assert "no user name" in missing.message
+    assert "--credentials" in (missing.hint or "")
+    assert error is not None
+    assert error.exit_code == 77
+    assert "refuses the user name or the password" in error.message
+    assert asked == 1 + 2  # a third wrong password would bring some cameras closer to locking the account
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "message", "hint"),
+    [
+        (respond(404), 66, "status 404", "/cgi-bin/snapshot.cgi (Dahua)"),
+        (respond(body=b"<html>", Content_Type="text/html"), 65, "text/html that is not an image", "browser"),
+        (respond(500), 1, "status 500", ""),
+    ],
+    ids=["404", "html", "500"],
+)
+def test_an_address_without_a_picture(answer: bytes, code: int, message: str, hint: str) -> None:
+    with open_camera(lambda _: answer) as camera:
+        _, error = attempt(camera.url)
+    assert error is not None
+    assert error.exit_code == code
+    assert message in error.message
+    assert hint in (error.hint or "")
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up_in_time() -> None:
+    with open_camera(lambda _: camera.hang()) as camera:
+        began = time.monotonic()
+        _, error = attempt(camera.url, "--timeout", "1.5")
+        assert time.monotonic() - began < 6
+    assert error is not None
+    assert error.exit_code == 69
+    assert "no image came from http://127.0.0.1" in error.message
+
+
+def test_a_topic_with_images_and_one_without_messages(tmp_path: Path) -> None:
+    with run_mosquitto(tmp_path / "broker", ["log_type all"]) as broker:
+        with publishing(broker.port, "cameras/gate/image", picture()):
+            found, error = attempt(f"{broker.url}/cameras/+/image")
+            assert error is None
+            assert found["event"]["subject"] == "cameras/gate/image"
+            assert 0.05 < found["load"]["interval_s"] < 2
+            write_project(kind="mqtt", url=broker.url, topics=["$share/eaves/cameras/+/image"], client_id="the-agent")
+            assert attempt("gate")[1] is None
+        _, error = attempt(f"{broker.url}/cameras/none", "--timeout", "1")
+        log = broker.log.read_text()
+    assert error is not None
+    assert error.message == "no message came on cameras/none within 1 s"
+    assert "the-agent" not in log  # a connection with the agent's name would throw the agent off
+    assert "$share" not in log  # a member of the group would take messages from the agent
+    assert "cameras/+/image (QoS 1)" in log
+    assert "eaves-try-hall-gate-" in log
+
+
+def test_a_broker_that_refuses_the_user(tmp_path: Path) -> None:
+    with run_mosquitto(tmp_path / "broker", users={"eaves": "right"}) as broker:
+        url = broker.url.replace("//", "//eaves:hunter2@")
+        _, error = attempt(f"{url}/cameras/none")
+    assert error is not None
+    assert error.exit_code == 77
+    assert "refuses the user" in error.message
+
+
+def test_a_folder_shows_its_oldest_image_and_copies_nothing(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number, name in enumerate(("new.jpg", "old.jpg")):
+        (inbox / name).write_bytes(picture())
+        os.utime(inbox / name, (1_700_000_000 - number, 1_700_000_000 - number))
+    found, error = attempt(inbox)
+    assert error is None
+    assert found["event"]["subject"] == "old.jpg"
+    assert (found["saved"], found["load"]) == (None, None)
+    assert names() == []
+    assert names(inbox) == ["new.jpg", "old.jpg"]
+    refused = eaves("sources", "try", inbox, "--save", inbox / "copy.jpg")
+    assert "must not be in the folder that the source watches" in str(refused.exception)
+    assert names(inbox) == ["new.jpg", "old.jpg"]
+
+
+def test_a_folder_without_images_and_one_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    began = time.monotonic()
+    _, error = attempt(tmp_path / "inbox")
+    assert time.monotonic() - began < 15
+    assert error is not None
+    assert error.message == f"the folder {tmp_path / 'inbox'} has no image"
+    write_project(kind="folder", path=str(tmp_path / "missing"))
+    _, error = attempt("gate")
+    assert error is not None
+    assert error.exit_code == 66
+    assert "No such file" in error.message
+
+
+def test_a_bucket_is_only_listed(tmp_path: Path) -> None:
+    with open_store() as store:
+        keys = store.write_keys(tmp_path / "keys")
+        store.client.put_object(Bucket="photos", Key="gate/1.jpg", Body=picture())
+        shared = {"kind": "s3", "endpoint": store.endpoint, "region": REGION, "credentials": str(keys)}
+        write_project(**shared, bucket="s3://photos/gate/", start="new", queue=f"{store.endpoint}/123456789012/q")
+        found, error = attempt("gate")
+        assert error is None
+        assert (found["event"]["subject"], found["load"]) == ("1.jpg", None)
+        listed = store.client.list_objects_v2(Bucket="photos")["Contents"]
+        assert [one["Key"] for one in listed] == ["gate/1.jpg"]
+        Path("eaves.yaml").unlink()
+        referred, _ = attempt(json.dumps({**shared, "bucket": "s3://photos/gate/", "sends": "reference"}))
+        write_project(**shared, bucket="s3://nobodys")
+        _, missing = attempt("gate")
+        store.write_keys(keys, secret_key="wrong")
+        _, refused = attempt("gate")
+    assert referred["event"]["dataref"].endswith("/photos/gate/1.jpg")
+    assert referred["saved"] is None
+    assert "datarefs with the scheme 'http' are not allowed" in referred["function"]["reason"]
+    assert missing is not None
+    assert missing.exit_code == 66
+    assert refused is not None
+    assert refused.exit_code == 77, refused
+    assert "secret_key" in (refused.hint or "")
+
+
+def test_a_recording_shows_its_first_image(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "1.jpg").write_bytes(picture())
+    found, error = attempt(f"{{kind: replay, path: {tmp_path / 'day'}, every_s: 0.5}}")
+    assert error is None
+    assert found["load"]["images_per_hour"] == 7200
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gate2", "there is no source, folder or video named 'gate2'; eaves.yaml has the sources gate"),
+        ("ftp://u:hunter2@cam/1", "NAME|URL: ftp:// isn't supported; a URL starts with one of rtsp://"),
+        ("rtps://u:hunter2@cam/1", "NAME|URL: rtps:// isn't supported; did you mean rtsp:// or rtsps:// or rtmps://?"),
+        ("u:hunter2@192.168.1.20:554/1", "'192.168.1.20:554/1' has no protocol in front of it"),
+        ("{kind: htp}", "NAME|URL: kind: there is no source kind 'htp'; did you mean http?"),
+        ("mqtt://broker", "NAME|URL: topics: is required"),
+    ],
+)
+def test_a_text_that_is_no_source(text: str, message: str) -> None:
+    write_project(kind="folder", path="inbox")
+    result = eaves("sources", "try", text)
+    assert isinstance(result.exception, EavesError), result.output
+    assert message in result.exception.message
+    assert "hunter2" not in f"{result.output} {result.exception} {result.exception.hint}"
+
+
+def test_an_address_is_tried_although_the_project_has_faults() -> None:
+    Path("eaves.yaml").write_text("train: {arch: resnet}\n")
+    with open_camera(shows(picture())) as camera:
+        result = eaves("sources", "try", camera.url)
+    assert result.exit_code == 0, result.output
+    assert "warning: eaves.yaml is not used, because it has faults" in result.stderr
+
+
+def test_ctrl_c_ends_at_once() -> None:
+    """Also while a connection is made to an address that doesn't answer."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        command = [sys.executable, "-P", "-m", "eaves.cli", "sources", "try", url, "--timeout", "60"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deaf.settimeout(60)
+        connections = [deaf.accept()[0], deaf.accept()[0]]  # that of the step, then that of the source
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, reported = process.communicate(timeout=60)
+        for connection in connections:
+            connection.close()
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, reported
+    assert "error: stopped: camera was not tried to the end; nothing was sent" in reported
+
+
+def test_a_terminal_of_80_columns_has_a_small_picture(in_a_folder_of_its_own: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with open_camera(shows(picture())) as camera:
+        shown = run_on_terminal("sources", "try", f"{camera.url}/snap.jpg", cwd=in_a_folder_of_its_own)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert "▀" * 40 in plain
+    assert [line for line in plain.splitlines() if len(line) > 80] == []
+    monkeypatch.setenv("NO_COLOR", "1")
+    with open_camera(shows(picture())) as camera:
+        shown = run_on_terminal("sources", "try", camera.url, cwd=in_a_folder_of_its_own)
+    assert "▀" not in shown
+
+
+def test_nothing_is_left_running_or_written() -> None:
+    with open_camera(shows(picture())) as camera:
+        assert attempt(camera.url)[1] is None
+        threads = threading.enumerate()
+        wait_until(lambda: not any(thread.name.startswith(("source-", "trial-")) for thread in threading.enumerate()))
+    assert threads
+    assert names() == ["camera.jpg"]

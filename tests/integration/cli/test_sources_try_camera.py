@@ -1,0 +1,198 @@
+"""`eaves sources try` with video streams, over real RTSP and HTTP servers and with the agent's own decoder."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from eaves.cli.app.project import load_workspace
+from tests.fakes.http.camera import open_camera
+from tests.fakes.sources.camera.mjpeg import stream_live
+from tests.fakes.sources.camera.rtsp import RtspSession, live_numbers, open_rtsp_camera
+from tests.inputs.certificates import make_certificate
+from tests.inputs.videos import make_video, need_av
+from tests.integration.cli.test_sources_try import attempt, eaves, in_a_folder_of_its_own, names, size_of, write_project
+from tests.processes.rtsp_server import RtspServer, run_rtsp_server
+from tests.waiting import wait_until
+
+__all__ = ["in_a_folder_of_its_own"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pyav() -> None:
+    need_av()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RtspServer]:
+    mounts = {"/stream": make_video("h264")}
+    with run_rtsp_server(tmp_path_factory.mktemp("rtsp"), mounts, user="eaves", password="hunter2") as running:
+        yield running
+
+
+def test_a_stream_is_shown_with_what_it_costs(server: RtspServer, tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "username").write_text("eaves")
+    (credentials / "password").write_text("hunter2")
+    write_project(kind="camera", url=server.url(), credentials=str(credentials), max_side=160)
+    result = eaves("sources", "try", "gate")
+    assert result.exit_code == 0, result.output
+    assert "hunter2" not in result.output
+    text = re.sub(r" +", " ", result.stdout)
+    assert f"source gate, kind camera: {server.url()}\n" in text
+    assert re.search(r"stream h264, 320x180, 10 frames/s, a key frame every 1\.0 s, open after \d\.\d s\n", text)
+    assert "decoding key frames only, which costs least\n" in text
+    assert "at most one image every 1.0 s: 3,600 an hour, " in text
+    assert size_of("gate.jpg") == (160, 90)
+
+
+def test_every_frame_is_decoded_where_key_frames_are_too_few(server: RtspServer) -> None:
+    url = server.url(login="eaves:hunter2")
+    found, error = attempt(f"{{kind: camera, url: '{url}', every_s: 0.2}}")
+    assert error is None
+    assert found["stream"]["decoding"] == "all"
+    assert found["load"]["images_per_hour"] == 18_000
+
+
+@pytest.mark.parametrize(
+    ("login", "path", "code", "step", "message", "hint"),
+    [
+        ("eaves:hunter2", "/none", 66, "path", "has no stream at this address", "/Streaming/Channels/101 (Hikvision)"),
+        ("eaves:hunter22", "/stream", 77, "login", "refused the user name or password", "--credentials"),
+        ("", "/stream", 77, "login", "asks for a login, and there is no user name", "username and password"),
+    ],
+    ids=["path", "password", "no user"],
+)
+def test_a_stream_that_is_refused(
+    login: str, path: str, code: int, step: str, message: str, hint: str, server: RtspServer
+) -> None:
+    found, error = attempt(server.url(path, login=login))
+    assert error is not None
+    assert error.exit_code == code
+    assert [(one["name"], one["passed"]) for one in found["steps"]][-1] == (step, False)
+    assert message in error.message
+    assert hint in (error.hint or "")
+    assert names() == []
+
+
+def send_no_key_frames(session: RtspSession) -> None:
+    for number in live_numbers(session):
+        if not session.video.packets[number % len(session.video.packets)].key:
+            session.send_frame(number)
+
+
+def test_a_stream_without_key_frames() -> None:
+    with open_rtsp_camera(make_video(), send_no_key_frames) as camera:
+        found, error = attempt(camera.url(), "--timeout", "3")
+    assert error is not None
+    assert error.exit_code == 69
+    assert found["stream"]["codec"] == "h264"
+    assert error.message == "the stream is open (h264), and no key frame came within 3 s"
+    assert "GOP" in (error.hint or "")
+
+
+def test_a_certificate_of_a_stranger(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls")
+    with run_rtsp_server(tmp_path / "rtsps", {"/stream": make_video()}, certificate=certificate) as server:
+        found, error = attempt(server.url())
+        assert error is not None
+        assert error.exit_code == 69
+        assert found["steps"][-1]["name"] == "TLS"
+        assert "is not trusted: self-signed certificate" in error.message
+        credentials = tmp_path / "credentials"
+        credentials.mkdir()
+        (credentials / "ca.crt").write_bytes(certificate[0].read_bytes())
+        found, error = attempt(server.url(), "--credentials", credentials)
+    assert error is None, error
+    assert found["stream"]["codec"] == "h264"
+
+
+def test_a_camera_that_accepts_and_says_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        began = time.monotonic()
+        found, error = attempt(
+            f"{{kind: camera, url: 'rtsp://u:hunter2@127.0.0.1:{deaf.getsockname()[1]}/1', connect_timeout_s: 1}}"
+        )
+    assert time.monotonic() - began < 15
+    assert error is not None
+    assert error.exit_code == 69
+    assert [one["name"] for one in found["steps"]] == ["address", "connection", "connection"]
+
+
+def test_a_snapshot_address_that_is_a_stream_is_tried_as_a_camera() -> None:
+    video = make_video("mjpeg")
+    with open_camera(lambda _: stream_live(camera, video)) as camera:
+        result = eaves("sources", "try", f"{camera.url}/video")
+        found, error = attempt(f"{camera.url}/video.mjpg")
+    assert result.exit_code == 0, result.output
+    assert "is a stream, so it is tried as a source of the kind camera" in result.stderr
+    assert "none: the camera's JPEG images are passed on as they are" in result.stdout
+    assert error is None
+    assert found["kind"] == "camera"
+    assert found["load"]["interval_s"] == pytest.approx(0.1, rel=0.3)
+
+
+def test_files_and_devices(tmp_path: Path) -> None:
+    film = make_video().write(tmp_path / "film.mp4")
+    found, error = attempt(film)
+    assert error is None
+    assert (found["kind"], found["stream"]["codec"]) == ("camera", "h264")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film" * 1_000)
+    found, error = attempt(broken)
+    assert error is not None
+    assert (error.exit_code, found["steps"][-1]["name"]) == (65, "format")
+    found, error = attempt("/dev/video99")
+    assert error is not None
+    assert error.exit_code == 66
+    assert "there is no device /dev/video99" in error.message
+    assert "v4l2-ctl" in (error.hint or "")
+
+
+def test_ctrl_c_leaves_no_decoder() -> None:
+    with open_rtsp_camera(make_video(), lambda session: session.hang()) as camera:
+        url = camera.url(login="eaves:hunter2")
+        command = [sys.executable, "-P", "-m", "eaves.cli", "sources", "try", url, "--timeout", "60"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(lambda: any(request.method == "PLAY" for request in camera.requests), 60)
+            children = list_children(process.pid)
+            process.send_signal(signal.SIGINT)
+            _, reported = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert len(children) == 1
+    assert process.returncode == 130, reported
+    assert "hunter2" not in reported
+    wait_until(lambda: not Path(f"/proc/{children[0]}/exe").exists(), 10)
+
+
+def list_children(pid: int) -> list[int]:
+    """Processes that any thread of a process has started."""
+    texts = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return [int(word) for text in texts for word in text.split()]
+
+
+def test_training_images_are_collected_from_a_stream(server: RtspServer, tmp_path: Path) -> None:
+    """`eaves init --from-source`, with an address and with a source that a project has."""
+    project = tmp_path / "project"
+    url = server.url(login="eaves:hunter2")
+    result = eaves("init", project, "--name", "gate", "--from-source", url, "--images", "2", "--every", "0.3")
+    assert result.exit_code == 0, result.output
+    assert "hunter2" not in result.stderr
+    (source,) = load_workspace(project / "eaves.yaml").project.sources
+    assert (source.kind, source.options["every_s"]) == ("camera", "0.3")
+    images = sorted((project / "photos-unsorted").glob("*.jpg"))
+    assert len(images) == 2
+    with Image.open(images[0]) as image:
+        assert image.size == (320, 180)
