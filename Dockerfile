@@ -1,4 +1,4 @@
-# Build the container image of one of the four roles: docker build --target function|trainer|agent|console .
+# Build the container image of a role: docker build --target function|trainer|agent|agent-camera|console .
 # Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
 # small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
 # lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
@@ -17,7 +17,10 @@ RUN printf '%s\n' '#!/bin/sh -eu' \
     'python3 -m venv --without-pip /opt/eaves' \
     '/tools/bin/pip --python /opt/eaves/bin/python install --require-hashes -r "requirements/$1.txt"' \
     'python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/eaves/lib' > /tools/bin/install-lock \
-    && chmod +x /tools/bin/install-lock
+    && printf '%s\n' '#!/bin/sh -eu' \
+    '/tools/bin/pip --python /opt/eaves/bin/python install --require-hashes --no-deps --root /added -r "requirements/$1.txt"' \
+    'python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /added' > /tools/bin/add-lock \
+    && chmod +x /tools/bin/install-lock /tools/bin/add-lock
 
 FROM tools AS code
 COPY pyproject.toml README.md LICENSE ./
@@ -41,6 +44,12 @@ RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime function /out
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
 RUN /tools/bin/install-lock agent
+
+# The stage holds only the packages that an agent with cameras has in addition to a plain agent, so that its container image shares
+# all layers of the plain agent's.
+FROM agent-environment AS agent-camera-packages
+COPY requirements/agent-camera.txt requirements/
+RUN /tools/bin/add-lock agent-camera
 
 # The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
 # adds packages with other kinds of sources.
@@ -90,6 +99,11 @@ COPY --from=agent-code /out/library/ /
 COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /out/code/opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
+
+FROM agent AS agent-camera
+LABEL org.opencontainers.image.title="eaves-agent-camera" \
+      org.opencontainers.image.description="An agent that also takes images from video streams"
+COPY --from=agent-camera-packages /added /
 
 FROM runtime AS console
 LABEL org.opencontainers.image.title="eaves-console" \

@@ -22,7 +22,15 @@ class KnativeSettings:
         "Container image of the function by digest, as `eaves package` prints it; `eaves deploy IMAGE` overrides it.",
     )
     agent_image: str = setting("", "Container image of the agents by digest (Dockerfile, target `agent`).")
+    agent_camera_image: str = setting(
+        "", "Container image by digest of the agents of sources of kind `camera` (Dockerfile, target `agent-camera`)."
+    )
     trainer_image: str = setting("", "Container image of the trainer by digest (Dockerfile, target `trainer`).")
+    dataref_secret: str = setting(
+        "",
+        "Secret with the files `access_key` and `secret_key`, which is mounted in place of "
+        "`function.dataref_credentials`, so that the function can fetch images from private buckets.",
+    )
     pull_secret: str = setting("", "Secret with which nodes pull container images; empty: the registry needs no login.")
     broker: str = setting("eaves", "Name of the Broker that events are sent through, in the function's namespace.")
     create_broker: bool = setting(
@@ -62,7 +70,7 @@ class KnativeSettings:
     )
     agent_namespace: str = setting(
         "eaves-agents",
-        "Namespace of agents that read folders of their nodes; Eaves creates it with the Pod "
+        "Namespace of agents that read folders or devices of their nodes; Eaves creates it with the Pod "
         "Security level that these agents need.",
     )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway of the networking layer.")
@@ -73,7 +81,7 @@ class KnativeSettings:
             value = getattr(self, name)
             if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):
                 yield name, f"must be a quantity such as 250m or 256Mi (got {value!r})"
-        for name in ("image", "agent_image", "trainer_image"):
+        for name in ("image", "agent_image", "agent_camera_image", "trainer_image"):
             value = getattr(self, name)
             if value and "@sha256:" not in value:
                 yield name, f"must name a digest, REPOSITORY@sha256:..., as a tag can be moved (got {value!r})"

@@ -6,6 +6,7 @@ this module.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
@@ -21,6 +22,9 @@ from eaves.platform import (
     TriggerSpec,
     default_trigger,
 )
+
+RESOURCE_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+"""Pattern of the name of a resource that a device plugin provides. Source: Kubernetes, extended resources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +49,16 @@ class ClusterSource(SourceSpec):
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.
+        device_resource: Resource of a device plugin that gives the agent its device.
+        nodes: Labels of the nodes that run the agent.
     """
 
     agent: str = setting(
         "",
         "How the source's agent runs on a cluster. `claim`: one agent that watches the volume `claim` and keeps "
-        "its spool on another volume; `node`: one agent on each edge node that watches the folder `path` of the "
-        "node (needs a privileged namespace of its own); `reader`: like `claim`, but without a stored spool, so "
-        "that all images are sent again after a restart, with the same ids; `service`: one agent without a "
+        "its spool on another volume; `node`: one agent on each edge node that reads a folder, a video file or a "
+        "device of the node (needs a privileged namespace of its own); `reader`: like `claim`, but without a stored "
+        "spool, so that all images are sent again after a restart, with the same ids; `service`: one agent without a "
         "folder that keeps its spool on a volume, for images that are read over the network. Empty: the "
         "agent that suits the kind of source best.",
         choices=("", "claim", "node", "reader", "service"),
@@ -73,10 +79,22 @@ class ClusterSource(SourceSpec):
         "overhead.",
     )
     secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
+    device_resource: str = setting(
+        "",
+        "Resource of a device plugin, such as `squat.ai/video`, that gives an agent on a node the device that it "
+        "reads. Empty: the agent's container is privileged, because another container can't open a device.",
+    )
+    nodes: dict[str, str] = setting(
+        dict,
+        "Labels of the nodes that run the agent, for `agent: node`, such as the nodes that have a camera. "
+        "Empty: all nodes of the site.",
+    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from SourceSpec.faults(self)
+        if self.device_resource and not RESOURCE_PATTERN.fullmatch(self.device_resource):
+            yield "device_resource", f"must be a resource such as squat.ai/video (got {self.device_resource!r})"
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
         for setting_name, object_name in (("claim", self.claim), ("secret", self.secret)):

@@ -1,7 +1,8 @@
 """Search for the modules of Eaves that a process may import, in the source files and without importing any.
 
 An import counts wherever it is, also in a function's body, where heavy modules are imported late. A module whose name
-is in a string counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`).
+is in a string counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`); of a
+package, its `__main__` too.
 Imports below `if TYPE_CHECKING` don't count, because only type checkers read them.
 """
 
@@ -119,3 +120,4 @@ def _named_by(node: ast.AST) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in names)
         case ast.Constant(value=str(text)) if match := _NAME.match(text):
             yield match[0]
+            yield f"{match[0]}.__main__"  # `python -m` runs this module of a package

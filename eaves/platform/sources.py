@@ -23,7 +23,9 @@ class SourceSpec:
 
     name: str = setting("", "Name of the source, unique within the app.")
     kind: str = setting(
-        "folder", "Kind of the source: `folder`, `mqtt`, `http`, `replay`, or a kind that an installed package adds."
+        "folder",
+        "Kind of the source: `folder`, `camera`, `mqtt`, `http`, `replay`, `s3`, or a kind that an installed package "
+        "adds.",
     )
     options: dict[str, Any] = setting(
         dict,

@@ -37,10 +37,14 @@ def explain_scheduling(message: str, pod: Object) -> Diagnosis:
     if (volume := _VOLUME.search(message)) is not None:
         return _unbound(shown, volume[1], pod)
     wanted = _requests(pod.get("spec", {}))
+    resource = _INSUFFICIENT.search(message)
+    # A device comes before a selector, which no node but one fits of a DaemonSet's pod.
+    if resource is not None and "/" in resource[1]:
+        return _unschedulable(f"{_wants(resource[1], wanted)}; {shown}", _device_fix(resource[1]))
     # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     if _SELECTOR.search(message):
         return _unschedulable(shown, _selector_fix(pod))
-    if (resource := _INSUFFICIENT.search(message)) is not None:
+    if resource is not None:
         return _unschedulable(f"{_wants(resource[1], wanted)}; {shown}", _room_fix(resource[1], wanted))
     if (taint := _TAINT.search(message)) is not None:
         key = taint[1] or "KEY"
@@ -78,7 +82,7 @@ def _selector_fix(pod: Object) -> str:
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     return (
         f"kubectl get nodes -l {labels}; if no node is listed: kubectl label node NODE "
-        f"{labels.replace(',', ' ')}, or change selector of the site in eaves.yaml"
+        f"{labels.replace(',', ' ')}, or change selector of the site, or nodes of the source, in eaves.yaml"
     )
 
 
@@ -94,6 +98,14 @@ def _room_fix(resource: str, wanted: Mapping[str, float]) -> str:
     if resource not in {"cpu", "memory"} or resource not in wanted:
         return seen
     return f"lower knative.{resource} in eaves.yaml, or free resources on a node: {seen}"
+
+
+def _device_fix(resource: str) -> str:
+    shown = resource.replace(".", "\\.")
+    return (
+        f"kubectl get nodes -o custom-columns='NAME:.metadata.name,DEVICES:.status.allocatable.{shown}' shows where a "
+        "device plugin provides it; `nodes` of the source in eaves.yaml selects nodes by their labels"
+    )
 
 
 def _requests(spec: Object) -> dict[str, float]:

@@ -42,6 +42,7 @@ COMMENTS = {
         "timeoutSeconds": "Equal to the longest timeout of the Triggers.",
         "enableServiceLinks": "Environment variables for every Service of the namespace would slow the start.",
         "nodeSelector": "Needs Knative's feature flag kubernetes.podspec-nodeselector.",
+        "defaultMode": "0444: every user of the container may read the files; fsGroup would need a feature flag.",
         "image": "Named by digest: a tag can be moved, and a digest needs no request to the registry.",
         "readinessProbe": (
             "The function is ready after it has reproduced a golden image. There is no period, as "
@@ -85,9 +86,15 @@ COMMENTS = {
         ),
         "command": "The container does nothing; its pod keeps the container image on the node.",
         "hostPath": (
-            "Folders of the node: images, the spool, and `former`, the spool of an earlier version, which is emptied."
+            "Folders of the node: images or devices, the spool, and `former`, the spool of an earlier version, which "
+            "is emptied."
         ),
-        "runAsUser": "The kubelet creates the spool's folder as root; every capability is dropped.",
+        "privileged": (
+            "Only a privileged container can open a device that no device plugin provides (`device_resource`)."
+        ),
+        "terminationMessagePath": "The default is below /dev, where no file can be created here.",
+        "nodeSelector": "Labels of the nodes that run the agent.",
+        "runAsUser": "The kubelet creates the spool's folder as root.",
     },
     "StatefulSet": {
         "env": (

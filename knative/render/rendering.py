@@ -88,8 +88,13 @@ def file_name(position: int, manifest: Mapping[str, Any]) -> str:
     return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
 
 
-def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path, *, head: str = HEAD) -> list[Path]:
     """Write one file for each object, and remove files of an earlier rendering that are no longer wanted.
+
+    Args:
+        manifests: The objects, in the order of applying.
+        folder: Folder for the files; it is created if it doesn't exist.
+        head: First line of each file, a comment that says which command has written it.
 
     Raises:
         StorageError: When the folder can't be written.
@@ -98,10 +103,10 @@ def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Pa
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.yaml"):
-            if path.name not in wanted and path.read_text(encoding="utf-8").startswith(HEAD):
+            if path.name not in wanted and path.read_text(encoding="utf-8").startswith(head):
                 path.unlink()
         for name, manifest in wanted.items():
-            content = HEAD + to_yaml(manifest)
+            content = head + to_yaml(manifest)
             write_atomically(folder / name, content, durability="none", mode=None, sole_writer=True)
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{folder} can't be written: {error}", hint="choose another folder with --output") from error

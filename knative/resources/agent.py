@@ -5,30 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eaves.admin.agent import LIVE
-from eaves.config import iter_leaves
-from eaves.platform import find_timeout_s
-from eaves.platform.quantities import find_room
-from eaves.platform.relay import NONE
-from eaves.sources.settings import AgentSettings, SourceSettings
+from eaves.sources.settings import SourceSettings
 from knative.client.kinds import (
     BROKER,
     CONTAINER_SOURCE,
     DAEMON_SET,
     NAMESPACE,
+    SERVICE,
     SERVICE_ACCOUNT,
     SINK_BINDING,
     STATEFUL_SET,
     ObjectKind,
 )
-from knative.resources.app.sources import IMAGES, SourceRunner, find_runner, largest_image, source_values
+from knative.resources.app.agent_images import find_agent_image
+from knative.resources.app.agent_variables import METRICS_PORT, SPOOL, VARIABLES, build_variables
+from knative.resources.app.sources import (
+    SourceRunner,
+    find_child_bytes,
+    find_listening_port,
+    find_path,
+    find_runner,
+    largest_image,
+    reads_file,
+)
 from knative.resources.fields.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
 from knative.resources.fields.metadata import build_object, reference
-from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.fields.node_inputs import FOLDER as IMAGES
+from knative.resources.fields.node_inputs import build_folder, build_node_input, is_device
+from knative.resources.fields.pod import (
+    USER,
+    build_env,
+    build_privileged_security,
+    build_pull_secrets,
+    build_security,
+    build_temporary,
+)
 from knative.resources.fields.quantities import show_memory
 from knative.resources.relay import relay_reference, sends_to_relay
 from knative.settings import KnativeSettings, SiteSettings
@@ -37,9 +53,8 @@ from knative.specs import ClusterApp, ClusterSource
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
 CONTAINER = "agent"
-METRICS_PORT = 9090
-"""Port where an agent serves /metrics and /health."""
-SPOOL = "/spool"
+LISTENING = "requests"
+"""Name of the port on which a source takes requests."""
 NODE_SPOOLS = "/var/lib/eaves"
 """Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`; in earlier versions `APP-SITE-SOURCE`."""
 FORMER_SPOOL = "/former"
@@ -48,6 +63,9 @@ MAX_NAME = 63
 """Maximum characters of a name that is also the value of a label. Source: Kubernetes, Labels and Selectors."""
 _DIGEST = 8
 """Number of hexadecimal digits at the end of a name that would be too long or not unique."""
+CHILD_STOP_S = 10
+"""Seconds that the agent of a source with a child process gets to end. It takes 3 s at most, and its spool survives a
+kill. A pod that is replaced before its process can take a signal, as when its sink is set, would else stay for 30 s."""
 _LIVENESS = {
     "httpGet": {"path": LIVE, "port": "metrics"},
     "periodSeconds": 30,
@@ -60,8 +78,6 @@ folder is missing.
 There is no readiness or startup probe: a StatefulSet replaces no pod that isn't ready, and the first pod may have been
 created before the SinkBinding set its sink.
 """
-_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 MEMORY_BYTES = 512 * 2**20
 """Memory limit of an agent's pod, for images of up to 20 MB, the default of `max_bytes`. A larger `max_bytes` gets more
 memory in proportion.
@@ -132,6 +148,8 @@ def _with_spool(
     """
     reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
+    if port := find_listening_port(source):
+        yield _service(app, source, site, port)
     yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
         "metadata": {"name": "spool"},
@@ -154,32 +172,39 @@ def _with_spool(
     }
 
 
+def _service(app: ClusterApp, source: ClusterSource, site: SiteSettings, port: int) -> dict[str, Any]:
+    """Build the Service that leads to a source that takes requests, at the port that eaves.yaml names.
+
+    The agent checks the token of each request.
+    """
+    made = build_object(SERVICE, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
+    ports = [{"name": LISTENING, "port": port, "targetPort": LISTENING}]
+    return {**made, "spec": {"selector": _selector(app, source), "ports": ports}}
+
+
 def _on_nodes(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """Build the DaemonSet of an agent that runs on each edge node, watches a folder there, and keeps its spool there.
+    """Build the DaemonSet of an agent that runs on each edge node, where it reads its images and keeps its spool.
 
     Pod Security forbids folders of a node, so these agents get a namespace of their own that allows them, and the app's
     namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the site,
-    whose name may change. The agent takes over the spool of an earlier version of Eaves if there is one; the manifest
-    always says so, since rendering doesn't look at the cluster.
+    whose name may change. An agent of a folder takes over the spool of an earlier version of Eaves if there is one; the
+    manifest always says so, since rendering doesn't look at the cluster.
     """
     app_name, namespace = app.function.name, settings.agent_namespace
     name, home = build_name(app_name, site.namespace, source.name), _home(site)
     yield _binding(app, source, settings, site, DAEMON_SET, namespace, name)
     pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
     pod["serviceAccountName"] = build_name(app_name, site.namespace)
-    (container,) = pod["containers"]
-    container["env"] += build_env({_ENV["takeover"]: json.dumps([f"{FORMER_SPOOL}/agent.db"])})
-    container["volumeMounts"].append({"name": "former", "mountPath": FORMER_SPOOL})
-    former = former_name(app_name, app.function.site, source.name)
-    pod["volumes"] += [
-        _folder("images", str(source.options["path"])),
-        _folder("spool", f"{NODE_SPOOLS}/{site.namespace}/{app_name}/{source.name}"),
-        _folder("former", f"{NODE_SPOOLS}/{former}"),
-    ]
-    if site.selector:
-        pod["nodeSelector"] = dict(site.selector)
+    spool = build_folder("spool", f"{NODE_SPOOLS}/{site.namespace}/{app_name}/{source.name}")
+    if reads_file(source):
+        _add_file(pod, source, spool)
+    else:
+        former = former_name(app_name, app.function.site, source.name)
+        _add_folder(pod, source, spool, build_folder("former", f"{NODE_SPOOLS}/{former}"))
+    if selector := {**site.selector, **source.nodes}:
+        pod["nodeSelector"] = selector
     labels = {**_source_label(source), **home}
     yield {
         **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=labels),
@@ -190,9 +215,39 @@ def _on_nodes(
     }
 
 
-def _folder(name: str, path: str) -> dict[str, Any]:
-    """Build a volume that is a folder of the node; the kubelet creates the folder if it doesn't exist."""
-    return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+def _add_folder(
+    pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any], former: Mapping[str, Any]
+) -> None:
+    """Add to a pod the folder of the node that the agent watches, its spool, and that of an earlier version."""
+    (container,) = pod["containers"]
+    volume, mount = build_node_input(find_path(source), is_file=False)
+    container["env"] += build_env({VARIABLES["takeover"]: json.dumps([f"{FORMER_SPOOL}/agent.db"])})
+    container["volumeMounts"].insert(1, mount)
+    container["volumeMounts"].append({"name": "former", "mountPath": FORMER_SPOOL})
+    pod["volumes"] += [volume, spool, former]
+
+
+def _add_file(pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any]) -> None:
+    """Add to a pod the device or file of the node that the agent reads, and its spool.
+
+    The agent gets the node's name, as the same source on several nodes has the same name. A device comes from a device
+    plugin, or the container is privileged. The kubelet's file for a last message has a path outside /dev, as the
+    runtime can't create it in a mount that is read-only, and the container wouldn't start.
+    """
+    (container,) = pod["containers"]
+    node = {"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    container["env"].append(node)
+    if source.device_resource:
+        for share in ("requests", "limits"):
+            container["resources"][share][source.device_resource] = "1"
+        pod["volumes"].append(spool)
+        return
+    volume, mount = build_node_input(find_path(source), is_file=True)
+    container["volumeMounts"].insert(1, mount)
+    pod["volumes"] += [volume, spool]
+    if is_device(find_path(source)):
+        container["securityContext"] = build_privileged_security()
+        container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
 
 
 def _reading(
@@ -213,7 +268,7 @@ def _pod(
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
     volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
-    if find_runner(source) is not SourceRunner.SERVICE:
+    if find_runner(source) in {SourceRunner.CLAIM, SourceRunner.READER}:
         mounts.insert(1, {"name": "images", "mountPath": IMAGES, "readOnly": True})
     if source.secret:
         secret, folder = build_credentials(source.secret)
@@ -225,11 +280,11 @@ def _pod(
         mounts.append(folder)
     container = {
         "name": CONTAINER,
-        "image": settings.agent_image,
-        "env": _variables(app, source, site),
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "image": find_agent_image(source, settings),
+        "env": build_variables(app, source, site),
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}, *_listening(source)],
         "livenessProbe": _LIVENESS,
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": _memory(source)}},
+        "resources": _resources(source),
         "securityContext": build_security(user=user),
         "volumeMounts": mounts,
     }
@@ -238,64 +293,24 @@ def _pod(
         "enableServiceLinks": False,
         "serviceAccountName": app.function.name,
         **build_pull_secrets(settings),
+        **({"terminationGracePeriodSeconds": CHILD_STOP_S} if find_child_bytes(source) else {}),
         "containers": [container],
         "volumes": volumes,
     }
 
 
-def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
-    """Build an agent's environment variables.
-
-    Their number and order are always the same, with defaults for unused ones.
-
-    Knative's SinkBinding controller appends the variable `K_SINK`, and later changes it by its position in its own copy
-    of the list. If the deploy that changes the sink also added a variable, the controller would write the new sink into
-    another variable.
-
-    Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
-    value); seen with Eventing 1.22.
-    """
-    values = {
-        "sources": json.dumps([source_values(source)]),
-        "site": app.function.site,
-        "spool": f"{SPOOL}/agent.db",
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and metrics scrapers connect from outside the pod
-        "port": str(METRICS_PORT),
-        **find_room(source.spool_size),
-        **_link(app, source),
-    }
-    own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    function = {"name": _ENV["function"], "value": _function_address(app, source, site)}
-    variables = build_env({_ENV[path]: value for path, value in values.items()})
-    return [*variables, function] if site.namespace else [*variables, own, function]
+def _listening(source: ClusterSource) -> list[dict[str, Any]]:
+    """Build the container's port for a source that takes requests; an empty list for other sources."""
+    port = find_listening_port(source)
+    return [{"name": LISTENING, "containerPort": port}] if port else []
 
 
-def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
-    """Build an agent's settings for the link: which images are forwarded, or how a function in the cloud is called."""
-    timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
-    sends = sends_to_relay(app, source) and not app.cloud_function
-    return {
-        "function_credentials": RELAY_FOLDER if app.cloud_function else "",
-        "timeout_s": f"{timeout_s:g}",
-        "forward_images": app.relay.images if sends else NONE,
-    }
-
-
-def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
-    """Return the URL of the function that an agent calls; empty when the agent sends images to the Broker.
-
-    If the site has no namespace, the namespace in the URL is that of the pod.
-    """
-    if app.cloud_function:
-        return app.cloud_function.replace("$", "$$")
-    if source.through != "function":
-        return ""
-    return f"http://{app.function.name}.{site.namespace or '$(NAMESPACE)'}.svc/"
-
-
-def _memory(source: ClusterSource) -> str:
-    share = max(1.0, largest_image(source) / SourceSettings().max_bytes)
-    return show_memory(math.ceil(MEMORY_BYTES * share / 2**20) * 2**20)
+def _resources(source: ClusterSource) -> dict[str, dict[str, str]]:
+    """Build requests and limits; a source that starts a process for its images may use the memory of both."""
+    share, child = max(1.0, largest_image(source) / SourceSettings().max_bytes), find_child_bytes(source)
+    limit = show_memory(math.ceil((MEMORY_BYTES * share + child) / 2**20) * 2**20)
+    requests = {"cpu": "100m", "memory": "192Mi"} if child else {"cpu": "20m", "memory": "64Mi"}
+    return {"requests": requests, "limits": {"memory": limit}}
 
 
 def _binding(

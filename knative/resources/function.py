@@ -10,6 +10,7 @@ from eaves.config import iter_leaves
 from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
 from knative.client.kinds import KSERVICE
+from knative.resources.fields.credentials import FOLDER, READABLE, build_credentials
 from knative.resources.fields.labels import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.pod import build_env, build_pull_secrets, build_security, build_temporary
@@ -98,22 +99,30 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
     }
     if site.selector:
         pod["nodeSelector"] = dict(site.selector)
+    volumes, mounts = [volume], [mount]
+    if settings.dataref_secret:
+        secret, folder = build_credentials(settings.dataref_secret, mode=READABLE)
+        volumes.append(secret)
+        mounts.append(folder)
     container = {
         "name": CONTAINER,
         "image": app.function.image,
-        "env": build_env(_environment(app)),
+        "env": build_env(_environment(app, settings)),
         "ports": [{"name": "http1", "containerPort": PORT}],
         "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
         "resources": _resources(settings),
         "securityContext": build_security(),
-        "volumeMounts": [mount],
+        "volumeMounts": mounts,
     }
-    return {**pod, "containers": [container], "volumes": [volume]}
+    return {**pod, "containers": [container], "volumes": volumes}
 
 
-def _environment(app: ClusterApp) -> dict[str, str]:
-    """Build the environment variables of the function's process, which are the same on the local platform."""
+def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
+    """Build the environment variables of the function's process, which are the same on the local platform.
+
+    Only the folder of credentials differs: in the pod it is the mounted Secret.
+    """
     function = app.function
     values = {
         **TELEMETRY_OFF,
@@ -122,7 +131,9 @@ def _environment(app: ClusterApp) -> dict[str, str]:
         _ENV["concurrency"]: str(concurrency(app)),
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
-    return {**values, **function.env}
+    given = {name: value for name, value in function.env.items() if name != _ENV["dataref_credentials"]}
+    secret = {_ENV["dataref_credentials"]: FOLDER} if settings.dataref_secret else {}
+    return {**values, **given, **secret}
 
 
 def _resources(settings: KnativeSettings) -> dict[str, Any]:

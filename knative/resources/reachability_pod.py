@@ -8,6 +8,7 @@ from typing import Any
 from eaves.credentials.folder import AUTHORITIES
 from eaves.reachability import ReachabilityTarget, to_text
 from knative.client.kinds import POD
+from knative.resources.app.agent_images import find_any_agent_image
 from knative.resources.app.destinations import Destination
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.pod import build_pull_secrets, build_security
@@ -47,7 +48,7 @@ def build_reachability_pod(
     ]
     container: dict[str, Any] = {
         "name": CONTAINER,
-        "image": settings.agent_image,
+        "image": find_any_agent_image(settings),
         "command": ["python", "-P", "-m", "eaves.reachability"],
         "args": [to_text(attempts), REPORT],
         "terminationMessagePolicy": "FallbackToLogsOnError",

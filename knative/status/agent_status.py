@@ -20,7 +20,8 @@ from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import POD
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.resources import publisher, relay
-from knative.resources.agent import CONTAINER, METRICS_PORT, PART, SOURCE_LABEL
+from knative.resources.agent import CONTAINER, PART, SOURCE_LABEL
+from knative.resources.app.agent_variables import METRICS_PORT
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
 if TYPE_CHECKING:

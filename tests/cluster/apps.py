@@ -19,6 +19,7 @@ from knative.specs import (
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 AGENT_IMAGE = "registry.example/barn/agent@sha256:" + "c" * 64
+CAMERA_IMAGE = "registry.example/barn/agent-camera@sha256:" + "d" * 64
 NAME = "flowers"
 
 
@@ -76,6 +77,24 @@ def relayed_app(**relay: object) -> ClusterApp:
     return replace(plain_app(), sources=sources, relay=ClusterRelay(**values))
 
 
+def watching_app() -> ClusterApp:
+    """A function with cameras: one that is reached over the network, and a device and a recording of each node."""
+    stream = {"url": "rtsps://gate.barn.lan/stream1", "every_s": 1}
+    sources = (
+        ClusterSource(name="gate", kind="camera", options=stream, secret="gate-login"),
+        ClusterSource(name="belt", kind="camera", options={"url": "/dev/video0"}, nodes={"camera": "usb"}),
+        ClusterSource(
+            name="line",
+            kind="camera",
+            options={"url": "/dev/video1"},
+            device_resource="squat.ai/video",
+            spool_size="1Gi",
+        ),
+        ClusterSource(name="night", kind="camera", options={"url": "/data/night.mjpeg"}),
+    )
+    return replace(plain_app(), sources=sources)
+
+
 def plain_site(**changes: object) -> SiteSettings:
     """A site whose namespace is named."""
     return replace(SiteSettings(name="barn", context="barn", namespace="eaves"), **changes)  # type: ignore[arg-type]
@@ -83,5 +102,5 @@ def plain_site(**changes: object) -> SiteSettings:
 
 def full_settings(**changes: object) -> KnativeSettings:
     """Settings for every kind of object."""
-    made = KnativeSettings(agent_image=AGENT_IMAGE, pull_secret="registry-login")
+    made = KnativeSettings(agent_image=AGENT_IMAGE, agent_camera_image=CAMERA_IMAGE, pull_secret="registry-login")
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from tests.e2e.link import start_cloud
 from tests.e2e.outages import collect_images, registry_down
 from tests.e2e.places import Namespaces, Place
 from tests.inputs.artifacts import copy_artifact, tiny_artifact
+from tests.processes.rtsp_server import PACKAGES
 from tests.waiting import wait_until
 
 __all__ = ["collect_images", "make_app", "make_event", "registry_down", "sink", "tiny_artifact"]
@@ -165,6 +166,12 @@ def agent_image(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def camera_image(pytestconfig: pytest.Config) -> str:
+    """The container image of agents with cameras, by digest."""
+    return pinned(pytestconfig, "agent-camera")
+
+
+@pytest.fixture(scope="session")
 def trainer_image(pytestconfig: pytest.Config) -> str:
     """The trainer's container image, by digest."""
     return pinned(pytestconfig, "trainer")
@@ -180,6 +187,18 @@ def console_image(pytestconfig: pytest.Config) -> str:
 def mosquitto_image(pytestconfig: pytest.Config) -> str:
     """A container image with mosquitto and its clients, by digest."""
     return pinned(pytestconfig, "mosquitto", "with Debian's packages mosquitto and mosquitto-clients")
+
+
+@pytest.fixture(scope="session")
+def rtsp_image(pytestconfig: pytest.Config) -> str:
+    """A container image with GStreamer's RTSP server, by digest."""
+    return pinned(pytestconfig, "rtsp", f"with Debian's packages {', '.join(PACKAGES)}")
+
+
+@pytest.fixture(scope="session")
+def s3_image(pytestconfig: pytest.Config) -> str:
+    """A container image with moto's server, by digest."""
+    return pinned(pytestconfig, "s3", "with moto[server] from PyPI")
 
 
 def pinned(pytestconfig: pytest.Config, name: str, how: str = "") -> str:

@@ -16,7 +16,7 @@ from eaves.oci.package import ENTRYPOINT, PORT, USER
 from eaves.oci.runtime import CODE, ENVIRONMENT, PACKAGES
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
-COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources"}
+COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources", "agent-camera": "eaves.sources"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_the_base_is_named_by_digest(stages: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize(("role", "module"), COMMANDS.items())
 def test_a_role_starts_its_module(stages: dict[str, list[str]], role: str, module: str) -> None:
-    entries = [line for line in stages[role] if line.startswith("ENTRYPOINT ")]
+    entries = [line for line in inherited(stages, role) if line.startswith("ENTRYPOINT ")]
     assert [json.loads(line.removeprefix("ENTRYPOINT ")) for line in entries] == [["python", "-P", "-m", module]]
 
 
@@ -116,6 +116,16 @@ def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[
         ["--from=agent-code", "/out/library/", "/"],
         ["--from=agent-code", f"/out/code/{CODE}", f"/{CODE}"],
     ]
+
+
+def test_an_agent_with_cameras_has_every_layer_of_the_plain_agent_and_one_more(stages: dict[str, list[str]]) -> None:
+    """A node that has the plain agent fetches PyAV only, and the plain agent has nothing of it."""
+    assert stages["agent-camera"][0] == "FROM agent AS agent-camera"
+    copies = [line for line in stages["agent-camera"] if line.startswith("COPY ")]
+    assert copies == ["COPY --from=agent-camera-packages /added /"]
+    assert not [line for line in inherited(stages, "agent") if "camera" in line]
+    (adding,) = [line for line in stages["tools"] if "add-lock" in line]
+    assert "--no-deps --root /added" in adding
 
 
 def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:

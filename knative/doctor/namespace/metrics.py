@@ -15,7 +15,8 @@ from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, note, ok, warning
 from knative.doctor.namespace.permissions import grant
 from knative.resources import publisher, relay
-from knative.resources.agent import METRICS_PORT, PART
+from knative.resources.agent import PART
+from knative.resources.app.agent_variables import METRICS_PORT
 from knative.resources.fields.labels import APP_LABEL, PART_LABEL
 
 CHECK = "metrics"

@@ -20,6 +20,7 @@ from knative.client.kinds import POD
 from knative.diagnosis.evidence import parse_time
 from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.resources.app.agent_images import find_any_agent_image
 from knative.resources.app.destinations import Destination
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 from knative.resources.reachability_pod import LIFE_S, PART, build_reachability_pod
@@ -36,7 +37,7 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     wanted = subject.destinations
     if not wanted:
         return
-    if not subject.settings.agent_image:
+    if not find_any_agent_image(subject.settings):
         yield note(
             CHECK, f"whether pods reach {_named(wanted)} can't be checked: knative.agent_image is not set", _SET_IMAGE
         )

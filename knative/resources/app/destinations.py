@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from eaves.delivery.mqtt.target import broker_url
 from eaves.mqtt.address import parse_address
 from eaves.platform import TriggerSpec
-from eaves.reachability import TLS
+from eaves.reachability import TLS, find_address
 from knative.resources.app.sources import source_addresses
 from knative.specs import ClusterApp
 
@@ -45,14 +44,7 @@ def find_destinations(app: ClusterApp) -> Iterator[Destination]:
                 setting="mqtt.secret",
             )
     if app.relay.enabled:
-        yield Destination(by="relay", address=_receiver_address(app.relay.to), secret=app.relay.secret)
-
-
-def _receiver_address(url: str) -> str:
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{TLS if tls else ''}{host}:{parts.port or (443 if tls else 80)}"
+        yield Destination(by="relay", address=find_address(app.relay.to), secret=app.relay.secret)
 
 
 def _broker_address(trigger: TriggerSpec) -> str:

@@ -18,8 +18,11 @@ from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.image import Image, load_image
 from eaves.oci.runtime import CODE, PROCESSES, code_files, unpack
 from eaves.oci.store.layout import open_layout
+from eaves.sources.camera.decoder_process import DECODER
+from eaves.sources.camera.wire import Failed, StreamRequest, build_request, read_message
 from tests.container_images.packaging import VERSION, build_base, run_package
 from tests.fakes.models.graph import write_graph_artifact
+from tests.inputs.videos import need_av
 from tests.processes.agents import PNG, AgentProcess
 from tests.processes.function import Function
 from tests.processes.receiving import TOKEN, receiver_process, write_site
@@ -142,6 +145,23 @@ def test_each_process_of_an_agent_starts(module: str, tmp_path: Path, only: Call
     assert "ImportError" not in done.stderr
     assert "ModuleNotFoundError" not in done.stderr
     assert module == "eaves.reachability" or "Usage:" in done.stdout, done.stderr
+
+
+def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], str]) -> None:
+    """It is a process of its own, which no import names."""
+    need_av()
+    with subprocess.Popen(
+        DECODER, cwd=tmp_path, env={"PYTHONPATH": only("agent")},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(build_request(StreamRequest(url=str(tmp_path / "absent.mp4"))))
+        process.stdin.flush()  # a decoder whose stdin is closed ends, as its parent is gone
+        message = read_message(process.stdout, 1)
+        assert isinstance(message, Failed), process.stderr.read().decode()
+        assert message.code == "not_found"
 
 
 def test_an_agent_a_relay_and_a_receiver_pass_an_image_on(tmp_path: Path, only: Callable[[str], str]) -> None:

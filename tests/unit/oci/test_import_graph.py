@@ -61,6 +61,19 @@ def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str)
     assert modules_of(tmp_path, sources) == ["ours", "theirs", "theirs.kind"]
 
 
+def test_a_package_that_a_text_names_may_be_started_by_its_main_module(tmp_path: Path) -> None:
+    """`python -m` gets a package's name as a text, and runs its `__main__`."""
+    sources = {
+        "ours/__init__.py": "COMMAND = ('python', '-m', 'theirs.child')",
+        "theirs/__init__.py": "",
+        "theirs/child/__init__.py": "",
+        "theirs/child/__main__.py": "import theirs.work",
+        "theirs/work.py": "",
+    }
+    expected = ["ours", "theirs", "theirs.child", "theirs.child.__main__", "theirs.work"]
+    assert modules_of(tmp_path, sources) == expected
+
+
 def test_what_is_only_mentioned_is_not_imported(tmp_path: Path) -> None:
     sources = {
         "ours/__init__.py": '"""As `ours.named` does."""\nTEXT = "see ours.named: it is there"\n# import ours.named\n',

@@ -132,6 +132,15 @@ def test_a_selector_that_fits_no_node_comes_before_a_full_node() -> None:
     assert "kubectl label node NODE site=barn" in found.fix
 
 
+def test_a_device_that_no_plugin_provides_is_the_reason_of_a_daemon_sets_pod() -> None:
+    """The scheduler says of every other node that the pod's node affinity doesn't fit."""
+    found = unschedulable(
+        "0/3 nodes are available: 1 Insufficient squat.ai/video, 2 node(s) didn't match Pod's node affinity/selector."
+    )
+    assert "it requests squat.ai/video" in found.message
+    assert "`nodes` of the source" in found.fix
+
+
 @pytest.mark.parametrize(
     ("message", "hint"),
     [
@@ -141,7 +150,7 @@ def test_a_selector_that_fits_no_node_comes_before_a_full_node() -> None:
         ),
         ("1 node(s) had untolerated taint(s)", "kubectl taint node NODE KEY-"),
         ("1 node(s) were unschedulable", "kubectl describe nodes"),
-        ("1 Insufficient nvidia.com/gpu", "kubectl describe nodes"),
+        ("1 Insufficient nvidia.com/gpu", r"allocatable.nvidia\.com/gpu"),
         ("1 node(s) had something new", "kubectl describe nodes"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from click.testing import CliRunner, Result
 
+from eaves.cli import cli
 from eaves.cli.commands.look.console.render import command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
@@ -86,3 +87,12 @@ def test_a_container_image_without_a_digest_is_refused() -> None:
     result = render("--image", "registry.example/eaves-console:1")
     assert isinstance(result.exception, ConfigError)
     assert "by digest" in str(result.exception)
+
+
+def test_each_file_names_the_command_that_has_written_it(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["console", "render", *FULL, "--output", str(tmp_path)], prog_name="eaves")
+    assert result.exit_code == 0, result.output
+    heads = {path.read_text().splitlines()[0] for path in tmp_path.glob("*.yaml")}
+    (head,) = heads
+    assert "Written by `eaves console render`" in head
+    assert "eaves.yaml" not in head

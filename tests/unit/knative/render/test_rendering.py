@@ -17,7 +17,7 @@ from functions.settings import FunctionSettings
 from knative.render.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
-from tests.cluster.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
+from tests.cluster.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered"
@@ -25,6 +25,7 @@ CASES: dict[str, tuple[ClusterApp, KnativeSettings, SiteSettings]] = {
     "plain": (plain_app(), KnativeSettings(), SiteSettings(name="barn")),
     "full": (full_app(), full_settings(), plain_site()),
     "relayed": (relayed_app(), full_settings(create_broker=False, pin=False), plain_site()),
+    "watching": (watching_app(), full_settings(create_broker=False, pin=False), plain_site()),
     "selected": (plain_app(), KnativeSettings(public=True, pin=False), plain_site(selector={"edge": "yes"})),
 }
 Manifests = tuple[dict[str, Any], ...]

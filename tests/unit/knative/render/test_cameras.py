@@ -1,0 +1,190 @@
+"""Cameras in a cluster: their container image, what they may see of a node, their memory, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eaves.errors import ConfigError
+from eaves.sources.agent.supervision import STOP_S
+from eaves.sources.camera.source import STOPPING_S
+from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
+from knative.render.rendering import render_app
+from knative.resources.agent import CHILD_STOP_S
+from knative.resources.app.destinations import Destination, find_destinations
+from knative.resources.reachability_pod import build_reachability_pod
+from knative.settings import KnativeSettings
+from knative.specs import ClusterApp, ClusterSource
+from tests.cluster.apps import AGENT_IMAGE, CAMERA_IMAGE, full_settings, plain_app, plain_site
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+
+STREAM = {"url": "rtsp://gate.barn.lan/stream1"}
+DEVICE = {"url": "/dev/video0"}
+RECORDING = {"url": "/data/day/night.mjpeg"}
+AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
+
+
+def app(options: dict[str, Any], **values: Any) -> ClusterApp:
+    """An app with one camera."""
+    return replace(plain_app(), sources=(ClusterSource(name="gate", kind="camera", options=options, **values),))
+
+
+def render(wanted: ClusterApp) -> dict[str, Any]:
+    """The object that runs the camera's source."""
+    made = render_app(wanted, full_settings(pin=False), plain_site())
+    (found,) = [one for one in made if one["kind"] in AGENTS]
+    return found
+
+
+def read_pod(made: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod's spec and its container."""
+    pod = made["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return pod, container
+
+
+def reported(container: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the agent gets for its source."""
+    (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
+    return dict(values)
+
+
+def faults(wanted: ClusterApp, **settings: Any) -> dict[str, str]:
+    with pytest.raises(ConfigError) as error:
+        render_app(wanted, full_settings(**settings), plain_site())
+    return {fault.path: fault.message for fault in error.value.faults}
+
+
+def test_a_stream_is_read_by_one_restricted_pod_that_keeps_its_queue() -> None:
+    made = render(app(STREAM, secret="login"))
+    assert made["kind"] == STATEFUL_SET.kind
+    _, container = read_pod(made)
+    assert container["image"] == CAMERA_IMAGE
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["tmp", "spool", "credentials"]
+    assert reported(container)["url"] == STREAM["url"]
+    assert [restricted_faults(template) for template in pod_templates(made)] == [[]]
+    assert "EAVES_NODE" not in {one["name"] for one in container["env"]}
+    validate(made)
+
+
+def test_other_sources_keep_the_plain_agent() -> None:
+    sources = (*app(STREAM).sources, ClusterSource(name="inbox", claim="photos"))
+    made = render_app(replace(plain_app(), sources=sources), full_settings(), plain_site())
+    images = {one["metadata"]["name"]: read_pod(one)[1]["image"] for one in made if one["kind"] == STATEFUL_SET.kind}
+    assert images == {"flowers-gate": CAMERA_IMAGE, "flowers-inbox": AGENT_IMAGE}
+
+
+def test_the_memory_holds_the_agent_and_its_decoder() -> None:
+    _, container = read_pod(render(app(STREAM)))
+    assert container["resources"]["limits"] == {"memory": "989Mi"}
+    assert container["resources"]["requests"] == {"cpu": "100m", "memory": "192Mi"}
+    _, larger = read_pod(render(app({**STREAM, "decoder_max_bytes": 1_000 * 2**20})))
+    assert larger["resources"]["limits"] == {"memory": "1512Mi"}
+
+
+def test_a_pod_with_a_decoder_ends_sooner_than_others() -> None:
+    pod, _ = read_pod(render(app(STREAM)))
+    assert pod["terminationGracePeriodSeconds"] == CHILD_STOP_S > STOP_S + STOPPING_S
+
+
+def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_devices() -> None:
+    """A pod whose device is missing must start and report it, so the device alone is not mounted."""
+    made = render(app(DEVICE))
+    assert made["kind"] == DAEMON_SET.kind, "without `agent`"
+    pod, container = read_pod(made)
+    security = container["securityContext"]
+    assert (security["privileged"], security["readOnlyRootFilesystem"]) == (True, True)
+    assert "allowPrivilegeEscalation" not in security, "the API server refuses it beside privileged"
+    assert {"name": "images", "hostPath": {"path": "/dev", "type": "Directory"}} in pod["volumes"]
+    assert {"name": "images", "mountPath": "/dev", "readOnly": True} in container["volumeMounts"]
+    assert container["terminationMessagePath"].startswith("/tmp/"), "else the kubelet makes a file in the node's /dev"
+    assert reported(container)["url"] == "/dev/video0"
+    validate(made)
+
+
+def test_a_device_plugin_makes_privileges_unnecessary() -> None:
+    made = render(app(DEVICE, device_resource="squat.ai/video"))
+    pod, container = read_pod(made)
+    assert container["resources"]["limits"]["squat.ai/video"] == "1"
+    assert container["resources"]["requests"]["squat.ai/video"] == "1"
+    assert "privileged" not in container["securityContext"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "spool"]
+    assert reported(container)["url"] == "/dev/video0"
+    validate(made)
+
+
+def test_a_recording_of_a_node_needs_no_privileges() -> None:
+    pod, container = read_pod(render(app(RECORDING)))
+    assert "privileged" not in container["securityContext"]
+    assert {"name": "images", "hostPath": {"path": "/data/day", "type": "DirectoryOrCreate"}} in pod["volumes"]
+    assert {"name": "images", "mountPath": "/images", "readOnly": True} in container["volumeMounts"]
+    assert reported(container)["url"] == "/images/night.mjpeg"
+    assert "former" not in {volume["name"] for volume in pod["volumes"]}, "no earlier version had such agents"
+
+
+def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() -> None:
+    pod, container = read_pod(render(app(DEVICE, nodes={"camera": "usb"})))
+    assert {"name": "EAVES_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
+    assert pod["nodeSelector"] == {"camera": "usb"}
+    made = render_app(app(DEVICE, nodes={"camera": "usb"}), full_settings(), plain_site(selector={"edge": "yes"}))
+    (found,) = [one for one in made if one["metadata"].get("labels", {}).get("eaves.dev/source") and "spec" in one]
+    assert found["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "yes", "camera": "usb"}
+
+
+def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:
+    found = faults(app(STREAM), agent_camera_image="", agent_image="")
+    assert found.keys() == {"knative.agent_camera_image"}, "no part of the app needs the plain agent"
+    assert "target agent-camera" in found["knative.agent_camera_image"]
+    assert "sources such as gate" in found["knative.agent_camera_image"]
+    render_app(app(STREAM), full_settings(agent_image=""), plain_site())
+
+
+def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> None:
+    wanted = app(STREAM, secret="login")
+    (one,) = find_destinations(wanted)
+    assert one == Destination(by="source gate", address="gate.barn.lan:554", secret="login")
+    for settings, image in (
+        (KnativeSettings(agent_camera_image=CAMERA_IMAGE), CAMERA_IMAGE),
+        (full_settings(), AGENT_IMAGE),
+    ):
+        pod = build_reachability_pod("doctor", [one], wanted, settings, plain_site())
+        assert pod["spec"]["containers"][0]["image"] == image
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "path", "message"),
+    [
+        (DEVICE, {"agent": "service"}, "url", "needs `agent: node`"),
+        (STREAM, {"agent": "node"}, "url", "must be the absolute path of a device or a video file on the nodes"),
+        ({"url": "videos/night.mjpeg"}, {}, "url", "must be the absolute path"),
+        ({"url": "/dev/../etc/shadow"}, {}, "url", "must be the absolute path"),
+        ({"url": "/night.mjpeg"}, {}, "url", "must be the absolute path"),
+        (STREAM, {"nodes": {"camera": "usb"}}, "nodes", "can be set only for a source with `agent: node`"),
+        (STREAM, {"device_resource": "squat.ai/video"}, "device_resource", "can be set only for"),
+        (RECORDING, {"device_resource": "squat.ai/video"}, "device_resource", "a device below /dev"),
+    ],
+)
+def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str) -> None:
+    found = faults(app(options, **values))
+    assert found.keys() == {f"sources[0].{path}"}
+    assert message in found[f"sources[0].{path}"]
+
+
+def test_a_password_in_the_address_of_a_camera_is_never_quoted() -> None:
+    found = faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
+    assert "hunter2" not in str(found)
+    assert "***" in found["sources[0].url"]
+
+
+def test_a_resource_that_no_device_plugin_can_have_is_refused() -> None:
+    source = ClusterSource(name="gate", kind="camera", options=DEVICE, device_resource="video")
+    assert [path for path, _ in source.faults()] == ["device_resource"]
+
+
+def test_a_folder_has_no_device() -> None:
+    source = ClusterSource(name="inbox", agent="node", options={"path": "/dev/shm"}, device_resource="a.b/video")
+    assert "sources[0].device_resource" in faults(replace(plain_app(), sources=(source,)))
