@@ -18,6 +18,7 @@ from eaves.admin import SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.console.model.event_row import build_picture_key, name_source
 from eaves.console.model.prediction import PREDICTED, parse_prediction
+from eaves.console.model.words import to_sentence
 from eaves.events import IMAGE_REJECTED, source_uri
 from eaves.history import Record
 from eaves.platform import FunctionStatus
@@ -186,9 +187,9 @@ def _judge_report(report: SourceReport, agent: AgentStatus, now: float) -> _Judg
     if report.state == "starting" or (report.state, report.reason) == ("waiting", NOT_STARTED):
         return "starting", "The source is being started.", None
     if report.state == "waiting":
-        return "silent", reason, since
+        return "silent", to_sentence(reason), since
     if report.state == "finished":
-        return "quiet", reason or "All images of the recording were played.", None
+        return "quiet", to_sentence(reason) or "All images of the recording were played.", None
     if report.state == "watching" and not report.reason:
         return None
     words = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,6 +11,8 @@ UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 """Seconds of each unit, and its name; `console.js` has the same table, so that ages stay current in the browser."""
 NOW_S = 5
 """Ages below this number of seconds are called `just now`."""
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+"""Pattern of a word that begins with a capital letter at the beginning of a sentence."""
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -68,6 +71,16 @@ def count_noun(count: int, noun: str, plural: str = "") -> str:
 def join_words(words: Sequence[str]) -> str:
     """Return `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def to_sentence(text: str) -> str:
+    """Return the reason of a state as a sentence: with a capital letter and a full stop.
+
+    A first or last word that may be an address, a path or a name stays as it is.
+    """
+    first, last = text.partition(" ")[0], text.rpartition(" ")[2]
+    begun = text[:1].upper() + text[1:] if _WORD.fullmatch(first) else text
+    return f"{begun}." if last[-1:].isalnum() and not {"/", ":"} & set(last) else begun
 
 
 def clean_text(value: object, limit: int = 400) -> str:

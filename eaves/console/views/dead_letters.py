@@ -26,6 +26,7 @@ from eaves.console.queue_reports import QueueReporter, QueueReports, find_queue
 from eaves.console.thumbnails.maker import make_thumbnail
 from eaves.console.views.images import send_picture
 from eaves.errors import NotFoundError
+from eaves.events import DATAREF
 
 SEQ = f"int(max={MAX_SEQ})"
 """Converter of an entry's number in the rule of a route; a larger number can't be stored, so there is no such page."""
@@ -125,6 +126,7 @@ def _show_entry(context: ConsoleContext, name: str, seq: int) -> str | tuple[str
         queue=name,
         letter=letter,
         attributes=sorted(content.attributes.items()),
+        dataref="" if content.data else content.attributes.get(DATAREF, ""),
         has_picture=letter.is_image and make_thumbnail(content.data) is not None,
         text=describe_data(kind, content.data),
         size_bytes=len(content.data),

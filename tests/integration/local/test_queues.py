@@ -65,6 +65,14 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     assert [entry["seq"] for entry in listed(harness)] == [second["seq"]]
     assert run(harness, "queue", "retry", "--dead").stderr == "1 entry queued again\n"
     wait_until(lambda: status_of(harness.platform).dead == 1, 60, what="the dead letter again")
+    url = {"dataref": "https://store.example/c.png"}
+    stored = Event(id="c", source="/eaves/test/x", type=IMAGE_CAPTURED, datacontenttype="image/png", extensions=url)
+    harness.platform.publish(stored)  # the function fetches nothing
+    wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="the image in a bucket")
+    number = str(listed(harness)[-1]["seq"])
+    refused = run(harness, "queue", "show", number, "--save", str(tmp_path / "c.bin"), code=65)
+    assert "isn't in the queue; it is stored at https://store.example/c.png" in refused.stderr
+    assert not (tmp_path / "c.bin").exists()
 
 
 def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_can_be_purged(

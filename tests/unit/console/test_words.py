@@ -61,3 +61,22 @@ def test_the_script_counts_with_the_same_units() -> None:
 def test_an_anchor_is_an_identifier_whatever_the_key() -> None:
     assert re.fullmatch(r"tile-[0-9a-f]{10}", words.build_anchor('"><script>\ud800', "tile"))
     assert words.build_anchor("a", "tile") != words.build_anchor("b", "tile")
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        (
+            "no data from the camera for 15 s; connecting again",
+            "No data from the camera for 15 s; connecting again.",
+        ),
+        ("http://cam/snap.jpg answers with status 404", "http://cam/snap.jpg answers with status 404."),
+        ("can't connect to the broker b:1883", "Can't connect to the broker b:1883"),
+        ("folder /images/in can't be opened: No such file", "Folder /images/in can't be opened: No such file."),
+        ("all images of /clip", "All images of /clip"),
+        ("PyAV is not installed (av)", "PyAV is not installed (av)"),
+        ("", ""),
+    ],
+)
+def test_a_reason_becomes_a_sentence(reason: str, sentence: str) -> None:
+    assert words.to_sentence(reason) == sentence

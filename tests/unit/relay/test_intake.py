@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_a_dead_letter_becomes_an_event_that_says_why_and_its_image_goes_along()
             "datacontenttype": "image/jpeg",
         },
     }
+
+
+def test_the_event_about_an_image_in_a_bucket_says_where_it_is() -> None:
+    url = "https://store.example/photos/7.jpg?token=hunter2"
+    original = replace(image(extensions={"dataref": url}), data=b"")
+    (rejected, _), along = intake().sort(dead_letter(original, json.dumps(PROBLEM).encode()))
+    assert along[0] == original
+    assert rejected.json()["cause"]["dataref"] == "https://store.example/photos/7.jpg?token=***"
+    assert "dataref" not in rejected.extensions, "it would be the reference to the rejection's own data"
 
 
 def test_a_dead_letter_that_comes_again_is_the_same_event() -> None:

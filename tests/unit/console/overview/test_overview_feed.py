@@ -102,7 +102,7 @@ def test_a_source_that_falls_silent_changes_tile_and_headline(page: Page) -> Non
     page.clock.turn(1)
     (message,) = page.feed.poll(0)
     assert "needs attention" in message.data
-    assert "no route" in message.data
+    assert "No route." in message.data
     assert 'hx-target="#tiles"' not in message.data
 
 

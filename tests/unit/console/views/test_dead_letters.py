@@ -103,6 +103,17 @@ def test_data_that_is_no_image_is_never_sent_as_one(spool: Spool, browser: Brows
     assert data.headers["Content-Disposition"] == f'attachment; filename="entry-{number}.bin"'
 
 
+def test_an_image_in_a_bucket_is_named_by_its_url_and_not_linked(spool: Spool, browser: Browser) -> None:
+    event = replace(captured_event(1), data=b"").with_extensions(dataref=f"https://store.example/{HOSTILE}")
+    (number,) = put_dead(spool, [event])
+    page = browser.open(f"/dead-letters/broker/{number}").text
+    assert f"isn't in the queue. It is stored at https://store.example/{HOSTILE}" in html.unescape(page).replace(
+        "<code>", ""
+    )
+    assert HOSTILE not in page
+    assert "Download the data" not in page
+
+
 def test_a_picture_is_made_anew_whatever_its_sender_calls_it(spool: Spool, browser: Browser) -> None:
     script = b"<script>alert(1)</script>"
     event = replace(captured_event(1, data=small_jpeg() + script), datacontenttype="image/svg+xml")
