@@ -149,6 +149,18 @@ PARTS = (
         needs_model=False,
     ),
     Part(
+        name="camera",
+        title="Cameras",
+        text=(
+            "Four cameras send 1080p H.264 with 25 frames and one key frame a second, 3 Mbit/s, from a real RTSP "
+            "server (GStreamer's). The agent takes the key frames. Debian's ffmpeg does the same work as a child, "
+            "with the options that make it fastest, and scripts do it with PyAV alone; all take turns. The time from "
+            "capture to prediction is that of a whole local platform with the int8 model; the camera's own encoder is"
+            " not in it."
+        ),
+        measure="bench.camera.section:measure",
+    ),
+    Part(
         name="frames",
         title="Large frames",
         text=(
@@ -176,6 +188,9 @@ PRINTED = {
     "architectures": "model.architectures",
     "conversion": "model.conversion",
     "sites": "sites",
+    "camera_one_core": "camera.one_core",
+    "camera_outages": "camera.outages",
+    "camera_reconnects": "camera.reconnects",
     "int8_gate": "model.int8_gate",
 }
 """Name of each benchmark that only prints, as given on the command line, and its module below `bench`."""
