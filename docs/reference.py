@@ -26,6 +26,7 @@ from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
+from eaves.sources.claim_check.settings import ClaimCheckSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
@@ -50,6 +51,7 @@ def build_reference() -> str:
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
+    parts += ["### ... to store large images in a bucket\n", *_settings(ClaimCheckSettings, env=False)]
     for kind, cls in SOURCE_KINDS.items():
         parts += [f"### ... of kind `{kind}`\n", *_settings(cls, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -76,6 +77,8 @@ def _is_there(need: str) -> bool:
         )
     if need.startswith("shared/"):
         return (ROOT.parent / need).exists()
+    if need.startswith("python-"):
+        return importlib.util.find_spec(need.removeprefix("python-")) is not None
     return shutil.which(need) is not None
 
 

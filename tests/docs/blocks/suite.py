@@ -18,15 +18,22 @@ from tests.docs.blocks.preparation import CLONE, QUICK, SELECTED, prepare
 from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
 from tests.docs.blocks.script import Script
 from tests.inputs.certificates import make_certificate
+from tests.inputs.videos import make_video, need_av
 from tests.once import build_once
 from tests.ports import find_ports
+from tests.processes.rtsp_server import run_rtsp_server
+from tests.sources.store import KEYS, open_store
 
 SHARED = ROOT.parent / "shared"
 REGISTRY = "registry"
 """Preparation: a registry on loopback that is trusted, a base, and a cache that has the runtime's layers."""
 CAMERA = "camera"
 """Preparation: a camera with another snapshot for each request."""
-SERVERS = frozenset({REGISTRY, CAMERA})
+STREAM = "stream"
+"""Preparation: a camera with an RTSP stream for the user viewer."""
+STORE = "store"
+"""Preparation: an object store with an empty bucket `photos`."""
+SERVERS = frozenset({REGISTRY, CAMERA, STREAM, STORE})
 SHORT = {"ROLLOUTS": "1", "LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
 """Sizes of simulations and experiments that would take longer than a test may."""
 
@@ -57,13 +64,18 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
     loopback = prepare_loopback()
-    with prepare_registry(script, tmp_path, factory) as registry, prepare_camera(script) as camera:
+    with (
+        prepare_registry(script, tmp_path, factory) as registry,
+        prepare_camera(script) as camera,
+        prepare_stream(script, tmp_path) as stream,
+        prepare_store(script) as store,
+    ):
         places = {**install_into(home), **loopback.environ, **registry.environ}
         return run_script(
             script,
             folder,
             environ=build_environ(home, **(SELECTED if CLONE in script.preparations else QUICK), **places),
-            values={**loopback.values, **registry.values, **camera.values},
+            values={**loopback.values, **registry.values, **camera.values, **stream.values, **store.values},
             before=before,
             timeout_s=timeout_s,
         )
@@ -102,6 +114,30 @@ def prepare_camera(script: Script) -> Iterator[Place]:
         return
     with serve_snapshots() as url:
         yield Place(values={"CAMERA": url})
+
+
+@contextmanager
+def prepare_stream(script: Script, tmp_path: Path) -> Iterator[Place]:
+    """Run an RTSP server while a script that asks for one runs; without its packages, the test is skipped."""
+    if STREAM not in script.preparations:
+        yield Place()
+        return
+    need_av()
+    mounts = {"/stream1": make_video(size=(640, 360))}
+    with run_rtsp_server(tmp_path / "rtsp", mounts, user="viewer", password="correct horse") as server:
+        yield Place(values={"CAMERA": server.url("/stream1"), "PASSWORD": "correct horse"})
+
+
+@contextmanager
+def prepare_store(script: Script) -> Iterator[Place]:
+    """Run an object store while a script that asks for one runs."""
+    if STORE not in script.preparations:
+        yield Place()
+        return
+    with open_store() as store:
+        store.s3.create_bucket(Bucket="photos")
+        keys = {"ACCESS_KEY": KEYS["aws_access_key_id"], "SECRET_KEY": KEYS["aws_secret_access_key"]}
+        yield Place(values={"STORE": store.url, **keys})
 
 
 @contextmanager
