@@ -31,6 +31,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     ├── CancelledError             exit 130 HTTP 503   an end by Ctrl-C; the partial result was removed
     ├── DeliveryError              exit 69  HTTP 503   no usable HTTP response
     │   ├── UnreachableError                           nothing was sent: a failed connection, proxy or TLS handshake
+    │   ├── ClaimDeniedError                           a store that refuses the function's access to a dataref
     │   └── StatusError                                an HTTP response whose status is not a success
     ├── OverloadedError            exit 75  HTTP 429   more concurrent work than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is being processed already
@@ -250,6 +251,10 @@ class DeliveryError(EavesError):
 
 class UnreachableError(DeliveryError):
     """A request that wasn't sent, because connection, proxy or TLS failed. The wait doesn't count as an attempt."""
+
+
+class ClaimDeniedError(DeliveryError):
+    """A store that refuses a function's access to the data of a `dataref`; a changed key or permission helps."""
 
 
 class StatusError(DeliveryError):

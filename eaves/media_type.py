@@ -24,3 +24,15 @@ def sniff(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)
+
+
+def is_image_path(relative: str) -> bool:
+    """Return whether a relative path or key has an image's suffix and no hidden part."""
+    parts = relative.split("/")
+    return parts[-1].lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in parts)
+
+
+def is_unsupported_path(relative: str) -> bool:
+    """Return whether a relative path or key has the suffix of an image that no function reads, and no hidden part."""
+    parts = relative.split("/")
+    return parts[-1].lower().endswith(UNSUPPORTED_SUFFIXES) and not any(part.startswith(".") for part in parts)

@@ -36,12 +36,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--registry", default=registry, help="HOST/PREFIX that the cluster pulls from [EAVES_E2E_REGISTRY]")
     for name, what, tests in (
         ("agent", "the agent's container image", "sources"),
+        ("agent-camera", "the container image of agents with cameras", "cameras"),
         ("trainer", "the trainer's container image", "trainings"),
         ("console", "the container image of a site's console", "its pages"),
         ("mosquitto", "a container image with mosquitto and its clients", "MQTT"),
+        ("rtsp", "a container image with GStreamer's RTSP server", "cameras"),
+        ("s3", "a container image with moto's server", "buckets"),
     ):
-        reported = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")
-        text = f"for --e2e: {what}, for tests of {tests} [EAVES_E2E_{name.upper()}_IMAGE]"
+        variable = f"EAVES_E2E_{name.upper().replace('-', '_')}_IMAGE"
+        reported = os.environ.get(variable, "")
+        text = f"for --e2e: {what}, for tests of {tests} [{variable}]"
         group.addoption(f"--{name}-image", default=reported, metavar="REFERENCE", help=text)
     group.addoption("--relay-events", type=int, default=5000, help="for --e2e: images that the test of a relay takes")
     group.addoption("--relay-cut-s", type=float, default=600.0, help="for --e2e: how long its link is cut, seconds")
