@@ -71,8 +71,15 @@ class Video:
         """The first key frame at or after frame `number`, which may be greater than the video is long."""
         return next(at for at in itertools.count(number) if self.packets[at % len(self.packets)].key)
 
-    def write(self, path: Path, *, repeats: int = 1, first_s: int = 0) -> Path:
-        """Write it as a file, whose format is that of the suffix: .mp4, .mkv, .flv, .ts, .mjpeg, .h264."""
+    def write(self, path: Path, *, repeats: int = 1, first_s: int = 0, interval: int = 1) -> Path:
+        """Write it as a file, whose format is that of the suffix: .mp4, .mkv, .flv, .ts, .mjpeg, .h264.
+
+        Args:
+            path: Path of the file.
+            repeats: How often the frames are repeated.
+            first_s: Time of the first frame in the stream, seconds.
+            interval: Time from one frame to the next, in frames of the video's rate.
+        """
         import av
 
         with av.open(str(path), "w") as container:
@@ -85,7 +92,7 @@ class Video:
                 packet = av.Packet(encoded.data)
                 packet.stream = stream
                 packet.time_base = base
-                packet.pts = packet.dts = first_s * self.rate + index
+                packet.pts = packet.dts = first_s * self.rate + index * interval
                 packet.duration = 1
                 packet.is_keyframe = encoded.key
                 container.mux(packet)

@@ -26,6 +26,8 @@ ALIVE_S = 1.0
 MAX_WAIT_S = 10.0
 """Maximum time between two frames of a file, seconds. Recordings of a camera that were put together have stream times
 that jump by hours, and MPEG-TS takes a jump back for one of 26 hours ahead."""
+JUMP_S = 1.0
+"""Pause in place of a longer one, seconds: long enough that no frame of a time lapse takes another's place."""
 MAX_BACK_S = 1.0
 """Maximum time by which a frame's time may precede that of the frame before it, seconds, as in streams whose frames are
 stored in another order than they are shown in."""
@@ -231,8 +233,8 @@ class StreamReader:
         since_start = stream_time - self._first_pts_s
         due = self._began + since_start
         if self._due is not None and not -MAX_BACK_S <= due - self._due <= MAX_WAIT_S:
-            self._began += self._due - due
-            due = self._due
+            self._began += self._due + JUMP_S - due
+            due = self._due + JUMP_S
         self._due = due
         while self._request.paced and not self._is_stopped():
             pause = due - time.monotonic()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import shutil
-import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, describe, open_rtsp_camera
 from tests.inputs.certificates import build_server_context, make_certificate
 from tests.inputs.videos import Video, make_video, read_number
-from tests.ports import find_port
 from tests.processes.decoder import Decoder, run_decoder
+from tests.processes.rtmp_server import run_rtmp_server
 from tests.processes.rtsp_server import run_rtsp_server
 
 LATE_S = 0.1
@@ -127,25 +126,11 @@ def test_hls_by_tls(tmp_path: Path) -> None:
 
 
 def test_rtmp(tmp_path: Path) -> None:
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not installed (Debian: apt install ffmpeg)")
-    video = make_video()
-    url = f"rtmp://127.0.0.1:{find_port()}/live/stream"
-    file = video.write(tmp_path / "video.mp4", repeats=5)
-    command = ["ffmpeg", "-loglevel", "error", "-re", "-i", str(file), "-c", "copy", "-f", "flv", "-listen", "1", url]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
-        try:
-            deadline = time.monotonic() + 15
-            while True:
-                with run_decoder(StreamRequest(url=url)) as decoder:
-                    try:
-                        frames = decoder.frames(3)
-                    except AssertionError:
-                        assert time.monotonic() < deadline
-                        continue
-                    break
-        finally:
-            server.kill()
+    with (
+        run_rtmp_server(tmp_path, make_video()) as server,
+        run_decoder(StreamRequest(url=server.url, connect_timeout_s=15)) as decoder,
+    ):
+        frames = decoder.frames(3)
     assert all(read_number(frame.data) % 10 == 0 for frame in frames)
     assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
 
@@ -230,3 +215,16 @@ def test_recordings_that_were_put_together(tmp_path: Path, order: tuple[int, ...
     with run_decoder(StreamRequest(url=str(file))) as decoder:
         assert decoder.end().frames == 2 * len(order)
     assert 2 * len(order) - 1 < time.monotonic() - began < 2 * len(order) + 5
+
+
+def test_no_frame_of_a_time_lapse_is_lost(tmp_path: Path) -> None:
+    video = make_video(seconds=4)
+    keys = tuple(packet for packet in video.packets if packet.key)
+    file = replace(video, packets=keys).write(tmp_path / "lapse.mp4", interval=600)
+    with run_decoder(StreamRequest(url=str(file))) as decoder:
+        began = time.monotonic()
+        decoder.end()
+    assert time.monotonic() - began > len(keys) - 1.5
+    frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
+    assert [frame.number for frame in frames] == list(range(len(keys)))
+    assert [round((frame.captured_at_ns - frames[0].captured_at_ns) / 1e9) for frame in frames] == [0, 60, 120, 180]

@@ -38,3 +38,14 @@ def test_another_reason_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> N
         report.watching()
         report.waiting(reason)
     assert sum("is waiting" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_the_status_has_the_present_reason_while_two_take_turns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    report = OutageReport(context)
+    for reason in ("no answer", "connection refused") * 5:
+        clock.turn(3)
+        report.waiting(reason)
+        assert context.counters.reason == reason
+    assert len(caplog.messages) == 2
