@@ -16,10 +16,11 @@ from eaves.sources.s3.source import S3Source
 from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
+from tests.sources.turned_source import TurnedSource
 from tests.waiting import wait_until
 
 
-class RunningBucket:
+class RunningBucket(TurnedSource):
     """The source, and what it has to do with.
 
     Attributes:
@@ -54,20 +55,6 @@ class RunningBucket:
         )
         settings = S3SourceSettings(**{"bucket": "s3://photos/", **values})
         self.s3_source = S3Source(settings, self.context, stored)
-
-    def settle(self) -> None:
-        """Wait until the source has nothing to do before the clock is turned."""
-        wait_until(lambda: (self.clock.next_due_s() or 0.0) > 0, 20, pause_s=0.001, what="an idle source")
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, from one thing the source waits for to the next."""
-        end = self.clock.monotonic() + seconds
-        while True:
-            self.settle()
-            left_s = end - self.clock.monotonic()
-            if left_s <= 0:
-                return
-            self.clock.turn(min(left_s, (self.clock.next_due_s() or 0.0) + 0.001))
 
     def tell(self, *keys: str) -> None:
         """Name keys, as a notification does, and wait until the source has looked at them."""

@@ -17,12 +17,12 @@ from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.fakes.sources.watch import SilentKernel
-from tests.waiting import wait_until
+from tests.sources.turned_source import TurnedSource
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-class Running:
+class Running(TurnedSource):
     """The source, and what it has to do with.
 
     Attributes:
@@ -59,20 +59,6 @@ class Running:
         self.folder_source = FolderSource(
             FolderSourceSettings(path=folder, **values), self.context, watcher=self.kernel
         )
-
-    def settle(self) -> None:
-        """Wait until the source has nothing to do before the clock is turned."""
-        wait_until(lambda: (self.clock.next_due_s() or 0.0) > 0, 20, pause_s=0.001, what="an idle source")
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, from one thing the source waits for to the next."""
-        end = self.clock.monotonic() + seconds
-        while True:
-            self.settle()
-            left_s = end - self.clock.monotonic()
-            if left_s <= 0:
-                return
-            self.clock.turn(min(left_s, (self.clock.next_due_s() or 0.0) + 0.001))
 
     def write(self, name: str, data: bytes = PNG) -> Path:
         """Write a file of which nobody tells the source."""
