@@ -250,7 +250,10 @@ class DeliveryError(EavesError):
 
 
 class UnreachableError(DeliveryError):
-    """A request that wasn't sent, because connection, proxy or TLS failed. The wait doesn't count as an attempt."""
+    """A request that didn't reach its receiver; the wait doesn't count as an attempt.
+
+    Connection, proxy or TLS failed, or a login page or a redirect answered in place of the receiver.
+    """
 
 
 class ClaimDeniedError(DeliveryError):

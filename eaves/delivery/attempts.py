@@ -59,6 +59,11 @@ class AttemptResult:
     reached: bool = True
     store: str = ""
 
+    @property
+    def is_later(self) -> bool:
+        """Whether the receiver asks for the same event later, and says when (Retry-After)."""
+        return self.blame is Blame.LATER and self.answer is not None and self.answer.retry_after_s is not None
+
 
 class AttemptJudge:
     """Sends the entries of one lane and judges the responses.
@@ -96,7 +101,10 @@ class AttemptJudge:
         except EavesError as error:
             status = error.http_status
             return AttemptResult(
-                verdict=choose_action(status), status=status, blame=find_blame(status), reason=shorten(error.message)
+                verdict=choose_action(status),
+                status=status,
+                blame=find_blame(status, is_receivers=True),
+                reason=shorten(error.message),
             )
         except Exception as error:  # noqa: BLE001 - foreign code; retried
             _log.exception("queue %s: sending event %s failed unexpectedly", self._lane, entry.event.id[:64])
@@ -107,7 +115,16 @@ class AttemptJudge:
         if found is not DeliveryAction.DONE:
             reason = describe_response(answer.status, answer.body)
             store = find_store(entry.event) if is_fetch_failure(answer.body) else ""
-            whose = Blame.UNKNOWN if store else find_blame(answer.status, answer.body)
+            whose = (
+                Blame.UNKNOWN
+                if store
+                else find_blame(
+                    answer.status,
+                    answer.body,
+                    retry_after_s=answer.retry_after_s,
+                    is_receivers=answer.is_receivers,
+                )
+            )
             return AttemptResult(
                 verdict=found, status=answer.status, blame=whose, reason=reason, answer=answer, store=store
             )

@@ -24,6 +24,7 @@ from eaves.http_client.retry_after import parse_retry_after
 
 MAX_ANSWER_BYTES = 16 << 20
 CONNECT_TIMEOUT_S = 10.0
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 _log = logging.getLogger(__name__)
 
@@ -116,11 +117,17 @@ class SinkClient:
 
         Raises:
             EventError: When the event can't be encoded; a retry would fail too.
-            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed.
+            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed;
+                or when a web page or a redirect shows that something else answered in place of the sink.
             DeliveryError: When there is no usable response.
         """
         headers, body = build_message(event, prefer_reply=prefer_reply, more_headers=more_headers)
         answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
+        if what := _find_foreign_answer(answer):
+            raise UnreachableError(
+                f"{url} answered {answer.status} with {what}, so it is not the receiver of events that answered",
+                hint="check the address, and whether a login page or a proxy is in between",
+            )
         return read_answer(answer, url, event, now=self._clock.now())
 
     def exchange(
@@ -206,6 +213,22 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
         retry_after_s=parse_retry_after(answer.headers.get("retry-after"), now),
         latency_ms=answer.latency_ms,
     )
+
+
+def _find_foreign_answer(answer: HttpAnswer) -> str:
+    """Return what shows that an answer is not from a receiver of events, such as that of a captive portal; else empty.
+
+    A receiver acknowledges an event with an empty body, text, JSON or a CloudEvent, and never redirects a POST.
+    Source: RFC 8910 (captive portals redirect or answer with a page), RFC 6585, section 6 (status 511).
+    """
+    if 300 <= answer.status < 400:
+        return f"a redirect to {shorten(answer.headers.get('location', 'nowhere'))}"
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    begin = answer.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_page = begin.startswith((b"<!doctype html", b"<html")) or (media_type in _PAGE_TYPES and begin.startswith(b"<"))
+    if answer.status == 511 or (200 <= answer.status < 300 and is_page):
+        return f"a web page: {shorten(answer.body[:1024].decode('utf-8', 'replace'), 120)}"
+    return ""
 
 
 def no_answer(url: str, error: Exception) -> DeliveryError:

@@ -68,8 +68,8 @@ class Deliverer:
     Entries are sent in the order they were put, but an entry that waits for its back-off doesn't block those behind it.
     In a lane with limited retries (`Backoff.retry`) Knative's response rules apply: an entry becomes a dead letter when
     it is refused or its retries are used up. In a lane with unlimited retries an entry becomes a dead letter only when
-    the entry is at fault: when the status says so (`Blame.EVENT`), or when other entries succeed while this one is
-    refused in several rounds (`RefusalHistories`). Every other failure pauses the lane: from time to time one entry is
+    the entry is at fault: when the receiver says so (`Blame.EVENT`), or when other entries succeed while this one alone
+    is refused ten times (`RefusalHistories`). Every other failure pauses the lane: from time to time one entry is
     tried, a different one each time, so that a link that is down for days costs one attempt and one write each time,
     not one per entry.
 
@@ -89,9 +89,9 @@ class Deliverer:
             is kept.
         report_dead: Function that returns events to store in the same commit as a dead letter that is kept.
         observe: Function that is called with every attempt after its result was written to the spool.
-        wait_out: Whether an event that reached no server (UnreachableError) costs no attempt; the lane then pauses
-            until the sink is reachable, however long that takes. An event whose data the sink can't fetch from its
-            store is tried again for as long.
+        wait_out: Whether an event that didn't reach the receiver (UnreachableError) costs no attempt; the lane then
+            pauses until the sink is reachable, however long that takes. An event whose data the sink can't fetch from
+            its store, or that the sink asks for later (`AttemptResult.is_later`), is tried again for as long.
         lease: Lease to acquire before anything is delivered; the deliverer waits for it.
         clock: Clock for wall time and monotonic time.
         jitter: Function that returns random numbers in [0, 1).
@@ -311,6 +311,8 @@ class Deliverer:
                 self._evidence.passed(entry.seq, find_store(entry.event))
             outcome = DeliveryOutcome.DELIVERED
         elif self._is_given_up(entry, judged):
+            with self._state:
+                self._evidence.forget(entry.seq)
             try:
                 self._give_up(entry, judged)
             except SpoolFullError as error:
@@ -322,7 +324,8 @@ class Deliverer:
         else:
             self._try_again(entry, judged)
             outcome = DeliveryOutcome.RETRIED
-        if outcome is not DeliveryOutcome.RETRIED or (self._backoff.retry is not None and judged.reached):
+        answered = judged.reached and not judged.is_later
+        if outcome is not DeliveryOutcome.RETRIED or (self._backoff.retry is not None and answered):
             with self._state:  # the receiver has responded, and the network path is not at fault
                 self._pause.end()
         self._notify(entry, outcome, judged)
@@ -331,8 +334,10 @@ class Deliverer:
     def _is_given_up(self, entry: Entry, judged: AttemptResult) -> bool:
         if not judged.reached and (self._wait_out or self._backoff.retry is None):
             return False
-        if self._backoff.retry is not None and not (self._wait_out and judged.store):
+        if self._backoff.retry is not None and not (self._wait_out and (judged.store or judged.is_later)):
             return judged.verdict is DeliveryAction.REFUSED or self._backoff.exhausted(entry.attempts + 1)
+        if judged.blame is Blame.LATER:
+            return False
         if judged.blame is Blame.EVENT:
             return True
         with self._state:
@@ -340,18 +345,18 @@ class Deliverer:
 
     def _try_again(self, entry: Entry, judged: AttemptResult) -> None:
         asked_s = judged.answer.retry_after_s if judged.answer else None
-        if self._backoff.retry is None:
+        is_limited = self._backoff.retry is not None
+        if not is_limited or (self._wait_out and (judged.is_later or not judged.reached)):
             # When the event may be at fault, the next entry is tried at once; the lane pauses only when that fails too.
-            lenient = judged.blame is Blame.UNKNOWN
+            lenient = judged.blame is not Blame.WAY
             self._pause_lane(judged.reason, judged.status, at_least_s=asked_s, lenient=lenient)
-        elif self._wait_out and not judged.reached:
-            self._pause_lane(judged.reason, judged.status)
-            return
-        self._back_off(entry, judged.reason, asked_s)
+            if is_limited and not judged.reached:
+                return
+        self._back_off(entry, judged.reason, asked_s, counted=not (is_limited and judged.is_later))
 
-    def _back_off(self, entry: Entry, reason: str, asked_s: float | None = None) -> None:
+    def _back_off(self, entry: Entry, reason: str, asked_s: float | None = None, *, counted: bool = True) -> None:
         pause_s = self._backoff.pause_s(entry.attempts + 1, jitter=self._jitter(), retry_after_s=asked_s)
-        self._spool.retry(entry, self._clock.now() + pause_s, reason)
+        self._spool.retry(entry, self._clock.now() + pause_s, reason, counted=counted)
 
     def _give_up(self, entry: Entry, judged: AttemptResult) -> None:
         if puts := self._ask(self._on_dead, entry, judged):

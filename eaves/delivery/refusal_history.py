@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-ROUNDS = 3
+ROUNDS = 10
 """Minimum number of refusals, with successes of other entries between them, before an entry counts as at fault."""
+MAX_REFUSED_SHARE = 0.05
+"""Maximum share of other entries that are refused as well, for an entry to count as refused alone. A proxy that refuses
+every large image refuses more, and its images wait until it is corrected. One other entry is always allowed."""
 MAX_CHANCE = 1e-5
 """Maximum probability that all refusals of one entry happened by chance, for the entry to count as at fault."""
 MOST_COUNTED = 8
@@ -45,9 +48,15 @@ class _Suspect:
 
 
 class RefusalHistory:
-    """The refusals and successes of one lane. Not thread-safe; its caller holds a lock."""
+    """The refusals and successes of one lane. Not thread-safe; its caller holds a lock.
 
-    def __init__(self) -> None:
+    Args:
+        max_refused_share: Maximum share of other entries that are refused as well for an entry to be at fault; 1 for a
+            sender that has other proof that the network path works.
+    """
+
+    def __init__(self, max_refused_share: float = MAX_REFUSED_SHARE) -> None:
+        self._max_refused_share = max_refused_share
         self._passes = 0
         self._refusals = 0
         self._suspects: OrderedDict[int, _Suspect] = OrderedDict()
@@ -60,9 +69,9 @@ class RefusalHistory:
     def refused(self, seq: int) -> bool:
         """Record that an entry was refused; return whether the entry itself is at fault.
 
-        An entry counts as at fault after three rounds when many other entries succeeded and none was refused, and after
-        ten rounds at most. When others were refused as well, for example by one of two replicas, it takes as many
-        rounds as make it unlikely that chance hit this entry each time.
+        An entry counts as at fault after ten rounds when it is refused alone: when the other entries succeeded, but for
+        a few (`MAX_REFUSED_SHARE`) that are refused as well. When entries are refused and then succeed, for example by
+        one of two replicas, it takes as many rounds as make it unlikely that chance hit this entry each time.
         """
         suspect = self._suspects.get(seq)
         if suspect is None:
@@ -81,11 +90,19 @@ class RefusalHistory:
             return False
         suspect.rounds += 1
         suspect.passes = self._passes
-        if suspect.rounds < ROUNDS or not self._is_unlikely(suspect):
+        if suspect.rounds < ROUNDS or not self._is_alone(suspect) or not self._is_unlikely(suspect):
             return False
-        self._refusals -= suspect.refusals  # they say nothing about the network path
-        del self._suspects[seq]
+        self.forget(seq)
         return True
+
+    def forget(self, seq: int) -> None:
+        """Forget an entry that was given up; its refusals say nothing about the network path."""
+        if suspect := self._suspects.pop(seq, None):
+            self._refusals -= suspect.refusals
+
+    def _is_alone(self, suspect: _Suspect) -> bool:
+        passed = self._passes - suspect.passes_before
+        return len(self._suspects) - 1 <= max(1.0, self._max_refused_share * passed)
 
     def _is_unlikely(self, suspect: _Suspect) -> bool:
         refused = max(0, self._refusals - suspect.refusals - suspect.refusals_before)
@@ -132,3 +149,8 @@ class RefusalHistories:
         if len(self._stores) > MAX_STORES:
             self._stores.popitem(last=False)
         return history.refused(seq)
+
+    def forget(self, seq: int) -> None:
+        """Forget an entry that was given up."""
+        for history in (self._lane, *self._stores.values()):
+            history.forget(seq)

@@ -39,14 +39,22 @@ class Blame(enum.Enum):
 
     EVENT = "event"
     """The event is at fault; another attempt doesn't help."""
+    LATER = "later"
+    """The receiver is busy, or a proxy takes no request of this size; however often that is answered, it says nothing
+    about the event."""
     WAY = "way"
-    """The receiver or the network path to it is at fault; any other event would fail too at this time."""
+    """The receiver or the network path to it is probably at fault, so the lane pauses at once; other entries decide
+    whether it is this event after all (`eaves.delivery.refusal_history`)."""
     UNKNOWN = "unknown"
-    """The event or the network path may be at fault; other entries decide (`eaves.delivery.refusal_history`)."""
+    """The event or the network path may be at fault; the next entry is tried at once, and other entries decide."""
 
 
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
-WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
+"""HTTP statuses that refuse an event for good, when a server of Eaves chose them. Proxies return the same statuses for
+reasons of their own: nginx 413 above 1 MB, and 400 to plain HTTP on a port for HTTPS."""
+LATER_STATUSES = frozenset({409, 411, 413, 429})
+"""HTTP statuses that ask for the same event later, or that name a limit of a proxy; 503 with Retry-After asks too."""
+WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 502, 503, 504})
 """HTTP statuses that proxies, gateways and login pages return for any event, so that the network path is at fault;
 every 3xx status counts too."""
 EVENT_PROBLEMS = frozenset(
@@ -69,6 +77,7 @@ class SinkResponse:
         fault: Reason why a 2xx reply can't be used; empty otherwise.
         retry_after_s: Value of the Retry-After header in seconds; None when there is none.
         latency_ms: Time from sending to the last byte of the response, in milliseconds.
+        is_receivers: Whether the status is certainly the receiver's own, as in MQTT; an HTTP proxy may choose another.
     """
 
     status: int
@@ -77,6 +86,7 @@ class SinkResponse:
     fault: str = ""
     retry_after_s: float | None = None
     latency_ms: float = 0.0
+    is_receivers: bool = False
 
 
 def choose_action(status: int) -> DeliveryAction:
@@ -88,10 +98,22 @@ def choose_action(status: int) -> DeliveryAction:
     return DeliveryAction.REFUSED
 
 
-def find_blame(status: int, body: bytes = b"") -> Blame:
-    """Return what is at fault for a failed attempt, by status and response body."""
-    if status in EVENT_STATUSES or find_kind(parse_problem(body)) in EVENT_PROBLEMS:
+def find_blame(
+    status: int, body: bytes = b"", *, retry_after_s: float | None = None, is_receivers: bool = False
+) -> Blame:
+    """Return what is at fault for a failed attempt.
+
+    Args:
+        status: HTTP status.
+        body: Body of the response. A problem document of Eaves shows that no proxy chose the status.
+        retry_after_s: Value of the Retry-After header in seconds; None when there is none.
+        is_receivers: Whether the status is known to be the receiver's own without a problem document.
+    """
+    kind = find_kind(parse_problem(body))
+    if kind in EVENT_PROBLEMS or (status in EVENT_STATUSES and (kind or is_receivers)):
         return Blame.EVENT
+    if status in LATER_STATUSES or (status == 503 and retry_after_s is not None):
+        return Blame.LATER
     return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
 
 

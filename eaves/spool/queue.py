@@ -26,7 +26,7 @@ from eaves.spool.measures import SpoolMeasures
 from eaves.spool.storage import PutRequest, build_put, store
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
-_RETRY = "UPDATE deliveries SET attempts = attempts + 1, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
+_RETRY = "UPDATE deliveries SET attempts = attempts + ?, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
 _log = logging.getLogger(__name__)
 
 
@@ -243,9 +243,9 @@ class Spool(SpoolMeasures):
         seqs = json.dumps([entry.seq for entry in entries])
         self.database().commit(lambda db: db.execute(_RELEASE, (seqs,)))
 
-    def retry(self, entry: Entry, not_before: float, reason: str) -> None:
-        """Count a failed attempt; the entry is due again at `not_before`, Unix seconds."""
-        values = (not_before, reason, entry.seq)
+    def retry(self, entry: Entry, not_before: float, reason: str, *, counted: bool = True) -> None:
+        """Count a failed attempt, unless `counted` is false; the entry is due again at `not_before`, Unix seconds."""
+        values = (int(counted), not_before, reason, entry.seq)
         self.database().commit(lambda db: db.execute(_RETRY, values), (entry.lane,))
 
     def dead_letter(self, entry: Entry, reason: str, status: int, *, puts: Puts = ()) -> None:

@@ -210,7 +210,7 @@ class World:
         if number % REFUSED_EVERY == 7:
             self.arrived.mark(self.arrived.refused, number)
             self._path(event).unlink(missing_ok=True)
-            return SinkResponse(status=422, body=b"not an image")
+            return SinkResponse(status=422, body=b'{"type": "urn:eaves:problem:image"}')
         if number % WALLED_EVERY == 11:
             self.arrived.mark(self.arrived.refused, number)
             self._path(event).unlink(missing_ok=True)

@@ -34,7 +34,8 @@ class Traffic:
         self._rate_bytes = rate_bytes
         self._throughput = Throughput()
         self._sizes = {lane: BatchSize() for lane in classes}
-        self._evidence = {lane: RefusalHistory() for lane in classes}
+        # The relay sends large events in parts and probes the receiver before it suspects an event.
+        self._evidence = {lane: RefusalHistory(max_refused_share=1.0) for lane in classes}
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
 
     def limit(self, lane: str) -> tuple[int, int]:

@@ -172,8 +172,56 @@ def test_connections_are_kept(sink: Sink, client: SinkClient) -> None:
 
 def test_a_redirect_is_not_followed(sink: Sink, client: SinkClient) -> None:
     sink.answer = lambda: Response(status=308, headers={"Location": sink.url})
-    assert client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10).status == 308
+    with pytest.raises(UnreachableError, match="answered 308 with a redirect to http://"):
+        client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10)
     assert len(sink.got) == 1
+
+
+PAGE = b"<html><title>Welcome to Hotel WiFi</title><form>room number"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(PAGE, content_type="text/html; charset=utf-8"),
+        Response(b"\n<!DOCTYPE HTML>" + PAGE, content_type="text/plain"),
+        Response(b"<h1>Log in</h1>", status=201, content_type="text/html"),
+        Response(PAGE, status=202),
+        Response(PAGE, status=511),
+        Response(b"", status=302, headers={"Location": "http://portal.example/"}),
+    ],
+    ids=["a page", "a page as text", "a fragment", "202", "511", "a redirect"],
+)
+@pytest.mark.parametrize("prefer_reply", [True, False])
+def test_a_page_of_a_captive_portal_acknowledges_nothing(
+    sink: Sink, client: SinkClient, answer: Response, prefer_reply: bool, tmp_path: Path
+) -> None:
+    """The lane of a broker, whose retries are limited, waits for the receiver too."""
+    sink.answer = lambda: answer
+
+    def send(event: Event) -> SinkResponse:
+        return client.post(sink.url, event, prefer_reply=prefer_reply, timeout_s=10)
+
+    backoff = Backoff(retry=2, first_s=0.01, cap_s=0.01)
+    with Spool(tmp_path / "spool.db") as spool:
+        spool.put(IMAGE, lanes=("out",))
+        deliverer = Deliverer(spool, "out", send, backoff=backoff, wait_out=True)
+        deliverer.start()
+        try:
+            wait_until(lambda: len(sink.got) > 8)
+            assert spool.counts() == {"out": (1, 0)}
+            assert "not the receiver" in deliverer.status().reason
+            sink.answer = lambda: Response(status=202)
+            wait_until(lambda: spool.counts() == {})
+        finally:
+            assert deliverer.stop()
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain", "application/json"])
+def test_a_receiver_may_acknowledge_with_a_word(sink: Sink, client: SinkClient, content_type: str) -> None:
+    """Flask sends a view's `return "ok"` as text/html."""
+    sink.answer = lambda: Response(b'"ok"', content_type=content_type)
+    assert client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10).status == 200
 
 
 def test_an_answer_too_large_is_cut_off(sink: Sink, client: SinkClient) -> None:

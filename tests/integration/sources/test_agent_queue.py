@@ -22,7 +22,11 @@ from tests.ports import find_port
 from tests.processes.agents import PNG, AgentProcess
 from tests.waiting import wait_until
 
-REFUSED = Reported(status=422, content_type="application/problem+json", body='{"detail": "not an image"}')
+REFUSED = Reported(
+    status=422,
+    content_type="application/problem+json",
+    body='{"type": "urn:eaves:problem:image", "detail": "not an image"}',
+)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.processes.agents import folder_source
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
+NO_IMAGE = Reported(status=422, body='{"type": "urn:eaves:problem:image", "detail": "not an image"}')
 
 
 class Agent:
@@ -201,7 +202,7 @@ def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(
 
 
 def test_a_refused_image_is_not_sent_again_and_does_not_hold_up_others(agent: Agent, sink: LocalSink) -> None:
-    sink.decide = lambda event: Reported(status=422) if event.subject == "bad.png" else Reported()
+    sink.decide = lambda event: NO_IMAGE if event.subject == "bad.png" else Reported()
     agent.start()
     (agent.folder / "bad.png").write_bytes(PNG)
     wait_until(lambda: of(sink, "bad.png"), 20, what="the bad image")
@@ -338,7 +339,7 @@ def test_an_image_that_a_function_refuses_is_kept_and_the_next_is_predicted(
 ) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    function.answer(Reported(status=422, body="no image"), Reported(echo=True))
+    function.answer(NO_IMAGE, Reported(echo=True))
     agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
     try:
         agent.start()

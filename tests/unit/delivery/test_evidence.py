@@ -1,4 +1,4 @@
-"""How many refusals make one entry's fault, and how few don't."""
+"""How many refusals put one entry at fault, and which refusals don't."""
 
 from __future__ import annotations
 
@@ -20,11 +20,39 @@ def rounds_until_given_up(passes_between: int) -> int:
     return rounds
 
 
-@pytest.mark.parametrize(("passes_between", "rounds"), [(1, 10), (5, 6), (20, 4), (100, ROUNDS)])
-def test_it_takes_three_rounds_when_many_others_get_through_and_some_more_when_few_do(
-    passes_between: int, rounds: int
-) -> None:
-    assert rounds_until_given_up(passes_between) == rounds
+@pytest.mark.parametrize("passes_between", [1, 5, 100])
+def test_an_entry_that_is_refused_alone_is_at_fault_after_ten_rounds(passes_between: int) -> None:
+    assert rounds_until_given_up(passes_between) == ROUNDS
+
+
+@pytest.mark.parametrize(("bad_every", "given_up"), [(50, True), (10, False)])
+def test_entries_are_at_fault_only_while_few_others_are_refused_as_well(bad_every: int, given_up: bool) -> None:
+    """One in ten is refused by a rule of a proxy, such as a limit of sizes, and waits until the rule is corrected."""
+    evidence = RefusalHistory()
+    refused: set[int] = set()
+    dead: set[int] = set()
+    for seq in range(3_000):
+        if seq % bad_every == 0:
+            refused.add(seq)
+        else:
+            evidence.passed(seq)
+        if seq % 5 == 0:
+            dead |= {one for one in refused if evidence.refused(one)}
+            refused -= dead
+    assert bool(dead) == given_up
+    assert len(refused) < 20 or not given_up
+
+
+def test_refusals_of_an_entry_that_was_given_up_do_not_count_against_the_way() -> None:
+    """The refusals of many entries at fault, one after another, would make those of the next one look like chance."""
+    evidence, passed = RefusalHistory(), 1_000
+    for poison in range(100):
+        refusals = 1
+        while not evidence.refused(poison):
+            refusals += 1
+            passed += 1
+            evidence.passed(passed)
+        assert refusals == ROUNDS, f"entry {poison}"
 
 
 def test_a_way_that_fails_a_third_of_the_time_costs_no_entry_however_few_get_through_in_between() -> None:

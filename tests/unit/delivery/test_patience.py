@@ -18,6 +18,7 @@ from eaves.delivery import (
     DeliveryOutcome,
     SinkResponse,
 )
+from eaves.delivery.refusal_history import ROUNDS
 from eaves.delivery.response_rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
@@ -28,7 +29,7 @@ from eaves.errors import (
 from eaves.events import Event
 from eaves.spool import Entry, Selection, Spool, SpoolLimits, WhenFull
 from eaves.spool.admin import retry_now
-from eaves.web.problem_document import error_type
+from eaves.web.problem_document import build_problem, error_type
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
     FOR_EVER,
@@ -88,17 +89,19 @@ class Wall:
     """Refuses some events always with one status, and whatever `down` says besides."""
 
     def __init__(self, status: int, refused: set[str], down: Callable[[int], bool] = lambda _number: False) -> None:
-        self._answer = SinkResponse(status=status, body=b"too long")
-        self._refused = refused
+        self.answer = SinkResponse(status=status, body=b"too long")
+        self.refused = refused
         self._down = down
         self._lock = threading.Lock()
         self.sent = 0
+        self.counted = Counter[str]()
 
     def __call__(self, event: Event) -> SinkResponse:
         with self._lock:
             self.sent += 1
-            refused = event.id in self._refused or self._down(self.sent)
-        return self._answer if refused else SinkResponse(status=202)
+            self.counted[event.id] += 1
+            refused = event.id in self.refused or self._down(self.sent)
+        return self.answer if refused else SinkResponse(status=202)
 
 
 @pytest.mark.parametrize("status", [403, 414, 431, 500, 502])
@@ -201,15 +204,58 @@ def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
-def test_an_answer_about_the_event_makes_a_dead_letter_at_once_where_retries_never_end(
+def test_a_server_of_eaves_that_refuses_the_event_makes_a_dead_letter_at_once_where_retries_never_end(
     spool: Spool, status: int
 ) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(SinkResponse(status=status), SinkResponse(status=202))
+    sink = Sink(SinkResponse(status=status, body=build_problem(status, "no")), SinkResponse(status=202))
     with delivering(spool, sink, backoff=FOR_EVER) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert outcomes(attempts) == [DeliveryOutcome.DEAD, DeliveryOutcome.DELIVERED]
+
+
+@pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
+@pytest.mark.parametrize("body", [b"", b"<html><h1>The plain HTTP request was sent to HTTPS port</h1></html>"])
+def test_the_same_status_from_a_proxy_blames_no_event(spool: Spool, status: int, body: bytes) -> None:
+    for number in range(200):
+        spool.put(image(number))
+    wall = Wall(status, set(), down=lambda number: number <= 60)
+    wall.answer = SinkResponse(status=status, body=body)
+    with delivering(spool, wall, backoff=FOR_EVER, clock=SYSTEM):
+        wait_until(lambda: spool.depth() == 0, 60)
+    assert spool.counts() == {}
+
+
+@pytest.mark.parametrize("answer", [SinkResponse(status=409), SinkResponse(status=429), SinkResponse(status=413)])
+@pytest.mark.parametrize("retry_after_s", [None, 0.0])
+def test_an_answer_that_asks_for_the_event_later_is_no_evidence_against_it(
+    spool: Spool, answer: SinkResponse, retry_after_s: float | None
+) -> None:
+    wall = Wall(answer.status, {"id-0"})
+    wall.answer = replace(answer, retry_after_s=retry_after_s)
+    check_that_it_waits(spool, wall, FOR_EVER)
+
+
+@pytest.mark.parametrize("status", [409, 429, 503])
+def test_a_receiver_that_is_busy_for_long_uses_up_no_retries_of_a_broker(spool: Spool, status: int) -> None:
+    wall = Wall(status, {"id-0"})
+    wall.answer = SinkResponse(status=status, retry_after_s=0.0)
+    check_that_it_waits(spool, wall, Backoff(retry=2, first_s=0.001, cap_s=0.01))
+
+
+def check_that_it_waits(spool: Spool, wall: Wall, backoff: Backoff) -> None:
+    """Check that an event is kept while it is refused for long and others succeed, and is delivered afterwards."""
+    spool.put(image(0))
+    with delivering(spool, wall, backoff=backoff, wait_out=True, clock=SYSTEM):
+        for number in range(1, 100):
+            spool.put(image(number))
+            wait_until(lambda: spool.depth() <= 1)
+        wait_until(lambda: wall.counted["id-0"] > 3 * ROUNDS, 60)
+        assert spool.counts() == {"out": (1, 0)}
+        wall.refused.clear()
+        wait_until(lambda: spool.depth() == 0)
+    assert spool.counts() == {}
 
 
 def test_a_problem_document_says_that_the_event_is_at_fault_whatever_a_gateway_made_of_its_status(spool: Spool) -> None:
@@ -280,7 +326,8 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
     limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         spool.put(image())
-        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=422)), backoff=FOR_EVER)
+        refused = SinkResponse(status=422, body=build_problem(422, "not an image"))
+        deliverer = Deliverer(spool, "out", Sink(refused), backoff=FOR_EVER)
         deliverer.start()
         found = wait_until(lambda: deliverer.status().paused and deliverer.status())
         assert deliverer.stop()
@@ -295,6 +342,7 @@ def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
     limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
     wall = Wall(422, {"id-0"})
+    wall.answer = SinkResponse(status=422, body=build_problem(422, "not an image"))
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
         for number in range(100):

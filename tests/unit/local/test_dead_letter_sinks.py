@@ -19,6 +19,7 @@ from eaves.local.broker import Broker, DeadLetterSink, Subscription, dead_letter
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, redrive
+from eaves.web.problem_document import build_problem
 from tests.waiting import wait_until
 
 LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")
@@ -167,12 +168,23 @@ def test_what_waits_for_a_sink_is_sent_by_the_next_process(spool: Spool) -> None
 
 
 def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:
-    sink = Receiver(lambda _: SinkResponse(status=413))
+    sink = Receiver(lambda _: SinkResponse(status=413, body=build_problem(413, "too large")))
     with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: sink.got)
         wait_until(lambda: spool.counts() == {LANE: (0, 1)})
     assert spool.dead()[0].reason.startswith("answered 422")
+
+
+def test_a_dead_letter_waits_while_a_proxy_before_its_sink_refuses_it(spool: Spool) -> None:
+    sink = Receiver(lambda _: SinkResponse(status=413, body=b"<html>413 Request Entity Too Large</html>"))
+    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
+        broker.accept(image(1))
+        wait_until(lambda: len(sink.got) > 2, 20)
+        assert spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)}
+        sink.decide = lambda _: SinkResponse(status=202)
+        broker.try_now(SINK_LANE)
+        wait_until(lambda: spool.counts() == {})
 
 
 @pytest.mark.parametrize("act", [redrive, drop])

@@ -23,7 +23,7 @@ from eaves.mqtt import Acknowledgement
         (0x90, DeliveryAction.REFUSED, Blame.EVENT),  # topic name invalid
         (0x91, DeliveryAction.RETRY, Blame.UNKNOWN),
         (0x95, DeliveryAction.REFUSED, Blame.EVENT),  # packet too large
-        (0x97, DeliveryAction.RETRY, Blame.WAY),  # quota exceeded
+        (0x97, DeliveryAction.RETRY, Blame.LATER),  # quota exceeded
         (0x99, DeliveryAction.REFUSED, Blame.EVENT),  # payload format invalid
         (0xFF, DeliveryAction.RETRY, Blame.UNKNOWN),
     ],
@@ -33,7 +33,7 @@ def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, f
 
     assert choose_action(answer.status) is expected
     if fault is not None:
-        assert find_blame(answer.status, answer.body) is fault
+        assert find_blame(answer.status, answer.body, is_receivers=answer.is_receivers) is fault
         assert answer.body.decode() == (
             f"the broker hub:1883 refuses a message to plant/{{label}}: named (MQTT reason code 0x{code:02x})"
         )
@@ -42,4 +42,4 @@ def test_each_reason_code_has_its_verdict(code: int, expected: DeliveryAction, f
 def test_what_is_too_large_for_the_broker_is_the_events_fault() -> None:
     answer = refuse_size(20, 10, broker="hub:1883")
 
-    assert find_blame(answer.status, answer.body) is Blame.EVENT
+    assert find_blame(answer.status, answer.body, is_receivers=answer.is_receivers) is Blame.EVENT
