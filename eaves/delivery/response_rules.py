@@ -50,17 +50,29 @@ class Blame(enum.Enum):
 
 
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
-"""HTTP statuses that refuse an event for good, when a server of Eaves chose them. Proxies return the same statuses for
-reasons of their own: nginx 413 above 1 MB, and 400 to plain HTTP on a port for HTTPS."""
+"""HTTP statuses that refuse an event for good, when the receiver chose them for certain. A proxy has reasons of its own
+for them: nginx answers 413 above 1 MB, and 400 to plain HTTP on a port for HTTPS."""
 LATER_STATUSES = frozenset({409, 411, 413, 429})
 """HTTP statuses that ask for the same event later, or that name a limit of a proxy; 503 with Retry-After asks too."""
 WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 502, 503, 504})
 """HTTP statuses that proxies, gateways and login pages return for any event, so that the network path is at fault;
 every 3xx status counts too."""
 EVENT_PROBLEMS = frozenset(
-    {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
+    {
+        "input",
+        "event",
+        "unsupported-content",
+        "image",
+        "image-too-large",
+        "claim",
+        "claim-too-large",
+        "tensor",
+        "http-413",
+    }
 )
-"""Problem types of a function that blame the event, even when a proxy has replaced the function's status by another."""
+"""Problem types of servers of Eaves that blame the event, even when a proxy has replaced the status by another. Others,
+such as that of a request that can't be parsed (`http-400`), don't: something on the way may have damaged the request.
+"""
 
 FETCH_PROBLEMS = frozenset({"claim-denied", "delivery", "unreachable"})
 """Problem types of a function that can't fetch the data of an event (`dataref`) at present."""
@@ -110,7 +122,7 @@ def find_blame(
         is_receivers: Whether the status is known to be the receiver's own without a problem document.
     """
     kind = find_kind(parse_problem(body))
-    if kind in EVENT_PROBLEMS or (status in EVENT_STATUSES and (kind or is_receivers)):
+    if kind in EVENT_PROBLEMS or (status in EVENT_STATUSES and is_receivers):
         return Blame.EVENT
     if status in LATER_STATUSES or (status == 503 and retry_after_s is not None):
         return Blame.LATER

@@ -203,20 +203,31 @@ def test_an_outage_is_held_against_no_entry(spool: Spool) -> None:
     assert spool.counts() == {}
 
 
-@pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, "event"), (413, "http-413"), (413, "image-too-large"), (415, "unsupported-content")]
+)
 def test_a_server_of_eaves_that_refuses_the_event_makes_a_dead_letter_at_once_where_retries_never_end(
-    spool: Spool, status: int
+    spool: Spool, status: int, kind: str
 ) -> None:
     spool.put(image(0))
     spool.put(image(1))
-    sink = Sink(SinkResponse(status=status, body=build_problem(status, "no")), SinkResponse(status=202))
+    sink = Sink(SinkResponse(status=status, body=build_problem(status, "no", kind=kind)), SinkResponse(status=202))
     with delivering(spool, sink, backoff=FOR_EVER) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert outcomes(attempts) == [DeliveryOutcome.DEAD, DeliveryOutcome.DELIVERED]
 
 
 @pytest.mark.parametrize("status", [400, 411, 413, 415, 422])
-@pytest.mark.parametrize("body", [b"", b"<html><h1>The plain HTTP request was sent to HTTPS port</h1></html>"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><h1>The plain HTTP request was sent to HTTPS port</h1></html>",
+        build_problem(400, "the request can't be parsed"),
+        b'{"type": "about:blank", "detail": "no"}',
+    ],
+    ids=["empty", "a page", "a request that is damaged", "another's problem"],
+)
 def test_the_same_status_from_a_proxy_blames_no_event(spool: Spool, status: int, body: bytes) -> None:
     for number in range(200):
         spool.put(image(number))
@@ -277,7 +288,7 @@ def test_the_problem_types_of_bad_events_are_those_of_functions() -> None:
         "run",
         "stuck-training",
     }  # of a training
-    assert serving == EVENT_PROBLEMS
+    assert serving | {"http-413"} == EVENT_PROBLEMS
 
 
 @pytest.mark.parametrize(
@@ -326,7 +337,7 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
     limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         spool.put(image())
-        refused = SinkResponse(status=422, body=build_problem(422, "not an image"))
+        refused = SinkResponse(status=422, body=build_problem(422, "not an image", kind="image"))
         deliverer = Deliverer(spool, "out", Sink(refused), backoff=FOR_EVER)
         deliverer.start()
         found = wait_until(lambda: deliverer.status().paused and deliverer.status())
@@ -342,7 +353,7 @@ def test_an_entry_that_the_budget_refuses_backs_off_and_keeps_no_other_back(
     limits = SpoolLimits(dead_max_bytes=10, dead_when_full=WhenFull.REFUSE)
     backoff = Backoff(retry=None, first_s=1.0, cap_s=3600.0)
     wall = Wall(422, {"id-0"})
-    wall.answer = SinkResponse(status=422, body=build_problem(422, "not an image"))
+    wall.answer = SinkResponse(status=422, body=build_problem(422, "not an image", kind="image"))
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=limits, clock=clock) as spool:
         for number in range(100):
