@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
@@ -61,15 +62,23 @@ class Store(ThreadingHTTPServer):
         return f"{scheme}://{host}:{self.server_port}{path}"
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
+@contextmanager
+def open_place() -> Iterator[Store]:
     with Store() as made:
         thread = threading.Thread(target=made.serve_forever, args=[0.01])
         thread.start()
-        yield made
-        made.done.set()
-        made.shutdown()
-        thread.join()
+        try:
+            yield made
+        finally:
+            made.done.set()
+            made.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with open_place() as opened:
+        yield opened
 
 
 def desk(store: Store, **changes: object) -> DatarefFetcher:
@@ -284,10 +293,8 @@ def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(store: Sto
 def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(store: Store, tmp_path: Path) -> None:
     """Where the redirect comes from is unknown, so the object behind it may be any object of the host."""
     certificate = make_certificate(tmp_path / "tls", HOST)
-    with Store() as other:
+    with open_place() as other:
         other.socket = build_server_context(certificate).wrap_socket(other.socket, server_side=True)
-        thread = threading.Thread(target=other.serve_forever, args=[0.01])
-        thread.start()
         store.acts["/a"] = answer(b"", 302, Location=other.url("/b", scheme="https"))
         hosts = [f"{HOST}:{server.server_port}" for server in (store, other)]
         trusting = ssl.create_default_context(cafile=str(certificate[0]))
@@ -297,8 +304,6 @@ def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(store: Store
         other.acts["/b"] = answer(b"", 404)
         with pytest.raises(DeliveryError, match="answered 404"):
             fetcher.fetch(store.url("/a"))
-        other.shutdown()
-        thread.join()
 
 
 KEYS = {"access_key": "AKIA", "secret_key": "hunter2", "session_token": "temporary"}
