@@ -291,7 +291,7 @@ def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(store: Sto
 
 
 def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(store: Store, tmp_path: Path) -> None:
-    """Where the redirect comes from is unknown, so the object behind it may be any object of the host."""
+    """The object behind it may be any object of the host, since anybody may have sent the redirect."""
     certificate = make_certificate(tmp_path / "tls", HOST)
     with open_place() as other:
         other.socket = build_server_context(certificate).wrap_socket(other.socket, server_side=True)
