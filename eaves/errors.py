@@ -33,6 +33,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   ├── UnreachableError                           nothing was sent: a failed connection, proxy or TLS handshake
     │   ├── ClaimDeniedError                           a store that refuses the function's access to a dataref
     │   └── StatusError                                an HTTP response whose status is not a success
+    ├── DamagedError               exit 75  HTTP 503   data that were changed on their way
     ├── OverloadedError            exit 75  HTTP 429   more concurrent work than the bounded queue takes
     ├── InWorkError                exit 75  HTTP 409   the same event is being processed already
     ├── ForbiddenError             exit 77  HTTP 403   a caller without access
@@ -137,7 +138,7 @@ class ImageTooLargeError(ImageError):
 
 
 class ClaimError(InputError):
-    """A reference to data (`dataref`) that may not be fetched, is broken, or refers to other data than it says."""
+    """A reference to data (`dataref`) that may not be fetched, is broken, or refers to data that don't exist."""
 
     http_status = 422
 
@@ -243,7 +244,7 @@ class CancelledError(EavesError):
 
 
 class DeliveryError(EavesError):
-    """No usable HTTP response: connection refused or broken, timeout, or a response that is too large."""
+    """No usable HTTP response: connection refused or broken, timeout, too large, or not the store's own."""
 
     exit_code = 69
     http_status = 503
@@ -282,6 +283,13 @@ class StatusError(DeliveryError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.status, self.detail, self.retry_after_s = status, detail, retry_after_s
+
+
+class DamagedError(EavesError):
+    """Data that were changed on their way, since their digest differs from `datadigest`; sending them again helps."""
+
+    exit_code = 75
+    http_status = 503
 
 
 class OverloadedError(EavesError):

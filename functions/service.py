@@ -11,7 +11,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
-from eaves.errors import ClaimError, ConfigError, Fault, InputError, UnsupportedContentError
+from eaves.errors import (
+    ClaimError,
+    ConfigError,
+    DamagedError,
+    DeliveryError,
+    Fault,
+    InputError,
+    UnsupportedContentError,
+)
 from eaves.events import DATADIGEST, DATAREF, Event
 from functions import replies
 from functions.admission import Admission, FetchMemory
@@ -28,6 +36,9 @@ _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Content types that say nothing about the data; the last one is S3's for an upload without a type."""
 _ALGORITHM = "sha256:"
+_DEFAULT_TYPE = "application/json"
+"""Content type of data whose event names none. Source: CloudEvents, JSON event format, section 3.1.1."""
+_LATER = "send again later"
 
 
 class Service:
@@ -111,20 +122,46 @@ class Service:
 
     def _reply(self, event: Event, digest: str) -> CachedReply:
         with self._room.share() as take:
-            data, content_type = event.data, event.datacontenttype or ""
-            if not data and DATAREF in event.extensions:
-                start = time.perf_counter()
-                fetched = self._fetch(event.extensions[DATAREF], take)
-                self.metrics.observe("fetch", time.perf_counter() - start)
-                data, content_type = fetched.data, event.datacontenttype or _find_type(fetched)
-                digest = hashlib.sha256(data).hexdigest()
-            _check_digest(event, digest)
-            # Data of an event without a content type is JSON (CloudEvents, JSON event format, section 3.1.1).
-            prediction, predictor = self._predict(data, content_type or "application/json")
+            if not event.data and DATAREF in event.extensions:
+                prediction, predictor = self._predict_reference(event, take)
+            else:
+                if _find_digest(event) not in {"", digest}:
+                    raise DamagedError(
+                        f"the data has the digest sha256:{digest}, which differs from its datadigest",
+                        hint="send the complete event again",
+                    )
+                prediction, predictor = self._predict(event.data, event.datacontenttype or _DEFAULT_TYPE)
         headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
         return CachedReply(headers=headers, body=body)
 
-    def _fetch(self, reference: str, take: Callable[[int], None]) -> Any:
+    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Predictor]:
+        """Return the prediction for the data that an event refers to.
+
+        Raises:
+            ClaimError: When the event may not refer to these data, or the store says that they don't exist.
+            InputError: When the store's object is no valid input of the model.
+            DeliveryError: When the data can't be fetched at present, or may be those of a captive portal: their digest
+                differs from the event's, or they are no valid input and nothing shows that they are the store's.
+        """
+        expected = _find_digest(event)
+        start = time.perf_counter()
+        fetched = self._fetch(event.extensions[DATAREF], take)
+        self.metrics.observe("fetch", time.perf_counter() - start)
+        if expected and expected != (digest := hashlib.sha256(fetched.data).hexdigest()):
+            raise DeliveryError(
+                f"the data of a dataref has the digest sha256:{digest}, which differs from its datadigest", hint=_LATER
+            )
+        try:
+            return self._predict(fetched.data, event.datacontenttype or _find_type(fetched) or _DEFAULT_TYPE)
+        except InputError as error:
+            if expected or fetched.proven:
+                raise
+            raise DeliveryError(
+                f"the host of a dataref answered with other data than the store's, or with bad data: {error.message}",
+                hint=_LATER,
+            ) from error
+
+    def _fetch(self, reference: str, take: Callable[[int], None]) -> FetchedData:
         if self._desk is None:
             raise ClaimError(
                 "this function doesn't fetch data by reference (dataref)",
@@ -180,28 +217,22 @@ def _find_type(fetched: FetchedData) -> str:
     return fetched.content_type if found == UNKNOWN else found
 
 
-def _check_digest(event: Event, digest: str) -> None:
-    """Check that data have the digest that their event names.
+def _find_digest(event: Event) -> str:
+    """Return the SHA-256 that an event's data must have, in hexadecimal; empty when none is to be checked.
 
     Raises:
-        ClaimError: When data that were fetched by `dataref` have another digest, or the digest has an unknown form.
-        InputError: When data in the event itself have another digest, because they were changed after capture.
+        ClaimError: When the digest of data that the event refers to has an unknown form.
+        InputError: When the digest of data in the event itself has one.
     """
-    declared = event.extensions.get(DATADIGEST)
-    if declared is None:
-        return
-    found, referred = _SHA256.fullmatch(declared), not event.data
+    declared, referred = event.extensions.get(DATADIGEST), not event.data and DATAREF in event.extensions
     rewritten = events.is_json(event.datacontenttype)  # an intermediary may have rewritten it
-    if not referred and (rewritten or not declared.lower().startswith(_ALGORITHM)):
-        return
-    kind = ClaimError if referred else InputError
+    if declared is None or (not referred and (rewritten or not declared.lower().startswith(_ALGORITHM))):
+        return ""
+    found = _SHA256.fullmatch(declared)
     if found is None:
+        kind = ClaimError if referred else InputError
         raise kind(f"the datadigest {declared[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
-    if found[1].lower() != digest:
-        raise kind(
-            f"the data has the digest sha256:{digest}, which differs from its datadigest",
-            hint=("send the complete event again"),
-        )
+    return found[1].lower()
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:

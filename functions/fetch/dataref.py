@@ -28,7 +28,7 @@ from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, Deliv
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 from functions.fetch.proxy_tunnel import open_tunnel
-from functions.fetch.store_answers import LATER, is_presigned, read_refusal
+from functions.fetch.store_answers import LATER, is_from_store, is_presigned, read_refusal
 from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy
 
 if TYPE_CHECKING:
@@ -46,10 +46,17 @@ Take = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedData:
-    """Data that were fetched from the URL of a dataref, with their content type."""
+    """Data that were fetched from the URL of a dataref.
+
+    Attributes:
+        data: The data.
+        content_type: Their content type; empty when the answer had none.
+        proven: Whether the answer was the store's own (`functions.fetch.store_answers`).
+    """
 
     data: bytes
     content_type: str
+    proven: bool
 
 
 def resolve_host(host: str, port: int) -> list[str]:
@@ -99,33 +106,37 @@ class DatarefFetcher:
                 fetch.
 
         Raises:
-            ClaimError: When the data may not be fetched, or doesn't exist.
+            ClaimError: When the data may not be fetched, or the store says that they don't exist.
             ClaimTooLargeError: When the data are larger than allowed.
             ClaimDeniedError: When the data's host refuses the function's access.
             UnreachableError: When the data's host can't be reached.
-            DeliveryError: When the data don't arrive in time, or their host fails.
+            DeliveryError: When the data don't arrive in time, their host fails, or the answer isn't the store's own.
         """
-        end, url = time.monotonic() + self._timeout_s, reference
-        first = _origin(self._reach.check_url(reference))
+        end, url, parts = time.monotonic() + self._timeout_s, reference, self._reach.check_url(reference)
+        first, verified = _origin(parts), True
         for _ in range(MAX_REDIRECTS + 1):
-            found = self._get(url, end, take, first)
+            verified = verified and parts.scheme == "https"
+            found = self._get(url, parts, end, take, signed=_origin(parts) == first, verified=verified)
             if isinstance(found, FetchedData):
                 return found
-            url = _follow(url, found)
-        raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
+            url, parts = self._follow(url, found)
+        raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=LATER)
 
-    def _get(self, url: str, end: float, take: Take, first: tuple[str, str, int]) -> FetchedData | str:
+    def _get(
+        self, url: str, parts: SplitResult, end: float, take: Take, *, signed: bool, verified: bool
+    ) -> FetchedData | str:
         """Send one GET request; return the data, or the URL that the response redirects to.
 
         Args:
-            url: URL to fetch.
+            url: URL to fetch, which has passed the policy.
+            parts: Parts of the URL.
             end: Time at which the fetch ends, of the monotonic clock.
             take: Function that reserves memory.
-            first: Scheme, host and port of the dataref; only requests to these are signed.
+            signed: Whether to sign the request, which only requests to the host of the dataref itself are.
+            verified: Whether this URL and those that redirected to it are https.
         """
-        parts = self._reach.check_url(url)
         headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
-        signature = self._signer.sign(url) if self._signer is not None and _origin(parts) == first else {}
+        signature = self._signer.sign(url) if self._signer is not None and signed else {}
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
         with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
@@ -140,8 +151,13 @@ class DatarefFetcher:
                     if response.status in _REDIRECTS and (place := response.headers.get("Location")):
                         return place
                     if response.status != 200:
-                        raise read_refusal(response, signed=bool(signature), presigned=is_presigned(parts.query))
-                    found = self._read(response, take)
+                        raise read_refusal(
+                            response,
+                            signed=bool(signature),
+                            presigned=is_presigned(parts.query),
+                            verified=verified,
+                        )
+                    found = self._read(response, take, proven=is_from_store(response, verified=verified))
                     left = response.length
             except (OSError, http.client.HTTPException) as error:
                 self._left_s(end)
@@ -151,6 +167,18 @@ class DatarefFetcher:
         if left:
             raise DeliveryError("the data of a dataref is incomplete", hint=LATER)
         return found
+
+    def _follow(self, url: str, place: str) -> tuple[str, SplitResult]:
+        """Return the URL that an answer redirects to, and its parts; a fault of it isn't the event's."""
+        try:
+            target = urljoin(url, place)
+            return target, self._reach.check_url(target)
+        except (ValueError, ClaimError) as error:
+            why = error.message if isinstance(error, ClaimError) else "it is not a URL"
+            raise DeliveryError(
+                f"the dataref redirects to a URL that may not be fetched: {why}",
+                hint="send again later; if the store itself redirects there, allow it with dataref_hosts",
+            ) from error
 
     def _left_s(self, end: float) -> float:
         left_s = end - time.monotonic()
@@ -244,9 +272,10 @@ class DatarefFetcher:
         why = fault[0] if fault else "no answer in time"
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
 
-    def _read(self, response: http.client.HTTPResponse, take: Take) -> FetchedData:
+    def _read(self, response: http.client.HTTPResponse, take: Take, *, proven: bool) -> FetchedData:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ClaimError("the data of a dataref is compressed, although the request asked for uncompressed data")
+            text = "the data of a dataref is compressed, although the request asked for uncompressed data"
+            raise ClaimError(text) if proven else DeliveryError(text, hint=LATER)
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
         if (response.length or 0) > self._max_bytes:
             raise too_large
@@ -256,18 +285,12 @@ class DatarefFetcher:
                 raise too_large
             take(len(chunk))
             whole.write(chunk)
-        return FetchedData(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
+        content_type = response.headers.get("Content-Type", "")
+        return FetchedData(data=whole.getvalue(), content_type=content_type, proven=proven)
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
-
-
-def _follow(url: str, place: str) -> str:
-    try:
-        return urljoin(url, place)
-    except ValueError as error:
-        raise ClaimError("the dataref redirects to an invalid URL") from error
 
 
 def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:

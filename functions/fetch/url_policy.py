@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from eaves.errors import ClaimError
+from eaves.errors import ClaimError, UnreachableError
 
 PORTS = {"http": 80, "https": 443}
 MAX_URL = 2048
@@ -71,13 +71,16 @@ class UrlPolicy:
     def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
         """Return those IP addresses of a host that the function may connect to.
 
+        A host without such an address is no fault of the event, whose host is allowed: while a link is down, many
+        routers answer every name with an address of their own.
+
         Raises:
-            ClaimError: When no address may be reached.
+            UnreachableError: When no address may be reached.
         """
         parsed = [ipaddress.ip_address(text.partition("%")[0]) for text in addresses]
         allowed = [address for address in parsed if self._allows(address)]
         if not allowed:
-            raise ClaimError(
+            raise UnreachableError(
                 f"the host {host[:80]!r} of a dataref has no address that the function may connect to",
                 hint="allow its network with dataref_networks",
             )

@@ -5,12 +5,15 @@
     a content type or batch that isn't supported 415      the same
     not an image, or a corrupt one               422      the same
     a dataref that may not be fetched            422      the same
+    a dataref to what its store says is gone     422      the same
     too many bytes or pixels                     413      the same
     more requests than the queue takes           429      retries, after Retry-After
     a request that doesn't arrive in time        408      retries
     the same event is processed, and takes long  409      retries
-    a dataref that can't be reached at present   503      retries
+    a dataref that can't be fetched at present   503      retries
+    a dataref that something else answers        503      retries
     a dataref whose store refuses the key        503      retries; a changed key helps
+    data that were changed on their way          503      retries
     model loading, failed or draining            503      retries
     a fault of Eaves or the artifact's handler   500      retries; the log has the traceback under the error id
     success, the result is the reply             200      takes the CloudEvent

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
@@ -24,6 +25,8 @@ from tests.inputs.certificates import build_server_context, make_certificate
 
 MAX_BYTES = 100_000
 HOST = "store.example"
+GONE = b"<?xml version='1.0'?><Error>\n  <Code>NoSuchKey</Code>\n</Error>"
+"""Body of S3's answer about an object that doesn't exist."""
 Act = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -59,15 +62,23 @@ class Store(ThreadingHTTPServer):
         return f"{scheme}://{host}:{self.server_port}{path}"
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
+@contextmanager
+def open_place() -> Iterator[Store]:
     with Store() as made:
         thread = threading.Thread(target=made.serve_forever, args=[0.01])
         thread.start()
-        yield made
-        made.done.set()
-        made.shutdown()
-        thread.join()
+        try:
+            yield made
+        finally:
+            made.done.set()
+            made.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with open_place() as opened:
+        yield opened
 
 
 def desk(store: Store, **changes: object) -> DatarefFetcher:
@@ -104,7 +115,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Act:
 def test_data_is_fetched_with_its_type(store: Store) -> None:
     store.acts["/a%20b.png?x=1"] = answer(b"x" * MAX_BYTES)
     assert desk(store).fetch(store.url("/a%20b.png?x=1")) == FetchedData(
-        data=b"x" * MAX_BYTES, content_type="image/png"
+        data=b"x" * MAX_BYTES, content_type="image/png", proven=False
     )
 
 
@@ -132,23 +143,26 @@ def test_a_redirect_passes_the_same_checks(store: Store) -> None:
         "file:///etc/passwd",
         "//[x",
         "https://x:y/",
-        "",
+        "http://user:hunter2@portal.example/",
     ):
         store.acts["/a"] = answer(b"", 307, Location=place)
-        with pytest.raises(ClaimError):
+        with pytest.raises(DeliveryError, match="redirects to a URL that may not be fetched") as caught:
             desk(store).fetch(store.url("/a"))
+        assert caught.value.http_status == 503, "the event doesn't say where to"
+        assert "hunter2" not in caught.value.message
+    assert set(store.seen) == {"/a", "/b"}
 
 
 def test_redirects_end(store: Store) -> None:
     store.acts["/a"] = answer(b"", 301, Location="/a")
-    with pytest.raises(ClaimError, match="redirects"):
+    with pytest.raises(DeliveryError, match="redirects more than 3 times"):
         desk(store).fetch(store.url("/a"))
     assert len(store.seen) == MAX_REDIRECTS + 1
 
 
 def test_an_allowed_name_that_leads_to_a_private_address_is_not_asked(store: Store) -> None:
     store.acts["/a"] = answer(b"secret")
-    with pytest.raises(ClaimError, match="no address"):
+    with pytest.raises(UnreachableError, match="no address"):
         desk(store, networks=[]).fetch(store.url("/a"))
     assert store.seen == []
 
@@ -206,27 +220,39 @@ def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
 @pytest.mark.parametrize(
     ("act", "error", "status"),
     [
-        (answer(b"", 404), ClaimError, 422),
+        (answer(GONE, 404), ClaimError, 422),
+        (answer(b"", 404, X_Amz_Request_Id="4442587FB7D0A2F9"), ClaimError, 422),
+        (answer(b"<html><h1>Welcome</h1>", 404), DeliveryError, 503),
+        (answer(b"", 410), DeliveryError, 503),
+        (answer(b"", 302), DeliveryError, 503),
         (answer(b"", 403), ClaimDeniedError, 503),
         (answer(b"", 401), ClaimDeniedError, 503),
-        (answer(b"", 400), ClaimError, 422),
-        (answer(b"", 204), ClaimError, 422),
+        (answer(b"<Error><Code>InvalidArgument</Code></Error>", 400), ClaimError, 422),
+        (answer(b"", 400), DeliveryError, 503),
+        (answer(b"", 204), DeliveryError, 503),
         (answer(b"", 503), DeliveryError, 503),
         (answer(b"", 429), DeliveryError, 503),
-        (answer(b"x", Content_Encoding="gzip"), ClaimError, 422),
+        (answer(b"x", Content_Encoding="gzip", X_Amz_Request_Id="1"), ClaimError, 422),
+        (answer(b"x", Content_Encoding="gzip"), DeliveryError, 503),
         (answer(b"x", Content_Length="5", Connection="close"), DeliveryError, 503),
         (lambda handler: handler.wfile.write(b"nonsense\r\n\r\n"), DeliveryError, 503),
         (lambda handler: None, DeliveryError, 503),
     ],
     ids=[
         "gone",
+        "gone by the header",
+        "gone by somebody",
+        "410 by somebody",
+        "redirect to nowhere",
         "forbidden",
         "unauthorised",
         "bad",
+        "bad by somebody",
         "nothing",
         "down",
         "busy",
         "compressed",
+        "compressed by somebody",
         "cut short",
         "no HTTP",
         "closed",
@@ -246,9 +272,38 @@ def test_what_goes_wrong_there_says_whether_to_send_again(
 
 
 def test_a_url_whose_own_signature_has_expired_is_the_events_fault(store: Store) -> None:
-    store.acts["/a?X-Amz-Signature=7"] = answer(b"", 403)
+    store.acts["/a?X-Amz-Signature=7"] = answer(b"<Error><Code>AccessDenied</Code></Error>", 403)
     with pytest.raises(ClaimError, match="answered 403"):
         desk(store).fetch(store.url("/a?X-Amz-Signature=7"))
+    store.acts["/a?X-Amz-Signature=7"] = answer(b"<html>Please log in", 403)
+    with pytest.raises(DeliveryError, match="answered 403, and nothing shows that the answer is the store's own"):
+        desk(store).fetch(store.url("/a?X-Amz-Signature=7"))
+
+
+def test_by_its_certificate_any_server_proves_an_answer_to_be_its_own(store: Store, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts.update({"/a": answer(b"data"), "/gone": answer(b"<html>Not found", 404)})
+    fetcher = desk(store, schemes=["https"], context=ssl.create_default_context(cafile=str(certificate[0])))
+    assert fetcher.fetch(store.url("/a", scheme="https")).proven
+    with pytest.raises(ClaimError, match="answered 404"):
+        fetcher.fetch(store.url("/gone", scheme="https"))
+
+
+def test_a_certificate_proves_nothing_behind_a_redirect_of_somebody(store: Store, tmp_path: Path) -> None:
+    """The object behind it may be any object of the host, since anybody may have sent the redirect."""
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    with open_place() as other:
+        other.socket = build_server_context(certificate).wrap_socket(other.socket, server_side=True)
+        store.acts["/a"] = answer(b"", 302, Location=other.url("/b", scheme="https"))
+        hosts = [f"{HOST}:{server.server_port}" for server in (store, other)]
+        trusting = ssl.create_default_context(cafile=str(certificate[0]))
+        fetcher = desk(store, hosts=hosts, schemes=["http", "https"], context=trusting)
+        other.acts["/b"] = answer(b"data")
+        assert not fetcher.fetch(store.url("/a")).proven
+        other.acts["/b"] = answer(b"", 404)
+        with pytest.raises(DeliveryError, match="answered 404"):
+            fetcher.fetch(store.url("/a"))
 
 
 KEYS = {"access_key": "AKIA", "secret_key": "hunter2", "session_token": "temporary"}
@@ -384,10 +439,10 @@ def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Stor
 
 def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(store: Store, proxy: FakeProxy) -> None:
     store.acts["/a"] = answer(b"secret")
-    with pytest.raises(ClaimError, match="no address"):
+    with pytest.raises(UnreachableError, match="no address"):
         desk(store, networks=[], proxies=through(proxy)).fetch(store.url("/a"))
     store.acts["/a"] = answer(b"", 307, Location="http://169.254.169.254/latest")
-    with pytest.raises(ClaimError, match="are not allowed"):
+    with pytest.raises(DeliveryError, match="are not allowed"):
         desk(store, proxies=through(proxy)).fetch(store.url("/a"))
     assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"]
 

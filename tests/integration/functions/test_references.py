@@ -128,7 +128,7 @@ def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) ->
         create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
 
 
-@pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 422), ("sha256:abc", 422), ("md5:abc", 422)])
+@pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 503), ("sha256:abc", 422), ("md5:abc", 422)])
 def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store, said: str, status: int) -> None:
     reported = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
     assert send(client, store, datadigest=reported).status_code == status

@@ -75,6 +75,23 @@ def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_p
     assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
 
 
+@pytest.mark.parametrize(
+    "part",
+    [b"Content-Length: %d\r\n\r\n" % len(RED) + RED[:-1], b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + RED[:20]],
+    ids=["length", "chunk"],
+)
+def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: StartGated, part: bytes) -> None:
+    """No answer makes every sender send the event again."""
+    gated = start_gated()
+    with gated.function.connect() as sender:
+        sender.sendall(HEAD + part)
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(1) == b""
+    _, _, metrics = gated.function.request("GET", "/metrics")
+    assert b"eaves_predictions_total{" not in metrics
+    assert b'kind="predict"' not in metrics
+
+
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 

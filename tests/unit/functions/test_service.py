@@ -163,7 +163,7 @@ def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
         (SHA256.upper(), 200, ""),
         ("md5:whatever", 200, ""),
         ("sha256:abc", 400, "input"),
-        ("sha256:" + "0" * 64, 400, "input"),
+        ("sha256:" + "0" * 64, 503, "damaged"),
     ],
 )
 def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said: str, status: int, kind: str) -> None:
@@ -171,6 +171,7 @@ def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said
     assert response.status_code == status
     if kind:
         assert problem(response) == kind
+    assert "Retry-After" not in response.headers, "with it, no sender would ever count the refusal"
 
 
 def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient) -> None:

@@ -40,6 +40,7 @@ STATUS = {
     errors.ImageError: (422, "image"),
     errors.ImageTooLargeError: (413, "image-too-large"),
     errors.OverloadedError: (429, "overloaded"),
+    errors.DamagedError: (503, "damaged"),
     errors.LoadingError: (503, "loading"),
     errors.ArtifactError: (503, "artifact"),
     errors.GoldenError: (503, "golden"),

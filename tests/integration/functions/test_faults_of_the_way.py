@@ -1,0 +1,296 @@
+"""What goes wrong between a function and others is no fault of an image: it waits, and is predicted in the end.
+
+A real application of a function, a spool and its deliverer, and a server that is a store, or answers in its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from eaves.base.backoff import Backoff
+from eaves.delivery import Deliverer, SinkResponse
+from eaves.delivery.response_rules import FETCH_PROBLEMS
+from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
+from eaves.spool import Entry, Puts, Spool
+from eaves.web.problem_document import find_kind, parse_problem
+from functions.http.app import create_app
+from functions.settings import FunctionSettings
+from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
+from tests.fakes.models.model import FakeModel, build_classifier
+from tests.waiting import wait_until
+
+LANE = "images"
+RED = encode_png(COLOURS["red"])
+DIGEST = f"sha256:{hashlib.sha256(RED).hexdigest()}"
+PAGE = b"<!doctype html><html><h1>Welcome to the harbour's network</h1>"
+HOST = "localhost"
+ROUTER = "192.168.8.1"
+"""What a router answers for every name while it has no uplink; no function may connect there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer of an HTTP server."""
+
+    status: int = 200
+    body: bytes = PAGE
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "text/html; charset=utf-8"})
+
+
+S3 = {"x-amz-request-id": "4442587FB7D0A2F9"}
+GONE = Answer(
+    status=404, body=b"<Error><Code>NoSuchKey</Code></Error>", headers={"Content-Type": "application/xml", **S3}
+)
+
+
+class Place(ThreadingHTTPServer):
+    """A place in the network: a store, until `hijack` answers every request for it.
+
+    Attributes:
+        objects: The store's answers by path; without one the object doesn't exist.
+        gone: The store's answer about an object that doesn't exist.
+        hijack: Answer of what is there instead of the store; None: the store is there.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Answer] = {}
+        self.gone = GONE
+        self.hijack: Answer | None = None
+        place = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer = place.hijack or place.objects.get(self.path, place.gone)
+                self.send_response(answer.status)
+                for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def add_image(self, name: str, body: bytes = RED, **headers: str) -> None:
+        self.objects[name] = Answer(body=body, headers={"Content-Type": "image/png", **headers})
+
+    def event(self, name: str, **extensions: str) -> Event:
+        """An event that refers to an object."""
+        extensions = {"dataref": f"http://{HOST}:{self.server_port}{name}", **extensions}
+        return Event(
+            id=name,
+            source="/eaves/harbour/quay",
+            type=IMAGE_CAPTURED,
+            datacontenttype="image/png",
+            extensions=extensions,
+        )
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with Place() as made:
+        thread = threading.Thread(target=made.serve_forever, args=[0.01])
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(place: Place, tmp_path: Path) -> FlaskClient:
+    settings = FunctionSettings(
+        dataref_hosts=(f"{HOST}:{place.server_port}",),
+        dataref_schemes=("http",),
+        dataref_networks=("127.0.0.0/8",),
+    )
+    model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
+    return create_app(model, settings, concurrency=1).test_client()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with Spool(tmp_path / "spool.db") as opened:
+        yield opened
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """What a lane's deliverer sees.
+
+    Attributes:
+        refusals: (status, problem type) of each refusal.
+        labels: Label of each prediction, by the event's id.
+    """
+
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def deliver(spool: Spool, client: FlaskClient, damage: Callable[[bytes], bytes] = lambda body: body) -> Iterator[Lane]:
+    """Deliver the spool's events to a function, and let `damage` change each body on its way."""
+    lane = Lane()
+
+    def send(event: Event) -> SinkResponse:
+        headers, body = encode_binary(event)
+        answer = client.post("/", data=damage(body), headers=headers)
+        if answer.status_code != 200:
+            assert "Retry-After" not in answer.headers
+            lane.refusals.append((answer.status_code, find_kind(parse_problem(answer.data))))
+            return SinkResponse(status=answer.status_code, body=answer.data)
+        return SinkResponse(status=200, event=decode(dict(answer.headers), answer.data))
+
+    def keep(entry: Entry, reply: Event) -> Puts:
+        lane.labels[entry.event.id] = reply.extensions["label"]
+        return []
+
+    backoff = Backoff(retry=None, first_s=0.001, cap_s=0.01)
+    deliverer = Deliverer(spool, LANE, send, backoff=backoff, on_reply=keep, reply_required=True)
+    deliverer.start()
+    try:
+        yield lane
+    finally:
+        assert deliverer.stop(10.0)
+
+
+HIJACKED = {
+    "a page": Answer(),
+    "a page as an image": Answer(headers={"Content-Type": "image/png"}),
+    "a page without a type": Answer(headers={}),
+    "a compressed page": Answer(headers={"Content-Type": "text/html", "Content-Encoding": "gzip"}),
+    "nothing": Answer(body=b""),
+    "a redirect to a login": Answer(status=302, headers={"Location": "http://login.harbour.example/?from=store"}),
+    "a redirect to a login with TLS": Answer(status=307, headers={"Location": f"https://{HOST}/login"}),
+    "a redirect to itself": Answer(status=302, headers={"Location": "/login"}),
+    "no such page": Answer(status=404),
+    "a page that is gone": Answer(status=410),
+    "a bad request": Answer(status=400),
+    "a method that isn't allowed": Answer(status=405),
+    "a login": Answer(status=401),
+    "a ban": Answer(status=403),
+    "a network's login": Answer(status=511),
+}
+
+
+@pytest.mark.parametrize("hijack", HIJACKED.values(), ids=HIJACKED)
+def test_an_answer_that_is_not_the_stores_makes_images_wait(
+    place: Place, client: FlaskClient, spool: Spool, hijack: Answer
+) -> None:
+    names = [f"/{number}.png" for number in range(10)]
+    for number, name in enumerate(names):
+        place.add_image(name)
+        spool.put(place.event(name, **({"datadigest": DIGEST} if number % 2 else {})), lanes=(LANE,))
+    place.hijack = hijack
+    with deliver(spool, client) as lane:
+        wait_until(lambda: len(lane.refusals) >= 25, 20)
+        assert spool.counts() == {LANE: (10, 0)}
+        assert {status for status, _ in lane.refusals} == {503}
+        assert {kind for _, kind in lane.refusals} <= FETCH_PROBLEMS
+        place.hijack = None
+        wait_until(lambda: not spool.counts(), 20)
+    assert lane.labels == dict.fromkeys(names, "red")
+
+
+def test_a_name_that_a_router_answers_makes_images_wait(
+    place: Place, client: FlaskClient, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an uplink, 4G routers and portals answer every name with an address of their own."""
+    resolve = socket.getaddrinfo
+
+    def answer_with_itself(host: str, port: int, **options: Any) -> list[Any]:
+        assert host == HOST
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ROUTER, port))]
+
+    names = [f"/{number}.png" for number in range(10)]
+    for name in names:
+        place.add_image(name)
+        spool.put(place.event(name), lanes=(LANE,))
+    monkeypatch.setattr(socket, "getaddrinfo", answer_with_itself)
+    with deliver(spool, client) as lane:
+        wait_until(lambda: len(lane.refusals) >= 25, 20)
+        assert spool.counts() == {LANE: (10, 0)}
+        assert set(lane.refusals) == {(503, "unreachable")}
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        wait_until(lambda: not spool.counts(), 20)
+    assert lane.labels == dict.fromkeys(names, "red")
+
+
+def test_what_the_store_itself_says_is_believed_at_once(place: Place, client: FlaskClient, spool: Spool) -> None:
+    page = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
+    place.add_image("/proven-by-header", PAGE, **S3)
+    place.add_image("/proven-by-digest", PAGE)
+    place.add_image("/good.png")
+    for event in (
+        place.event("/gone.png"),
+        place.event("/proven-by-header"),
+        place.event("/proven-by-digest", datadigest=page),
+        place.event("/good.png"),
+    ):
+        spool.put(event, lanes=(LANE,))
+    with deliver(spool, client) as lane:
+        wait_until(lambda: spool.counts() == {LANE: (0, 3)}, 20)
+    assert sorted(lane.refusals) == [(422, "claim"), (422, "image"), (422, "image")]
+    assert lane.labels == {"/good.png": "red"}
+
+
+@pytest.mark.parametrize("bad", ["/gone.png", "/bad.png", "/other.png"])
+def test_one_object_that_stays_bad_does_not_wait_for_ever(
+    place: Place, client: FlaskClient, spool: Spool, bad: str
+) -> None:
+    """A plain web server proves nothing, so the other images of the same server decide."""
+    place.gone = Answer(status=404)
+    place.add_image("/bad.png", PAGE)
+    place.add_image("/other.png", encode_png(COLOURS["green"]))
+    place.add_image("/good.png")
+    spool.put(place.event(bad, **({"datadigest": DIGEST} if bad == "/other.png" else {})), lanes=(LANE,))
+    put = iter(range(1_000))
+
+    def given_up() -> bool:
+        if spool.counts().get(LANE, (0, 0))[0] <= 1:
+            spool.put(place.event(f"/good.png?{next(put)}"), lanes=(LANE,))
+        return spool.counts().get(LANE, (0, 0))[1] == 1
+
+    place.objects.update({f"/good.png?{number}": place.objects["/good.png"] for number in range(1_000)})
+    with deliver(spool, client) as lane:
+        wait_until(given_up, 60)
+    assert {status for status, _ in lane.refusals} == {503}
+    assert len(lane.refusals) <= 100
+    assert bad not in lane.labels
+
+
+def test_an_image_that_was_damaged_on_its_way_is_sent_again(client: FlaskClient, spool: Spool) -> None:
+    event = Event(
+        id="1",
+        source="/eaves/harbour/quay",
+        type=IMAGE_CAPTURED,
+        datacontenttype="image/png",
+        data=RED,
+        extensions={"datadigest": DIGEST},
+    )
+    damages: list[Callable[[bytes], bytes]] = [
+        lambda body: body[:-20],
+        lambda body: bytes([*body[:40], body[40] ^ 1, *body[41:]]),
+        lambda body: b"",
+    ]
+
+    def damage(body: bytes) -> bytes:
+        return damages.pop()(body) if damages else body
+
+    spool.put(event, lanes=(LANE,))
+    with deliver(spool, client, damage) as lane:
+        wait_until(lambda: not spool.counts(), 20)
+    assert lane.refusals == [(503, "damaged")] * 3
+    assert lane.labels == {"1": "red"}
