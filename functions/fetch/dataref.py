@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin
 
@@ -28,7 +28,7 @@ from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, Deliv
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
 from functions.fetch.proxy_tunnel import open_tunnel
-from functions.fetch.store_answers import LATER, is_from_store, is_presigned, read_refusal
+from functions.fetch.store_answers import LATER, Trail, is_from_store, is_presigned, read_refusal
 from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy
 
 if TYPE_CHECKING:
@@ -113,19 +113,23 @@ class DatarefFetcher:
             DeliveryError: When the data don't arrive in time, their host fails, or the answer isn't the store's own.
         """
         end, url, parts = time.monotonic() + self._timeout_s, reference, self._reach.check_url(reference)
-        first, verified = _origin(parts), True
+        first, trail = _origin(parts), Trail(verified=True, misled=False)
         for _ in range(MAX_REDIRECTS + 1):
-            verified = verified and parts.scheme == "https"
-            found = self._get(url, parts, end, take, signed=_origin(parts) == first, verified=verified)
+            trail = replace(trail, verified=trail.verified and parts.scheme == "https")
+            found = self._get(url, parts, end, take, signed=_origin(parts) == first, trail=trail)
             if isinstance(found, FetchedData):
                 return found
-            url, parts = self._follow(url, found)
+            place, is_stores = found
+            trail = replace(trail, misled=not is_stores)
+            url, parts = self._follow(url, place)
         raise DeliveryError(f"the dataref redirects more than {MAX_REDIRECTS} times", hint=LATER)
 
     def _get(
-        self, url: str, parts: SplitResult, end: float, take: Take, *, signed: bool, verified: bool
-    ) -> FetchedData | str:
-        """Send one GET request; return the data, or the URL that the response redirects to.
+        self, url: str, parts: SplitResult, end: float, take: Take, *, signed: bool, trail: Trail
+    ) -> FetchedData | tuple[str, bool]:
+        """Send one GET request; return the data, or where the store, or something in its place, redirects to.
+
+        A redirect is returned as its Location and whether the answer proves to be the store's own.
 
         Args:
             url: URL to fetch, which has passed the policy.
@@ -133,7 +137,7 @@ class DatarefFetcher:
             end: Time at which the fetch ends, of the monotonic clock.
             take: Function that reserves memory.
             signed: Whether to sign the request, which only requests to the host of the dataref itself are.
-            verified: Whether this URL and those that redirected to it are https.
+            trail: What is known of the way to this URL.
         """
         headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
         signature = self._signer.sign(url) if self._signer is not None and signed else {}
@@ -149,15 +153,15 @@ class DatarefFetcher:
                 connection.request("GET", target, headers={**headers, **signature})
                 with connection.getresponse() as response:
                     if response.status in _REDIRECTS and (place := response.headers.get("Location")):
-                        return place
+                        return place, is_from_store(response, trail)
                     if response.status != 200:
                         raise read_refusal(
                             response,
                             signed=bool(signature),
                             presigned=is_presigned(parts.query),
-                            verified=verified,
+                            trail=trail,
                         )
-                    found = self._read(response, take, proven=is_from_store(response, verified=verified))
+                    found = self._read(response, take, proven=is_from_store(response, trail))
                     left = response.length
             except (OSError, http.client.HTTPException) as error:
                 self._left_s(end)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import http.client
 import re
+from dataclasses import dataclass
 
 from eaves.errors import ClaimDeniedError, ClaimError, DeliveryError, EavesError
 
@@ -41,19 +42,33 @@ def is_presigned(query: str) -> bool:
     return any(part.partition("=")[0].lower() in _SIGNATURES for part in query.split("&"))
 
 
-def is_from_store(response: http.client.HTTPResponse, *, verified: bool) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What is known of the way from a dataref to the URL that answers.
+
+    Attributes:
+        verified: Whether each host up to this answer has proved its name by a certificate.
+        misled: Whether a redirect that may not be the store's own led to this URL, so that even the store's answer is
+            about something else.
+    """
+
+    verified: bool
+    misled: bool
+
+
+def is_from_store(response: http.client.HTTPResponse, trail: Trail) -> bool:
     """Return whether the headers of an answer, or a verified certificate, show that it is the store's own."""
-    return verified or _STORE_HEADER in response.headers
+    return not trail.misled and (trail.verified or _STORE_HEADER in response.headers)
 
 
-def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned: bool, verified: bool) -> EavesError:
+def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned: bool, trail: Trail) -> EavesError:
     """Return the error for an answer that isn't the data of a dataref.
 
     Args:
         response: The answer; the beginning of its body is read.
         signed: Whether the function signed the request.
         presigned: Whether the URL carries a signature of its own, which may have expired.
-        verified: Whether each host up to this answer has proved its name by a certificate.
+        trail: What is known of the way to the URL that answers.
     """
     status = response.status
     if status >= 500 or status in _RETRIED:
@@ -63,6 +78,6 @@ def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned:
     if (status in _DENIED and not presigned) or (status in _DENIED_IF_SIGNED and signed):
         hint = _CHECK if signed else "set dataref_credentials, or allow reading without a key"
         return ClaimDeniedError(answered, hint=hint)
-    if code or is_from_store(response, verified=verified):
+    if (code and not trail.misled) or is_from_store(response, trail):
         return ClaimError(answered, hint="send the data itself")
     return DeliveryError(f"{answered}, and nothing shows that the answer is the store's own", hint=LATER)

@@ -204,6 +204,19 @@ def test_an_answer_that_is_not_the_stores_makes_images_wait(
     assert lane.labels == dict.fromkeys(names, "red")
 
 
+def test_where_a_portal_redirected_to_the_stores_answer_blames_no_event(
+    place: Place, client: FlaskClient, spool: Spool
+) -> None:
+    """The link returns between the portal's redirect and the request that follows it to the store."""
+    place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login"})
+    spool.put(place.event("/1.png"), lanes=(LANE,))
+    with deliver(spool, client) as lane:
+        wait_until(lambda: len(lane.refusals) >= 3, 20)
+        place.objects["/1.png"] = Answer(status=302, headers={"Location": "/login", **S3})
+        wait_until(lambda: spool.counts() == {LANE: (0, 1)}, 20)
+    assert set(lane.refusals) == {(503, "delivery"), (422, "claim")}
+
+
 def test_a_name_that_a_router_answers_makes_images_wait(
     place: Place, client: FlaskClient, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
