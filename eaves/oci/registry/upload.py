@@ -25,8 +25,10 @@ PART_BYTES = 1 << 14
 """Size of the parts in which content is sent. The time limit for sending applies to each part separately."""
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _ACCEPTED = frozenset({201, 202, 204})
-"""Statuses of content that was stored. The specification has 202 for a PATCH and 201 for a PUT; Google answers 204 to a
-PATCH, and Amazon 201. Source: containerd/containerd#1318, dotnet/sdk#33336."""
+"""Statuses of a PATCH that was accepted. The specification has 202; Google answers 204 and Amazon 201. Source:
+containerd/containerd#1318, dotnet/sdk#33336."""
+_STORED = frozenset({201, 204})
+"""Statuses of a PUT after which the registry has the blob."""
 
 
 class Upload:
@@ -131,13 +133,13 @@ class Upload:
             place = follow(place, answer.headers.get("Location", ""))
         place += f"{'&' if '?' in place else '?'}{urlencode({'digest': self._descriptor.digest})}"
         answer = self._transport.send("PUT", place, self._scope, body=b"", headers=_OCTETS)
-        if answer.status in _ACCEPTED and not start:
+        if answer.status in _STORED and not start:
             return "", 0.0
         # An upload that was continued is checked, and so is one that is unknown: only the response may have been lost.
-        if answer.status in {*_ACCEPTED, 404} and self._is_stored():
+        if answer.status in {*_STORED, 404} and self._is_stored():
             return "", 0.0
         if not start:
-            require_status(answer, _ACCEPTED, what)
+            require_status(answer, _STORED, what)
         return f"the registry answered {answer.status}", pause_s
 
     def _content(self, start: int) -> Generator[bytes]:

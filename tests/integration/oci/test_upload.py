@@ -30,7 +30,7 @@ from tests.fakes.http.registry_rules import (
     refuse_chunks,
     refuse_large_chunks,
     report_stale_position,
-)  # fmt: skip
+)
 from tests.integration.oci.blobs import QUICK, once, push, reach, write_blob
 
 MIB = 1024 * 1024
@@ -90,6 +90,12 @@ def test_a_rest_that_github_takes_is_all_that_is_sent_again(fake: FakeRegistry, 
     assert ranges(fake) == ["", f"{len(LARGE) - GITHUB_CHUNK_BYTES}-{len(LARGE) - 1}"]
 
 
+def test_amazon_s_stale_position_is_not_continued_from(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault, fake.keep = report_stale_position(fake), [100_000, 200_000]
+    push(fake, tmp_path, LARGE)
+    assert ranges(fake) == ["", f"100000-{len(LARGE) - 1}", ""]
+
+
 @pytest.mark.parametrize("kept", [0, 1, 2, 70_000])
 def test_an_upload_that_breaks_off_continues_where_registries_say(
     fake: FakeRegistry, tmp_path: Path, kept: int
@@ -113,7 +119,7 @@ def test_an_upload_that_never_gets_further_ends(fake: FakeRegistry, tmp_path: Pa
     with pytest.raises(RegistryError, match="stopped at byte") as caught:
         push(fake, tmp_path, random.Random(3).randbytes(100_000))
     assert "push again" in str(caught.value.hint)
-    assert len(fake.asked("PATCH uploads")) <= QUICK.attempts + 1
+    assert ranges(fake) == ["", "50000-99999", *[""] * (QUICK.attempts - 1)], "chunks were refused once"
 
 
 @pytest.mark.parametrize("reported", ["0-99999999", "0-", "", "5-9", "0--1", "bytes=0-70", "0-00", "0-9" * 30])
@@ -122,6 +128,7 @@ def test_a_position_that_cannot_be_right_begins_anew(fake: FakeRegistry, tmp_pat
     fake.fault = once("GET uploads", Reply(status=204, headers={"Range": reported}))
     push(fake, tmp_path, random.Random(2).randbytes(1_000_000))
     assert ranges(fake) == ["", ""]
+    assert len(fake.asked("PUT uploads")) == 1
 
 
 def test_a_response_that_is_lost_after_everything_arrived(fake: FakeRegistry, tmp_path: Path) -> None:
