@@ -20,7 +20,7 @@ from eaves.oci.reference import Reference
 from eaves.oci.registry.download import Download
 from eaves.oci.registry.response import RegistryResponse, require_status
 from eaves.oci.registry.transport import Access, RegistryTransport, follow
-from eaves.oci.registry.upload import Upload
+from eaves.oci.registry.upload import BlobUpload
 from eaves.oci.store.content_store import ContentSource, Progress, verified
 
 __all__ = ["Access", "Registry"]
@@ -157,7 +157,7 @@ class Registry:
         Raises:
             OciError: When the source's content doesn't match the descriptor, or the registry refuses the upload.
         """
-        upload = Upload(
+        upload = BlobUpload(
             self._transport,
             f"{self._base}blobs/",
             self._scope(_PUSH),

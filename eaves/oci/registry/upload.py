@@ -31,7 +31,7 @@ _STORED = frozenset({201, 204})
 """Statuses of a PUT after which the registry has the blob."""
 
 
-class Upload:
+class BlobUpload:
     """One blob on its way to a repository.
 
     Args:

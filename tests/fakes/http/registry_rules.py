@@ -1,4 +1,4 @@
-"""What hosted registries do with uploads that isn't in the specification; each is a `FakeRegistry.fault`."""
+"""Rules of hosted registries for uploads that are not in the specification; each is a `FakeRegistry.fault`."""
 
 from __future__ import annotations
 

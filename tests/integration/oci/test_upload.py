@@ -145,7 +145,7 @@ def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [1, 100])
 def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
-    """As docker-registry does up to 2.8."""
+    """docker-registry up to 2.8 forgets an upload whose request was interrupted."""
 
     def forget(request: Request) -> Reply | None:
         if request.method == "PATCH" and len(fake.asked("POST uploads")) <= times:
