@@ -40,7 +40,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         if isinstance(error, EavesError) and not isinstance(error, ConversionError):
             raise  # the error itself says what failed
         number = _find_number(error)
-        if number is None and _free_bytes(place) >= NOTHING_LEFT_BYTES:
+        if number is None and not is_full(place):
             raise
         raise build_disk_error(OSError(number or errno.ENOSPC, ""), place) from error
 
@@ -67,6 +67,11 @@ def build_disk_error(error: OSError, place: Path) -> StorageError:
         return StorageError(f"the disk that holds {where} is read-only", hint=hint)
     hint = "check that the path exists, and that this user may read and write it"
     return StorageError(f"{where}: {error.strerror or error}", hint=hint)
+
+
+def is_full(place: Path) -> bool:
+    """Return whether the disk that holds a path, which need not exist, has no room left."""
+    return shutil.disk_usage(_existing(place)).free < NOTHING_LEFT_BYTES
 
 
 def reserve(descriptor: int, size_bytes: int, place: Path) -> None:
@@ -100,10 +105,6 @@ def _find_number(error: BaseException) -> int | None:
                 return number
         seen = seen.__cause__ or seen.__context__
     return None
-
-
-def _free_bytes(place: Path) -> int:
-    return shutil.disk_usage(_existing(place)).free
 
 
 def _existing(path: Path) -> Path:

@@ -83,7 +83,9 @@ def replacing(
             if durability != "none":
                 os.fsync(handle)
         staging.rename(target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(target)  # a write's error doesn't name the file
         with contextlib.suppress(OSError):
             staging.unlink()
         raise

@@ -19,7 +19,7 @@
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
 and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
-process ends with the error's exit code.
+process ends with the error's exit code; so is an error of a file, such as a full disk, which no command handles.
 """
 
 from __future__ import annotations
@@ -160,3 +160,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our stdout has gone (`eaves events | head`)
         sys.exit(0)
+    except OSError as error:
+        from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
+
+        if error.filename is None and error.errno not in FULL | READ_ONLY:
+            raise  # not of a file
+        reported = build_disk_error(error, Path())
+        print_error(reported)
+        sys.exit(reported.exit_code)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eaves.base.disk_errors import disk_errors
 from eaves.cli.app.project import Workspace
 from eaves.cli.app.sources import resolve_sources
 from eaves.cli.display.collection_progress import CollectionProgress
@@ -68,8 +67,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     labelled = workspace.path(Path(workspace.project.data.path)).absolute()
     labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
-    with disk_errors(unsorted):
-        images = CollectedImages(unsorted, labelled)
+    images = CollectedImages(unsorted, labelled)
     reasons: list[str] = []
     on_terminal = sys.stderr.isatty()
     lines = CollectionProgress(

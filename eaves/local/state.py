@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.disk_errors import FULL, READ_ONLY
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
@@ -115,6 +116,7 @@ class StateDirectory:
 
         Raises:
             ConfigError: When the path is too long for a Unix socket, or can't be made.
+            OSError: When the disk is full or read-only.
         """
         self.check_length()
         try:
@@ -122,6 +124,8 @@ class StateDirectory:
                 make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
+            if error.errno in FULL | READ_ONLY:
+                raise
             fault = Fault(origin="state directory", path="", message=f"{self.root} can't be created: {error.strerror}")
             raise ConfigError([fault], hint="choose another directory with --state") from error
 

@@ -6,7 +6,6 @@ No exception in one part ends the supervisor: the part is tried again, and the o
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shlex
@@ -384,6 +383,4 @@ def _take_lock(state: StateDirectory) -> int:
             f"another `eaves up` runs with the state directory {state.root}",
             hint="use that platform, or choose another state directory with --state",
         )
-    os.truncate(handle, 0)
-    os.write(handle, json.dumps({"pid": os.getpid()}).encode())
     return handle

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.base.disk_errors import disk_errors
 from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, Fault
 from eaves.sources.trial.findings import SourceTrial
@@ -42,7 +41,7 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> SavedI
 
     Raises:
         ConfigError: When the target is in the folder that the source watches, so that it would become an event.
-        StorageError: When the file can't be written.
+        OSError: When the file can't be written.
     """
     event = trial.event
     if event is None or not event.data or (target is None and trial.kind in IN_FILES):
@@ -52,8 +51,7 @@ def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> SavedI
         message = f"must not be in the folder that the source watches (got {path})"
         raise ConfigError([Fault(origin="--save", path="", message=message)])
     replaced = path.exists()
-    with disk_errors(path):
-        write_atomically(path, event.data, durability="none", mode=None)
+    write_atomically(path, event.data, durability="none", mode=None)
     return SavedImage(path=path, replaced=replaced)
 
 

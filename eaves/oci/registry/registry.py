@@ -9,24 +9,22 @@ Source: OCI distribution-spec 1.1.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, cast
 from urllib.parse import urlencode
 
-from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
+from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.descriptor import INDEXES, MANIFESTS, MAX_DOCUMENT_BYTES, Descriptor, digest_of, parse_document
 from eaves.oci.reference import Reference
 from eaves.oci.registry.download import Download
 from eaves.oci.registry.response import RegistryResponse, require_status
-from eaves.oci.registry.transport import AGAIN, MAX_PAUSE_S, Access, RegistryTransport, follow
+from eaves.oci.registry.transport import Access, RegistryTransport, follow
+from eaves.oci.registry.upload import BlobUpload
 from eaves.oci.store.content_store import ContentSource, Progress, verified
 
 __all__ = ["Access", "Registry"]
-UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 TAGS_A_PAGE = 1000
-MAX_CHUNK_BYTES = 64 * 1024 * 1024
 _PULL, _PUSH = "pull", "pull,push"
 
 
@@ -150,38 +148,25 @@ class Registry:
             return False  # a user who may not read there may still write here
         if answer.status == 202 and answer.headers.get("Location"):  # an upload that isn't wanted
             with suppress(RegistryError):
-                self._transport.once("DELETE", self._place(answer, url), self._scope(_PUSH))
+                self._transport.once("DELETE", follow(url, answer.headers["Location"]), self._scope(_PUSH))
         return answer.status == 201
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        """Upload a blob in chunks; an interrupted upload resumes where the registry says that it stopped.
+        """Upload a blob in one request; an upload that breaks off is continued where the registry supports it.
 
         Raises:
             OciError: When the source's content doesn't match the descriptor, or the registry refuses the upload.
         """
-        for last, _ in self._transport.pauses():
-            counted = _Counted(progress)
-            try:
-                self._upload(descriptor, source, counted)
-            except _ForgottenError:  # docker-registry up to 2.8 forgets an upload whose chunk was interrupted
-                if last:
-                    raise
-                progress(-counted.bytes)
-            else:
-                return
-
-    def _upload(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        place, chunk_bytes = self._begin()
-        with source.open(descriptor, poll=lambda: progress(0)) as stream:
-            sent = 0
-            for chunk in _chunks(verified(stream, descriptor), chunk_bytes):
-                place = self._send(place, chunk, sent, descriptor, progress)
-                sent += len(chunk)
-        mark = "&" if "?" in place else "?"
-        answer = self._ask("PUT", f"{place}{mark}{urlencode({'digest': descriptor.digest})}", _PUSH, body=b"")
-        if answer.status == 404 and self.has(descriptor):
-            return  # it was complete, and only that response was lost
-        require_status(answer, {201, 204}, f"the upload of {descriptor.digest}")
+        upload = BlobUpload(
+            self._transport,
+            f"{self._base}blobs/",
+            self._scope(_PUSH),
+            self._where(""),
+            descriptor=descriptor,
+            source=source,
+            progress=progress,
+        )
+        upload.run()
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Upload a manifest or index, under a tag when `name` is given, otherwise by its digest only.
@@ -214,86 +199,6 @@ class Registry:
             raise OciError(f"{self._where(name)} is declared as {declared}, but its content is of another type")
         return answer.content, declared
 
-    def _begin(self) -> tuple[str, int]:
-        """Start an upload; return its URL and the size of its chunks in bytes."""
-        url = f"{self._base}blobs/uploads/"
-        answer = self._ask("POST", url, _PUSH, body=b"")
-        if answer.status == 404:
-            raise OciNotFoundError(
-                f"{self._where('')} accepts no uploads",
-                hint="create the repository or its project at the registry, or check the name",
-            )
-        require_status(answer, {202}, f"an upload to {self._where('')}")
-        if not answer.headers.get("Location"):
-            raise RegistryError(
-                f"{self._where('')} started an upload without an address for it", hint="use another registry"
-            )
-        least = answer.headers.get("OCI-Chunk-Min-Length", "")
-        wanted = int(least) if least.isascii() and least.isdecimal() and len(least) < 12 else 0
-        return self._place(answer, url), min(max(wanted, UPLOAD_CHUNK_BYTES), MAX_CHUNK_BYTES)
-
-    def _send(self, place: str, chunk: bytes, start: int, descriptor: Descriptor, progress: Progress) -> str:
-        """Upload one chunk of a blob; return the URL for the next chunk."""
-        done, fault = 0, ""
-        for _, pause_s in self._transport.pauses():
-            counted = _Counted(progress)
-            try:
-                answer = self._patch(place, chunk[done:], start + done, counted)
-            except RegistryError as error:
-                if isinstance(error, AccessError):
-                    raise
-                fault, wait_s = str(error), pause_s
-            else:
-                if answer.status in (202, 204):
-                    return self._place(answer, place)
-                if answer.status not in AGAIN | {416}:
-                    require_status(answer, {202}, f"a chunk of {descriptor.digest}")
-                fault, wait_s = f"the registry answered {answer.status}", answer.wait_s(pause_s)
-                if wait_s > MAX_PAUSE_S:
-                    break
-            time.sleep(wait_s)
-            place, got = self._received(place, start)
-            if not start <= got <= start + len(chunk):
-                raise _ForgottenError(
-                    f"the registry lost the uploaded part of {descriptor.digest} ({fault})"[:400],
-                    hint=("push the container image again"),
-                )
-            kept, done = got - start - done, got - start
-            progress(kept - counted.bytes)
-            if done == len(chunk):
-                return place
-        raise RegistryError(
-            f"the upload of {descriptor.digest} stopped at byte {start + done}: {fault}"[:400],
-            hint="push again; content that has arrived completely is not sent again",
-        )
-
-    def _patch(self, place: str, content: bytes, start: int, progress: Progress) -> RegistryResponse:
-        headers = {
-            "Content-Range": f"{start}-{start + len(content) - 1}",
-            "Content-Type": "application/octet-stream",
-        }
-        return self._transport.once(
-            "PATCH", place, self._scope(_PUSH), body=content, headers=headers, progress=progress
-        )
-
-    def _received(self, place: str, start: int) -> tuple[str, int]:
-        """Ask the registry how much of an upload it has; return the URL and the offset at which to continue.
-
-        The offset is -1 when the registry no longer knows the upload.
-        """
-        answer = self._ask("GET", place, _PUSH)
-        last = answer.headers.get("Range", "0-0").rpartition("-")[2]
-        known = answer.status == 204 and last.isascii() and last.isdecimal() and len(last) < 20
-        if start == 0 and (not known or last == "0"):  # `0-0` means one byte or none, and starting again loses nothing
-            return self._begin()[0], 0
-        if not known:
-            return place, -1
-        return self._place(answer, place), int(last) + 1
-
-    def _place(self, answer: RegistryResponse, url: str) -> str:
-        """Return the URL at which an upload continues: the Location header, otherwise the URL of the request."""
-        return follow(url, answer.headers.get("Location", ""))
-
     def _scope(self, rights: str) -> str:
         return f"repository:{self._reference.repository}:{rights}"
 
@@ -305,33 +210,3 @@ class Registry:
         self, method: str, url: str, rights: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> RegistryResponse:
         return self._transport.send(method, url, self._scope(rights), body=body, headers=headers)
-
-
-class _ForgottenError(RegistryError):
-    """Error of an upload that the registry no longer knows, so that it must start again."""
-
-
-class _Counted:
-    """A progress function that passes sizes on to another one and keeps their sum."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.bytes = 0
-
-    def __call__(self, size: int) -> None:
-        self.bytes += size
-        self._progress(size)
-
-
-def _chunks(pieces: Iterator[bytes], chunk_bytes: int) -> Iterator[bytes]:
-    """Join pieces of content into chunks of `chunk_bytes` bytes; the last chunk may be smaller."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= chunk_bytes:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)

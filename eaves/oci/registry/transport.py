@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from eaves.oci.reference import DEFAULT_HOST, Reference
 from eaves.oci.registry.authentication import RegistryLogin
 from eaves.oci.registry.credentials import load_credentials
 from eaves.oci.registry.response import RegistryResponse, read_response, require_status
-from eaves.oci.store.content_store import Progress
 
+Body = bytes | Callable[[], Generator[bytes]]
 ATTEMPTS = 5
-"""Maximum number of attempts for one chunk or small request. The pause after an attempt is twice the previous one, from
-`PAUSE_S` on, unless the registry asks for another time."""
+"""Maximum number of attempts for one request; attempts of an upload that the registry has more of each time don't
+count. The pause after an attempt is twice the previous one, from `PAUSE_S` on, unless the registry asks for another
+time."""
 PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
@@ -151,9 +153,8 @@ class RegistryTransport:
         url: str,
         scope: str,
         *,
-        body: bytes | None = None,
+        body: Body | None = None,
         headers: Mapping[str, str] | None = None,
-        progress: Progress | None = None,
     ) -> RegistryResponse:
         """Send a request once and return the response.
 
@@ -161,16 +162,15 @@ class RegistryTransport:
             method: HTTP method.
             url: URL of the request.
             scope: Scope that a token must allow.
-            body: Body of the request.
-            headers: Headers of the request.
-            progress: Function that is called with the size of each part of the body that was sent; an exception from it
-                ends the request.
+            body: Body of the request. A function is called for each sending, and yields it in small parts, to which
+                the time limit applies separately; an exception from it ends the request.
+            headers: Headers of the request; Content-Length too when the body is a function.
 
         Raises:
             AccessError: When the registry refuses access.
             RegistryError: When the registry can't be reached, or the response breaks off.
         """
-        return self._read(self._open(method, url, scope, body=body, headers=headers or {}, progress=progress))
+        return self._read(self._open(method, url, scope, body=body, headers=headers or {}))
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
         """Send a GET request once and return a response of 200, 206 or 416 with its body unread.
@@ -249,17 +249,15 @@ class RegistryTransport:
         login: Mapping[str, str],
         *,
         headers: Mapping[str, str],
-        body: bytes | None = None,
-        progress: Progress | None = None,
+        body: Body | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        length = {} if body is None else {"Content-Length": str(len(body))}
+        length = {"Content-Length": str(len(body))} if isinstance(body, bytes) else {}
+        content = body() if callable(body) else io.BytesIO(body or b"")
         try:
-            return self._http.request(
-                method,
-                url,
-                body=None if body is None else _Body(body, progress),
-                headers={**headers, **length, **login},
-            )
+            with closing(content):
+                return self._http.request(
+                    method, url, body=None if body is None else content, headers={**headers, **length, **login}
+                )
         except urllib3.exceptions.HTTPError as error:
             raise self._translated(error) from error
 
@@ -311,20 +309,6 @@ class BusyError(RegistryError):
 
 class _LastingError(RegistryError):
     """Error of a request for which a further attempt can't succeed."""
-
-
-class _Body(io.BytesIO):
-    """A request body that is sent in small parts, so that the time limit applies to each part separately."""
-
-    def __init__(self, content: bytes, progress: Progress | None) -> None:
-        super().__init__(content)
-        self._progress = progress
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        piece = super().read(size)
-        if self._progress is not None and piece:
-            self._progress(len(piece))
-        return piece
 
 
 def follow(url: str, place: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eaves.base.disk_errors import FULL, build_disk_error, is_full
 from eaves.errors import SpoolDamagedError, SpoolError
 
 FOREIGN = (sqlite3.Error, UnicodeDecodeError)
@@ -25,17 +27,28 @@ _SIGNS = (
     "syntax error",
     "unrecognized token",
 )
+_FULL = "disk is full"
 SALVAGE_HINT = "the readable entries are copied to a new file at the next call"
 """Hint of errors about a damaged file."""
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise SpoolError for exceptions that SQLite or the operating system raises inside the block."""
+    """Raise SpoolError for exceptions of SQLite or the operating system inside the block, which opens a file."""
     try:
         yield
     except (*FOREIGN, OSError) as error:
-        raise spool_error(path, error) from error
+        if not _is_of_full_disk(path, error):
+            raise spool_error(path, error) from error
+        disk = build_disk_error(OSError(errno.ENOSPC, ""), path)
+        raise SpoolError(disk.message, hint=disk.hint) from error
+
+
+def _is_of_full_disk(path: Path, error: Exception) -> bool:
+    """Return whether an exception means that the disk is full; SQLite reports some of them as I/O errors."""
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    return _FULL in str(error) or ("disk I/O error" in str(error) and is_full(path))
 
 
 def spool_error(path: Path, error: Exception) -> SpoolError:
@@ -44,10 +57,8 @@ def spool_error(path: Path, error: Exception) -> SpoolError:
     damaged = isinstance(error, sqlite3.Error) and any(sign in text for sign in _SIGNS)
     if damaged or isinstance(error, _ONLY_DAMAGE):
         return SpoolDamagedError(f"spool {path}: {text}", hint=SALVAGE_HINT)
-    full = f"free disk space at {path.parent}, or lower the spool's limit"
     hints = {
-        "disk is full": full,
-        "No space left": full,
+        _FULL: f"free disk space at {path.parent}, or lower the spool's limit",
         "locked": f"another process keeps {path} locked; find the process with `fuser {path}`",
         "disk I/O error": f"check the disk that holds {path.parent}",
         "too big": "send a reference to the data (dataref) instead of the data",

@@ -166,7 +166,7 @@ class FakeRegistry:
             del content.uploads[name]
             return Reply(status=204)
         if request.method == "PATCH":
-            if request.headers["Content-Range"].partition("-")[0] != str(len(upload)):
+            if request.headers.get("Content-Range", "0").partition("-")[0] != str(len(upload)):
                 return Reply(status=416, headers=span)
             upload.extend(request.body)
             return Reply(status=202, headers=self._location(repository, name))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import run_on_disk
+from tests.disks import FILL, run_on_disk
+from tests.fakes.models.graph import write_graph_artifact
 from tests.fakes.models.sensors import write_sensors
 from tests.inputs.parts import write_parts
 
@@ -18,7 +19,6 @@ STARTED_S = 250
 EAVES = shlex.join([sys.executable, "-P", "-m", "eaves.cli"])
 LIST = "find . -type f ! -name filler | sort"
 """Names what a command has left; FILL's own file is none of it."""
-FILL = "dd if=/dev/zero of=filler bs=1k 2>/dev/null; true"
 TRAIN = ("train", "--arch", "small_cnn", "--epochs", "1", "--image-size", "16")
 
 
@@ -93,3 +93,32 @@ def test_convert_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
     command = ["-m", "eaves.cli", "convert", str(model), "--artifact", "artifacts/a"]
     done = run_on_disk(command, disk, before=f"{EAVES} init --name air; {FILL}", after=LIST, timeout_s=100)
     expect(done, "full", ["./eaves.yaml"])
+
+
+@pytest.mark.parametrize("cause", ["full", "read-only"])
+def test_deploy_on_a_disk_without_room(tmp_path: Path, disk: Path, cause: str) -> None:
+    artifact = write_graph_artifact(tmp_path / "colours").path
+    command = ["-m", "eaves.cli", "deploy", str(artifact)]
+    before = f"{EAVES} init --name colours; {FILL}"
+    done = run_on_disk(command, disk, before=before, read_only=cause == "read-only", after=LIST)
+    expect(done, cause, ["./eaves.yaml"])
+
+
+@pytest.mark.parametrize("left_kb", [0, 4, 16, 40])
+def test_up_on_a_full_disk(disk: Path, left_kb: int) -> None:
+    before = f"dd if=/dev/zero of=left bs=1k count={left_kb}; {FILL}; rm left"
+    expect(run_on_disk(["-m", "eaves.cli", "up", "--port", "0"], disk, before=before), "full", [])
+
+
+@pytest.mark.parametrize("before", ["true", "mkdir -m 700 .eaves"])
+def test_up_on_a_read_only_disk(disk: Path, before: str) -> None:
+    done = run_on_disk(["-m", "eaves.cli", "up", "--port", "0"], disk, before=before, read_only=True)
+    expect(done, "read-only", [])
+
+
+def test_a_state_directory_on_a_full_disk(tmp_path: Path, disk: Path) -> None:
+    """The disk that is named is the state directory's, not the current folder's."""
+    command = ["-c", "import os, sys; os.chdir('/'); from eaves.cli import main; main()"]
+    done = run_on_disk([*command, "up", "--port", "0", "--state", str(disk / "state")], disk, before=FILL)
+    expect(done, "full", [])
+    assert f"the disk that holds {disk}/state" in done.stderr

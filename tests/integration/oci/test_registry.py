@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,18 +12,18 @@ import pytest
 
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import INDEX, LAYER, MANIFEST, MAX_DOCUMENT_BYTES, Descriptor
+from eaves.oci.descriptor import INDEX, MANIFEST, MAX_DOCUMENT_BYTES, Descriptor
 from eaves.oci.reference import Reference
-from eaves.oci.registry.registry import UPLOAD_CHUNK_BYTES, Registry
+from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.sign.integrity import check_content
 from eaves.oci.store.content_store import verified
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.store.layout import Layout
 from tests.container_images.registries import small_index
 from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
 from tests.inputs.certificates import make_certificate
+from tests.integration.oci.blobs import QUICK, once, push, reach, write_blob
 
-QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)
 NO_UPLOAD = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
 
 
@@ -35,35 +33,9 @@ def fake() -> Iterator[FakeRegistry]:
         yield registry
 
 
-def reach(fake: FakeRegistry, access: Access = QUICK, repository: str = "site/x") -> Registry:
-    return Registry(Reference(host=fake.host, repository=repository), access)
-
-
-def write_blob(folder: Path, content: bytes) -> tuple[Layout, Descriptor]:
-    layout = create_layout(folder / "blobs")
-    descriptor = Descriptor(media_type=LAYER, digest=f"sha256:{hashlib.sha256(content).hexdigest()}", size=len(content))
-    layout.write_bytes(content, descriptor)
-    return layout, descriptor
-
-
-def push(fake: FakeRegistry, folder: Path, content: bytes, access: Access = QUICK) -> tuple[Registry, Descriptor, int]:
-    layout, descriptor = write_blob(folder, content)
-    reported: list[int] = []
-    registry = reach(fake, access)
-    registry.write(descriptor, layout, reported.append)
-    assert fake.content.blobs[descriptor.digest] == content
-    return registry, descriptor, sum(reported)
-
-
 def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes:
     registry.write(descriptor, layout, lambda size: None)
     return b""
-
-
-def once(what: str, reply: Reply) -> Callable[[Request], Reply | None]:
-    """The first request of a kind gets this reply."""
-    left = [reply]
-    return lambda request: left.pop() if left and request.what == what else None
 
 
 def test_what_is_pushed_is_pulled(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -75,66 +47,6 @@ def test_what_is_pushed_is_pulled(fake: FakeRegistry, tmp_path: Path) -> None:
     assert len(check_content(registry, registry.resolve("v1")).images) == 2
     again = copy_image(layout, reach(fake), descriptor, name="v1")
     assert (again.moved, len(again.present)) == ((), 4)
-
-
-def test_a_large_blob_goes_up_in_chunks(fake: FakeRegistry, tmp_path: Path) -> None:
-    content = random.Random(1).randbytes(UPLOAD_CHUNK_BYTES + 5)
-    _, descriptor, reported = push(fake, tmp_path, content)
-    assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 5]
-    assert reported == descriptor.size
-
-
-def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
-    push(fake, tmp_path, b"")
-
-
-@pytest.mark.parametrize("kept", [0, 1, 2, 70_000])
-def test_a_chunk_that_breaks_off_continues_where_registries_say(fake: FakeRegistry, tmp_path: Path, kept: int) -> None:
-    content = random.Random(2).randbytes(100_000)
-    fake.keep = [kept]
-    _, descriptor, reported = push(fake, tmp_path, content)
-    again = fake.asked("PATCH uploads")[1].body
-    assert len(again) == (100_000 if kept < 2 else 100_000 - kept)
-    assert reported == descriptor.size
-
-
-def test_a_later_chunk_continues_too(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.keep = [None, 3]
-    push(fake, tmp_path, random.Random(3).randbytes(UPLOAD_CHUNK_BYTES + 9))
-    assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 3, 6]
-
-
-def test_a_chunk_that_arrived_and_whose_answer_is_lost_is_not_sent_again(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.fault = once("PATCH uploads", Reply(done=True))
-    push(fake, tmp_path, b"content" * 1000)
-    assert len(fake.asked("PATCH uploads")) == 1
-
-
-def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.fault = once("PUT uploads", Reply(done=True))
-    push(fake, tmp_path, b"content")
-    assert len(fake.asked("PUT uploads")) == 2
-
-
-@pytest.mark.parametrize("times", [1, 100])
-def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
-    def forget(request: Request) -> Reply | None:
-        later = request.what == "PATCH uploads" and not request.headers["Content-Range"].startswith("0-")
-        if later and len(fake.asked("POST uploads")) <= times:
-            fake.content.uploads.clear()
-            return Reply()
-        return None
-
-    fake.fault = forget
-    content = random.Random(4).randbytes(UPLOAD_CHUNK_BYTES + 9)
-    if times == 1:
-        _, descriptor, reported = push(fake, tmp_path, content)
-        assert reported == descriptor.size
-        return
-    with pytest.raises(RegistryError, match="the registry lost the uploaded part") as caught:
-        push(fake, tmp_path, content)
-    assert "push the container image again" in str(caught.value.hint)
-    assert len(fake.asked("POST uploads")) == QUICK.attempts
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -374,23 +286,3 @@ def test_tls_spoken_to_a_plain_registry(fake: FakeRegistry) -> None:
     with pytest.raises(RegistryError, match="doesn't support TLS") as caught:
         Registry(Reference(host=fake.host, repository="x"), access).resolve("v1")
     assert "--plain-http" in str(caught.value.hint)
-
-
-def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
-    fake.pace = lambda size: threading.Event().wait(0.02)  # 2.6 s for all of it, on a link of 3 MB/s
-    access = Access(plain_http=True, config=QUICK.config, connect_s=0.8, attempts=1)
-    reach(fake, access).write(descriptor, layout, lambda size: None)
-    assert descriptor.digest in fake.content.blobs
-
-
-def test_a_dead_link_is_given_up(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
-    over = threading.Event()
-    fake.pace = lambda size: over.wait(60)
-    access = Access(plain_http=True, config=QUICK.config, connect_s=0.2, read_s=0.2, attempts=1)
-    try:
-        with pytest.raises(RegistryError, match=r"can't be reached|stopped"):
-            reach(fake, access).write(descriptor, layout, lambda size: None)
-    finally:
-        over.set()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.admin.options import build_selector, filter_options, numbers_argument
+from eaves.base.files import write_atomically
 from eaves.cli.command_group import CommandGroup
 from eaves.cli.display.output import describe_age, output_option, print_rows, print_value, say
 from eaves.cli.display.table import Column, Columns, Kind
@@ -106,7 +107,7 @@ def show(number: int, save: Path | None, form: str, **options: Any) -> None:
     if save is not None and reference:
         raise InputError(f"the image of entry {number} isn't in the queue; it is stored at {redact(reference)}")
     if save is not None:
-        save.write_bytes(content.data)
+        write_atomically(save, content.data, durability="none", mode=None)
         say(f"{save}: {len(content.data)} bytes")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from eaves.base.disk_errors import disk_errors
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.new_project import write_project
@@ -152,9 +151,8 @@ def _refuse_to_replace(file: Path, *, force: bool) -> None:
 
 def _write(file: Path, text: str, *, private: bool = False) -> None:
     """Write a file atomically, with the permissions of the umask; only the owner can read a private file."""
-    with disk_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)
     click.echo(file)
 
 

@@ -1,0 +1,260 @@
+"""Uploads of blobs: in one request, continued where that is supported, and at registries with rules of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from eaves.errors import OciError, RegistryError
+from eaves.oci.descriptor import LAYER, Descriptor
+from eaves.oci.reference import Reference
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.store.layout import Layout, create_layout
+from tests.container_images.registries import LocalRegistry
+from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
+from tests.fakes.http.registry_rules import (
+    GITHUB_CHUNK_BYTES,
+    Rule,
+    keep_last_chunk,
+    refuse_chunks,
+    refuse_large_chunks,
+    report_stale_position,
+)
+from tests.integration.oci.blobs import QUICK, once, push, reach, write_blob
+
+MIB = 1024 * 1024
+LARGE = random.Random(1).randbytes(10 * MIB)
+
+
+def take_no_chunks(status: int, fake: FakeRegistry) -> Rule:
+    return refuse_chunks(status)
+
+
+RULES: dict[str, Callable[[FakeRegistry], Rule]] = {
+    "GitHub": lambda fake: refuse_large_chunks,
+    **{f"Google, {status}": partial(take_no_chunks, status) for status in (0, 400, 404, 405, 413, 501)},
+    "Amazon": report_stale_position,
+    "JFrog": keep_last_chunk,
+}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with serve_fake() as registry:
+        yield registry
+
+
+def ranges(fake: FakeRegistry) -> list[str]:
+    """The range of each PATCH, empty where it has none."""
+    return [request.headers.get("Content-Range", "") for request in fake.asked("PATCH uploads")]
+
+
+def test_a_large_blob_goes_up_in_one_request(fake: FakeRegistry, tmp_path: Path) -> None:
+    _, descriptor, reported = push(fake, tmp_path, LARGE)
+    assert [request.what for request in fake.log] == ["POST uploads", "PATCH uploads", "PUT uploads"]
+    patch, put = fake.log[1:]
+    assert (patch.headers["Content-Length"], put.headers["Content-Length"]) == (str(len(LARGE)), "0")
+    assert "Content-Range" not in patch.headers
+    assert "Transfer-Encoding" not in patch.headers
+    assert reported == descriptor.size
+
+
+def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
+    push(fake, tmp_path, b"")
+
+
+@pytest.mark.parametrize("kept", [None, 0, 1, 100_000, 7 * MIB])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_registry_with_rules_of_its_own(fake: FakeRegistry, tmp_path: Path, rule: str, kept: int | None) -> None:
+    """The connection breaks when it has `kept` bytes; what is stored in the end has the digest, which `push` checks."""
+    fake.fault, fake.keep = RULES[rule](fake), [kept]
+    _, descriptor, reported = push(fake, tmp_path, LARGE)
+    assert reported == descriptor.size
+    assert len(fake.asked("PATCH uploads")) <= (1 if kept is None else 3)
+
+
+def test_a_rest_that_github_takes_is_all_that_is_sent_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault, fake.keep = refuse_large_chunks, [len(LARGE) - GITHUB_CHUNK_BYTES]
+    push(fake, tmp_path, LARGE)
+    assert ranges(fake) == ["", f"{len(LARGE) - GITHUB_CHUNK_BYTES}-{len(LARGE) - 1}"]
+
+
+def test_amazon_s_stale_position_is_not_continued_from(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault, fake.keep = report_stale_position(fake), [100_000, 200_000]
+    push(fake, tmp_path, LARGE)
+    assert ranges(fake) == ["", f"100000-{len(LARGE) - 1}", ""]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 70_000])
+def test_an_upload_that_breaks_off_continues_where_registries_say(
+    fake: FakeRegistry, tmp_path: Path, kept: int
+) -> None:
+    fake.keep = [kept]
+    _, descriptor, reported = push(fake, tmp_path, random.Random(2).randbytes(100_000))
+    assert ranges(fake) == ["", "" if kept < 2 else f"{kept}-99999"], "one chunk, the last one, which may have any size"
+    assert reported == descriptor.size
+
+
+def test_attempts_that_move_an_upload_on_do_not_count(fake: FakeRegistry, tmp_path: Path) -> None:
+    content = random.Random(3).randbytes(100_000)
+    fake.keep = [10_000] * 9
+    _, descriptor, reported = push(fake, tmp_path, content)
+    assert ranges(fake) == ["", *(f"{number * 10_000}-99999" for number in range(1, 10))]
+    assert reported == descriptor.size
+
+
+def test_an_upload_that_never_gets_further_ends(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault, fake.keep = refuse_chunks(416), [50_000, None, *[50_000] * 100]
+    with pytest.raises(RegistryError, match="stopped at byte") as caught:
+        push(fake, tmp_path, random.Random(3).randbytes(100_000))
+    assert "push again" in str(caught.value.hint)
+    assert ranges(fake) == ["", "50000-99999", *[""] * (QUICK.attempts - 1)], "chunks were refused once"
+
+
+@pytest.mark.parametrize("reported", ["0-99999999", "0-", "", "5-9", "0--1", "bytes=0-70", "0-00", "0-9" * 30])
+def test_a_position_that_cannot_be_right_begins_anew(fake: FakeRegistry, tmp_path: Path, reported: str) -> None:
+    fake.keep = [70_000]
+    fake.fault = once("GET uploads", Reply(status=204, headers={"Range": reported}))
+    push(fake, tmp_path, random.Random(2).randbytes(1_000_000))
+    assert ranges(fake) == ["", ""]
+    assert len(fake.asked("PUT uploads")) == 1
+
+
+def test_a_response_that_is_lost_after_everything_arrived(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault = once("PATCH uploads", Reply(done=True))
+    push(fake, tmp_path, b"content" * 1000)
+    assert len(fake.asked("PATCH uploads")) == 1
+
+
+def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault = once("PUT uploads", Reply(done=True))
+    push(fake, tmp_path, b"content")
+    assert len(fake.asked("PUT uploads")) == 2
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
+    """docker-registry up to 2.8 forgets an upload whose request was interrupted."""
+
+    def forget(request: Request) -> Reply | None:
+        if request.method == "PATCH" and len(fake.asked("POST uploads")) <= times:
+            fake.content.uploads.clear()
+            return Reply()
+        return None
+
+    fake.fault = forget
+    if times == 1:
+        _, descriptor, reported = push(fake, tmp_path, LARGE)
+        assert reported == descriptor.size
+        return
+    with pytest.raises(RegistryError, match="stopped at byte"):
+        push(fake, tmp_path, b"content")
+    assert len(fake.asked("POST uploads")) == QUICK.attempts
+
+
+@pytest.mark.parametrize(("status", "words"), [(400, "answered 400"), (413, "larger than the registry's limit")])
+def test_content_that_is_refused_as_a_whole_is_not_sent_again(
+    fake: FakeRegistry, tmp_path: Path, status: int, words: str
+) -> None:
+    fake.fault = lambda request: Reply(status=status) if request.method == "PATCH" else None
+    with pytest.raises(RegistryError, match=words):
+        push(fake, tmp_path, b"content")
+    assert len(fake.asked("PATCH uploads")) == 1
+
+
+@pytest.mark.parametrize(("what", "patches", "puts"), [("PATCH uploads", 2, 1), ("PUT uploads", 1, 2)])
+def test_a_token_that_expires_during_an_upload(
+    fake: FakeRegistry, tmp_path: Path, what: str, patches: int, puts: int
+) -> None:
+    fake.auth = "bearer"
+    left = [what]
+
+    def expire(request: Request) -> None:
+        if left and request.what == left[0]:
+            left.pop()
+            fake.tokens.clear()
+
+    fake.fault = expire
+    _, descriptor, reported = push(fake, tmp_path, LARGE)
+    assert (len(fake.asked("PATCH uploads")), len(fake.asked("PUT uploads"))) == (patches, puts)
+    assert reported == descriptor.size
+
+
+@pytest.mark.parametrize("error", [RegistryError("the base's registry is gone"), OSError(5, "Input/output error")])
+def test_an_error_of_the_source_is_not_taken_for_the_registry_s(
+    fake: FakeRegistry, tmp_path: Path, error: Exception
+) -> None:
+    class Broken(Layout):
+        opened = 0
+
+        @contextmanager
+        def open(self, *args: object, **options: object) -> Iterator[BinaryIO]:
+            self.opened += 1
+            raise error
+            yield
+
+    broken = Broken(create_layout(tmp_path / "broken").path)
+    with pytest.raises(type(error)) as caught:
+        reach(fake).write(Descriptor(media_type=LAYER, digest=f"sha256:{'0' * 64}", size=7), broken, lambda size: None)
+    assert caught.value is error
+    assert broken.opened == 1
+
+
+def test_content_that_was_altered_on_disk_is_never_complete(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = write_blob(tmp_path, LARGE)
+    path = layout.blob_path(descriptor.digest)
+    path.chmod(0o644)
+    path.write_bytes(LARGE[:-1] + b"x")
+    with pytest.raises(OciError, match="wrong digest or size"):
+        reach(fake).write(descriptor, layout, lambda size: None)
+    assert not fake.asked("PUT uploads")
+    assert not fake.content.blobs
+
+
+def test_a_large_layer_is_not_held_in_memory(registry: LocalRegistry, tmp_path: Path) -> None:
+    layout, size = create_layout(tmp_path / "layout"), 64 * MIB
+    path = layout.new_file()
+    with path.open("r+b") as file:
+        file.truncate(size)
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+    descriptor = Descriptor(media_type=LAYER, digest=f"sha256:{digest}", size=size)
+    layout.adopt(path, descriptor)
+    target = Registry(Reference(host=registry.host, repository="real/large"), QUICK)
+    tracemalloc.start()
+    try:
+        target.write(descriptor, layout, lambda size: None)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+    assert target.has(descriptor)
+
+
+def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = write_blob(tmp_path, LARGE)
+    fake.pace = lambda size: threading.Event().wait(0.02)  # 3.2 s for all of it, on a link of 3 MB/s
+    access = replace(QUICK, connect_s=0.8, attempts=1)
+    reach(fake, access).write(descriptor, layout, lambda size: None)
+    assert descriptor.digest in fake.content.blobs
+
+
+def test_a_dead_link_is_given_up(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = write_blob(tmp_path, LARGE)
+    over = threading.Event()
+    fake.pace = lambda size: over.wait(60)
+    access = Access(plain_http=True, config=QUICK.config, connect_s=0.2, read_s=0.2, attempts=1)
+    try:
+        with pytest.raises(RegistryError, match=r"can't be reached|stopped"):
+            reach(fake, access).write(descriptor, layout, lambda size: None)
+    finally:
+        over.set()
