@@ -189,7 +189,8 @@ class KnativePlatform:
         url = self._require(kind, name).get("status", {}).get("address", {}).get("url")
         if not url:
             raise ClusterError(
-                f"{kind.kind} {name} has no address yet", hint=f"eaves status, or kubectl get {kind.plural}"
+                f"{kind.kind} {name} has no address yet",
+                hint=f"eaves status --on knative, or kubectl get {kind.plural}",
             )
         route = find_route(self.cluster, url)
         headers, body = events.encode_binary(event)

@@ -10,6 +10,7 @@ from pathlib import Path
 from converters.evaluation.artifact_model import read_best
 from converters.evaluation.model import FUNCTION_HINT, ImagePrediction
 from eaves.base.clock import SYSTEM, Clock, StopFlag
+from eaves.credentials.folder import read_authorization
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.http_client.proxies import DIRECT, Proxies
@@ -33,6 +34,7 @@ class FunctionModel:
     Args:
         url: URL that images are posted to.
         client: HTTP client that posts the images.
+        token_file: File with the bearer token that is sent with each image; None for none.
         clock: Clock that deadlines are measured with.
     """
 
@@ -41,11 +43,12 @@ class FunctionModel:
     trained_on: frozenset[str] | None = None
     run: Path | None = None
 
-    def __init__(self, url: str, client: SinkClient, clock: Clock = SYSTEM) -> None:
+    def __init__(self, url: str, client: SinkClient, *, token_file: Path | None = None, clock: Clock = SYSTEM) -> None:
         self.name = url
         self._clock = clock
         self._url = url
         self._client = client
+        self._authorization = read_authorization(token_file)
 
     def classify(self, data: bytes) -> ImagePrediction:
         """Post one encoded image and read the answer.
@@ -71,7 +74,7 @@ class FunctionModel:
 
     def _post(self, data: bytes) -> HttpAnswer:
         media_type = sniff(data)
-        headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type}
+        headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type, **self._authorization}
         deadline = self._clock.monotonic() + BUSY_S
         while True:
             answer = self._client.exchange("POST", self._url, headers=headers, body=data, timeout_s=TIMEOUT_S)
@@ -81,15 +84,16 @@ class FunctionModel:
 
 
 @contextmanager
-def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel]:
+def open_function(url: str, proxies: Proxies = DIRECT, token_file: Path | None = None) -> Iterator[FunctionModel]:
     """Open a client of the function at `url`.
 
     Args:
         url: URL that images are posted to.
         proxies: HTTP proxies of the process.
+        token_file: File with the bearer token that is sent with each image; None for none.
     """
     with SinkClient(connections=1, proxies=proxies) as client:
-        yield FunctionModel(url, client)
+        yield FunctionModel(url, client, token_file=token_file)
 
 
 def _detail(answer: HttpAnswer) -> str:

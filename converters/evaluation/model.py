@@ -61,12 +61,13 @@ class EvaluatedModel(Protocol):
 
 
 @contextmanager
-def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[EvaluatedModel]:
+def open_model(place: str, proxies: Proxies = DIRECT, token_file: Path | None = None) -> Iterator[EvaluatedModel]:
     """Open the model at a path or URL.
 
     Args:
         place: Directory of a run or of an artifact, or the URL of a running function.
         proxies: Proxies of the process, for a URL.
+        token_file: File with the bearer token that is sent to a URL; None for none.
 
     Raises:
         ArtifactError: `place` is none of these, or an artifact that does not classify.
@@ -75,7 +76,7 @@ def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[EvaluatedModel
     if place.startswith(("http://", "https://")):
         from converters.evaluation.function_model import open_function
 
-        with open_function(place, proxies) as function:
+        with open_function(place, proxies, token_file) as function:
             yield function
     elif (Path(place) / "manifest.json").is_file():
         from converters.evaluation.artifact_model import ArtifactModel

@@ -204,6 +204,7 @@ NAMES = frozenset(
         "EAVES_SCALE_START_TIMEOUT_S",
         "EAVES_SELF_TEST",
         "EAVES_SILENT_AFTER_S",
+        "EAVES_SINK_TOKEN",
         "EAVES_SITE",
         "EAVES_SITES",
         "EAVES_SOURCES",

@@ -103,6 +103,23 @@ def read_aws_keys(folder: Path) -> AwsKeys | None:
     return AwsKeys(access_key=access_key, secret_key=secret_key, session_token=token) if access_key else None
 
 
+def read_authorization(path: Path | None) -> dict[str, str]:
+    """Return the header Authorization with the bearer token in a file.
+
+    Args:
+        path: Path of the file; None gives no header.
+
+    Raises:
+        ConfigError: When the file can't be read, or holds no token.
+    """
+    if path is None:
+        return {}
+    token = _read(path).strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise _fault(path, "holds no token, which is one line of letters and digits", f"ls -l {path}")
+    return {"Authorization": f"Bearer {token}"}
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:

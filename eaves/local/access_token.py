@@ -1,4 +1,4 @@
-"""Access token that requests from other machines need when `eaves up --host` opens the port to them."""
+"""Access token that every request to the port needs when `eaves up --host` opens it to other machines."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import hmac
 import re
 import secrets
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, Fault, StorageError
-from eaves.web.origin import is_loopback_address
 
 TOKEN_BYTES = 32
 """Number of random bytes in a generated token; their base64 text has 43 characters."""
@@ -21,30 +19,29 @@ MAX_FILE_BYTES = 4096
 """Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
 TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
-FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
-"""Headers that a proxy adds. A request with one of them comes from another machine, although the connection comes from
-this one. Source: RFC 7239, section 4; RFC 9110, section 7.6.3."""
 SCHEME = "bearer"
-UNAUTHORISED = "requests from other machines need the platform's token: Authorization: Bearer TOKEN"
+UNAUTHORISED = "requests to this address need the platform's token: Authorization: Bearer TOKEN"
 
 
 class AccessToken:
     """A token in a file, which is read at each request: replacing the file replaces the token at once.
 
+    Connections from 127.0.0.1 need the token too, because a program on this machine that forwards TCP connections
+    makes every caller look like one of this machine.
+
     Args:
         path: Path of the file; when missing, it is created with a random token, readable only by this user.
-        trusts_loopback: Whether connections from loopback addresses of this machine need no token. This is safe,
-            because the kernel drops packets of other machines that claim a loopback address. Source: RFC 1122, section
-            3.2.1.3 (g).
+
+    Attributes:
+        path: Absolute path of the file.
 
     Raises:
         ConfigError: When users other than its owner may read the file, or when it holds no valid token.
         StorageError: When the file can't be read or written.
     """
 
-    def __init__(self, path: Path, *, trusts_loopback: bool = False) -> None:
-        self._path = path
-        self._trusts_loopback = trusts_loopback
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
         try:
             created = not path.exists()
             if created:
@@ -59,22 +56,11 @@ class AccessToken:
         """Return whether an Authorization header has the token. An unreadable or empty file admits no caller."""
         scheme, _, given = authorization.partition(" ")
         try:
-            wanted = _read(self._path)
+            wanted = _read(self.path)
         except OSError:
             return False
         matches = hmac.compare_digest(given.strip().encode(), wanted)
         return bool(wanted) and scheme.lower() == SCHEME and matches
-
-    def trusts(self, peer: str, header_names: Iterable[str]) -> bool:
-        """Return whether a caller needs no token: a program on this machine, not behind a proxy.
-
-        Args:
-            peer: IP address of the connection's other end.
-            header_names: Names of the request's headers; `_` is read as `-`.
-        """
-        if not (self._trusts_loopback and is_loopback_address(peer)):
-            return False
-        return not FORWARDED & {name.lower().replace("_", "-") for name in header_names}
 
 
 def _read(path: Path) -> bytes:

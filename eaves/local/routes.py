@@ -57,7 +57,7 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     Args:
         runtime: The supervisor.
         control: Whether to answer control requests; only for a socket that belongs to this user.
-        token: Token that requests from other machines must have; None when only this machine can reach the address.
+        token: Token that every request must have; None when only this machine can reach the address.
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -127,7 +127,7 @@ def _find_console(runtime: SupervisorView) -> str:
 
 
 def _refuse_strangers(token: AccessToken | None) -> Response | None:
-    """Refuse requests of foreign web pages, and requests from other machines without the token.
+    """Refuse requests of foreign web pages, and requests without the token.
 
     Returns:
         The response to a request without the token; None when the request is allowed.
@@ -136,7 +136,7 @@ def _refuse_strangers(token: AccessToken | None) -> Response | None:
         ForbiddenError: When the request comes from a foreign web page.
     """
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if token is None or token.trusts(request.remote_addr or "", request.headers.keys()):
+    if token is None:
         if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
             raise ForbiddenError(reason, hint=HINT)
         return None

@@ -166,8 +166,7 @@ class WebServer:
     Args:
         app: WSGI application.
         address: Address to listen on.
-        token: Token that requests from other machines must have, checked before a body is read; None when no token is
-            needed.
+        token: Token that requests must have, checked before a body is read; None when no token is needed.
         limits: Limits for the server's connections.
         clock: Clock for pauses.
 
@@ -269,7 +268,7 @@ class OpenConnection(HttpConnection):
     """A connection to a port that other machines can reach; a request without the token is refused before its body.
 
     Args:
-        token: Token that requests from other machines must have.
+        token: Token that requests must have.
     """
 
     def __init__(self, token: AccessToken, *arguments: Any, **named: Any) -> None:
@@ -285,8 +284,7 @@ class OpenConnection(HttpConnection):
         return taken
 
     def _admits(self, headers: Mapping[str, str]) -> bool:
-        trusted = self._token.trusts(str(self.addr[0]), headers)
-        return trusted or self._token.is_in(headers.get("AUTHORIZATION", ""))
+        return self._token.is_in(headers.get("AUTHORIZATION", ""))
 
 
 def _log_refusal(status: int, kind: str) -> None:

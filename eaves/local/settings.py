@@ -21,14 +21,14 @@ class LocalSettings:
     )
     host: str = setting(
         "127.0.0.1",
-        "Address that the port is opened at. Programs of this machine always reach it at 127.0.0.1, without a token. "
-        "0.0.0.0 opens it at every IPv4 address of the machine, :: at every address. Any address off loopback needs "
-        "token_file; the token and the images travel unencrypted.",
+        "Address that the port is opened at, in addition to 127.0.0.1. 0.0.0.0 opens it at every IPv4 address of the "
+        "machine, :: at every address. Any address off loopback needs token_file, and then every caller needs the "
+        "token, at 127.0.0.1 too; the token and the images travel unencrypted.",
     )
     token_file: Path | None = setting(
         None,
-        "File with the token that callers from other machines must send, as `Authorization: Bearer TOKEN`. A missing "
-        "file is created with a random token. Only its owner may be able to read it.",
+        "File with the token that callers must send, as `Authorization: Bearer TOKEN`, when host is off loopback. A "
+        "missing file is created with a random token. Only its owner may be able to read it.",
     )
     zygote: bool = setting(
         True,

@@ -69,8 +69,8 @@ class Supervisor:
         environ: Environment of this process.
         port: TCP port of the broker; 0 takes a free one.
         host: Address that the port is opened at, in addition to 127.0.0.1.
-        token_file: File with the token that requests from other machines must have; created when missing. It is
-            required when `host` isn't a loopback address.
+        token_file: File with the token that every request to the port must have when `host` isn't a loopback address;
+            created when missing. It is required then.
         settings: Disk limits for queue, logs and history.
         observe: Function that is called with each event that is added to the history; it must return at once and raise
             no exception.
@@ -138,18 +138,19 @@ class Supervisor:
         self.left_queued = 0
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._ingress = self._listen(self._port, f"port {port}", self._token if self._port.is_open else None)
+        self._ingress = self._listen(self._port, f"port {port}")
         self._opened: WebServer | None = None
         if not self._port.is_open and address != HOST:
             opened = TcpPort(self._port.port, address)
-            self._opened = self._listen(opened, f"{address} port {opened.port}", self._token)
-        self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
+            self._opened = self._listen(opened, f"{address} port {opened.port}")
+        sink_token = self._token.path if self._token is not None else None
+        self._agents = Agents(state, sink=self.url, sink_token=sink_token, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
         self.console.start()
 
-    def _listen(self, address: TcpPort, named: str, token: AccessToken | None) -> WebServer:
+    def _listen(self, address: TcpPort, named: str) -> WebServer:
         try:
-            return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
+            return WebServer(create_app(self, token=self._token), address, token=self._token, clock=self._clock)
         except OSError as error:
             raise build_port_error(error, address, named) from error
 
@@ -160,7 +161,7 @@ class Supervisor:
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines can reach the port, with the token."""
+        """Whether other machines can reach the port, which then needs the token."""
         return self._token is not None
 
     def run(self) -> None:
@@ -352,7 +353,7 @@ class Supervisor:
 
 
 def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
-    """Return the token that requests from other machines must have; None when the host is a loopback address.
+    """Return the token that requests to the port must have; None when the host is a loopback address.
 
     Args:
         host: Name or address that the platform's port is opened at.
@@ -373,7 +374,7 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
         raise ConfigError(
             [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
         )
-    return AccessToken(path, trusts_loopback=ip_address(address).is_unspecified)
+    return AccessToken(path)
 
 
 def _take_lock(state: StateDirectory) -> int:

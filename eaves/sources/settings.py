@@ -120,6 +120,10 @@ class AgentSettings:
         "Knative's SinkBinding sets it, and removes it while there is no Broker.",
         env="K_SINK",
     )
+    sink_token: Path | None = setting(
+        None,
+        "File with the bearer token that the sink needs, which `eaves up --host` sets. It is read at each request.",
+    )
     function: str = setting(
         "",
         "Address of a function that is called first: its predictions are stored and sent to "
@@ -189,6 +193,8 @@ class AgentSettings:
             yield "takeover", f"must be a JSON list of paths: {error} (got {self.takeover[:80]!r})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
+        elif self.sink and self.sink_token and (fault := check_receiver(self.sink, with_path=True)):
+            yield "sink", f"{fault}, because its token is sent with each request"
         if self.ca_certs:
             try:
                 build_tls_context(self.ca_certs)

@@ -197,7 +197,11 @@ def _send(cluster: Cluster, target: ColdTarget, request: ColdRequest) -> HttpAns
     if answer.status >= 400:
         problem = parse_problem(answer.body)
         detail = str(problem.get("detail") or answer.body[:200].decode(errors="replace"))
-        hint = "send another file with --image" if answer.status in {400, 415, 422} else f"eaves logs {target.name}"
+        hint = (
+            "send another file with --image"
+            if answer.status in {400, 415, 422}
+            else f"eaves logs {target.name} --on knative"
+        )
         raise PlatformError(f"{target.name} answered {answer.status}: {detail}", hint=hint)
     return answer
 

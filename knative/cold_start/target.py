@@ -99,7 +99,10 @@ def _find_revision(name: str, service: Mapping[str, Any]) -> str:
         raise StartError(f"{name} has no address or no ready revision yet", hint="eaves status --on knative")
     if len(serving) > 1:
         message = f"{len(serving)} revisions of {name} get requests: {', '.join(sorted(serving))}"
-        raise StartError(message, hint="finish the rollout: eaves promote, or eaves rollback")
+        raise StartError(
+            message,
+            hint=f"finish the rollout: eaves promote {name} --on knative, or eaves rollback {name} --on knative",
+        )
     return serving.pop()
 
 

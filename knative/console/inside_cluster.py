@@ -92,10 +92,13 @@ def send_inside(cluster: Cluster, client: SinkClient, function: str, event: Even
     """
     found = cluster.get(KSERVICE, function)
     if found is None:
-        raise NotFoundError(f"there is no function {function!r} in {cluster.namespace}", hint="eaves status")
+        raise NotFoundError(
+            f"there is no function {function!r} in {cluster.namespace}", hint="eaves status --on knative"
+        )
     url = found.get("status", {}).get("address", {}).get("url")
     if not url:
         raise ClusterError(
-            f"the function {function} has no address yet", hint=f"eaves status, or kubectl get {KSERVICE.plural}"
+            f"the function {function} has no address yet",
+            hint=f"eaves status --on knative, or kubectl get {KSERVICE.plural}",
         )
     return client.post(str(url), event, prefer_reply=True, timeout_s=FUNCTION_TIMEOUT_S)

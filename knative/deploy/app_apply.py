@@ -164,7 +164,8 @@ def _apply(
         if not adopt:
             raise ConflictError(
                 f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {_owners(error)}",
-                hint="`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes the fields over",
+                hint="`eaves diff IMAGE --on knative` shows what would change; "
+                "`eaves deploy IMAGE --on knative --adopt` takes the fields over",
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED

@@ -138,5 +138,5 @@ def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str
         f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "
         f"not know which of these objects belong to it: {listed}",
         hint="remove them by the tool that applied them (kubectl delete -f, Git); or run `eaves remove "
-        f"{owner.app} --adopt`, which shows what it deletes",
+        f"{owner.app} --on knative --adopt`, which shows what it deletes",
     )

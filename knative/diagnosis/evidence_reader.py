@@ -63,7 +63,7 @@ class EvidenceReader:
         service = service or self._cluster.get(KSERVICE, name)
         if service is None:
             message = f"the function {name!r} does not exist in {self._cluster.namespace}"
-            raise NotFoundError(message, hint="eaves deploy")
+            raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
         created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
         if not created:
             return FunctionEvidence(service=service, now=now)

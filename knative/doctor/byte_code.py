@@ -21,5 +21,5 @@ def check_byte_code(image: FunctionImage) -> Iterator[DoctorFinding]:
         yield note(
             "byte-code",
             f"{image.name} has no byte code of the standard library, so each cold start compiles modules again",
-            "eaves package ARTIFACT -t REFERENCE --base python:3.13-slim, then eaves deploy REFERENCE",
+            "eaves package ARTIFACT -t REFERENCE --base python:3.13-slim, then eaves deploy REFERENCE --on knative",
         )

@@ -7,6 +7,7 @@ knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't ke
 
 from __future__ import annotations
 
+from knative.client.kinds import TRIGGER
 from knative.diagnosis.evidence import Diagnosis, Object, PartReadiness, condition, name_of, parse_time, quote
 
 DESTINATION = "destination"
@@ -21,6 +22,10 @@ _MEANINGS = {
     "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
 """Cause and meaning of a condition that isn't true, by the type of the condition."""
+_UNADDRESSED = "address not set"
+"""Text of a Trigger's condition when its subscriber existed and had no address yet. It says nothing about the present:
+a busy controller may look at the Trigger again minutes after the subscriber has its address.
+Source: knative.dev/pkg, resolver/addressable_resolver.go; seen with Eventing 1.22."""
 _FIXES = {
     _BROKER: "eaves doctor",
     DESTINATION: "deploy the object that it names, or change the name in eaves.yaml",
@@ -42,6 +47,8 @@ def judge_conditions(value: Object) -> PartReadiness:
     cause, meaning = _MEANINGS.get(
         kind, (_REFUSED, f"its condition {kind} is False" if worst is not ready else "it is not ready")
     )
+    if value["kind"] == TRIGGER.kind and cause == DESTINATION and _UNADDRESSED in message:
+        return PartReadiness(detail=f"{meaning} yet: {message}", since=since)
     metadata = value["metadata"]
     describe = f"kubectl -n {metadata.get('namespace')} describe {str(value['kind']).lower()} {name_of(value)}"
     found = Diagnosis(

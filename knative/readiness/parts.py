@@ -11,6 +11,8 @@ from knative.readiness.workloads import WORKLOADS, judge_workload
 from knative.resources.fields.labels import PART_LABEL
 
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
+UNSEEN = "controller"
+"""Value of `Diagnosis.cause` when an object's controller hasn't processed the object's last change."""
 UNSEEN_S = 15.0
 """Maximum seconds that a controller may take to process a change of an object before that counts as a fault."""
 
@@ -103,7 +105,7 @@ def _judge_unseen(value: Object, now: float) -> PartReadiness:
         return PartReadiness(detail="its controller has not processed it yet", since=applied)
     where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
     found = Diagnosis(
-        cause="controller",
+        cause=UNSEEN,
         message=f"its controller has not processed the change that was applied {now - applied:.0f} s ago",
         fix=f"kubectl -n {where} get pods",
         final=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from knative.readiness.parts import AppPart
+from knative.readiness.parts import UNSEEN, AppPart
 
 PATIENCE_S = 60.0
 """Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
@@ -31,7 +31,8 @@ class WaitLimit:
         """Return the first part that has had its fault for longer than the limit; None when there is none.
 
         A Trigger whose subscriber is the function can't be ready before the function is. Until the function is ready,
-        only faults that do not go away by themselves (`Diagnosis.final`) are considered.
+        only faults that do not go away by themselves (`Diagnosis.final`) are considered. A part whose controller hasn't
+        processed its last change is never hopeless, because its conditions are those of an earlier time.
 
         Args:
             parts: Parts that aren't ready.
@@ -39,7 +40,9 @@ class WaitLimit:
             function_ready: Whether the function is ready.
         """
         wrong = {
-            (part.title, part.diagnosis.cause): part.diagnosis.final for part in parts if part.diagnosis is not None
+            (part.title, part.diagnosis.cause): part.diagnosis.final
+            for part in parts
+            if part.diagnosis is not None and part.diagnosis.cause != UNSEEN
         }
         self._since = {key: self._since.get(key, now) for key, final in wrong.items() if final or function_ready}
         for part in parts:

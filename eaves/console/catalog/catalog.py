@@ -7,13 +7,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.console.backend import Backend, ModelLocation
 from eaves.console.catalog.directories import foreign_content, read_below
-from eaves.console.catalog.runs.files import RunFiles, load_files
 from trainer.run.run import MANIFEST
+
+if TYPE_CHECKING:
+    from eaves.console.catalog.runs.files import RunFiles
 
 KEPT_RUNS = 2
 """Maximum number of runs that are kept in memory, as many as a comparison needs. A page of photos asks for the same run
@@ -32,7 +34,7 @@ class Catalog:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._runs = _Newest[RunFiles](KEPT_RUNS)
+        self._runs: _Newest[RunFiles] = _Newest(KEPT_RUNS)
         self._artifacts = _Newest[Artifact](KEPT_ARTIFACTS)
 
     def locations(self, kind: str) -> list[ModelLocation]:
@@ -56,6 +58,8 @@ class Catalog:
         Raises:
             EavesError: It can't be read.
         """
+        from eaves.console.catalog.runs.files import load_files
+
         origin = f"the run {location.name}"
         return self._runs.get(location.path / "run.json", lambda: load_files(location.path, origin))
 

@@ -1,7 +1,7 @@
 """The pages of runs and artifacts: the list, each of them, and the comparison of two.
 
-The package `eaves.console.catalog` is imported when one of these pages is opened: it imports NumPy and Pillow, which
-the other pages don't need.
+The package `eaves.console.catalog` is imported when one of these pages is opened, and those of its modules that need
+NumPy when there is a run or an artifact to show: a site has neither, and the container image of its console no NumPy.
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
 
 def _show_list(catalog: Catalog) -> str:
+    artifacts, runs = catalog.locations("artifact"), catalog.locations("run")
+    if not (artifacts or runs):
+        return render_template("models/show.html", artifacts=(), runs=(), hidden=0)
     from eaves.console.catalog import overview
 
-    artifacts, runs = catalog.locations("artifact"), catalog.locations("run")
     return render_template(
         "models/show.html",
         artifacts=overview.build_artifact_rows(catalog, artifacts[: overview.SHOWN]),
@@ -79,10 +81,10 @@ def _show_list(catalog: Catalog) -> str:
 
 def _show_artifact(catalog: Catalog, name: str, *, asked: Backend | None = None) -> str | tuple[str, int]:
     """Show an artifact; with `asked`, the function that serves it answers the golden images."""
+    location = _find(catalog, "artifact", name)
     from eaves.console.catalog.artifact_page import GOLDEN, LABELS, build_artifact_page
     from eaves.console.catalog.update_size import compute_update
 
-    location = _find(catalog, "artifact", name)
     try:
         artifact = catalog.artifact(location)
         page = build_artifact_page(artifact)
@@ -118,11 +120,12 @@ def _ask_golden(
 
 
 def _send_golden(catalog: Catalog, name: str, number: int) -> Response:
+    location = _find(catalog, "artifact", name)
     from eaves.artifact import load_golden
     from eaves.console.catalog.photos import read_golden
 
     try:
-        artifact = catalog.artifact(_find(catalog, "artifact", name))
+        artifact = catalog.artifact(location)
         cases = load_golden(artifact)
     except EavesError:
         abort(404)
@@ -130,11 +133,11 @@ def _send_golden(catalog: Catalog, name: str, number: int) -> Response:
 
 
 def _show_run(catalog: Catalog, name: str) -> str | tuple[str, int]:
+    location = _find(catalog, "run", name)
     from eaves.console.catalog.photos import RunPhotos
     from eaves.console.catalog.runs.confusion import select_mistakes
     from eaves.console.catalog.runs.page import build_run_page
 
-    location = _find(catalog, "run", name)
     arguments = request.args
     try:
         files = catalog.run(location)
@@ -175,10 +178,11 @@ def _artifacts_of(catalog: Catalog, digest: str) -> list[ModelLocation]:
 
 
 def _send_photo(catalog: Catalog, name: str, digest: str) -> Response:
+    location = _find(catalog, "run", name)
     from eaves.console.catalog.photos import RunPhotos
 
     try:
-        files = catalog.run(_find(catalog, "run", name))
+        files = catalog.run(location)
         photo = RunPhotos(files, files.answers or {}).read(digest)
     except EavesError:
         abort(404)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from eaves.admin.client import list_hung_parts
 from eaves.base.clock import SYSTEM, Clock
@@ -19,6 +20,7 @@ class Agents(ProcessGroup):
     Args:
         state: State directory with the agents' logs and spools.
         sink: Address of the broker.
+        sink_token: Absolute path of the file with the token that the broker needs; None when it needs none.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
@@ -30,13 +32,14 @@ class Agents(ProcessGroup):
         state: StateDirectory,
         *,
         sink: str,
+        sink_token: Path | None = None,
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
         ask: RestartCheck = list_hung_parts,
     ) -> None:
         self._state = state
-        self._sink = sink
+        self._sink = {"K_SINK": sink, **({"EAVES_SINK_TOKEN": str(sink_token)} if sink_token is not None else {})}
         self._sources: dict[str, tuple[str, ...]] = {}
         kind = ProcessKind(
             name=AGENT, module="eaves.sources", log=state.agent_log, socket=state.agent_socket, queue=str
@@ -75,7 +78,7 @@ class Agents(ProcessGroup):
             "EAVES_SITE": app.function.site,
             "EAVES_SPOOL": str(self._state.agent_spool(name)),
             "EAVES_ADMIN_SOCKET": str(self._state.agent_socket(name)),
-            "K_SINK": self._sink,
+            **self._sink,
             **_cloud(app),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eaves.base.backoff import Backoff
+from eaves.credentials.folder import read_authorization
 from eaves.credentials.redact import redact
 from eaves.delivery import AttemptResult, Deliverer, SinkClient, SinkResponse
 from eaves.delivery.rejection import build_refusal
@@ -49,7 +50,11 @@ def build_deliverers(
     def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
             raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
-        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
+        try:
+            headers = read_authorization(settings.sink_token)
+        except ConfigError as error:  # for example a file that is being replaced
+            raise UnreachableError(error.message, hint=error.hint) from error
+        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s, more_headers=headers)
 
     def to_function(event: Event) -> SinkResponse:
         if function_client is None:

@@ -221,7 +221,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(
             f"{cluster.name}: the inventory of {app} (ConfigMap {name} in {cluster.namespace}) is damaged: {error}",
-            hint=f"{delete}; then `eaves deploy --adopt` writes it again",
+            hint=f"{delete}; then `eaves deploy IMAGE --on knative --adopt` writes it again",
         ) from error
     raise InvalidError(
         f"{cluster.name}: the inventory of {app} has the layout {layout}, and this version of Eaves supports only "

@@ -89,7 +89,10 @@ def _whose(one: Object) -> str:
 
 def _remedy(manifest: Object) -> str:
     kind, metadata = kind_of(manifest), manifest["metadata"]
-    adopt = "`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes the object over"
+    adopt = (
+        "`eaves diff IMAGE --on knative` shows what would change; `eaves deploy IMAGE --on knative --adopt` takes the "
+        "object over"
+    )
     if kind is BROKER:
         return f"to use the Broker as it is, set knative.create_broker: no in eaves.yaml; {adopt}"
     if kind is NAMESPACE:

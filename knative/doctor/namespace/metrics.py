@@ -53,7 +53,9 @@ def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         )
         yield warning(CHECK, f"{swallowed.message}: {_OTHER_WAY}", fix)
     except ClusterError as failed:
-        yield warning(CHECK, f"the metrics of {pod} can't be read: {failed.message}", failed.hint or "eaves status")
+        yield warning(
+            CHECK, f"the metrics of {pod} can't be read: {failed.message}", failed.hint or "eaves status --on knative"
+        )
     else:
         if answer.status == 200:
             yield ok(CHECK, f"the metrics of {pod} can be read by port-forward")

@@ -6,11 +6,16 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from eaves.console.app import create_app
+from eaves.console.context import ConsoleContext
+from eaves.console.settings import ConsoleSettings
 from eaves.events import Event
+from tests.console_walk import open_every_page
 from tests.e2e.conftest import open_project
 from tests.e2e.console.site_console import SiteConsole
 from tests.e2e.harness import delivers, publish
@@ -18,6 +23,7 @@ from tests.e2e.places import NAME, Namespaces
 from tests.e2e.sources.test_volumes import pictures
 from tests.e2e.stream import ask_version
 from tests.e2e.volumes import claimed, make_claim, put_files
+from tests.fakes.console.backend import FakeBackend
 from tests.https_browser import HttpsBrowser
 from tests.waiting import wait_until
 
@@ -123,6 +129,14 @@ def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny
     photo = min((tiny_artifact / "golden").glob("*.png")).read_bytes()
     status, text = browser.upload("/try", "photo", "mine.png", photo, function=NAME)
     assert (status, "mine.png" in text, 'role="alert"' in text) == (200, True, False), text
+
+
+def test_every_page_opens(site: SiteConsole, browser: HttpsBrowser) -> None:
+    """Pages that links lead to, with their ids, and every other address of the app."""
+    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(read_only=True)))
+    opened = open_every_page(partial(browser.ask, "GET"), app)
+    assert {"events.detail", "functions.detail", "functions.log"} <= opened
+    assert "Traceback" not in site.read_log(), site.read_log()
 
 
 def test_it_changes_nothing_and_the_cluster_would_not_let_it(site: SiteConsole, browser: HttpsBrowser) -> None:

@@ -97,7 +97,7 @@ def test_an_event_that_the_broker_gets_becomes_a_prediction_at_a_subscriber(
 
 
 def test_a_function_goes_to_zero_and_an_event_brings_it_back(
-    deployed: Deployed, picture: Path, make_event: Callable[..., Event], record_property: Callable[[str, object], None]
+    deployed: Deployed, picture: Path, make_event: Callable[..., Event]
 ) -> None:
     send(deployed, picture)
     began = time.monotonic()
@@ -111,7 +111,6 @@ def test_a_function_goes_to_zero_and_an_event_brings_it_back(
         ("cold_start_s", answer.latency_ms / 1000),
         ("warm_s", warm.latency_ms / 1000),
     ):
-        record_property(name, round(value, 3))
         log.info("%s %.3f", name, value)
     assert warm.latency_ms < answer.latency_ms
 

@@ -35,7 +35,9 @@ asyncio.run(main())
 """
 """Passes connections to a port of the node's own loopback on."""
 DISPLAY = """
-import http.server, os
+import http.server, os, signal
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # process 1 has no default action for it
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):

@@ -7,8 +7,9 @@ This needs Kubernetes and the agents' container image, and nothing of Knative. I
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from tests.e2e.places import Namespaces
 from tests.e2e.relay.test_relay import KILL_EVERY_S
 from tests.waiting import wait_until
 
+log = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(3600)
 SITE, RELAY_POD, SENDER = "barn", f"{NAME}-relay-0", "sender"
 SEND = """
@@ -123,7 +125,6 @@ def write_sent(site: Cluster, kubectl: Kubectl, file: Path) -> None:
 
 def test_every_event_arrives_once_although_both_ends_are_killed_and_the_link_is_silent_for_minutes(
     site: Cluster, cloud: Cloud, agent_image: str, tmp_path: Path, pytestconfig: pytest.Config,
-    record_property: Callable[[str, object], None],
 ) -> None:  # fmt: skip
     count, cut_s = int(pytestconfig.getoption("--relay-events")), float(pytestconfig.getoption("--relay-cut-s"))
     send(site, agent_image, count)
@@ -160,6 +161,6 @@ def test_every_event_arrives_once_although_both_ends_are_killed_and_the_link_is_
     write_sent(site, cloud.kubectl, sent)
     cloud.write_ledger(received)
     totals = audit_files(sent, received)
-    record_property("audit", f"{count} events, {kills + 1} kills, silent for {cut_s:g} s: {totals}")
+    log.info("audit: %d events, %d kills, silent for %g s: %s", count, kills + 1, cut_s, totals)
     assert (totals.missing, totals.unknown, totals.waiting, totals.dead) == (0, 0, 0, 0)
     assert totals.sent == totals.received == count

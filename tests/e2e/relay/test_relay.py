@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.e2e.sources.test_volumes import pictures
 from tests.e2e.volumes import claimed, make_claim, put_files
 from tests.waiting import wait_until
 
+log = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(7200)
 SECRET, CLAIM_NAME, CAMERA = "link", "photos", "camera"
 SEEDS = 3
@@ -122,7 +124,7 @@ def audit(place: Place, cloud: Cloud, folder: Path) -> dict[str, Any]:
 
 def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_the_link_is_cut(
     project: Place, cloud: Cloud, image: str, agent_image: str, tiny_artifact: Path, tmp_path: Path,
-    pytestconfig: pytest.Config, record_property: Callable[[str, object], None],
+    pytestconfig: pytest.Config,
 ) -> None:  # fmt: skip
     count, cut_s = int(pytestconfig.getoption("--relay-events")), float(pytestconfig.getoption("--relay-cut-s"))
     kubectl = Kubectl(kubeconfig=project.kubeconfig)
@@ -169,7 +171,7 @@ def test_every_prediction_reaches_the_cloud_once_although_pods_are_killed_and_th
     wait_until(is_drained, 900, pause_s=2, what="empty queues")
     wait_until(cloud.is_ready, 120, pause_s=1, what="the receiver")
     total = audit(project, cloud, tmp_path)
-    record_property("audit", f"{count} images, {kills} kills, cut for {cut_s:g} s: {total}")
+    log.info("audit: %d images, %d kills, cut for %g s: %s", count, kills, cut_s, total)
     assert (total["missing"], total["unknown"], total["waiting"], total["dead"]) == (0, 0, 0, 0)
     assert total["sent"] == total["received"] == count + SEEDS
 

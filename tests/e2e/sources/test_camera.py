@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import shutil
 import time
@@ -24,6 +25,7 @@ from tests.e2e.volumes import clear_node, on_node, put_files
 from tests.inputs.videos import make_video
 from tests.waiting import wait_until
 
+log = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(900)
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 AWAY_S = 30.0
@@ -90,9 +92,8 @@ def is_played(place: Place) -> bool:
 
 @needs_kubectl
 def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
-    place: Place, outside: KnativeSink, image: str, camera_image: str, rtsp_image: str,
-    record_property: Callable[[str, object], None],
-) -> None:  # fmt: skip
+    place: Place, outside: KnativeSink, image: str, camera_image: str, rtsp_image: str
+) -> None:
     camera = start_camera(place.cluster, rtsp_image, make_video())
     camera.make_secret("login")
     configure(place, outside, camera_image, {"name": "gate", "url": camera.url, "secret": "login"})
@@ -109,7 +110,7 @@ def test_a_stream_is_predicted_through_outages_of_the_camera_and_of_the_agent(
     time.sleep(AWAY_S)  # the outage itself, whose length is what is tested
     camera.start()
     back_s = wait_for_more(outside)
-    record_property("back_s", round(back_s, 1))
+    log.info("back_s %.1f", back_s)
     assert back_s < BACK_S
 
     place.cluster.delete(KSERVICE, NAME)  # nothing predicts, so images wait in the agent's spool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,12 @@ def test_what_would_change_is_shown_and_ends_with_1(one: Sites) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "a deploy would change nothing\n")
 
 
+def find_typed(error: EavesError, option: str) -> list[str]:
+    """The command with an option that an error's hint advises, as a person types it."""
+    (command,) = [part for part in str(error.hint).split("`") if part.startswith("eaves ") and option in part]
+    return shlex.split(command.replace("IMAGE", IMAGE))[1:]
+
+
 def by_kn(knative: Knative) -> None:
     template = {"spec": {"containers": [{"image": "registry.example/other:1"}]}}
     spec = {"template": template, "traffic": [{"latestRevision": True, "percent": 100}]}
@@ -124,7 +131,7 @@ def test_what_kn_made_is_taken_over_once_it_is_shown_and_answered_for(one: Sites
     error = one.run(*words).exception
     assert isinstance(error, ConflictError)
     assert (error.exit_code, "created by kn" in error.message) == (75, True)
-    result = one.run(*words, "--adopt")
+    result = one.run(*find_typed(error, "--adopt"), "--offline")
     assert result.exit_code == 2
     assert "--adopt asks for confirmation, and stdin is no terminal; add --yes" in result.stderr
     assert "-      - image: registry.example/other:1" in result.stderr
@@ -251,8 +258,7 @@ def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sit
         knative.server.put(yaml.safe_load(path.read_text()), manager="kubectl", namespace=knative.namespace)
     refused = one.run("remove", "flowers", "--on", "knative").exception
     assert isinstance(refused, ConflictError)
-    assert "--adopt" in str(refused.hint)
-    asked = one.run("remove", "flowers", "--on", "knative", "--adopt")
+    asked = one.run(*find_typed(refused, "--adopt"))
     assert (asked.exit_code, "add --yes" in asked.stderr) == (2, True)
     assert f"s000: Service {knative.namespace}/flowers\n" in asked.stderr
     assert one.deployed() == ["s000"]

@@ -1,20 +1,27 @@
-"""`eaves up --host`: one port for this machine without a token, and for other machines with one."""
+"""`eaves up --host`: at a port that other machines reach, every caller needs the token, also one of this machine."""
 
 from __future__ import annotations
 
 import http.client
+import os
 import shlex
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from eaves.platform import RELAY
-from tests.contract.harness import LocalHarness, open_local_harness
+from eaves.events import Event, encode_binary
+from eaves.platform import RELAY, SourceSpec
+from tests.contract.harness import LocalHarness, open_local_harness, status_of
+from tests.fakes.mqtt.slow_link import SlowLink
+from tests.inputs.artifacts import build_tiny_dataset
+from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.waiting import wait_until
 
@@ -33,10 +40,10 @@ def find_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def ask(host: str, port: int, headers: dict[str, str] | None = None) -> int:
+def ask(host: str, port: int, headers: dict[str, str] | None = None, *, path: str = UNKNOWN, body: bytes = b"") -> int:
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
-        connection.request("POST", UNKNOWN, b"", headers or {})
+        connection.request("POST", path, body, headers or {})
         return connection.getresponse().status
     finally:
         connection.close()
@@ -48,37 +55,83 @@ def harness() -> Iterator[LocalHarness]:
         yield made
 
 
+@contextmanager
+def open_forwarder(port: int) -> Iterator[SlowLink]:
+    """A program on this machine that passes connections on, as `ssh -L`, socat and rootless containers do."""
+    forwarder = SlowLink(port, delay_s=0)
+    try:
+        yield forwarder
+    finally:
+        forwarder.close()
+
+
 @pytest.mark.parametrize("everywhere", [True, False], ids=["0.0.0.0", "one address"])
-def test_other_machines_need_the_token_and_this_one_does_not(harness: LocalHarness, everywhere: bool) -> None:
+def test_every_caller_needs_the_token(harness: LocalHarness, everywhere: bool) -> None:
     address, port = find_address(), find_port()
     token = harness.state.with_name("token")
     harness.start(port, "--host", "0.0.0.0" if everywhere else address, "--token-file", str(token))
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    said = f"requests from other machines need the token in {token}; they are sent unencrypted\n"
+    said = f"every caller needs the token in {token}, at 127.0.0.1 too; requests are sent unencrypted\n"
     wait_until(lambda: said in harness.log(), 10, what="the line about the token")
     assert f"\nhttp://127.0.0.1:{port}/\n" in "\n" + harness.log()
     with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
-    assert ask("127.0.0.1", port) == 404
-    assert ask("127.0.0.1", port, {"Host": "evil.example"}) == 403
-    if everywhere:
-        assert ask("127.0.0.1", port, {"X-Forwarded-For": "203.0.113.9"}) == 401
-        assert ask("127.0.0.1", port, {"Forwarded": "for=203.0.113.9", **with_token}) == 404
-    assert ask("127.0.0.1", port, {"Origin": "http://evil.example"}) == 403
-    assert ask(address, port) == 401
-    assert ask(address, port, {"Host": "127.0.0.1"}) == 401
-    assert ask(address, port, {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}) == 401
-    assert ask(address, port, {"Authorization": "Bearer wrong"}) == 401
-    assert ask(address, port, with_token) == 404
-    assert ask(address, port, {**with_token, "Origin": "http://evil.example"}) == 403
+    for host in ("127.0.0.1", address):
+        assert ask(host, port) == 401
+        assert ask(host, port, {"Host": "127.0.0.1"}) == 401
+        assert ask(host, port, {"Host": "localhost"}) == 401
+        assert ask(host, port, {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}) == 401
+        assert ask(host, port, {"Authorization": "Bearer wrong"}) == 401
+        assert ask(host, port, with_token) == 404
+        assert ask(host, port, {**with_token, "Forwarded": "for=203.0.113.9"}) == 404
+        assert ask(host, port, {**with_token, "Origin": "http://evil.example"}) == 403
+    with open_forwarder(port) as forwarder:
+        assert ask("127.0.0.1", forwarder.port, {"Host": "localhost"}) == 401
+        headers, body = encode_binary(Event(id="1", source="/eaves/test/x", type="t", data=b""))
+        assert ask("127.0.0.1", forwarder.port, headers, path="/", body=body) == 401
+        assert ask("127.0.0.1", forwarder.port, {**with_token, **headers}, path="/", body=body) == 202
 
 
 def test_every_address_of_both_families(harness: LocalHarness) -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    port = find_port()
-    harness.start(port, "--host", "::", "--token-file", str(harness.state.with_name("token")))
-    assert ask("127.0.0.1", port) == ask("::1", port) == 404
-    assert ask(find_address(), port) == 401
+    port, token = find_port(), harness.state.with_name("token")
+    harness.start(port, "--host", "::", "--token-file", str(token))
+    with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
+    for host in ("127.0.0.1", "::1", find_address()):
+        assert ask(host, port) == 401
+        assert ask(host, port, with_token) == 404
+
+
+def test_sources_and_commands_of_the_machine_still_reach_the_platform(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    """The agent sends the token, a new one too; commands and the console use the Unix socket."""
+    inbox, token, port = tmp_path / "inbox", harness.state.with_name("token"), find_port()
+    inbox.mkdir()
+    image = tiny_artifact / "golden/000.png"
+    source = SourceSpec(name="inbox", options={"path": str(inbox)})
+    harness.start(port, "--host", "0.0.0.0", "--token-file", os.path.relpath(token))
+    harness.platform.deploy(digits_app(tiny_artifact, source))
+    shutil.copy(image, inbox / "a.png")
+    wait_until(lambda: status_of(harness.platform).delivered == 1, 60, what="the source's image")
+    token.write_text("another-token-of-this-platform\n")
+    shutil.copy(image, inbox / "b.png")
+    wait_until(lambda: status_of(harness.platform).delivered == 2, 60, what="the next image")
+    for arguments in (["send", str(image)], ["status"], ["queue"], ["events"]):
+        done = run(tmp_path, *arguments, "--state", str(harness.state))
+        assert done.returncode == 0, done.stderr
+    url, photos = f"http://127.0.0.1:{port}/functions/digits", build_tiny_dataset(tmp_path / "photos")
+    refused = run(tmp_path, "evaluate", url, str(photos))
+    assert refused.returncode == 69
+    assert "answered 401: requests to this address need the platform's token" in refused.stderr
+    measured = run(tmp_path, "evaluate", url, str(photos), "--token-file", str(token))
+    assert measured.returncode == 0, measured.stderr
+    assert status_of(harness.platform).dead == 0
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_a_token_sent_from_this_machine_is_not_asked_for_without_host(harness: LocalHarness) -> None:

@@ -32,12 +32,13 @@ class Function:
         sunk: Events that came to the sink, in order.
         tokens: Authorization headers that came with images.
         token: What images must come with; empty: nothing.
+        sink_token: What events for the sink must come with; empty: nothing.
     """
 
     def __init__(self) -> None:
         self.sunk: list[Event] = []
         self.tokens: list[str] = []
-        self.token = ""
+        self.token = self.sink_token = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         event = decode(dict(self.headers.items()), self.rfile.read(int(self.headers["content-length"])))
         if self.path == "/sink":
+            if self.function.sink_token and self.headers["authorization"] != f"Bearer {self.function.sink_token}":
+                self._answer(401, {}, b"")
+                return
             self.function.sunk.append(event)
             self._answer(202, {}, b"")
             return
@@ -184,11 +188,35 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
             assert set(function.tokens) == {"Bearer first", "Bearer second"}
 
 
+def test_images_wait_until_the_file_of_the_sinks_token_has_one(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    with serving() as (sink, url):
+        sink.sink_token = "secret"
+        with delivering(tmp_path, sink=f"{url}/sink", sink_token=str(token)) as spool:
+            for content in (None, "two\nlines\n", "w\u00f6rd\n", "wrong\n"):
+                if content is not None:
+                    token.write_text(content)
+                tried = attempts(spool)
+                wait_until(lambda: attempts(spool) > tried, 20)  # noqa: B023 - it is called within this turn
+            assert spool.depth() == 2
+            token.write_text("secret\n")
+            wait_until(lambda: len(sink.sunk) == 2, 20)
+
+
+def attempts(spool: Spool) -> int:
+    """How often the images in a spool were tried."""
+    return sum(entry.attempts for seq in (1, 2) if (entry := spool.get(seq)) is not None)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"function": "http://flowers.default.svc"}, "function: must begin with https://, unless"),
         ({}, "function_credentials: can be set only together with `function`"),
+        (
+            {"function": "https://a.b/f", "sink": "http://a.b/", "sink_token": "/token"},
+            "sink: must begin with https://",
+        ),
     ],
 )
 def test_a_token_is_never_sent_in_the_clear(values: dict[str, str], message: str) -> None:

@@ -79,30 +79,3 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path, make:
     make(tmp_path / "token")
     with pytest.raises(ConfigError, match="is not a regular file"):
         AccessToken(tmp_path / "token")
-
-
-@pytest.mark.parametrize(
-    ("peer", "trusted"),
-    [
-        ("127.0.0.1", True),
-        ("127.1.2.3", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("192.168.1.5", False),
-        ("::ffff:192.168.1.5", False),
-        ("fd00::2", False),
-        ("0.0.0.0", False),
-        ("localhost", False),
-        ("", False),
-    ],
-)
-def test_loopback_needs_no_token_where_one_port_serves_both(tmp_path: Path, peer: str, trusted: bool) -> None:
-    assert AccessToken(tmp_path / "token", trusts_loopback=True).trusts(peer, []) is trusted
-    assert not AccessToken(tmp_path / "token").trusts(peer, [])
-
-
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "FORWARDED", "x_real_ip", "Via"])
-def test_a_proxy_on_this_machine_forwards_no_trust(tmp_path: Path, name: str) -> None:
-    token = AccessToken(tmp_path / "token", trusts_loopback=True)
-    assert token.trusts("127.0.0.1", ["Host", "Forwarded-Until"])
-    assert not token.trusts("127.0.0.1", ["Host", name])

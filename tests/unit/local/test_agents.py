@@ -115,6 +115,17 @@ def test_a_source_is_started_anew_when_anything_it_is_reported_changes(agents: A
     assert agents.describe("a") == ()
 
 
+def test_an_agent_gets_the_path_of_the_brokers_token_and_nothing_without_one(
+    tmp_path: Path, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    for token in (None, tmp_path / "token"):
+        state = StateDirectory(root=tmp_path)
+        Agents(state, sink="http://sink/", sink_token=token, inherit={}, clock=clock, launch=launch).reconcile(
+            {"digits": app("digits", "inbox")}
+        )
+        assert launch.environs["eaves.sources"].get("EAVES_SINK_TOKEN") == (token and str(token))
+
+
 def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
     agents.reconcile({"a": app("a", "one", "two"), "b": app("b", "three")})
     agents.stop()

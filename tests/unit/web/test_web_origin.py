@@ -12,7 +12,7 @@ from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.web.origin import listens_on_loopback
+from eaves.web.origin import is_loopback_address, listens_on_loopback
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel
@@ -26,6 +26,16 @@ def test_a_server_on_loopback_is_known_by_its_address(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "fd00::1", "eaves.lan", "", "[", "127.0.0.1.lan"])
 def test_a_server_off_loopback_is_known_by_its_address(host: str) -> None:
     assert not listens_on_loopback(host)
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])
+def test_a_connection_from_loopback_is_known_by_its_address(peer: str) -> None:
+    assert is_loopback_address(peer)
+
+
+@pytest.mark.parametrize("peer", ["192.168.1.5", "::ffff:192.168.1.5", "fd00::2", "0.0.0.0", "localhost", ""])
+def test_a_connection_from_elsewhere_is_known_by_its_address(peer: str) -> None:
+    assert not is_loopback_address(peer)
 
 
 @contextmanager

@@ -35,6 +35,11 @@ COLUMNS = {
     type=ModelPath(exists=True, file_okay=False),
     help="Run whose training images are left out. The training images of a MODEL that is a run are always left out.",
 )
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with the token that is sent to each MODEL that is a URL, such as that of `eaves up --host`.",
+)
 @page_option("HTML page to write, with the figures and mistakes.")
 @click.option(
     "--min-accuracy",
@@ -45,8 +50,8 @@ COLUMNS = {
 @output_option
 @click.pass_context
 def command(
-    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
-    min_accuracy: float | None, form: str,
+    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, token_file: Path | None,
+    page: Path | None, min_accuracy: float | None, form: str,
 ) -> None:  # fmt: skip
     """Measure the accuracy of one or two models on the labelled images in DATA.
 
@@ -60,7 +65,7 @@ def command(
         message = f"takes one or two models (got {len(models)})"
         raise ConfigError([Fault(origin="MODEL", path="", message=message)], hint="eaves evaluate MODEL MODEL DATA")
     places = tuple(model if "://" in model else str(find_latest(Path(model))) for model in models)
-    found, evaluations = _evaluate(places, data, held_out_of)
+    found, evaluations = _evaluate(places, data, held_out_of, token_file)
 
     from converters.evaluation.paired_comparison import pair
 
@@ -83,7 +88,7 @@ def command(
 
 
 def _evaluate(
-    places: tuple[str, ...], data: str, held_out_of: Path | None
+    places: tuple[str, ...], data: str, held_out_of: Path | None, token_file: Path | None
 ) -> tuple[LabelledImages, tuple[Evaluation, ...]]:
     from contextlib import ExitStack
 
@@ -98,7 +103,7 @@ def _evaluate(
     held_out = None if held_out_of is None else load_trained_on(held_out_of)
     path, faults = find_labelled_data(data, progress)
     with ExitStack() as stack:
-        models = [stack.enter_context(open_model(place, parse_proxies(os.environ))) for place in places]
+        models = [stack.enter_context(open_model(place, parse_proxies(os.environ), token_file)) for place in places]
         found = load_unseen_images(path, models, held_out, faults)
         return found, tuple(evaluate(model, found, progress) for model in models)
 

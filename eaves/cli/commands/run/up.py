@@ -93,7 +93,7 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     click.echo(supervisor.url)
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
-        say(f"requests from other machines need the token in {settings.token_file}; they are sent unencrypted")
+        say(f"every caller needs the token in {settings.token_file}, at 127.0.0.1 too; requests are sent unencrypted")
     elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
         say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
     for line in supervisor.console.describe():

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from eaves.errors import StartError
 from knative.client.cluster import Cluster
+from knative.deploy.app_apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.progress import DeploymentProgress
+from knative.readiness.wait import wait_whole
+from knative.render.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp
-from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
-from tests.cluster.deploys import HOME, SITE
+from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed_app
+from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
 from tests.fakes.kubernetes.objects import timestamp
+from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
 
@@ -69,6 +74,36 @@ def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: 
         "flowers was not ready within 0.6 s: Trigger flowers-alarm: its subscriber can't be resolved"
     )
     assert 'services.serving.knative.dev "counter" not found' in error.message
+
+
+@pytest.mark.parametrize("stale", ["address", "generation"])
+def test_a_stale_condition_of_a_trigger_is_waited_for_until_the_deadline(
+    stale: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """Under load Knative looks at a Trigger again minutes after its function has an address."""
+    text = "address not set for Kind = Service, Namespace = cams, Name = flowers"
+    if stale == "address":
+        knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "Unable to get the URI", text)
+    else:
+        knative.held = {"Trigger"}
+    manifests = render_app(plain_app(), KnativeSettings(), SITE)
+    apply_app(cluster, manifests, OWNER)
+    apiserver.skew_s += 60  # the change of an object that its controller hasn't seen counts as a fault now
+    waited: list[float] = []
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(
+            wait_whole, cluster, NAME, manifests, timeout_s=30, look_s=0.1, patience_s=0.3,
+            show=lambda progress: waited.append(progress.waited_s),
+        )  # fmt: skip
+        wait_until(lambda: waiting.done() or waited[-1:] > [2.0], 10, what="more than the patience")
+        assert not waiting.done(), waiting.exception()
+        trigger = apiserver.get(TRIGGER, "flowers", namespace=HOME)
+        ready = {
+            "observedGeneration": trigger["metadata"]["generation"],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+        apiserver.status(TRIGGER, "flowers", ready, namespace=HOME)
+        waiting.result(20)
 
 
 def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:

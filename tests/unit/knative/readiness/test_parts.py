@@ -170,6 +170,15 @@ def test_conditions_that_keep_a_trigger_from_being_ready(kind: str, cause_: str,
     assert (cause(found), found.reason, found.since) == (cause_, begins, NOW - 120)
 
 
+@pytest.mark.parametrize("kind", ["SubscriberResolved", "DeadLetterSinkResolved"])
+def test_a_trigger_that_was_looked_at_before_its_function_had_an_address_is_waited_for(kind: str) -> None:
+    text = "address not set for Kind = Service, Namespace = barn, Name = flowers"
+    states = condition(kind, "False", "Unable to get the Subscriber's URI", text), condition("Ready", "False")
+    found = judge(part("Trigger", *states))
+    assert (found.state, found.diagnosis) == (STARTING, None)
+    assert found.detail.endswith(text)
+
+
 def test_a_condition_that_is_only_not_known_yet_is_waited_for() -> None:
     states = condition("SubscriptionReady", "Unknown", "", "the channel is being made"), condition("Ready", "Unknown")
     found = judge(part("Trigger", *states))
