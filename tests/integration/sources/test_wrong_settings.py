@@ -41,7 +41,7 @@ RIGHT, WRONG = FrameOptions(crop=(0, 0, 20, 20)), FrameOptions(crop=(90, 90, 10,
 
 @dataclass
 class Place:
-    """Where the images are, and the source that finds them there."""
+    """A source of some kind and the place of its images."""
 
     folder: Path
     make: Callable[[AgentContext], Any]
