@@ -196,9 +196,9 @@ class AgentContext:
         """Report what the source does now. The log gets a line only when the state or reason has changed."""
         self._mark_alive()
         if self.counters.change_state(state, reason) and log:
-            now, shown = self.counters.state, self.counters.reason
-            level = logging.INFO if now == "watching" else logging.WARNING
-            _log.log(level, "source %s is %s%s", self.name, now, f": {shown}" if shown else "")
+            level = logging.INFO if state == "watching" else logging.WARNING
+            shown = "" if state == "watching" else self.counters.reason  # dropped images have log lines of their own
+            _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
