@@ -2,6 +2,6 @@
 
 aws_signature  signing requests to S3, SQS and object stores compatible with S3
 folder         reading `Credentials` from a folder of files, as Kubernetes mounts a Secret
-placeholders   filling credentials into the query of an address
+placeholders   filling credentials into an address
 redact         removing passwords and tokens from text
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 Cause = Literal[
@@ -29,6 +30,16 @@ that no function reads, or no image at all. `unreadable`: it could not be read; 
 outside the hours of capture. `failed`: an error of the source itself, which is logged; it may be captured later.
 `topic`: a message of a topic that the source doesn't subscribe to, or no longer subscribes to.
 """
+ERRORS: Mapping[Cause, str] = MappingProxyType(
+    {
+        "too_large": "it has more bytes or pixels than allowed",
+        "unsupported": "it is no image in a format that functions read",
+        "unreadable": "it can't be read",
+        "failed": "the source has an error of its own, which the log names",
+    }
+)
+"""Causes that are errors of an image, of the settings or of the source, with the usual reason of each. A correction may
+end an error, so an image with one of these causes is not lost for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,5 +95,8 @@ class Outcome(enum.Enum):
     CAPTURED = "captured"
     """The frame's event is on disk."""
     DROPPED = "dropped"
-    """The frame will never become an event, and the cause was counted. The source must not pass it to `capture`
-    again."""
+    """The frame will never become an event: an option leaves it out, or it was captured before. The cause was counted.
+    The source must not pass the frame to `capture` again, not even after a restart."""
+    UNUSABLE = "unusable"
+    """The frame can't become an event because of one of the `ERRORS`, which was counted. Another setting may change
+    that, so the source may pass the frame to `capture` again after a restart, but not before."""

@@ -109,5 +109,5 @@ def advise_credentials(site: SiteSettings, name: str, setting: str) -> str:
         "must not have a password or token, as everyone who can read the pod can read the address; create a "
         f"Secret, {show_kubectl(site)} create secret generic {name} --from-literal=username=USER "
         f"--from-file=password=FILE, name it in {setting}: {name}, and remove user name and password from the "
-        "address; if they belong in the query, write {username} and {password} there"
+        "address; if they belong in its path or query, write {username} and {password} there"
     )

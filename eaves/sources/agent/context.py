@@ -18,7 +18,7 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import State
 from eaves.sources.files import build_capture, build_text
-from eaves.sources.frame import Cause, Dropped, Frame, Outcome
+from eaves.sources.frame import ERRORS, Cause, Dropped, Frame, Outcome
 from eaves.sources.index import SentIndex
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
@@ -197,7 +197,7 @@ class AgentContext:
         self._mark_alive()
         if self.counters.change_state(state, reason) and log:
             level = logging.INFO if state == "watching" else logging.WARNING
-            shown = self.counters.reason
+            shown = "" if state == "watching" else self.counters.reason  # dropped images have log lines of their own
             _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
 
     def reconnected(self) -> None:
@@ -206,8 +206,8 @@ class AgentContext:
         self.counters.count_reconnect()
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
-        """Count a frame that becomes no event; for failures, log the first frame of each cause."""
-        self.counters.count_dropped(dropped.cause)
+        """Count a frame that becomes no event; for errors, log the first frame of each cause."""
+        self.counters.count_dropped(dropped.cause, reason=dropped.reason)
         if dropped.reason and dropped.cause not in self._logged_causes:
             self._logged_causes.add(dropped.cause)
             _log.error(
@@ -218,7 +218,7 @@ class AgentContext:
                 redact(dropped.reason)[:256],
                 dropped.cause,
             )
-        return Outcome.DROPPED
+        return Outcome.UNUSABLE if dropped.cause in ERRORS else Outcome.DROPPED
 
     def _mark_alive(self, seconds: float = 0.0) -> None:
         self._alive_until = self.clock.monotonic() + seconds + SILENT_S

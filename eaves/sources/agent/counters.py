@@ -9,13 +9,16 @@ from types import MappingProxyType
 
 from eaves.base.clock import Clock
 from eaves.credentials.redact import redact
-from eaves.sources.frame import Cause
+from eaves.sources.frame import ERRORS, Cause
 
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
 """Maximum number of reconnections within an hour that are counted: one per second."""
 NOT_STARTED = "waiting", "not started"
 """State and reason of a source that has not reported its state yet."""
+MANY = 10
+"""Number of images that are dropped for an error, one after the other, at which a source that has captured images
+counts as capturing none. Before the first captured image, one is enough."""
 MAX_TEXT = 256
 """Maximum number of characters that are kept of a reason or an error."""
 
@@ -35,18 +38,32 @@ class SourceCounters:
         self._captured = 0
         self._captured_at: float | None = None
         self._dropped: Counter[str] = Counter()
+        self._unusable, self._unusable_images = "", 0
         self._reconnects: deque[float] = deque(maxlen=MAX_RECONNECTS)
         self._error, self._error_at = "", 0.0
 
     @property
     def state(self) -> str:
-        """State of the source; `failed` while it waits for a restart after an error of its own."""
-        return "failed" if self._failure else self._state
+        """State of the source.
+
+        It is `failed` while the source waits for a restart after an error of its own, and `waiting` while every image
+        is dropped for an error.
+        """
+        if self._failure:
+            return "failed"
+        return "waiting" if self._unusable and self._state == "watching" else self._state
 
     @property
     def reason(self) -> str:
         """Why the source captures nothing now; empty while it captures."""
+        if self._unusable and self._state in ("watching", "finished"):
+            return self._failure or self._unusable
         return self._failure or self._reason
+
+    @property
+    def unusable(self) -> str:
+        """Why every image is dropped; empty while images are captured, and while an option leaves them out."""
+        return self._unusable
 
     @property
     def captured(self) -> int:
@@ -82,11 +99,32 @@ class SourceCounters:
         with self._lock:
             self._captured += 1
             self._captured_at = self._clock.now()
+            self._unusable, self._unusable_images = "", 0
 
-    def count_dropped(self, cause: Cause, count: int = 1) -> None:
-        """Count images that were dropped."""
+    def count_dropped(self, cause: Cause, count: int = 1, *, reason: str = "") -> None:
+        """Count images that were dropped.
+
+        Args:
+            cause: Why they were dropped.
+            count: Number of images.
+            reason: What is wrong with an image to which the options were applied. Without a reason, the source dropped
+                it, which says nothing about other images once one was captured: topics and folders may hold more than
+                images.
+        """
         with self._lock:
             self._dropped[cause] += count
+            if cause == "unchanged":  # the options were applied to this image without an error
+                self._unusable, self._unusable_images = "", 0
+            elif cause in ERRORS and (reason or not self._captured):
+                self._unusable_images += count
+                if not self._captured or self._unusable_images >= MANY:
+                    self._note_unusable(reason or ERRORS[cause])
+
+    def _note_unusable(self, reason: str) -> None:
+        since = " since the last captured one" if self._captured else ""
+        began, self._unusable = not self._unusable, _shorten(f"every image{since} was dropped: {reason}")
+        if began:
+            self._error, self._error_at = self._unusable, self._clock.now()
 
     def count_reconnect(self) -> None:
         """Count a reconnection."""

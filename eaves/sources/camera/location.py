@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from eaves.http_client.connection_errors import describe_os_error
 from eaves.http_client.proxies import DIRECT, Proxies
@@ -93,11 +93,8 @@ def parse_location(url: str, proxies: Proxies = DIRECT) -> StreamLocation:
 
 
 def build_subject(url: str) -> str:
-    """Return the last part of the address's path; empty for RTMP, whose path may hold a stream key, which is secret."""
-    parts = urlsplit(url)
-    if parts.scheme in ("rtmp", "rtmps"):
-        return ""
-    return unquote(parts.path).rpartition("/")[2] if parts.scheme in PORTS else Path(url).name
+    """Return the name of a device or a file; empty for an address, whose path may hold a password or a stream key."""
+    return "" if urlsplit(url).scheme in PORTS else Path(url).name
 
 
 def probe(location: StreamLocation, stopping: Callable[[], bool], *, timeout_s: float = PROBE_S) -> str:

@@ -7,14 +7,10 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from eaves.credentials.folder import AUTHORITIES, Credentials
 from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import HIDDEN, redact
+from eaves.credentials.redact import redact, redact_values
 from eaves.reachability import PORTS
 from eaves.sources.camera.settings import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
-
-MIN_SECRET = 4
-"""Length from which a password is replaced wherever it stands in a text, characters. A shorter one, such as `1`, would
-make the text unreadable; it is removed with the address that contains it."""
 
 
 class StreamLogin:
@@ -31,9 +27,7 @@ class StreamLogin:
         self._credentials, self._versions = credentials, _versions(credentials)
         self._folder = folder
         self._url = build_url(settings.url, credentials)
-        found = {credentials.password, urlsplit(self._url).password or ""}
-        found |= {quote(one, safe="") for one in found} | {unquote(one) for one in found}
-        self._secrets = sorted((one for one in found if len(one) >= MIN_SECRET), key=len, reverse=True)
+        self._secrets = (credentials.password, urlsplit(self._url).password or "")
 
     def request(self, max_bytes: int) -> StreamRequest:
         """Return what the decoder has to read.
@@ -57,10 +51,7 @@ class StreamLogin:
 
     def hide(self, text: str) -> str:
         """Return a text of the decoder without credentials."""
-        text = redact(text.replace(self._url, self._settings.url))
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
+        return redact_values(redact(text.replace(self._url, self._settings.url)), self._secrets)
 
     def outdated(self, credentials: Credentials) -> bool:
         """Return whether the credentials differ from those of this attempt."""
@@ -70,20 +61,19 @@ class StreamLogin:
 def build_url(url: str, credentials: Credentials) -> str:
     """Return a stream's address with user name and password from the files.
 
-    Placeholders in the query are filled in. A user name in the files replaces that of the address; a password without a
+    Placeholders are filled in. A user name in the files replaces that of the address; a password without a
     user name is that of the user in the address. Both are percent-encoded.
 
     Args:
         url: Address in the settings; a path is returned as it is.
         credentials: Credentials from the files.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in PORTS:
+    if urlsplit(url).scheme not in PORTS:
         return url
+    parts = urlsplit(fill_in(url, credentials))
     username, password = credentials.username, credentials.password
     if not username and parts.username and password:
         username = unquote(parts.username)
-    parts = urlsplit(fill_in(url, credentials))
     if username:
         user = f"{quote(username, safe='')}:{quote(password, safe='')}"
         parts = parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}")

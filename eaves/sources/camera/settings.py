@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass
 from urllib.parse import urlsplit
 
 from eaves.config import setting
+from eaves.credentials.redact import has_secrets_in_path
 from eaves.reachability import PORTS
 
 
@@ -60,6 +61,9 @@ class CameraSettings:
                     "`credentials`, or these are written as %2F %3F %23 %5B %5D"
                 )
             yield "url", message
+        elif "://" in self.url and has_secrets_in_path(self.url):
+            message = "must not have a password or token in its path; write {username} and {password} there, and the "
+            yield "url", message + "values into the files `username` and `password` of the folder `credentials`"
 
 
 _HOST = re.compile(r"([^/@]*@)?((\d{1,3}\.){3}\d{1,3}(:\d+)?|[A-Za-z0-9.-]+:\d+)(/.*)?", re.DOTALL)

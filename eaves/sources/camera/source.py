@@ -91,7 +91,7 @@ class CameraSource:
         self._proxy = context.proxies.find(settings.url)
         self._location = parse_location(settings.url, context.proxies)
         self._slot = FrameSlot(context.clock)
-        self._capture = FrameCapture(context, build_subject(settings.url), settings.every_s)
+        self._capture = FrameCapture(context, build_subject(settings.url) or context.name, settings.every_s)
         self._reconnection = Reconnection()
         self._positions = LivePositions()
         self._decoder: DecoderProcess | None = None
@@ -254,7 +254,7 @@ class CameraSource:
         tail = login.hide(decoder.tail)
         if not self._end_decoder():
             return StreamEnd(code="crashed", reason="the process of the decoder hangs and can't be ended")
-        what = f"broke: {decoder.fault}" if decoder.fault else decoder.exit_status
+        what = f"broke: {login.hide(decoder.fault)}" if decoder.fault else decoder.exit_status
         self._report.log_hourly("crashed", f"the decoder {what}", f"; its last output:\n{tail}" if tail else "")
         return StreamEnd(code="crashed", reason=f"the decoder {what}; it is started again")
 

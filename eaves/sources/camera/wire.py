@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any, Literal, get_args
 
 HEADER = struct.Struct("<cIqQq")
@@ -50,7 +50,7 @@ class StreamRequest:
         paced: Whether a file is read at its own speed instead of as fast as possible.
     """
 
-    url: str
+    url: str = field(repr=False)
     transport: str = "tcp"
     every_s: float = 0.0
     max_bytes: int = 20_000_000

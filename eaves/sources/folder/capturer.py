@@ -8,7 +8,6 @@ from pathlib import Path
 
 from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
-from eaves.sources import frame
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.reader import FileVersion, read_file
@@ -22,14 +21,14 @@ _log = logging.getLogger(__name__)
 
 
 class FileOutcome(Enum):
-    """Result of the attempt to capture a file."""
+    """Result of the attempt to capture a file; the first three are those of `Outcome`."""
 
     CAPTURED = auto()
     """The file's event is in the spool."""
-    LEFT_OUT = auto()
+    DROPPED = auto()
     """This version of the file will never become an event, because an option of the source leaves it out."""
-    TOO_LARGE = auto()
-    """The file is larger than the source's limit, which may be raised before the next start."""
+    UNUSABLE = auto()
+    """This version of the file can't become an event with the source's settings, which the next start may change."""
     CHANGED = auto()
     """The file has changed since it was noticed; it may be complete later."""
     FAILED = auto()
@@ -69,7 +68,7 @@ class Capturer:
         largest = self._context.max_bytes
         if version.size_bytes > largest:
             self._report("too_large", identity, f"{name} has {version.size_bytes} bytes, more than {largest}")
-            return FileOutcome.TOO_LARGE
+            return FileOutcome.UNUSABLE
         try:
             data = read_file(self._root, relative, version)
             if data is None:
@@ -86,7 +85,7 @@ class Capturer:
             self._report("failed", identity, f"{name} can't be made into an event; the source tries again", error)
             return FileOutcome.FAILED
         self._reported.discard(identity)
-        return FileOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else FileOutcome.LEFT_OUT
+        return FileOutcome[outcome.name]
 
     def report_folder(self, relative: str, error: OSError) -> None:
         """Log and count a subfolder that can't be listed, once for each subfolder."""

@@ -210,9 +210,9 @@ class FolderSource:
         if identity in self._sent:
             return FileOutcome.CAPTURED
         outcome = self._capturer.capture(relative, version, identity)
-        if outcome is FileOutcome.LEFT_OUT:
+        if outcome is FileOutcome.DROPPED:
             self._sent.pass_over(identity)
-        elif outcome in {FileOutcome.CAPTURED, FileOutcome.TOO_LARGE}:
+        elif outcome in {FileOutcome.CAPTURED, FileOutcome.UNUSABLE}:
             self._sent.add(identity)
         return outcome
 

@@ -17,7 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import parse_url
 
 from eaves import media_type
-from eaves.credentials.redact import redact
+from eaves.credentials.redact import redact, redact_values
 from eaves.errors import DeliveryError
 from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
 from eaves.http_client.pools import HttpClient
@@ -80,6 +80,7 @@ class SnapshotClient:
         authentication: Authentication at the server.
         timeout_s: Time limit for one picture, seconds.
         max_bytes: Maximum size of an image, bytes.
+        secrets: Passwords that no message may hold, though a server repeats them.
     """
 
     def __init__(
@@ -91,9 +92,11 @@ class SnapshotClient:
         timeout_s: float,
         max_bytes: int,
         template: str = "",
+        secrets: tuple[str, ...] = (),
     ) -> None:
         self._url = _strip(url)
         self._shown = redact(_strip(template or url))
+        self._secrets = secrets
         self._http = http
         self._authentication = authentication
         self._timeout_s = timeout_s
@@ -231,7 +234,8 @@ class SnapshotClient:
         return bytes(data)
 
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
-        return NoSnapshotError(f"{self._shown} {what}", cause=cause, retry_after_s=retry_after_s)
+        shown = f"{self._shown} {redact_values(what, self._secrets)}"
+        return NoSnapshotError(shown, cause=cause, retry_after_s=retry_after_s)
 
 
 def _strip(url: str) -> str:

@@ -12,7 +12,6 @@ from eaves.credentials.placeholders import fill_in
 from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
-from eaves.sources.files import build_text
 from eaves.sources.frame import Frame
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
@@ -87,8 +86,8 @@ class HttpSource:
             context.drop("duplicate")
             return 0.0
         position, captured_at_ns = found
-        subject = build_text(unquote(urlsplit(snapshot.url).path).rpartition("/")[2])
-        self._capture(Frame(data=snapshot.data, position=position, subject=subject, captured_at_ns=captured_at_ns))
+        # The path of an address may hold a password, which would go with each event.
+        self._capture(Frame(data=snapshot.data, position=position, subject=context.name, captured_at_ns=captured_at_ns))
         return 0.0
 
     def _fail(self, error: NoSnapshotError | ConfigError) -> float:
@@ -174,13 +173,15 @@ class CameraLogin:
         except ValueError as error:
             fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
             raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
-        parts = urlsplit(settings.url)
+        url = fill_in(settings.url, credentials)
+        parts = urlsplit(url)
         username, password = credentials.username, credentials.password
         if not username:
             username, password = unquote(parts.username or ""), unquote(parts.password or "")
         self.client = SnapshotClient(
-            fill_in(settings.url, credentials),
+            url,
             template=settings.url,
+            secrets=(credentials.password, password),
             http=self.http,
             authentication=Authentication(username, password),
             timeout_s=settings.timeout_s,

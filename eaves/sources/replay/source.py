@@ -55,6 +55,7 @@ class ReplaySource:
         self._failed_at = 0
         self._fault = ""
         self._dropped: set[str] = set()
+        self._unusable: set[str] = set()
 
     def run(self) -> None:
         """Play until the agent stops."""
@@ -116,7 +117,7 @@ class ReplaySource:
         context = self._context
         place = position(image.path, mtime_ns=image.mtime_ns, size_bytes=image.size_bytes)
         place = f"{place}\0{number}" if number else place
-        if not number and self._was_played(place):
+        if not number and (place in self._unusable or self._was_played(place)):
             return
         if image.size_bytes > context.max_bytes:
             self._drop("too_large", place)
@@ -163,6 +164,8 @@ class ReplaySource:
                 self._played += 1
                 if outcome is Outcome.DROPPED and not self._settings.loop:
                     self._remember(frame)
+                if outcome is Outcome.UNUSABLE and not self._settings.loop:
+                    self._unusable.add(frame.position)  # in memory only, because another setting may change it
                 self._report_playing()
                 return
 

@@ -8,7 +8,6 @@ from enum import Enum, auto
 from eaves.bucket import Bucket, BucketLocation, StoredObject
 from eaves.errors import ForbiddenError, ImageTooLargeError, NotFoundError, SpoolError, StatusError
 from eaves.events import event_id
-from eaves.sources import frame
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_text
 from eaves.sources.frame import Cause, Frame
@@ -31,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 
 class ObjectOutcome(Enum):
-    """Result of the attempt to capture an object."""
+    """Result of the attempt to capture an object; the first three are those of `Outcome`."""
 
     CAPTURED = auto()
     """The object's event is in the spool."""
-    LEFT_OUT = auto()
+    DROPPED = auto()
     """This version of the object will never become an event, because an option of the source leaves it out."""
-    TOO_LARGE = auto()
-    """The object is larger than the source's limit, which may be raised before the next start."""
+    UNUSABLE = auto()
+    """This version of the object can't become an event with the source's settings, which the next start may change."""
     GONE = auto()
     """This version of the object was deleted or replaced, or is in an archive."""
     FAILED = auto()
@@ -95,7 +94,7 @@ class ObjectCapturer:
             built = self._build_frame(found)
         except ImageTooLargeError as error:
             self._report("too_large", identity, f"{name}: {error.message}")
-            return ObjectOutcome.TOO_LARGE
+            return ObjectOutcome.UNUSABLE
         except NotFoundError:
             return ObjectOutcome.GONE
         except (ForbiddenError, StatusError) as error:
@@ -144,7 +143,7 @@ class ObjectCapturer:
                 return ObjectOutcome.FAILED
             else:
                 self._reported.discard(identity)
-                return ObjectOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else ObjectOutcome.LEFT_OUT
+                return ObjectOutcome[outcome.name]
 
     def _build_frame(self, found: StoredObject) -> Frame:
         below = found.key.removeprefix(self._location.prefix).lstrip("/")

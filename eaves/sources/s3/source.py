@@ -158,9 +158,9 @@ class S3Source:
         if found.size_bytes == 0 or identity in self._sent or self._sent.full:
             return not self._context.stopping
         outcome = self._capturer.capture(found, identity)
-        if outcome is ObjectOutcome.LEFT_OUT:
+        if outcome is ObjectOutcome.DROPPED:
             self._sent.pass_over(identity)
-        elif outcome in {ObjectOutcome.CAPTURED, ObjectOutcome.TOO_LARGE}:
+        elif outcome in {ObjectOutcome.CAPTURED, ObjectOutcome.UNUSABLE}:
             self._sent.add(identity)
         return outcome is not ObjectOutcome.STOPPED and not self._context.stopping and not self._capturer.pausing
 

@@ -166,7 +166,7 @@ def run_source(
         try:
             end = _wait(arrivals, source.counters, limits, is_over)
         finally:
-            reason = source.counters.reason
+            reason = _find_reason(source.counters)
             stop_sources([source])
     return SourceRun(
         end=end,
@@ -185,8 +185,8 @@ def _wait(arrivals: _Arrivals, counters: SourceCounters, limits: RunLimits, is_o
         now = time.monotonic()
         if (counters.state, counters.reason) == NOT_STARTED:
             since = now
-        elif counters.reason != reason:
-            reason, since = counters.reason, now
+        elif _find_reason(counters) != reason:
+            reason, since = _find_reason(counters), now
         if arrivals.times and now - arrivals.first_at >= limits.watch_s:
             return "image"
         if counters.state == "finished":
@@ -201,6 +201,11 @@ def _wait(arrivals: _Arrivals, counters: SourceCounters, limits: RunLimits, is_o
             return "image" if arrivals.times else "timeout"
     time.sleep(max(0.0, arrivals.first_at + limits.measure_s - time.monotonic()))
     return "image"
+
+
+def _find_reason(counters: SourceCounters) -> str:
+    """Return the reason that the source reported; a dropped image is none, because a later one may be captured."""
+    return "" if counters.reason == counters.unusable else counters.reason
 
 
 class _NotesHandler(logging.Handler):

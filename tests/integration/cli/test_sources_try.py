@@ -248,6 +248,28 @@ def test_a_wrong_password(tmp_path: Path) -> None:
     assert asked == 1 + 2  # a third wrong password would bring some cameras closer to locking the account
 
 
+def test_a_password_in_the_path_comes_from_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    login = tmp_path / "login"
+    login.mkdir()
+    (login / "username").write_text("admin")
+    (login / "password").write_text("hunter2")
+    path = "user={username}_password={password}_channel=1"
+    with open_camera(shows(picture())) as camera:
+        found, error = attempt(f"{camera.url}/{path}.jpg", "--credentials", login)
+        assert error is None
+        assert found["event"]["subject"] == "camera"
+        assert camera.asked[0].target == "/user=admin_password=hunter2_channel=1.jpg"
+        camera.answer = lambda _: respond(404)
+        found, error = attempt(f"{camera.url}/{path}.jpg", "--credentials", login)
+        assert error is not None
+        assert f"{path}.jpg answers with status 404" in error.message
+        _, error = attempt(f"{camera.url}/user=admin_password=hunter2_channel=1.jpg")
+        assert error is not None
+    refused = eaves("sources", "try", f"rtsp://127.0.0.1:{find_port()}/user=admin_password=hunter2_channel=1")
+    assert "write {username} and {password} there" in str(refused.exception)
+    assert "hunter2" not in f"{refused.output} {refused.exception}"
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "message", "hint"),
     [

@@ -63,5 +63,5 @@ def test_another_password_makes_no_other_image(tmp_path: Path) -> None:
             with polling(f"{camera.url}/snap.jpg?who={{username}}&how={{password}}", context):
                 wait_until(lambda context=context: context.frames, 20, what="a picture")  # type: ignore[misc]
             positions.add(context.frames[0].position)
-            assert context.frames[0].subject == "snap.jpg"
+            assert context.frames[0].subject == "cam"
     assert len(positions) == 1

@@ -9,7 +9,7 @@ import pytest
 from eaves.credentials.aws_signature import AwsKeys
 from eaves.credentials.folder import Credentials, read_aws_keys, read_credentials
 from eaves.credentials.placeholders import fill_in
-from eaves.credentials.redact import has_secrets, redact
+from eaves.credentials.redact import has_secrets, redact, redact_values
 from eaves.errors import ConfigError
 
 
@@ -87,6 +87,16 @@ def test_what_cannot_be_used_is_named_without_its_content(tmp_path: Path, made: 
         ("http://h/s?loginName=admin&PHPSESSID=geheim", "http://h/s?loginName=***&PHPSESSID=***"),
         ("http://h/s?side=left&up=1&unit=2", "http://h/s?side=left&up=1&unit=2"),
         ("http://h/s?u={username}&p={password}", "http://h/s?u={username}&p={password}"),
+        ("rtsp://h/user=a_password=geheim_channel=1_s=0.sdp?x", "rtsp://h/user=a_password=***_channel=1_s=0.sdp?x"),
+        ("rtsp://h/user=a&password=geheim&channel=1?x", "rtsp://h/user=a&password=***&channel=1?x"),
+        ("no way to /user=a_password=ge_he%26im_c=1.jpg", "no way to /user=a_password=***_c=1.jpg"),
+        ("http://h/token=ge_heim==/1", "http://h/token=***/1"),
+        ("http://h/password=geheim", "http://h/password=***"),
+        ("rtsp://h/user=a_password=_channel=1", "rtsp://h/user=a_password=_channel=1"),
+        ("rtsp://h/password={password}_channel=1", "rtsp://h/password={password}_channel=1"),
+        ("rtsp://h/x&password={password}?x", "rtsp://h/x&password={password}?x"),
+        ("rtsp://h/password={password}geheim", "rtsp://h/password=***"),
+        ("s3://b/user=5/channel_1=7", "s3://b/user=5/channel_1=7"),
     ],
 )
 def test_redacted(text: str, shown: str) -> None:
@@ -94,8 +104,17 @@ def test_redacted(text: str, shown: str) -> None:
     assert has_secrets(text) == (text != shown)
 
 
-def test_placeholders_of_a_query_are_filled_in() -> None:
+def test_placeholders_are_filled_in_but_not_in_the_host() -> None:
     found = Credentials(username="me", password="a&b/c%")
-    address = "http://{username}/{password}?user={username}&password={password}&size={size}"
-    assert fill_in(address, found) == "http://{username}/{password}?user=me&password=a%26b%2Fc%25&size={size}"
+    address = (
+        "http://{username}:{password}@{password}/u={username}_p={password}?user={username}&p={password}&size={size}"
+    )
+    shown = "http://me:a%26b%2Fc%25@{password}/u=me_p=a%26b%2Fc%25?user=me&p=a%26b%2Fc%25&size={size}"
+    assert fill_in(address, found) == shown
     assert fill_in("http://h/snap.jpg", found) == "http://h/snap.jpg"
+
+
+def test_known_secrets_are_hidden_in_every_form() -> None:
+    text = "P@ss/1 or p%40ss%2f1 or abc"
+    assert redact_values(text, ["p@ss/1", "abc", ""]) == "*** or *** or abc"
+    assert redact_values("p@ss/1", ["p%40ss%2F1"]) == "***"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.counters import MANY
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.sources.source_context import RecordingContext
+from tests.inputs import hostile
 from tests.sources.contexts import build_context
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -107,7 +110,7 @@ def test_a_frame_in_a_bucket_is_limited_by_time_and_not_changed(store: Store) ->
     context = build_context(store=store, options=FrameOptions(rate="1/2s"))
     assert [context.capture(frame) for frame in frames] == [Outcome.CAPTURED, Outcome.DROPPED, Outcome.CAPTURED]
     context = build_context(store=store, options=FrameOptions(max_side=16))
-    assert context.capture(frames[0]) is Outcome.DROPPED
+    assert context.capture(frames[0]) is Outcome.UNUSABLE
     assert context.counters.dropped == {"unsupported": 1}
 
 
@@ -163,6 +166,48 @@ def test_what_is_wrong_with_images_is_logged_once_by_cause(store: Store, caplog:
     assert message.endswith("they are counted as dropped, with the cause unsupported")
 
 
+def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    context = build_context(options=FrameOptions(crop=(0, 0, 8, 8), unchanged=1.0))
+    counters, numbers = context.counters, itertools.count()
+
+    def capture(data: bytes) -> Outcome:
+        return context.capture(Frame(data=data, position=str(next(numbers))))
+
+    context.report("watching")
+    good, broken = encode_png(COLOURS["red"]), hostile.png_with()[:60]
+    for _ in range(2):
+        assert capture(broken) is Outcome.UNUSABLE
+    assert (counters.state, counters.reason[:25]) == ("waiting", "every image was dropped: ")
+    assert capture(good) is Outcome.CAPTURED
+    assert (counters.state, counters.reason) == ("watching", "")
+    for _ in range(MANY - 1):
+        capture(broken)
+    context.drop("unsupported", 100)  # such as messages of a topic that are no images
+    context.drop("late", 100)
+    assert (counters.state, counters.reason) == ("watching", "")
+    capture(broken)
+    assert counters.state == "waiting"
+    assert counters.reason.startswith("every image since the last captured one was dropped: ")
+    context.report("paused", "spool is full")
+    assert (counters.state, counters.reason) == ("paused", "spool is full")
+    context.report("watching")
+    assert counters.state == "waiting"
+    assert len(caplog.messages) == 2, "each cause is logged once, and so is the full spool"
+    assert capture(good) is Outcome.DROPPED
+    assert counters.dropped["unchanged"] == 1
+    assert (counters.state, counters.reason) == ("watching", "")
+
+
+def test_images_that_the_source_itself_drops_are_an_error_too_until_one_is_captured() -> None:
+    context = build_context()
+    context.report("watching")
+    context.drop("late")
+    assert context.counters.state == "watching"
+    context.drop("too_large")
+    assert context.counters.state == "waiting"
+    assert context.counters.reason == "every image was dropped: it has more bytes or pixels than allowed"
+
+
 def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:
     store.error = SpoolError("disk I/O error")
     with pytest.raises(SpoolError, match="disk I/O error"):
@@ -172,7 +217,7 @@ def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:
 @pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])
 def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store) -> None:
     context = build_context(store=store, **limits)
-    assert context.capture(Frame(data=bytes(9), position="7")) is Outcome.DROPPED
+    assert context.capture(Frame(data=bytes(9), position="7")) is Outcome.UNUSABLE
     assert context.capture(Frame(data=bytes(8), position="8")) is Outcome.CAPTURED
     assert context.counters.dropped == {"too_large": 1}
 

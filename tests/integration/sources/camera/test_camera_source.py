@@ -51,7 +51,7 @@ def test_frames_become_events_with_their_own_time() -> None:
         camera.wait_for(3)
         assert camera.state == ("watching", "")
     first = camera.events[0]
-    assert (first.data, first.datacontenttype, first.subject) == (JPEG, "image/jpeg", "ch1")
+    assert (first.data, first.datacontenttype, first.subject) == (JPEG, "image/jpeg", "cam")
     assert first.extensions["partitionkey"] == "cam"
     assert first.time is not None
     assert first.time[:16] == time.strftime("%Y-%m-%dT%H:%M", time.gmtime(began))[:16] or time.time() - began > 1

@@ -45,7 +45,7 @@ def test_each_new_picture_is_captured_once() -> None:
         assert [frame.data for frame in context.frames[:5]] == [numbered(number) for number in range(5)]
         assert context.states == [("watching", "")]
         assert {asked.target for asked in camera.asked} == {"/snap.jpg?x=1"}
-        assert {frame.subject for frame in context.frames} == {"snap.jpg"}
+        assert {frame.subject for frame in context.frames} == {"cam"}
         assert camera.connections == 1
         assert len({frame.position for frame in context.frames}) == len(context.frames)
         assert abs((context.frames[0].captured_at_ns or 0) / 1e9 - time.time()) < 30

@@ -170,6 +170,14 @@ def test_a_password_in_a_query_as_cameras_name_it_is_refused() -> None:
     render(app("http", options={"url": "http://cam/v.cgi?loginuse={username}&loginpas={password}"}, secret="login"))
 
 
+def test_a_password_in_a_path_is_refused_and_its_placeholder_is_not() -> None:
+    url = "http://cam/user=admin_password={}_channel=1.jpg"
+    found = faults(app("http", options={"url": url.format("hunter2")}))
+    assert "{password}" in found["sources[0].url"]
+    assert "hunter2" not in str(found)
+    render(app("http", options={"url": url.format("{password}")}, secret="login"))
+
+
 def test_a_folder_of_this_machine_is_no_secret() -> None:
     found = faults(app(options={**MQTT, "credentials": "secrets/broker"}))
     assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]

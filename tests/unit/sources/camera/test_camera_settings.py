@@ -33,6 +33,16 @@ def test_a_password_that_breaks_an_address_is_named_as_the_cause(password: str) 
     assert "cret" not in fault.replace("credentials", "")
 
 
+def test_a_password_in_the_path_is_to_be_a_placeholder() -> None:
+    for url in ("rtsp://h/user=a_password={}_channel=1.sdp?x", "rtsp://h:554/user=a&password={}&channel=1?x=1"):
+        fault = find_fault(url.format("geheim"))
+        assert "{password}" in fault
+        assert "geheim" not in fault
+        assert find_fault(url.format("{password}")) == ""
+    assert find_fault("rtsp://h/cam/realmonitor?channel=1&subtype=0") == ""
+    assert find_fault("clips/password=1.mp4") == ""
+
+
 @pytest.mark.parametrize("url", ["", "rtsp://", "ftp://camera.example/a", "rtsp://camera.example:0/a"])
 def test_an_address_that_names_no_stream(url: str) -> None:
     assert find_fault(url).startswith("must be an address such as rtsp://camera.example/stream1")

@@ -56,8 +56,8 @@ def test_a_path_is_a_device_or_a_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_subject_is_the_end_of_the_path_but_a_stream_key_is_secret() -> None:
-    assert build_subject("rtsp://u:p@cam/h264/ch%201?x=1") == "ch 1"
+def test_a_subject_is_no_part_of_an_address_as_its_path_may_hold_a_password() -> None:
+    assert build_subject("rtsp://cam/user=admin_password=SECRET_channel=1") == ""
     assert build_subject("rtmp://host/live/SECRET") == ""
     assert build_subject("/dev/video0") == "video0"
     assert build_subject("clips/a.mp4") == "a.mp4"

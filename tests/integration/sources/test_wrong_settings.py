@@ -1,0 +1,155 @@
+"""A setting that drops every image for an error: the source says so, and a correction brings the images."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.events import Event
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.counters import SourceCounters
+from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.source import FolderSource
+from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.http.source import HttpSource
+from eaves.sources.options import FrameOptions
+from eaves.sources.replay.settings import ReplaySourceSettings
+from eaves.sources.replay.source import ReplaySource
+from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.source import S3Source
+from eaves.spool import Spool
+from tests.fakes.http.camera import open_camera, respond
+from tests.inputs.hostile import encode
+from tests.inputs.pictures import picture
+from tests.sources.store import open_store, write_keys
+from tests.waiting import wait_until
+
+IMAGE = encode(picture(40, 30), "PNG")
+"""40x30 pixels."""
+COUNT = 12
+BEYOND = "every image was dropped: crop extends to 100,100, beyond the image of 40x30 pixels"
+RIGHT, WRONG = FrameOptions(crop=(0, 0, 20, 20)), FrameOptions(crop=(90, 90, 10, 10))
+
+
+@dataclass
+class Place:
+    """A source of some kind and the place of its images."""
+
+    folder: Path
+    make: Callable[[AgentContext], Any]
+    write: Callable[[str], object] = lambda name: None
+    keys: Path | None = None
+
+    @contextmanager
+    def running(self, options: FrameOptions, **values: Any) -> Iterator[tuple[SourceCounters, list[str]]]:
+        """Run the source on its spool, as a new process would; yield its counters and the subjects of its events."""
+        spool, subjects = Spool(self.folder / "agent.db"), list[str]()
+
+        def store(event: Event) -> bool:
+            subjects.append(event.subject or "")
+            return spool.put(event, lanes=("images",), once=True)
+
+        context = AgentContext(
+            "gate",
+            site="test",
+            index=spool,
+            store=store,
+            spool_max_bytes=1 << 30,
+            options=options,
+            credentials=self.keys,
+            **{"max_bytes": 20_000_000, **values},
+        )
+        thread = threading.Thread(target=self.make(context).run)
+        thread.start()
+        try:
+            yield context.counters, subjects
+        finally:
+            context.stop()
+            thread.join(20)
+            spool.close()
+            assert not thread.is_alive()
+
+
+@pytest.fixture(params=["folder", "replay", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    if request.param == "s3":
+        with open_store() as store:
+            bucket = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]  # stores of one process share buckets
+            store.s3.create_bucket(Bucket=bucket)
+            settings = S3SourceSettings(bucket=f"s3://{bucket}/", endpoint=store.url, every_s=1, full_every_s=1)
+            yield fill(
+                Place(
+                    tmp_path,
+                    partial(S3Source, settings),
+                    lambda name: store.s3.put_object(Bucket=bucket, Key=name, Body=IMAGE),
+                    write_keys(tmp_path / "keys"),
+                )
+            )
+        return
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    make: Callable[[AgentContext], Any] = partial(ReplaySource, ReplaySourceSettings(path=inbox, every_s=0))
+    if request.param == "folder":
+        make = partial(FolderSource, FolderSourceSettings(path=inbox, settle_s=0.0, polling=True, poll_s=0.1))
+    yield fill(Place(tmp_path, make, lambda name: (inbox / name).write_bytes(IMAGE)))
+
+
+def fill(place: Place) -> Place:
+    for number in range(COUNT):
+        place.write(f"{number:02}.png")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("wrong", "values", "cause"),
+    [(WRONG, {}, "unsupported"), (FrameOptions(jpeg_quality=99), {"max_bytes": len(IMAGE)}, "too_large")],
+)
+def test_images_that_a_wrong_setting_drops_come_after_its_correction(
+    place: Place, wrong: FrameOptions, values: dict[str, int], cause: str
+) -> None:
+    count = COUNT
+    with place.running(wrong, **values) as (counters, subjects):
+        wait_until(lambda: sum(counters.dropped.values()) >= COUNT, 20, what="dropped images")
+        wait_until(lambda: counters.reason.startswith("every image was dropped: "), 20, what="the reason")
+        assert counters.state in {"waiting", "finished"}
+        if counters.state == "waiting":
+            place.write("more.png")
+            count += 1
+            wait_until(lambda: sum(counters.dropped.values()) >= count, 20, what="another pass over the images")
+    assert (counters.dropped, subjects) == ({cause: count}, [])
+    with place.running(RIGHT) as (counters, subjects):
+        wait_until(lambda: len(subjects) == count, 20, what="the images")
+        wait_until(lambda: counters.state in {"watching", "finished"}, 20, what="the state")
+        assert "dropped" not in counters.reason
+
+
+def test_images_that_an_option_leaves_out_stay_left_out(place: Place) -> None:
+    with place.running(FrameOptions(unchanged=1.0)) as (counters, subjects):
+        wait_until(lambda: sum(counters.dropped.values()) == COUNT - 1, 20, what="dropped images")
+    assert (len(subjects), counters.dropped) == (1, {"unchanged": COUNT - 1})
+    place.write("more.png")
+    with place.running(RIGHT) as (counters, subjects):
+        wait_until(lambda: subjects, 20, what="the new image")
+    assert (subjects, counters.dropped) == (["more.png"], {})
+
+
+def test_a_camera_whose_every_picture_is_dropped_says_so_until_one_is_captured(tmp_path: Path) -> None:
+    shown = [IMAGE]
+    with open_camera(lambda _: respond(body=shown[0])) as camera:
+        settings = HttpSourceSettings(url=f"{camera.url}/snap.png", every_s=0.05)
+        with Place(tmp_path, partial(HttpSource, settings)).running(WRONG) as (counters, _):
+            wait_until(lambda: counters.reason == BEYOND, 20, what="the reason")
+            wait_until(lambda: counters.dropped.get("duplicate", 0) > 2, 20, what="the same picture again")
+            assert (counters.state, counters.reason) == ("waiting", BEYOND)
+            assert counters.last_error is not None
+            shown[0] = encode(picture(200, 200), "PNG")
+            wait_until(lambda: counters.captured, 20, what="a picture")
+            assert (counters.state, counters.reason) == ("watching", "")
