@@ -75,6 +75,14 @@ def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_p
     assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
 
 
+def test_every_refusal_begins_with_the_name_of_the_revision(start_gated: StartGated) -> None:
+    function = start_gated(K_REVISION="flowers-00002").function
+    for body, status in ((bytes(MAX_BODY + 1), 413), (b"not an image", 422)):
+        answered, _, document = function.request("POST", "/", body, Content_Type="image/png")
+        assert answered == status
+        assert document.startswith(b'{"revision": "flowers-00002", "type": "urn:eaves:problem:')
+
+
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
