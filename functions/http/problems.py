@@ -33,7 +33,7 @@ from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, 
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.
 Source: open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
-REVISION = "EAVES_REVISION"
+REVISION = "REVISION"
 """Key of the name of the function's revision in the `config` of its Flask application. Problem documents name it, so
 that images that a revision refused can be found after another revision has replaced it."""
 RETRY_AFTER_S = 1

@@ -152,3 +152,17 @@ def test_agents_on_nodes_that_the_user_may_not_see_stay_to_be_asked_if_the_app_h
     record(cluster, read_inventory(cluster, "flowers"), lambda items: [one for one in items if one != on_node])
     site.run("rollback", "--site", "s000")
     assert state(site).to_retry == ()
+
+
+def test_a_rollout_that_is_held_and_a_deploy_that_waits_for_one_queue_them_too(
+    site: Sites, agent: AgentProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl(tmp_path, monkeypatch, agent, AGENT)
+    site.write_project(rollout={"steps": ["50"], "step_s": 1, "deadline_s": 1})
+    third = OTHER.replace("d" * 64, "e" * 64)
+    result = site.run("deploy", third, "--offline", "--on", "knative", "--wait")
+    assert result.exit_code != 0
+    assert "held: undecided after" in str(result.exception)
+    assert site.served("s000") == {FIRST: 100}
+    assert f"s000: 1 image is queued again, which {SECOND}, flowers-00003 refused" in result.stderr
+    wait_for_prediction(agent)
