@@ -106,7 +106,10 @@ def _judge(state: RolloutState, counts: RevisionCounts, words: _Words, margin: f
         return Assessment(finding=finding, evidence=evidence, why=why)
 
     if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= max(1, old.failed):
-        return found(AssessmentResult.WORSE, words.always)
+        # A sender may cause many refusals, so ten of them say something only if the old revision has few.
+        chance = chance_of_split(new.failed, new.judged, old.failed, old.judged) if words is _REFUSALS else 0.0
+        if chance <= false_alarm(state):
+            return found(AssessmentResult.WORSE, words.always)
     if new.judged < settings.min_requests:
         return found(AssessmentResult.OPEN, f"{words.few}: {new.judged} of {settings.min_requests}")
     chance = _chance(*steady, settings.max_error_increase)

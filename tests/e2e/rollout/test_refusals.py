@@ -63,7 +63,7 @@ def test_images_that_a_new_revision_refused_are_predicted_by_the_old_one(
     place.eaves("rollout", NAME, "--resume")
     with Stream(place.platform, NAME, make_event):
         wait_until(ended, 180, pause_s=0.5, what="the rollback")
-    assert "the new revision refuses every request" in said[-1], said
+    assert "the new revision refuses " in said[-1], said
     assert f"queued again, which {NAME}-00002 refused" in said[-1], said
     wait_for(outside, *NAMES)
     assert listed(place, "--dead") == []
