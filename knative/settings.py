@@ -108,8 +108,8 @@ class RolloutSettings:
     step_s: float = setting(60.0, "Minimum duration of each step, seconds.", minimum=1, maximum=86400)
     deadline_s: float = setting(
         7200.0,
-        "Seconds after which a rollout whose step is still undecided is held for a user to decide; it is never "
-        "promoted automatically.",
+        "Seconds after which a rollout whose step is still undecided is held for a user to decide: the old revision "
+        "gets all requests, and the new one is never promoted automatically.",
         minimum=1,
         maximum=30 * 86400,
     )
@@ -120,7 +120,8 @@ class RolloutSettings:
     )
     max_error_increase: float = setting(
         0.01,
-        "Maximum increase of the share of failed requests (5xx) over the old revision's. The last step passes "
+        "Maximum increase of the share of failed requests (5xx), and of refused ones (4xx), over the old revision's. "
+        "The last step passes "
         "only if such an increase is ruled out, which takes about 460 requests at 0.01, 75 at 0.05 and 35 at 0.1 "
         "if none fails.",
         minimum=0,

@@ -45,6 +45,12 @@ def equal(errors: float) -> Scenario:
     return _good(f"{errors * 100:g} % of requests fail, with both", both, both)
 
 
+def refusing(refusals: float) -> Scenario:
+    """Return a scenario in which both revisions refuse the same share of requests, which the sender causes."""
+    both = Revision(refusals=refusals)
+    return _good(f"{refusals * 100:g} % of requests are refused, by both", both, both)
+
+
 def varying(cv: float) -> Scenario:
     """Return a scenario in which the prediction times of both revisions have the same distribution.
 
@@ -69,6 +75,7 @@ def burst(usual: float, start_s: float, length_s: float, errors: float = 1.0) ->
 
 USUAL = Revision(errors=0.001)
 FAILS_20_TIMES_AS_OFTEN = _bad("0.1 % of requests fail, then 2 %", USUAL, Revision(errors=0.02))
+REFUSES_10_PERCENT = _bad("0 % are refused, then 10 %", Revision(), Revision(refusals=0.1))
 BLIP = Scenario(
     name="equal, but all requests of the new one fail for 15 s",
     old=USUAL,
@@ -87,6 +94,10 @@ SCENARIOS = (
     ),
     BLIP,
     Scenario(name="equal, 10 % fail with both for 10 minutes", old=_STORM, new=_STORM, most_back=FALSE_ALARMS),
+    *map(refusing, (0.001, 0.05, 0.5)),
+    _bad("0 % are refused, then 2 %", Revision(), Revision(refusals=0.02)),
+    REFUSES_10_PERCENT,
+    _bad("5 %, then 10 %: twice as many", Revision(refusals=0.05), Revision(refusals=0.1)),
     *map(varying, (1.0, 2.0)),
     _good("times 1.2 times as long", Revision(cv=1.0), Revision(cv=1.0, ms=120.0)),
     _bad("times twice as long", Revision(cv=1.0), Revision(cv=1.0, ms=200.0)),

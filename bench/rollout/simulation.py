@@ -36,11 +36,13 @@ class Revision:
     Attributes:
         errors: Share of requests that fail, or a function that returns it for the seconds since the start of the
             rollout.
+        refusals: Share of requests that are refused (4xx).
         ms: Mean time of a prediction, ms.
         cv: Standard deviation of the time of a prediction, divided by its mean.
     """
 
     errors: float | Callable[[float], float] = 0.0
+    refusals: float = 0.0
     ms: float = 100.0
     cv: float = 0.5
 
@@ -59,9 +61,9 @@ class Pod:
     tally: RequestCounters = field(default_factory=RequestCounters)
     slowest: RequestCounters = field(default_factory=RequestCounters)
 
-    def serve(self, random: np.random.Generator, requests: int, failed: int, kind: Revision) -> None:
-        """Add requests with random times, `failed` of which fail, to the counters of this pod."""
-        answered = requests - failed
+    def serve(self, random: np.random.Generator, requests: int, failed: int, refused: int, kind: Revision) -> None:
+        """Add requests with random times, of which some fail and some are refused, to the counters of this pod."""
+        answered = requests - failed - refused
         seconds = 0.0
         if answered:
             # The sum of n times follows a gamma distribution.
@@ -73,7 +75,9 @@ class Pod:
                 self.slowest = RequestCounters(
                     timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first
                 )
-        self.tally += RequestCounters(answered=answered, failed=failed, timed=answered, seconds=seconds)
+        self.tally += RequestCounters(
+            answered=answered, failed=failed, refused=refused, timed=answered, seconds=seconds
+        )
 
     def read(self) -> MetricsReading:
         """Return the counters as they are read from a real replica's metrics page."""
@@ -89,7 +93,7 @@ class Ending:
     Attributes:
         phase: Last phase of the rollout: `done`, `rolled-back` or `held`.
         after_s: Seconds from the start of the rollout to its end.
-        failed: Number of failed requests of the new revision during the rollout.
+        failed: Number of failed and refused requests of the new revision during the rollout.
         reason: Reason of the last phase, as operators see it.
     """
 
@@ -127,8 +131,9 @@ def simulate(
             rate = kinds[name].error_rate(now)
             for pod, some in zip(pods[name], _divide(random, count, len(pods[name])), strict=True):
                 bad = int(random.binomial(some, rate))
-                failed += bad if name == NEW else 0
-                pod.serve(random, some, bad, kinds[name])
+                refused = int(random.binomial(some - bad, kinds[name].refusals)) if kinds[name].refusals else 0
+                failed += bad + refused if name == NEW else 0
+                pod.serve(random, some, bad, refused, kinds[name])
             readings += [pod.read() for pod in pods[name] if random.random() >= UNREAD]
         present = [pod.name for some_pods in pods.values() for pod in some_pods]
         state = replace(state, counts=accumulate(state.counts, readings, present))

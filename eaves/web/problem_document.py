@@ -20,12 +20,21 @@ MAX_BYTES = 700
 _TEXTS = {"detail": 20, "hint": 0, "error": 20}
 """Members that may hold foreign text of any length, in the order in which they are truncated, with their minimum
 characters."""
+REVISION = "revision"
+"""Member that names the revision of a function that wrote the document. It is the first one, so that a text that holds
+only the beginning of a document holds it."""
 _DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
 """Pattern of the field `detail` in a problem document (RFC 9457), which may be cut off within the field."""
 
 
 def build_problem(
-    status: int, detail: str, hint: str | None = None, *, kind: str = "", protocol_error: bool = False
+    status: int,
+    detail: str,
+    hint: str | None = None,
+    *,
+    kind: str = "",
+    protocol_error: bool = False,
+    revision: str = "",
 ) -> bytes:
     """Build a problem document of at most `MAX_BYTES`; its texts are truncated until it fits.
 
@@ -35,9 +44,11 @@ def build_problem(
         hint: What helps; without one the document has no such member.
         kind: Last part of the document's `type`; empty: `http-STATUS`.
         protocol_error: Whether to add `error`, the only member that the Open Inference Protocol requires.
+        revision: Revision of the function that writes the document; empty: the document has no such member.
     """
     kind = kind or f"http-{status}"
-    document: dict[str, Any] = {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
+    document: dict[str, Any] = {REVISION: revision} if revision else {}
+    document |= {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
     document["detail"] = detail[:MAX_BYTES]  # a bound for speed: a message may hold a whole body
     if protocol_error:
         document["error"] = detail[:200]
@@ -46,6 +57,11 @@ def build_problem(
     for name, kept in _TEXTS.items():
         _shorten(document, name, kept)
     return json.dumps(document).encode()
+
+
+def revision_mark(revision: str) -> str:
+    """Return the text that every problem document of a revision holds, and so the reason of each of its refusals."""
+    return json.dumps({REVISION: revision})[1:-1]
 
 
 def error_type(cls: type[EavesError]) -> str:

@@ -28,6 +28,9 @@ PROBE_WAIT_S = 0.09
 """Maximum seconds that a readiness probe waits for a model that loads, so that it is answered when the model is ready.
 While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends the next one after that.
 Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
+REVISION_VARIABLE = "K_REVISION"
+"""Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
+Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
 _log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(allow_nan=False).encode
 """`json.dumps` with this option would build a new encoder for each response."""
@@ -46,13 +49,15 @@ def create_app(
         model: The model, loading or loaded.
         settings: The function's settings.
         concurrency: Number of concurrent predictions.
-        environ: Environment variables, for the proxies that datarefs are fetched through.
+        environ: Environment variables, for the proxies that datarefs are fetched through, and for the name of the
+            function's revision.
 
     Raises:
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
+    app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
     app.register_error_handler(EavesError, problems.error_response)
     app.register_error_handler(HTTPException, problems.http_error_response)
     app.register_error_handler(Exception, problems.fault_response)

@@ -82,10 +82,11 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
             self.request.error,
             getattr(self.request, "path", ""),
         )  # a request whose headers didn't end has none
-        if isinstance(error, TooMuchAtOnce):
-            response = problems.error_response(OverloadedError(error.body, hint="send again later"), path=path)
-        else:
-            response = problems.refusal_response(error.code, str(error.body), path=path)
+        with self.channel.server.application.app_context():
+            if isinstance(error, TooMuchAtOnce):
+                response = problems.error_response(OverloadedError(error.body, hint="send again later"), path=path)
+            else:
+                response = problems.refusal_response(error.code, str(error.body), path=path)
         self.channel.server.refused(error.code, problems.problem_type(response))
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]

@@ -27,7 +27,7 @@ from __future__ import annotations
 import logging
 import secrets
 
-from flask import Response, has_request_context, request
+from flask import Response, current_app, has_app_context, has_request_context, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, HandlerError, OverloadedError
@@ -36,6 +36,9 @@ from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, 
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.
 Source: open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
+REVISION = "REVISION"
+"""Key of the name of the function's revision in the `config` of its Flask application. Problem documents name it, so
+that images that a revision refused can be found after another revision has replaced it."""
 RETRY_AFTER_S = 1
 _LOOK = "find this id in the function's log"
 
@@ -94,5 +97,6 @@ def _log_fault(what: str, error: Exception) -> str:
 
 def _problem(status: int, kind: str, detail: str, hint: str | None, *, path: str = "") -> Response:
     in_protocol = ((has_request_context() and request.path) or path).startswith("/v2")
-    document = build_problem(status, detail, hint, kind=kind, protocol_error=in_protocol)
+    revision = current_app.config.get(REVISION, "") if has_app_context() else ""
+    document = build_problem(status, detail, hint, kind=kind, protocol_error=in_protocol, revision=revision)
     return Response(document, status=status, content_type=PROTOCOL_CONTENT_TYPE if in_protocol else CONTENT_TYPE)

@@ -49,6 +49,7 @@ def render_state(state: RolloutState) -> str:
         "base": {name: _numbers(tally) for name, tally in state.counts.base.items()},
         "pods": {pod: [seen.restarts, *_numbers(seen.tally)] for pod, seen in state.counts.seen.items()},
         "windows": _render_windows(state.counts.windows),
+        "retry": list(state.to_retry),
         "history": [[round(entry.at, 3), entry.revision, entry.what, entry.why[:MAX_TEXT]] for entry in state.history],
     }
     kept = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
@@ -85,6 +86,7 @@ def parse_state(text: str) -> RolloutState:
             windows=_parse_windows(document.get("windows", {})),
         ),
         history=tuple(map(_parse_entry, _list(document.get("history", []))))[-KEPT_ENTRIES:],
+        to_retry=tuple(map(_text, _list(document.get("retry", [])))),
     )
     if state.traffic and sum(state.traffic.values()) != 100:
         raise _damaged("its shares do not add up to 100 %")
@@ -130,15 +132,20 @@ def _render_windows(windows: StepWindows) -> dict[str, Any]:
     document: dict[str, Any] = {
         "since": round(windows.since, 3),
         "base": {name: _numbers(tally) for name, tally in windows.base.items()},
-        "worst": {
-            name: [{other: [tally.answered, tally.failed] for other, tally in window.items()} for window in some]
-            for name, some in windows.worst.items()
-        },
+        "worst": _render_worst(windows.worst),
+        "refused": _render_worst(windows.most_refused),
         "times": {
             name: [times.windows, times.timed, times.seconds, times.squares] for name, times in windows.times.items()
         },
     }
     return {key: value for key, value in document.items() if value}
+
+
+def _render_worst(worst: Mapping[str, tuple[Window, ...]]) -> dict[str, Any]:
+    return {
+        name: [{other: [tally.answered, tally.failed] for other, tally in window.items()} for window in some]
+        for name, some in worst.items()
+    }
 
 
 def _parse_windows(values: object) -> StepWindows:
@@ -147,6 +154,7 @@ def _parse_windows(values: object) -> StepWindows:
         since=_number(document.get("since", 0)),
         base=_mapping(document.get("base", {}), _parse_tally),
         worst=_mapping(document.get("worst", {}), _parse_worst),
+        most_refused=_mapping(document.get("refused", {}), _parse_worst),
         times=_mapping(document.get("times", {}), _parse_times),
     )
 

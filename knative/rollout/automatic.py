@@ -15,7 +15,7 @@ from knative.rollout.analysis.decision import RolloutAction, RolloutDecision, Ro
 from knative.rollout.metrics.counters import accumulate
 from knative.rollout.metrics.metrics_scrape import MetricsScrape, scrape_metrics
 from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
-from knative.rollout.plan import BEGUN, Plan, plan_begin, plan_decision
+from knative.rollout.plan import BEGUN, Plan, note_refusals, plan_begin, plan_decision
 from knative.rollout.rollout_state import RolloutPhase, RolloutState
 from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
 from knative.rollout.service_store import (
@@ -114,14 +114,15 @@ def advance_rollout(
             return unchanged_outcome(standing, move)
         if refused is not None:
             move = _leave(standing, standing.current or move.plan.state, refused, moment)
+        plan = note_refusals(move.plan, standing)
         try:
-            changed = write_plan(cluster, service, move.plan)
+            changed = write_plan(cluster, service, plan)
         except ConflictError as error:
             if error.causes and refused is not None:
                 raise build_owner_error(name, error) from error
             refused = error if error.causes else refused
             continue
-        return outcome_of(standing, move.plan, move.what, move.reason, changed=changed)
+        return outcome_of(standing, plan, move.what, move.reason, changed=changed)
     raise build_conflict_error(name)
 
 

@@ -138,7 +138,7 @@ def hold_unpinned(
     return replace(
         decision,
         verb=RolloutAction.HOLD if late else RolloutAction.WAIT,
-        percent=state.percent,
+        percent=0 if late else state.percent,
         reason=f"{text} {pin.render()}",
     )
 

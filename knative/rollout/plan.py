@@ -17,6 +17,8 @@ from knative.settings import RolloutSettings
 
 BEGUN = "begun"
 """Text in a rollout's history for the start of the rollout."""
+KEPT_RETRIES = 8
+"""Maximum number of revisions whose refused images are still to be retried; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,9 @@ def plan_decision(
         since = min(state.since, now)  # the clock may have been set back
         return Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
     if decision.verb is RolloutAction.HOLD:
+        if percent < state.percent and dict(seen) == dict(state.traffic):
+            after = state.become(RolloutPhase.HELD, state.shared(percent), now, what="held", why=why)
+            return Plan(state=after, traffic=after.traffic)
         shares = seen if sum(seen.values()) == 100 else {}
         return Plan(state=state.become(RolloutPhase.HELD, shares, now, what="held", why=why))
     if decision.verb is RolloutAction.ROLL_BACK:
@@ -200,6 +205,18 @@ def plan_decision(
         return Plan(state=after, traffic=after.traffic)
     after = state.become(RolloutPhase.ADVANCING, state.shared(percent), now, what=f"{percent} %", why=why)
     return Plan(state=replace(after, counts=after.counts.begin_step(unread)), traffic=after.traffic)
+
+
+def note_refusals(plan: Plan, standing: RolloutStatus) -> Plan:
+    """Note in a plan's state each revision that loses all requests to an older one, to retry what it refused.
+
+    Images that a revision refused before a newer one replaces it are not retried: it was the proven revision then.
+    """
+    traffic = standing.shares if plan.traffic is None else plan.traffic
+    before = standing.state.to_retry if standing.state is not None else ()
+    lost = () if plan.state.phase is RolloutPhase.DONE else standing.shares
+    names = tuple(name for name in dict.fromkeys((*before, *lost)) if name not in traffic)
+    return replace(plan, state=replace(plan.state, to_retry=names[-KEPT_RETRIES:]))
 
 
 def _newest(standing: RolloutStatus) -> str:

@@ -19,7 +19,8 @@ class RolloutPhase(StrEnum):
     ADVANCING = "advancing"
     """The new revision gets a larger share, step by step, while it does well."""
     HELD = "held"
-    """The traffic stays as it is until a user decides, or a newer revision comes."""
+    """The traffic stays as it is until a user decides, or a newer revision comes: the old revision has all requests,
+    unless a user has given the new one a share."""
     DONE = "done"
     """The new revision gets all requests."""
     ROLLED_BACK = "rolled-back"
@@ -58,6 +59,8 @@ class RolloutState:
         settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
         counts: Requests that replicas have counted.
         history: History of the rollout, oldest first.
+        to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
+            that serves (`knative.status.refused_images`).
     """
 
     old: str
@@ -70,6 +73,7 @@ class RolloutState:
     settings: RolloutSettings = field(default_factory=RolloutSettings)
     counts: RevisionCounts = field(default_factory=RevisionCounts)
     history: tuple[HistoryEntry, ...] = ()
+    to_retry: tuple[str, ...] = ()
 
     @property
     def percent(self) -> int:

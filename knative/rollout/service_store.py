@@ -7,8 +7,8 @@ that the step has been made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
@@ -16,7 +16,7 @@ from knative.client.kinds import KSERVICE, REVISION
 from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.analysis.decision import RevisionHealth
 from knative.rollout.annotation import render_state
-from knative.rollout.plan import Plan
+from knative.rollout.plan import Plan, note_refusals
 from knative.rollout.rollout_state import RolloutPhase, RolloutState
 from knative.rollout.rollout_status import (
     RolloutStatus,
@@ -206,6 +206,7 @@ def write_change(
             return unchanged_outcome(standing, standing.fault or (standing.state.reason if standing.state else ""))
         require_revisions(cluster, name, plan)
         check(service, plan)
+        plan = note_refusals(plan, standing)
         try:
             changed = write_plan(cluster, service, plan, force=adopt)
         except ConflictError as error:
@@ -215,6 +216,20 @@ def write_change(
             continue
         return outcome_of(standing, plan, what if changed else "nothing", plan.state.reason, changed=changed)
     raise build_conflict_error(name)
+
+
+def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
+    """Remove revisions from those whose refused images are still to be retried.
+
+    Raises:
+        ConflictError: When the Service was changed at the same time, so that a later command must do this.
+        ClusterError: When the API server refuses.
+    """
+    service = read_service(cluster, name)
+    state = parse_rollout_status(service).state
+    if state is not None:
+        left = tuple(one for one in state.to_retry if one not in revisions)
+        write_plan(cluster, service, Plan(state=replace(state, to_retry=left)))
 
 
 def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, changed: bool) -> RolloutOutcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class AgentPod:
         container: Container with the queue.
         namespace: Namespace of the pod.
         phase: Phase of the pod, such as `Running`. Source: Kubernetes, PodStatus.
+        ready: Whether the pod runs and doesn't report that it isn't ready, as a pod on a node that is off does.
     """
 
     app: str
@@ -51,6 +52,7 @@ class AgentPod:
     name: str
     namespace: str
     phase: str
+    ready: bool = True
     container: str = CONTAINER
 
     @property
@@ -64,21 +66,25 @@ class AgentPod:
         return (self.source,) if self.container == CONTAINER else ()
 
 
-def list_agent_pods(cluster: Cluster, owner: AppOwner) -> list[AgentPod]:
+def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool = False) -> list[AgentPod]:
     """List every pod with a queue, including those on nodes if the user may see them, sorted by agent and name.
 
     Args:
         cluster: Connection to the site's cluster.
         owner: The site, and the namespace of its agents on nodes; an app limits the list to that app.
+        all_namespaces: Whether it is an error that the user may not list the pods on nodes.
 
     Raises:
+        DeniedError: When the user may not list the pods.
         ClusterError: When a request to the cluster is refused or fails.
     """
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
     ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = list(_pods(cluster, cluster.namespace, ours))
     if owner.agents and owner.agents != cluster.namespace:
-        with suppress(DeniedError):  # a user who may not list that namespace gets the other agents
+        with (
+            nullcontext() if all_namespaces else suppress(DeniedError)
+        ):  # a user who may not list that namespace gets the other agents
             found += _pods(cluster, owner.agents, ours, owner)
     return sorted(found, key=lambda pod: (pod.agent, pod.name))
 
@@ -110,6 +116,7 @@ def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | Non
             name=str(one["metadata"]["name"]),
             namespace=namespace,
             phase=str(one.get("status", {}).get("phase", "Unknown")),
+            ready=_is_ready(one.get("status", {})),
         )
 
 
@@ -120,6 +127,13 @@ def _is_replaced(pod: Mapping[str, Any]) -> bool:
     """
     owners = pod["metadata"].get("ownerReferences") or ()
     return "deletionTimestamp" in pod["metadata"] and any(one.get("kind") == "ReplicaSet" for one in owners)
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    denied = [
+        one for one in status.get("conditions") or () if one.get("type") == "Ready" and one.get("status") != "True"
+    ]
+    return status.get("phase") == "Running" and not denied
 
 
 def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:

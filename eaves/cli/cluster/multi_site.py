@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.multi_site import SiteOutcome
     from knative.platform import KnativePlatform
+    from knative.rollout import RolloutOutcome
     from knative.settings import SiteSettings
 
 T = TypeVar("T")
@@ -95,6 +96,23 @@ class SiteVisit:
         from knative.platform import KnativePlatform
 
         return KnativePlatform(self.cluster(), self.scope.knative, self.site, by=name_person())
+
+    def retry_refused(self, cluster: Cluster, name: str) -> str:
+        """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
+        from knative.deploy.objects.labelled_objects import AppOwner
+        from knative.status.agent_queue import Kubectl
+        from knative.status.refused_images import retry_refused
+
+        owner = AppOwner(app=name, site=self.site.name, agents=self.scope.knative.agent_namespace)
+        return retry_refused(cluster, owner, Kubectl(kubeconfig=self.choice.kubeconfig, context=self.site.context))
+
+    def finish(self, cluster: Cluster, outcome: RolloutOutcome) -> str:
+        """Describe the outcome of a rollout's step, after queueing images again that replaced revisions refused."""
+        from knative.deploy.site_update import describe_outcome
+
+        due = outcome.state is not None and outcome.state.to_retry
+        retried = self.retry_refused(cluster, outcome.name) if due else ""
+        return "; ".join(filter(None, (describe_outcome(outcome), retried)))
 
 
 def run_on_sites(

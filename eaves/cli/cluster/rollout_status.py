@@ -19,6 +19,7 @@ COLUMNS: Columns = {
     "percent": "PERCENT",
     "requests": "REQUESTS",
     "errors": "ERRORS",
+    "refused": Column("REFUSED", drop=2),
     "mean_ms": Column("LATENCY", Kind.MILLISECONDS, drop=1),
     "phase": "PHASE",
     "reason": Column("REASON", Kind.REASON),
@@ -59,7 +60,7 @@ def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
         if state is not None:
             counted = state.counts.total(revision)
             times = {"mean_ms": round(counted.mean_ms, 1)} if counted.timed else {}
-            row |= {"requests": counted.judged, "errors": counted.failed, **times}
+            row |= {"requests": counted.judged, "errors": counted.failed, "refused": counted.refused, **times}
         if revision == standing.newest:
             phase = state.phase.value if state is not None else ""
             row |= {"phase": phase, "reason": standing.fault or _reason(state)}

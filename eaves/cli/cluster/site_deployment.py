@@ -20,8 +20,10 @@ from eaves.cli.cluster.deploy_notes import load_note, name_person, note_agreemen
 from eaves.cli.cluster.multi_site import SiteVisit, run_on_sites, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, load_scope
 from eaves.cli.display.output import say
+from eaves.errors import StartError
 
 if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
     from knative.deploy.function_image import FunctionImage
     from knative.deploy.objects.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
@@ -135,11 +137,16 @@ def deploy_to_sites(
         def taken(deployment: DeploymentRecord) -> None:
             note_agreement(order.workspace, site, deployment, order.image)
 
-        if not visit.alone:
-            return update_site(cluster, site, wanted, taken=taken)
-        with _live_table() as show:
-            updated = update_site(cluster, site, wanted, show=show, tell=say, taken=taken)
-        return replace(updated, note="")  # `update_site` has printed it already
+        try:
+            if not visit.alone:
+                return _finish(visit, cluster, update_site(cluster, site, wanted, taken=taken))
+            with _live_table() as show:
+                updated = update_site(cluster, site, wanted, show=show, tell=say, taken=taken)
+        except StartError:
+            if wait and (retried := visit.retry_refused(cluster, order.workspace.project.name)):
+                say(f"{site.name}: {retried}")
+            raise
+        return _finish(visit, cluster, replace(updated, note=""))  # `update_site` has printed the note already
 
     _run(order, deploy, parallel=parallel, max_failures=max_failures)
     click.echo(order.workspace.project.name)
@@ -169,16 +176,26 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
 
         memory = note.site(visit.site) if note is not None else WorkspaceMemory()
         wish = WantedDeployment(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
-        return reconcile_site(
-            visit.cluster(),
+        cluster = visit.cluster()
+        updated = reconcile_site(
+            cluster,
             visit.site,
             project.name,
             wish,
             lambda image: order.wanted(visit.site, image=image),
             agreed=lambda last: note_agreement(order.workspace, visit.site, last, memory.pending),
         )
+        return _finish(visit, cluster, updated)
 
     _run(order, reconcile, parallel=parallel, max_failures=max_failures, form=form)
+
+
+def _finish(visit: SiteVisit, cluster: Cluster, updated: SiteUpdate) -> SiteUpdate:
+    """Queue the images again that replaced revisions refused, and note that in a site's update."""
+    if updated.outcome is None or updated.outcome.state is None or not updated.outcome.state.to_retry:
+        return updated
+    retried = visit.retry_refused(cluster, updated.outcome.name)
+    return replace(updated, note="\n".join(filter(None, (updated.note, retried))))
 
 
 def _run(

@@ -100,7 +100,6 @@ def _change_here(verb: str, name: str, state_dir: Path) -> None:
 def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool) -> str:
     from knative import rollout
     from knative.deploy.deploy_sequence import describe_deployment, read_hold
-    from knative.deploy.site_update import describe_outcome
 
     if verb == "promote":
         platform = visit.platform()
@@ -112,11 +111,11 @@ def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpi
     if verb == "rollback":
         # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
         undo = not (visit.choice.sites or visit.choice.every)
-        return describe_outcome(rollout.rollback(cluster, name, undo=undo))
+        return visit.finish(cluster, rollout.rollback(cluster, name, undo=undo))
     if verb == "resume":
-        return describe_outcome(rollout.begin_rollout(cluster, name, visit.scope.rollout, again=True))
+        return visit.finish(cluster, rollout.begin_rollout(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words
-    return describe_outcome(rollout.set_percent(cluster, name, percent, unpinned=unpinned))
+    return visit.finish(cluster, rollout.set_percent(cluster, name, percent, unpinned=unpinned))
 
 
 def _change_file(verb: str, folder: Path, percent: int | None) -> None:

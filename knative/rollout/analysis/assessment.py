@@ -1,7 +1,7 @@
 """The result of a judge: a function that assesses a new revision by one measure. Pure.
 
-There is a judge for errors and one for latency, and both get the rollout's state. Another judge, for example one for
-labels that arrive later, is one more such function in `knative.rollout.analysis.decision.JUDGES`.
+There is a judge for errors, one for refusals and one for latency, and all get the rollout's state. Another judge, for
+example one for labels that arrive later, is one more such function in `knative.rollout.analysis.decision.JUDGES`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from knative.rollout.rollout_state import RolloutState
 
 FALSE_ALARMS = 0.01
 """Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""
+TESTS = 3
+"""Number of tests that share `FALSE_ALARMS` equally: those of errors, of refusals and of latency."""
 MISSED = 0.05
 """Probability that the last step passes a revision whose increase of the error rate is as large as
 `max_error_increase`."""
@@ -51,6 +53,6 @@ class Assessment:
 Judge = Callable[[RolloutState], Assessment]
 
 
-def false_alarm(state: RolloutState, judges: int) -> float:
+def false_alarm(state: RolloutState) -> float:
     """Return the allowed probability of a wrong rollback by one judge in one step: its share of `FALSE_ALARMS`."""
-    return FALSE_ALARMS / (judges * max(1, len(state.settings.steps)))
+    return FALSE_ALARMS / (TESTS * max(1, len(state.settings.steps)))

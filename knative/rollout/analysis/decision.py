@@ -11,13 +11,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from knative.rollout.analysis.assessment import Assessment, AssessmentResult, Judge
-from knative.rollout.analysis.error_rate import judge_errors
+from knative.rollout.analysis.error_rate import judge_errors, judge_refusals
 from knative.rollout.analysis.latency import judge_times
 from knative.rollout.rollout_state import RolloutPhase, RolloutState
 from knative.rollout.traffic import Traffic, render_traffic
 
-JUDGES: tuple[Judge, ...] = (judge_errors, judge_times)
+JUDGES: tuple[Judge, ...] = (judge_errors, judge_refusals, judge_times)
 """The judges that assess a new revision once it answers requests."""
+SILENT_REQUESTS, SILENT_S = 100, 300.0
+"""Number of requests that a new revision must have got in a step, and seconds that the step must have lasted, for a
+revision that counted none of them to be rolled back.
+
+The number is estimated from the requests that the old revision answered, by the shares of both. Chance alone gives a
+revision none of 100 expected requests with a probability of e^-100. The time is Knative's default limit for one
+request; after it, a slow first start is no explanation either."""
 
 
 class RolloutAction(StrEnum):
@@ -36,7 +43,8 @@ class RolloutDecision:
 
     Attributes:
         verb: The action.
-        percent: The new revision's share of requests from now on, in percent.
+        percent: The new revision's share of requests from now on, in percent. A rollout that is held goes back to 0,
+            unless another user has changed the shares or the old revision is gone.
         reason: Reason for people; never empty.
     """
 
@@ -122,21 +130,21 @@ def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> Roll
     if new.ready is False:
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{suffix}")
     if elapsed_s >= state.settings.deadline_s:
-        return _keep_share(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
+        return _hold(f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
     return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{suffix}")
 
 
 def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]) -> RolloutDecision:
     settings = state.settings
     verdicts = [judge(state) for judge in judges]
-    evidence = _evidence(state, seen, verdicts)
+    evidence = _evidence(seen, verdicts)
     if worse := [verdict for verdict in verdicts if verdict.finding is AssessmentResult.WORSE]:
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
+    if silence := _describe_silence(state, seen, elapsed_s):
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{silence}; {evidence}")
     missing = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN]
     if missing and elapsed_s >= settings.deadline_s:
-        return _keep_share(
-            RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}"
-        )
+        return _hold(f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
     if missing:
         return _keep_share(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
     if elapsed_s < settings.step_s:
@@ -146,6 +154,18 @@ def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judg
     return _step(state, evidence)
 
 
+def _describe_silence(state: RolloutState, seen: RolloutObservation, elapsed_s: float) -> str:
+    """Return the reason to roll back a revision that answers nothing while the old one answers; empty for none.
+
+    A pod that can't be read may have answered, so its revision isn't rolled back for that.
+    """
+    new, old = state.counts.step(state.new), state.counts.step(state.old)
+    expected = old.answered * state.percent / max(1, 100 - state.percent)
+    if new.judged or new.refused or seen.unread or expected < SILENT_REQUESTS or elapsed_s < SILENT_S:
+        return ""
+    return f"the new revision has answered none of about {expected:,.0f} requests"
+
+
 def _step(state: RolloutState, why: str) -> RolloutDecision:
     percent = next((step for step in state.settings.percents() if step > state.percent), 100)
     return RolloutDecision(
@@ -153,14 +173,16 @@ def _step(state: RolloutState, why: str) -> RolloutDecision:
     )
 
 
-def _evidence(state: RolloutState, seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
+def _evidence(seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
     parts = [verdict.evidence for verdict in verdicts if verdict.evidence]
-    if refused := state.counts.step(state.new).refused:
-        parts.append(f"{refused} requests were refused (4xx)")
     if seen.unread:
         pod, why = next(iter(sorted(seen.unread.items())))
         parts.append(f"the metrics of {len(seen.unread)} of the pods can't be read ({pod}: {why[:120]})")
     return ", ".join(parts)
+
+
+def _hold(reason: str) -> RolloutDecision:
+    return RolloutDecision(verb=RolloutAction.HOLD, percent=0, reason=reason)
 
 
 def _keep_share(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:

@@ -1,17 +1,19 @@
-"""Judge of the error rate: whether the new revision fails more often than the old one. Pure.
+"""Judges of errors and of refusals: whether the new revision fails, or refuses, more often than the old one. Pure.
 
 Only requests of the same time are compared. If requests from before the step were included, they would show an earlier
-error rate, and failures that any revision would have now (a camera sends broken images, a disk is full) would count
-against the new revision.
+error rate, and failures that any revision would have now (a disk is full) would count against the new revision. In the
+same way, a refusal that the sender causes (a camera sends broken images) hits both revisions by their shares, so only
+refusals by the new revision alone count against it.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from knative.rollout.analysis.assessment import MISSED, Assessment, AssessmentResult, false_alarm
 from knative.rollout.analysis.sequential_tests import chance_of_split, evidence_of_no_worse
-from knative.rollout.metrics.counters import RequestCounters
+from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
 from knative.rollout.rollout_state import RolloutState
 
 FAILURE_LIMIT = 10
@@ -35,43 +37,102 @@ LEAST_MARGIN = 0.001
 infinitely many requests."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """The words of a judge for what it counts."""
+
+    counted: str
+    always: str
+    worse: str
+    maybe: str
+    keeps: str
+    few: str
+    undecided: str
+
+
+_ERRORS = _Words(
+    counted="failed",
+    always="the new revision has answered no request",
+    worse="the new revision fails more often",
+    maybe="the new revision may fail more often",
+    keeps="the new revision keeps failing",
+    few="too few requests",
+    undecided="too few requests to decide",
+)
+_REFUSALS = _Words(
+    counted="were refused (4xx)",
+    always="the new revision refuses every request",
+    worse="the new revision refuses requests more often",
+    maybe="the new revision may refuse requests more often",
+    keeps="the new revision keeps refusing requests",
+    few="too few requests to decide about refusals",
+    undecided="too few requests to decide about refusals",
+)
+
+
 def judge_errors(state: RolloutState) -> Assessment:
     """Assess the new revision by its failed requests in the present step, compared with those of the old revision."""
-    settings, counts = state.settings, state.counts
+    return _judge(state, state.counts, _ERRORS, _margin(state))
+
+
+def judge_refusals(state: RolloutState) -> Assessment:
+    """Assess the new revision by the requests that it refused in the present step, compared with the old revision's.
+
+    The increase that must be ruled out is that of errors, or the old revision's own share of refusals if that is more:
+    where a camera sends broken images all the time, ruling out a smaller increase would take too many requests.
+    """
+    counts = state.counts.refusals
+    new, old = counts.step(state.new), counts.step(state.old)
+    if not new.failed and not old.failed:
+        return Assessment(finding=AssessmentResult.SILENT, evidence="")
+    return _judge(state, counts, _REFUSALS, max(_margin(state), old.error_rate))
+
+
+def _judge(state: RolloutState, counts: RevisionCounts, words: _Words, margin: float) -> Assessment:
+    """Assess the new revision by the failed requests in `counts`.
+
+    Args:
+        state: State of the rollout.
+        counts: Counts in which the requests that count against a revision are the failed ones.
+        words: Words for these requests.
+        margin: Increase of their share that must be ruled out for the step to pass.
+    """
+    settings = state.settings
     new, old = counts.step(state.new), counts.step(state.old)
     steady = counts.steady(state.new, state.old, apart_from=state.new)
-    evidence = _evidence(new, old, new.failed - steady[0].failed)
-    if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= old.failed:
-        return Assessment(
-            finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision has answered no request"
-        )
+    evidence = _evidence(new, old, new.failed - steady[0].failed, words)
+
+    def found(finding: AssessmentResult, why: str = "") -> Assessment:
+        return Assessment(finding=finding, evidence=evidence, why=why)
+
+    if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= max(1, old.failed):
+        # A sender may cause many refusals, so ten of them say something only if the old revision has few.
+        chance = chance_of_split(new.failed, new.judged, old.failed, old.judged) if words is _REFUSALS else 0.0
+        if chance <= false_alarm(state):
+            return found(AssessmentResult.WORSE, words.always)
     if new.judged < settings.min_requests:
-        why = f"too few requests: {new.judged} of {settings.min_requests}"
-        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+        return found(AssessmentResult.OPEN, f"{words.few}: {new.judged} of {settings.min_requests}")
     chance = _chance(*steady, settings.max_error_increase)
     odds = f"by chance, this happens in fewer than 1 of {_whole(1 / max(chance, 1e-09)):,} steps"
-    if chance <= false_alarm(state, judges=2):
-        return Assessment(
-            finding=AssessmentResult.WORSE, evidence=evidence, why=f"the new revision fails more often ({odds})"
-        )
+    if chance <= false_alarm(state):
+        return found(AssessmentResult.WORSE, f"{words.worse} ({odds})")
     if chance <= SUSPICION:
-        return Assessment(
-            finding=AssessmentResult.OPEN, evidence=evidence, why=f"the new revision may fail more often ({odds})"
-        )
+        return found(AssessmentResult.OPEN, f"{words.maybe} ({odds})")
     if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
-        why = "too few requests to decide whether the new revision keeps failing"
-        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+        return found(AssessmentResult.OPEN, f"too few requests to decide whether {words.keeps}")
     calm = counts.steady(state.new, state.old, apart_from=state.old)
-    if (missing := _missing(*calm, _margin(state))) <= 0:
-        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
-    why = f"too few requests to decide: {_requests_missing(*calm, _margin(state), missing)}"
-    return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+    if (missing := _missing(*calm, margin)) <= 0:
+        return found(AssessmentResult.FINE)
+    why = f"{words.undecided}: {_requests_missing(*calm, margin, missing)}"
+    return found(AssessmentResult.OPEN, why)
 
 
-def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
+def _evidence(new: RequestCounters, old: RequestCounters, together: int, words: _Words) -> str:
     sudden = new.answered and together > max(2, new.failed / 2)
     suffix = f", {together:,} of them within one or two time windows" if sudden else ""
-    return f"{new.failed:,} of {new.judged:,} requests failed{suffix} (before: {old.failed:,} of {old.judged:,})"
+    return (
+        f"{new.failed:,} of {new.judged:,} requests {words.counted}{suffix} (before: {old.failed:,} of {old.judged:,})"
+    )
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:

@@ -52,7 +52,7 @@ def judge_times(state: RolloutState) -> Assessment:
             f"the new revision seems slow; {windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
         )
         return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
-    if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
+    if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state):
         return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision is too slow")
     return Assessment(
         finding=AssessmentResult.OPEN,

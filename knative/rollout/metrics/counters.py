@@ -24,8 +24,8 @@ class RequestCounters:
         answered: Requests that were answered with a prediction.
         failed: Requests that the revision answered with a 5xx by its own fault, and crashes of a replica, whose request
             gets no answer.
-        refused: Requests that were answered with a 4xx: the sender's fault, or overload. They never count against a
-            revision.
+        refused: Requests that were answered with a 4xx and that the sender doesn't send again: not 408, 409 and 429,
+            which the moment causes.
         timed: Predictions whose time is in `seconds`.
         seconds: Total time of those predictions, without waiting in the queue.
     """
@@ -70,10 +70,19 @@ class RequestCounters:
         """Mean time of a prediction in milliseconds."""
         return self.seconds * 1000 / self.timed if self.timed else 0.0
 
+    @property
+    def refusals(self) -> RequestCounters:
+        """These counts with the refused requests as the failed ones, for the judge of refusals."""
+        return RequestCounters(answered=self.judged, failed=self.refused)
+
     def covers(self, other: RequestCounters) -> bool:
         """Return whether these counts may be later counts of the same process as `other`, because none is smaller."""
-        pairs = ((self.answered, other.answered), (self.failed, other.failed), (self.timed, other.timed))
-        return all(later >= earlier for later, earlier in pairs)
+        return (
+            self.answered >= other.answered
+            and self.failed >= other.failed
+            and self.refused >= other.refused
+            and self.timed >= other.timed
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +139,14 @@ class RevisionCounts:
         """Return a revision's requests in the present step."""
         return self.total(revision) - self.base.get(revision, RequestCounters())
 
+    @property
+    def refusals(self) -> RevisionCounts:
+        """These counts with the refused requests as the failed ones, for the judge of refusals."""
+        windows = StepWindows(
+            since=self.windows.since, base=_refusals(self.windows.base), worst=self.windows.most_refused
+        )
+        return RevisionCounts(totals=_refusals(self.totals), base=_refusals(self.base), windows=windows)
+
     def window(self) -> Window:
         """Return the requests of each revision in the time window that is still open."""
         base = self.windows.base if self.windows.since else self.base
@@ -161,7 +178,7 @@ class RevisionCounts:
             base = self.windows.base if self.windows.since else self.base
             return replace(self, windows=replace(self.windows, since=now, base=base))
         window = self.window()
-        if now - began < WINDOW_S or not any(tally.judged for tally in window.values()):
+        if now - began < WINDOW_S or not any(tally.judged or tally.refused for tally in window.values()):
             return self
         return replace(self, windows=self.windows.close(window, self.totals, now))
 
@@ -196,6 +213,10 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
             open_base[reading.revision] = open_base.get(reading.revision, RequestCounters()) + gained
         seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
     return RevisionCounts(totals=totals, base=base, seen=seen, windows=replace(counts.windows, base=open_base))
+
+
+def _refusals(tallies: Mapping[str, RequestCounters]) -> dict[str, RequestCounters]:
+    return {name: tally.refusals for name, tally in tallies.items()}
 
 
 def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters:

@@ -15,6 +15,10 @@ from knative.rollout.metrics.counters import RequestCounters
 
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
+REFUSED = "refused"
+"""Kind of a request that the function's HTTP server refused, for example a body that is too large."""
+SENT_AGAIN = ("408", "409", "429")
+"""Statuses of a request that its sender sends again later: the moment causes them, so they are no refusals."""
 NOT_ITS_OWN = ("loading", "stopped")
 """Kinds of problem documents of a replica that is starting or ending. They don't count as failures, since they occur
 with any revision and the sender tries again."""
@@ -39,12 +43,13 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
     answered = failed = refused = 0
     for labels, value in samples.get(REQUESTS, []):
         status, problem = labels.get("status", ""), labels.get("problem", "")
+        if status.startswith("4") and status not in SENT_AGAIN and labels.get("kind") in (*KINDS, REFUSED):
+            refused += int(value)
         if labels.get("kind") not in KINDS or problem in NOT_ITS_OWN:
             continue
         # 202 answers an event that is the function's own reply, without a prediction.
         answered += int(value) if status.startswith("2") and status != "202" else 0
         failed += int(value) if status.startswith("5") else 0
-        refused += int(value) if status.startswith("4") else 0
     counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
     for stages in (IMAGE_STAGES, TENSOR_STAGES):
         histograms = [_histogram(samples, stage) for stage in stages]

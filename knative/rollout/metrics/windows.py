@@ -75,26 +75,35 @@ class StepWindows:
         since: Unix time in seconds when the open window began; 0 means that it began with the step.
         base: Counters of each revision when the open window began.
         worst: For each revision, the closed windows with the most failed requests.
+        most_refused: For each revision, the closed windows with the most refused requests, which are the failed ones in
+            these windows (`RequestCounters.refusals`).
         times: For each revision, the sums over its closed windows.
     """
 
     since: float = 0.0
     base: Mapping[str, RequestCounters] = field(default_factory=dict)
     worst: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    most_refused: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
     times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
     def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
         """Close the open time window and begin another one at the time `now`; return the new windows."""
         judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
-        worst = {name: worst_of(name, (*self.worst.get(name, ()), judged)) for name in {*self.worst, *window}}
+        refusals = {name: tally.refusals for name, tally in window.items()}
         times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
         return replace(
             self,
             since=now,
             base=dict(totals),
-            worst={name: windows for name, windows in worst.items() if windows},
+            worst=_add_window(self.worst, judged),
+            most_refused=_add_window(self.most_refused, refusals),
             times={**self.times, **{name: one for name, one in times.items() if one.windows}},
         )
+
+
+def _add_window(worst: Mapping[str, tuple[Window, ...]], window: Window) -> dict[str, tuple[Window, ...]]:
+    kept = {name: worst_of(name, (*worst.get(name, ()), window)) for name in {*worst, *window}}
+    return {name: windows for name, windows in kept.items() if windows}
 
 
 def worst_of(revision: str, windows: Iterable[Window]) -> tuple[Window, ...]:

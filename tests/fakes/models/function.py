@@ -46,7 +46,7 @@ def main() -> None:
     logs.configure(as_json=True)
     artifact = open_artifact(settings.artifact)
     model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
-    app = create_app(model, settings, concurrency=settings.concurrency)
+    app = create_app(model, settings, concurrency=settings.concurrency, environ=os.environ)
     Server(
         app,
         settings,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
 from waitress.adjustments import Adjustments
 
 from functions.http.connection import IDLE_S, LINGER_S, STALLED_S, HttpConnection, RequestTimeout
@@ -24,6 +25,7 @@ class Listener:
         self.active_channels: dict[int, HttpConnection] = {}
         self.tasks: list[HttpConnection] = []
         self.refusals: list[tuple[int, str]] = []
+        self.application = Flask("test")
         self.adj = Adjustments(host="127.0.0.1", port=0, ident=None)
 
     def add_task(self, task: HttpConnection) -> None:

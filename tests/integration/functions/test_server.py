@@ -92,6 +92,14 @@ def test_a_body_that_ends_early_is_neither_predicted_nor_answered(start_gated: S
     assert b'kind="predict"' not in metrics
 
 
+def test_every_refusal_begins_with_the_name_of_the_revision(start_gated: StartGated) -> None:
+    function = start_gated(K_REVISION="flowers-00002").function
+    for body, status in ((bytes(MAX_BODY + 1), 413), (b"not an image", 422)):
+        answered, _, document = function.request("POST", "/", body, Content_Type="image/png")
+        assert answered == status
+        assert document.startswith(b'{"revision": "flowers-00002", "type": "urn:eaves:problem:')
+
+
 def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 

@@ -8,10 +8,19 @@ from typing import Any, NoReturn
 import pytest
 
 from eaves.admin import routes
+from eaves.delivery.response_rules import describe_response
 from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.response import answer_error
 from eaves.local.routes import create_app
-from eaves.web.problem_document import CONTENT_TYPE, MAX_BYTES, describe_reason, find_kind, parse_problem
+from eaves.web.problem_document import (
+    CONTENT_TYPE,
+    MAX_BYTES,
+    build_problem,
+    describe_reason,
+    find_kind,
+    parse_problem,
+    revision_mark,
+)
 
 LONG = '😀"' * 2000
 
@@ -44,6 +53,17 @@ def test_every_server_says_what_kind_of_problem_it_is_within_700_bytes() -> None
     bodies = [platform.get_data(), ingress.body, admin.body]
     assert [find_kind(parse_problem(body)) for body in bodies] == ["not-found", "not-found", "http-404"]
     assert all(len(body) <= MAX_BYTES for body in bodies)
+
+
+def test_the_reason_of_a_refusal_keeps_the_revision_that_refused() -> None:
+    revision = "f" * 57 + "-00002"
+    body = build_problem(422, LONG, LONG, kind="image", revision=revision)
+    reason = describe_response(422, body)
+    assert len(body) <= MAX_BYTES
+    assert revision_mark(revision) in reason
+    assert revision_mark("f" * 57 + "-0000") not in reason, "no part of a name is enough"
+    assert describe_reason(reason).startswith("answered 422: 😀")
+    assert find_kind(parse_problem(body)) == "image"
 
 
 def test_the_local_platform_says_when_a_full_function_is_to_be_asked_again() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from eaves.errors import PlatformError
 
 if TYPE_CHECKING:
     from knative.deploy.rollout_advance import RolloutStep
+    from knative.rollout import RolloutOutcome
 
 
 @click.command()
@@ -53,7 +54,8 @@ def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failu
     def advance(visit: SiteVisit) -> str:
         from knative.deploy.rollout_advance import advance_all
 
-        return _describe_steps(advance_all(visit.cluster()))
+        cluster = visit.cluster()
+        return _describe_steps(advance_all(cluster), lambda outcome: visit.finish(cluster, outcome))
 
     run_on_sites(
         load_scope(file),
@@ -66,15 +68,13 @@ def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failu
     )
 
 
-def _describe_steps(steps: Sequence[RolloutStep]) -> str:
+def _describe_steps(steps: Sequence[RolloutStep], describe: Callable[[RolloutOutcome], str]) -> str:
     """Return the state of each rollout in a namespace, one line each.
 
     Raises:
         PlatformError: When the step of one or several rollouts failed; the message also has the states of the others.
     """
-    from knative.deploy.site_update import describe_outcome
-
-    lines = [f"{step.name}: {describe_outcome(step.outcome)}" for step in steps if step.outcome is not None]
+    lines = [f"{step.name}: {describe(step.outcome)}" for step in steps if step.outcome is not None]
     failed = [(step.name, step.error) for step in steps if step.error is not None]
     if not failed:
         return "\n".join(lines) or "the namespace has no functions"

@@ -24,7 +24,8 @@ def command(name: str, **options: Any) -> None:
     """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
 
     In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
-    A second rollback undoes the first one. With --site or --all it does not: a site that is rolled back stays so, and
-    the command can be repeated for sites that were down.
+    Images that it refused are queued again for the previous revision. A second rollback undoes the first one. With
+    --site or --all it does not: a site that is rolled back stays so, and the command can be repeated for sites that
+    were down.
     """
     change_traffic("rollback", name, **options)

@@ -154,7 +154,7 @@ def test_one_that_nobody_asks_is_held_and_the_command_says_so(cluster: Cluster, 
     update(cluster)
     with pytest.raises(StartError, match=r"flowers was not promoted: .*held: undecided after .* s: too few requests"):
         update(cluster, image=OTHER, follow=True, tell=tell)
-    assert shares(knative) == {FIRST: 50, SECOND: 50}
+    assert shares(knative) == {FIRST: 100}
 
 
 def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative: Knative) -> None:

@@ -132,12 +132,38 @@ def test_what_came_before_a_share_that_a_person_set_is_not_compared(cluster: Clu
 def test_it_is_rolled_back_when_it_crashes_again_and_again(cluster: Cluster, canary: Serving) -> None:
     canary.pods["second"].serve(1)
     advance(cluster, 0)
-    for number in range(1, 9):
+    for number in range(1, 10):
         canary.pods["first"].serve(9)
         canary.restart_pod("second", reason="OOMKilled").serve(2)
         outcome = advance(cluster, 16 * number)
-        assert (outcome.what == "roll back") == (number == 8), outcome.reason
-    assert "8 of 25 requests failed (before: 0 of 72)" in outcome.reason
+        assert (outcome.what == "roll back") == (number == 9), outcome.reason
+    assert "9 of 28 requests failed (before: 0 of 81)" in outcome.reason
+
+
+def test_it_is_rolled_back_when_it_refuses_what_the_old_one_predicts(cluster: Cluster, canary: Serving) -> None:
+    for number in range(3):
+        canary.pods["first"].serve(90)
+        canary.pods["second"].serve(5)
+        canary.pods["second"].serve(5, status=415)
+        outcome = advance(cluster, 16 * number + 16)
+    assert (outcome.what, shares(canary)) == ("roll back", {FIRST: 100})
+    assert outcome.reason.startswith("the new revision refuses requests more often")
+
+
+def test_a_moment_or_an_overload_is_no_refusal(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["first"].serve(180)
+    canary.pods["second"].serve(20)
+    for status in (408, 409, 429):
+        canary.pods["second"].serve(100, status=status)
+    assert advance(cluster, 60).what == "advance"
+
+
+def test_it_is_rolled_back_when_it_answers_nothing(cluster: Cluster, canary: Serving) -> None:
+    canary.pods["first"].serve(2_000)
+    assert advance(cluster, 299).what == "wait"
+    outcome = advance(cluster, 300)
+    assert (outcome.what, shares(canary)) == ("roll back", {FIRST: 100})
+    assert outcome.reason.startswith("the new revision has answered none of about 222 requests")
 
 
 def test_it_is_rolled_back_when_it_is_too_slow(cluster: Cluster, canary: Serving) -> None:
@@ -180,15 +206,32 @@ def test_it_is_rolled_back_with_the_message_of_a_revision_that_fails(
 
 def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster: Cluster, canary: Serving) -> None:
     canary.pods["second"].serve(3)
-    canary.pods["second"].serve(40, status=422)
+    canary.pods["second"].serve(40, status=429)
     outcome = advance(cluster, 600)
     assert (outcome.what, outcome.advancing) == ("hold", False)
     assert "3 of 20" in outcome.reason
-    canary.pods["second"].serve(100)
+    assert shares(canary) == {FIRST: 100} == outcome.shares
+    assert advance(cluster, 900).reason == outcome.reason
     assert advance(cluster, 900).what == "nothing", "only a person lets it go on"
-    assert shares(canary) == {FIRST: 90, SECOND: 10}
     rollout.begin_rollout(cluster, NAME, SETTINGS, again=True, now=START + 900)
-    assert advance(cluster, 960).what == "advance", "with what has come meanwhile"
+    assert advance(cluster, 901).what == "advance"
+    assert shares(canary) == {FIRST: 90, SECOND: 10}
+    canary.pods["second"].serve(20)
+    assert advance(cluster, 961).what == "advance", "with requests of this step"
+
+
+def test_a_share_that_a_person_set_stays_while_it_is_held_and_when_it_is_resumed(
+    cluster: Cluster, redeployed: Serving
+) -> None:
+    redeployed.ready(SECOND)
+    rollout.set_percent(cluster, NAME, 10, now=START)
+    redeployed.start_pod("second", SECOND)
+    assert advance(cluster, 5000).what == "nothing"
+    assert shares(redeployed) == {FIRST: 90, SECOND: 10}
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True, now=START + 5000)
+    advance(cluster, 5000)
+    redeployed.pods["second"].serve(20)
+    assert advance(cluster, 5060).what == "advance"
 
 
 def test_pods_that_cant_be_asked_hold_it_and_are_reported(

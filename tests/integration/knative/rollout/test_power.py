@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import pytest
 
-from bench.rollout.scenarios import BLIP, FAILS_20_TIMES_AS_OFTEN, SCENARIOS, USUAL, Scenario, equal, varying
+from bench.rollout.scenarios import (
+    BLIP,
+    FAILS_20_TIMES_AS_OFTEN,
+    REFUSES_10_PERCENT,
+    SCENARIOS,
+    USUAL,
+    Scenario,
+    equal,
+    refusing,
+    varying,
+)
 from bench.rollout.simulation import Revision, simulate
 from bench.rollout.table import Row, render, run
 from knative.rollout.rollout_state import RolloutPhase
@@ -26,6 +36,10 @@ TWICE_AS_SLOW = next(scenario for scenario in SCENARIOS if scenario.name == "tim
         (FAILS_20_TIMES_AS_OFTEN, 2, 12),
         (FAILS_20_TIMES_AS_OFTEN, 20, 40),
         (BLIP, 2, 12),
+        (refusing(0.05), 2, 12),
+        (refusing(0.05), 20, 60),
+        (refusing(0.5), 20, 60),
+        (REFUSES_10_PERCENT, 2, 12),
         (varying(1.0), 20, 60),
         (TWICE_AS_SLOW, 20, 40),
     ],

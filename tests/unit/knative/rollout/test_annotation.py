@@ -59,6 +59,7 @@ STATES = st.builds(
             since=st.integers(0, 2 * 10**12).map(lambda thousandths: thousandths / 1000),
             base=st.dictionaries(NAMES, TALLIES, max_size=2),
             worst=st.dictionaries(NAMES, st.lists(WINDOWS, max_size=2).map(tuple), max_size=2),
+            most_refused=st.dictionaries(NAMES, st.lists(WINDOWS, max_size=2).map(tuple), max_size=2),
             times=st.dictionaries(
                 NAMES,
                 st.builds(
@@ -78,6 +79,7 @@ STATES = st.builds(
         ),
         max_size=3,
     ).map(tuple),
+    to_retry=st.lists(NAMES, max_size=2).map(tuple),
 )
 STATE = RolloutState(old="a-1", new="a-2", phase=RolloutPhase.ADVANCING, traffic={"a-1": 90, "a-2": 10}, since=1000.0)
 

@@ -11,7 +11,15 @@ from eaves.errors import InputError, NotFoundError
 from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.annotation import render_state
 from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
-from knative.rollout.plan import Plan, plan_begin, plan_percent, plan_pin, plan_promote, plan_rollback
+from knative.rollout.plan import (
+    Plan,
+    note_refusals,
+    plan_begin,
+    plan_percent,
+    plan_pin,
+    plan_promote,
+    plan_rollback,
+)
 from knative.rollout.rollout_state import KEPT_ENTRIES, RolloutPhase, RolloutState
 from knative.rollout.rollout_status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
 from knative.rollout.traffic import LATEST
@@ -166,6 +174,30 @@ def test_there_may_be_nothing_before_it() -> None:
     damaged = replace(standing({"a-2": 100}), fault="the annotation can't be read")
     with pytest.raises(NotFoundError, match="can't be read"):
         plan_rollback(damaged, NOW)
+
+
+# what a replaced revision refused
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.ROLLED_BACK, RolloutPhase.HELD, RolloutPhase.ADVANCING])
+def test_what_a_revision_refused_before_it_lost_everything_is_kept_in_mind(phase: RolloutPhase) -> None:
+    there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-0",)))
+    back = Plan(state=rolling(0, phase), traffic={"a-1": 100})
+    assert note_refusals(back, there).state.to_retry == ("a-0", "a-2")
+    assert note_refusals(Plan(state=rolling(10)), there).state.to_retry == ("a-0",), "nothing changes"
+
+
+def test_a_revision_that_is_replaced_by_a_better_one_or_serves_again_is_not_among_them() -> None:
+    there = standing({"a-1": 90, "a-2": 10}, state=replace(rolling(10), to_retry=("a-2",)))
+    promoted = Plan(state=rolling(100, RolloutPhase.DONE), traffic={"a-2": 100})
+    assert note_refusals(promoted, there).state.to_retry == ()
+
+
+def test_a_revision_without_requests_has_refused_none() -> None:
+    there = standing({"a-1": 100}, state=rolling(0))
+    plan = plan_rollback(there, NOW)
+    assert plan is not None
+    assert note_refusals(plan, there).state.to_retry == ()
 
 
 # pin

@@ -57,13 +57,18 @@ def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_
             ("predict", 503, "loading"),
             ("predict", 503, "stopped"),
             ("predict", 429, "overloaded"),
+            ("predict", 409, "in-work"),
+            ("refused", 408, "http-408"),
+            ("refused", 413, "http-413"),
+            ("tensor", 404, "not-found"),
             ("predict", 422, "image"),
             ("predict", 202, ""),
             ("other", 500, "internal"),
             ("other", 200, ""),
+            ("other", 404, "http-404"),
         )
     )
-    assert (counted.answered, counted.failed, counted.refused) == (7, 3, 2)
+    assert (counted.answered, counted.failed, counted.refused) == (7, 3, 3)
     assert counted.judged == 10
     assert counted.error_rate == 0.3
 

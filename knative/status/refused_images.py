@@ -1,0 +1,112 @@
+"""Retry of the images that a revision refused before it lost all requests, by the revision that serves now.
+
+An agent keeps an image that the function refused as a dead letter, whose reason names the revision that refused it
+(`eaves.web.problem_document.revision_mark`). The rollout's state keeps the revisions whose refused images are still to
+be retried (`RolloutState.to_retry`), so an agent that can't be reached now is asked by a later command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from eaves.admin.queue import Action
+from eaves.admin.selector import DEAD, Selector
+from eaves.errors import ConflictError, DeniedError, EavesError
+from eaves.web.problem_document import revision_mark
+from knative.deploy.objects.inventory import read_inventory
+from knative.deploy.objects.labelled_objects import AppOwner
+from knative.readiness.wait import wait_routed
+from knative.resources.agent import CONTAINER
+from knative.rollout import RolloutState, parse_rollout_status
+from knative.rollout.service_store import forget_retries, read_service
+from knative.status.agent_queue import Kubectl, PodQueue
+from knative.status.agent_status import AT_ONCE, AgentPod, list_agent_pods
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+LATE_S = 60.0
+"""Seconds after a change of shares for which the agents are asked again, since a request that the replaced revision
+had already got is refused after the first time."""
+
+
+def retry_refused(cluster: Cluster, owner: AppOwner, kubectl: Kubectl) -> str:
+    """Queue the images that replaced revisions refused again, at each agent of a function; return what was done.
+
+    The images are queued after the gateway sends all requests to the revision that serves. An error is described in the
+    returned text, which is empty when there is nothing to report: the command that changed the shares has succeeded.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        owner: The function's app, with the namespace of its agents on nodes.
+        kubectl: The program kubectl and its options for the cluster.
+    """
+    try:
+        state = parse_rollout_status(read_service(cluster, owner.app)).state
+        if state is None or not state.to_retry:
+            return ""
+        return _retry(cluster, owner, kubectl, state)
+    except EavesError as error:
+        return f"refused images can't be queued again yet: {error.message}"
+
+
+def _retry(cluster: Cluster, owner: AppOwner, kubectl: Kubectl, state: RolloutState) -> str:
+    routed = wait_routed(cluster, owner.app)
+    pods, faults = _list_agents(cluster, owner)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="retry") as threads:
+        answers = list(threads.map(lambda pod: _ask(kubectl, pod, state.to_retry), pods))
+    faults += [answer for answer in answers if isinstance(answer, str)]
+    count = sum(answer for answer in answers if isinstance(answer, int))
+    if routed and not faults and cluster.clock() - state.since >= LATE_S:
+        with suppress(ConflictError):  # a later command does it
+            forget_retries(cluster, owner.app, state.to_retry)
+    return "; ".join(_describe(state.to_retry, count, faults))
+
+
+def _list_agents(cluster: Cluster, owner: AppOwner) -> tuple[list[AgentPod], list[str]]:
+    """Return the pods of a function's agents, and the reason why some may be missing, if there is one."""
+    faults: list[str] = []
+    try:
+        found = list_agent_pods(cluster, owner, all_namespaces=True)
+    except DeniedError as error:
+        found = list_agent_pods(cluster, owner)
+        if _has_agents(cluster, owner):
+            faults.append(error.message)
+    return [pod for pod in found if pod.container == CONTAINER], faults
+
+
+def _has_agents(cluster: Cluster, owner: AppOwner) -> bool:
+    """Return whether an app may have agents on nodes, as far as its inventory can be read."""
+    try:
+        inventory = read_inventory(cluster, owner.app)
+    except EavesError:
+        return True
+    return any(item.namespace == owner.agents for item in inventory.items)
+
+
+def _ask(kubectl: Kubectl, pod: AgentPod, revisions: Sequence[str]) -> int | str:
+    """Queue the images that revisions refused again at one agent; return their number, or why it can't be asked."""
+    if not pod.ready:
+        return f"{pod.name} isn't ready"
+    queue = PodQueue(kubectl, pod.namespace, pod.name, container=pod.container)
+    try:
+        chosen = [Selector(state=DEAD, reason=revision_mark(revision)) for revision in revisions]
+        return sum(queue.change(Action.RETRY, one).entries for one in chosen)
+    except EavesError as error:
+        return error.message
+
+
+def _describe(revisions: Sequence[str], count: int, faults: Sequence[str]) -> Iterator[str]:
+    names = ", ".join(revisions)
+    if count:
+        yield f"{count:,} {'image is' if count == 1 else 'images are'} queued again, which {names} refused"
+    if faults:
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        commands = " and ".join(f"eaves queue retry --dead --reason '{revision_mark(one)}'" for one in revisions)
+        yield (
+            f"images that {names} refused are not queued again everywhere yet ({faults[0]}{more}); "
+            f"`eaves reconcile` does it later, or use `{commands}`"
+        )
