@@ -1,7 +1,8 @@
-"""Disks that are full or read-only, really: a tmpfs in a mount namespace of one command."""
+"""The disks of tests: memory for temporary files, and disks that are full or read-only, mounted for one command."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,34 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from eaves.resource_limits import read_memory_limit
+
+MEMORY = Path("/dev/shm")
+MIN_FREE_BYTES = 4_000_000_000
+"""Least room of a folder in memory; a run of `make test` takes XXX GB of it."""
+MIN_MEMORY_BYTES = 3 * MIN_FREE_BYTES
+"""Least memory of the machine or of the container, of which processes that train take much."""
+
+
+def find_fault(folder: Path) -> str:
+    """Say why temporary files can't be in a folder in memory; empty when they can.
+
+    A container has 64 MB there unless it is told otherwise, macOS has no such folder, and where no programs may be
+    started from it, tests that write a script can't run.
+    """
+    if not folder.is_dir():
+        return f"there is no {folder}"
+    status = os.statvfs(folder)
+    if status.f_flag & os.ST_NOEXEC:
+        return f"no programs can be started from {folder}"
+    for what, size, least in (
+        (f"{folder} has room for", status.f_bavail * status.f_frsize, MIN_FREE_BYTES),
+        ("this machine has a memory of", read_memory_limit(), MIN_MEMORY_BYTES),
+    ):
+        if size < least:
+            return f"{what} {size / 1e9:.1f} GB only, less than {least / 1e9:.0f}"
+    return "" if os.access(folder, os.W_OK) else f"{folder} can't be written"
 
 
 @cache
