@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for name in ("COLUMNS", "LINES"):
     # xdist's workers have the size of the terminal in their environment, where tables would be cut to it.
     os.environ.pop(name, None)
+
+# Container images often forbid Python to keep what it has compiled. Then every run compiles 800 files of tests, and
+# each process that a test starts compiles hundreds of our modules.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # An example that a busy machine takes half a second for is no fault of the code; `timeout` ends what hangs.
 settings.register_profile("eaves", deadline=None, suppress_health_check=[HealthCheck.too_slow])
