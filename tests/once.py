@@ -16,9 +16,12 @@ from pathlib import Path
 import pytest
 
 import eaves
+from eaves.base.files import write_atomically
 from eaves.oci.import_graph import reachable_modules
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+IS_CHECKOUT = Path(eaves.__file__).resolve().is_relative_to(ROOT)
+"""Whether the tested modules are below ROOT, and not those of an installed wheel."""
 PACKAGES = ("eaves", "trainer", "converters", "functions", "knative", "bench", "tests")
 KEPT_UNUSED_S = 24 * 3600
 """Seconds after its last use for which an entry of the cache is kept; more than the longest run takes."""
@@ -63,9 +66,10 @@ def build_once_here(factory: pytest.TempPathFactory, name: str, build: Callable[
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eaves-tests" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        can_write = os.access(folder, os.W_OK)
     except OSError:
-        return build_once(factory, name, build)
-    if not Path(eaves.__file__).is_relative_to(ROOT):  # an installed wheel: its modules aren't those below ROOT
+        can_write = False
+    if not can_write or not IS_CHECKOUT:
         return build_once(factory, name, build)
     return build_once(factory, name, lambda _: build_in_cache(folder, build, *inputs))
 
@@ -83,7 +87,7 @@ def build_in_cache(folder: Path, build: Callable[[Path], Path], *inputs: Path) -
             shutil.rmtree(entry, ignore_errors=True)
             entry.mkdir()
             built = {"path": str(build(entry)), "files": _digest_files(entry)}
-            record.write_text(json.dumps(built), encoding="utf-8")  # the last file: without it, the entry is incomplete
+            write_atomically(record, json.dumps(built))  # the last file: without it, the entry is incomplete
         os.utime(record)
         for other in folder.iterdir():
             if other.is_dir() and not _is_in_use(other.with_suffix(".json")):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.once import KEPT_UNUSED_S, ROOT, build_in_cache, find_code
+from tests.once import IS_CHECKOUT, KEPT_UNUSED_S, ROOT, build_in_cache, find_code
+
+pytestmark = pytest.mark.skipif(not IS_CHECKOUT, reason="an installed wheel: its code isn't beside the tests")
 
 
 class Builder:
