@@ -24,8 +24,8 @@ MIN_MEMORY_BYTES = 3 * MIN_FREE_BYTES
 def find_fault(folder: Path) -> str:
     """Say why temporary files can't be in a folder in memory; empty when they can.
 
-    A container has 64 MB there unless it is told otherwise, macOS has no such folder, and where no programs may be
-    started from it, tests that write a script can't run.
+    A container has 64 MB there by default, macOS has no such folder, and tests that write scripts can't run where no
+    programs may be started.
     """
     if not folder.is_dir():
         return f"there is no {folder}"
