@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.disks import MEMORY, find_fault
+from tests.disks import DISK, MEMORY, find_fault
 
 TESTS = Path(__file__).parent
-DISK = Path(tempfile.gettempdir())
-"""Folder of temporary files when the run starts, usually on a disk."""
 FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs", "soak"})
 
 
@@ -90,7 +88,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     if config.option.basetemp is not None:
         return f"temporary files: {config.option.basetemp}"
     why = _why_on_disk(config)
-    return f"temporary files: {DISK} ({why})" if why else f"temporary files: {MEMORY}; of tests marked `disk`: {DISK}"
+    return f"temporary files: {tempfile.gettempdir()}{f' ({why})' if why else ''}; of tests marked `disk`: {DISK}"
 
 
 @pytest.fixture(scope="session", autouse=True)

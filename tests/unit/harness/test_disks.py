@@ -1,12 +1,14 @@
-"""Whether temporary files can be in memory on this machine."""
+"""Temporary files of tests: in memory where this machine has room for them, and on a disk for tests marked `disk`."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.disks import find_fault, run_on_disk
+from tests.disks import MEMORY, find_fault, run_on_disk
 
 
 def find_fault_on_disk(folder: Path, size_mb: int, options: str = "rw") -> str:
@@ -35,3 +37,15 @@ def test_room_and_options_of_the_mount_decide(tmp_path: Path, size_mb: int, opti
     if not fault and "this machine has a memory" in found:
         pytest.skip(found)
     assert (fault in found, bool(found)) == (True, bool(fault)), found
+
+
+def test_temporary_files_of_child_processes_are_where_those_of_pytest_are(tmp_path: Path) -> None:
+    if MEMORY not in tmp_path.parents:
+        pytest.skip("temporary files aren't in memory; the first lines of pytest's output say why")
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(MEMORY)
+
+
+@pytest.mark.disk
+def test_a_test_of_what_a_disk_holds_has_its_files_on_one(tmp_path: Path) -> None:
+    assert MEMORY not in tmp_path.parents
+    assert list(tmp_path.iterdir()) == []
