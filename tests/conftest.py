@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.disks import DISK, MEMORY, find_fault
 
 TESTS = Path(__file__).parent
 FOLDER_MARKERS = frozenset({"unit", "contract", "integration", "e2e", "browser", "docs", "soak"})
@@ -22,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for name in ("COLUMNS", "LINES"):
     # xdist's workers have the size of the terminal in their environment, where tables would be cut to it.
     os.environ.pop(name, None)
+
+# Container images often forbid Python to keep what it has compiled. Then every run compiles 800 files of tests, and
+# each process that a test starts compiles hundreds of our modules.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # An example that a busy machine takes half a second for is no fault of the code; `timeout` ends what hangs.
 settings.register_profile("eaves", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -56,6 +65,52 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("--delete-image", "deletes the container image from every node whose digest is added to it"),
     ):
         group.addoption(name, default="", metavar="COMMAND", help=f"for --e2e: what {what}, for tests of outages")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put temporary files into memory, unless they have a folder already or there is no room.
+
+    Processes of xdist get the folder of the whole run as their --basetemp.
+    """
+    if config.option.basetemp is None and not _why_on_disk(config):
+        tempfile.tempdir = str(MEMORY)
+
+
+def _why_on_disk(config: pytest.Config) -> str:
+    if "TMPDIR" in os.environ:
+        return "TMPDIR is set"
+    if config.option.markexpr != "not slow":
+        return "-m may select slow tests, whose files are large"
+    return find_fault(MEMORY)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.option.basetemp is not None:
+        return f"temporary files: {config.option.basetemp}"
+    why = _why_on_disk(config)
+    return f"temporary files: {tempfile.gettempdir()}{f' ({why})' if why else ''}; of tests marked `disk`: {DISK}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Put the temporary files of this process and of its children into memory too when those of pytest are there."""
+    if MEMORY not in tmp_path_factory.getbasetemp().parents:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(MEMORY))
+        patch.setattr(tempfile, "tempdir", str(MEMORY))
+        yield
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """pytest's own fixture; a folder on a disk for tests marked `disk`, whose subject is what the disk holds."""
+    if request.node.get_closest_marker("disk") is None:
+        yield request.getfixturevalue("tmp_path")
+        return
+    with tempfile.TemporaryDirectory(prefix="eaves-", dir=DISK) as folder:
+        yield Path(folder)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

@@ -1,7 +1,8 @@
-"""Disks that are full or read-only, really: a tmpfs in a mount namespace of one command."""
+"""The disks of tests: memory for temporary files, and disks that are full or read-only, mounted for one command."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,36 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from eaves.resource_limits import read_memory_limit
+
+MEMORY = Path("/dev/shm")
+DISK = Path("/var/tmp")
+"""Temporary files on a disk; /tmp is in memory on many machines. Source: Filesystem Hierarchy Standard 3.0, 5.15."""
+MIN_FREE_BYTES = 4_000_000_000
+"""Room that a folder in memory must have; the largest test has 0.3 GB there at a time, and each process runs one."""
+MIN_MEMORY_BYTES = 3 * MIN_FREE_BYTES
+"""Memory that the machine or the container must have; each process of a run takes a gigabyte, as a training does."""
+
+
+def find_fault(folder: Path) -> str:
+    """Say why temporary files can't be in a folder in memory; empty when they can.
+
+    A container has 64 MB there by default, macOS has no such folder, and tests that write scripts can't run where no
+    programs may be started.
+    """
+    if not folder.is_dir():
+        return f"there is no {folder}"
+    status = os.statvfs(folder)
+    if status.f_flag & os.ST_NOEXEC:
+        return f"no programs can be started from {folder}"
+    for what, size, least in (
+        (f"{folder} has room for", status.f_bavail * status.f_frsize, MIN_FREE_BYTES),
+        ("this machine has a memory of", read_memory_limit(), MIN_MEMORY_BYTES),
+    ):
+        if size < least:
+            return f"{what} {size / 1e9:.1f} GB only, less than {least / 1e9:.0f}"
+    return "" if os.access(folder, os.W_OK) else f"{folder} can't be written"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A real, tiny artifact: digits trained and converted once per run, for every suite that serves something."""
+"""A real, tiny artifact: digits trained and converted once, for every suite that serves something."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from tests.once import build_once
+from tests.once import build_once_here
 
 CLASSES = 4
 PER_CLASS = 18
@@ -89,7 +89,7 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fp32 artifact's directory; copy it before changing anything."""
-    return build_once(tmp_path_factory, "tiny", build_artifact)
+    return build_once_here(tmp_path_factory, "tiny", build_artifact)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +101,8 @@ def tiny_run(tiny_artifact: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_graph(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's exported graph, with all labelled images in `samples` and a declaration beside it."""
-    return build_once(tmp_path_factory, "graph", lambda folder: build_graph(tiny_run, folder)[0])
+    tiny = tiny_run.parent
+    return build_once_here(tmp_path_factory, "graph", lambda folder: build_graph(tiny_run, folder)[0], tiny)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +112,10 @@ def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from converters.settings import ConvertSettings
 
     settings = ConvertSettings(precision="int8")
-    return build_once(tmp_path_factory, "int8", lambda folder: convert(tiny_graph, folder / "artifact", settings).path)
+    graph = tiny_graph.parent
+    return build_once_here(
+        tmp_path_factory, "int8", lambda folder: convert(tiny_graph, folder / "artifact", settings).path, graph
+    )
 
 
 def copy_artifact(artifact: Path, folder: Path, *, version: str) -> Path:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.syscalls import needs_strace, trace
 
+pytestmark = [needs_strace, pytest.mark.disk]
+
 
 def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
     """Run Python code and return what it asked the kernel to do below `folder`, in order.
@@ -21,7 +23,6 @@ def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
     return [(name, str(Path(path).relative_to(folder))) for name, path in paths]
 
 
-@needs_strace
 def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -34,7 +35,6 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
     assert rest == [("rename", "a"), ("fsync", ".")]
 
 
-@needs_strace
 @pytest.mark.parametrize(("durability", "calls"), [("none", ["rename"]), ("file", ["fsync", "rename"])])
 def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, durability: str, calls: list[str]) -> None:
     folder = tmp_path / "folder"
@@ -46,7 +46,6 @@ def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, dur
     assert [name for name, _ in trace_paths(code, folder)] == calls
 
 
-@needs_strace
 def test_a_renamed_directory_is_on_disk_with_all_that_is_in_it_before_it_has_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     (folder / "work/deep").mkdir(parents=True)
@@ -69,7 +68,6 @@ state.write_spec(LocalApp(function=LocalFunction(name="a", site="s", artifact=pa
 """
 
 
-@needs_strace
 def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path: Path) -> None:
     folder = tmp_path / "parent"
     folder.mkdir()
@@ -81,7 +79,6 @@ def test_a_deployed_spec_and_every_folder_that_leads_to_it_are_on_disk(tmp_path:
     assert calls[written + 1] == ("fsync", "state/specs")
 
 
-@needs_strace
 def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     calls = trace_paths(f"{STATE}\nstate.remove_spec('a')", folder)

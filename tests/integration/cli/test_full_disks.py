@@ -12,6 +12,8 @@ from tests.disks import run_on_disk
 from tests.fakes.models.sensors import write_sensors
 from tests.inputs.parts import write_parts
 
+pytestmark = pytest.mark.disk
+
 STARTED_S = 300
 """Importing TensorFlow takes minutes while others train on the same two cores."""
 

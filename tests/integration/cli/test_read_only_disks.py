@@ -14,6 +14,8 @@ from tests.fakes.models.graph import write_graph_artifact
 from tests.fakes.models.sensors import write_sensors
 from tests.inputs.parts import write_parts
 
+pytestmark = pytest.mark.disk
+
 STARTED_S = 250
 """Importing TensorFlow takes minutes while others train on the same two cores."""
 EAVES = shlex.join([sys.executable, "-P", "-m", "eaves.cli"])

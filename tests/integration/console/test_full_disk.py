@@ -8,6 +8,8 @@ import pytest
 
 from tests.disks import FILL, run_on_disk
 
+pytestmark = pytest.mark.disk
+
 OPEN = """
 from pathlib import Path
 from eaves.console.security.signing_key import FILE, load_signing_key

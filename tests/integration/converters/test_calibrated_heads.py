@@ -19,10 +19,13 @@ from eaves.artifact import Artifact, check, open_artifact
 from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from tests.inputs.artifacts import CLASSES, PER_CLASS, build_tiny_dataset
+from tests.once import build_once_here
 from trainer.evaluation.calibration import softmax
-from trainer.run.run import Run
+from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
+
+pytestmark = pytest.mark.timeout(900)  # the first run on a machine trains two networks and converts them twice
 
 
 def write_digits(root: Path) -> Path:
@@ -38,17 +41,22 @@ def write_digits(root: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]:
-    """Two runs whose penalties, and so whose heads and temperatures, differ."""
-    root = tmp_path_factory.mktemp("heads")
-    data, made = DataSettings(path=write_digits(root / "digits")), []
+def build_pair(root: Path) -> Path:
+    """Train two heads and convert both runs, to `root`/run0, `root`/artifact0 and so on; returns `root`."""
+    data = DataSettings(path=write_digits(root / "digits"))
     for number, head_l2 in enumerate((20.0, 1.0)):
         values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
         settings = build(TrainSettings, SettingsLayer(origin="test", values={**values, "head_l2": head_l2}))
         run = train(data, settings, root / f"run{number}", name="digits")
-        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))))
-    return made
+        convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]:
+    """Two runs whose penalties, and so whose heads and temperatures, differ."""
+    root = build_once_here(tmp_path_factory, "heads", build_pair)
+    return [(open_run(root / f"run{number}"), open_artifact(root / f"artifact{number}")) for number in range(2)]
 
 
 def test_another_head_and_temperature_change_the_heads_file_alone(pair: list[tuple[Run, Artifact]]) -> None:
@@ -62,10 +70,16 @@ def test_another_head_and_temperature_change_the_heads_file_alone(pair: list[tup
 @pytest.fixture(scope="module")
 def int8_pair(pair: list[tuple[Run, Artifact]], tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
     """The same two runs as int8, each on its own: neither sees the other's artifact."""
-    root = tmp_path_factory.mktemp("int8")
     # A head on a backbone that was never trained: it may lose anything here.
     settings = ConvertSettings(precision="int8", max_accuracy_drop=100.0, tolerance_int8=1.0, agreement_int8=0.0)
-    return [convert(run.path, root / str(number) / "artifact", settings) for number, (run, _) in enumerate(pair)]
+
+    def build_both(root: Path) -> Path:
+        for number, (run, _) in enumerate(pair):
+            convert(run.path, root / str(number) / "artifact", settings)
+        return root
+
+    root = build_once_here(tmp_path_factory, "int8_heads", build_both, *(run.path for run, _ in pair))
+    return [open_artifact(root / str(number) / "artifact") for number in range(2)]
 
 
 def test_so_they_do_in_int8(int8_pair: list[Artifact]) -> None:

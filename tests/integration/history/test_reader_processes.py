@@ -148,6 +148,7 @@ def test_a_damaged_history_is_replaced_by_its_writer_while_it_is_read(tmp_path: 
     assert path.with_name("history.db.damaged").exists()
 
 
+@pytest.mark.disk
 def test_a_history_that_begins_on_a_full_disk_is_written_once_there_is_room(tmp_path: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PRELUDE}{BEGIN_ON_A_FULL_DISK}"
     done = run_on_disk(["-c", script, "history.db"], tmp_path, before=FILL)

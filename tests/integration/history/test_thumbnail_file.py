@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from eaves.console.thumbnails.store import ThumbnailStore
 from tests.disks import FILL, run_on_disk
 from tests.fakes.console.material import captured_event, record_of
@@ -55,6 +57,7 @@ def test_kill_9_in_the_middle_of_a_write_loses_no_kept_image(tmp_path: Path) -> 
     assert not path.with_name("thumbnails.db.damaged").exists()
 
 
+@pytest.mark.disk
 def test_on_a_full_disk_images_are_not_kept_until_there_is_room(tmp_path: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PRELUDE}{KEEP_SOME}"
     done = run_on_disk(["-c", script, "thumbnails.db"], tmp_path, size_kb=2_000, before=f"{FILL[:-6]} count=1200; true")
@@ -67,6 +70,7 @@ def test_on_a_full_disk_images_are_not_kept_until_there_is_room(tmp_path: Path) 
     assert "can be written again" in done.stdout
 
 
+@pytest.mark.disk
 def test_on_a_disk_without_any_room_nothing_is_kept(tmp_path: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{PRELUDE}{KEEP_SOME}"
     done = run_on_disk(["-c", script, "thumbnails.db"], tmp_path, size_kb=1_000, before=FILL)

@@ -153,6 +153,7 @@ with receiver_process(here) as receiver, receiver.sender() as sender:
 """
 
 
+@pytest.mark.disk
 def test_a_full_disk_is_answered_and_nothing_that_was_answered_for_is_missing(tmp_path: Path) -> None:
     if not can_mount():
         pytest.skip("mounting a tmpfs needs root and unshare(1)")

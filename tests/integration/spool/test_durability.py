@@ -14,6 +14,8 @@ from eaves.events import Event
 from eaves.spool import Spool
 from eaves.spool.file.database import WAL_LIMIT_BYTES, connect
 
+pytestmark = pytest.mark.disk
+
 MAKE = """
 import sys
 from pathlib import Path

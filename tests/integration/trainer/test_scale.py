@@ -25,7 +25,7 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
 from eaves.inference.session import open_session
 from tests.inputs.parts import draw_part
-from tests.once import build_once
+from tests.once import build_once_here
 from tests.waiting import wait_until
 from trainer.features.sharding import Shard
 from trainer.pixel_scale.brightness import measure_brightness
@@ -83,7 +83,7 @@ def write_weights(path: Path, scale: Scale) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_once(tmp_path_factory, "weights", lambda folder: write_weights(folder / "mine.weights.h5", UNIT))
+    return build_once_here(tmp_path_factory, "weights", lambda folder: write_weights(folder / "mine.weights.h5", UNIT))
 
 
 @pytest.fixture(scope="module")

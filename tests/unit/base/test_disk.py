@@ -13,6 +13,8 @@ from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConfigError, ConversionError, Fault, StoppedError, StorageError
 from tests.disks import FILL, run_on_disk
 
+pytestmark = pytest.mark.disk
+
 
 def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
     reported = rf"the disk that holds {tmp_path}/run is full: .* MB are left"

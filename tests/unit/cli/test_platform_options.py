@@ -18,7 +18,6 @@ from knative.settings import SiteSettings
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 KNOWN = (SiteSettings(name="mill", wave=2), SiteSettings(name="barn"), SiteSettings(name="yard", context="y"))
-ON_CLUSTERS = ("render", "deploy", "rollout", "promote", "rollback", "reconcile", "status", "remove", "logs", "send")
 
 
 @pytest.fixture
@@ -166,18 +165,6 @@ def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:
     error = eaves("status", "--site", "barn", "--kubeconfig", "nowhere").exception
     assert isinstance(error, ConfigError)
     assert "nowhere: the kubeconfig does not exist" in error.message
-
-
-@pytest.mark.parametrize("name", [*ON_CLUSTERS, "diff", "doctor"])
-def test_the_help_of_a_command_on_clusters_loads_no_client_of_them(name: str) -> None:
-    heavy = {"tensorflow", "keras", "kubernetes", "onnxruntime", "cryptography"}
-    code = (
-        "import sys\nfrom eaves.cli import cli\n"
-        f"try: cli([{name!r}, '--help'])\nexcept SystemExit: pass\n"
-        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
 
 
 def test_rendering_needs_no_client_of_clusters(project: Path) -> None:

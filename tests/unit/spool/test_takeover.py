@@ -83,6 +83,7 @@ def test_a_spool_in_the_place_of_none_is_renamed(tmp_path: Path) -> None:
     assert not adopt(new, old), "there is one already"
 
 
+@pytest.mark.disk
 def test_a_spool_on_another_volume_is_not_renamed_but_emptied(tmp_path: Path) -> None:
     """In a pod, each folder of the node is a volume of its own."""
     memory = Path("/dev/shm")

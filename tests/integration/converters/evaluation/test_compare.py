@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from eaves.cli import cli
 from eaves.config import SettingsLayer, build
 from tests.inputs.artifacts import build_tiny_dataset, strip_split
+from tests.once import build_once_here
 from tests.page import Page, assert_self_contained
 from trainer.run.run import open_run
 from trainer.settings import DataSettings, TrainSettings
@@ -30,8 +31,13 @@ def shorter(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the same images that was trained for one epoch."""
     values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8, "variants": 1}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
-    images = DataSettings(path=tiny_run.parent / "digits")
-    return train(images, settings, tmp_path_factory.mktemp("shorter") / "run", name="digits").path
+    images = tiny_run.parent / "digits"
+    return build_once_here(
+        tmp_path_factory,
+        "shorter",
+        lambda folder: train(DataSettings(path=images), settings, folder / "run", name="digits").path,
+        images,
+    )
 
 
 def test_settings_figures_and_answers_are_compared(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:

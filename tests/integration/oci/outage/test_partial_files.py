@@ -131,6 +131,7 @@ def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegist
     assert not [path for path in (target.path / "blobs").rglob("*") if path.is_file()]
 
 
+@pytest.mark.disk
 def test_a_disk_without_room_is_said_before_anything_is_fetched(fake: FakeRegistry, target: Layout) -> None:
     huge = Descriptor(media_type=LAYER, digest=LAYER_OF_IT.digest, size=1 << 60)
     with pytest.raises(OciError, match=r"MB free, but .* MB are needed") as caught:

@@ -1,0 +1,121 @@
+"""The cache of what tests train: nothing stale and nothing incomplete is used, and nothing stays for good."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.once import IS_CHECKOUT, KEPT_UNUSED_S, ROOT, build_in_cache, find_code
+
+pytestmark = pytest.mark.skipif(not IS_CHECKOUT, reason="an installed wheel: its code isn't beside the tests")
+
+
+class Builder:
+    """Builds a folder with one file, and counts."""
+
+    def __init__(self, content: str = "weights") -> None:
+        self.content = content
+        self.count = 0
+
+    def build(self, folder: Path) -> Path:
+        """Build."""
+        self.count += 1
+        assert list(folder.iterdir()) == []
+        (folder / "run").mkdir()
+        (folder / "run/model").write_text(self.content)
+        return folder / "run"
+
+
+@pytest.fixture
+def builder() -> Builder:
+    return Builder()
+
+
+def test_what_was_built_is_found_again(tmp_path: Path, builder: Builder) -> None:
+    made = [build_in_cache(tmp_path, builder.build) for _ in range(2)]
+    assert made[0] == made[1]
+    assert (made[0] / "model").read_text() == "weights"
+    assert builder.count == 1
+
+
+def remove_record(entry: Path) -> None:
+    entry.with_suffix(".json").unlink()
+
+
+def change_file(entry: Path) -> None:
+    (entry / "run/model").write_text("weight?")
+
+
+def remove_file(entry: Path) -> None:
+    (entry / "run/model").unlink()
+
+
+@pytest.mark.parametrize("damage", [remove_record, change_file, remove_file])
+def test_an_entry_that_is_incomplete_or_changed_is_built_again(
+    tmp_path: Path, builder: Builder, damage: Callable[[Path], None]
+) -> None:
+    made = build_in_cache(tmp_path, builder.build)
+    damage(made.parent)
+    assert build_in_cache(tmp_path, builder.build) == made
+    assert (made / "model").read_text() == "weights"
+    assert builder.count == 2
+
+
+def test_a_build_that_fails_leaves_nothing_to_find(tmp_path: Path, builder: Builder) -> None:
+    def fail(folder: Path) -> Path:
+        builder.build(folder)
+        raise ValueError("no convergence")
+
+    with pytest.raises(ValueError, match="no convergence"):
+        build_in_cache(tmp_path, fail)
+    assert (build_in_cache(tmp_path, builder.build) / "model").read_text() == "weights"
+
+
+def test_other_inputs_are_another_entry(tmp_path: Path, builder: Builder) -> None:
+    photos = tmp_path / "photos"
+    for folder in (photos, tmp_path / "cache"):
+        folder.mkdir()
+    found = []
+    for content in ("a", "b", "a"):
+        (photos / "1.png").write_text(content)
+        found.append(build_in_cache(tmp_path / "cache", builder.build, photos))
+    assert found[0] == found[2] != found[1]
+    assert builder.count == 2
+
+
+def test_an_entry_that_no_run_uses_is_removed(tmp_path: Path, builder: Builder) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "photos").write_text("a")
+    old = build_in_cache(tmp_path / "cache", builder.build, tmp_path / "photos").parent
+    (tmp_path / "photos").write_text("b")
+    new = build_in_cache(tmp_path / "cache", builder.build, tmp_path / "photos").parent
+    assert old.exists(), "another run may still read it"
+    past = old.with_suffix(".json").stat().st_mtime - KEPT_UNUSED_S - 1
+    os.utime(old.with_suffix(".json"), (past, past))
+    build_in_cache(tmp_path / "cache", builder.build, tmp_path / "photos")
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"lock", new.name, f"{new.name}.json"}
+
+
+def test_processes_that_need_it_meanwhile_wait_for_it(tmp_path: Path, builder: Builder) -> None:
+    begun = threading.Barrier(4, timeout=30)
+
+    def find() -> Path:
+        begun.wait()
+        return build_in_cache(tmp_path, builder.build)
+
+    with ThreadPoolExecutor(4) as threads:
+        made = {future.result() for future in [threads.submit(find) for _ in range(4)]}
+    assert len(made) == 1
+    assert builder.count == 1
+
+
+def test_the_code_that_decides_a_model_is_all_that_trains_and_converts_it() -> None:
+    found = {str(path.relative_to(ROOT)) for path in find_code("tests.inputs.artifacts")}
+    code = {"trainer/train.py", "trainer/training/fit.py", "converters/convert.py", "eaves/recipe.py"}
+    assert {*code, "trainer/report/report.html.j2", "tests/inputs/artifacts.py", "requirements/dev.txt"} <= found
+    assert not [path for path in found if path.startswith(("eaves/spool/", "eaves/local/", "knative/"))]
