@@ -16,7 +16,7 @@ MAX_RECONNECTS = 3_600
 """Maximum number of reconnections within an hour that are counted: one per second."""
 NOT_STARTED = "waiting", "not started"
 """State and reason of a source that has not reported its state yet."""
-MANY = 10
+MIN_UNUSABLE = 10
 """Number of images that are dropped for an error, one after the other, at which a source that has captured images
 counts as capturing none. Before the first captured image, one is enough."""
 MAX_TEXT = 256
@@ -117,7 +117,7 @@ class SourceCounters:
                 self._unusable, self._unusable_images = "", 0
             elif cause in ERRORS and (reason or not self._captured):
                 self._unusable_images += count
-                if not self._captured or self._unusable_images >= MANY:
+                if not self._captured or self._unusable_images >= MIN_UNUSABLE:
                     self._note_unusable(reason or ERRORS[cause])
 
     def _note_unusable(self, reason: str) -> None:

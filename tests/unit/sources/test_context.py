@@ -11,7 +11,7 @@ import pytest
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.counters import MANY
+from eaves.sources.agent.counters import MIN_UNUSABLE
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.options import FrameOptions
@@ -180,7 +180,7 @@ def test_a_source_that_drops_every_image_for_an_error_is_waiting(caplog: pytest.
     assert (counters.state, counters.reason[:25]) == ("waiting", "every image was dropped: ")
     assert capture(good) is Outcome.CAPTURED
     assert (counters.state, counters.reason) == ("watching", "")
-    for _ in range(MANY - 1):
+    for _ in range(MIN_UNUSABLE - 1):
         capture(broken)
     context.drop("unsupported", 100)  # such as messages of a topic that are no images
     context.drop("late", 100)
