@@ -67,7 +67,7 @@ class MqttSink:
         started = time.monotonic()
         with self._link.use() as session:
             answer = self._publish(event, session, min(timeout_s, MAX_ACKNOWLEDGEMENT_S))
-        return SinkResponse(status=answer.status, body=answer.body, latency_ms=(time.monotonic() - started) * 1000)
+        return replace(answer, latency_ms=(time.monotonic() - started) * 1000)
 
     def _publish(self, event: Event, session: SessionInfo, timeout_s: float) -> SinkResponse:
         message = self._build(event, session)

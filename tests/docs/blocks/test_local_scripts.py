@@ -10,6 +10,8 @@ import pytest
 from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import run_here
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a page's video file is a device
+
 SCRIPTS = build_scripts("local")
 EXPECTED: dict[str, tuple[str, ...]] = {
     "README.md": (

@@ -24,6 +24,8 @@ from tests.integration.cli.test_sources_try import attempt, eaves, in_a_folder_o
 from tests.processes.rtsp_server import RtspServer, run_rtsp_server
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
 __all__ = ["in_a_folder_of_its_own"]
 
 

@@ -91,7 +91,8 @@ def test_images_become_events(tmp_path: Path, sink: LocalSink) -> None:
 
 def test_a_function_predicts_and_what_it_refuses_is_kept(tmp_path: Path, sink: LocalSink) -> None:
     def decide(event: Event) -> Reported:
-        return Reported(status=422) if number_of(event.data) == 1 else Reported(status=200, echo=True)
+        refusal = Reported(status=422, body='{"type": "urn:eaves:problem:image"}')
+        return refusal if number_of(event.data) == 1 else Reported(status=200, echo=True)
 
     with open_sink() as function, run_mosquitto(tmp_path / "broker") as broker:
         function.decide = decide

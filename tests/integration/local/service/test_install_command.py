@@ -18,6 +18,7 @@ import pytest
 from eaves.local.client import LocalPlatform
 from eaves.local.service import owner_of
 from eaves.local.service.installation import BOOTED
+from tests.disks import DISK
 from tests.integration.local.service.systemd import read_unit, require_systemd, unprivileged, verify
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -62,7 +63,7 @@ class Project:
 def project() -> Iterator[Project]:
     if BOOTED.exists():
         pytest.skip("systemd runs here: this test would start a service on this machine")
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+    with tempfile.TemporaryDirectory(prefix="eaves-", dir=DISK) as folder:  # systemd takes none below /dev
         made = Project(root=Path(folder) / NAME, home=Path(folder) / "home")
         made.root.mkdir()
         made.home.mkdir()

@@ -33,6 +33,8 @@ from tests.sources.running_camera import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
 PASSWORD = "gr3en/hou$e"
 
 

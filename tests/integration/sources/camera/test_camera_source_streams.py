@@ -17,6 +17,8 @@ from tests.processes.rtsp_server import run_rtsp_server
 from tests.sources.running_camera import find_decoders, run_camera, the_decoder
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
 BACK_S = 5.0
 """Bar: time from a camera's return to its first frame after an outage of less than two minutes, seconds."""
 PASSWORD = "gr3en hou$e"

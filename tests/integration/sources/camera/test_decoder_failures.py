@@ -24,6 +24,8 @@ from tests.ports import find_port
 from tests.processes.decoder import ROOT, run_decoder
 from tests.processes.rtsp_server import run_rtsp_server
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
 LOGIN = "user:secret"
 
 

@@ -23,6 +23,8 @@ from tests.processes.decoder import Decoder, run_decoder
 from tests.processes.rtmp_server import run_rtmp_server
 from tests.processes.rtsp_server import run_rtsp_server
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
+
 LATE_S = 0.1
 """Seconds by which a capture time may be wrong."""
 
