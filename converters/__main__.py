@@ -21,7 +21,7 @@ from eaves.options import build_settings, report_errors, settings_options, warn_
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="Directory that the artifact is written to; it must not exist.",
+    help="Directory that the artifact is written to; it must not exist, unless the same conversion has written it.",
 )
 @click.option(
     "--declare", type=click.Path(path_type=Path), help="Declaration of a model that is not a run, such as model.yaml."

@@ -17,7 +17,7 @@ from converters.latency import measure_latency
 from converters.onnx.graph import Signature, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.onnx.variants import write_variants
-from converters.previous_artifacts import find_previous
+from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof.golden_images import choose_goldens, label_goldens, write_goldens
 from converters.proof.parity import ParityTolerance, prove_parity, run_session
 from converters.proof.reference import ReferenceOutputs, run_reference
@@ -62,12 +62,14 @@ def convert(
 
     Args:
         model: A run, a SavedModel, a `.keras` or an `.onnx` file.
-        output: Directory of the artifact; it must not exist. The artifact is built beside this path and renamed, so it
-            is whole or absent.
+        output: Directory of the artifact. It must not exist, unless it was made from the same run with the same
+            settings and `page`; then it is returned as it is. The artifact is built beside this path and renamed, so
+            it is whole or absent.
         settings: Settings of the conversion.
         declaration: Declaration of a model that is not a run; None means the `model.yaml` beside the model.
         progress: Receives the phases of the conversion and their steps.
-        page: Whether to write the result for people, `NAME.html` beside the artifact.
+        page: Whether to write files beside the artifact: `NAME.html`, the result for people, and of a run's artifact
+            `NAME.settings.json`, by which the next conversion knows that it has been done.
         cache: Local folder for downloaded labelled images; None means the folder beside the model, as in training.
 
     Raises:
@@ -79,6 +81,9 @@ def convert(
         StorageError: The disk is full or can't be written.
     """
     progress = progress or SilentProgress()
+    if (made := find_converted(model, output, settings)) is not None:
+        _log.info("already converted: %s, from the same run with the same settings", output)
+        return made
     with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
         with progress.phase("Checking the model", 1) as step:
             handler = copy_handler(settings.handler, place.staging)
@@ -158,6 +163,8 @@ class _Conversion:
         if self.source.handler is not None:
             check_handler(staged, self.settings.timeout_s)
         timings = measure_latency(self.fp32, staged) if page else None
+        if page and self.source.route == "run":
+            write_settings(self.output, staged.digest, self.settings)
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
             original = OriginalModel(

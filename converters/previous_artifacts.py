@@ -1,22 +1,72 @@
-"""Finds previous artifacts whose parts an update can keep, so that it ships only what has changed."""
+"""Finds previous artifacts: one that a repeated conversion would make again, and those whose parts an update keeps."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
 
 from converters.onnx.graph import is_head
+from converters.settings import ConvertSettings
 from converters.source.model_source import ModelSource
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.conversion_results import INT8
+from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import file_digest
+from eaves.base.files import write_atomically
 from eaves.errors import ArtifactError
+from trainer.run.run import MANIFEST
 
 QUANTISER_VERSION = 1
 """Version of the quantiser; it is raised with each change that makes another int8 graph of the same backbone and
 images."""
+
+
+def find_converted(run: Path, output: Path, settings: ConvertSettings) -> Artifact | None:
+    """Return the artifact that an earlier conversion of the same run with the same settings made; None without one.
+
+    Args:
+        run: Directory of the run.
+        output: Directory of the artifact.
+        settings: Settings of the conversion.
+    """
+    try:
+        made = open_artifact(output, level="full")
+        same = (
+            made.manifest.source.digest == file_digest(run / MANIFEST)
+            and settings_path(output).read_bytes() == _render_settings(made.digest, settings)
+            and (not settings.handler or file_digest(Path(settings.handler)) == made.manifest.files[HANDLER].sha256)
+        )
+    except (ArtifactError, OSError):
+        return None
+    return made if same else None
+
+
+def write_settings(output: Path, digest: str, settings: ConvertSettings) -> None:
+    """Write the settings that an artifact is made with beside it; the artifact itself holds no path of this machine.
+
+    Args:
+        output: Directory of the artifact.
+        digest: Digest of the artifact.
+        settings: Settings of the conversion.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    write_atomically(settings_path(output), _render_settings(digest, settings), mode=None)
+
+
+def settings_path(artifact: Path) -> Path:
+    """Return the path of the file with the settings that an artifact was made with."""
+    return artifact.with_name(f"{artifact.name}.settings.json")
+
+
+def _render_settings(digest: str, settings: ConvertSettings) -> bytes:
+    return json.dumps({"artifact": digest, "convert": asdict(settings)}, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:

@@ -47,19 +47,31 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
         if model.functions:
             _check_functions(model)
             model = inliner.inline_local_functions(model)
+        _keep_real_inputs(model, path)
         onnx.checker.check_model(model)
     except ConversionError:
         raise
     except Exception as error:  # protobuf and onnx raise their own exceptions, which have no common base class
         raise ConversionError(f"{path.name} is not a valid ONNX model: {str(error)[:300]}") from error
     _check_operators(model)
-    given = {tensor.name for tensor in model.graph.initializer}
-    own = [
-        value for value in model.graph.input if value.name not in given
-    ]  # before IR version 4, weights are inputs too
+    return _raise_opset(model, opset)
+
+
+def _keep_real_inputs(model: onnx.ModelProto, path: Path) -> None:
+    """Remove the weights from a graph's inputs, and raise the IR version to 4, the first that allows this.
+
+    Source: onnx, onnx.proto, enum Version: before version 4, initializers are a subset of the graph's inputs.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    own = [value for value in model.graph.input if value.name not in weights]
+    if not own and model.graph.input:
+        raise ConversionError(
+            f"{path.name} takes no images and no numbers: all of its inputs are weights",
+            hint="export the model again, with its input left free",
+        )
     del model.graph.input[:]
     model.graph.input.extend(own)
-    return _raise_opset(model, opset)
+    model.ir_version = max(model.ir_version, 4)
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
@@ -193,6 +205,8 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    if not any(item.domain in {"", "ai.onnx"} for item in model.opset_import):
+        model.opset_import.add(version=opset)  # all its operators are of ai.onnx.ml
     found = opset_of(model)
     if found == opset:
         return model, ()
@@ -206,8 +220,10 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, t
         raised = version_converter.convert_version(model, opset)
         onnx.checker.check_model(raised)
     except Exception as error:  # onnx raises its own exceptions
+        nearer = max(found, 13)
+        other = f", or set convert.opset to {nearer}" if nearer < opset else ""
         raise ConversionError(
-            f"the operator set {found} can't be converted to {opset}: {str(error)[:300]}",
-            hint=f"export the model again with operator set {opset}, or set convert.opset to {max(found, 13)}",
+            f"the operator set {found} can't be converted to {opset}: {str(error).rpartition(' failed: ')[2][:300]}",
+            hint=f"export the model again with operator set {opset}{other}",
         ) from error
     return raised, (f"the model was converted from operator set {found} to {opset}",)

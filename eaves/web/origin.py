@@ -61,9 +61,11 @@ def is_loopback_address(peer: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether a URL, or `//` and a host, names this machine's loopback."""
+    """Return whether a URL, or `//` and a host, names this machine's loopback, without a user name."""
     try:
-        name = urlsplit(address).hostname or ""
-        return name in _USUAL or ip_address(name).is_loopback
-    except ValueError:
+        parts = urlsplit(address)
+        name = parts.hostname or ""
+        is_plain = parts.username is None and parts.port != 0
+        return is_plain and (name in _USUAL or ip_address(name).is_loopback)
+    except ValueError:  # no address, or a port that isn't a number
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ NAME_LENGTH = 40
 """Maximum number of characters of a class name in a sentence."""
 FEW = 1000
 """Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
+MAX_DIGITS = 6
+"""Maximum number of digits of a share where fewer would hide on which side of a bound the interval's end is."""
 EVEN = 1.5
 """Maximum ratio of the most frequent class's share to 1 / number of classes at which the sentence calls the baseline
 `guessing`; above it, the sentence says `always answering CLASS`."""
@@ -98,8 +101,8 @@ def _describe_unknown(quality: ModelQuality) -> str:
 
 
 def _describe_figures(quality: ModelQuality, which: str) -> str:
-    digits = 2 if quality.images < FEW else 3
-    low, high = (format_share(end, digits) for end in quality.interval_95)
+    digits = _choose_digits(quality)
+    low, high = (f"{end:.{digits}f}" for end in _round_outward(quality.interval_95, digits))
     images = "image" if quality.images == 1 else "images"
     figures = (
         f"{format_share(quality.accuracy, digits)} on {quality.images:,} {which} {images} (95 % interval {low}-{high})"
@@ -112,6 +115,23 @@ def _describe_figures(quality: ModelQuality, which: str) -> str:
         guessing = "that answer" if named else f"always answering {_shorten(quality.baseline_class)}"
     baseline, bound = (format_share(share, digits) for share in (quality.baseline, quality.bound))
     return f"{figures}, {guessing} gives {baseline}, a usable model is above {bound}"
+
+
+def _choose_digits(quality: ModelQuality) -> int:
+    """Return the fewest digits with which no end of the interval seems to be on the other side of a bound."""
+    fewest = 2 if quality.images < FEW else 3
+    for digits in range(fewest, MAX_DIGITS):
+        ends = tuple(zip(quality.interval_95, _round_outward(quality.interval_95, digits), strict=True))
+        bounds = [(share, float(format_share(share, digits))) for share in (quality.baseline, quality.bound)]
+        if all((end > share) == (shown > bound) for end, shown in ends for share, bound in bounds):
+            return digits
+    return MAX_DIGITS
+
+
+def _round_outward(interval: tuple[float, float], digits: int) -> tuple[float, float]:
+    """Round the lower end down and the upper end up, so that the text claims no more than the interval does."""
+    low, high = (round(end * 10**digits, 6) for end in interval)  # 0.29 * 100 is a little less than 29
+    return math.floor(low) / 10**digits, math.ceil(high) / 10**digits
 
 
 def format_share(share: float, digits: int = 2) -> str:

@@ -119,6 +119,38 @@ def test_an_output_that_exists_is_left_alone(tiny_run: Path, tmp_path: Path) -> 
         convert(tiny_run, tmp_path, ConvertSettings())
 
 
+def test_a_run_that_is_converted_already_is_not_converted_again(tiny_run: Path, tmp_path: Path) -> None:
+    run, output, handler = tmp_path / "run", tmp_path / "artifact", tmp_path / "handler.py"
+    shutil.copytree(tiny_run, run)
+    handler.write_text("def postprocess(outputs):\n    return {'label': '0'}\n")
+    settings = ConvertSettings(precision="fp32", handler=str(handler))
+    made = convert(run, output, settings, page=True)
+    followed = Followed()
+    assert convert(run, output, settings, page=True, progress=followed) == made
+    assert followed.phases == []
+
+    def change(path: Path, old: str, new: str) -> None:
+        path.write_text(path.read_text().replace(old, new))
+
+    def refuses(settings: ConvertSettings) -> None:
+        with pytest.raises(ArtifactError, match="already exists"):
+            convert(run, output, settings, page=True)
+
+    refuses(replace(settings, golden=3))
+    for path, old, new in (
+        (handler, "'0'", "'1'"),
+        (run / "run.json", "{", "{ "),
+        (output / "labels.txt", "3", "4"),
+        (tmp_path / "artifact.settings.json", made.digest, "0" * 64),
+    ):
+        change(path, old, new)
+        refuses(settings)
+        change(path, new, old)
+    assert convert(run, output, settings, page=True) == made
+    (tmp_path / "artifact.settings.json").unlink()
+    refuses(settings)
+
+
 def test_a_crash_of_tf2onnx_is_reported_with_its_last_words_and_leaves_nothing(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/model")

@@ -97,7 +97,7 @@ def test_a_run_with_16_held_out_images_ships_fp32_unless_int8_is_asked_for(tiny_
     page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
     assert "Read this before deploying" in page
     assert f"{shipped.accuracy:.3f} against fp32" in page
-    assert left(tmp_path) == ["artifact", "artifact.html", "auto"]
+    assert left(tmp_path) == ["artifact", "artifact.html", "artifact.settings.json", "auto"]
 
 
 # The same graph, without.

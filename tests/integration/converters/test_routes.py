@@ -84,8 +84,11 @@ def test_an_artifacts_graph_converts_again(tiny_artifact: Path, tiny_run: Path, 
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
 
 
-def build_torch_like(path: Path, *, batch: str | int = "batch", flat: int = -1, opset: int = 13) -> Path:
-    """What PyTorch writes: NCHW floats, normalised by ImageNet's mean and deviation, logits only, an old opset."""
+def build_torch_like(path: Path, *, batch: str | int = "batch", flat: int = -1, opset: int = 13, ir: int = 7) -> Path:
+    """What PyTorch writes: NCHW floats, normalised by ImageNet's mean and deviation, logits only, an old opset.
+
+    Before IR version 4, which it wrote until 2019, weights are inputs too.
+    """
     rng = np.random.default_rng(0)
     weights: dict[str, Any] = {
         "conv.weight": rng.normal(size=(8, 3, 3, 3)).astype(np.float32) / 5,
@@ -103,11 +106,18 @@ def build_torch_like(path: Path, *, batch: str | int = "batch", flat: int = -1, 
     graph = helper.make_graph(
         nodes,
         "torch_jit",
-        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [batch, 3, 16, 16])],
+        [
+            helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [batch, 3, 16, 16]),
+            *(
+                helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+                for name, value in weights.items()
+                if ir < 4
+            ),
+        ],
         [helper.make_tensor_value_info("191", TensorProto.FLOAT, [batch, 4])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -120,10 +130,12 @@ IMAGENET = {
 }
 
 
-@pytest.mark.parametrize("batch", ["batch", 1])
-def test_a_graph_as_pytorch_writes_it_converts(tiny_run: Path, tmp_path: Path, batch: str | int) -> None:
+@pytest.mark.parametrize(("batch", "opset", "ir"), [("batch", 13, 7), (1, 13, 7), (1, 9, 3)])
+def test_a_graph_as_pytorch_writes_it_converts(
+    tiny_run: Path, tmp_path: Path, batch: str | int, opset: int, ir: int
+) -> None:
     """A batch of 1 in the file becomes any, when nothing in the graph holds on to it."""
-    path = build_torch_like(tmp_path / "net.onnx", batch=batch)
+    path = build_torch_like(tmp_path / "net.onnx", batch=batch, opset=opset, ir=ir)
     artifact = convert(
         path, tmp_path / "artifact", ConvertSettings(), declaration=declare(tmp_path, tiny_run, **IMAGENET)
     )

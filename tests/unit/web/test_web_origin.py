@@ -12,7 +12,7 @@ from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.web.origin import is_loopback_address, listens_on_loopback
+from eaves.web.origin import find_foreign, is_loopback_address, listens_on_loopback
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel
@@ -26,6 +26,17 @@ def test_a_server_on_loopback_is_known_by_its_address(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "fd00::1", "eaves.lan", "", "[", "127.0.0.1.lan"])
 def test_a_server_off_loopback_is_known_by_its_address(host: str) -> None:
     assert not listens_on_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8481", "localhost:80", "[::1]:8481"])
+def test_a_host_on_loopback_is_not_foreign(host: str) -> None:
+    assert find_foreign(host, None) == ""
+
+
+@pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1:8481, evil.example", "a@127.0.0.1", "127.0.0.1:abc"])
+def test_any_other_host_is_foreign(host: str) -> None:
+    """RFC 9110, section 7.2: Host is a name or an address, and perhaps a port."""
+    assert "only programs on this machine" in find_foreign(host, None)
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"])

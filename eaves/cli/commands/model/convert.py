@@ -40,7 +40,8 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
 
     MODEL is a run (the newest, runs/latest, when not given), or with a declaration a SavedModel, a .keras or an .onnx
     file. With MODEL, no eaves.yaml is needed: without the file, settings come from the environment or have their
-    defaults. Afterwards artifacts/latest points to the new artifact.
+    defaults. Afterwards artifacts/latest points to the new artifact. A run that was converted with the same settings is
+    not converted again.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     if "convert.handler" in flags:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.app.project import load_workspace
 from eaves.cli.command_group import CommandGroup
 from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.display.table import Columns
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
+from eaves.cli.shared_options import FILE
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("path")
+@click.argument("path", required=False)
 @page_option("HTML page to write, with the images that need a check.")
 @click.option(
     "--features",
@@ -41,12 +43,15 @@ def command() -> None:
     "than with colours and edges.",
 )
 @output_option
-def check(path: str, page: Path | None, features: Path, form: str) -> None:
+def check(path: str | None, page: Path | None, features: Path, form: str) -> None:
     """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
     PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive.
-    The command changes nothing in it. It ends with exit code 1 when training would refuse the images.
+    Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
+    would refuse the images.
     """
+    if path is None:
+        path = str(load_workspace(Path(FILE), needs_data=True).project.data.path)
     with cancelled_by_ctrl_c(f"stopped: {path} is not checked completely; the same command starts from the beginning"):
         found = _check(path, page, features, form)
     if found.problems:

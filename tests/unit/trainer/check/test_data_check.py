@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from eaves.cli import cli
-from eaves.errors import DatasetError
+from eaves.errors import ConfigError, DatasetError
 from tests.page import Page, assert_self_contained
 from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import LENGTH, compute_descriptor
@@ -198,6 +198,19 @@ def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypat
     missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
     assert isinstance(missing.exception, DatasetError)
     assert "an archive" in str(missing.exception.hint)
+
+
+def test_without_a_path_the_images_of_eaves_yaml_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "photos")
+    Path("eaves.yaml").write_text("name: colours\ndata: {path: photos}\n")
+    reported = CliRunner().invoke(cli, ["data", "check", "-o", "json"], catch_exceptions=False)
+    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    for change, message in (("name: colours\n", "eaves.yaml: data.path: is required"), (None, "no such file")):
+        Path("eaves.yaml").unlink() if change is None else Path("eaves.yaml").write_text(change)
+        error = CliRunner().invoke(cli, ["data", "check"]).exception
+        assert isinstance(error, ConfigError)
+        assert message in str(error)
 
 
 def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:

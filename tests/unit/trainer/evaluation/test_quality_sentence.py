@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -21,7 +22,7 @@ def evaluated(right: Sequence[int], images: Sequence[int]) -> str:
 
 def test_a_weak_model_comes_with_its_figures_and_what_to_try() -> None:
     assert trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30)) == (
-        "this model is weak: 0.49 on 150 held-out images (95 % interval 0.41-0.57), guessing gives 0.20, a usable "
+        "this model is weak: 0.49 on 150 held-out images (95 % interval 0.40-0.57), guessing gives 0.20, a usable "
         "model is above 0.70; try --arch inception_v3, or more photos of dent (7 so far)"
     )
     best = trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30), arch="inception_v3")
@@ -53,6 +54,34 @@ def test_three_images_neither_flatter_nor_slander(right: int) -> None:
 def test_better_than_guessing_is_no_praise_and_no_blame() -> None:
     text = trained((40, 37, 35), (50, 50, 50))
     assert text.startswith("this model is better than guessing, but not shown to be usable: 0.75 on 150 held-out")
+
+
+def test_the_interval_is_rounded_outward() -> None:
+    """0.698 is not above 0.70."""
+    assert "not shown to be usable: 0.78 on 130 labelled images (95 % interval 0.69-0.84)" in evaluated(
+        (65, 36), (65, 65)
+    )
+    assert "is usable: 0.978 on 2,000 labelled images (95 % interval 0.970-0.984)" in evaluated(
+        (980, 975), (1000, 1000)
+    )
+
+
+@pytest.mark.parametrize("images", [20, 40, 150, 300, 1200])
+def test_no_rounded_figure_contradicts_the_sentence(images: int) -> None:
+    figures = r"interval ([\d.]+)-([\d.]+)\), .* gives ([\d.]+), a usable model is above ([\d.]+)"
+    half = images // 2
+    digits = []
+    for right in range(images + 1):
+        quality = judge((min(right, half), max(right - half, 0)), (half, half))
+        found = re.search(figures, describe_evaluated(quality).text)
+        assert found is not None
+        low, high, baseline, bound = map(float, found.groups())
+        assert low <= quality.interval_95[0] <= quality.interval_95[1] <= high
+        assert (low > bound) == (quality.kind == "usable")
+        assert (high > bound) == (quality.kind in ("usable", "uncertain", "unknown"))
+        assert (low > baseline) == (quality.kind in ("usable", "uncertain", "weak"))
+        digits.append(len(found.group(1)))
+    assert digits.count(min(digits)) > 0.95 * len(digits)
 
 
 def test_guessing_is_said_as_strongly_as_the_images_allow() -> None:
