@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(202, {}, b"")
             return
         if self.path == "/refuses":
-            self._answer(422, {}, b"not an image")
+            self._answer(422, {}, b'{"type": "urn:eaves:problem:image", "detail": "not an image"}')
             return
         reported = self.headers.get("authorization", "")
         self.function.tokens.append(reported)

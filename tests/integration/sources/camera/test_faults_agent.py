@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
+import pytest
+
 from tests.contract.sinks import open_sink
 from tests.fakes.http.camera import FakeCamera, open_camera
 from tests.fakes.sources.camera.mjpeg import stream_live
@@ -20,6 +22,7 @@ from tests.processes.rtsp_server import run_rtsp_server
 from tests.sources.running_camera import find_decoders
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.disk  # below /dev, where tests have files in memory, a camera's file is a device
 USER, PASSWORD = "camera", "s3cret-word"
 GOOD = ("rtsp", "rtmp", "mjpeg", "recording")
 
