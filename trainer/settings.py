@@ -100,9 +100,9 @@ class TrainSettings:
     )
     weights: str = setting(
         "auto",
-        "Initial weights of the backbone: `imagenet` (for efficientnet_lite0 installed with Eaves, for others downloaded "
-        "by Keras), `none` (random), or the path or URI of a Keras weights file without the top; `auto`: imagenet if "
-        "the architecture has such weights.",
+        "Initial weights of the backbone: `imagenet` (for efficientnet_lite0 installed with Eaves, for others "
+        "downloaded by Keras), `none` (random), or the path or URI of a Keras weights file without the top; `auto`: "
+        "imagenet if the architecture has such weights.",
     )
     mode: str = setting(
         "auto",

@@ -67,10 +67,9 @@ def choose_architecture(
 def _choose(
     settings: TrainSettings, files: Sequence[Path], classes: int, keras_folder: Path, packaged: PackagedWeights
 ) -> tuple[str, str]:
-    if settings.weights_kind == "file" and not settings.weights.endswith(".pth"):
-        return KERAS_WEIGHTS, "train.weights is a file of Keras"
     if settings.weights_kind == "file" or settings.weights == "imagenet":
-        return PRETRAINED, f"train.weights is {settings.weights}"
+        of_keras = settings.weights_kind == "file" and not settings.weights.endswith(".pth")
+        return KERAS_WEIGHTS if of_keras else PRETRAINED, f"train.weights is {settings.weights}"
     if settings.mode in ("frozen", "finetune"):
         return PRETRAINED, f"train.mode is {settings.mode}"
     if 0 < settings.image_size < ARCHITECTURES[PRETRAINED].min_size:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle  # noqa: S403 - restricted as the module's docstring describes
+import pickle
 import pickletools
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -27,15 +27,17 @@ import numpy.typing as npt
 MAX_FILE_BYTES = 256 * 2**20
 """Maximum size of a file; a network of 60 million parameters in float32 fits."""
 MAX_OPCODES = 200_000
-"""Maximum number of opcodes of one pickle, and the largest index of its memo, for which memory is allocated at once. The
-file of EfficientNet-Lite0 has 12,000 opcodes for 296 tensors."""
+"""Maximum number of opcodes of a pickle, and largest index of its memo, whose size is allocated at once. The file of
+EfficientNet-Lite0 has 12,000 opcodes for 296 tensors."""
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 """Values of the first two pickles. Source: torch/serialization.py, MAGIC_NUMBER and PROTOCOL_VERSION."""
-_OPCODES = frozenset(
-    "PROTO STOP MARK NONE NEWTRUE NEWFALSE LONG1 BININT BININT1 BININT2 BINUNICODE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 "
-    "EMPTY_LIST APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL REDUCE BINPERSID "
-    "BUILD".split()
-)
+_OPCODES = {
+    *("PROTO", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "LONG1", "BININT", "BININT1", "BININT2", "BINUNICODE"),
+    *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT"),
+    *("SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+    *("GLOBAL", "REDUCE", "BINPERSID", "BUILD"),
+}
+"""Opcodes that PyTorch's files have. Source: Python, Lib/pickletools.py."""
 _DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 """Name of each kind of storage in `torch` to the type of its elements; the file has no other kinds."""
 
