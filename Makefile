@@ -8,7 +8,7 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: demo test test-slow fuzz screenshots lint type wheel bench experiment image image-test lock clean help
 
-demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file)
+demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class; ARCH=inception_v3 WEIGHTS=file)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 test: $(READY)  ## run every test that takes seconds, in three processes, because many tests wait (WORKERS=4: four; WORKERS=0: one)

@@ -250,8 +250,17 @@ class _Conversion:
             task=source.task,
             temperature=source.temperature,
             opset=opset,
-            source=Origin(route=source.route, digest=source.digest),
-            licences={"model": source.licence or self.settings.licence or UNKNOWN, **read_licences(installed())},
+            source=Origin(
+                route=source.route,
+                digest=source.digest,
+                weights=source.weights.get("origin", ""),
+                weights_sha256=source.weights.get("file_sha256", ""),
+            ),
+            licences={
+                "model": source.licence or self.settings.licence or UNKNOWN,
+                **({"weights": source.weights["licence"]} if "licence" in source.weights else {}),
+                **read_licences(installed()),
+            },
             toolchain={name: metadata.version(name) for name in installed()},
             files=file_entries(self.staging),
         )

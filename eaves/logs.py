@@ -77,6 +77,14 @@ class PlainFormatter(logging.Formatter):
         return escape(redact(super().formatException(ei)))
 
 
+def _is_no_note_of_a_library(record: logging.LogRecord) -> bool:
+    """Return whether a record of the root logger is a warning or worse.
+
+    Eaves never logs there. onnxruntime's quantiser does, one line for each channel whose scale it widens.
+    """
+    return record.levelno >= logging.WARNING
+
+
 def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None:
     """Send every log record to stderr.
 
@@ -93,6 +101,7 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
     handler.addFilter(BoundFields())
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger().addFilter(_is_no_note_of_a_library)
     # It logs the whole address, including a password, for each response with malformed headers.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
     # Python remembers each warning that it has shown, and a sender can make Pillow emit a new one with every image.

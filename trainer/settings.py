@@ -100,8 +100,9 @@ class TrainSettings:
     )
     weights: str = setting(
         "auto",
-        "Initial weights of the backbone: `imagenet` (downloaded by Keras), `none` (random), or the path or URI "
-        "of a Keras weights file without the top; `auto`: imagenet if the architecture has such weights.",
+        "Initial weights of the backbone: `imagenet` (for efficientnet_lite0 installed with Eaves, for others "
+        "downloaded by Keras), `none` (random), or the path or URI of a Keras weights file without the top; `auto`: "
+        "imagenet if the architecture has such weights.",
     )
     mode: str = setting(
         "auto",
@@ -185,7 +186,8 @@ class TrainSettings:
         "auto",
         "Range of pixel values that the backbone's weights expect: `unit` 0..1, `symmetric` -1..1, `torch` 0..1 "
         "and then each channel normalised by ImageNet's mean and deviation, `raw` 0..255. `auto`: the range of "
-        "Keras's weights; for a file of other weights, a probe on training images chooses.",
+        "the published weights; for a file of other weights, a probe on training images chooses, but never for "
+        "efficientnet_lite0.",
         choices=("auto", *SCALES),
     )
 

@@ -26,6 +26,7 @@ from eaves.artifact import Artifact
 from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from trainer.model.architectures import ARCHITECTURES
+from trainer.pixel_scale.scales import SCALES
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import native_stderr
@@ -113,7 +114,8 @@ def build_run(arch: str, images: Path, folder: Path) -> Run:
     if ARCHITECTURES[arch].pretrained:
         random = _settings(arch=arch, weights="none")
         weights = _write_weights(random, images, folder / "random.weights.h5")
-        values |= {"weights": str(weights), "epochs": 20, "scale": random.own_scale.name}
+        values |= {"weights": str(weights), "epochs": 20}
+        values |= {"scale": random.own_scale.name} if random.own_scale.name in SCALES else {}  # others aren't probed
     return train(DataSettings(path=images), _settings(**values), folder / "run", name="architecture")
 
 

@@ -49,7 +49,7 @@ def main() -> None:
         _write_images(Path(folder, "images"))
         _print_frozen(Path(folder))
     _print_step("small_cnn, 64 px, batch 32", {"arch": "small_cnn", "image_size": 64, "batch_size": 32}, steps=120)
-    _print_step("inception_v3, 299 px, batch 8", {"batch_size": 8, "weights": "none"}, steps=6)
+    _print_step("inception_v3, 299 px, batch 8", {"arch": "inception_v3", "batch_size": 8, "weights": "none"}, steps=6)
     training_input.main()
 
 

@@ -78,7 +78,7 @@ class InputCase:
     values: dict[str, Any]
 
 
-_INCEPTION = {"weights": "none", "batch_size": 8, "epochs": 1}
+_INCEPTION = {"arch": "inception_v3", "weights": "none", "batch_size": 8, "epochs": 1}
 CASES = (
     InputCase(name="frozen", large=False, is_kept=True, phase="Backbone", values=_INCEPTION | {"mode": "frozen"}),
     InputCase(name="frozen", large=True, is_kept=True, phase="Backbone", values=_INCEPTION | {"mode": "frozen"}),

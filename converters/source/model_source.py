@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,7 @@ class ModelSource:
         task: Task of the artifact.
         handler: Path of the handler.py that is copied into the artifact, or None.
         quality: What a run says about the model's accuracy, as one sentence; empty when it is not known.
+        weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
     """
 
     route: Route
@@ -65,6 +67,7 @@ class ModelSource:
     task: str = CLASSIFY
     handler: Path | None = None
     quality: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
 
     def job(self) -> dict[str, Any]:
         """Return the properties that child processes need, as plain data."""
@@ -139,6 +142,7 @@ def _open_run(path: Path) -> ModelSource:
         temperature=float(run.metrics().get("temperature", 1.0)),
         data_path=data_path,
         quality=str(run.verdict.get("text", "")),
+        weights=run.weights,
     )
 
 

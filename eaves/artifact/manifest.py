@@ -79,6 +79,8 @@ class Source:
         "run", "Kind of the source that was converted.", choices=("run", "keras", "saved_model", "onnx")
     )
     digest: str = setting("", "SHA-256 of the source, in hex: of a run's run.json, or of the model's files.")
+    weights: str = setting("", "Origin of the published weights that the run's training began with, if there are any.")
+    weights_sha256: str = setting("", "SHA-256 of the file of weights that the run's training began with, in hex.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,9 @@ class Manifest:
     )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
-        dict, "Licences, as SPDX expression or licence text: of the `model`, and of each tool."
+        dict,
+        "Licences, as SPDX expression or licence text: of the `model`, of the `weights` that its training began with, "
+        "and of each tool.",
     )
     toolchain: Mapping[str, str] = setting(
         dict, "Versions of the software that made the artifact, by distribution name."

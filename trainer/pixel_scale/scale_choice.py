@@ -47,9 +47,10 @@ class ScaleChoice:
 
     Attributes:
         scale: The chosen scale.
-        by: How the scale was chosen. `architecture`: the weights are Keras's download, or there are none; `setting`:
-            `train.scale` names it; `keras`: the file is one that Keras publishes; `probe`: it was measured;
-            `undecided`: it is the architecture's own, because the probe was undecided.
+        by: How the scale was chosen. `architecture`: the weights are the published ones, or there are none, or the
+            architecture's scale can't be measured; `setting`: `train.scale` names it; `keras`: the file is one that
+            Keras publishes; `probe`: it was measured; `undecided`: it is the architecture's own, because the probe was
+            undecided.
         reason: Reason for the choice, as sentences without the last full stop.
         images: Number of training images that were probed.
         figures: Measurements of every probed scale, the best first.

@@ -64,7 +64,11 @@ TORCH = Scale(
 )
 """Pixels from 0 to 1, then normalised by the mean and deviation of ImageNet. Source:
 keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "torch"."""
+LITE = Scale(name="lite", words="-0.992 to 1", multiply=1 / 128, add=-127 / 128)
+"""(pixels - 127) / 128, exact in float32; EfficientNet-Lite's own, which no measurement can tell from `SYMMETRIC`.
+Source: github.com/tensorflow/tpu, models/official/efficientnet/lite/efficientnet_lite_builder.py, MEAN_RGB and
+STDDEV_RGB."""
 RAW = Scale(name="raw", words="0 to 255", multiply=1.0, add=0.0)
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TORCH, RAW)}
-"""Name of each scale to the scale."""
+"""Name of each scale to the scale: those that `train.scale` may name, and that a file of weights is probed for."""

@@ -59,8 +59,8 @@ class Run:
         mode: Training mode: `frozen`, `finetune` or `full`.
         epochs: Number of passes over the training images.
         learning_rate: Peak learning rate.
-        weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`; and `backbone_sha256` after
-            training.
+        weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`, `origin` and `licence` as far as
+            known; and `backbone_sha256` after training.
         labels: Class names in the order of the outputs.
         recipe: Recipe that turns an image's bytes into the model's input.
         dataset: Digest, split and counts of the dataset.

@@ -52,8 +52,8 @@ class PhaseTimer:
 def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset) -> TrainingIdentity:
     """Return the settings and digests that decide the outcome of a training."""
     config = {key: value for key, value in settings.to_dict().items() if key not in NOT_DECIDING}
-    weights = describe_weights(settings)
-    weights.pop("file", None)
+    described = describe_weights(settings)
+    weights = {key: described[key] for key in ("kind", "file_sha256") if key in described}
     return TrainingIdentity(
         config=config | {"weights": weights, "balance": data.balance},
         labels=dataset.labels,
@@ -63,12 +63,18 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:
-    """Return the kind of the backbone's initial weights and, for an existing file, its name and sha256."""
-    kind, path = settings.weights_kind, Path(settings.weights)
-    if kind != "file" or not path.is_file():
+    """Return the kind of the backbone's initial weights and, for an existing file, its name and sha256.
+
+    Weights that a distribution holds have their `origin` and `licence` too.
+    """
+    kind, packaged = settings.weights_kind, settings.architecture.packaged
+    path = Path(settings.weights) if kind == "file" else packaged.find() if packaged and kind == "imagenet" else None
+    if path is None or not path.is_file():
         return {"kind": kind}
     with path.open("rb") as stream:
-        return {"kind": kind, "file": path.name, "file_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    known = {"origin": packaged.origin, "licence": packaged.licence} if packaged and digest == packaged.sha256 else {}
+    return {"kind": kind, "file": path.name, "file_sha256": digest, **known}
 
 
 def build_run_record(

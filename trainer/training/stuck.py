@@ -55,7 +55,7 @@ class StuckWatch:
             raise StuckTrainingError(
                 f"training is stuck after {len(self.losses)} epochs: the loss has stayed at {mean:.3f} for "
                 f"{window} epochs, and the model answers {self.labels[only]!r} for every held-out image",
-                hint="use another architecture (train.arch: inception_v3) or another learning rate "
+                hint="use another architecture (train.arch: efficientnet_lite0) or another learning rate "
                 "(train.learning_rate), and check that the classes differ visibly at the size of the "
                 "network's input (train.image_size)",
             )

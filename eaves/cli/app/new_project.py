@@ -17,7 +17,7 @@ site: home            # name of this place, a part of every event's source
 data:
   path: {data}
 train:
-  arch: inception_v3  # or small_cnn, which downloads no weights, or auto
+  arch: efficientnet_lite0  # or inception_v3, which downloads its weights
 """
 _SOURCES_EXAMPLE = """\
 # Sources turn images into events: files of a folder, a camera's stream, ...

@@ -138,6 +138,8 @@ def _files(manifest: Manifest) -> Lines:
 def _origin(manifest: Manifest) -> Lines:
     digest = f" sha256:{manifest.source.digest[:12]}" if manifest.source.digest else ""
     yield "source", f"{manifest.source.route}{digest}"
+    if manifest.source.weights:
+        yield "weights from", _first_line(manifest.source.weights, 120)
     yield "opset", str(manifest.opset)
     if "model" in manifest.licences:
         yield "model's licence", _first_line(manifest.licences["model"])
@@ -163,5 +165,5 @@ def _interval(interval: Sequence[float]) -> str:
     return " - ".join(f"{edge:.1%}" for edge in interval)
 
 
-def _first_line(text: str) -> str:
-    return text.strip().partition("\n")[0][:60]
+def _first_line(text: str, length: int = 60) -> str:
+    return text.strip().partition("\n")[0][:length]

@@ -229,6 +229,7 @@ def _facts(artifact: Artifact) -> Sequence[tuple[str, str]]:
         ("Runs on", needed),
         ("Prepared for", ", ".join(manifest.targets)),
         ("Made from", {"run": "a run"}.get(manifest.source.route, f"a {manifest.source.route} model")),
+        ("First weights", clean_text(manifest.source.weights, 200)),
         ("Own code", "handler.py, which runs in the function" if HANDLER in manifest.files else ""),
         ("Licence of the model", clean_text(licence, 200) if licence != "NOASSERTION" else "not stated"),
     ]

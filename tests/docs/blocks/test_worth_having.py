@@ -16,10 +16,9 @@ from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import SHARED, prepare_loopback
 
 FLOWERS = SHARED / "data/flowers/train"
-WEIGHTS = SHARED / "weights/inception_v3_notop.weights.h5"
 PAGES = {"README.md", "docs/00-factory.md"}
 SCRIPTS = [script for script in build_scripts("local") if script.page in PAGES and "pictures" in script.preparations]
-MIN_ACCURACY = 0.7
+MIN_ACCURACY = 0.8
 """Below what these photos reach with any split, far above 0.2, which is guessing."""
 
 
@@ -27,8 +26,8 @@ MIN_ACCURACY = 0.7
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path) -> None:
-    if not (FLOWERS.exists() and WEIGHTS.exists()):
-        pytest.skip("the photos and the weights of ../shared are not here")
+    if not FLOWERS.exists():
+        pytest.skip("the photos of ../shared are not here")
     if NO_ROOT in find_missing(script):
         pytest.skip("needs a user who isn't root, where systemd doesn't run")
     folder, home = tmp_path / "reader", tmp_path / "home"
@@ -38,7 +37,7 @@ def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Sc
         for photo in sorted(label.iterdir())[:100]:
             shutil.copy(photo, folder / "photos" / label.name)
     loopback = prepare_loopback()
-    environ = build_environ(home, EAVES_TRAIN_WEIGHTS=str(WEIGHTS), **loopback.environ)
+    environ = build_environ(home, **loopback.environ)
     transcript = run_script(script, folder, environ=environ, values=loopback.values, timeout_s=3500)
     (accuracy,) = re.findall(r"^accuracy (\S+) \(.* on \d+ images$", transcript.text, flags=re.MULTILINE)
     assert float(accuracy) > MIN_ACCURACY, transcript.text

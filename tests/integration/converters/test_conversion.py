@@ -63,6 +63,22 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
     assert {path.name for path in tiny_artifact.parent.iterdir()} == {"digits", "run", "artifact"}
 
 
+def test_the_manifest_names_the_weights_that_training_began_with(
+    tiny_artifact: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    about["weights"] |= {"origin": "a university", "licence": "Apache-2.0", "file_sha256": "5" * 64}
+    (tmp_path / "run/run.json").write_text(json.dumps(about))
+    manifest = convert(tmp_path / "run", tmp_path / "artifact", ConvertSettings(precision="fp32")).manifest
+    assert (manifest.source.weights, manifest.source.weights_sha256) == ("a university", "5" * 64)
+    assert manifest.licences["weights"] == "Apache-2.0"
+    assert open_artifact(tmp_path / "artifact").manifest == manifest
+    plain = open_artifact(tiny_artifact).manifest
+    assert (plain.source.weights, plain.source.weights_sha256) == ("", "")
+    assert "weights" not in plain.licences
+
+
 def test_its_session_takes_batches_and_reproduces_every_golden_image(tiny_artifact: Path) -> None:
     artifact = open_artifact(tiny_artifact)
     session = open_session(artifact)

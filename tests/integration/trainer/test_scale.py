@@ -268,7 +268,12 @@ def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
     made = build(
         TrainSettings,
         SettingsLayer(
-            origin="test", values={"weights": str(shared / "weights/inception_v3_notop.weights.h5"), "epochs": 20}
+            origin="test",
+            values={
+                "arch": "inception_v3",
+                "weights": str(shared / "weights/inception_v3_notop.weights.h5"),
+                "epochs": 20,
+            },
         ),
     )
     return train(DataSettings(path=folder / "flowers"), made, folder / "run")

@@ -119,7 +119,7 @@ def test_a_section_is_printed_for_people() -> None:
         ("train.variants", "type:     integer 1 to 64"),
         ("scale.idle_s", "type:     number 0.5 to 3600, in seconds"),
         ("up.spool_max_bytes", "type:     integer >= 1000000, in bytes"),
-        ("train.arch", "type:     one of inception_v3, "),
+        ("train.arch", "type:     one of efficientnet_lite0, "),
         ("data.path", "type:     path or URI"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.model.architectures import ARCHITECTURES
-from trainer.pixel_scale.scales import RAW, SYMMETRIC, TORCH, UNIT, Scale
+from trainer.pixel_scale.scales import LITE, RAW, SYMMETRIC, TORCH, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
@@ -38,15 +38,17 @@ def test_a_rule_names_the_setting(values: dict[str, Any], path: str) -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "frozen", "scale"),
     [
-        ({}, "imagenet", True, SYMMETRIC),
-        ({"weights": "notop.weights.h5"}, "file", True, SYMMETRIC),
+        ({}, "imagenet", True, LITE),
+        ({"arch": "inception_v3"}, "imagenet", True, SYMMETRIC),
+        ({"weights": "notop.weights.h5"}, "file", True, LITE),
+        ({"arch": "inception_v3", "weights": "notop.weights.h5"}, "file", True, SYMMETRIC),
         ({"weights": "notop.weights.h5", "scale": "unit"}, "file", True, UNIT),
         ({"weights": "notop.weights.h5", "scale": "raw"}, "file", True, RAW),
         ({"arch": "densenet121"}, "imagenet", True, TORCH),
         ({"arch": "densenet121", "scale": "unit"}, "imagenet", True, UNIT),
         ({"weights": "notop.weights.h5", "scale": "symmetric"}, "file", True, SYMMETRIC),
-        ({"weights": "none"}, "none", False, SYMMETRIC),
-        ({"weights": "none", "mode": "frozen"}, "none", True, SYMMETRIC),
+        ({"weights": "none"}, "none", False, LITE),
+        ({"weights": "none", "mode": "frozen"}, "none", True, LITE),
         ({"arch": "mobilenet_v3_small", "mode": "full"}, "imagenet", False, SYMMETRIC),
         ({"arch": "mobilenet_v3_small", "weights": "a.h5"}, "file", True, SYMMETRIC),
         ({"arch": "small_cnn"}, "none", False, UNIT),

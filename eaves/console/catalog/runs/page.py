@@ -126,7 +126,7 @@ def _facts(files: RunFiles) -> Sequence[tuple[str, str]]:
     facts = [
         ("Architecture", f"{run.arch}, {how}"),
         ("Epochs", f"{run.epochs}"),
-        ("Initial weights", run.weights.get("kind", "not known")),
+        ("Initial weights", run.weights.get("origin") or run.weights.get("kind", "not known")),
         ("Input", f"{run.recipe.width} \N{MULTIPLICATION SIGN} {run.recipe.height} pixels"),
         ("Training time", describe_duration(spent_s) if 0 < spent_s < 1e8 else ""),
         ("Faulty files", f"{sum(not fault.get('used') for fault in run.data_faults):,}"),

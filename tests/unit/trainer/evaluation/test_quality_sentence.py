@@ -23,7 +23,7 @@ def evaluated(right: Sequence[int], images: Sequence[int]) -> str:
 def test_a_weak_model_comes_with_its_figures_and_what_to_try() -> None:
     assert trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30)) == (
         "this model is weak: 0.49 on 150 held-out images (95 % interval 0.40-0.57), guessing gives 0.20, a usable "
-        "model is above 0.70; try --arch inception_v3, or more photos of dent (7 so far)"
+        "model is above 0.70; try --arch efficientnet_lite0, or more photos of dent (7 so far)"
     )
     best = trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30), arch="inception_v3")
     assert best.endswith("; add more photos of dent (7 so far), and look at the mistakes in report.html")

@@ -19,6 +19,7 @@ from trainer.settings import TrainSettings
 from trainer.training.finetune import cut_backbone
 
 FEATURES = {
+    "efficientnet_lite0": 1280,
     "inception_v3": 2048,
     "mobilenet_v2": 1280,
     "mobilenet_v3_small": 576,

@@ -21,7 +21,7 @@ from trainer.pixel_scale.probe import choose_scale_by_probe, score_features
 from trainer.pixel_scale.probe_images import IMAGES, select_images
 from trainer.pixel_scale.ridge import score_leave_one_out
 from trainer.pixel_scale.scale_choice import ScaleChoice, parse_choice
-from trainer.pixel_scale.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
+from trainer.pixel_scale.scales import LITE, RAW, SCALES, SYMMETRIC, TORCH, UNIT
 from trainer.pixel_scale.stored_choice import SCALE_FILE, load_choice, save_choice, wait_for_choice
 from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
@@ -33,7 +33,7 @@ NEAR = {"unit": 0.1, "symmetric": 2.0, "torch": 9.0, "raw": 5000.0}
 
 
 def settings(**values: object) -> TrainSettings:
-    return build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return build(TrainSettings, SettingsLayer(origin="test", values={"arch": "inception_v3", **values}))
 
 
 def answers(noise: dict[str, float], seed: int = 0, *, classes: int = 5, each: int = 30) -> Answers:
@@ -265,12 +265,14 @@ def test_a_scale_is_what_the_models_layer_does() -> None:
     import keras
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
-    for scale in SCALES.values():
+    for scale in (*SCALES.values(), LITE):
         layer = keras.layers.Rescaling(scale.factors(), scale.offsets())
         assert np.array_equal(scale.apply(pixels), np.asarray(layer(pixels)))
     assert UNIT.apply(pixels).max() <= 1
     assert SYMMETRIC.apply(pixels).min() >= -1
     assert RAW.apply(pixels).max() == pixels.max()
+    every = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(LITE.apply(every).astype(np.float64), (every.astype(np.float64) - 127) / 128)
     assert TORCH.apply(pixels)[0, 0, 0] == pytest.approx(
         (pixels[0, 0, 0] / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225], rel=1e-5
     )
@@ -285,6 +287,9 @@ def test_what_needs_no_probe(tmp_path: Path) -> None:
         ({"weights": "imagenet"}, "architecture", SYMMETRIC),
         ({"arch": "densenet121"}, "architecture", TORCH),
         ({"arch": "small_cnn"}, "architecture", UNIT),
+        ({"arch": "efficientnet_lite0"}, "architecture", LITE),
+        ({"arch": "efficientnet_lite0", "weights": str(file)}, "architecture", LITE),
+        ({"arch": "efficientnet_lite0", "weights": str(file), "scale": "unit"}, "setting", UNIT),
     ):
         choice = settle_scale(settings(**values))
         assert choice is not None

@@ -156,4 +156,4 @@ def test_an_option_in_the_sentence_stays_one_word(tmp_path: Path) -> None:
     quality = describe_trained(rate_model(facts.measured, usable_accuracy=0.7), arch="small_cnn")
     html = build_report(replace(facts, about={**facts.about, "verdict": quality.to_dict()}))
     assert 'class="option">--arch</span>' in html
-    assert "try --arch inception_v3, or more photos of" in Page(html).words
+    assert "try --arch efficientnet_lite0, or more photos of" in Page(html).words

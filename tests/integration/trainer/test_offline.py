@@ -1,0 +1,79 @@
+"""The default architecture is trained where every connection is refused, and its features know what photos show."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from eaves.recipe import Recipe
+from tests.inputs.parts import write_parts
+from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
+from trainer.pixel_scale.scales import LITE
+from trainer.run.run import open_run
+from trainer.train import ENVIRONMENT
+
+ROOT = Path(__file__).parents[3]
+
+OFFLINE = """
+import runpy, socket, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
+        raise OSError(f"no network here: {event} {arguments[1:]}")
+
+sys.addaudithook(refuse)
+try:
+    socket.create_connection(("127.0.0.1", 9))
+except OSError as error:
+    assert "no network here" in str(error), error
+runpy.run_module("trainer", run_name="__main__", alter_sys=True)
+"""
+"""Program that runs the trainer in a process whose connections and look-ups of names fail."""
+
+
+@pytest.mark.timeout(600)
+def test_training_needs_no_network(tmp_path: Path) -> None:
+    photos = write_parts(tmp_path / "photos", 10, classes=("ok", "dent"), side=96)
+    words = ["--path", str(photos), "--output", str(tmp_path / "run"), "--epochs", "20"]
+    environ = {**os.environ, **ENVIRONMENT, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", OFFLINE, *words], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    run = open_run(tmp_path / "run")
+    assert (run.arch, run.mode, run.scale["name"], run.scale["by"]) == (
+        "efficientnet_lite0",
+        "frozen",
+        "lite",
+        "architecture",
+    )
+    assert (run.recipe.multiply, run.recipe.add) == (1 / 128, -127 / 128)
+    assert run.weights["file_sha256"] == LITE0_WEIGHTS.sha256
+    assert run.weights["licence"] == "Apache-2.0"
+    assert not (tmp_path / ".keras/models").exists()
+
+
+@pytest.mark.timeout(600)
+def test_its_features_tell_flowers_apart(shared: Path) -> None:
+    """Each photo is given the class whose mean has the smallest angle to it; guessing gets a fifth of them right."""
+    known, labels = compute_features(shared / "data/flowers/train", 20)
+    asked, truth = compute_features(shared / "data/flowers/val", 10)
+    means = np.stack([known[labels == label].mean(axis=0) for label in range(5)]) - known.mean(axis=0)
+    asked -= known.mean(axis=0)
+    answers = (asked @ means.T / np.linalg.norm(means, axis=1)).argmax(axis=1)
+    assert np.mean(answers == truth) >= 0.75
+
+
+def compute_features(folder: Path, each: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """The features of some photos of every class, and their classes."""
+    recipe = Recipe(height=224, width=224, resize="stretch", dtype="uint8", multiply=LITE.multiply, add=LITE.add)
+    files = [file for one in sorted(folder.iterdir()) for file in sorted(one.iterdir())[:each]]
+    pixels = np.stack([recipe.tensor(file.read_bytes()) for file in files])
+    backbone = build_efficientnet_lite0("imagenet", 224)
+    return backbone.predict(LITE.apply(pixels), batch_size=10, verbose=0), np.arange(len(files)) // each
