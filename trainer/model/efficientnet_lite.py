@@ -51,7 +51,7 @@ class PackagedWeights:
         file: Path of the file from the folder that the distribution is installed in.
         sha256: SHA-256 of the file, hex.
         licence: SPDX expression of the weights' licence.
-        origin: Where the weights come from, as one sentence without a full stop.
+        origin: Source of the weights, as one sentence without a full stop.
     """
 
     distribution: str

@@ -53,7 +53,7 @@ def test_its_shape_is_that_of_the_paper() -> None:
 
 
 def test_every_weight_is_that_of_the_file() -> None:
-    """Of 49 convolutions and normalisations each, all were set: none has its initial values."""
+    """All 49 convolutions and normalisations were set: none has its initial values."""
     for layer in pretrained().layers:
         for values in layer.get_weights():
             assert np.isfinite(values).all()
