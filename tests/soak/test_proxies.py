@@ -48,6 +48,7 @@ http {{
 HAPROXY = """
 defaults
   mode http
+  retries 0
   timeout connect 1s
   timeout client 10s
   timeout server 10s

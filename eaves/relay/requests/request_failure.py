@@ -106,7 +106,7 @@ def _decide(status: int, *, events: int, kind: RequestKind, body_bytes: int) -> 
         return FailureAction.GIVE_UP  # of all of it, as there was nothing in this one
     if status in GATEWAY_STATUSES and kind is not RequestKind.PART:
         return FailureAction.SUSPECT
-    if find_blame(status) in (Blame.WAY, Blame.LATER) and status not in LOGIN_STATUSES:
+    if find_blame(status) in (Blame.WAY, Blame.LATER) and status not in LOGIN_STATUSES | {TOO_LARGE}:
         return FailureAction.WAIT
     if kind is RequestKind.PICTURE and status < 500:
         return FailureAction.AS_BATCH

@@ -36,6 +36,7 @@ def test_behind_a_proxy_the_proxy_is_what_has_to_be_reached() -> None:
     assert parse_location("rtsp://cam/a", proxies).host == "cam"
 
 
+@pytest.mark.disk  # below /dev, where tests have files in memory, a file is a device
 def test_a_path_is_a_device_or_a_file(tmp_path: Path) -> None:
     assert parse_location("/dev/video0").find_missing() in ("", "there is no device /dev/video0")
     assert not parse_location("/dev/video0").is_file
