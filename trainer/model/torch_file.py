@@ -126,7 +126,7 @@ def _unpickle(stream: BytesIO) -> Any:
     for number, (opcode, value, _) in enumerate(pickletools.genops(stream)):
         if opcode.name not in _OPCODES:
             raise pickle.UnpicklingError(f"it has the opcode {opcode.name}")
-        if number >= MAX_OPCODES or (opcode.name == "LONG_BINPUT" and value >= MAX_OPCODES):
+        if number >= MAX_OPCODES or (opcode.name == "LONG_BINPUT" and int(value or 0) >= MAX_OPCODES):
             raise pickle.UnpicklingError(f"it has more than {MAX_OPCODES:,} opcodes or memo entries")
     return _Unpickler(BytesIO(stream.getvalue()[start : stream.tell()])).load()
 
