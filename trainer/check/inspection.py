@@ -25,6 +25,7 @@ from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
+from trainer.data.split.groups import group_copies
 from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
@@ -83,7 +84,9 @@ class Inspection:
         classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
         copies: Sets of images of one class that show the same picture.
-        copies_across: Sets of images in two or more classes that show the same picture: one of the labels is wrong.
+        copies_across: Sets of images in two or more classes that show the same or nearly the same picture; the first
+            images of a set are one of each class.
+        note: Sentence for people when most images are shots by a fixed camera; else empty.
         images: The usable images, without files that repeat the bytes of an earlier file.
         doubts: Labels compared with the predictions from the other images; None with too few images.
         doubted: The images whose label is doubted, the most doubtful first.
@@ -96,6 +99,7 @@ class Inspection:
     not_used: tuple[Cause, ...]
     copies: tuple[tuple[CheckedImage, ...], ...]
     copies_across: tuple[tuple[CheckedImage, ...], ...]
+    note: str
     images: tuple[CheckedImage, ...]
     doubts: Doubts | None
     doubted: tuple[DoubtedImage, ...]
@@ -119,6 +123,7 @@ class Inspection:
             "not_used": [{"reason": cause.reason, "files": list(cause.files)} for cause in self.not_used],
             "copies": [[image.name for image in group] for group in self.copies],
             "copies_across_classes": [[image.name for image in group] for group in self.copies_across],
+            "note": self.note,
             "described_by": self.described_by,
             "label_agreement": self.doubts.agreement if self.doubts else None,
             "doubtful_labels": [
@@ -154,7 +159,8 @@ def inspect_data(
                 left_out.append(DataFault(file=entry.path.relative_to(listing.root).as_posix(), reason=seen))
             else:
                 found.append(seen)
-    kept, groups = _first_of_each(found, left_out), _find_copies(found)
+    kept = _first_of_each(found, left_out)
+    groups, note = _find_copies(found, listing.labels)
     doubts, doubted, described_by = _doubt(kept, features)
     counts = Counter(image.label for image in kept)
     return Inspection(
@@ -163,7 +169,8 @@ def inspect_data(
         classes={label: counts[label] for label in listing.labels},
         not_used=tuple(group_by_cause(left_out)),
         copies=tuple(group for group in groups if len({image.label for image in group}) == 1),
-        copies_across=tuple(group for group in groups if len({image.label for image in group}) > 1),
+        copies_across=tuple(_order(group) for group in groups if len({image.label for image in group}) > 1),
+        note=note,
         images=tuple(kept),
         doubts=doubts,
         doubted=tuple(doubted),
@@ -219,16 +226,24 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
     return list(known.values())
 
 
-def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]]:
-    """Return sets of images that show the same picture: the same bytes, or nearly the same pixels."""
+def _find_copies(found: Sequence[CheckedImage], names: Sequence[str]) -> tuple[list[tuple[CheckedImage, ...]], str]:
+    """Return sets of images that show the same picture (the same bytes, or nearly the same pixels), and a note."""
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
-    for one_of, other_of in near_duplicates.find_copies([image.look for image in found]) if found else ():
-        pairs += zip(one_of.tolist(), other_of.tolist(), strict=True)
+    labels = [names.index(image.label) for image in found]
+    copied = group_copies([image.look for image in found], [image.digest for image in found], labels, "exact")
+    pairs += [(group[0], row) for group in copied.groups for row in group[1:]]
     groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)
     for root, image in zip(near_duplicates.find_connected(len(found), pairs), found, strict=True):
         groups[root].append(image)
-    return [tuple(group) for group in groups.values() if len(group) > 1]
+    return [tuple(group) for group in groups.values() if len(group) > 1], copied.note
+
+
+def _order(group: Sequence[CheckedImage]) -> tuple[CheckedImage, ...]:
+    """Return the images of a set in several classes: one of each class, then the others."""
+    first = {image.label: image for image in reversed(group)}.values()
+    shown = {image.name for image in first}
+    return (*reversed(first), *(image for image in group if image.name not in shown))
 
 
 def _doubt(kept: Sequence[CheckedImage], features: Path) -> tuple[Doubts | None, list[DoubtedImage], str]:

@@ -16,7 +16,7 @@ GROUPS = 30
 """Maximum number of sets of copies in each of the page's two lists: copies within a class, and across classes.
 """
 GROUP_IMAGES = 6
-"""Maximum number of images that the page shows of one set of duplicates."""
+"""Maximum number of images that the page shows of one set of copies, if its classes aren't more."""
 FILES = 20
 """Maximum number of file names that the page lists for each reason why files are not used."""
 
@@ -44,5 +44,9 @@ def _groups(groups: Sequence[Sequence[CheckedImage]]) -> list[list[dict[str, Any
     """Return the first images of the largest sets, each with its picture; the largest sets come first."""
     ordered = sorted(groups, key=lambda group: -len(group))[:GROUPS]
     return [
-        [{"item": image, "image": build_thumbnail(image.path)} for image in group[:GROUP_IMAGES]] for group in ordered
+        [
+            {"item": image, "image": build_thumbnail(image.path)}
+            for image in group[: max(GROUP_IMAGES, len({image.label for image in group}))]
+        ]
+        for group in ordered
     ]

@@ -192,8 +192,8 @@ def scan(
     labels = [listing.labels.index(item.entry.label) for item in first]
     digests = [item.digest for item in first]
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies)
-    names, by_person = _group_names(first, copied, group_by)
-    notes: list[str] = []
+    names, by_person = _group_names(first, copied.groups, group_by)
+    notes = [copied.note] if copied.note else []
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
     else:
@@ -208,7 +208,7 @@ def scan(
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)
     ]
-    for group in copied:
+    for group in copied.groups:
         faults.extend(_near_faults(listing, [examples[position] for position in sorted(group)]))
     dataset = Dataset(
         root=listing.root,
@@ -216,7 +216,7 @@ def scan(
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
         faults=tuple(faults),
         declared=listing.declared,
-        groups=len(by_person) or len(copied),
+        groups=len(by_person) or len(copied.groups),
         notes=tuple(notes),
     )
     _check_sides(dataset)

@@ -72,7 +72,7 @@ def build_report(facts: ReportFacts) -> str:
         reliability=_reliability(facts),
         mistakes=_mistakes(facts),
         balance=_balance(facts.about["dataset"]),
-        fault_count=len(faults),
+        fault_count=sum(not fault.used for fault in faults),
         not_used=group_by_cause(faults),
         used=group_by_cause(faults, used=True),
         shown_files=FILES,

@@ -95,10 +95,23 @@ def check_used(text: str, keys: Sequence[str]) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyGroups:
+    """Groups of copies, and whether the images are shots by a fixed camera.
+
+    Attributes:
+        groups: Positions of the images of each group; an image without copies is in no group.
+        note: Sentence for people when most images are shots by a fixed camera; else empty.
+    """
+
+    groups: list[list[int]]
+    note: str = ""
+
+
 def group_copies(
     looks: Sequence[ImageFingerprint | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
-) -> list[list[int]]:
-    """Return the positions of the copies of each group; an image without copies is in no group.
+) -> CopyGroups:
+    """Group the images that are copies of each other.
 
     In the order of the digests, each image is grouped with those of its copies that are in no earlier group. The pairs
     of `BLOCK` images are searched at once, so that thousands of pictures that all look alike fit into memory.
@@ -111,12 +124,13 @@ def group_copies(
             pictures of one class that look alike; `off`: none.
     """
     if near_copies == "off":
-        return []
+        return CopyGroups(groups=[])
     ranked = [
         (position, item) for position in sorted(range(len(looks)), key=digests.__getitem__) if (item := looks[position])
     ]
-    positions, of = [position for position, _ in ranked], np.array([labels[position] for position, _ in ranked])
-    pictures = FingerprintIndex([item for _, item in ranked])
+    positions = [position for position, _ in ranked]
+    of = np.array([labels[position] for position in positions], dtype=np.int64)
+    pictures = FingerprintIndex([item for _, item in ranked], of if near_copies == "exact" else None)
     find = pictures.copies if near_copies == "exact" else pictures.similar
     free, groups = np.ones(len(ranked), dtype=np.bool_), list[list[int]]()
     for start in range(0, len(ranked), BLOCK):
@@ -130,4 +144,8 @@ def group_copies(
                 free[group] = False
                 if len(group) > 1:
                     groups.append([positions[item] for item in group])
-    return groups
+    note = (
+        f"fixed camera: {pictures.shots} of {len(looks)} images are nearly the same picture and are taken for "
+        "different parts; if several show one part, name the part in data.group_by"
+    )
+    return CopyGroups(groups=groups, note=note if pictures.shots else "")

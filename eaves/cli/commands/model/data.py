@@ -90,11 +90,14 @@ def _print(found: Inspection) -> None:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
         print_sentence(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
-    for kind, groups in (("several classes", found.copies_across), ("one class", found.copies)):
+    if found.note:
+        print_sentence(found.note)
+    across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
+    for kind, groups in ((across, found.copies_across), (within, found.copies)):
         for group in groups[:SHOWN]:
-            print_sentence(f"same picture in {kind}: {_some([image.name for image in group])}")
+            print_sentence(f"{kind}: {_some([image.name for image in group])}")
         if len(groups) > SHOWN:
-            print_sentence(f"same picture in {kind}: {len(groups) - SHOWN} more sets")
+            print_sentence(f"{kind}: {_count(len(groups) - SHOWN, 'more set')}")
     _print_doubts(found)
     for problem in found.problems:
         print_sentence(f"training would refuse: {problem}")

@@ -129,7 +129,7 @@ def _facts(files: RunFiles) -> Sequence[tuple[str, str]]:
         ("Initial weights", run.weights.get("kind", "not known")),
         ("Input", f"{run.recipe.width} \N{MULTIPLICATION SIGN} {run.recipe.height} pixels"),
         ("Training time", describe_duration(spent_s) if 0 < spent_s < 1e8 else ""),
-        ("Faulty files", f"{len(run.data_faults):,}"),
+        ("Faulty files", f"{sum(not fault.get('used') for fault in run.data_faults):,}"),
         ("Trained on", ", ".join(f"{name}: {value}" for name, value in run.hardware.items())),
     ]
     if "temperature" in run.calibration:

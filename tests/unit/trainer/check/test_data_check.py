@@ -13,6 +13,7 @@ from PIL import Image
 
 from eaves.cli import cli
 from eaves.errors import ConfigError, DatasetError
+from tests.inputs.fixture import write_fixture
 from tests.page import Page, assert_self_contained
 from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import LENGTH, compute_descriptor
@@ -51,6 +52,7 @@ def test_classes_and_sizes_are_reported(tmp_path: Path) -> None:
     assert found.classes == {"blue": 12, "green": 12, "red": 13}
     assert found.sizes() == {"smallest": [80, 60], "median": [80, 60], "largest": [200, 100]}
     assert (found.problems, found.copies, found.copies_across, found.not_used) == ((), (), (), ())
+    assert found.note == ""
 
 
 def test_the_size_of_a_jpeg_is_its_own_and_upright(tmp_path: Path) -> None:
@@ -75,6 +77,35 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
     assert [{image.name for image in group} for group in found.copies] == [{"blue/03.png", "blue/again.jpg"}]
     assert len(found.problems) == 2
     assert all("the same image is in several classes" in problem for problem in found.problems)
+
+
+def test_right_labels_under_a_fixed_camera_are_no_fault(tmp_path: Path) -> None:
+    root, page = write_fixture(tmp_path / "photos", good=20, scratch=20), tmp_path / "page.html"
+    found = CliRunner().invoke(cli, ["data", "check", str(root), "--page", str(page)], catch_exceptions=False)
+    assert found.exit_code == 0
+    assert "fixed camera: 40 of 40 images are nearly the same picture" in found.stdout
+    assert "picture in" not in found.stdout
+    words = Page(page.read_text()).words
+    assert "Fixed camera: 40 of 40 images are nearly the same picture" in words
+    assert "No picture is in two classes." in words
+
+
+def test_near_copies_in_several_classes_are_shown_by_class_and_not_called_wrong(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    for number in range(7):
+        Image.open(root / "blue/03.png").save(root / f"blue/again{number}.jpg", quality=80 + number)
+    Image.open(root / "blue/03.png").save(root / "red/again.jpg", quality=90)
+    found = inspect(root)
+    (group,) = found.copies_across
+    assert [image.label for image in group] == ["blue", "red", *["blue"] * 7]
+    page = Page(build_check_page(found))
+    assert "1 set of images. Look at these: nearly the same picture in several classes." in page.words
+    assert "red/again.jpg" in page.words
+    assert "wrong" not in page.words
+    printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
+    assert printed.exit_code == 0
+    line = "look at these: nearly the same picture in several classes: blue/03.png, red/again.jpg, "
+    assert line in " ".join(printed.stdout.split())
 
 
 def test_files_that_are_not_used_are_reported_by_cause(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError
+from tests.inputs.fixture import write_fixture
 from trainer.data.dataset import scan
 from trainer.data.split import near_duplicates
 from trainer.data.split.groups import BLOCK, group_copies, parse_group_by
@@ -53,7 +54,9 @@ def shot(background: Image.Image, seed: int, colour: tuple[int, int, int] = (200
 def group(data: Sequence[bytes], near_copies: str = "exact", labels: Sequence[int] | None = None) -> list[list[int]]:
     looks = [near_duplicates.compute_fingerprint(item) for item in data]
     digests = [f"{number:04d}" for number in range(len(data))]
-    return sorted(sorted(found) for found in group_copies(looks, digests, labels or [0] * len(data), near_copies))
+    return sorted(
+        sorted(found) for found in group_copies(looks, digests, labels or [0] * len(data), near_copies).groups
+    )
 
 
 @pytest.mark.parametrize("quality", [20, 50, 80, 95])
@@ -108,6 +111,72 @@ def test_copies_in_two_classes_stay_together() -> None:
     assert group([encode(original), encode(original, 50)], labels=[0, 1]) == [[0, 1]]
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"good": 12, "scratch": 12},
+        {"good": 20, "scratch": 20},
+        {"good": 100, "scratch": 100},
+        {"good": 20, "scratch": 20, "missing": 20},
+        {"good": 20, "missing": 20},
+    ],
+)
+def test_parts_in_a_fixture_are_no_copies_of_each_other(tmp_path: Path, counts: dict[str, int]) -> None:
+    dataset = scan(write_fixture(tmp_path, seed=1, **counts), val_fraction=0.2)
+    assert (dataset.faults, dataset.groups) == ((), 0)
+    assert dataset.counts("val") == {label: count // 5 for label, count in counts.items()}
+    (note,) = dataset.notes
+    assert note.startswith("fixed camera: ")
+    assert f" of {sum(counts.values())} images are nearly the same picture" in note
+
+
+def test_a_shot_of_a_part_in_a_fixture_encoded_again_is_found(tmp_path: Path) -> None:
+    write_fixture(tmp_path, good=20, scratch=20)
+    for number in range(4):
+        again = tmp_path / "scratch" / f"again{number}.jpg"
+        again.write_bytes(encode(Image.open(tmp_path / "good" / f"{number:04d}.jpg"), 92))
+    dataset = scan(tmp_path, val_fraction=0.2)
+    groups: dict[str, set[str]] = {}
+    for item in dataset.examples:
+        if item.group:
+            groups.setdefault(item.group, set()).add(item.path.stem)
+    assert sorted(map(sorted, groups.values())) == [[f"{number:04d}", f"again{number}"] for number in range(4)]
+    assert len(dataset.faults) == 4
+    assert all(fault.used and fault.reason.endswith("which is in another class") for fault in dataset.faults)
+
+
+def test_many_photos_in_two_classes_are_no_fixed_camera() -> None:
+    photos = [photo(seed) for seed in range(20)]
+    data = [encode(item, 92) for item in photos] + [encode(smaller(item, 2), 60) for item in photos[:15]]
+    looks = [near_duplicates.compute_fingerprint(item) for item in data]
+    found = group_copies(looks, [f"{number:02d}" for number in range(35)], [0] * 20 + [1] * 15, "exact")
+    assert found.note == ""
+    assert found.groups == [[number, number + 20] for number in range(15)]
+
+
+@pytest.mark.parametrize("near_copies", ["exact", "similar"])
+def test_bursts_under_a_fixed_camera_stay_together(near_copies: str) -> None:
+    """24 parts, the classes by turns, 8 shots of each: the shots of a part are copies, the parts are not."""
+    chance, data = np.random.default_rng(0), list[bytes]()
+    patches = chance.integers(60, 200, (8, 8, 3), dtype=np.uint8)
+    background = Image.fromarray(patches).resize((320, 240), Image.Resampling.BICUBIC)
+    for _ in range(24):
+        colour = (int(chance.integers(40, 220)), int(chance.integers(40, 220)), int(chance.integers(40, 220)))
+        x, y, side = chance.integers(40, 240), chance.integers(30, 170), chance.integers(30, 55)
+        for _ in range(8):
+            image, shift = background.copy(), chance.integers(-1, 2, 2)
+            left, top = float(x + shift[0]), float(y + shift[1])
+            ImageDraw.Draw(image).ellipse([left, top, left + float(side), top + float(side)], fill=colour)
+            pixels = (np.asarray(image) + chance.normal(0, 6, (240, 320, 3))) * (1 + chance.uniform(-0.08, 0.08))
+            data.append(encode(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))))
+    looks, labels = [near_duplicates.compute_fingerprint(item) for item in data], [n // 8 % 2 for n in range(192)]
+    found = group_copies(looks, [f"{number:03d}" for number in range(192)], labels, near_copies)
+    assert found.note == ""
+    assert sum(len(group) for group in found.groups) >= 150
+    if near_copies == "exact":
+        assert all(len({number // 8 for number in group}) == 1 for group in found.groups)
+
+
 def test_a_chain_is_several_groups_whatever_the_order() -> None:
     """Each picture looks like its neighbours; the ends look nothing like each other."""
     chance = np.random.default_rng(0)
@@ -120,9 +189,9 @@ def test_a_chain_is_several_groups_whatever_the_order() -> None:
         for flip in flips[5 * step : 5 * step + 5]:
             bits ^= 1 << int(flip)
     digests = [f"{number}" for number in range(10)]
-    found = group_copies(looks, digests, [0] * 10, "similar")
+    found = group_copies(looks, digests, [0] * 10, "similar").groups
     assert found == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    turned = group_copies(looks[::-1], digests[::-1], [0] * 10, "similar")
+    turned = group_copies(looks[::-1], digests[::-1], [0] * 10, "similar").groups
     assert sorted(sorted(9 - item for item in one) for one in turned) == found
 
 
@@ -185,7 +254,7 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
         free.difference_update(group)
         if len(group) > 1:
             expected.append(group)
-    assert group_copies(looks, digests, labels, near_copies) == expected
+    assert group_copies(looks, digests, labels, near_copies).groups == expected
     assert len(looks) > 2 * BLOCK
     assert len(expected) > 50
 
@@ -196,7 +265,7 @@ def test_memory_does_not_grow_with_the_pairs(near_copies: str) -> None:
     looks, digests = plain_looks([7] * 2000), [f"{number:04d}" for number in range(2000)]
     tracemalloc.start()
     try:
-        assert group_copies(looks, digests, [0] * 2000, near_copies) == [list(range(2000))]
+        assert group_copies(looks, digests, [0] * 2000, near_copies).groups == [list(range(2000))]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
