@@ -179,7 +179,7 @@ def _answers(client: SinkClient, url: str) -> bool:
 def build_images(count: int) -> list[Event]:
     """So many good images, of which each 25th is large, and among them two that are refused for good."""
     names = [f"{number}.jpg" for number in range(count)]
-    names.insert(count // 4, CORRUPT)
+    names.insert(count * 11 // 60, CORRUPT)  # in the 12th minute, when the way works
     names.insert(count // 3, POISON)
     sizes = [LARGE_BYTES if number % 25 == 0 and name.endswith("jpg") else 2_000 for number, name in enumerate(names)]
     return [

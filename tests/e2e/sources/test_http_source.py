@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 CAMERA = "camera"
+PASSWORD = "4711-gate"
 
 
 def start_camera(cluster: Cluster, images: Mapping[str, bytes], image: str) -> str:
@@ -60,8 +61,14 @@ def start_camera(cluster: Cluster, images: Mapping[str, bytes], image: str) -> s
 def test_what_a_camera_shows_is_predicted(
     place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
 ) -> None:
-    url = start_camera(place.cluster, pictures(tiny_artifact, "snap.png"), image)
-    source = {"name": "gate", "kind": "http", "url": f"{url}/snap.png", "every_s": 1, "spool_size": "100Mi"}
+    url = start_camera(place.cluster, pictures(tiny_artifact, f"snap-{PASSWORD}.png"), image)
+    login = {"username": "eaves", "password": PASSWORD}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login"}, "stringData": login}
+    place.cluster.apply(secret, manager=MANAGER)
+    source = {
+        "name": "gate", "kind": "http", "url": f"{url}/snap-{{password}}.png", "every_s": 1, "secret": "login",
+        "spool_size": "100Mi",
+    }  # fmt: skip
     triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
     place.configure(sources=[source], triggers=triggers, knative={"agent_image": agent_image})
     doctor = place.eaves("doctor", "-o", "json", codes=(0, 3))
@@ -70,5 +77,9 @@ def test_what_a_camera_shows_is_predicted(
     place.eaves("deploy", image, "--plain-http")
     wait_until(lambda: outside.received, 180, pause_s=0.5, what="its prediction")
     assert {event.extensions["causesource"] for event in outside.received} == {"/eaves/test/gate"}
-    assert len(subjects(outside)) == 1
+    assert subjects(outside) == {"gate"}
+    log = place.eaves("logs", f"{NAME}.gate").stdout
+    assert "captured" in log
+    for shown in (log, place.eaves("status", "-o", "json").stdout, str(outside.received)):
+        assert PASSWORD not in shown
     place.eaves("remove", NAME)
