@@ -43,8 +43,7 @@ def test_entries_are_at_fault_only_while_few_others_are_refused_as_well(bad_ever
     assert len(refused) < 20 or not given_up
 
 
-def test_refusals_of_an_entry_that_was_given_up_do_not_count_against_the_way() -> None:
-    """The refusals of many entries at fault, one after another, would make those of the next one look like chance."""
+def test_entries_at_fault_that_come_one_after_another_each_take_ten_rounds() -> None:
     evidence, passed = RefusalHistory(), 1_000
     for poison in range(100):
         refusals = 1
