@@ -234,11 +234,11 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
             try:
                 for image in images:
                     spool.put(image, lanes=("images",))
-                    _turn(clock, HOUR_S / len(images))
+                    _pass_time(clock, HOUR_S / len(images))
                 for _ in range(3600):
                     if spool.counts().get("images", (0, 0))[0] == 0:
                         break
-                    _turn(clock, 1.0)
+                    _pass_time(clock, 1.0)
                 assert spool.counts().get("images") == (0, 2)
             finally:
                 assert deliverer.stop()
@@ -251,7 +251,7 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
     assert attempts[f"id-{CORRUPT}"] == 1
 
 
-def _turn(clock: ManualClock, seconds: float) -> None:
+def _pass_time(clock: ManualClock, seconds: float) -> None:
     """Let time pass from one due wait to the next, so that no wait lasts longer than it asked for."""
     until = clock.monotonic() + seconds
     while (left := until - clock.monotonic()) > 0:
