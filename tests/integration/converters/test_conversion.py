@@ -17,7 +17,7 @@ from converters.convert import convert
 from converters.proof.parity import ParityTolerance, prove_parity
 from converters.proof.reference import ReferenceOutputs
 from converters.settings import ConvertSettings
-from eaves.artifact import check, load_golden, open_artifact
+from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.errors import ArtifactError, ConversionError, ParityError, RunError
 from eaves.inference.session import open_session
 from trainer.evaluation.calibration import softmax
@@ -46,6 +46,22 @@ class Followed:
             self.unfinished.add(title)
 
 
+@pytest.fixture(scope="module")
+def converted(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A converted run that began with weights of others, with a handler; both are beside the artifact."""
+    root = tmp_path_factory.mktemp("converted")
+    shutil.copytree(tiny_run, root / "run")
+    about = json.loads((root / "run/run.json").read_text())
+    about["weights"] |= {"origin": "a university", "licence": "Apache-2.0", "file_sha256": "5" * 64}
+    (root / "run/run.json").write_text(json.dumps(about))
+    (root / "handler.py").write_text("def postprocess(outputs):\n    return {'label': '0'}\n")
+    return convert(root / "run", root / "artifact", handled(root), page=True)
+
+
+def handled(root: Path) -> ConvertSettings:
+    return ConvertSettings(precision="fp32", handler=str(root / "handler.py"))
+
+
 def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_run: Path) -> None:
     artifact, run = open_artifact(tiny_artifact, level="full"), open_run(tiny_run)
     manifest = artifact.manifest
@@ -63,17 +79,11 @@ def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_ru
     assert {path.name for path in tiny_artifact.parent.iterdir()} == {"digits", "run", "artifact"}
 
 
-def test_the_manifest_names_the_weights_that_training_began_with(
-    tiny_artifact: Path, tiny_run: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(tiny_run, tmp_path / "run")
-    about = json.loads((tmp_path / "run/run.json").read_text())
-    about["weights"] |= {"origin": "a university", "licence": "Apache-2.0", "file_sha256": "5" * 64}
-    (tmp_path / "run/run.json").write_text(json.dumps(about))
-    manifest = convert(tmp_path / "run", tmp_path / "artifact", ConvertSettings(precision="fp32")).manifest
+def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: Path, converted: Artifact) -> None:
+    manifest = converted.manifest
     assert (manifest.source.weights, manifest.source.weights_sha256) == ("a university", "5" * 64)
     assert manifest.licences["weights"] == "Apache-2.0"
-    assert open_artifact(tmp_path / "artifact").manifest == manifest
+    assert open_artifact(converted.path).manifest == manifest
     plain = open_artifact(tiny_artifact).manifest
     assert (plain.source.weights, plain.source.weights_sha256) == ("", "")
     assert "weights" not in plain.licences
@@ -135,14 +145,11 @@ def test_an_output_that_exists_is_left_alone(tiny_run: Path, tmp_path: Path) -> 
         convert(tiny_run, tmp_path, ConvertSettings())
 
 
-def test_a_run_that_is_converted_already_is_not_converted_again(tiny_run: Path, tmp_path: Path) -> None:
-    run, output, handler = tmp_path / "run", tmp_path / "artifact", tmp_path / "handler.py"
-    shutil.copytree(tiny_run, run)
-    handler.write_text("def postprocess(outputs):\n    return {'label': '0'}\n")
-    settings = ConvertSettings(precision="fp32", handler=str(handler))
-    made = convert(run, output, settings, page=True)
+def test_a_run_that_is_converted_already_is_not_converted_again(converted: Artifact) -> None:
+    root, output = converted.path.parent, converted.path
+    run, handler, record, settings = root / "run", root / "handler.py", root / "artifact.settings.json", handled(root)
     followed = Followed()
-    assert convert(run, output, settings, page=True, progress=followed) == made
+    assert convert(run, output, settings, page=True, progress=followed) == converted
     assert followed.phases == []
 
     def change(path: Path, old: str, new: str) -> None:
@@ -157,13 +164,13 @@ def test_a_run_that_is_converted_already_is_not_converted_again(tiny_run: Path, 
         (handler, "'0'", "'1'"),
         (run / "run.json", "{", "{ "),
         (output / "labels.txt", "3", "4"),
-        (tmp_path / "artifact.settings.json", made.digest, "0" * 64),
+        (record, converted.digest, "0" * 64),
     ):
         change(path, old, new)
         refuses(settings)
         change(path, new, old)
-    assert convert(run, output, settings, page=True) == made
-    (tmp_path / "artifact.settings.json").unlink()
+    assert convert(run, output, settings, page=True) == converted
+    record.unlink()
     refuses(settings)
 
 

@@ -68,11 +68,6 @@ def test_goldens_hold_the_features_too(embedding: Artifact, tmp_path: Path) -> N
         check(other, open_session(other).attempt)
 
 
-def test_int8_is_refused_with_the_reason(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="int8 is judged by predicted labels, and this model predicts features"):
-        convert(tiny_run, tmp_path / "a", replace(EMBED, precision="int8"))
-
-
 @pytest.fixture(scope="module")
 def declared(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph as others might have made it: features as an output of any rank, called by their own name."""
@@ -101,6 +96,11 @@ def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Art
         open_session(made).answer(tensor)["features"], open_session(embedding).answer(tensor)["features"], atol=1e-4
     )
     assert open_session(made).answer(np.concatenate([tensor, tensor]))["features"].shape[0] == 2
+
+
+def test_int8_is_refused_with_the_reason(declared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="int8 is judged by predicted labels, and this model predicts features"):
+        convert(declared, tmp_path / "a", replace(EMBED, precision="int8"))
 
 
 def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_path: Path) -> None:
