@@ -11,11 +11,6 @@ import pytest
 
 from tests.docs.blocks.foreign_models import FOREIGN_MODELS
 from tests.docs.blocks.pages import all_blocks
-from tests.inputs.artifacts import tiny_artifact, tiny_run
-from tests.page import Page
-from trainer.run.run import open_run
-
-__all__ = ["tiny_artifact", "tiny_run"]  # fixtures
 
 COMMAND = "eaves convert leaves.onnx --declare leaves.yaml"
 
@@ -27,17 +22,6 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == 0, f"{command}: {done.stderr[-3000:]}"
     return done
-
-
-@pytest.mark.timeout(400)
-def test_a_conversion_ends_with_the_worth_of_its_run(tiny_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/flowers").symlink_to(tiny_run, target_is_directory=True)
-    done = run("EAVES_CONVERT_PRECISION=fp32 eaves convert runs/flowers", tmp_path)
-    assert done.stdout.strip() == "artifacts/flowers"
-    worth = done.stderr.splitlines()[-1].partition(": ")[2]
-    assert worth == open_run(tiny_run).verdict["text"]
-    assert f"T{worth[1:]}." in Page((tmp_path / "artifacts/flowers.html").read_text()).words
 
 
 @pytest.mark.timeout(400)
