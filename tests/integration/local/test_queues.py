@@ -11,7 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
 from eaves.admin.client import SocketQueue
+from eaves.cli import cli
+from eaves.errors import EavesError
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
 from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec
@@ -35,10 +39,11 @@ def publish(harness: LocalHarness, *names: str) -> None:
         harness.platform.publish(event)
 
 
-def run(harness: LocalHarness, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments, "--state", str(harness.state)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == code, done.stderr
+def run(harness: LocalHarness, *arguments: str, code: int = 0) -> Result:
+    """Run a command in this process; one that is refused raises its error."""
+    done = CliRunner().invoke(cli, [*arguments, "--state", str(harness.state)], prog_name="eaves")
+    error = done.exception if isinstance(done.exception, EavesError) else None
+    assert (error.exit_code if error else done.exit_code) == code, done.output
     return done
 
 
@@ -71,7 +76,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="the image in a bucket")
     number = str(listed(harness)[-1]["seq"])
     refused = run(harness, "queue", "show", number, "--save", str(tmp_path / "c.bin"), code=65)
-    assert "isn't in the queue; it is stored at https://store.example/c.png" in refused.stderr
+    assert "isn't in the queue; it is stored at https://store.example/c.png" in str(refused.exception)
     assert not (tmp_path / "c.bin").exists()
 
 
@@ -131,9 +136,10 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     agent = json.loads(run(harness, "status", "-o", "json").stdout)[0]["agents"][0]
     assert (agent["name"], agent["state"], agent["dead"]) == ("digits", "running", 0)
     assert [(source["name"], source["state"]) for source in agent["sources"]] == [("inbox", "watching")]
-    assert listed(harness, "--agent", "digits") == listed(harness, "--agent", "digits.inbox") == []
+    wait_until(lambda: listed(harness, "--agent", "digits") == [], 60, what="an empty queue")
+    assert listed(harness, "--agent", "digits.inbox") == []
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
-    assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
+    assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)
     socket = StateDirectory(root=harness.state).agent_socket("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
