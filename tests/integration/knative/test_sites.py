@@ -29,23 +29,26 @@ def states(table: str) -> Counter[str]:
     return Counter(line.split()[1] for line in table.splitlines() if re.match(r" *s\d{3} ", line))
 
 
-def test_two_hundred_sites_with_twenty_down(tmp_path: Path) -> None:
-    with open_sites(tmp_path, 200) as sites:
-        with some_down(sites, refusing=8, hanging=6, forbidding=6, slow=10) as down:
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_sites_with_a_tenth_down(tmp_path: Path, count: int) -> None:
+    refusing, hanging, forbidding = (count * part // 200 for part in (8, 6, 6))
+    with open_sites(tmp_path, count) as sites:
+        with some_down(sites, refusing=refusing, hanging=hanging, forbidding=forbidding, slow=count // 20) as down:
             process = sites.start("deploy", IMAGE, "--offline", "--all")
             output, said = process.communicate(timeout=110)
+        done, unreachable = count - down, refusing + hanging
         assert process.returncode == 69, said
         assert "Traceback" not in said
-        assert "of 200 sites: 180 done, 14 unreachable, 6 failed" in said
+        assert f"of {count} sites: {done} done, {unreachable} unreachable, {forbidding} failed" in said
         left = sites.names[:down]
         assert sites.deployed() == sites.names[down:]
         assert f"try: eaves reconcile --site {','.join(left)}" in said
-        assert sum(sites.served(name) == {FIRST: 100} for name in sites.deployed()) == 180
-        assert states(output) == {"done": 180, "unreachable": 14, "failed": 6}
+        assert sum(sites.served(name) == {FIRST: 100} for name in sites.deployed()) == done
+        assert states(output) == {"done": done, "unreachable": unreachable, "failed": forbidding}
         process = sites.start("reconcile", "--site", ",".join(left))
         _, said = process.communicate(timeout=60)
         assert (process.returncode, sites.deployed()) == (0, sites.names), said
-        assert "20 done of 20 sites" in said
+        assert f"{down} done of {down} sites" in said
 
 
 def test_twenty_sites_with_five_down(twenty: Sites) -> None:
