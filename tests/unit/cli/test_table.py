@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_a_table_is_rendered_here_for_every_command_with_one() -> None:
     for name, command in COMMAND_TREE.items():
         if any(parameter.name == "form" for parameter in command.params):
             module = str(getattr(command.callback, "__module__", ""))
-            if not any(table.rpartition(".")[0] in reachable(module) for table in TABLES):
+            if reachable(module).isdisjoint(table.rpartition(".")[0] for table in TABLES):
                 without.append(name)
     assert sorted(without) == sorted(NO_TABLE)
 
@@ -272,7 +273,13 @@ def reachable(module: str) -> set[str]:
         if one in seen or not path.is_file():
             continue
         seen.add(one)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        imports = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
-        left += [name for name in imports if name.startswith("eaves.cli.")]
+        left += imported(path)
     return {one.removeprefix("eaves.cli.") for one in seen}
+
+
+@cache
+def imported(path: Path) -> list[str]:
+    """The modules of the command line that a file imports."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    imports = (node.module or "" for node in nodes if isinstance(node, ast.ImportFrom))
+    return [name for name in imports if name.startswith("eaves.cli.")]

@@ -102,13 +102,12 @@ def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
     assert seen.size
 
 
-@pytest.mark.parametrize("side", [1, 32, 64, 128, 224, 256, 299, 300, 512, 600])
-def test_a_lossless_jpeg_is_decoded_whole(side: int) -> None:
+def test_a_lossless_jpeg_is_decoded_whole() -> None:
     """It has no cosine transform that could be scaled: asked for a smaller picture, libjpeg refuses it."""
     rows = [[(x + 3 * y) % 256 for x in range(512)] for y in range(512)]
-    image = load(encode_lossless(rows), at_least=(side, side))
-    assert image.size == (512, 512)
-    assert np.array_equal(np.asarray(image)[..., 0], np.asarray(rows))
+    encoded, whole = encode_lossless(rows), np.asarray(rows)
+    images = {side: load(encoded, at_least=(side, side)) for side in (1, 32, 64, 128, 224, 256, 299, 300, 512, 600)}
+    assert [side for side, image in images.items() if not np.array_equal(np.asarray(image)[..., 0], whole)] == []
 
 
 def test_grey_multiplied_by_its_alpha_lies_on_white() -> None:

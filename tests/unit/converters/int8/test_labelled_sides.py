@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,14 +37,21 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(patches).resize((96, 96), Image.Resampling.BICUBIC)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 photos of each of two classes."""
+    folder = tmp_path_factory.mktemp("drawn")
     for index, label in enumerate(("a", "b")):
-        (tmp_path / "photos" / label).mkdir(parents=True)
+        (folder / label).mkdir()
         for number in range(40):
-            picture(100 * index + number).save(tmp_path / "photos" / label / f"{number:03d}.png")
-    return tmp_path / "photos"
+            picture(100 * index + number).save(folder / label / f"{number:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def photos(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of them, which a test may change."""
+    return Path(shutil.copytree(drawn, tmp_path / "photos"))
 
 
 def write_run(tmp_path: Path, dataset: Dataset) -> ModelSource:
