@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,35 @@ SERVERS = frozenset({REGISTRY, CAMERA, STREAM, STORE})
 SHORT = {"ROLLOUTS": "1", "LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
 """Sizes of simulations and experiments that would take longer than a test may."""
 
+EXPECTED: dict[str, tuple[str, ...]] = {
+    "README.md": (
+        r"parity: probabilities of the (int8|fp32) model differ from the trained model's by at most \S+;",
+        r"the artifact holds the (int8|fp32) model: int8 \w+",
+        r"image\.captured\.v1",
+        r"image\.classified\.v1",
+        r"accuracy [01]\.\d+ \(.* with 95 % confidence\) on \d+ images",
+    ),
+    "docs/00-factory.md": (
+        r"accuracy",
+        r"image\.classified\.v1",
+        r'<p class="label">(daisy|dandelion|roses|sunflowers|tulips)</p>',
+        r'"label": ?"',
+        r"wrote /\S+/\.config/systemd/user/eaves-flowers\.service",
+        r"loginctl enable-linger",
+        r"removed /\S+/eaves-flowers\.service",
+    ),
+    "examples/display/README.md": (r'<p class="label">scratch &lt;b&gt;</p>',),
+    "examples/classify/README.md": (r"photos/2/000.png +2 ", r'"label": "3"'),
+    "examples/embed/README.md": (
+        r"photos/disc/\S+ is like photos/disc/",
+        r"photos/square/\S+ is like photos/square/",
+        r"photos/stripes/\S+ is like photos/stripes/",
+    ),
+    "examples/handler/README.md": (r"frames/blue.raw +cold", r"frames/red.raw +hot +high"),
+    "examples/tensor/README.md": (r"accuracy on unseen windows: (1.00|0.9)", r'"label": "(fair|good|poor)"'),
+}
+"""Texts that the scripts of each page print besides what the page quotes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -71,7 +101,7 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
         prepare_store(script) as store,
     ):
         places = {**install_into(home), **loopback.environ, **registry.environ}
-        return run_script(
+        transcript = run_script(
             script,
             folder,
             environ=build_environ(home, **(SELECTED if CLONE in script.preparations else QUICK), **places),
@@ -79,6 +109,9 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
             before=before,
             timeout_s=timeout_s,
         )
+    missing = [pattern for pattern in EXPECTED.get(str(script), ()) if not re.search(pattern, transcript.text)]
+    assert missing == [], transcript.text[-12_000:]
+    return transcript
 
 
 def install_into(home: Path) -> dict[str, str]:
