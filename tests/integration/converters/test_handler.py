@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
 from functions.model.tasks import open_predictor
 from functions.settings import ServeSettings
-from tests.inputs.artifacts import build_graph
 
 SOURCE = """
 import numpy as np
@@ -44,17 +44,17 @@ def postprocess(outputs):
 
 
 @pytest.fixture(scope="module")
-def scans(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scans(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny graph, its samples as text that no image decoder reads."""
     from PIL import Image
 
-    model, declaration = build_graph(tiny_run, tmp_path_factory.mktemp("scans") / "model")
-    for path in sorted((declaration.parent / "samples").glob("*/*.png")):
+    folder = Path(shutil.copytree(tiny_graph.parent, tmp_path_factory.mktemp("scans") / "model"))
+    for path in sorted((folder / "samples").glob("*/*.png")):
         with Image.open(path) as image:
             grey = np.asarray(image.convert("L").resize((16, 16)))
         path.with_suffix(".csv").write_text("\n".join(",".join(map(str, row)) for row in grey.tolist()))
         path.unlink()
-    return model
+    return folder / tiny_graph.name
 
 
 def settings(folder: Path, source: str = SOURCE, *, precision: str = "auto") -> ConvertSettings:

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from eaves.cli import cli
+from eaves.errors import EavesError
 from eaves.oci.descriptor import INDEX, build_descriptor
 from eaves.oci.layers.image import load_images
 from eaves.oci.store.layout import Layout, create_layout, open_layout
@@ -211,7 +212,11 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
 
 
 def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: str) -> str:
-    return run_package(cache, artifact, "-t", target, "--base", base, *more, ok=False).stderr
+    """What a command says that is refused before it starts a process; in this process."""
+    words = ["package", *map(str, (artifact, "-t", target, "--base", base, *more))]
+    error = CliRunner().invoke(cli, words, prog_name="eaves", env=package_environment(cache)).exception
+    assert isinstance(error, EavesError), error
+    return f"error: {error.message}\ntry: {error.hint}"
 
 
 def test_what_cannot_be_packaged_is_reported_before_any_work(
