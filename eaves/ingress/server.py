@@ -6,6 +6,7 @@ import logging
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,7 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.connections = Connections(limits.connections)
         self._tls = tls
         self._path = address if isinstance(address, Path) else None
+        self._is_inherited = isinstance(address, socket.socket)
         self.handshakes = FailedHandshakes()
         self._released: set[int] = set()
         if isinstance(address, Path):
@@ -207,6 +209,13 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
             return
         self.connections.remove(request)
         super().shutdown_request(request)
+
+    def shutdown(self) -> None:
+        """End `serve_forever`. A socket that another process has opened stays usable, and is polled to its end."""
+        if not self._is_inherited:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)  # ends the wait for connections, which else lasts up to POLL_S
+        super().shutdown()
 
     def server_close(self) -> None:
         """Stop listening, and end every connection."""
