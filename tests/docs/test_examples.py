@@ -36,7 +36,7 @@ def test_its_photos_can_be_trained_on(
 
 
 def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path) -> None:
-    """By the angle between vectors, whatever their lengths."""
+    """Similar is what has a small angle between its vectors; their lengths don't matter."""
     vectors = {"a.png": [1.0, 0.1], "b.png": [20.0, 1.0], "c.png": [0.1, 3.0]}
     answers = [{"image": name, "event": {"data": {"embedding": vector}}} for name, vector in vectors.items()]
     (tmp_path / "answers.json").write_text(json.dumps(answers))
