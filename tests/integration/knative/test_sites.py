@@ -24,6 +24,12 @@ def twenty(tmp_path: Path) -> Iterator[Sites]:
         yield sites
 
 
+@pytest.fixture
+def eight(tmp_path: Path) -> Iterator[Sites]:
+    with open_sites(tmp_path, 8) as sites:
+        yield sites
+
+
 def states(table: str) -> Counter[str]:
     """Return the states of the sites in a table."""
     return Counter(line.split()[1] for line in table.splitlines() if re.match(r" *s\d{3} ", line))
@@ -65,32 +71,32 @@ def test_twenty_sites_with_five_down(twenty: Sites) -> None:
     assert twenty.deployed() == twenty.names
 
 
-def test_sites_that_were_down_follow_with_what_was_deployed_last(twenty: Sites) -> None:
-    assert twenty.run("deploy", IMAGE, "--offline", "--all").exit_code == 0
-    with some_down(twenty, refusing=2):
-        twenty.run("deploy", OTHER, "--offline", "--all")
+def test_sites_that_were_down_follow_with_what_was_deployed_last(eight: Sites) -> None:
+    assert eight.run("deploy", IMAGE, "--offline", "--all").exit_code == 0
+    with some_down(eight, refusing=2):
+        eight.run("deploy", OTHER, "--offline", "--all")
     for _ in range(2):
-        assert twenty.run("reconcile", "--all").exit_code == 0
-    for name in twenty.names:
-        service = twenty.knative[name].service()
+        assert eight.run("reconcile", "--all").exit_code == 0
+    for name in eight.names:
+        service = eight.knative[name].service()
         assert service["spec"]["template"]["spec"]["containers"][0]["image"] == OTHER
         assert service["status"]["latestCreatedRevisionName"] == SECOND
 
 
-def test_reconciling_all_of_them_again_writes_nothing(twenty: Sites) -> None:
-    twenty.run("deploy", IMAGE, "--offline", "--all")
-    versions = [one.objects.version for one in twenty.clusters.values()]
-    assert twenty.run("reconcile", "--all").exit_code == 0
-    assert [one.objects.version for one in twenty.clusters.values()] == versions
+def test_reconciling_all_of_them_again_writes_nothing(eight: Sites) -> None:
+    eight.run("deploy", IMAGE, "--offline", "--all")
+    versions = [one.objects.version for one in eight.clusters.values()]
+    assert eight.run("reconcile", "--all").exit_code == 0
+    assert [one.objects.version for one in eight.clusters.values()] == versions
 
 
-def test_few_requests_are_enough(twenty: Sites) -> None:
+def test_few_requests_are_enough(eight: Sites) -> None:
     """A site at the end of a slow link pays for each of them."""
     name = "s007"
-    twenty.run("deploy", IMAGE, "--offline", "--all")
-    first = len(twenty.clusters[name].log)
-    twenty.run("reconcile", "--all")
-    again = len(twenty.clusters[name].log) - first
+    eight.run("deploy", IMAGE, "--offline", "--all")
+    first = len(eight.clusters[name].log)
+    eight.run("reconcile", "--all")
+    again = len(eight.clusters[name].log) - first
     assert first <= 45
     assert again <= 33
 
@@ -167,37 +173,37 @@ def test_status_of_all_of_them_names_those_that_are_silent(twenty: Sites) -> Non
     assert Counter(row[1] for row in rows) == {"flowers": 17, "unreachable": 2, "failed": 1}
 
 
-def test_a_rollback_of_all_of_them_can_be_given_again_for_those_that_were_down(twenty: Sites) -> None:
-    twenty.run("deploy", IMAGE, "--offline", "--all")
-    twenty.run("deploy", OTHER, "--offline", "--all")
-    assert twenty.run("promote", "--all").exit_code == 0
-    with some_down(twenty, refusing=1):
-        result = twenty.run("rollback", "--all")
+def test_a_rollback_of_all_of_them_can_be_given_again_for_those_that_were_down(eight: Sites) -> None:
+    eight.run("deploy", IMAGE, "--offline", "--all")
+    eight.run("deploy", OTHER, "--offline", "--all")
+    assert eight.run("promote", "--all").exit_code == 0
+    with some_down(eight, refusing=1):
+        result = eight.run("rollback", "--all")
     assert isinstance(result.exception, FleetError)
     assert result.exception.hint == "eaves rollback flowers --site s000"
-    assert [twenty.served(name) for name in twenty.names] == [{SECOND: 100}, *([{FIRST: 100}] * 19)]
+    assert [eight.served(name) for name in eight.names] == [{SECOND: 100}, *([{FIRST: 100}] * 7)]
     for _ in range(2):
-        assert twenty.run("rollback", "--site", "s000").exit_code == 0
-        assert twenty.run("rollback", "--all").exit_code == 0
-        assert all(twenty.served(name) == {FIRST: 100} for name in twenty.names)
+        assert eight.run("rollback", "--site", "s000").exit_code == 0
+        assert eight.run("rollback", "--all").exit_code == 0
+        assert all(eight.served(name) == {FIRST: 100} for name in eight.names)
 
 
-def test_removed_everywhere(twenty: Sites) -> None:
-    twenty.run("deploy", IMAGE, "--offline", "--all")
-    assert twenty.run("remove", "flowers", "--all").exit_code == 0
-    assert twenty.deployed() == []
-    result = twenty.run("reconcile", "--all")
+def test_removed_everywhere(eight: Sites) -> None:
+    eight.run("deploy", IMAGE, "--offline", "--all")
+    assert eight.run("remove", "flowers", "--all").exit_code == 0
+    assert eight.deployed() == []
+    result = eight.run("reconcile", "--all")
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("the function was removed") == 20
-    assert twenty.deployed() == [], "nothing is wanted any more"
+    assert result.stdout.count("the function was removed") == 8
+    assert eight.deployed() == [], "nothing is wanted any more"
 
 
-def test_removed_from_one_site_it_is_still_wanted_at_the_others(twenty: Sites) -> None:
-    twenty.run("deploy", IMAGE, "--offline", "--all")
-    assert twenty.run("remove", "flowers", "--site", "s000").exit_code == 0
-    assert twenty.deployed() == twenty.names[1:]
-    assert twenty.run("reconcile", "--all").exit_code == 0
-    assert twenty.deployed() == twenty.names[1:], "it isn't brought back to where it was removed"
+def test_removed_from_one_site_it_is_still_wanted_at_the_others(eight: Sites) -> None:
+    eight.run("deploy", IMAGE, "--offline", "--all")
+    assert eight.run("remove", "flowers", "--site", "s000").exit_code == 0
+    assert eight.deployed() == eight.names[1:]
+    assert eight.run("reconcile", "--all").exit_code == 0
+    assert eight.deployed() == eight.names[1:], "it isn't brought back to where it was removed"
 
 
 def test_a_fault_of_eaves_yaml_is_said_once_and_no_site_is_asked(twenty: Sites) -> None:
