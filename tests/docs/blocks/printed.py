@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-NUMBERED = re.compile(r"[\w:+,%-]*\d(?:[\w.:+,%-]*[\w:+,%-])?")
-"""A word with a digit: a number, a time, an id, a version."""
+NUMBERED = re.compile(r"[\w:+,%-]*\d(?:[\w.:+,%-]*[\w:+,%-])?(?: (?:ms|s|min|kB|MB|GB)\b)?")
+"""A word with a digit: a number, a time, an id, a version; with its unit, which is another one for a larger number."""
 ANY = "..."
 """A line of it stands for any lines; within a line it stands for any text."""
 

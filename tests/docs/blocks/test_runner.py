@@ -85,6 +85,8 @@ def test_a_quotation_may_differ_in_numbers_only() -> None:
     assert find_unprinted("10:00 photos/... 0.9\n", output) is None
     assert find_unprinted("10:00 photos/1.jpg tulips 0.9\n", output) == "10:00 photos/1.jpg tulips 0.9"
     assert find_unprinted("done\nIMAGE LABEL\n", output) == "IMAGE LABEL"
+    assert find_unprinted("one every 1.0 s: 1.8 GB a day", "one every 900 ms: 950 MB a day") is None
+    assert find_unprinted("one every 1.0 s", "one every 1.0 h") == "one every 1.0 s"
 
 
 @pytest.mark.timeout(240)
