@@ -155,7 +155,7 @@ def test_a_sender_that_reads_no_answers_holds_no_thread_and_is_cut(start_gated: 
 
         def is_cut() -> bool:
             try:
-                sender.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+                sender.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
             except TimeoutError:
                 assert gated.post() == 200
             except ConnectionError:
