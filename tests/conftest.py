@@ -126,11 +126,16 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def digest_of_file(item: pytest.Item) -> bytes:
+    return hashlib.sha256(item.nodeid.partition("::")[0].encode()).digest()
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # In the order of folders all processes wait at the same time, and compute at the same time.
-        items.sort(key=lambda item: hashlib.sha256(item.nodeid.partition("::")[0].encode()).digest())
+        # In the order of folders all processes wait at the same time, and compute at the same time. Pages come first:
+        # one of their files takes longer than any other.
+        items.sort(key=lambda item: (not item.nodeid.startswith("tests/docs/"), digest_of_file(item)))
     for item in items:
         if TESTS not in item.path.parents:
             continue
