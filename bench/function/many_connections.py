@@ -19,7 +19,7 @@ from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
 from bench.servers.running import Running, drop_failing, require_ours, run_servers
 
-ROUNDS, CONNECTIONS, TURN_S = 4, 8, 3.0
+ROUNDS, CONNECTIONS, TURN_S = 4, 8, 1.5
 """Number of rounds, of connections, and seconds of load in each turn."""
 WARM = 5
 """Number of uncounted requests of each connection, after which a function has all sessions that it opens."""
