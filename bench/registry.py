@@ -65,6 +65,7 @@ PARTS = (
             "The time from exec to the first prediction over HTTP, and the memory after it, of a function in "
             "this project's virtual environment, which reproduces a golden image first. The bare script "
             "(bench/function/bare.py) opens the ONNX model that tf2onnx exports and predicts an image without a server."
+            " The bars of the start were set for Inception V3."
         ),
         measure="bench.function.start:measure_section",
     ),
@@ -75,7 +76,7 @@ PARTS = (
             "The time from exec to the first prediction over HTTP in an unpacked container image, read-only and as "
             "its user. `eaves package` makes the container image. The bare script runs in the same root, with the "
             "same packages and byte code. The root's files are in the page cache, or are dropped from it before each "
-            "start, as after a pull."
+            "start, as after a pull. The bars beside the bare script were set for Inception V3."
         ),
         measure="bench.function.container:measure_section",
     ),
@@ -162,7 +163,7 @@ PARTS = (
         title="Container image and updates",
         text=(
             "The size of the packages in every function's container image, and the cost of an update that has "
-            "a new head."
+            "a new head. The bars of the bytes sent were set for Inception V3."
         ),
         measure="bench.package:measure_section",
     ),
