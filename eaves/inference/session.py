@@ -61,8 +61,8 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # A thread that waits a little for a run's next operator before it sleeps saves 9 % of a run of a small network
-        # (int8: 11 %). onnxruntime's own wait is longer and goes on after a run: it takes CPU time from other runs and
-        # processes, and on a busy machine a run takes 1.5 times as long.
+        # (int8: 11 %). onnxruntime's own wait is longer and doesn't end with the run: it takes CPU time from other runs
+        # and processes, and on a busy machine a run takes 1.5 times as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_US)
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -23,7 +23,7 @@ from functions.http.function_app import (
     FAILED,
     LIVENESS,
     READINESS,
-    Answer,
+    DirectAnswer,
     FunctionApp,
     check_request,
     predict,
@@ -103,7 +103,7 @@ def _add_routes(app: Flask, service: Service) -> None:
         return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
 
 
-def _respond(answer: Answer) -> Response:
+def _respond(answer: DirectAnswer) -> Response:
     response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
     response.call_on_close(answer.close)
     return response

@@ -38,7 +38,7 @@ Environ = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DirectAnswer:
     """A successful response.
 
     Attributes:
@@ -88,7 +88,7 @@ class FunctionApp:
         return extensions
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request."""
+        """DirectAnswer one request."""
         try:
             answer = self._answer(environ)
         except Exception as error:  # noqa: BLE001 - Flask's error handlers choose the response
@@ -101,7 +101,7 @@ class FunctionApp:
         )
         return _Body(answer)
 
-    def _answer(self, environ: Environ) -> Answer | None:
+    def _answer(self, environ: Environ) -> DirectAnswer | None:
         """Return the response to a prediction or a probe; None for requests of Flask's routes."""
         service, kind = self._service, "other"
         request = environ["REQUEST_METHOD"], environ["PATH_INFO"]
@@ -123,7 +123,7 @@ class FunctionApp:
 class _Body(list[bytes]):
     """The body of a response, in one piece."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: DirectAnswer) -> None:
         super().__init__((answer.body,))
         self.close = answer.close
 
@@ -151,7 +151,7 @@ def check_request(environ: Environ, *, is_local: bool) -> None:
         )
 
 
-def predict(service: Service, environ: Environ) -> Answer:
+def predict(service: Service, environ: Environ) -> DirectAnswer:
     """Predict the image or the event that a request has.
 
     Raises:
@@ -168,28 +168,28 @@ def predict(service: Service, environ: Environ) -> Answer:
         document = service.predict_data(body, headers.get("Content-Type", ""))
         headers, body = {"Content-Type": "application/json"}, encode(document).encode()
     elif event.type in events.REPLY_TYPES:
-        return Answer(status=202, headers={}, body=b"")
+        return DirectAnswer(status=202, headers={}, body=b"")
     else:
         reply = service.predict_event(event)
         headers, body = dict(reply.headers), reply.body
     log = partial(_log_response, service, event, time.perf_counter() - start)
-    return Answer(headers=headers, body=body, close=log)
+    return DirectAnswer(headers=headers, body=body, close=log)
 
 
-def tell_readiness(service: Service) -> Answer:
-    """Answer a readiness probe, which waits a little for a model that loads.
+def tell_readiness(service: Service) -> DirectAnswer:
+    """DirectAnswer a readiness probe, which waits a little for a model that loads.
 
     Raises:
         EavesError: When the function should get no requests; the message says why.
     """
     service.model.wait(PROBE_WAIT_S)
     service.model.require_ready()
-    return Answer(headers={"Content-Type": "application/json"}, body=encode({"status": "ready"}).encode())
+    return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "ready"}).encode())
 
 
-def tell_liveness() -> Answer:
-    """Answer a liveness probe."""
-    return Answer(headers={"Content-Type": "application/json"}, body=encode({"status": "alive"}).encode())
+def tell_liveness() -> DirectAnswer:
+    """DirectAnswer a liveness probe."""
+    return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "alive"}).encode())
 
 
 def _read_headers(environ: Environ) -> dict[str, str]:
