@@ -31,7 +31,7 @@ def main(*words: str) -> None:
                 f"error: there is no benchmark {name!r}\ntry: some of {', '.join([*known, *PRINTED])}, page, prepare"
             )
     if "prepare" in names:
-        install_peers(Setup(material=prepare(os.environ), environ=os.environ))
+        install_peers(Setup(environ=os.environ), prepare(os.environ)[0])
     for name in names:
         if name in PRINTED:
             importlib.import_module(f"bench.{PRINTED[name]}").main()

@@ -14,10 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.material import Setup
+from bench.material import Material, Setup, measure_each
 from bench.measure.wire import count_wire
 from bench.report.section import Figure, Section, Table
 from eaves.oci.layers import wheels
@@ -58,27 +58,27 @@ class Update:
 
 
 def measure_section(setup: Setup) -> Section:
-    """Measure the container image's size and, for each precision with a second head, the cost of an update."""
-    material, notes = setup.need_material(), []
+    """Measure the container image's size and, for each model and precision, the cost of an update of the head."""
+    updates = measure_each(setup, _measure_updates)
     with tempfile.TemporaryDirectory() as folder:
         sizes = measure_runtime(Path(folder))
-        total = Figure(
-            name="packages of the runtime, unpacked", value=sum(sizes.values()), unit="MB", bar=RUNTIME_BAR_MB
-        )
-        figures, tables = [total], [_runtime_table(sizes, total)]
-        if not shutil.which("docker-registry"):
-            notes.append("The update of a head was not measured: docker-registry is not installed.")
-        elif not material.updates:
-            notes.append("The update of a head was not measured: there is no second run (EAVES_BENCH_RUN2).")
-        for precision, new in material.updates.items() if not notes else ():
-            old, rounds = {"fp32": material.fp32, "int8": material.int8}[precision], setup.rounds(ROUNDS)
-            updates = [measure(old, new, Path(folder) / f"{precision}{number}") for number in range(rounds)]
-            found = build_figures(precision, new, updates)
+    total = Figure(name="packages of the runtime, unpacked", value=sum(sizes.values()), unit="MB", bar=RUNTIME_BAR_MB)
+    return replace(updates, figures=(total, *updates.figures), tables=(_runtime_table(sizes, total), *updates.tables))
+
+
+def _measure_updates(setup: Setup, material: Material) -> Section:
+    if not shutil.which("docker-registry"):
+        return Section(notes=("The update of a head was not measured: docker-registry is not installed.",))
+    figures, tables, rounds = [], [], setup.rounds(ROUNDS)
+    with tempfile.TemporaryDirectory() as folder:
+        for precision, new in material.updates.items():
+            old, folders = material.precisions[precision], [Path(folder, f"{precision}{n}") for n in range(rounds)]
+            found = build_figures(precision, new, [measure(old, new, one) for one in folders])
             figures += found
             rows = tuple((one.name, one.render_value(), one.render_bar(), one.measured) for one in found)
             title = f"Update of the head, {precision}, medians of {rounds}:"
             tables.append(Table(title=title, heads=("", "measured", "bar", "values"), rows=rows))
-    return Section(figures=tuple(figures), tables=tuple(tables), notes=tuple(notes))
+    return Section(figures=tuple(figures), tables=tuple(tables))
 
 
 def measure_runtime(folder: Path) -> dict[str, float]:

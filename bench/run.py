@@ -55,11 +55,11 @@ def measure_parts(
 def build_setup(parts: Sequence[Part], environ: Mapping[str, str]) -> Setup:
     """Return the setup of the parts; models are made if one of the parts needs them."""
     if not any(part.needs_model for part in parts):
-        return Setup(material=None, reason="no part needs a model", environ=environ)
+        return Setup(reason="no part needs a model", environ=environ)
     try:
-        return Setup(material=prepare(environ), environ=environ)
+        return Setup(models=prepare(environ), environ=environ)
     except UnavailableError as error:
-        return Setup(material=None, reason=str(error), environ=environ)
+        return Setup(reason=str(error), environ=environ)
 
 
 def measure_part(part: Part, setup: Setup, machine: Machine) -> Result:
@@ -80,7 +80,7 @@ def measure_part(part: Part, setup: Setup, machine: Machine) -> Result:
         measured_at=utc_now(),
         seconds=time.perf_counter() - start,
         load=load,
-        model=setup.material.name if part.needs_model and setup.material else "",
+        model="; ".join(one.text for one in setup.models) if part.needs_model else "",
     )
 
 

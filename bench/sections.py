@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.material import Setup
-from bench.report.machine import Machine, detect_machine
 from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
-from bench.report.store import RESULTS, load_results
 from eaves.platform.cold_start import PHASES
 
 START_OF_ZYGOTE_BAR = 0.7
-ALLOWED_S = 0.05
-"""Seconds that a cold start through Knative may take above the floor's, beyond the start in the container's root."""
-NO_BAR = "There is no bar, because the start in a container's root was not measured on this machine."
+KNATIVE_BAR_S = 0.25
+"""Seconds that a cold start through Knative may take above the trivial server's."""
 
 
 def local_start(setup: Setup) -> Section:
@@ -28,7 +24,7 @@ def local_start(setup: Setup) -> Section:
     material, found = setup.need_material(), {}
     from bench.local import start as benchmark
 
-    for precision, artifact in (("fp32", material.fp32), ("int8", material.int8)):
+    for precision, artifact in material.precisions.items():
         plain, forked = benchmark.measure(artifact, setup.rounds(12))
         found[precision] = {"command": plain, "fork": forked}
     return build_local_start(found, benchmark.COUNTS)
@@ -56,21 +52,6 @@ def build_local_start(found: Mapping[str, Mapping[str, Any]], counts: Sequence[i
     title = "Start of a replica on the local platform, median ms"
     chart = Chart(name="local-start", title=title, bars=tuple(bars))
     return Section(figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),), charts=(chart,))
-
-
-def packing(setup: Setup) -> Section:
-    """Measure how a graph that is laid out for this CPU changes the opening of a session and its memory."""
-    material = setup.need_material()
-    from bench.function import packing as benchmark
-
-    found = benchmark.measure(material.fp32, rounds=setup.rounds(benchmark.ROUNDS))
-    return Section(tables=(name_rows(build_table(tuple(found.values())), tuple(found)),))
-
-
-def name_rows(table: Table, names: Sequence[str]) -> Table:
-    """Return the table with a first column that has the name of each row."""
-    rows = tuple((name, *row) for name, row in zip(names, table.rows, strict=True))
-    return Table(title=table.title, heads=("", *table.heads), rows=rows)
 
 
 def training(setup: Setup) -> Section:
@@ -106,32 +87,14 @@ def knative(setup: Setup) -> Section:
         subjects = [build_subject(cluster, name, material.image) for name in names]
         starts = measure_in_turn(cluster, subjects, setup.rounds(ROUNDS), show=lambda *_: None)
     summaries = {name: summarize(found) for name, found in zip(names, starts, strict=True)}
-    section = build_knative(summaries, read_container_starts(detect_machine()), rounds=len(starts[0]))
-    return section if all(figure.bar is not None for figure in section.figures) else replace(section, notes=(NO_BAR,))
+    return build_knative(summaries, rounds=len(starts[0]))
 
 
-def read_container_starts(machine: Machine, path: Path = RESULTS) -> dict[str, float]:
-    """Return the stored start in a container's root with a warm page cache, by precision, s.
-
-    It is empty when there is no result, or only one of another machine, whose starts take another time.
-
-    Args:
-        machine: Machine that measures now.
-        path: File of the results.
-    """
-    result = load_results(path).get("container_start")
-    if result is None or result.section is None or result.machine.describe() != machine.describe():
-        return {}
-    warm = [figure for figure in result.section.figures if "page cache warm" in figure.name]
-    return {one.name.partition(",")[0]: float(one.measured.partition(" ms")[0]) / 1000 for one in warm}
-
-
-def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, float], *, rounds: int) -> Section:
+def build_knative(found: Mapping[str, Sequence[Any]], *, rounds: int) -> Section:
     """Return the section of cold starts.
 
     Args:
         found: Summary of each phase by the function's name; `floor` is the trivial server.
-        container_s: Start in a container's root by the function's name, s.
         rounds: Number of cold starts of each function.
     """
     summaries = {name: {row.phase: row for row in rows} for name, rows in found.items()}
@@ -139,12 +102,10 @@ def build_knative(found: Mapping[str, Sequence[Any]], container_s: Mapping[str, 
     floor, figures = summaries.get("floor"), []
     for name, rows in summaries.items():
         if floor is not None and name != "floor":
-            above, bar = (rows["total"].median_ms - floor["total"].median_ms) / 1000, container_s.get(name)
+            above = (rows["total"].median_ms - floor["total"].median_ms) / 1000
             text = f"{rows['total'].median_ms / 1000:.2f} s, trivial server {floor['total'].median_ms / 1000:.2f} s"
-            limit = None if bar is None else round(bar + ALLOWED_S, 2)
-            figures.append(
-                Figure(name=f"{name}, above the trivial server", value=above, unit="s", bar=limit, measured=text)
-            )
+            what = f"{name}, above the trivial server"
+            figures.append(Figure(name=what, value=above, unit="s", bar=KNATIVE_BAR_S, measured=text))
     cells = [
         (phase, *(f"{rows[phase].median_ms:.0f}" if phase in rows else "" for rows in summaries.values()))
         for phase in phases

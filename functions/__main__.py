@@ -72,14 +72,21 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules(
-        "PIL.Image", "functions.model.pipeline", "flask", "functions.http.app", "functions.http.server"
+        "PIL.Image", "functions.model.pipeline", "functions.http.function_app", "functions.http.server"
     )
     from eaves.resource_limits import count_usable_cpus
-    from functions.http.app import create_app
+    from functions.http.function_app import FunctionApp
     from functions.http.server import Server
+    from functions.service import Service
+
+    def build_flask() -> Any:
+        from functions.http.app import build_flask
+
+        return build_flask(service, os.environ)
 
     concurrency = settings.concurrency or count_usable_cpus()
-    app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
+    service = Service(model, settings, concurrency=concurrency, environ=os.environ)
+    app = FunctionApp(service, build_flask)
     server = Server(app, settings, listening=listening, concurrency=concurrency, stopping=stopping, on_stop=model.drain)
     timing.mark("listening")
     gc.freeze()

@@ -15,7 +15,7 @@ from bench.camera.outages import Outage
 from bench.camera.stored import load
 from bench.camera.video import prepare_video
 from bench.material import Setup
-from bench.report.section import Figure, Section, Table, UnavailableError, build_table
+from bench.report.section import Figure, Section, Table, build_table
 
 CAMERAS = 4
 CORE_PERCENT, OWN_MB, PREDICTION_MS = 15.0, 25.0, 1_500.0
@@ -44,9 +44,7 @@ class Beside:
 
 def measure(setup: Setup) -> Section:
     """Measure all parts, and return the section; outages and reconnects are those that were stored last."""
-    if setup.material is None:
-        raise UnavailableError(setup.reason)
-    artifact, is_quick = setup.material.int8, setup.is_quick
+    artifact, is_quick = setup.need_material().int8, setup.is_quick
     with serving(prepare_video(), [f"cam{number}" for number in range(CAMERAS)]) as server:
         loads = cost.measure(server, 5 if is_quick else 8, 1 if is_quick else 2)
         parents = cost.measure_parents(server, (0, CAMERAS))

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,14 +37,16 @@ from bench.function.container_root import (
     can_drop_caches,
 )
 from bench.function.process import ROOT, Start
-from bench.material import FITTED, FOLDER, Material, Setup
+from bench.material import FOLDER, Material, Setup
 from bench.report.section import Figure, Section, Table, UnavailableError
 from tests.container_images.packaging import build_base, run_package
 from tests.container_images.unpacked import unpack
 
 ROUNDS = 7
-BARS = {"fp32": 0.85, FITTED: 0.85, "int8": 0.6}
+BARS = {"fp32": 0.85, "int8": 0.6}
 """Maximum allowed ratio of a function's start time to the minimal script's, by the precision of its model."""
+OTHERS_BAR = 0.6
+"""Maximum allowed ratio of a start with the default architecture's model to one with another model."""
 TOOLS = ("umoci", "skopeo", "unshare", "mount", "chroot")
 NAMESPACE = ("unshare", "--mount", "--propagation", "private")
 CACHE = FOLDER / "container-cache"
@@ -55,7 +57,8 @@ class Medians:
     """Medians of the starts of one kind.
 
     Attributes:
-        precision: Precision of the function's model. The minimal script always has the exported fp32 model.
+        artifact: Name of the function's artifact: its model and precision. The minimal script always has the exported
+            fp32 model.
         kind: What was started, one of `container_root.KINDS`.
         cache: State of the page cache, one of `container_root.CACHES`.
         wall_ms: Elapsed time from exec to the first prediction, ms.
@@ -66,7 +69,7 @@ class Medians:
         bar: Maximum allowed `of_bare`; None for what has no limit.
     """
 
-    precision: str
+    artifact: str
     kind: str
     cache: str
     wall_ms: float
@@ -78,18 +81,18 @@ class Medians:
 
 
 def measure_section(setup: Setup) -> Section:
-    """Package, unpack and start the functions of all precisions.
+    """Package, unpack and start the functions of all models and precisions.
 
     Raises:
         UnavailableError: When this machine can't start a container's root, or there are no models.
     """
-    material = setup.need_material()
+    models = setup.need_models()
     if missing := missing_requirement():
         raise UnavailableError(missing)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(setup.environ.get("EAVES_BENCH_ROOTS") or f"{folder}/roots").absolute()
         base, rounds = setup.environ.get("EAVES_BENCH_BASE", ""), setup.rounds(ROUNDS)
-        roots = prepare(material, kept, base)
+        roots = prepare(models, kept, base)
         return build_section(measure(roots, kept, rounds=rounds), rounds, base)
 
 
@@ -104,8 +107,8 @@ def missing_requirement() -> str:
     return f"a mount namespace is refused: {allowed.stderr.strip()}" if allowed.returncode else ""
 
 
-def prepare(material: Material, folder: Path, base: str = "") -> dict[str, ContainerRoot]:
-    """Return the unpacked container images of the artifacts by precision; a folder that has them is used as it is.
+def prepare(models: Sequence[Material], folder: Path, base: str = "") -> dict[str, ContainerRoot]:
+    """Return the unpacked container images of the artifacts by name; a folder that has them is used as it is.
 
     `base` is the base image as `eaves package --base` takes it; empty: a base with this process's Python.
     """
@@ -114,10 +117,11 @@ def prepare(material: Material, folder: Path, base: str = "") -> dict[str, Conta
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         below = base or f"oci:{build_base(folder / 'base', plain=True).path}:base"
-        made = {
-            precision: asdict(_unpack(artifact, material, below, folder / precision))
-            for precision, artifact in material.precisions().items()
-        }
+        made = {}
+        for material in models:
+            for precision, artifact in material.precisions.items():
+                unpacked = _unpack(artifact, material, below, folder / material.name / precision)
+                made[f"{material.name}, {precision}"] = asdict(unpacked)
         record.write_text(json.dumps(made))
     return {name: ContainerRoot(**root) for name, root in json.loads(record.read_text()).items()}
 
@@ -126,7 +130,7 @@ def measure(roots: Mapping[str, ContainerRoot], folder: Path, *, rounds: int = R
     """Measure starts in the roots in a process with a mount namespace of its own.
 
     Args:
-        roots: Root of each container image by the precision of its model, as `prepare` returns them.
+        roots: Root of each container image by the name of its artifact, as `prepare` returns them.
         folder: Folder for the description of the trial.
         rounds: Number of counted starts of each kind in each state of the page cache.
     """
@@ -142,18 +146,18 @@ def measure(roots: Mapping[str, ContainerRoot], folder: Path, *, rounds: int = R
 
 
 def build_medians(starts: Iterable[ContainerStart]) -> list[Medians]:
-    """Return the medians of all starts: fp32 before int8, a warm page cache before a dropped one, in order of KINDS."""
+    """Return the medians of all starts: by artifact, then a warm page cache before a dropped one, then by kind."""
     found: dict[tuple[str, str], dict[str, list[Start]]] = defaultdict(lambda: defaultdict(list))
     for one in starts:
-        found[one.precision, one.cache][one.kind].append(one.start)
+        found[one.artifact, one.cache][one.kind].append(one.start)
     medians = []
-    for (precision, cache), kinds in found.items():
+    for (artifact, cache), kinds in found.items():
         bare_ms, bare_cpu_ms = _median(kinds[BARE], "wall_ms"), _median(kinds[BARE], "cpu_ms")
         for kind in KINDS:
             wall_ms, cpu_ms = _median(kinds[kind], "wall_ms"), _median(kinds[kind], "cpu_ms")
             medians.append(
                 Medians(
-                    precision=precision,
+                    artifact=artifact,
                     kind=kind,
                     cache=cache,
                     wall_ms=wall_ms,
@@ -161,25 +165,26 @@ def build_medians(starts: Iterable[ContainerStart]) -> list[Medians]:
                     read_mb=_median(kinds[kind], "read_mb"),
                     of_bare=wall_ms / bare_ms,
                     cpu_of_bare=cpu_ms / bare_cpu_ms,
-                    bar=BARS.get(precision) if kind == FUNCTION else None,
+                    bar=BARS[artifact.rpartition(", ")[2]] if kind == FUNCTION else None,
                 )
             )
-    return sorted(medians, key=lambda one: one.precision)
+    order = list(dict.fromkeys(one.artifact for one in medians))
+    return sorted(medians, key=lambda one: order.index(one.artifact))
 
 
 def build_section(medians: Sequence[Medians], rounds: int, base: str = "") -> Section:
     """Return the section of the medians; the summary has each function's start with a warm page cache."""
     figures = {one: _figure(one) for one in medians if one.bar is not None}
-    heads = ("", "precision", "page cache", "start ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar")
+    heads = ("", "artifact", "page cache", "start ms", "CPU ms", "read MB", "of bare", "CPU of bare", "bar")
     rows = []
     for one in medians:
         figure = figures.get(one)
         ratio = f"{one.of_bare:.2f}" if figure is None else figure.render_value()
         numbers = (f"{one.wall_ms:.0f}", f"{one.cpu_ms:.0f}", f"{one.read_mb:.0f}", ratio, f"{one.cpu_of_bare:.2f}")
-        rows.append((one.kind, one.precision, one.cache, *numbers, "" if figure is None else figure.render_bar()))
+        rows.append((one.kind, one.artifact, one.cache, *numbers, "" if figure is None else figure.render_bar()))
     way = "drop_caches" if can_drop_caches() else "posix_fadvise for each file, because drop_caches is refused"
     return Section(
-        figures=tuple(figures.values()),
+        figures=(*_compare_models(medians), *figures.values()),
         tables=(Table(title=f"Medians of {rounds} starts in turn:", heads=heads, rows=tuple(rows)),),
         notes=(
             f"The base is {base or 'made of the Python that runs the benchmark, as official images are built'}.",
@@ -188,9 +193,25 @@ def build_section(medians: Sequence[Medians], rounds: int, base: str = "") -> Se
     )
 
 
+def _compare_models(medians: Sequence[Medians]) -> Iterator[Figure]:
+    """Yield the starts with the first model beside those with each other model of the same precision."""
+    starts = {one.artifact: one for one in medians if one.kind == FUNCTION and one.cache == WARM}
+    first = next(iter(starts)).rpartition(", ")[0]
+    for name, other in starts.items():
+        model, _, precision = name.rpartition(", ")
+        if model != first:
+            ours = starts[f"{first}, {precision}"]
+            yield Figure(
+                name=f"{first}, {precision}, start of {model}'s",
+                value=ours.wall_ms / other.wall_ms,
+                bar=OTHERS_BAR,
+                measured=f"{ours.wall_ms:.0f} ms of {other.wall_ms:.0f} ms",
+            )
+
+
 def _figure(one: Medians) -> Figure:
     return Figure(
-        name=f"{one.precision}, page cache {one.cache}, start of the bare script's",
+        name=f"{one.artifact}, page cache {one.cache}, start of the bare script's",
         value=one.of_bare,
         bar=one.bar,
         measured=f"{one.wall_ms:.0f} ms of {one.wall_ms / one.of_bare:.0f} ms",

@@ -52,7 +52,7 @@ class Trial:
     """What is measured.
 
     Attributes:
-        roots: Root of each container image by the precision of its model.
+        roots: Root of each container image by the name of its artifact.
         rounds: Number of counted starts of each kind in each state of the page cache. The kinds alternate, and one
             more round runs first and isn't counted.
     """
@@ -66,13 +66,13 @@ class ContainerStart:
     """One start in a container's root.
 
     Attributes:
-        precision: Precision of the function's model. The minimal script always has the exported fp32 model.
+        artifact: Name of the function's artifact. The minimal script always has the exported fp32 model.
         kind: One of `KINDS`.
         cache: One of `CACHES`.
         start: Measurements of the start.
     """
 
-    precision: str
+    artifact: str
     kind: str
     cache: str
     start: Start
@@ -80,19 +80,19 @@ class ContainerStart:
 
 def measure(trial: Trial) -> Iterator[ContainerStart]:
     """Mount the roots, and yield each counted start."""
-    kinds = [(precision, root, kind) for precision, root in trial.roots.items() for kind in KINDS]
+    kinds = [(name, root, kind) for name, root in trial.roots.items() for kind in KINDS]
     for _, root, kind in kinds:
         if kind != BARE:
             _mount(_folder(root, kind))
     for cache in CACHES:
         for number in range(trial.rounds + 1):
             print(f"container starts, page cache {cache}: round {number} of {trial.rounds}", file=sys.stderr)
-            for precision, root, kind in kinds:
+            for name, root, kind in kinds:
                 if cache == DROPPED:
                     drop_page_cache(_folder(root, kind))
                 start = _start(root, kind)
                 if number:
-                    yield ContainerStart(precision=precision, kind=kind, cache=cache, start=start)
+                    yield ContainerStart(artifact=name, kind=kind, cache=cache, start=start)
 
 
 def _folder(root: ContainerRoot, kind: str) -> Path:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from bench.function.floor import Floor, open_floor
 from bench.function.one_at_a_time import REST_S
-from bench.material import Setup
+from bench.material import Material, Setup, measure_each
 from bench.measure.load import LoadError
 from bench.report.section import Bar, Chart, Figure, Section, Table, bold
 from bench.servers.catalogue import build_ours, install_peers
 from bench.servers.running import Running, drop_failing, require_ours, run_servers
 
-ROUNDS, CONNECTIONS, TURN_S = 4, 8, 3.0
+ROUNDS, CONNECTIONS, TURN_S = 4, 8, 1.5
 """Number of rounds, of connections, and seconds of load in each turn."""
 WARM = 5
 """Number of uncounted requests of each connection, after which a function has all sessions that it opens."""
@@ -49,13 +49,16 @@ class Rates:
 
 
 def measure(setup: Setup) -> Section:
-    """Measure the loops, Eaves and all other servers that can be installed."""
-    material = setup.need_material()
-    peers, missing = install_peers(setup)
+    """Measure the loops, Eaves and all other servers that can be installed, with each model."""
+    return measure_each(setup, _measure)
+
+
+def _measure(setup: Setup, material: Material) -> Section:
+    peers, missing = install_peers(setup, material)
     with ExitStack() as stack:
         floors = {
             precision: stack.enter_context(open_floor(artifact, material.image))
-            for precision, artifact in (("fp32", material.fp32), ("int8", material.int8))
+            for precision, artifact in material.precisions.items()
         }
         servers = [*build_ours(material), *peers]
         running, failed = stack.enter_context(run_servers(servers, material.image.read_bytes()))

@@ -23,6 +23,8 @@ RETRY_S = 0.0005
 """Seconds between two attempts to connect to a starting server. The time is short enough to measure the first response
 exactly, and long enough to leave the CPU to the server."""
 DEADLINE_S = 120.0
+SETTLE_S = 1.0
+"""Seconds from the first response to the reading of a server's memory: some modules are imported after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,8 @@ class Start:
     Attributes:
         wall_ms: Time from exec to the end of the first response, ms.
         cpu_ms: CPU time of all processes of the server or script until the end of the first response, ms.
-        resident_mb: Memory after the first response (RSS), MB.
-        proportional_mb: Memory after the first response (PSS: each shared page is divided by the number of processes
-            that share it), MB.
+        resident_mb: Memory after the first response (RSS), MB; a server's is read `SETTLE_S` later.
+        proportional_mb: Memory then (PSS: each shared page is divided by the number of processes that share it), MB.
         read_mb: Data read from the disk until the end of the first response, MB; 0 when the page cache has all.
     """
 
@@ -134,12 +135,15 @@ def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int,
     with started(command, environ) as process:
         first_answer(process, port, message)
         wall_ms = (time.perf_counter() - start) * 1000
+        spent_ms = sum(map(cpu_ms, tree(process.pid)))
+        read_mb = sum(map(read_bytes, tree(process.pid))) / 1e6
+        time.sleep(SETTLE_S)
         return Start(
             wall_ms=wall_ms,
-            cpu_ms=sum(map(cpu_ms, tree(process.pid))),
+            cpu_ms=spent_ms,
             resident_mb=sum(memory_bytes(pid, "Rss") for pid in tree(process.pid)) / 1e6,
             proportional_mb=sum(memory_bytes(pid, "Pss") for pid in tree(process.pid)) / 1e6,
-            read_mb=sum(map(read_bytes, tree(process.pid))) / 1e6,
+            read_mb=read_mb,
         )
 
 

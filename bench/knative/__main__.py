@@ -36,7 +36,7 @@ def main() -> None:
         )
     results = dict(zip(names, found, strict=True))
     print_phases(results)
-    print_bars(results, dict(options.container_start))
+    print_bars(results)
     if options.json:
         plain = {name: [asdict(start) for start in starts] for name, starts in results.items()}
         options.json.write_text(json.dumps(plain, indent=1))
@@ -66,14 +66,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image", type=Path, help="Image file that is sent; without it a grey JPEG.")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--cpu", default="", help="CPU request of the functions and the floor.")
-    parser.add_argument(
-        "--container-start",
-        type=split_time,
-        action="append",
-        default=[],
-        metavar="NAME=MS",
-        help="Start of the same function in a container's root, exec to first prediction, for the bar; repeat.",
-    )
     parser.add_argument("--json", type=Path, help="File for every start.")
     return parser.parse_args()
 
@@ -84,12 +76,6 @@ def split_pair(text: str) -> tuple[str, str]:
     if not (name and sign and value):
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE (got {text!r})")
     return name, value
-
-
-def split_time(text: str) -> tuple[str, float]:
-    """Split `NAME=MS`."""
-    name, value = split_pair(text)
-    return name, float(value)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import time
@@ -29,6 +30,14 @@ def paired_ms(first: Sequence[str], second: Sequence[str], *, runs: int) -> tupl
     """
     pairs = [(_once_ms(first), _once_ms(second)) for _ in range(runs + 1)][1:]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def find_median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of the median of independent values, from their order alone; at most the whole range."""
+    ordered, count, skipped = sorted(values), len(values), 0
+    while 2 * sum(math.comb(count, number) for number in range(skipped + 2)) <= (1 - confidence) * 2**count:
+        skipped += 1
+    return ordered[skipped], ordered[-1 - skipped]
 
 
 def print_table(title: str, rows: Sequence[tuple[str, float, float]]) -> None:

@@ -1,4 +1,4 @@
-"""Makes a run of Inception V3 with random weights: `python -m bench.model.random_run FOLDER` writes FOLDER/run.
+"""Makes a run with random weights: `python -m bench.model.random_run ARCH FOLDER` writes FOLDER/run.
 
 The benchmarks use it where no photos and no pretrained weights are at hand, because speed doesn't depend on weights.
 """
@@ -11,5 +11,5 @@ from pathlib import Path
 from bench.model.architectures import build_run, write_images
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    build_run("inception_v3", write_images(folder / "images", suffix="jpg"), folder)
+    folder = Path(sys.argv[2])
+    build_run(sys.argv[1], write_images(folder / "images", suffix="jpg"), folder)

@@ -88,7 +88,7 @@ def _describe_machine(here: Sequence[Result]) -> str:
     return (
         f"The figures are of {machine.describe()}, {machine.kernel}, {machine.versions}, commit {commits}. The parts"
         f" took {minutes} minute{'' if minutes == 1 else 's'} in all and ended between {begin} and {end} UTC."
-        + (f" The model is {models}." if models else "")
+        + (f" The models, converted without targets, are {models}." if models else "")
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 
@@ -122,6 +122,26 @@ class Section:
     tables: tuple[Table, ...] = ()
     charts: tuple[Chart, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def join_sections(sections: Mapping[str, Section]) -> Section:
+    """Return the sections of several models as one, each figure, table and chart with its model's name."""
+    return Section(
+        figures=tuple(
+            replace(figure, name=f"{name}, {figure.name}") for name, one in sections.items() for figure in one.figures
+        ),
+        tables=tuple(
+            replace(table, title=f"{name}: {table.title}" if table.title else f"{name}:")
+            for name, one in sections.items()
+            for table in one.tables
+        ),
+        charts=tuple(
+            replace(chart, name=f"{chart.name}-{name.replace('_', '-')}", title=f"{name}: {chart.title}")
+            for name, one in sections.items()
+            for chart in one.charts
+        ),
+        notes=tuple(dict.fromkeys(note for one in sections.values() for note in one.notes)),
+    )
 
 
 def bold(text: str, *, when: bool) -> str:

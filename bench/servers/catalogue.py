@@ -62,13 +62,12 @@ def build_ours(material: Material) -> list[Server]:
             environ=function_environment(artifact, "{port}"),
             encode=as_jpeg,
         )
-        for precision, artifact in (("fp32", material.fp32), ("int8", material.int8))
+        for precision, artifact in material.precisions.items()
     ]
 
 
-def install_peers(setup: Setup) -> tuple[list[Server], dict[str, str]]:
-    """Return the other servers that could be installed, and the names of all others with the reason."""
-    material = setup.need_material()
+def install_peers(setup: Setup, material: Material) -> tuple[list[Server], dict[str, str]]:
+    """Return the other servers of a model that could be installed, and the names of all others with the reason."""
     if not setup.has_peers:
         return [], {"other servers": "not measured, by --no-peers"}
     found, missing = [], {}
@@ -77,8 +76,6 @@ def install_peers(setup: Setup) -> tuple[list[Server], dict[str, str]]:
             found.append(peer)
         else:
             missing[peer.name] = "its packages could not be installed"
-    if material.run is None:
-        missing["SavedModel + Flask"] = "it needs the run of the model (EAVES_BENCH_RUN)"
     return found, missing
 
 
@@ -102,7 +99,7 @@ def install(server: Server, folder: Path = FOLDER / "servers") -> bool:
 def _build_peers(material: Material) -> list[Server]:
     served = {"MODEL": str(material.exported), "PYTHONPATH": str(PEERS)}
     framework = ("-m", "functions_framework", "--target", "predict", "--source", f"{PEERS}/with_functions_framework.py")
-    peers = [
+    return [
         Server(
             name="functions-framework",
             threads="one: a fork ends the threads of a session",
@@ -127,13 +124,14 @@ def _build_peers(material: Material) -> list[Server]:
             environ={**served, "PORT": "{port}"},
             encode=as_v1,
         ),
+        Server(
+            name="SavedModel + Flask",
+            threads="TensorFlow's pool of all CPUs, 8 at a time",
+            command=(str(PEERS / "with_saved_model.py"),),
+            environ={"SAVED_MODEL": f"{material.run}/model", "PORT": "{port}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            encode=as_jpeg,
+        ),
     ]
-    if material.run is not None:
-        saved = {"SAVED_MODEL": f"{material.run}/model", "PORT": "{port}", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = (str(PEERS / "with_saved_model.py"),)
-        threads = "TensorFlow's pool of all CPUs, 8 at a time"
-        peers.append(Server(name="SavedModel + Flask", threads=threads, command=command, environ=saved, encode=as_jpeg))
-    return peers
 
 
 def as_jpeg(image: bytes) -> Message:

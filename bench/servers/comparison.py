@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from PIL import Image
 
 from bench.function.process import Message, Start, measure_bare, measure_start
-from bench.material import Material, Setup
+from bench.material import Material, Setup, measure_each
 from bench.measure.load import LoadError, build_request, send_all
 from bench.report.section import Bar, Chart, Section, Table, bold
 from bench.servers.catalogue import Server, build_ours, install_peers
@@ -39,9 +39,12 @@ class Answers:
 
 
 def measure(setup: Setup) -> Section:
-    """Measure every server that can be installed."""
-    material = setup.need_material()
-    peers, missing = install_peers(setup)
+    """Measure every server that can be installed, with each model."""
+    return measure_each(setup, _measure)
+
+
+def _measure(setup: Setup, material: Material) -> Section:
+    peers, missing = install_peers(setup, material)
     servers = [build_ours(material)[0], *peers]
     image = material.image.read_bytes()
     with run_servers(servers, image) as (running, failed):

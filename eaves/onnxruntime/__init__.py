@@ -14,8 +14,8 @@ from eaves.base.telemetry import TELEMETRY_OFF
 os.environ.update(TELEMETRY_OFF)
 
 import onnxruntime
-from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+from onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
-__all__ = ["VERSION", "GraphOptimizationLevel", "InferenceSession", "SessionOptions"]
+__all__ = ["VERSION", "GraphOptimizationLevel", "InferenceSession", "RunOptions", "SessionOptions"]
 
 VERSION: str = onnxruntime.__version__

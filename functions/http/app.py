@@ -1,12 +1,13 @@
-"""The HTTP routes of a function: which response each request gets. `functions.service` makes the predictions."""
+"""The HTTP routes of a function, and the responses to requests that fail. `functions.service` makes the predictions.
+
+Requests that succeed at the routes that a cold start waits for are answered before Flask, by
+`functions.http.function_app`.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
-import time
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,26 +15,28 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 import eaves
-from eaves import events
-from eaves.errors import EavesError, ForbiddenError, UnsupportedContentError
-from eaves.web.origin import HINT, find_foreign, listens_on_loopback
+from eaves.errors import EavesError
+from eaves.web.origin import listens_on_loopback
 from functions import metrics, process_usage
 from functions.http import inference_routes, problems
-from functions.http.body import read_body
+from functions.http.function_app import (
+    FAILED,
+    LIVENESS,
+    READINESS,
+    DirectAnswer,
+    FunctionApp,
+    check_request,
+    predict,
+    tell_liveness,
+    tell_readiness,
+)
 from functions.model.model_loading import LoadingModel
 from functions.service import Service
 from functions.settings import FunctionSettings
 
-PROBE_WAIT_S = 0.09
-"""Maximum seconds that a readiness probe waits for a model that loads, so that it is answered when the model is ready.
-While a replica starts, Knative's queue-proxy gives a probe 100 ms, and sends the next one after that.
-Source: knative/serving, pkg/queue/readiness/probe.go, `aggressiveProbeTimeout`."""
 REVISION_VARIABLE = "K_REVISION"
 """Environment variable with the name of the function's revision; Knative Serving sets it in each pod.
 Source: knative/serving, docs/runtime-contract.md, "Process" > "Environment variables"."""
-_log = logging.getLogger(__name__)
-_encode = json.JSONEncoder(allow_nan=False).encode
-"""`json.dumps` with this option would build a new encoder for each response."""
 
 
 def create_app(
@@ -43,7 +46,7 @@ def create_app(
     concurrency: int,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Flask:
-    """Create the WSGI application of one function.
+    """Create the application of one function as a Flask application, which answers every request as the process does.
 
     Args:
         model: The model, loading or loaded.
@@ -55,62 +58,61 @@ def create_app(
     Raises:
         ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
+    service = Service(model, settings, concurrency=concurrency, environ=environ)
+    app = build_flask(service, environ)
+    others = app.wsgi_app
+    app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]
+    return app
+
+
+def build_flask(service: Service, environ: Mapping[str, str]) -> Flask:
+    """Build the Flask application of one function.
+
+    Args:
+        service: The function.
+        environ: Environment variables, for the name of the function's revision.
+    """
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
     app.config[problems.REVISION] = environ.get(REVISION_VARIABLE, "")
     app.register_error_handler(EavesError, problems.error_response)
     app.register_error_handler(HTTPException, problems.http_error_response)
     app.register_error_handler(Exception, problems.fault_response)
-    service = Service(model, settings, concurrency=concurrency, environ=environ)
-    _add_prediction(app, service)
-    _add_probes(app, service)
+    app.before_request(_raise_failure)
+    is_local = listens_on_loopback(service.settings.host)
+    app.before_request(lambda: check_request(request.environ, is_local=is_local))
+    _add_routes(app, service)
     inference_routes.add_routes(app, service)
-    if listens_on_loopback(settings.host):
-        app.before_request(_refuse_browsers)
-    app.before_request(_refuse_compression)
     app.extensions[metrics.EXTENSION] = service.metrics
     _count_requests(app, service.metrics)
     return app
 
 
-def _add_prediction(app: Flask, service: Service) -> None:
-    @app.post("/")
-    def predict() -> Response:
-        start = time.perf_counter()
-        headers = dict(request.headers.items())
-        body = read_body(service.settings.max_body_bytes)
-        with service.reading:
-            event = events.decode(headers, body) if events.is_event(headers) else None
-        if event is None:
-            document = service.predict_data(body, headers.get("Content-Type", ""))
-            response = _json(document)
-        elif event.type in events.REPLY_TYPES:
-            return Response(status=202)
-        else:
-            reply = service.predict_event(event)
-            response = Response(reply.body, headers=dict(reply.headers))
-        response.call_on_close(partial(_log_response, service, event, time.perf_counter() - start))
-        return response
+def _add_routes(app: Flask, service: Service) -> None:
+    """Add the routes; Flask has to know those that `FunctionApp` answers too, for requests that fail there."""
+    app.add_url_rule("/", "predict", lambda: _respond(predict(service, request.environ)), methods=["POST"])
+    app.add_url_rule(READINESS, "readiness", lambda: _respond(tell_readiness(service)))
+    app.add_url_rule(LIVENESS, "liveness", lambda: _respond(tell_liveness()))
 
     @app.get("/")
     def index() -> Response:
-        return _json(_describe(service))
-
-
-def _add_probes(app: Flask, service: Service) -> None:
-    @app.get("/health/liveness")
-    def liveness() -> Response:
-        return _json({"status": "alive"})
-
-    @app.get("/health/readiness")
-    def readiness() -> Response:
-        service.model.wait(PROBE_WAIT_S)
-        service.model.require_ready()
-        return _json({"status": "ready"})
+        return Response(json.dumps(_describe(service)), content_type="application/json")
 
     @app.get("/metrics")
     def show_metrics() -> Response:
         return Response(service.metrics.render(_gauges(service)), content_type=metrics.CONTENT_TYPE)
+
+
+def _respond(answer: DirectAnswer) -> Response:
+    response = Response(answer.body, status=answer.status, headers=dict(answer.headers))
+    response.call_on_close(answer.close)
+    return response
+
+
+def _raise_failure() -> None:
+    """Raise the error of a request that `FunctionApp` could not answer, for the error handlers."""
+    if FAILED in request.environ:
+        raise request.environ.pop(FAILED)  # the error refers to the environment and to the image in it
 
 
 def _describe(service: Service) -> dict[str, Any]:
@@ -171,32 +173,3 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
         problem = problems.problem_type(response)
         counted.count("eaves_requests_total", kind=kind, status=str(response.status_code), problem=problem)
         return response
-
-
-def _refuse_browsers() -> None:
-    """Refuse requests of web pages: a function that listens on loopback serves only programs on this machine."""
-    if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
-        raise ForbiddenError(reason, hint=HINT)
-
-
-def _refuse_compression() -> None:
-    """Refuse compressed bodies: images are compressed already, and a small body could expand into a very large one."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        raise UnsupportedContentError(
-            f"the content encoding {encoding[:40]!r} is not supported", hint="send the body without a content encoding"
-        )
-
-
-def _json(document: Any) -> Response:
-    return Response(_encode(document), content_type="application/json")
-
-
-def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
-    """Count and log a prediction; this happens after its response is written, so that the response isn't delayed."""
-    service.metrics.observe("request", duration_s)
-    duration_ms = round(duration_s * 1000, 1)
-    extra = {"function": service.settings.name, "duration_ms": duration_ms}
-    if event is not None:
-        extra |= {"event_id": event.id[:256], "event_type": event.type[:256]}
-    _log.info("predicted in %.1f ms", duration_ms, extra=extra)

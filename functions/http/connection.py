@@ -13,7 +13,6 @@ from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
 from eaves.errors import OverloadedError
-from functions.http import problems
 from functions.http.request_parser import Parser
 
 IDLE_S = 120.0
@@ -78,6 +77,8 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Write the problem document, then close the connection."""
+        from functions.http import problems  # with Flask, which a start doesn't wait for
+
         error, path = (
             self.request.error,
             getattr(self.request, "path", ""),

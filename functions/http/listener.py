@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask
 from waitress.adjustments import Adjustments
 from waitress.server import BaseWSGIServer, TcpWSGIServer, UnixWSGIServer
 
@@ -77,7 +76,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
 
     def __init__(
         self,
-        app: Flask,
+        app: Any,
         limits: ListenerLimits,
         *,
         map: dict[int, Any],  # noqa: A002 - waitress's name

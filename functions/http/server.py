@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FrameType
-
-from flask import Flask
+from typing import Any
 
 from functions.http.connection import HttpConnection
 from functions.http.listener import ListenerLimits, TcpListener
@@ -54,7 +53,7 @@ class Server:
 
     def __init__(
         self,
-        app: Flask,
+        app: Any,
         settings: FunctionSettings,
         *,
         listening: socket.socket,
@@ -112,7 +111,7 @@ class Server:
             quiet = 0 if any(one.busy for one in waited_for) else quiet + 1
 
 
-def _count_refusal(app: Flask, status: int, kind: str) -> None:
+def _count_refusal(app: Any, status: int, kind: str) -> None:
     """Count a response that the HTTP server sent without the application."""
     counted = app.extensions.get(EXTENSION)
     if counted is not None:

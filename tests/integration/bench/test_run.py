@@ -29,32 +29,35 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(folder / "image.jpg")
     material = Material(
         name="colours",
-        run=None,
+        text="colours, 4x4 pixels",
+        run=folder / "run",
         exported=artifact.model_path,
         fp32=artifact.path,
-        fitted=None,
         int8=artifact.path,
         updates={},
         image=folder / "image.jpg",
     )
-    return Setup(material=material, is_quick=True, has_peers=False, environ=os.environ)
+    return Setup(
+        models=(material, replace(material, name="others")), is_quick=True, has_peers=False, environ=os.environ
+    )
 
 
 def test_a_part_is_measured_stored_and_on_the_page(setup: Setup, tmp_path: Path) -> None:
     result = measure_part(ONE_AT_A_TIME, setup, detect_machine())
     assert result.section is not None, result.reason
-    assert [figure.name for figure in result.section.figures] == ["fp32, p50 of the floor", "int8, p50 of the floor"]
-    assert all(figure.value > 0 for figure in result.section.figures)
+    assert [figure.name for figure in result.section.figures] == [
+        f"{name}, {precision}, p50 above the floor" for name in ("colours", "others") for precision in ("fp32", "int8")
+    ]
+    assert all(figure.bar for figure in result.section.figures)
     save_results({ONE_AT_A_TIME.name: result}, tmp_path / "results.json")
     page = write_page(load_results(tmp_path / "results.json"), tmp_path).read_text()
     assert "| Eaves, int8 |" in page
     assert "| other servers |  |  |  |  | not measured, by --no-peers |" in page
-    assert (tmp_path / "benchmark-one-at-a-time.svg").is_file()
+    assert (tmp_path / "benchmark-one-at-a-time-others.svg").is_file()
 
 
 def test_a_part_that_fails_leaves_a_reason(setup: Setup) -> None:
-    assert setup.material is not None
-    broken = replace(setup, material=replace(setup.material, image=Path("/nowhere.jpg")))
+    broken = replace(setup, models=(replace(setup.models[0], image=Path("/nowhere.jpg")),))
     result = measure_part(ONE_AT_A_TIME, broken, detect_machine())
     assert result.section is None
     assert result.reason.startswith("it failed with 1")

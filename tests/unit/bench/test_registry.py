@@ -13,11 +13,11 @@ from bench.report.page import anchor
 from bench.report.section import UnavailableError
 
 MATERIAL = Material(
-    name="flowers",
+    name="lite0",
+    text="lite0, 224x224 pixels",
     run=Path("/run"),
     exported=Path("/exported.onnx"),
     fp32=Path("/fp32"),
-    fitted=None,
     int8=Path("/int8"),
     updates={"fp32": Path("/update")},
     image=Path("/image.jpg"),
@@ -36,7 +36,7 @@ def test_names_and_headings_are_unique() -> None:
     assert not {part.name for part in PARTS} & {*PRINTED, "page", "prepare"}
 
 
-@pytest.mark.parametrize("name", ["cli", "spool", "send", "sites"])
+@pytest.mark.parametrize("name", ["spool", "sites"])
 def test_a_benchmark_that_only_prints_can_be_loaded(name: str) -> None:
     assert callable(importlib.import_module(f"bench.{PRINTED[name]}").main)
 
@@ -44,10 +44,10 @@ def test_a_benchmark_that_only_prints_can_be_loaded(name: str) -> None:
 @pytest.mark.parametrize("part", [part for part in PARTS if part.needs_model], ids=lambda part: part.name)
 def test_a_part_without_a_model_is_unavailable(part: Part) -> None:
     with pytest.raises(UnavailableError, match="no network"):
-        part.load()(Setup(material=None, reason="no network", environ={}))
+        part.load()(Setup(reason="no network", environ={}))
 
 
 def test_a_setup_reaches_the_process_of_a_part() -> None:
-    setup = Setup(material=MATERIAL, is_quick=True, has_peers=False, environ={"A": "b"})
+    setup = Setup(models=(MATERIAL,), is_quick=True, has_peers=False, environ={"A": "b"})
     assert parse_setup(render_setup(setup), {"A": "b"}) == setup
-    assert parse_setup(render_setup(Setup(material=None, reason="r", environ={})), {}).reason == "r"
+    assert parse_setup(render_setup(Setup(reason="r", environ={})), {}).reason == "r"

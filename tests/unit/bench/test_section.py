@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.report.section import Figure, build_table
+from bench.report.section import Chart, Figure, Section, Table, build_table, join_sections
 from tests.unit.bench.results import build_figure
 
 
@@ -47,3 +47,17 @@ def test_dataclasses_become_a_table() -> None:
     table = build_table(rows, "Sessions:")
     assert table.heads == ("kind", "open ms", "second mb")
     assert table.rows == (("plain", "118", ""), ("packed", "14.3", "16"))
+
+
+def test_sections_of_several_models_are_one_with_the_name_of_each() -> None:
+    def section(value: float) -> Section:
+        table, chart = Table(heads=("",), rows=((str(value),),)), Chart(name="speed", title="Speed, ms", bars=())
+        return Section(figures=(build_figure(value),), tables=(table,), charts=(chart,), notes=("It is a note.",))
+
+    joined = join_sections({"small_net": section(1.0), "large": section(2.0)})
+    assert [(one.name, one.value) for one in joined.figures] == [
+        ("small_net, of the floor", 1.0), ("large, of the floor", 2.0)
+    ]  # fmt: skip
+    assert [one.title for one in joined.tables] == ["small_net:", "large:"]
+    assert [one.name for one in joined.charts] == ["speed-small-net", "speed-large"]
+    assert joined.notes == ("It is a note.",)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from bench import sections
-from bench.function.container import build_medians, build_section
 from bench.material import Setup
-from bench.report.section import Section, Table, UnavailableError
-from bench.report.store import Result, save_results
-from tests.unit.bench.results import AMD, INTEL
-from tests.unit.bench.test_container import starts
+from bench.report.section import Section, UnavailableError
 from tests.unit.bench.test_registry import MATERIAL
 
 
@@ -50,10 +45,10 @@ def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> N
         found = {"scheduling": 300.0, "session": session_ms, "total": 300.0 + session_ms, "warm": 20.0}
         return [Phase(phase=phase, median_ms=value) for phase, value in found.items()]
 
-    section = sections.build_knative({"int8": phases(270.0), "floor": phases(0.0)}, {"int8": 0.2}, rounds=5)
+    section = sections.build_knative({"int8": phases(270.0), "floor": phases(0.0)}, rounds=5)
     assert values(section) == [("**0.27 s**", "at most 0.25 s")]
     assert section.charts[0].stages == ("scheduling", "session")
-    assert sections.build_knative({"int8": phases(1.0)}, {}, rounds=5).figures == ()
+    assert sections.build_knative({"int8": phases(1.0)}, rounds=5).figures == ()
 
 
 def test_phases_are_in_their_order_also_when_only_the_trivial_server_has_one() -> None:
@@ -61,26 +56,11 @@ def test_phases_are_in_their_order_also_when_only_the_trivial_server_has_one() -
         return [Phase(phase=name, median_ms=10.0) for name in (*names, "answer", "total", "warm")]
 
     found = {"int8": phases("container", "session"), "floor": phases("container", "process")}
-    section = sections.build_knative(found, {}, rounds=5)
+    section = sections.build_knative(found, rounds=5)
     assert section.charts[0].stages == ("container", "session", "process", "answer")
     assert [row[0] for row in section.tables[0].rows] == [*section.charts[0].stages, "total", "warm"]
 
 
-def test_the_bar_of_a_cold_start_is_of_the_same_machine(tmp_path: Path) -> None:
-    section = build_section(build_medians(starts()), 3)
-    stored = {"container_start": Result(section=section, machine=AMD, measured_at="", seconds=1, load=0)}
-    save_results(stored, tmp_path / "results.json")
-    assert sections.read_container_starts(AMD, tmp_path / "results.json") == {"fp32": 0.3, "int8": 0.25}
-    assert sections.read_container_starts(INTEL, tmp_path / "results.json") == {}
-    assert sections.read_container_starts(AMD, tmp_path / "nothing.json") == {}
-
-
-def test_rows_get_names() -> None:
-    table = sections.name_rows(Table(heads=("ms",), rows=(("1",), ("2",))), ("plain", "packed"))
-    assert table.heads == ("", "ms")
-    assert table.rows == (("plain", "1"), ("packed", "2"))
-
-
 def test_without_a_cluster_the_part_says_what_it_needs() -> None:
     with pytest.raises(UnavailableError, match="KUBECONFIG"):
-        sections.knative(Setup(material=MATERIAL, environ={}))
+        sections.knative(Setup(models=(MATERIAL,), environ={}))

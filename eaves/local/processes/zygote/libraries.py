@@ -16,7 +16,7 @@ MODULES = (
         "functions.process_usage",
         "eaves.resource_limits",
     ),
-    *("flask", "functions.http.app", "functions.http.server"),
+    *("functions.http.function_app", "functions.http.server", "functions.http.app"),
 )
 """Modules that a function imports until its first prediction, except its main module and the artifact's handler. A
 module that is missing here costs only time, and python -X importtime names it."""
