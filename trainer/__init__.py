@@ -9,7 +9,7 @@ same from a command line; the container of a training Job starts it.
     training_event       the `dataset.updated` event that starts a training
     data/                finds labelled images, splits them and decodes them to pixels
     model/               the table of architectures, and the Keras model of one architecture
-    pixel_scale/         the range of pixel values that a backbone's pretrained weights expect
+    selection/           backbone, input size, pixel scale and head, selected by cross-validation on training images
     training/            training of the head, of the top blocks or of the whole network, resumed from a checkpoint
     evaluation/          accuracy on the held-out images, and the temperature of the scores
     features/            cache of the outputs of the frozen layers

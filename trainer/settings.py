@@ -13,13 +13,8 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
-from trainer.pixel_scale.scales import SCALES, Scale
+from trainer.model.scales import SCALES, Scale
 
-HEAD_EPOCHS = 100
-"""Epochs for a head on stored features; with 2,048 features of 500 photos they take seconds, and the loss has long
-stopped falling."""
-HEAD_LEARNING_RATE = 1e-2
-"""Learning rate of the head on features of unit variance; the loss comes within 0.5 % of its exact minimum."""
 FINETUNE_EPOCHS = 3
 """Epochs of fine-tuning over four variants of each image, so that the network sees each image twelve times."""
 FINETUNE_LEARNING_RATE = 2e-5
@@ -94,8 +89,8 @@ class TrainSettings:
 
     arch: str = setting(
         PRETRAINED,
-        "Architecture of the network; `auto` chooses by the images and by the pretrained weights on this "
-        "machine, and logs the reason.",
+        "Architecture of the network; `auto` compares those whose pretrained weights are on this machine, on the "
+        "training images, and logs the result.",
         choices=(*ARCHITECTURES, AUTO),
     )
     weights: str = setting(
@@ -136,7 +131,8 @@ class TrainSettings:
     epochs: int = setting(
         0,
         "Number of epochs, which are passes over the training images (when fine-tuning: over all their "
-        "variants); 0: 100 for the head of a frozen backbone, 3 for fine-tuning, else the architecture's default.",
+        "variants); 0: 3 for fine-tuning, else the architecture's default. The head of a frozen backbone is solved and "
+        "needs none.",
         minimum=0,
     )
     batch_size: int = setting(32, "Number of images per training step.", minimum=1, maximum=4096)
@@ -144,10 +140,15 @@ class TrainSettings:
         0.0, "Peak learning rate, which falls to 0 along a cosine; 0: the default of the mode.", minimum=0, maximum=1
     )
     head_l2: float = setting(
-        20.0,
-        "L2 penalty on a frozen backbone's head, divided by the number of training images (the more images, the "
-        "less a prior should weigh); 20 was best in cross-validation on 500 photos of flowers, 10 to 50 nearly "
-        "as good.",
+        0.0,
+        "L2 penalty on the head of a pretrained backbone, divided by the number of training images (the more images, "
+        "the less a prior should weigh); 0: cross-validation on the training images chooses it.",
+        minimum=0,
+    )
+    selection_s: float = setting(
+        60.0,
+        "Seconds after which no further backbone or input size is compared with those before it, which are smaller; "
+        "0: the smallest is taken without a comparison.",
         minimum=0,
     )
     val_fraction: float = setting(
@@ -174,7 +175,11 @@ class TrainSettings:
         maximum=1,
     )
     image_size: int = setting(
-        0, "Side of the network's square input, pixels; 0: the architecture's default.", minimum=0, maximum=2048
+        0,
+        "Side of the network's square input, pixels; 0: the architecture's default, or, for a frozen "
+        "efficientnet_lite0, 224, 320 or 448, whichever cross-validation on the training images selects.",
+        minimum=0,
+        maximum=2048,
     )
     resize: str = setting(
         "stretch",
@@ -186,8 +191,8 @@ class TrainSettings:
         "auto",
         "Range of pixel values that the backbone's weights expect: `unit` 0..1, `symmetric` -1..1, `torch` 0..1 "
         "and then each channel normalised by ImageNet's mean and deviation, `raw` 0..255. `auto`: the range of "
-        "the published weights; for a file of other weights, a probe on training images chooses, but never for "
-        "efficientnet_lite0.",
+        "the published weights; for a file of weights, cross-validation on training images selects it, but never "
+        "for efficientnet_lite0.",
         choices=("auto", *SCALES),
     )
 
@@ -256,13 +261,11 @@ class TrainSettings:
         return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=scale.multiply, add=scale.add)
 
     def schedule(self) -> tuple[int, float]:
-        """Return (epochs, peak learning rate); a setting of 0 is replaced by the default of the training mode."""
-        arch = self.architecture
-        epochs, rate = {
-            "frozen": (HEAD_EPOCHS, HEAD_LEARNING_RATE),
-            "finetune": (FINETUNE_EPOCHS, FINETUNE_LEARNING_RATE),
-            "full": (arch.epochs, arch.learning_rate),
-        }[self.resolved_mode]
+        """Return (epochs, peak learning rate): the settings, or the defaults of the training mode; (0, 0) if frozen."""
+        if self.frozen:
+            return 0, 0.0
+        arch, finetunes = self.architecture, self.resolved_mode == "finetune"
+        epochs, rate = (FINETUNE_EPOCHS, FINETUNE_LEARNING_RATE) if finetunes else (arch.epochs, arch.learning_rate)
         return self.epochs or epochs, self.learning_rate or rate
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,13 @@ from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
 from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
-from trainer.model.architecture_choice import choose_architecture
-from trainer.pixel_scale.chooser import choose_scale
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
 from trainer.run.run_location import RunLocation, build_location
 from trainer.run.stored_settings import SETTINGS, render_settings, save_settings
+from trainer.selection.candidates import list_candidates
+from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import is_uri
 from trainer.tensorflow_notices import native_stderr
@@ -96,7 +96,7 @@ def train(
     with disk_errors(place.local), _keep_settings(place, data, settings):
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
-            dataset, settings, identity = _load(data, settings, place, progress)
+            dataset, identity = _load(data, settings, place, progress)
         _log_split(dataset)
         if (done := place.find(identity.fingerprint)) is not None:
             _logger.info("%s is already trained with the same settings and data", output)
@@ -111,7 +111,7 @@ def train(
             with _open_task(
                 dataset, settings, place, progress, clock, identity=identity, share=share, checkpoints=checkpoints
             ) as task:
-                run = _train(task, work, place, data, identity, name or build_name(place.local.name), clock)
+                run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
 
@@ -143,7 +143,7 @@ def compute_share(
     data, place = _absolute(data), build_location(output, cache)
     progress = Stoppable(progress or SilentProgress(), stop or threading.Event())
     settings = _fetch_weights(settings, place, progress)
-    dataset, settings, identity = _load(data, settings, place, progress)
+    dataset, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
     clock = run_records.PhaseTimer()
@@ -189,8 +189,8 @@ def _log_split(dataset: Dataset) -> None:
 
 def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
-) -> tuple[Dataset, TrainSettings, TrainingIdentity]:
-    """Load the dataset and choose the architecture for `arch: auto`; return dataset, settings and identity."""
+) -> tuple[Dataset, TrainingIdentity]:
+    """Load the dataset and build the training's identity."""
     earlier = find_earlier(
         settings.split,
         data_path=data.to_dict()["path"],
@@ -208,11 +208,7 @@ def _load(
     )
     dataset = replace(dataset, split_of="" if dataset.declared else earlier.origin)
     log_not_used(dataset.faults)
-    files = [example.path for example in dataset.examples if example.split == "train"]
-    settings, reason = choose_architecture(settings, files, len(dataset.labels))
-    if reason:
-        _logger.info("%s", reason, extra={"arch": settings.arch})
-    return dataset, settings, run_records.build_identity(data, settings, dataset)
+    return dataset, run_records.build_identity(data, settings, dataset)
 
 
 @contextmanager
@@ -227,7 +223,7 @@ def _open_task(
     share: Shard | None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[TrainingTask]:
-    """Yield the training task with decoded pixels and a built model."""
+    """Select what the training begins with, and yield its task with decoded pixels and a built model."""
     if share is not None and place.uri is None:
         fault = Fault(
             origin="training", path="output", message="must be a URI that all pods of an Indexed Job can reach"
@@ -237,33 +233,45 @@ def _open_task(
     with clock.phase("import_tensorflow"), native_stderr():
         from trainer.model import keras_model as models
         from trainer.training.training_task import TrainingTask
-    with clock.phase("build"), native_stderr():
-        backbone = models.build_backbone(settings)
-        digest = models.weights_digest(backbone)
-    with pixels.decode(dataset, settings.recipe(), progress, folder=place.cache) as decoded:
+    candidates, reason = list_candidates(
+        settings, [example.path for example in dataset.examples if example.split == "train"]
+    )
+    if reason:
+        _logger.info("%s", reason)
+    first = candidates[0].settings
+    with ExitStack() as stack:
+        decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
         reported = set(dataset.faults)
         log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
-        with clock.phase("scale"):
-            scale = choose_scale(
-                settings,
-                decoded,
-                backbone,
-                backbone_sha256=digest,
+        with clock.phase("select"), native_stderr():
+            selection = select(
+                candidates,
+                decoded.dataset,
                 features=features,
                 unfinished=place.unfinished(),
                 fingerprint=identity.fingerprint,
+                code=identity.code,
                 is_finished=lambda: place.find(identity.fingerprint) is not None,
                 progress=progress,
                 share=share,
             )
+        settings = selection.apply(settings)
+        if settings.recipe() != first.recipe():
+            stack.close()
+            decoded = stack.enter_context(
+                pixels.decode(decoded.dataset, settings.recipe(), progress, folder=place.cache)
+            )
+        with clock.phase("build"), native_stderr():
+            backbone = models.build_backbone(settings)
+            model = models.build_model(settings, selection.scale, len(dataset.labels), backbone)
         yield TrainingTask(
-            model=models.build_model(settings, scale.scale, len(dataset.labels), backbone),
-            backbone_sha256=digest,
+            model=model,
+            backbone_sha256=models.weights_digest(backbone),
             decoded=decoded,
             settings=settings,
             progress=progress,
             features=features,
-            scale=scale,
+            selection=selection,
             checkpoints=checkpoints,
             share=share,
         )
@@ -274,6 +282,7 @@ def _train(
     work: Path,
     place: RunLocation,
     data: DataSettings,
+    asked: TrainSettings,
     identity: TrainingIdentity,
     name: str,
     clock: run_records.PhaseTimer,
@@ -281,19 +290,21 @@ def _train(
     from trainer.model import keras_model as models
     from trainer.training import fit
 
-    settings, decoded, dataset = task.settings, task.decoded, task.decoded.dataset
+    decoded, dataset = task.decoded, task.decoded.dataset
     with clock.phase("fit"):
         fitted = fit.fit(task)
     clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
     measured = metrics.measure_quality(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
+    if task.selection.predicted:
+        measured["cross_validation"] = run_records.summarize_cross_validation(dataset, task.selection.predicted)
     models.set_temperature(task.model, measured["temperature"])
     with clock.phase("save"):
         models.save_saved_model(task.model, work / "model")
         models.save_keras(task.model, work / "model.keras")
-    weights = run_records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
+    weights = run_records.describe_weights(task.settings) | {"backbone_sha256": models.backbone_digest(task.model)}
     accelerators = ", ".join(models.accelerators()) or "none"
     about = run_records.build_run_record(
-        name, task, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
+        name, task, dataset, identity, weights=weights, measured=measured, head=fitted.head, accelerators=accelerators
     )
-    run_records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)
+    run_records.write_records(work, about, data, asked, decoded, fitted, measured=measured, seconds=clock.seconds)
     return finish(work, place.local, about)

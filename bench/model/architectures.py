@@ -26,7 +26,7 @@ from eaves.artifact import Artifact
 from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from trainer.model.architectures import ARCHITECTURES
-from trainer.pixel_scale.scales import SCALES
+from trainer.model.scales import SCALES
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import native_stderr

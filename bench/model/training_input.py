@@ -25,8 +25,8 @@ from PIL import Image
 from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, scan
-from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import SilentProgress, Step
+from trainer.selection.selection import Selection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
@@ -185,7 +185,7 @@ def _measure_case(case: InputCase, dataset: Dataset, features: Path) -> InputFig
             settings=made,
             progress=watch,
             features=open_store(features),
-            scale=ScaleChoice(scale=made.own_scale, by="architecture", reason=""),
+            selection=Selection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
         )
         watch.wait = task.input_wait
         fit.fit(task)

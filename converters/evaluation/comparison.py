@@ -184,8 +184,9 @@ def _load_facts(path: Path) -> RunFacts:
     measured = run.metrics()
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     settings = {f"{section}.{name}": value for section, values in config.items() for name, value in values.items()}
-    if run.scale:
-        settings["train.scale"] = run.scale["name"]  # the scale that `auto` chose may differ
+    for name in ("arch", "image_size", "scale"):
+        if name in run.selection:  # what was selected for two runs may differ
+            settings[f"train.{name}"] = run.selection[name]
     low, high = measured["val_accuracy_interval_95"]
     return RunFacts(
         run=run,

@@ -26,12 +26,12 @@ other counts is below 1e-8."""
 _Floats = npt.NDArray[np.float64]
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the two-sided confidence interval of a share; it holds for few images and near 0 and 1.
 
     Args:
         correct: Number of images answered correctly.
-        n: Number of images.
+        n: Number of images; it may be the number of independent ones that the images are worth.
         confidence: Probability that the interval contains the true share.
 
     Returns:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.pixel_scale.ridge import score_leave_one_out
+from trainer.selection.cross_validation import RECIPES, LabelledRows, score_folds
 
 LEAST_MARGIN = 0.3
 """Minimum margin by which the score of another class must exceed that of an image's own class for the label to be
@@ -65,8 +65,7 @@ def find_doubts(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64])
         vectors: (N, D) float32, N at least 3.
         labels: (N,) int64, index of each image's class.
     """
-    scores = score_leave_one_out(vectors, labels)
-    rows = np.arange(len(labels))
+    rows, scores = np.arange(len(labels)), _score(vectors, labels)
     agreement = float(np.mean(scores.argmax(axis=1) == labels))
     baseline = float(np.bincount(labels).max() / len(labels))
     own = scores[rows, labels]
@@ -82,3 +81,16 @@ def find_doubts(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64])
         if margins[row] >= LEAST_MARGIN
     ]
     return Doubts(agreement=agreement, baseline=baseline, images=tuple(doubted))
+
+
+def _score(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the scores, (N, classes), of each image by the ridge of which most labels are predicted."""
+    rows = LabelledRows(
+        labels=labels,
+        groups=tuple(map(str, range(len(labels)))),
+        weights=np.ones(len(labels)),
+        classes=int(labels.max()) + 1,
+    )
+    evened = np.sign(vectors) * np.sqrt(np.abs(vectors))  # counts and activations have a few very large values
+    scores = score_folds(evened, rows, tuple(recipe for recipe in RECIPES if recipe.kind == "ridge"))
+    return np.asarray(scores[int(np.argmax((scores.argmax(axis=2) == labels).sum(axis=1)))])

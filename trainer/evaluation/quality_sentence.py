@@ -22,24 +22,27 @@ EVEN = 1.5
 `guessing`; above it, the sentence says `always answering CLASS`."""
 
 
-def describe_trained(quality: ModelQuality, *, arch: str, photos: Mapping[str, int] | None = None) -> ModelQuality:
+def describe_trained(
+    quality: ModelQuality, *, arch: str, evidence: str = "held-out", photos: Mapping[str, int] | None = None
+) -> ModelQuality:
     """Return the rating with the sentence that a training ends with.
 
     Args:
-        quality: Rating of the model on its held-out images.
+        quality: Rating of the model on images that it was not trained on.
         arch: Architecture of the model.
+        evidence: What these images are: `held-out` or `cross-validated`.
         photos: Number of photos of each class, both trained on and held out; None if it is not known.
     """
     wanted = _name_wanted(quality, photos or {})
     if quality.kind == "usable":
         advice = ""
     elif quality.kind == "unknown":
-        advice = f"add {wanted}, so that more are held out"
+        advice = f"add {wanted}, so that more are held out" if evidence == "held-out" else f"add {wanted}"
     elif not ARCHITECTURES[arch].pretrained:
         advice = f"try --arch {PRETRAINED}, or more {wanted}"
     else:
         advice = f"add more {wanted}, and look at the mistakes in report.html"
-    return replace(quality, text=_describe(quality, "held-out", advice))
+    return replace(quality, text=_describe(quality, evidence, advice))
 
 
 def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False) -> ModelQuality:

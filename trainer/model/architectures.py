@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any
 
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
-from trainer.pixel_scale.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
+from trainer.model.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
 
 AUTO = "auto"
-"""Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""
+"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.selection`)."""
 PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
-"""Architectures that `auto` chooses between: the one with installed pretrained weights, which is also the default of
-`train.arch`, and the one without such weights."""
+"""Architecture with installed pretrained weights, which is also the default of `train.arch`; and the one that `auto`
+takes where there are no pretrained weights."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""
@@ -38,6 +38,8 @@ class Architecture:
         min_size: Smallest possible side of the input in pixels.
         cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
             architecture has none.
+        gmacs: Multiplications and additions for one image at the default size, billions.
+        more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
         scale: Pixel scale that the pretrained weights expect; also used without weights, and for a file of weights
@@ -53,6 +55,8 @@ class Architecture:
     size: int
     min_size: int
     cut: str
+    gmacs: float
+    more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
     scale: Scale = SYMMETRIC
@@ -106,6 +110,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block_10_add",
+            gmacs=0.407,
+            more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
             scale=LITE,
         ),
@@ -116,6 +122,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=299,
             min_size=75,
             cut="mixed7",
+            gmacs=5.7,
         ),
         Architecture(
             name="mobilenet_v2",
@@ -124,6 +131,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block_12_add",
+            gmacs=0.3,
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -132,6 +140,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="expanded_conv_7_add",
+            gmacs=0.06,
         ),
         Architecture(
             name="mobilenet_v3_large",
@@ -140,6 +149,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="expanded_conv_11_add",
+            gmacs=0.22,
         ),
         Architecture(
             name="efficientnet_v2_b0",
@@ -150,6 +160,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block5e_add",
+            gmacs=0.72,
             scale=TORCH,
         ),
         Architecture(
@@ -159,6 +170,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="conv4_block6_out",
+            gmacs=3.5,
         ),
         Architecture(
             name="xception",
@@ -167,6 +179,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=299,
             min_size=71,
             cut="add_10",  # Keras numbers these layers per process; `build_model` starts the numbers from 0
+            gmacs=8.4,
         ),
         Architecture(
             name="densenet121",
@@ -175,6 +188,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="pool4_pool",
+            gmacs=2.9,
             scale=TORCH,
         ),
         Architecture(
@@ -184,6 +198,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=32,
             min_size=16,
             cut="",
+            gmacs=0.006,
             pretrained=False,
             scale=UNIT,
             epochs=40,

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
-from trainer.pixel_scale.scales import Scale
+from trainer.model.scales import Scale
 from trainer.settings import TrainSettings
 
 

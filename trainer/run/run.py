@@ -57,8 +57,8 @@ class Run:
         created: Time when the run was written, UTC, ISO 8601.
         arch: Name of the architecture.
         mode: Training mode: `frozen`, `finetune` or `full`.
-        epochs: Number of passes over the training images.
-        learning_rate: Peak learning rate.
+        epochs: Number of passes over the training images; 0 for a frozen backbone, whose head is solved.
+        learning_rate: Peak learning rate; 0 for a frozen backbone.
         weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`, `origin` and `licence` as far as
             known; and `backbone_sha256` after training.
         labels: Class names in the order of the outputs.
@@ -70,8 +70,9 @@ class Run:
             older versions.
         calibration: Temperature of the logits and its reason, the fields of
             `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of older versions.
-        scale: Pixel scale and its reason, the result of `trainer.pixel_scale.scale_choice.ScaleChoice.to_dict`; empty
-            in runs of older versions.
+        selection: Backbone, input size and pixel scale that the training began with, the result of
+            `trainer.selection.selection.Selection.to_dict`; empty in runs of older versions.
+        head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.
         fingerprint: sha256 of settings and data; two runs with the same fingerprint are the same training.
@@ -101,7 +102,8 @@ class Run:
     hardware: Mapping[str, str] = field(default_factory=dict)
     verdict: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    scale: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    head: str = ""
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property
@@ -295,7 +297,7 @@ def build_name(text: str) -> str:
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
     # runs of older versions don't have these
-    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "scale")
+    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "selection", "head")
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}

@@ -17,6 +17,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.calibration import softmax
+from trainer.evaluation.metrics import summarize
 from trainer.evaluation.model_quality import rate_model
 from trainer.evaluation.quality_sentence import describe_trained
 from trainer.report.report import ReportFacts, write_report
@@ -24,6 +25,7 @@ from trainer.run import parity_samples
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
 from trainer.run.provenance import code_digest, describe_hardware, installed_versions
 from trainer.run.run import CONFIG, write_json
+from trainer.selection.cross_validation import cross_validated_interval
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
@@ -77,6 +79,22 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
     return {"kind": kind, "file": path.name, "file_sha256": digest, **known}
 
 
+def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -> dict[str, Any]:
+    """Return the result of `summarize` for the images that nested cross-validation predicted, with its interval.
+
+    Args:
+        dataset: The images.
+        predicted: Index of the class that each image got, by the image's digest.
+    """
+    examples = [example for example in dataset.examples if example.digest in predicted]
+    truth = np.array([example.label for example in examples], np.int64)
+    answers = np.array([predicted[example.digest] for example in examples], np.int64)
+    measured = summarize(truth, answers, dataset.labels)
+    groups = [example.group or example.digest for example in examples]
+    interval = cross_validated_interval(measured["val_accuracy"], groups)
+    return measured | {"val_accuracy_interval_95": list(interval)}
+
+
 def build_run_record(
     name: str,
     task: TrainingTask,
@@ -85,14 +103,17 @@ def build_run_record(
     *,
     weights: Mapping[str, str],
     measured: Mapping[str, Any],
+    head: str,
     accelerators: str,
 ) -> dict[str, Any]:
     """Build the content of run.json except for the list of files."""
-    settings, scale = task.settings, task.scale
+    settings, selection = task.settings, task.selection
     epochs, rate = settings.schedule()
     photos = {label: count + dataset.counts("val")[label] for label, count in dataset.counts("train").items()}
-    quality = rate_model(measured, usable_accuracy=settings.usable_accuracy)
-    verdict = describe_trained(quality, arch=settings.arch, photos=photos)
+    crossed = measured.get("cross_validation")
+    quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
+    evidence = "cross-validated" if crossed else "held-out"
+    verdict = describe_trained(quality, arch=settings.arch, evidence=evidence, photos=photos)
     return {
         "name": name,
         "arch": settings.arch,
@@ -101,8 +122,9 @@ def build_run_record(
         "learning_rate": rate,
         "weights": weights,
         "labels": list(dataset.labels),
-        "recipe": settings.recipe(scale.scale).to_dict(),
-        "scale": scale.to_dict(),
+        "recipe": settings.recipe(selection.scale).to_dict(),
+        "head": head,
+        "selection": selection.to_dict(),
         "dataset": {
             "sha256": dataset.digest(),
             "split": "declared" if dataset.declared else "content",

@@ -18,7 +18,7 @@ from eaves.errors import ConfigError, Fault
 from trainer.data.augmentation import Augmentation
 from trainer.features.feature_cache import Array, map_array
 from trainer.training import loop
-from trainer.training.head import train_head
+from trainer.training.head import TrainableHead, fit_head
 from trainer.training.training_task import TrainingResult, TrainingTask
 
 DTYPE = "float16"
@@ -39,7 +39,8 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
     with map_array((len(rows), *lower.output_shape[1:]), DTYPE) as activations:
         _fill(task, lower, augmentation, activations)
         task.end_pass()
-        head = train_head(task, _features(task, upper, activations))
+        start = fit_head(task, _features(task, upper, activations))
+        head = TrainableHead(start, images=len(train), l2=settings.head_l2)
         trained = np.concatenate([train, np.arange(len(decoded.labels), len(rows))])
         image = keras.Input(activations.shape[1:])
         history = loop.fit(
@@ -54,7 +55,7 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
             wait=task.input_wait,
         )
     head.fold_into(task.model.get_layer("head"))
-    return TrainingResult(history=history, val_logits=task.validate())
+    return TrainingResult(history=history, val_logits=task.validate(), head=str(start.recipe))
 
 
 def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trainer.model.half_precision import half_precision
 from trainer.training import loop
 from trainer.training.finetune import fit_finetune
-from trainer.training.head import train_head
+from trainer.training.head import fit_head
 from trainer.training.stuck import StuckWatch
 from trainer.training.training_task import TrainingResult, TrainingTask
 
@@ -31,7 +31,7 @@ def fit(task: TrainingTask) -> TrainingResult:
 
 
 def fit_frozen(task: TrainingTask) -> TrainingResult:
-    """Run every image once through the frozen backbone and train the head on the features."""
+    """Run every image once through the frozen backbone and fit the head to the features."""
     model, decoded = task.model, task.decoded
     backbone = model.get_layer("backbone")
     trunk = keras.Model(model.input, backbone(model.get_layer("scaling").output))
@@ -47,10 +47,10 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
         wait=task.input_wait,
     )
     task.end_pass()
-    head = train_head(task, features)
+    head = fit_head(task, features)
     head.fold_into(model.get_layer("head"))
-    val_logits = np.asarray(head(features[decoded.rows("val")]))
-    return TrainingResult(history=head.history, val_logits=val_logits)
+    val_logits = head.linear(features[decoded.rows("val")]).astype(np.float32)
+    return TrainingResult(history=[], val_logits=val_logits, head=str(head.recipe))
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:

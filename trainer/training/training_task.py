@@ -12,9 +12,9 @@ import numpy.typing as npt
 from trainer.data.pixels import DecodedDataset
 from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
-from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.prefetch import InputWait, prefetch
 from trainer.progress import TrainingProgress
+from trainer.selection.selection import Selection
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.training.checkpoint import Checkpoints
@@ -28,10 +28,10 @@ class TrainingTask:
         model: Result of `build_model`.
         backbone_sha256: Digest of the backbone's weights before training.
         decoded: The decoded images.
-        settings: Settings of the training.
+        settings: Settings of the training, with what was selected.
         progress: Receives the phases of the training and their steps.
         features: Storage of cached features.
-        scale: Scale of the model's layer `scaling`, and its reason.
+        selection: What was selected for the training, among it the scale of the model's layer `scaling`.
         checkpoints: Checkpoints to resume from and to write; None for none.
         share: Share of this pod, if several pods use `features`; None means a single process.
         input_wait: Time for which the network has waited for its inputs so far.
@@ -43,7 +43,7 @@ class TrainingTask:
     settings: TrainSettings
     progress: TrainingProgress
     features: FileStore
-    scale: ScaleChoice
+    selection: Selection
     checkpoints: Checkpoints | None = None
     share: Shard | None = None
     input_wait: InputWait = field(default_factory=InputWait)
@@ -63,8 +63,8 @@ class TrainingTask:
             shared: Whether the pods of a Job divide the work, if there are several.
         """
         key = cache_key(
-            recipe=self.settings.recipe(self.scale.scale).digest(),
-            scale=self.scale.scale.name,
+            recipe=self.settings.recipe(self.selection.scale).digest(),
+            scale=self.selection.scale.name,
             backbone=self.backbone_sha256,
             layer=layer,
             augmentation=self.settings.augmentation.key(variant),
@@ -106,9 +106,11 @@ class TrainingResult:
     """Result of a training besides the weights.
 
     Attributes:
-        history: The loss, accuracy, val_loss and val_accuracy of each epoch.
+        history: The loss, accuracy, val_loss and val_accuracy of each epoch; empty for a frozen backbone.
         val_logits: (validation images, classes) float32, logits of the final weights.
+        head: How the head was fitted, as text; empty if it was trained with the whole network.
     """
 
     history: list[dict[str, float]]
     val_logits: npt.NDArray[np.float32]
+    head: str = ""

@@ -14,7 +14,7 @@ import pytest
 from eaves.recipe import Recipe
 from tests.inputs.parts import write_parts
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
-from trainer.pixel_scale.scales import LITE
+from trainer.model.scales import LITE
 from trainer.run.run import open_run
 from trainer.train import ENVIRONMENT
 
@@ -47,11 +47,10 @@ def test_training_needs_no_network(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     run = open_run(tmp_path / "run")
-    assert (run.arch, run.mode, run.scale["name"], run.scale["by"]) == (
+    assert (run.arch, run.mode, run.selection["scale"]) == (
         "efficientnet_lite0",
         "frozen",
         "lite",
-        "architecture",
     )
     assert (run.recipe.multiply, run.recipe.add) == (1 / 128, -127 / 128)
     assert run.weights["file_sha256"] == LITE0_WEIGHTS.sha256

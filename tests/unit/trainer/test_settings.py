@@ -11,7 +11,7 @@ import pytest
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.model.architectures import ARCHITECTURES
-from trainer.pixel_scale.scales import LITE, RAW, SYMMETRIC, TORCH, UNIT, Scale
+from trainer.model.scales import LITE, RAW, SYMMETRIC, TORCH, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
@@ -70,8 +70,9 @@ def test_every_architecture_has_a_recipe_of_its_size(name: str) -> None:
 
 
 def test_the_schedule_is_the_modes_own_unless_set() -> None:
-    assert settings().schedule()[0] > settings(mode="full").schedule()[0]
-    assert settings(epochs=3, learning_rate=0.5).schedule() == (3, 0.5)
+    assert settings(mode="frozen").schedule() == (0, 0.0)
+    assert 0 < settings(mode="finetune").schedule()[0] < settings(mode="full").schedule()[0]
+    assert settings(mode="full", epochs=3, learning_rate=0.5).schedule() == (3, 0.5)
 
 
 def test_the_command_line_loads_no_tensorflow() -> None:

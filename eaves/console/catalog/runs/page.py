@@ -125,7 +125,8 @@ def _facts(files: RunFiles) -> Sequence[tuple[str, str]]:
     how = "only the head was trained" if run.mode == "frozen" else f"{run.mode} training"
     facts = [
         ("Architecture", f"{run.arch}, {how}"),
-        ("Epochs", f"{run.epochs}"),
+        ("Epochs", f"{run.epochs}" if run.epochs else ""),
+        ("Head", f"{run.head}"),
         ("Initial weights", run.weights.get("origin") or run.weights.get("kind", "not known")),
         ("Input", f"{run.recipe.width} \N{MULTIPLICATION SIGN} {run.recipe.height} pixels"),
         ("Training time", describe_duration(spent_s) if 0 < spent_s < 1e8 else ""),

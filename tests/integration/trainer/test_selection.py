@@ -1,4 +1,4 @@
-"""Weights that were trained under one scale are recognised by a probe, and what is served is scaled so."""
+"""What is selected for a training: scale of given weights, size of the input; and what a resumed run begins with."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ from converters.settings import ConvertSettings
 from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
 from eaves.inference.session import open_session
-from tests.inputs.parts import draw_part
 from tests.once import build_once_here
 from tests.waiting import wait_until
 from trainer.features.sharding import Shard
-from trainer.pixel_scale.brightness import measure_brightness
-from trainer.pixel_scale.probe import choose_scale_by_probe
-from trainer.pixel_scale.scales import SCALES, SYMMETRIC, UNIT, Scale
-from trainer.pixel_scale.stored_choice import SCALE_FILE
+from trainer.model.scales import SCALES, UNIT, Scale
 from trainer.progress import Step
 from trainer.run.run import Run, checkpoints_beside, open_run
+from trainer.selection.stored_selection import SELECTION_FILE
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import compute_share, train
 
@@ -111,31 +108,42 @@ class Phases:
         yield lambda count=1, note="": None
 
     @property
-    def probed(self) -> list[str]:
-        """The scales that were probed."""
-        return [title.removeprefix("Probing scale ") for title in self.titles if title.startswith("Probing scale ")]
+    def compared(self) -> list[str]:
+        """The candidates that were measured with a network."""
+        return [title.removeprefix("Comparing ") for title in self.titles if title.startswith("Comparing ")]
 
 
 @pytest.fixture(scope="module")
 def run(weights: Path, stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = settings(weights=str(weights), epochs=20)
-    return train(DataSettings(path=stripes), made, tmp_path_factory.mktemp("probed") / "run", name="stripes")
+    made = settings(weights=str(weights))
+    return train(DataSettings(path=stripes), made, tmp_path_factory.mktemp("selected") / "run", name="stripes")
 
 
 def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
-    assert (run.scale["name"], run.scale["by"]) == ("unit", "probe")
-    assert {figure["scale"] for figure in run.scale["figures"]} == set(SCALES)
-    assert run.scale["images"] == sum(run.dataset["train"].values())
+    assert run.selection["scale"] == "unit"
+    figures = [row for row in run.selection["figures"] if row["note"] != "selected"]
+    assert {row["scale"] for row in figures} == set(SCALES)
+    assert [row["scale"] for row in figures if row["note"] == "taken"] == ["unit"]
+    assert run.selection["images"] == sum(run.dataset["train"].values())
     assert (run.recipe.multiply, run.recipe.add) == (UNIT.multiply, UNIT.add)
     assert json.loads((run.path / "config.json").read_text())["train"]["scale"] == "auto"
     page = (run.path / "report.html").read_text()
-    assert "What pixels become" in page
-    assert "train.scale: auto chose unit" in page
+    assert "What was selected" in page
+    assert "train.scale: auto took unit" in page
     assert run.val_accuracy > 0.7
 
 
-def test_what_is_served_is_scaled_as_was_probed(run: Run, tmp_path: Path) -> None:
-    """The function's graph and Keras's own file give the same answers, and those of the probed scale."""
+def test_few_held_out_images_are_not_what_a_model_is_judged_by(run: Run) -> None:
+    assert sum(run.dataset["val"].values()) < 100
+    crossed = run.metrics()["cross_validation"]
+    assert crossed["val_images"] == sum(run.dataset["val"].values()) + sum(run.dataset["train"].values())
+    assert "cross-validated images" in run.verdict["text"]
+    assert run.verdict["accuracy"] == crossed["val_accuracy"]
+    assert run.verdict["interval_95"] == crossed["val_accuracy_interval_95"]
+
+
+def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> None:
+    """The function's graph and Keras's own file give the same answers, and those of the selected scale."""
     import keras
 
     artifact = convert(run.path, tmp_path / "artifact", ConvertSettings(precision="fp32"))
@@ -152,65 +160,88 @@ def test_what_is_served_is_scaled_as_was_probed(run: Run, tmp_path: Path) -> Non
     assert manifest["recipe"]["multiply"] == UNIT.multiply
 
 
-def test_the_chosen_scales_features_are_not_computed_again(
+def test_another_training_on_the_same_images_measures_nothing_again(
     run: Run, weights: Path, stripes: Path, tmp_path: Path
 ) -> None:
-    """A second training probes and trains on what the first one has kept."""
     phases = Phases(threading.Event())
-    made = settings(weights=str(weights), epochs=1, cache=str(run.path.parent / ".cache/features"))
+    made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
     again = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert again.scale == run.scale
-    assert phases.probed == []
+    assert again.selection == run.selection
+    assert phases.compared == []
     assert "Backbone pass" not in phases.titles
 
 
-def test_a_setting_wins_and_nothing_is_probed(
-    weights: Path, stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_setting_wins_and_no_scale_is_compared(weights: Path, stripes: Path, tmp_path: Path) -> None:
     phases = Phases(threading.Event())
-    made = settings(weights=str(weights), epochs=20, scale="symmetric")
-    with caplog.at_level(logging.INFO, logger="trainer"):
-        run = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert phases.probed == []
-    assert run.scale["by"] == "setting"
+    made = settings(weights=str(weights), scale="symmetric")
+    run = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
+    assert phases.compared == ["mobilenet_v3_small, 32 pixels, symmetric"]
     assert (run.recipe.multiply, run.recipe.add) == (1 / 127.5, -1.0)
-    assert "train.scale is symmetric (pixels -1 to 1), so mine.weights.h5 is not probed" in caplog.text
 
 
-def test_a_stopped_run_continues_with_its_scale(weights: Path, stripes: Path, tmp_path: Path) -> None:
-    made, output, stop = settings(weights=str(weights), epochs=5), tmp_path / "run", threading.Event()
-    first = Phases(stop, at="Training")
+def test_a_stopped_run_continues_with_its_selection(weights: Path, stripes: Path, tmp_path: Path) -> None:
+    made, output, stop = settings(weights=str(weights)), tmp_path / "run", threading.Event()
+    first = Phases(stop, at="Fitting the head")
     with pytest.raises(StoppedError):
         train(DataSettings(path=stripes), made, output, progress=first, stop=stop)
-    assert first.probed == list(SCALES)
-    file = checkpoints_beside(output) / SCALE_FILE
+    assert len(first.compared) == len(SCALES) + 1  # and all images, held-out ones too, under the scale that was taken
+    file = checkpoints_beside(output) / SELECTION_FILE
     stored = json.loads(file.read_text())
-    assert stored["choice"]["name"] == "unit"
-    # Another word in the file shows that it decides: a probe would choose unit again.
-    file.write_text(json.dumps({**stored, "choice": {**stored["choice"], "name": "torch"}}))
+    assert stored["selection"]["scale"] == "unit"
+    # Another word in the file shows that it decides: a measurement would take unit again.
+    stored["selection"]["scale"] = "torch"
+    file.write_text(json.dumps(stored))
     second = Phases(threading.Event())
     run = train(DataSettings(path=stripes), made, output, progress=second)
-    assert second.probed == []
-    assert run.scale["name"] == "torch"
+    assert second.compared == []
+    assert run.selection["scale"] == "torch"
 
 
-def test_a_few_images_are_probed_in_no_time(weights: Path, stripes: Path, tmp_path: Path) -> None:
+def test_a_few_images_cant_tell_the_scale_and_that_is_said(
+    weights: Path, stripes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for label in ("c0", "c1"):
         (tmp_path / "few" / label).mkdir(parents=True)
         for file in sorted((stripes / label).iterdir())[:4]:
             (tmp_path / "few" / label / file.name).write_bytes(file.read_bytes())
+    with caplog.at_level(logging.WARNING, logger="trainer"):
+        run = train(DataSettings(path=tmp_path / "few"), settings(weights=str(weights)), tmp_path / "run")
+    assert run.selection["scale"] == "symmetric"
+    assert "4 training images can't tell which scale the file of weights expects; set train.scale" in caplog.text
+    assert open_run(run.path).selection == run.selection
+
+
+def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
+    """Two kinds of photos that differ in a line of a pixel, which the default input of 224 pixels hardly shows."""
+    rng = np.random.default_rng(0)
+    for label in ("plain", "scratched"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(24):
+            grey = rng.normal(128, 12, (480, 480))
+            if label == "scratched":
+                row, column = rng.integers(100, 380, 2)
+                grey[row, column - 40 : column + 40] += 70
+            Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB").save(
+                tmp_path / "photos" / label / f"{number}.png"
+            )
     phases = Phases(threading.Event())
-    made = settings(weights=str(weights), epochs=1)
-    run = train(DataSettings(path=tmp_path / "few"), made, tmp_path / "run", progress=phases)
-    assert phases.probed == []
-    assert (run.scale["images"], run.scale["by"]) == (4, "probe")
-    assert run.scale["name"] == "unit"
-    assert open_run(run.path).scale == run.scale
-    assert [figure["accuracy"] for figure in run.scale["figures"]] == [None] * len(SCALES)
+    made = build(TrainSettings, SettingsLayer(origin="test", values={}))
+    run = train(DataSettings(path=tmp_path / "photos", near_copies="off"), made, tmp_path / "run", progress=phases)
+    rows = {row["size"]: row for row in run.selection["figures"]}
+    assert set(rows) == {224, 320, 448}
+    selected = run.recipe.height
+    assert rows[selected]["note"] == "selected"
+    assert rows[selected]["accuracy"] >= max(row["accuracy"] for row in rows.values()) - 0.02
+    assert all(row["cpu_ms"] > 0 and row["megabytes"] > 10 for row in rows.values())
+    assert "efficientnet_lite0" in (run.path / "report.html").read_text()
+    only = build(TrainSettings, SettingsLayer(origin="test", values={"selection_s": 0.0}))
+    smallest = train(DataSettings(path=tmp_path / "photos", near_copies="off"), only, tmp_path / "smallest")
+    assert smallest.recipe.height == 224
+    assert [row["size"] for row in smallest.selection["figures"]] == [224]
 
 
 class Finishing(Phases):
-    """Progress during whose wait for the scale index 0 finishes the run."""
+    """Progress during whose wait for the selection index 0 finishes the run."""
 
     def __init__(self, run: Path, place: Path) -> None:
         super().__init__(threading.Event())
@@ -225,24 +256,24 @@ class Finishing(Phases):
             yield step
 
 
-def test_a_pod_that_misses_the_scale_is_done_when_the_run_exists(
+def test_a_pod_that_misses_the_selection_is_done_when_the_run_exists(
     run: Run, weights: Path, stripes: Path, tmp_path: Path
 ) -> None:
     place, share = tmp_path / "place/run", Shard(index=1, count=2)
     phases = Finishing(run.path, place)
-    made = settings(weights=str(weights), epochs=20)
+    made = settings(weights=str(weights))
     compute_share(
         DataSettings(path=stripes), made, f"file://{place}", share=share, cache=tmp_path / "work", progress=phases
     )
-    assert phases.titles[-1] == "Waiting for the pod with index 0 to choose the scale"
+    assert phases.titles[-1] == "Waiting for the pod with index 0 to select the network"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_pods_of_a_job_take_the_scale_that_the_first_one_probes(weights: Path, stripes: Path, tmp_path: Path) -> None:
+def test_pods_of_a_job_take_what_the_first_one_selects(weights: Path, stripes: Path, tmp_path: Path) -> None:
     def pod(index: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "trainer", "--path", str(stripes), "--output", f"file://{tmp_path}/run"]
-        command += ["--arch", TINY["arch"], "--image-size", str(SIDE), "--weights", str(weights), "--epochs", "5"]
+        command += ["--arch", TINY["arch"], "--image-size", str(SIDE), "--weights", str(weights)]
         environ = {"JOB_COMPLETION_INDEX": str(index), "JOB_COMPLETIONS": "2"}
         with (tmp_path / f"{index}.log").open("ab") as log:
             work = ["--work", str(tmp_path / f"work-{index}")]
@@ -254,62 +285,20 @@ def test_pods_of_a_job_take_the_scale_that_the_first_one_probes(weights: Path, s
     first = pod(0)
     assert second.wait(STARTED_S) == 0, log.read_text()
     assert first.wait(STARTED_S) == 0, (tmp_path / "0.log").read_text()
-    assert "Probing scale" not in log.read_text()
-    assert "train.scale: auto chose unit" in log.read_text()
-    assert open_run(tmp_path / "run").scale["name"] == "unit"
-
-
-def _train_on_flowers(shared: Path, folder: Path, each: int) -> Run:
-    """A head on the given Inception V3, which was trained on pixels 0 to 1, for some photos of each flower."""
-    for source in sorted((shared / "data/flowers/train").iterdir()):
-        (folder / "flowers" / source.name).mkdir(parents=True)
-        for file in sorted(source.iterdir())[:each]:
-            (folder / "flowers" / source.name / file.name).symlink_to(file)
-    made = build(
-        TrainSettings,
-        SettingsLayer(
-            origin="test",
-            values={
-                "arch": "inception_v3",
-                "weights": str(shared / "weights/inception_v3_notop.weights.h5"),
-                "epochs": 20,
-            },
-        ),
-    )
-    return train(DataSettings(path=folder / "flowers"), made, folder / "run")
-
-
-@pytest.mark.timeout(600)
-def test_the_given_inception_is_recognised_by_eight_photos(shared: Path, tmp_path: Path) -> None:
-    run = _train_on_flowers(shared, tmp_path, 4)
-    assert (run.scale["name"], run.scale["by"]) == ("unit", "probe")
-
-
-@pytest.mark.timeout(600)
-def test_no_other_scale_is_found_for_the_given_inception_on_a_fixed_cameras_photos(shared: Path) -> None:
-    """A drawn part as it is, bright, and of little contrast; the file was trained on 0 to 1, and nothing is claimed."""
-    import keras
-
-    from trainer.pixel_scale.first_features import measure_distances
-
-    file = shared / "weights/inception_v3_notop.weights.h5"
-    backbone = keras.applications.InceptionV3(include_top=False, weights=str(file), input_shape=(299, 299, 3))
-    rng = np.random.default_rng(0)
-    drawn = np.stack([draw_part("ok", rng, side=299) for _ in range(6)])
-    for add, multiply in ((0, 1.0), (75, 1.0), (104, 0.75), (104, 0.4)):
-        pixels = np.clip(drawn * multiply + add, 0, 255).astype(np.uint8)
-        distances = measure_distances(backbone, pixels, SCALES)
-        assert distances is not None
-        choice = choose_scale_by_probe(
-            {}, distances, measure_brightness(pixels), own=SYMMETRIC, images=6, file=file.name
-        )
-        assert (choice.by, choice.scale) in {("undecided", SYMMETRIC), ("probe", UNIT)}, (add, multiply)
+    assert "Comparing" not in log.read_text()
+    assert "train.scale: auto took unit" in log.read_text()
+    assert open_run(tmp_path / "run").selection["scale"] == "unit"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_given_inception_is_recognised_by_many_photos(shared: Path, tmp_path: Path) -> None:
-    run = _train_on_flowers(shared, tmp_path, 100)
-    assert (run.scale["name"], run.scale["by"], run.scale["images"]) == ("unit", "probe", 160)
-    accuracy = {figure["scale"]: figure["accuracy"] for figure in run.scale["figures"]}
-    assert max(accuracy, key=lambda name: accuracy[name]) == "unit"
+    """It was trained on pixels 0 to 1; the default is -1 to 1."""
+    for source in sorted((shared / "data/flowers/train").iterdir()):
+        (tmp_path / "flowers" / source.name).mkdir(parents=True)
+        for file in sorted(source.iterdir())[:100]:
+            (tmp_path / "flowers" / source.name / file.name).symlink_to(file)
+    values = {"arch": "inception_v3", "weights": str(shared / "weights/inception_v3_notop.weights.h5")}
+    made = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    run = train(DataSettings(path=tmp_path / "flowers"), made, tmp_path / "run")
+    assert run.selection["scale"] == "unit"

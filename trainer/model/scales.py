@@ -72,3 +72,12 @@ RAW = Scale(name="raw", words="0 to 255", multiply=1.0, add=0.0)
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TORCH, RAW)}
 """Name of each scale to the scale: those that `train.scale` may name, and that a file of weights is probed for."""
+
+
+def find_scale(name: str) -> Scale:
+    """Return the scale of this name, also one that can't be measured.
+
+    Raises:
+        KeyError: There is no such scale.
+    """
+    return (SCALES | {LITE.name: LITE})[name]

@@ -1,0 +1,148 @@
+"""Grouped cross-validation: what is in one fold, which candidate is taken, and that nested answers are honest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from trainer.selection.cross_validation import (
+    MOST_LOSS,
+    RECIPES,
+    CandidateAnswers,
+    LabelledRows,
+    bound_mean,
+    choose_candidate,
+    cross_validate,
+    cross_validated_interval,
+    list_recipes,
+    predict_nested,
+)
+from trainer.selection.linear_head import HeadRecipe
+
+Features = npt.NDArray[np.float64]
+
+
+def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
+    return LabelledRows(
+        labels=np.array(labels, np.int64),
+        groups=tuple(groups or map(str, range(len(labels)))),
+        weights=np.ones(len(labels)),
+        classes=max(labels) + 1,
+    )
+
+
+def draw(count: int, apart: float, seed: int, size: int = 30) -> tuple[Features, LabelledRows]:
+    """Features of two classes whose centres are `apart` standard deviations apart."""
+    labels = np.arange(count) % 2
+    features = np.random.default_rng(seed).normal(size=(count, size))
+    features[:, 0] += apart * labels
+    return features, rows(labels.tolist())
+
+
+def answers(right: Sequence[int]) -> CandidateAnswers:
+    found = np.array(right, bool)
+    return CandidateAnswers(recipe=RECIPES[0], divisor=1.0, right=found, accuracy=float(found.mean()))
+
+
+def test_a_group_is_in_one_fold_and_every_fold_has_its_share_of_each_class() -> None:
+    labels = [0] * 60 + [1] * 60
+    made = rows(labels, [f"part{number // 4}" for number in range(120)])
+    folds = made.folds()
+    assert len({(group, fold) for group, fold in zip(made.groups, folds, strict=True)}) == len(set(made.groups))
+    for label in (0, 1):
+        assert set(np.bincount(folds[made.labels == label])) == {12}
+    few = rows([0, 1] * 20)
+    assert np.bincount(few.folds()).tolist() == [4] * 10
+
+
+def test_copies_of_an_image_dont_predict_each_other() -> None:
+    """Each group is one picture, four times, with a coin toss for a label."""
+    rng = np.random.default_rng(3)
+    features = np.repeat(rng.normal(size=(50, 80)), 4, axis=0)
+    labels = np.repeat(rng.permutation([0, 1] * 25), 4).tolist()
+    grouped = cross_validate(features, rows(labels, [str(row // 4) for row in range(200)]))
+    assert grouped.accuracy < 0.7
+    assert cross_validate(features, rows(labels)).accuracy > 0.95
+
+
+def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little() -> None:
+    known = rows([0, 1] * 500)
+    best = [1] * 990 + [0] * 10
+    assert choose_candidate([answers(best), answers(best)], known) == 0
+    little = [1] * 985 + [0] * 15
+    assert choose_candidate([answers(little), answers(best)], known) == 0
+    much = [1] * 965 + [0] * 35
+    assert choose_candidate([answers(much), answers(best)], known) == 1
+    assert choose_candidate([answers(best), answers(much)], known) == 0
+
+
+def test_few_images_show_little_so_the_best_estimate_is_taken() -> None:
+    known = rows([0, 1] * 16)
+    one_less = [0] + [1] * 31
+    assert choose_candidate([answers(one_less), answers([1] * 32)], known) == 1
+
+
+def test_the_unit_of_a_bound_is_the_group() -> None:
+    lost = np.array([1.0] * 4 + [0.0] * 396)
+    single = bound_mean(lost, rows([0, 1] * 200))
+    grouped = bound_mean(lost, rows([0, 1] * 200, [str(number // 4) for number in range(400)]))
+    assert 0.01 < single < MOST_LOSS < grouped
+
+
+def test_a_bound_holds_in_nineteen_of_twenty_cases() -> None:
+    rng, known = np.random.default_rng(0), rows([0, 1] * 60, [str(number // 3) for number in range(120)])
+    misses = 0
+    for _ in range(600):
+        shared = np.repeat(rng.normal(size=40), 3)
+        misses += bound_mean(shared + rng.normal(size=120), known) < 0
+    assert misses / 600 == pytest.approx(0.05, abs=0.02)
+
+
+def test_nested_answers_to_coin_tosses_are_those_of_a_coin() -> None:
+    """The best of several candidates and heads looks better than a coin; the nested answers don't."""
+    right, covered, count = [], 0, 24
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        made = rows(rng.permutation([0, 1] * (count // 2)).tolist())
+        predicted = predict_nested([rng.normal(size=(count, 30)) for _ in range(2)], made)
+        share = float(np.mean(predicted == made.labels))
+        low, high = cross_validated_interval(share, made.groups)
+        right.append(share)
+        covered += low <= 0.5 <= high
+    assert np.mean(right) == pytest.approx(0.5, abs=0.1)
+    assert covered >= 11
+
+
+def test_nested_answers_choose_the_candidate_that_tells_the_classes_apart() -> None:
+    useful, made = draw(60, 6.0, seed=1)
+    useless = np.random.default_rng(2).normal(size=useful.shape)
+    predicted = predict_nested([useless, useful], made)
+    assert np.mean(predicted == made.labels) > 0.9
+
+
+def test_a_named_penalty_is_the_only_head() -> None:
+    assert [str(recipe) for recipe in list_recipes(5.0)] == ["softmax, L2 5"]
+    assert list_recipes(0.0) == RECIPES
+
+
+def test_a_ridge_is_taken_where_it_is_better_beyond_noise() -> None:
+    """A head with a huge penalty only compares the classes' means, and can't subtract what both have in common."""
+    features, made = draw(400, 2.0, seed=0, size=3)
+    assert cross_validate(features, made).recipe.kind == "softmax"
+    common = 10 * np.random.default_rng(1).normal(size=400)
+    features[:, 0] += common
+    features[:, 1] = common
+    ridge = HeadRecipe(kind="ridge", strength=1e-4)
+    found = cross_validate(features, made, (HeadRecipe(kind="softmax", strength=1e6), ridge))
+    assert found.recipe == ridge
+    assert found.accuracy > 0.8
+
+
+def test_weights_decide_what_is_right() -> None:
+    made = LabelledRows(
+        labels=np.array([0, 0, 0, 1]), groups=tuple("abcd"), weights=np.array([0.5, 0.5, 0.5, 1.5]), classes=2
+    )
+    assert made.share(np.array([True, True, True, False])) == 0.5
