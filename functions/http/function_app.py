@@ -177,7 +177,7 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
 
 
 def tell_readiness(service: Service) -> DirectAnswer:
-    """DirectAnswer a readiness probe, which waits a little for a model that loads.
+    """Answer a readiness probe, which waits a little for a model that loads.
 
     Raises:
         EavesError: When the function should get no requests; the message says why.
@@ -188,7 +188,7 @@ def tell_readiness(service: Service) -> DirectAnswer:
 
 
 def tell_liveness() -> DirectAnswer:
-    """DirectAnswer a liveness probe."""
+    """Answer a liveness probe."""
     return DirectAnswer(headers={"Content-Type": "application/json"}, body=encode({"status": "alive"}).encode())
 
 
