@@ -27,7 +27,7 @@ from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import scan
 from trainer.progress import SilentProgress, Step
-from trainer.selection.selection import Selection
+from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
@@ -89,7 +89,7 @@ def _print_frozen(folder: Path) -> None:
                 settings=made,
                 progress=SilentProgress(),
                 features=open_store(folder / "features"),
-                selection=Selection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
+                selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
             )
             seconds.append(_seconds(partial(fit.fit, task)))
     first, second = seconds

@@ -26,7 +26,7 @@ from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, scan
 from trainer.progress import SilentProgress, Step
-from trainer.selection.selection import Selection
+from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
@@ -185,7 +185,7 @@ def _measure_case(case: InputCase, dataset: Dataset, features: Path) -> InputFig
             settings=made,
             progress=watch,
             features=open_store(features),
-            selection=Selection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
+            selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
         )
         watch.wait = task.input_wait
         fit.fit(task)

@@ -71,7 +71,7 @@ class Run:
         calibration: Temperature of the logits and its reason, the fields of
             `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of older versions.
         selection: Backbone, input size and pixel scale that the training began with, the result of
-            `trainer.selection.selection.Selection.to_dict`; empty in runs of older versions.
+            `trainer.selection.selection.ModelSelection.to_dict`; empty in runs of older versions.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.

@@ -50,7 +50,7 @@ COLUMNS = ("network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class ModelSelection:
     """What a training begins with, and why.
 
     Attributes:
@@ -101,13 +101,13 @@ class Selection:
         }
 
 
-def parse_selection(values: Mapping[str, Any], predicted: Mapping[str, int] | None) -> Selection:
-    """Parse the result of `Selection.to_dict`.
+def parse_selection(values: Mapping[str, Any], predicted: Mapping[str, int] | None) -> ModelSelection:
+    """Parse the result of `ModelSelection.to_dict`.
 
     Raises:
         KeyError, TypeError, ValueError: The values are not those of a selection.
     """
-    return Selection(
+    return ModelSelection(
         arch=str(values["arch"]),
         image_size=int(values["image_size"]),
         scale=find_scale(values["scale"]),
@@ -120,7 +120,7 @@ def parse_selection(values: Mapping[str, Any], predicted: Mapping[str, int] | No
 
 
 def parse_figures(rows: Sequence[Mapping[str, Any]]) -> list[CandidateFigures]:
-    """Parse the rows of the table in the result of `Selection.to_dict`."""
+    """Parse the rows of the table in the result of `ModelSelection.to_dict`."""
     return [
         CandidateFigures(**{**row, "interval_95": row["interval_95"] and tuple(row["interval_95"])}) for row in rows
     ]

@@ -34,7 +34,7 @@ from trainer.selection.cross_validation import (
     predict_nested,
 )
 from trainer.selection.linear_head import Floats
-from trainer.selection.selection import CandidateFigures, Selection
+from trainer.selection.selection import CandidateFigures, ModelSelection
 from trainer.selection.stored_selection import SELECTION_FILE, load_selection, save_selection, wait_for_selection
 from trainer.storage import FileStore
 
@@ -60,7 +60,7 @@ def select(
     is_finished: Callable[[], bool],
     progress: TrainingProgress,
     share: Shard | None = None,
-) -> Selection:
+) -> ModelSelection:
     """Select a candidate, after measuring it against the others where there are any, and log the result.
 
     Args:
@@ -185,11 +185,11 @@ class _Selector:
     def is_needed(self) -> bool:
         return self._compares or self._nested or len(self._scales) > 1
 
-    def take_first(self) -> Selection:
+    def take_first(self) -> ModelSelection:
         first = self._candidates[0]
-        return Selection(arch=first.settings.arch, image_size=first.settings.image_size, scale=first.scale)
+        return ModelSelection(arch=first.settings.arch, image_size=first.settings.image_size, scale=first.scale)
 
-    def measure(self) -> Selection:
+    def measure(self) -> ModelSelection:
         before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
         if not (self._compares or self._nested):
             return before
@@ -201,7 +201,7 @@ class _Selector:
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
-        return Selection(
+        return ModelSelection(
             arch=chosen.candidate.settings.arch,
             image_size=chosen.candidate.settings.image_size,
             scale=chosen.candidate.scale,
@@ -216,7 +216,7 @@ class _Selector:
             predicted=self._predict(measured, [*trained, *held_out]) if self._nested else None,
         )
 
-    def _measure_scales(self) -> Selection:
+    def _measure_scales(self) -> ModelSelection:
         """Take the scale under which most training images are predicted, and warn if another one is about as good."""
         first, own = self.take_first(), self._scales[0].scale
         named = f"{own.name} (pixels {own.words})"

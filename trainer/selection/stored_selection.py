@@ -9,21 +9,21 @@ from collections.abc import Callable
 from eaves.errors import StorageError
 from trainer.features.sharding import PATIENCE_S, POLL_S, ShardDoneError
 from trainer.progress import TrainingProgress
-from trainer.selection.selection import Selection, parse_selection
+from trainer.selection.selection import ModelSelection, parse_selection
 from trainer.storage import FileStore
 
 SELECTION_FILE = "selection.json"
 """Name of the file beside a run's checkpoints."""
 
 
-def save_selection(store: FileStore, name: str, owner: str, selection: Selection) -> None:
+def save_selection(store: FileStore, name: str, owner: str, selection: ModelSelection) -> None:
     """Store a selection; `owner` is the fingerprint, or another digest, of the training that it is valid for."""
     predicted = None if selection.predicted is None else dict(selection.predicted)
     values = {"owner": owner, "selection": selection.to_dict(), "predicted": predicted}
     store.write(name, json.dumps(values).encode())
 
 
-def load_selection(store: FileStore, owner: str, name: str = SELECTION_FILE) -> Selection | None:
+def load_selection(store: FileStore, owner: str, name: str = SELECTION_FILE) -> ModelSelection | None:
     """Load the selection of this owner; return None when none can be read.
 
     Raises:
@@ -41,7 +41,7 @@ def wait_for_selection(
     is_finished: Callable[[], bool],
     patience_s: float = PATIENCE_S,
     poll_s: float = POLL_S,
-) -> Selection:
+) -> ModelSelection:
     """Wait until the pod with index 0 of an Indexed Job has stored its selection, and return it.
 
     Args:
@@ -81,7 +81,7 @@ def wait_for_selection(
     return selection
 
 
-def _load(store: FileStore, name: str) -> tuple[str, Selection] | None:
+def _load(store: FileStore, name: str) -> tuple[str, ModelSelection] | None:
     """Load the owner and the selection in a file; None when it is missing, damaged or of another version."""
     if not store.exists(name):
         return None

@@ -14,7 +14,7 @@ from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
 from trainer.prefetch import InputWait, prefetch
 from trainer.progress import TrainingProgress
-from trainer.selection.selection import Selection
+from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.training.checkpoint import Checkpoints
@@ -43,7 +43,7 @@ class TrainingTask:
     settings: TrainSettings
     progress: TrainingProgress
     features: FileStore
-    selection: Selection
+    selection: ModelSelection
     checkpoints: Checkpoints | None = None
     share: Shard | None = None
     input_wait: InputWait = field(default_factory=InputWait)

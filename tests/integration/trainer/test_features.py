@@ -18,7 +18,7 @@ from trainer.data import pixels
 from trainer.data.dataset import scan
 from trainer.data.pixels import DecodedDataset
 from trainer.progress import SilentProgress, Step
-from trainer.selection.selection import Selection
+from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore, open_store
 
@@ -82,7 +82,7 @@ def train(folder: Path, made: TrainSettings, store: FileStore) -> tuple[Any, Any
             settings=made,
             progress=progress,
             features=store,
-            selection=Selection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
+            selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
         )
         return built, fit.fit(task), progress.done
 

@@ -15,7 +15,7 @@ from trainer.data.pixels import DecodedDataset
 from trainer.evaluation.calibration import likelihoods, softmax
 from trainer.model.keras_model import backbone_digest, build_model
 from trainer.progress import SilentProgress
-from trainer.selection.selection import Selection
+from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.training import fit
@@ -53,7 +53,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         settings=settings,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
-        selection=Selection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
+        selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
     )
 
 

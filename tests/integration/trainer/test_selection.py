@@ -114,9 +114,18 @@ class Phases:
 
 
 @pytest.fixture(scope="module")
-def run(weights: Path, stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    made = settings(weights=str(weights))
-    return train(DataSettings(path=stripes), made, tmp_path_factory.mktemp("selected") / "run", name="stripes")
+def phases() -> Phases:
+    return Phases(threading.Event())
+
+
+@pytest.fixture(scope="module")
+def run(weights: Path, stripes: Path, phases: Phases, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("selected") / "run"
+    return train(DataSettings(path=stripes), settings(weights=str(weights)), output, name="stripes", progress=phases)
+
+
+def test_every_scale_is_measured_and_then_all_images_under_the_one_that_was_taken(run: Run, phases: Phases) -> None:
+    assert [title.split()[-1] for title in phases.compared] == ["symmetric", "unit", "torch", "raw", "unit"]
 
 
 def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
@@ -179,12 +188,11 @@ def test_a_setting_wins_and_no_scale_is_compared(weights: Path, stripes: Path, t
     assert (run.recipe.multiply, run.recipe.add) == (1 / 127.5, -1.0)
 
 
-def test_a_stopped_run_continues_with_its_selection(weights: Path, stripes: Path, tmp_path: Path) -> None:
-    made, output, stop = settings(weights=str(weights)), tmp_path / "run", threading.Event()
-    first = Phases(stop, at="Fitting the head")
+def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:
+    made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
+    output, stop = tmp_path / "run", threading.Event()
     with pytest.raises(StoppedError):
-        train(DataSettings(path=stripes), made, output, progress=first, stop=stop)
-    assert len(first.compared) == len(SCALES) + 1  # and all images, held-out ones too, under the scale that was taken
+        train(DataSettings(path=stripes), made, output, progress=Phases(stop, at="Fitting the head"), stop=stop)
     file = checkpoints_beside(output) / SELECTION_FILE
     stored = json.loads(file.read_text())
     assert stored["selection"]["scale"] == "unit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 import pytest
 
@@ -31,19 +32,22 @@ def test_a_camera_is_away_for_a_day(video: Video) -> None:
     """An attempt a minute, without a process; one line in the log; frames within 65 s of the camera's return."""
     clock = ManualClock()
     port = find_port()
-    with watch(f"rtsp://{LOGIN}@127.0.0.1:{port}/stream", clock=clock, warnings=1) as watched:
+    with (
+        ExitStack() as camera,  # it is there longer than the source, which would say that it has gone
+        watch(f"rtsp://{LOGIN}@127.0.0.1:{port}/stream", clock=clock, warnings=1) as watched,
+    ):
         watched.wait_for_state("waiting", "can't be reached")
         for _ in range(24 * 60):
             wait_until(lambda: clock.waiting, 20, pause_s=0.001, what="the source's pause")
             clock.turn(ATTEMPT_S)
         assert len(watched.decoders.pids) <= 2
         began = clock.monotonic()
-        with open_rtsp_camera(video, port=port):
-            while not watched.events:
-                wait_until(lambda: watched.events or (clock.waiting and not find_decoders()), 20, what="an attempt")
-                clock.turn(0.0 if watched.events else 1.0)
-            assert clock.monotonic() - began <= 65.0
-            watched.wait_for_state("watching")
+        camera.enter_context(open_rtsp_camera(video, port=port))
+        while not watched.events:
+            wait_until(lambda: watched.events or (clock.waiting and not find_decoders()), 20, what="an attempt")
+            clock.turn(0.0 if watched.events else 1.0)
+        assert clock.monotonic() - began <= 65.0
+        watched.wait_for_state("watching")
 
 
 @pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
