@@ -116,6 +116,31 @@ def test_nested_answers_to_coin_tosses_are_those_of_a_coin() -> None:
     assert covered >= 11
 
 
+class Quarters(LabelledRows):
+    """Images in four folds, one after another, whatever their labels are."""
+
+    def folds(self) -> npt.NDArray[np.int64]:
+        return np.arange(len(self.labels)) * 4 // len(self.labels)
+
+
+def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
+    """Neither the heads nor the choice of the candidate may have seen them."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        labels = rng.permutation([0, 1] * 12).astype(np.int64)
+        candidates = [rng.normal(size=(24, 10)) for _ in range(5)]
+        answers = []
+        for own in (labels[:6], 1 - labels[:6]):
+            made = Quarters(
+                labels=np.concatenate([own, labels[6:]]),
+                groups=tuple(map(str, range(24))),
+                weights=np.ones(24),
+                classes=2,
+            )
+            answers.append(predict_nested(candidates, made)[:6].tolist())
+        assert answers[0] == answers[1], seed
+
+
 def test_nested_answers_choose_the_candidate_that_tells_the_classes_apart() -> None:
     useful, made = draw(60, 6.0, seed=1)
     useless = np.random.default_rng(2).normal(size=useful.shape)
