@@ -243,7 +243,7 @@ def _open_task(
         decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
         reported = set(dataset.faults)
         log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
-        with clock.phase("select"), native_stderr():
+        with clock.phase("select"):
             selection = select(
                 candidates,
                 decoded.dataset,

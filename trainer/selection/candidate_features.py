@@ -18,6 +18,7 @@ from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.progress import TrainingProgress
 from trainer.selection.candidates import Candidate
 from trainer.storage import FileStore
+from trainer.tensorflow_notices import native_stderr
 
 TIMED = 8
 """Number of images on which the processor time of one is measured."""
@@ -62,7 +63,9 @@ class FeatureReader:
         from trainer.model.keras_model import build_backbone, weights_digest
 
         started, settings, scale = time.monotonic(), candidate.settings, candidate.scale
-        backbone, recipe = build_backbone(settings), settings.recipe(scale)
+        recipe = settings.recipe(scale)
+        with native_stderr():
+            backbone = build_backbone(settings)
         values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
         key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone), layer="backbone")
 
@@ -80,8 +83,9 @@ class FeatureReader:
             def read(rows: Sequence[int]) -> npt.NDArray[np.float32]:
                 return scale.apply(np.stack(list(pool.map(decode, [examples[row] for row in rows]))))
 
+            network = _CompiledNetwork(backbone)
             FeatureCache(self.store, key).compute(
-                backbone,
+                network,
                 read,
                 [example.digest for example in examples],
                 values,
@@ -89,7 +93,7 @@ class FeatureReader:
                 progress=self.progress,
                 title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
             )
-            cpu_ms = _measure_cpu_ms(backbone, read(range(min(TIMED, len(examples)))))
+            cpu_ms = _measure_cpu_ms(network, read(range(min(TIMED, len(examples)))))
         return CandidateFeatures(
             values=values,
             cpu_ms=cpu_ms,
@@ -98,8 +102,21 @@ class FeatureReader:
         )
 
 
-def _measure_cpu_ms(backbone: Any, inputs: npt.NDArray[np.float32]) -> float:
-    backbone.predict_on_batch(inputs)  # the first call of a shape builds the graph
+class _CompiledNetwork:
+    """A network that is compiled once, for batches of any size; Keras compiles again for each size, and warns of it."""
+
+    def __init__(self, network: Any) -> None:
+        import tensorflow as tf
+
+        images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+        self._compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[images])
+
+    def predict_on_batch(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(self._compute(inputs))
+
+
+def _measure_cpu_ms(network: _CompiledNetwork, inputs: npt.NDArray[np.float32]) -> float:
+    network.predict_on_batch(inputs)  # the first call compiles
     started = time.process_time()
-    backbone.predict_on_batch(inputs)
+    network.predict_on_batch(inputs)
     return (time.process_time() - started) * 1000 / len(inputs)

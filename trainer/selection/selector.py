@@ -95,8 +95,8 @@ def select(
         selection = load_selection(memory, key, f"{key}.json") or selector.measure()
         save_selection(memory, f"{key}.json", key, selection)
         save_selection(unfinished, SELECTION_FILE, fingerprint, selection)
-    for text in filter(None, (*selection.reasons, selection.render())):
-        _logger.info("%s", text, extra={"selection": selection.to_dict()})
+    for line in (*selection.reasons, *selection.render().splitlines()):
+        _logger.info("%s", line)
     if selection.doubt:
         _logger.warning("%s", selection.doubt)
     return selection

@@ -52,6 +52,7 @@ def test_training_needs_no_network(tmp_path: Path) -> None:
         "frozen",
         "lite",
     )
+    assert "accuracy (95 % interval)" in done.stderr, "the table of what was selected"
     assert (run.recipe.multiply, run.recipe.add) == (1 / 128, -127 / 128)
     assert run.weights["file_sha256"] == LITE0_WEIGHTS.sha256
     assert run.weights["licence"] == "Apache-2.0"
