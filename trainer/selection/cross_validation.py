@@ -42,7 +42,7 @@ scratched or not, ridges were better. Softmax with an L2 of 0.2 or 200, and othe
 FEW_IMAGES, MANY_FOLDS, FOLDS = 100, 10, 5
 """Up to `FEW_IMAGES` images are divided into `MANY_FOLDS` folds, because each image that a fit lacks counts; more are
 divided into `FOLDS`."""
-MOST_LOSS = 0.02
+MAX_LOSS = 0.02
 """Largest loss of accuracy, as the upper end of its interval, for which a smaller candidate is taken."""
 INFLATION = 2.0
 """Ratio of the variance of a cross-validated accuracy to that of independent answers. In simulations of two classes
@@ -132,13 +132,13 @@ def score_folds(features: Features, rows: LabelledRows, recipes: tuple[HeadRecip
 def choose_candidate(answers: Sequence[CandidateAnswers], rows: LabelledRows) -> int:
     """Return the position of the candidate to take; the candidates are in order of their cost.
 
-    It is the first whose loss against the most accurate one is shown to be at most `MOST_LOSS`.
+    It is the first whose loss against the most accurate one is shown to be at most `MAX_LOSS`.
     """
     best = max(range(len(answers)), key=lambda number: answers[number].accuracy)
     return next(
         number
         for number in range(len(answers))
-        if number == best or bound_mean(answers[best].right - answers[number].right.astype(float), rows) <= MOST_LOSS
+        if number == best or bound_mean(answers[best].right - answers[number].right.astype(float), rows) <= MAX_LOSS
     )
 
 

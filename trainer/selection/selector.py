@@ -23,7 +23,7 @@ from trainer.progress import TrainingProgress
 from trainer.selection.candidate_features import CandidateFeatures, FeatureReader
 from trainer.selection.candidates import Candidate, list_scales
 from trainer.selection.cross_validation import (
-    MOST_LOSS,
+    MAX_LOSS,
     CandidateAnswers,
     LabelledRows,
     bound_mean,
@@ -40,9 +40,9 @@ from trainer.storage import FileStore
 
 IMAGES = 500
 """Maximum number of training images that backbones and sizes are compared on."""
-SCALE_IMAGES, LEAST_SCALE_IMAGES = 160, 30
+SCALE_IMAGES, MIN_SCALE_IMAGES = 160, 30
 """Maximum number of training images that pixel scales are compared on, and the number below which they are not."""
-FEW_HELD_OUT, MOST_NESTED = 100, 600
+FEW_HELD_OUT, MAX_NESTED = 100, 600
 """Number of held-out images below which all images are predicted in nested cross-validation, and the maximum number of
 these."""
 
@@ -103,12 +103,15 @@ def select(
 
 
 def describe_rows(dataset: Dataset, examples: Sequence[Example]) -> LabelledRows:
-    """Return classes, groups and weights of some examples of a dataset."""
-    weights = dataset.class_weights()
+    """Return classes, groups and weights of some examples of a dataset; each class weighs as in the whole training."""
+    counted, wanted = Counter(example.label for example in examples), dataset.class_weights()
+    trained = list(dataset.counts("train").values())
+    weights = {label: wanted[label] * trained[label] / count for label, count in counted.items()}
+    mean = sum(weights[label] * count for label, count in counted.items()) / len(examples)
     return LabelledRows(
         labels=np.array([example.label for example in examples], np.int64),
         groups=tuple(example.group or example.digest for example in examples),
-        weights=np.array([weights[example.label] for example in examples]),
+        weights=np.array([weights[example.label] / mean for example in examples]),
         classes=len(dataset.labels),
     )
 
@@ -179,7 +182,7 @@ class _Selector:
         self._scales = list_scales(candidates[0])
         frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
         self._compares = frozen and len(candidates) > 1 and self._settings.selection_s > 0
-        self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MOST_NESTED
+        self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
     @property
     def is_needed(self) -> bool:
@@ -195,8 +198,12 @@ class _Selector:
             return before
         if not self._compares:
             self._candidates = self._candidates[:1]
-        trained = choose_examples(self._dataset.examples, IMAGES)
-        held_out = [example for example in self._dataset.examples if example.split == "val"] if self._nested else []
+        examples = self._dataset.examples
+        if self._nested:
+            trained = [example for example in examples if example.split == "train"]
+            held_out = [example for example in examples if example.split == "val"]
+        else:
+            trained, held_out = choose_examples(examples, IMAGES), []
         measured, skipped = self._measure_sizes([*trained, *held_out], len(trained))
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
@@ -222,7 +229,7 @@ class _Selector:
         named = f"{own.name} (pixels {own.words})"
         examples = choose_examples(self._dataset.examples, SCALE_IMAGES)
         advice = "set train.scale (--scale) if you know the scale that the weights were trained with"
-        if len(examples) < LEAST_SCALE_IMAGES:
+        if len(examples) < MIN_SCALE_IMAGES:
             doubt = (
                 f"train.scale: auto took the network's own, {named}, because {len(examples)} training images can't "
                 f"tell which scale the file of weights expects; {advice}"
@@ -285,10 +292,10 @@ def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> 
     if best is not chosen:
         return (
             f"{found}; {best.words} gets {best.answers.accuracy:.3f}, but with 95 % confidence at most "
-            f"{MOST_LOSS:.0%} of the images are lost"
+            f"{MAX_LOSS:.0%} of the images are lost"
         )
     if number:
-        return f"{found}; with a smaller input or network more than {MOST_LOSS:.0%} of the images may be lost"
+        return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
     return f"{found}, more than with a larger input or network" if len(measured) > 1 else found
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from trainer.selection.cross_validation import (
-    MOST_LOSS,
+    MAX_LOSS,
     RECIPES,
     CandidateAnswers,
     LabelledRows,
@@ -89,7 +89,7 @@ def test_the_unit_of_a_bound_is_the_group() -> None:
     lost = np.array([1.0] * 4 + [0.0] * 396)
     single = bound_mean(lost, rows([0, 1] * 200))
     grouped = bound_mean(lost, rows([0, 1] * 200, [str(number // 4) for number in range(400)]))
-    assert 0.01 < single < MOST_LOSS < grouped
+    assert 0.01 < single < MAX_LOSS < grouped
 
 
 def test_a_bound_holds_in_nineteen_of_twenty_cases() -> None:
