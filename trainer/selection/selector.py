@@ -296,7 +296,7 @@ def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> 
         )
     if number:
         return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
-    return f"{found}, more than with a larger input or network" if len(measured) > 1 else found
+    return f"{found}; no larger input or network gets more right" if len(measured) > 1 else found
 
 
 def _lost(one: _Measured, other: _Measured) -> Floats:
