@@ -209,6 +209,7 @@ def test_a_start_is_reported_with_the_time_since_the_first_request_that_waited(t
         answers = ask(activator)
         wait_until(lambda: answers, what="the failed start")
         assert noted == []
+        wait_until(clock.next_due_s, what="the keeper's pause")  # it notes the failure before it rests
         launch.error = None
         clock.turn(RESTART.pause_s(1))
         wanted_at = clock.now()
