@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from eaves import logs
+from eaves.base.statistics import round_outward
 from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
@@ -90,7 +91,7 @@ def main(
         run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop, share=share)
     if run.verdict:
         _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
-    low, high = run.metrics()["val_accuracy_interval_95"]
+    low, high = round_outward(run.metrics()["val_accuracy_interval_95"], 3)
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 
 

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.resource_limits import count_usable_cpus
@@ -294,7 +296,15 @@ def _train(
     with clock.phase("fit"):
         fitted = fit.fit(task)
     clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
-    measured = metrics.measure_quality(decoded.labels[decoded.rows("val")], fitted.val_logits, dataset.labels)
+    held_out = [dataset.examples[row] for row in decoded.rows("val")]
+    measured = metrics.measure_quality(
+        decoded.labels[decoded.rows("val")],
+        fitted.val_logits,
+        dataset.labels,
+        groups=[example.group_name for example in held_out],
+        is_balanced=dataset.is_balanced,
+        lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
+    )
     if task.selection.predicted:
         measured["cross_validation"] = run_records.summarize_cross_validation(dataset, task.selection.predicted)
     models.set_temperature(task.model, measured["temperature"])

@@ -28,6 +28,7 @@ class ArtifactModel:
     kind = "artifact"
     trained_on: frozenset[str] | None = None
     run: Path | None = None
+    is_balanced: bool | None = None
 
     def __init__(self, path: Path) -> None:
         artifact = open_artifact(path)

@@ -29,8 +29,9 @@ class RunFacts:
         run: The run.
         settings: Value of each setting by `section.name`.
         history: Figures of each epoch.
-        accuracy: Accuracy on the run's own held-out images.
-        interval: 95 % confidence interval of the accuracy.
+        figure: Name of the figure that the run is judged by: `accuracy` or `mean recall`.
+        accuracy: The figure on the run's own held-out images.
+        interval: 95 % confidence interval of the figure.
         held_out: Number of the run's held-out images.
         trained_on: Number of images that the run was trained on.
         size_bytes: Size of the SavedModel in bytes.
@@ -40,6 +41,7 @@ class RunFacts:
     run: Run
     settings: Mapping[str, Any]
     history: tuple[Mapping[str, float], ...]
+    figure: str
     accuracy: float
     interval: tuple[float, float]
     held_out: int
@@ -57,6 +59,7 @@ class RunFacts:
         return {
             "run": str(self.run.path),
             "version": self.run.version,
+            "figure": self.figure,
             "accuracy": self.accuracy,
             "accuracy_interval_95": list(self.interval),
             "held_out": self.held_out,
@@ -187,12 +190,14 @@ def _load_facts(path: Path) -> RunFacts:
     for name in ("arch", "image_size", "scale"):
         if name in run.selection:  # what was selected for two runs may differ
             settings[f"train.{name}"] = run.selection[name]
-    low, high = measured["val_accuracy_interval_95"]
+    figure = measured["figure"]
+    low, high = figure["interval_95"]
     return RunFacts(
         run=run,
         settings=settings,
         history=tuple(json.loads((path / "history.json").read_text(encoding="utf-8"))),
-        accuracy=run.val_accuracy,
+        figure=figure["name"],
+        accuracy=figure["value"],
         interval=(low, high),
         held_out=measured["val_images"],
         trained_on=sum(run.dataset["train"].values()),

@@ -42,6 +42,7 @@ class FunctionModel:
     labels: tuple[str, ...] | None = None
     trained_on: frozenset[str] | None = None
     run: Path | None = None
+    is_balanced: bool | None = None
 
     def __init__(self, url: str, client: SinkClient, *, token_file: Path | None = None, clock: Clock = SYSTEM) -> None:
         self.name = url

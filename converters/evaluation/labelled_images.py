@@ -38,6 +38,7 @@ class LabelledImage:
     name: str
     label: str
     digest: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,9 @@ import numpy as np
 from converters.evaluation.labelled_images import LabelledImage, LabelledImages, check_labels
 from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
+from trainer.data.dataset import is_imbalanced
 from trainer.evaluation.calibration import ScoreBin, expected_error, score_bins
-from trainer.evaluation.metrics import summarize
+from trainer.evaluation.metrics import MEAN_RECALL, summarize
 from trainer.evaluation.model_quality import ModelQuality, rate_model
 from trainer.evaluation.quality_sentence import describe_evaluated
 from trainer.progress import TrainingProgress
@@ -60,14 +61,19 @@ class Evaluation:
     maybe_trained_on: bool = False
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether the figure is the mean recall."""
+        return bool(self.measured["figure"]["name"] == MEAN_RECALL)
+
+    @property
     def accuracy(self) -> float:
-        """Share of the images that were answered correctly."""
-        return float(self.measured["val_accuracy"])
+        """Value of the figure: the share of the images that were answered correctly, or the mean recall."""
+        return float(self.measured["figure"]["value"])
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the accuracy."""
-        low, high = self.measured["val_accuracy_interval_95"]
+        """95 % confidence interval of the figure."""
+        low, high = self.measured["figure"]["interval_95"]
         return float(low), float(high)
 
     @property
@@ -163,7 +169,7 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         images=tuple(images),
         answers=tuple(answers),
         refused=tuple(refused),
-        measured=_measure(images, answers, model.labels),
+        measured=_measure(model, images, answers),
         bins=tuple(_bins(images, answers)),
         unseen=tuple(sorted(set(found.labels) - named)) if model.labels is None else (),
         maybe_trained_on=found.maybe_trained_on,
@@ -180,13 +186,23 @@ def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePredi
 
 
 def _measure(
-    images: Sequence[LabelledImage], answers: Sequence[ImagePrediction], known: Sequence[str] | None
+    model: EvaluatedModel, images: Sequence[LabelledImage], answers: Sequence[ImagePrediction]
 ) -> dict[str, Any]:
-    labels = list(known or ())
+    labels = list(model.labels or ())
     labels += sorted({*(image.label for image in images), *(answer.label for answer in answers)} - set(labels))
     index = {label: number for number, label in enumerate(labels)}
     truth = np.array([index[image.label] for image in images], dtype=np.int64)
-    return summarize(truth, np.array([index[answer.label] for answer in answers], dtype=np.int64), labels)
+    predicted = np.array([index[answer.label] for answer in answers], dtype=np.int64)
+    is_balanced = model.is_balanced
+    if is_balanced is None:
+        is_balanced = is_imbalanced(np.unique(truth, return_counts=True)[1].tolist())
+    return summarize(
+        truth,
+        predicted,
+        labels,
+        groups=[image.group or image.digest for image in images],
+        is_balanced=is_balanced,
+    )
 
 
 def _bins(images: Sequence[LabelledImage], answers: Sequence[ImagePrediction]) -> list[ScoreBin]:

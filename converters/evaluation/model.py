@@ -42,6 +42,8 @@ class EvaluatedModel(Protocol):
         labels: Class names in the order of the outputs; None when they are not known.
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
         run: Directory of the run; None for an artifact or a function.
+        is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
+            when that is not known: then it is if the images' classes are unequal.
     """
 
     name: str
@@ -49,6 +51,7 @@ class EvaluatedModel(Protocol):
     labels: tuple[str, ...] | None
     trained_on: frozenset[str] | None
     run: Path | None
+    is_balanced: bool | None
 
     def classify(self, data: bytes) -> ImagePrediction:
         """Classify one encoded image.

@@ -1,7 +1,7 @@
 """Compares two models' answers to the same images.
 
 Only the images that exactly one of the two models classifies correctly count; the other images show nothing about the
-difference.
+difference. Their groups are the unit, and each class counts alike where the models are judged by their mean recall.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from converters.evaluation.labelled_images import LabelledImage
 from converters.evaluation.metrics import Evaluation
 from converters.evaluation.model import ImagePrediction
-from eaves.base.statistics import paired_drop_bound, paired_drop_lower_bound
 from eaves.errors import DatasetError
+from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
+from trainer.evaluation.metrics import ACCURACY, MEAN_RECALL
 
 TWO_SIDED = 0.975
 """Confidence of each one-sided bound of a two-sided 95 % interval."""
+
+Right = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,44 +39,76 @@ class Pairing:
     """Difference of the second model from the first, on the images that both answered.
 
     Attributes:
-        both_right: Number of images that both answer correctly.
-        lost: Number of images that only the first answers correctly.
-        gained: Number of images that only the second answers correctly.
-        both_wrong: Number of images that neither answers correctly.
+        judged: The images: their groups, and their classes if the models are judged by the mean recall.
+        first: (N,) bool, whether the first model answers each image correctly.
+        second: (N,) bool, whether the second model does.
         differing: Images that got two different labels.
     """
 
-    both_right: int
-    lost: int
-    gained: int
-    both_wrong: int
-    differing: tuple[Difference, ...]
+    judged: JudgedImages
+    first: Right
+    second: Right
+    differing: tuple[Difference, ...] = ()
 
     @property
     def images(self) -> int:
         """Number of images that both answered."""
-        return self.both_right + self.lost + self.gained + self.both_wrong
+        return len(self.first)
+
+    @property
+    def lost(self) -> int:
+        """Number of images that only the first model answers correctly."""
+        return int((self.first & ~self.second).sum())
+
+    @property
+    def gained(self) -> int:
+        """Number of images that only the second model answers correctly."""
+        return int((self.second & ~self.first).sum())
+
+    @property
+    def both_right(self) -> int:
+        """Number of images that both answer correctly."""
+        return int((self.first & self.second).sum())
+
+    @property
+    def both_wrong(self) -> int:
+        """Number of images that neither answers correctly."""
+        return int((~self.first & ~self.second).sum())
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure that is compared: the accuracy or the mean recall."""
+        return MEAN_RECALL if self.judged.strata.any() else ACCURACY
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second model less that of the first."""
-        return (self.gained - self.lost) / self.images
+        """Figure of the second model less that of the first."""
+        return self.judged.average(self.second.astype(np.float64) - self.first)
 
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the difference."""
-        counts = self.lost, self.gained, self.images
-        return -paired_drop_bound(*counts, TWO_SIDED), -paired_drop_lower_bound(*counts, TWO_SIDED)
+        return -self.bound_drop(TWO_SIDED), self.judged.bound_drop(self.second, self.first, TWO_SIDED)
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact p-value: the probability of so large a difference if both models are equally good."""
-        return mcnemar_p_value(self.lost, self.gained)
+        """McNemar's exact p-value: the probability of so large a difference if both models are equally good.
+
+        Each group counts once, for the model that is right on more of its images.
+        """
+        net = np.bincount(self.judged.groups, self.second.astype(np.float64) - self.first)
+        return mcnemar_p_value(int((net < 0).sum()), int((net > 0).sum()))
+
+    def bound_drop(self, confidence: float = CONFIDENCE) -> float:
+        """Return the one-sided upper bound of the figure that the second model loses, a fraction of 1."""
+        return self.judged.bound_drop(self.first, self.second, confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the difference as plain data for JSON."""
         return {
             "images": self.images,
+            "groups": len(np.unique(self.judged.groups)),
+            "figure": self.figure,
             "both_right": self.both_right,
             "only_first_right": self.lost,
             "only_second_right": self.gained,
@@ -87,29 +125,26 @@ class Pairing:
 
 
 def pair(first: Evaluation, second: Evaluation) -> Pairing:
-    """Compare two evaluations on the images that both answered.
+    """Compare two evaluations on the images that both answered, by the figure of the second.
 
     Raises:
         DatasetError: No image was answered by both models.
     """
     others = dict(zip(second.images, second.answers, strict=True))
-    counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-    differing: list[Difference] = []
-    for image, answer in zip(first.images, first.answers, strict=True):
-        other = others.get(image)
-        if other is None:
-            continue
-        counts[answer.label == image.label, other.label == image.label] += 1
-        if answer.label != other.label:
-            differing.append(Difference(image=image, first=answer, second=other))
-    if not sum(counts.values()):
+    both = [
+        Difference(image=image, first=answer, second=others[image])
+        for image, answer in zip(first.images, first.answers, strict=True)
+        if image in others
+    ]
+    if not both:
         raise DatasetError("the models can't be compared: no image can be read by both")
+    labels = sorted({item.image.label for item in both})
+    strata = np.array([labels.index(item.image.label) if second.is_balanced else 0 for item in both], np.int64)
     return Pairing(
-        both_right=counts[True, True],
-        lost=counts[True, False],
-        gained=counts[False, True],
-        both_wrong=counts[False, False],
-        differing=tuple(differing),
+        judged=JudgedImages.of_names([item.image.group or item.image.digest for item in both], strata),
+        first=np.array([item.first.label == item.image.label for item in both]),
+        second=np.array([item.second.label == item.image.label for item in both]),
+        differing=tuple(item for item in both if item.first.label != item.second.label),
     )
 
 

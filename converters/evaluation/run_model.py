@@ -29,6 +29,7 @@ class RunModel:
         self.name = f"{path.name} ({run.name} {run.version})"
         self.labels: tuple[str, ...] | None = run.labels
         self.run: Path | None = path
+        self.is_balanced: bool | None = run.is_balanced
         split = run.split()
         self.trained_on: frozenset[str] | None = (
             None if split is None else frozenset(digest for digest, entry in split.items() if entry.split == "train")

@@ -7,49 +7,60 @@ from collections import Counter
 from converters.evaluation.metrics import Evaluation
 from converters.evaluation.paired_comparison import Pairing
 from converters.gate.settings import PipelineSettings
-from eaves.base.statistics import images_needed, paired_drop_bound
+from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import RefusedModelError
+from trainer.evaluation.quality_sentence import count_images
 
 _WHERE = "the run and its report are kept"
 
 
 def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
-    """Check that a model's accuracy reaches the floor.
+    """Check that a model's figure reaches the floor, and that no class is below its own.
 
     Args:
         evaluation: Evaluation of the model's artifact on images that its run held out.
-        settings: Settings with the floor.
+        settings: Settings with the floors.
 
     Returns:
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the accuracy of
-            always answering the most frequent class.
+        RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the figure of
+            always answering the most frequent class, or a class is shown to be right less often than its floor.
     """
-    images = len(evaluation.images)
-    label, most = Counter(image.label for image in evaluation.images).most_common(1)[0]
-    (low, high), guessed = evaluation.interval, most / images
-    figures = (
-        f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {images} held-out images"
-    )
-    if low < settings.floor:
+    figure = evaluation.measured["figure"]
+    low, high = round_outward(evaluation.interval, 3)
+    what = count_images(figure["images"], figure["groups"], "held-out")
+    figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
+    if evaluation.interval[0] < settings.floor:
         raise RefusedModelError(
             f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "
             f"({settings.floor:g})",
-            hint=f"add images, or lower pipeline.floor if this accuracy is good enough; {_WHERE}",
+            hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_WHERE}",
         )
-    if low <= guessed:
+    if evaluation.interval[0] <= figure["baseline"]:
+        label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
         raise RefusedModelError(
-            f"the model is not published: {figures}; always answering {label!r} gives {guessed:.3f}, and the "
-            "lower end of the interval must exceed that",
+            f"the model is not published: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
+            "the lower end of the interval must exceed that",
             hint=f"add images, or choose another architecture; {_WHERE}",
+        )
+    missed = [
+        f"{item.name} ({item.right} of {item.images} right)"
+        for item in evaluation.quality.weak_classes
+        if item.upper_bound < settings.class_floor
+    ]
+    if missed:
+        raise RefusedModelError(
+            f"the model is not published: {figures}; with 95 % confidence, fewer than {settings.class_floor:.0%} of "
+            f"the images of these classes are right: {', '.join(missed)}",
+            hint=f"add images of these classes, or lower pipeline.class_floor (0 for no floor); {_WHERE}",
         )
     return figures
 
 
 def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
-    """Check that a model's accuracy is not lower than that of the model that it replaces by more than allowed.
+    """Check that a model's figure is not lower than that of an earlier model by more than allowed.
 
     Args:
         pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
@@ -63,14 +74,14 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
         A line with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: The images do not exclude that the new model loses more accuracy than the settings allow.
+        RefusedModelError: The images do not exclude that the new model loses more than the settings allow.
     """
-    lost, gained, images = pairing.lost, pairing.gained, pairing.images
-    bound = 100 * paired_drop_bound(lost, gained, images)
+    bound = 100 * pairing.bound_drop()
+    at_most = round_outward((bound, bound), 1)[1]
     figures = (
-        f"of {images} held-out images, the new model is right on {gained} that {name} answered wrongly, and wrong "
-        f"on {lost} that {name} answered rightly: it loses at most {bound:.1f} points of accuracy, with 95 % "
-        "confidence"
+        f"of {pairing.images} held-out images, the new model is right on {pairing.gained} that {name} answered "
+        f"wrongly, and wrong on {pairing.lost} that {name} answered rightly: it loses at most {at_most:.1f} points "
+        f"of {pairing.figure}, with 95 % confidence"
     )
     allowed = settings.max_accuracy_drop
     if bound <= allowed:

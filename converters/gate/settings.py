@@ -16,17 +16,24 @@ class PipelineSettings:
 
     floor: float = setting(
         0.0,
-        "Accuracy that a model needs to be published, 0 to 1: the lower end of its 95 % confidence interval on "
-        "held-out images must reach it. The lower end must also exceed the accuracy of always answering the most "
-        "frequent class.",
+        "Accuracy that a model needs to be published, 0 to 1 (mean recall, if classes weigh alike in training): the "
+        "lower end of its 95 % confidence interval on held-out images must reach it. The lower end must also exceed "
+        "the figure of always answering the most frequent class.",
+        minimum=0,
+        maximum=1,
+    )
+    class_floor: float = setting(
+        0.5,
+        "Recall that each class needs, 0 to 1: a model is not published if the held-out images show, with 95 % "
+        "confidence, that fewer images of a class are right; 0: no floor.",
         minimum=0,
         maximum=1,
     )
     max_accuracy_drop: float = setting(
         5.0,
-        "Points of accuracy (of 100) that a model may lose compared with the model that it replaces: the upper "
-        "bound of its loss on the same held-out images, with 95 % confidence, must not exceed it. 5 points take "
-        "about 200 images if two equally good models differ on 6 % of answers, and 59 if they never differ; 100: "
+        "Points of accuracy or mean recall (of 100) that a model may lose compared with the model that it replaces: "
+        "the upper bound of its loss on the same held-out images, with 95 % confidence, must not exceed it. 5 points "
+        "take about 200 images if two equally good models differ on 6 % of answers, and 59 if they never differ; 100: "
         "models are not compared.",
         minimum=0,
         maximum=100,

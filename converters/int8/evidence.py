@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from converters.settings import ConvertSettings
 from eaves.artifact.conversion_results import AGREEMENT, LABELS, NONE, Evidence
-from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
+from eaves.base.statistics import images_needed, lower_bound
+from trainer.evaluation.grouped_statistics import JudgedImages
 
 NO_LABEL = -1
 """Value for an image without a label in an array of true labels."""
@@ -68,7 +69,14 @@ class AllowedLoss:
 
 
 def assess_candidate(
-    truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], allowed: AllowedLoss
+    truth: Indices,
+    fp32: Indices,
+    int8: Indices,
+    labels: Sequence[str],
+    allowed: AllowedLoss,
+    *,
+    groups: Sequence[str] | None = None,
+    is_balanced: bool = False,
 ) -> Evidence:
     """Assess an int8 graph that was not selected on these images.
 
@@ -78,22 +86,35 @@ def assess_candidate(
         int8: (N,) label that int8 gives every image.
         labels: Class names.
         allowed: Loss that is allowed.
+        groups: (N,) name of each image's group; None if every image is a group.
+        is_balanced: Whether the loss is that of the mean recall, and not of the accuracy.
     """
+    everything = JudgedImages.of_names(range(len(truth)) if groups is None else groups)
     known = truth != NO_LABEL
     n = int(known.sum())
+    judged = JudgedImages(
+        strata=truth[known] if is_balanced else everything.strata[known], groups=everything.groups[known]
+    )
     right_fp32, right_int8 = fp32[known] == truth[known], int8[known] == truth[known]
     lost, gained = int((right_fp32 & ~right_int8).sum()), int((~right_fp32 & right_int8).sum())
-    bound = paired_drop_bound(lost, gained, n, CONFIDENCE)
-    beyond = classes_that_lost(truth[known], right_fp32, right_int8, len(labels), allowed.class_drop)
-    images, same = len(truth), int((fp32 == int8).sum())
-    agreement_bound = lower_bound(same, images, CONFIDENCE)
+    bound = judged.bound_drop(right_fp32, right_int8, CONFIDENCE)
+    by_class = replace(judged, strata=truth[known])
+    beyond = classes_that_lost(by_class, right_fp32, right_int8, len(labels), allowed.class_drop)
+    images, same = len(truth), fp32 == int8
+    agreement_bound = _bound_agreement(everything, same)
     by_labels = n > 0 and bound <= allowed.drop and not beyond
-    contradicted = bool(beyond) or lost - gained > allowed.drop * n
-    suffices = labels_suffice(lost, gained, n, allowed.drop)
+    change = right_fp32.astype(np.float64) - right_int8
+    drop = judged.average(change)
+    contradicted = bool(beyond) or drop > allowed.drop
+    worth = judged.count_worth(change)  # the planning of more images counts those that are independent
+    scale = worth / n if n else 1.0
+    counted = lost * scale, gained * scale, max(1, round(worth)) if n else 0
+    suffices = labels_suffice(*counted, allowed.drop)
     kind, passed = LABELS if n else NONE, by_labels
     if not (by_labels or contradicted or suffices) and images >= AGREEMENT_IMAGES:
         kind = AGREEMENT
-        beyond = _classes_that_differ(fp32, int8, len(labels), allowed.class_difference)
+        by_label = replace(everything, strata=fp32)
+        beyond = _shown_above(by_label, (~same).astype(np.float64), len(labels), allowed.class_difference)
         passed = agreement_bound >= allowed.agreement and not beyond
     return Evidence(
         kind=kind,
@@ -101,32 +122,35 @@ def assess_candidate(
         labelled_images=n,
         lost=lost,
         gained=gained,
+        drop=drop,
         drop_bound_95=bound,
         images=images,
-        agreement=same / images if images else 0.0,
+        agreement=float(same.mean()) if images else 0.0,
         agreement_bound_95=agreement_bound,
         min_agreement=allowed.agreement,
         classes_beyond=tuple(labels[index] for index in beyond),
-        missing_labelled=0 if by_labels else count_missing(lost, gained, n, allowed.drop),
+        missing_labelled=0 if by_labels else math.ceil(count_missing(*counted, allowed.drop) / scale),
         missing_images=0 if suffices else max(0, AGREEMENT_IMAGES - images),
     )
 
 
 def classes_that_lost(
-    truth: Indices, right_fp32: npt.NDArray[np.bool_], right_int8: npt.NDArray[np.bool_], classes: int, allowed: float
+    judged: JudgedImages,
+    right_fp32: npt.NDArray[np.bool_],
+    right_int8: npt.NDArray[np.bool_],
+    classes: int,
+    allowed: float,
 ) -> list[int]:
     """Return the classes whose accuracy int8 lowers by more than `allowed`, as far as the images show it (95 %).
 
     Args:
-        truth: (N,) true label of every image.
+        judged: The images, with the true label of each as its stratum.
         right_fp32: (N,) whether fp32 gives the true label.
         right_int8: (N,) whether int8 gives the true label.
         classes: Number of classes.
         allowed: Largest loss of accuracy on the images of one class, a fraction of 1.
     """
-    net = right_fp32.astype(np.int64) - right_int8
-    lost = np.bincount(truth, weights=net, minlength=classes).astype(np.int64)
-    return _shown_above(lost, np.bincount(truth, minlength=classes), allowed)
+    return _shown_above(judged, right_fp32.astype(np.float64) - right_int8, classes, allowed)
 
 
 def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
@@ -140,7 +164,7 @@ def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
     return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
 
 
-def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
+def labels_suffice(lost: float, gained: float, n: int, drop: float) -> bool:
     """Return whether there are so many labelled images that an int8 graph without any loss would nearly always pass.
 
     If there are, a graph that fails by labels probably loses accuracy, so labels decide alone. Agreement with fp32 is
@@ -155,7 +179,7 @@ def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
     return drop > 0 and n >= images_needed(_discordance(lost, gained, n), drop)
 
 
-def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
+def count_missing(lost: float, gained: float, n: int, drop: float) -> int:
     """Return how many more labelled images would show that int8 lost at most `drop`.
 
     If int8 loses nothing on average, that number of images shows it in at least 80 % of cases. If there are as many
@@ -177,20 +201,20 @@ def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
     return max(0, missing)
 
 
-def _discordance(lost: int, gained: int, n: int) -> float:
+def _discordance(lost: float, gained: float, n: int) -> float:
     """Return the estimated share of images that exactly one of fp32 and int8 classifies correctly."""
     return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
-def _classes_that_differ(fp32: Indices, int8: Indices, classes: int, allowed: float) -> list[int]:
-    """Return the labels of fp32 for which int8 gives more than the share `allowed` of images another label (95 %)."""
-    different = np.bincount(fp32, weights=fp32 != int8, minlength=classes).astype(np.int64)
-    return _shown_above(different, np.bincount(fp32, minlength=classes), allowed)
+def _bound_agreement(judged: JudgedImages, same: npt.NDArray[np.bool_]) -> float:
+    """Return the lower bound of the share of images on which both graphs give the same label."""
+    counted = math.floor(judged.count_worth(same.astype(np.float64)) + 1e-9)
+    return lower_bound(math.floor(float(same.mean()) * counted + 1e-9), counted, CONFIDENCE) if counted else 0.0
 
 
-def _shown_above(counts: Indices, totals: npt.NDArray[np.int64], allowed: float) -> list[int]:
-    """Return the classes in which count / total exceeds `allowed` with 95 % confidence (Bonferroni-corrected)."""
-    seen = int((totals > 0).sum())
-    confidence = 1 - (1 - CONFIDENCE) / max(1, seen)
-    suspects = (index for index in range(len(totals)) if counts[index] > allowed * totals[index])
+def _shown_above(judged: JudgedImages, values: npt.NDArray[np.float64], classes: int, allowed: float) -> list[int]:
+    """Return the strata whose mean value exceeds `allowed` with 95 % confidence (Bonferroni-corrected)."""
+    counts, totals = judged.count_strata(values, classes)
+    confidence = 1 - (1 - CONFIDENCE) / max(1, int(np.count_nonzero(totals)))
+    suspects = (index for index in range(classes) if counts[index] > allowed * totals[index])
     return [index for index in suspects if lower_bound(int(counts[index]), int(totals[index]), confidence) > allowed]

@@ -31,7 +31,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:
         return text + _finer(evidence, max_drop)
-    if not evidence.missing_labelled or evidence.lost - evidence.gained > max_drop * evidence.labelled_images:
+    if not evidence.missing_labelled or evidence.drop > max_drop:
         return f"{text}; the limit is {_points(max_drop)}"
     return f"{text}; the limit is {_points(max_drop)}: {_ask_for_labels(evidence)}"
 
@@ -89,7 +89,7 @@ def _finer(evidence: Evidence, max_drop: float) -> str:
 
 
 def _change(evidence: Evidence) -> str:
-    net = (evidence.lost - evidence.gained) / evidence.labelled_images
+    net = evidence.drop
     return f"gained {_points(-net)}" if net < 0 else f"lost {_points(net)}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.source.held_out import load_sides, load_stored_sides
+from converters.source.held_out import load_groups, load_sides, load_stored_sides
 from converters.source.model_source import ModelSource
 from eaves.errors import ConversionError, DatasetError, StorageError
 from trainer.data.listing import Split
@@ -36,12 +36,14 @@ class LabelledSplit:
     Attributes:
         calibration: Training images on which ranges are measured.
         judged: Held-out images with their labels, on which int8 is assessed.
+        groups: Name of the group of each image that is in one, by its sha256.
         trained: sha256 of every image of the training side, hex.
         looks: Fingerprints of the images of both sides, except images that can't be decoded or are flat.
     """
 
     calibration: tuple[Path, ...]
     judged: tuple[ParitySample, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
     trained: frozenset[str] = frozenset()
     looks: tuple[ImageFingerprint, ...] = ()
 
@@ -91,6 +93,7 @@ def load_labelled(
     return LabelledSplit(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(_sample(item) for item in ordered if sides.get(item.digest) == "val")[:AT_MOST],
+        groups=load_groups(source.model.parent) if source.route == "run" else {},
         trained=_trained(sides),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from eaves.artifact.store import MODEL
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
+from trainer.data.dataset import is_imbalanced
+from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7
@@ -270,9 +273,14 @@ class _Decision:
         judged = self.images.labelled.judged
         truth = np.array([index[sample.label] for sample in judged], np.int64)
         paths = [sample.path for sample in judged]
+        groups = [self.images.labelled.groups.get(sample.sha256, sample.sha256) for sample in judged]
+        is_balanced = source.is_balanced
+        if is_balanced is None and judged:
+            is_balanced = is_imbalanced(np.unique(truth, return_counts=True)[1].tolist())
+        weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=bool(is_balanced))
         fp32 = self._classify(self.fp32, paths, FP32)
         found = self._classify(int8, paths, INT8)
-        evidence = _weigh(truth, fp32.predicted, found.predicted, source.labels, allowed)
+        evidence = weigh(truth, fp32.predicted, found.predicted, groups)
         if not evidence.passed and self.images.unlabelled:
             more = list(self.images.unlabelled)
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
@@ -280,20 +288,24 @@ class _Decision:
                 np.concatenate([known.predicted, self._classify(session, more, what).predicted])
                 for known, session, what in ((fp32, self.fp32, FP32), (found, int8, INT8))
             ]
-            evidence = _weigh(every, both[0], both[1], source.labels, allowed)
-        (accuracy_fp32, interval_fp32), (accuracy, interval) = fp32.accuracy(truth), found.accuracy(truth)
+            evidence = weigh(every, both[0], both[1], [*groups, *(str(path) for path in more)])
+        seen = fp32.predicted != UNREADABLE
+        images = JudgedImages.of_names(
+            [name for name, kept in zip(groups, seen, strict=True) if kept], truth[seen] if is_balanced else None
+        )
+        before, after = (images.estimate(one.predicted[seen] == truth[seen]) for one in (fp32, found))
         trial = Trial(
-            accuracy=accuracy,
-            interval_95=interval,
+            accuracy=after.value,
+            interval_95=(after.low, after.high),
             agreement=evidence.agreement,
-            drop=accuracy_fp32 - accuracy,
+            drop=before.value - after.value,
         )
         about = replace(
             asked,
             images=evidence.labelled_images,
             data_digest=self.images.labelled.digest(),
-            accuracy_fp32=accuracy_fp32,
-            interval_95_fp32=interval_fp32,
+            accuracy_fp32=before.value,
+            interval_95_fp32=(before.low, before.high),
         )
         return evidence, trial, about
 
@@ -305,12 +317,16 @@ def _weigh(
     truth: npt.NDArray[np.int64],
     fp32: npt.NDArray[np.int64],
     int8: npt.NDArray[np.int64],
+    groups: Sequence[str],
+    *,
     labels: tuple[str, ...],
     allowed: AllowedLoss,
+    is_balanced: bool,
 ) -> Evidence:
     """Assess an int8 candidate by its predictions and fp32's for the images that can be decoded."""
     seen = fp32 != UNREADABLE
-    return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
+    kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
+    return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed, groups=kept, is_balanced=is_balanced)
 
 
 def _compare(fp32: GraphPredictions, int8: GraphPredictions) -> CandidateScore:

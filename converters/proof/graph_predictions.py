@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eaves.base.statistics import wilson
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe
@@ -29,16 +28,6 @@ class GraphPredictions:
 
     predicted: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
-
-    def accuracy(self, truth: npt.NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
-        """Return the share of the readable images that are classified correctly, and its 95 % interval.
-
-        Args:
-            truth: (N,) int64, index of the true label of each image.
-        """
-        seen = self.predicted != UNREADABLE
-        right, total = int((self.predicted[seen] == truth[seen]).sum()), int(seen.sum())
-        return (right / total if total else 0.0), wilson(right, total)
 
 
 def classify(

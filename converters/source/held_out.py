@@ -11,7 +11,7 @@ from eaves.errors import ConversionError, RunError
 from trainer.data.listing import Split
 from trainer.data.reading import DatasetImages
 from trainer.data.split.legacy_split import sides_before
-from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split, sides
 from trainer.run.run import MANIFEST
 
 _AGAIN = "train the model again"
@@ -34,15 +34,29 @@ def load_sides(run: Path, images: DatasetImages) -> Mapping[str, Split]:
     return stored if stored is not None else _sides_before(run, images)
 
 
+def load_groups(run: Path) -> Mapping[str, str]:
+    """Load the name of the group of each image of a run, by digest; an image in none is missing.
+
+    Raises:
+        ConversionError: The run's `split.jsonl` can't be read.
+    """
+    return {digest: entry.group for digest, entry in (_load_split(run) or {}).items() if entry.group}
+
+
 def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
     """Load the stored side of each image by digest, even of missing images; None for an older run without a split.
 
     Raises:
         ConversionError: The run's `split.jsonl` can't be read.
     """
+    split = _load_split(run)
+    return None if split is None else sides(split)
+
+
+def _load_split(run: Path) -> Mapping[str, SplitEntry] | None:
     file = run / SPLIT_FILE
     try:
-        return sides(parse_split(file.read_text(encoding="utf-8"), str(file))) if file.is_file() else None
+        return parse_split(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
     except (OSError, UnicodeDecodeError, RunError) as error:
         raise ConversionError(f"{file} can't be read: {error}", hint=_AGAIN) from error
 

@@ -42,6 +42,7 @@ class ModelSource:
         split: Whether training froze the backbone, so that backbone and head get a file of weights each.
         samples: Labelled images for the proof and the golden images.
         temperature: Divisor of the logits before they become probabilities.
+        is_balanced: Whether the model is judged by its mean recall; None when that is not known.
         data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
         licence: SPDX identifier of the model's licence; empty if not known.
         task: Task of the artifact.
@@ -62,6 +63,7 @@ class ModelSource:
     split: bool = False
     samples: tuple[ParitySample, ...] = ()
     temperature: float = 1.0
+    is_balanced: bool | None = None
     data_path: str | None = None
     licence: str = ""
     task: str = CLASSIFY
@@ -140,6 +142,7 @@ def _open_run(path: Path) -> ModelSource:
         split=run.mode == "frozen",
         samples=run.samples(),
         temperature=float(run.metrics().get("temperature", 1.0)),
+        is_balanced=run.is_balanced,
         data_path=data_path,
         quality=str(run.verdict.get("text", "")),
         weights=run.weights,

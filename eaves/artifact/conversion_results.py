@@ -78,9 +78,10 @@ class Evidence:
     labelled_images: int = setting(0, "Number of labelled images on which both graphs were run.", minimum=0)
     lost: int = setting(0, "Number of labelled images that fp32 classifies correctly and int8 wrongly.", minimum=0)
     gained: int = setting(0, "Number of labelled images that int8 classifies correctly and fp32 wrongly.", minimum=0)
-    drop_bound_95: float = setting(
-        1.0, "Upper bound of the accuracy lost by int8; negative if int8 is better.", minimum=-1, maximum=1
+    drop: float = setting(
+        0.0, "Accuracy, or mean recall, lost by int8; negative if int8 is better.", minimum=-1, maximum=1
     )
+    drop_bound_95: float = setting(1.0, "Upper bound of the loss; negative if int8 is better.", minimum=-1, maximum=1)
     images: int = setting(0, "Number of images on which both graphs were run, with and without labels.", minimum=0)
     agreement: float = setting(
         0.0,

@@ -49,6 +49,17 @@ def wilson(correct: float, n: float, confidence: float = 0.95) -> tuple[float, f
     return (low if correct else 0.0), (high if correct < n else 1.0)
 
 
+def round_outward(interval: tuple[float, float], digits: int) -> tuple[float, float]:
+    """Round the lower end down and the upper end up, so that the text claims no more than the interval does.
+
+    Args:
+        interval: Lower and upper end.
+        digits: Digits after the point.
+    """
+    low, high = (round(end * 10**digits, 6) for end in interval)  # 0.29 * 100 is a little less than 29
+    return math.floor(low) / 10**digits, math.ceil(high) / 10**digits
+
+
 def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
     """Return the one-sided lower bound of a share by Clopper and Pearson.
 
@@ -78,7 +89,7 @@ def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
 
 
 @lru_cache(maxsize=4096)  # simulations of the int8 gate ask for the same few counts thousands of times
-def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
+def paired_drop_bound(lost: float, gained: float, n: int, confidence: float = 0.95) -> float:
     """Return the one-sided upper bound of the accuracy that a model lost against another on the same images.
 
     The bound is the smallest drop that `paired_p_value` rejects. It keeps its level at every n and with few or no
@@ -86,7 +97,8 @@ def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) 
     interval (6 % instead of 5 % at 150 images and 3 points) don't.
 
     Args:
-        lost: Number of images that the first model answers correctly and the second doesn't.
+        lost: Number of images that the first model answers correctly and the second doesn't; it may be a share of the
+            independent images that the images are worth.
         gained: Number of images that the second model answers correctly and the first doesn't.
         n: Number of images that both answered.
         confidence: Probability that the true drop is at most the bound.
@@ -110,12 +122,12 @@ def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) 
     return high
 
 
-def paired_drop_lower_bound(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
+def paired_drop_lower_bound(lost: float, gained: float, n: int, confidence: float = 0.95) -> float:
     """Return the one-sided lower bound of the accuracy that a model lost; see `paired_drop_bound`."""
     return -paired_drop_bound(gained, lost, n, confidence)
 
 
-def paired_p_value(lost: int, gained: int, n: int, drop: float) -> float:
+def paired_p_value(lost: float, gained: float, n: int, drop: float) -> float:
     """Return the probability of this loss or less if the true drop in accuracy is `drop` or more.
 
     This is an exact unconditional test: outcomes are ordered by Tango's score statistic, and the probability of those

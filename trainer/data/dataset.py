@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,12 @@ from trainer.settings import DataSettings
 IMBALANCED = 1.5
 """Ratio of the number of images in the largest class to that in the smallest above which `balance: auto` weights
 classes. Below it, weights change the accuracy less than another seed does."""
+
+
+def is_imbalanced(counts: Iterable[int]) -> bool:
+    """Return whether classes with these numbers of images are so unequal that `balance: auto` weights them."""
+    found = list(counts)
+    return max(found) > IMBALANCED * min(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,11 @@ class Example:
     split: Split
     group: str = ""
 
+    @property
+    def group_name(self) -> str:
+        """Name of the image's group; an image in none is a group of its own."""
+        return self.group or self.digest
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
@@ -61,6 +72,7 @@ class Dataset:
         split_of: Path or URI of the run whose split is kept; empty when the split is new.
         notes: Limitations of the split, each one sentence for people.
         balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
+        lookalikes: sha256 of the held-out images that look like a training image, hex.
     """
 
     root: Path
@@ -72,29 +84,29 @@ class Dataset:
     split_of: str = ""
     notes: tuple[str, ...] = ()
     balance: str = "auto"
+    lookalikes: frozenset[str] = frozenset()
 
     def counts(self, split: Split) -> dict[str, int]:
         """Return the name of each class and its number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
         return {name: count[index] for index, name in enumerate(self.labels)}
 
-    def imbalance(self) -> float:
-        """Return the ratio of training images of the largest class to those of the smallest."""
-        counts = self.counts("train").values()
-        return max(counts) / min(counts)
+    @property
+    def is_balanced(self) -> bool:
+        """Whether images weigh in the loss so that the classes count alike."""
+        return self.balance != "none" and is_imbalanced(self.counts("train").values())
 
     def class_weights(self) -> dict[int, float]:
         """Return the weight in the loss of the training images of each class, by the index of the class.
 
         The mean weight over the training images is 1.
 
-        Every class has the same total weight when `balance` is `auto` and the classes are unequal; otherwise all
-        weights are 1.
+        Every class has the same total weight when `is_balanced`; otherwise all weights are 1.
 
         Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
         """
         counts = list(self.counts("train").values())
-        if self.balance == "none" or self.imbalance() <= IMBALANCED:
+        if not self.is_balanced:
             return dict.fromkeys(range(len(counts)), 1.0)
         return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
 

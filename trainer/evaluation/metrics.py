@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.base.statistics import wilson
+from trainer.evaluation.grouped_statistics import JudgedImages, ShareEstimate
 from trainer.evaluation.temperature import calibrate
+
+ACCURACY, MEAN_RECALL = "accuracy", "mean recall"
+"""Figures that a model is judged by: the share of right answers, and the mean of this share over the classes."""
+
+Labels = npt.NDArray[np.int64]
+
+_NONE = ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
 
 
 def measure_quality(
-    truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
+    truth: Labels,
+    logits: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    is_balanced: bool = False,
+    lookalikes: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Return the model's part of metrics.json: the result of `summarize`, the temperature and the evidence for it.
 
@@ -21,50 +35,106 @@ def measure_quality(
         truth: (N,) int64, label of every held-out image.
         logits: (N, classes) float32, the model's logits for these images.
         labels: Class names.
+        groups: (N,) name of every image's group; None if every image is a group.
+        is_balanced: Whether classes count alike.
+        lookalikes: (N,) bool, images that look like a training image; None for none.
     """
     calibration = calibrate(logits, truth)
-    return summarize(truth, np.argmax(logits, axis=1), labels) | {
+    measured = summarize(
+        truth, np.argmax(logits, axis=1), labels, groups=groups, is_balanced=is_balanced, lookalikes=lookalikes
+    )
+    return measured | {
         "temperature": calibration.temperature,
         "calibration": calibration.to_dict(),
     }
 
 
-def summarize(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
-    """Return accuracy, confusion matrix, and precision and recall for each class.
+def summarize(
+    truth: Labels,
+    predicted: Labels,
+    labels: Sequence[str],
+    *,
+    groups: Sequence[str] | None = None,
+    is_balanced: bool = False,
+    lookalikes: npt.NDArray[np.bool_] | None = None,
+    inflation: float = 1.0,
+) -> dict[str, Any]:
+    """Return accuracy, confusion matrix, precision and recall by class, and the figure that the model is judged by.
 
     Args:
         truth: (N,) int64, label of every image.
         predicted: (N,) int64, label that the model predicts for every image.
         labels: Class names.
+        groups: (N,) name of every image's group; None if every image is a group. Intervals count groups.
+        is_balanced: Whether the figure is the mean recall, because classes count alike, and not the accuracy.
+        lookalikes: (N,) bool, images that look like a training image, which don't count in the figure; None for none.
+        inflation: Number that the effective number of images is divided by in intervals.
     """
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
-    right, total = int(np.trace(confusion)), len(truth)
+    right = truth == predicted
+    images = JudgedImages.of_names(range(len(truth)) if groups is None else groups)
+    estimate = images.estimate(right, inflation=inflation)
+    recalls = _estimate_by(truth, images, right, inflation)
+    precisions = _estimate_by(predicted, images, right, inflation)
     return {
-        "val_accuracy": right / total,
-        "val_accuracy_interval_95": list(wilson(right, total)),
-        "val_images": total,
+        "val_accuracy": estimate.value,
+        "val_accuracy_interval_95": [estimate.low, estimate.high],
+        "val_images": len(truth),
         "labels": list(labels),
         "confusion": confusion.tolist(),  # rows are truth, columns are predictions
         "per_class": {
-            name: _class_figures(int(confusion[index, index]), confusion[index], confusion[:, index])
+            name: _class_figures(int(confusion[index, index]), recalls.get(index, _NONE), precisions.get(index, _NONE))
             for index, name in enumerate(labels)
         },
+        "figure": _measure_figure(truth, right, images, is_balanced, lookalikes, inflation),
     }
 
 
-def _class_figures(right: int, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]) -> dict[str, Any]:
-    images, predicted = int(row.sum()), int(column.sum())
+def _measure_figure(
+    truth: Labels,
+    right: npt.NDArray[np.bool_],
+    images: JudgedImages,
+    is_balanced: bool,
+    lookalikes: npt.NDArray[np.bool_] | None,
+    inflation: float,
+) -> dict[str, Any]:
+    """Return the figure that the model is judged by, on the images that don't look like a training image."""
+    kept = np.ones(len(truth), bool) if lookalikes is None else ~lookalikes
+    counted = JudgedImages(
+        strata=truth[kept] if is_balanced else images.strata[kept],
+        groups=images.groups[kept],
+    )
+    found = counted.estimate(right[kept], inflation=inflation)
+    shares = np.bincount(truth[kept]) / max(1, found.images)
+    seen = shares[shares > 0]
     return {
-        "images": images,
-        "predicted": predicted,
-        "right": right,
-        "precision": _share(right, predicted),
-        "precision_interval_95": list(wilson(right, predicted)),
-        "recall": _share(right, images),
-        "recall_interval_95": list(wilson(right, images)),
+        "name": MEAN_RECALL if is_balanced else ACCURACY,
+        "value": found.value,
+        "interval_95": [found.low, found.high],
+        "baseline": float(1 / len(seen) if is_balanced else seen.max()) if len(seen) else 1.0,
+        "images": found.images,
+        "groups": found.groups,
+        "lookalikes": int((~kept).sum()),
     }
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _estimate_by(
+    strata: Labels, images: JudgedImages, right: npt.NDArray[np.bool_], inflation: float
+) -> dict[int, ShareEstimate]:
+    """Return the share of right answers among the images of each stratum that has images."""
+    found = replace(images, strata=strata).estimate_strata(right, inflation=inflation)
+    return dict(zip(np.unique(strata).tolist(), found, strict=True))
+
+
+def _class_figures(right: int, recall: ShareEstimate, precision: ShareEstimate) -> dict[str, Any]:
+    return {
+        "images": recall.images,
+        "effective_images": recall.effective,
+        "predicted": precision.images,
+        "right": right,
+        "precision": precision.value if precision.images else None,
+        "precision_interval_95": [precision.low, precision.high],
+        "recall": recall.value if recall.images else None,
+        "recall_interval_95": [recall.low, recall.high],
+    }

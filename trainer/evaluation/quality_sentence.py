@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from trainer.evaluation.model_quality import FEWEST_IMAGES, ClassRecall, ModelQuality
+from eaves.base.statistics import round_outward
+from trainer.evaluation.metrics import MEAN_RECALL
+from trainer.evaluation.model_quality import MIN_GROUPS, ClassRecall, ModelQuality
 from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 
 NAMED = 3
@@ -17,6 +18,10 @@ FEW = 1000
 """Number of images below which a share is written with two digits; with so few images a third digit means nothing."""
 MAX_DIGITS = 6
 """Maximum number of digits of a share where fewer would hide on which side of a bound the interval's end is."""
+FEW_GROUPS = 20
+"""Number of groups below which the sentence says how much one more group can change the figure."""
+GROUPED = 0.8
+"""Maximum ratio of the number of groups to that of images at which the sentence names the groups."""
 EVEN = 1.5
 """Maximum ratio of the most frequent class's share to 1 / number of classes at which the sentence calls the baseline
 `guessing`; above it, the sentence says `always answering CLASS`."""
@@ -36,6 +41,8 @@ def describe_trained(
     wanted = _name_wanted(quality, photos or {})
     if quality.kind == "usable":
         advice = ""
+    elif _is_seen(quality):
+        advice = "name what belongs together in data.group_by, or set data.near_copies to similar"
     elif quality.kind == "unknown":
         advice = f"add {wanted}, so that more are held out" if evidence == "held-out" else f"add {wanted}"
     elif not ARCHITECTURES[arch].pretrained:
@@ -65,6 +72,12 @@ def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False)
 
 def _describe(quality: ModelQuality, which: str, advice: str) -> str:
     parts = [f"this model {_describe_level(quality)}: {_describe_figures(quality, which)}"]
+    if quality.groups < FEW_GROUPS and quality.classes > 1 and quality.images:
+        what, points = "images" if quality.groups == quality.images else "groups", 100 / (quality.groups + 1)
+        parts.append(f"{quality.groups} {what} show little: one more can change this by {points:.0f} points")
+    if quality.lookalikes:
+        every = f"{quality.images + quality.lookalikes:,} {which} images"
+        parts.append(f"{quality.lookalikes:,} of {every} look like a training image and don't count")
     if _names_weakest(quality):
         parts.append(f"its weakest class is {_count(quality.worst)}")
     if quality.unmeasured:
@@ -76,6 +89,8 @@ def _names_weakest(quality: ModelQuality) -> bool:
     """Return whether the sentence names the weakest class, which the model's accuracy may hide if the class is rare."""
     if quality.kind == "usable":
         return quality.accuracy < 1 and not quality.weak_classes
+    if _misses_classes(quality):
+        return False
     return quality.kind in ("unknown", "uncertain") and quality.classes > 1 and bool(quality.weak_classes)
 
 
@@ -86,6 +101,8 @@ def _describe_level(quality: ModelQuality) -> str:
             return f"is usable, but not for {weak}" if weak else "is usable"
         case "uncertain":
             return "is better than guessing, but not shown to be usable"
+        case "weak" if _misses_classes(quality):
+            return f"is not usable for {_join([_count(item) for item in quality.missed_classes])}"
         case "weak":
             return "is weak"
         case "guessing":
@@ -95,21 +112,34 @@ def _describe_level(quality: ModelQuality) -> str:
             return _describe_unknown(quality)
 
 
+def _misses_classes(quality: ModelQuality) -> bool:
+    """Return whether the model would be usable if it didn't miss some classes."""
+    return quality.kind == "weak" and quality.interval_95[0] > quality.bound
+
+
+def _is_seen(quality: ModelQuality) -> bool:
+    """Return whether the model can't be judged because its images look like training images."""
+    return quality.kind == "unknown" and quality.lookalikes > 0 and quality.groups < MIN_GROUPS
+
+
 def _describe_unknown(quality: ModelQuality) -> str:
+    if _is_seen(quality):
+        return "can't be judged by images that look like those it was trained on"
     if quality.baseline >= 1:
         return "can't be judged by images of one class"
-    if quality.images < FEWEST_IMAGES or quality.baseline <= quality.usable_accuracy:
+    if quality.groups < MIN_GROUPS < quality.images:
+        return "can't be judged by so few groups of images"
+    if quality.groups < MIN_GROUPS or quality.baseline <= quality.usable_accuracy:
         return "can't be judged by so few images"
     return f"is not shown to be better than always answering {_shorten(quality.baseline_class)}"
 
 
 def _describe_figures(quality: ModelQuality, which: str) -> str:
     digits = _choose_digits(quality)
-    low, high = (f"{end:.{digits}f}" for end in _round_outward(quality.interval_95, digits))
-    images = "image" if quality.images == 1 else "images"
-    figures = (
-        f"{format_share(quality.accuracy, digits)} on {quality.images:,} {which} {images} (95 % interval {low}-{high})"
-    )
+    low, high = (f"{end:.{digits}f}" for end in round_outward(quality.interval_95, digits))
+    images = count_images(quality.images, quality.groups, which)
+    name = f"{MEAN_RECALL} " if quality.figure == MEAN_RECALL else ""
+    figures = f"{name}{format_share(quality.accuracy, digits)} on {images} (95 % interval {low}-{high})"
     if quality.baseline >= 1:
         return figures
     guessing = "guessing"
@@ -124,17 +154,23 @@ def _choose_digits(quality: ModelQuality) -> int:
     """Return the fewest digits with which no end of the interval seems to be on the other side of a bound."""
     fewest = 2 if quality.images < FEW else 3
     for digits in range(fewest, MAX_DIGITS):
-        ends = tuple(zip(quality.interval_95, _round_outward(quality.interval_95, digits), strict=True))
+        ends = tuple(zip(quality.interval_95, round_outward(quality.interval_95, digits), strict=True))
         bounds = [(share, float(format_share(share, digits))) for share in (quality.baseline, quality.bound)]
         if all((end > share) == (shown > bound) for end, shown in ends for share, bound in bounds):
             return digits
     return MAX_DIGITS
 
 
-def _round_outward(interval: tuple[float, float], digits: int) -> tuple[float, float]:
-    """Round the lower end down and the upper end up, so that the text claims no more than the interval does."""
-    low, high = (round(end * 10**digits, 6) for end in interval)  # 0.29 * 100 is a little less than 29
-    return math.floor(low) / 10**digits, math.ceil(high) / 10**digits
+def count_images(images: int, groups: int, which: str = "") -> str:
+    """Return a number of images as text, with the number of their groups where most are not groups of their own.
+
+    Args:
+        images: Number of images.
+        groups: Number of groups; an image without a group is one.
+        which: What the images are, such as `held-out`.
+    """
+    text = " ".join(filter(None, (f"{images:,}", which, "image" if images == 1 else "images")))
+    return f"{text} of {groups:,} group{'' if groups == 1 else 's'}" if groups <= GROUPED * images else text
 
 
 def format_share(share: float, digits: int = 2) -> str:

@@ -3,7 +3,7 @@
 With these answers a person can look at the images that a model mistakes, and two runs can be compared on the images
 that both hold out, without running a model again. One line describes one image:
 
-    {"digest": "9f86d0...", "file": "daisy/12.jpg", "label": "daisy", "predicted": "rose", "score": 0.71}
+    {"digest": "9f86d0...", "file": "daisy/12.jpg", "label": "daisy", "predicted": "rose", "score": 0.71, "group": ""}
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class HeldOutAnswer:
         label: Name of the image's class.
         predicted: Name of the class that the model gives it.
         score: Probability of that class, 0 to 1, with the calibrated temperature.
+        group: Name of the image's group; empty when it is in none.
     """
 
     digest: str
@@ -35,6 +36,12 @@ class HeldOutAnswer:
     label: str
     predicted: str
     score: float
+    group: str = ""
+
+    @property
+    def group_name(self) -> str:
+        """Name of the image's group; an image in none is a group of its own."""
+        return self.group or self.digest
 
 
 def render_held_out(answers: Iterable[HeldOutAnswer]) -> str:
@@ -58,7 +65,7 @@ def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             answer = HeldOutAnswer(**json.loads(line))
-            texts = (answer.digest, answer.file, answer.label, answer.predicted)
+            texts = (answer.digest, answer.file, answer.label, answer.predicted, answer.group)
             if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
                 raise ValueError("a text or a number is expected")
         except (ValueError, TypeError, OverflowError, RecursionError) as error:

@@ -35,6 +35,7 @@ from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
+from trainer.evaluation.metrics import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -110,6 +111,11 @@ class Run:
     def saved_model(self) -> Path:
         """Path of the SavedModel's directory."""
         return self.path / "model"
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the model is judged by its mean recall, because classes counted alike in its training."""
+        return self.verdict.get("figure") == MEAN_RECALL
 
     def samples(self) -> tuple[ParitySample, ...]:
         """Load the held-out images that are stored in the run; in the result, the images of a class are together."""

@@ -25,7 +25,7 @@ from trainer.run import parity_samples
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
 from trainer.run.provenance import code_digest, describe_hardware, installed_versions
 from trainer.run.run import CONFIG, write_json
-from trainer.selection.cross_validation import cross_validated_interval
+from trainer.selection.cross_validation import INFLATION
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
@@ -89,10 +89,10 @@ def summarize_cross_validation(dataset: Dataset, predicted: Mapping[str, int]) -
     examples = [example for example in dataset.examples if example.digest in predicted]
     truth = np.array([example.label for example in examples], np.int64)
     answers = np.array([predicted[example.digest] for example in examples], np.int64)
-    measured = summarize(truth, answers, dataset.labels)
-    groups = [example.group or example.digest for example in examples]
-    interval = cross_validated_interval(measured["val_accuracy"], groups)
-    return measured | {"val_accuracy_interval_95": list(interval)}
+    groups = [example.group_name for example in examples]
+    return summarize(
+        truth, answers, dataset.labels, groups=groups, is_balanced=dataset.is_balanced, inflation=INFLATION
+    )
 
 
 def build_run_record(
@@ -195,4 +195,5 @@ def _answers(
             label=dataset.labels[image.label],
             predicted=dataset.labels[best],
             score=float(scores[best]),
+            group=image.group,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from eaves.base.statistics import wilson
 from trainer.evaluation.calibration import likelihoods
+from trainer.evaluation.grouped_statistics import JudgedImages, student_t_quantile
 from trainer.selection.linear_head import (
     Features,
     FeatureSums,
@@ -49,8 +50,8 @@ INFLATION = 2.0
 with 40 to 200 images and a true accuracy of 0.5 to 0.94 it was 1.4 to 2.0. The interval of half as many images then
 held the true accuracy in 96 to 97 % of the cases, that of all images in 83 to 94 %. Source: Nadeau and Bengio 2003,
 Inference for the Generalization Error, section 3 (2.1 for ten folds)."""
-CONFIDENCE_Z = 1.6449
-"""Quantile of the normal distribution for a one-sided bound of 95 %."""
+CONFIDENCE = 0.95
+"""Confidence of the one-sided bound of a loss."""
 
 Right = npt.NDArray[np.bool_]
 
@@ -153,14 +154,13 @@ def bound_mean(values: Floats, rows: LabelledRows) -> float:
     if count < 2:
         return math.inf
     error = math.sqrt(float(np.sum((sums - mean * sizes) ** 2)) * count / (count - 1)) / float(sizes.sum())
-    # Student's t by its first term; source: Abramowitz and Stegun 1964, 26.7.5.
-    return mean + (CONFIDENCE_Z + (CONFIDENCE_Z**3 + CONFIDENCE_Z) / (4 * (count - 1))) * error
+    return mean + student_t_quantile(CONFIDENCE, count - 1) * error
 
 
-def cross_validated_interval(accuracy: float, groups: Collection[str]) -> tuple[float, float]:
-    """Return the two-sided 95 % interval of a cross-validated accuracy; each group counts as one image."""
-    count = len(set(groups)) / INFLATION
-    return wilson(accuracy * count, count)
+def estimate_interval(right: Right, rows: LabelledRows) -> tuple[float, float]:
+    """Return the two-sided 95 % interval of the weighted share of right answers, (N,), in cross-validation."""
+    worth = JudgedImages.of_names(rows.groups).estimate(right, inflation=INFLATION).effective
+    return wilson(rows.share(right) * worth, worth)
 
 
 def list_recipes(head_l2: float) -> tuple[HeadRecipe, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from eaves.base.statistics import round_outward
 from trainer.model.scales import Scale, find_scale
 from trainer.settings import TrainSettings
 
@@ -41,7 +42,7 @@ class CandidateFigures:
         """Return the row as texts, in the order of `COLUMNS`."""
         accuracy = "" if self.accuracy is None else f"{self.accuracy:.3f}"
         if self.interval_95 is not None:
-            accuracy += f" ({self.interval_95[0]:.2f} to {self.interval_95[1]:.2f})"
+            accuracy += " ({:.2f} to {:.2f})".format(*round_outward(self.interval_95, 2))
         figures = ["" if value is None else f"{value:.0f}" for value in (self.cpu_ms, self.megabytes)]
         return [self.arch, str(self.size), self.scale, accuracy, *figures, self.head, self.note]
 

@@ -29,7 +29,7 @@ from trainer.selection.cross_validation import (
     bound_mean,
     choose_candidate,
     cross_validate,
-    cross_validated_interval,
+    estimate_interval,
     list_recipes,
     predict_nested,
 )
@@ -110,7 +110,7 @@ def describe_rows(dataset: Dataset, examples: Sequence[Example]) -> LabelledRows
     mean = sum(weights[label] * count for label, count in counted.items()) / len(examples)
     return LabelledRows(
         labels=np.array([example.label for example in examples], np.int64),
-        groups=tuple(example.group or example.digest for example in examples),
+        groups=tuple(example.group_name for example in examples),
         weights=np.array([weights[example.label] / mean for example in examples]),
         classes=len(dataset.labels),
     )
@@ -165,7 +165,7 @@ class _Measured:
         return replace(
             _name(self.candidate, note),
             accuracy=self.answers.accuracy,
-            interval_95=cross_validated_interval(self.answers.accuracy, rows.groups),
+            interval_95=estimate_interval(self.answers.right, rows),
             cpu_ms=self.features.cpu_ms,
             megabytes=self.features.megabytes,
             head=str(self.answers.recipe),

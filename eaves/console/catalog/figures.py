@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from eaves.base.statistics import wilson
+from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import count_noun
 
 
@@ -16,10 +16,12 @@ class Share:
     Attributes:
         right: Number of images that count.
         images: Number of all images.
+        ends: 95 % confidence interval, if the images are not independent; None computes it from the numbers.
     """
 
     right: int
     images: int
+    ends: tuple[float, float] | None = None
 
     @property
     def value(self) -> float | None:
@@ -29,7 +31,7 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the share."""
-        return wilson(self.right, self.images)
+        return self.ends or wilson(self.right, self.images)
 
     @property
     def percent(self) -> str:
@@ -41,7 +43,7 @@ class Share:
         """Number of images and interval as text."""
         if not self.images:
             return "no image"
-        low, high = self.interval
+        low, high = round_outward(self.interval, 3)
         return (
             f"{self.right:,} of {count_noun(self.images, 'image')}, 95% interval {format_percent(low)} to "
             f"{format_percent(high)}"
@@ -63,6 +65,7 @@ def format_points(difference: float) -> str:
 
 def format_interval(low: float, high: float) -> str:
     """Return the interval of a difference in percentage points."""
+    low, high = round_outward((low, high), 3)
     return f"{format_points(low).removesuffix(' points')} to {format_points(high)}"
 
 

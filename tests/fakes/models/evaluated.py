@@ -17,6 +17,8 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0,
 class ColourModel:
     """Names the colour that an image has most of; `answers` replaces the name of a colour by another."""
 
+    is_balanced: bool | None = False
+
     def __init__(
         self,
         name: str = "colours",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.base.statistics import round_outward
 from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
@@ -65,7 +66,7 @@ def _print(found: RunComparison) -> None:
         {
             "run": facts.name,
             "accuracy": facts.accuracy,
-            "interval": f"{facts.interval[0]:.3f} to {facts.interval[1]:.3f}",
+            "interval": "{:.3f} to {:.3f}".format(*round_outward(facts.interval, 3)),
             "held_out": facts.held_out,
             "trained_on": facts.trained_on,
             "size_mb": round(facts.size_bytes / 1e6, 1),
@@ -73,7 +74,8 @@ def _print(found: RunComparison) -> None:
         }
         for facts in found.runs
     ]
-    print_rows(rows, FIGURES, "table")
+    names = " OR ".join(sorted({facts.figure.upper() for facts in found.runs}))
+    print_rows(rows, {**FIGURES, "accuracy": names}, "table")
     if found.settings:
         print_rows(
             [{"setting": item.setting, "first": item.first, "second": item.second} for item in found.settings],
@@ -83,10 +85,10 @@ def _print(found: RunComparison) -> None:
     if found.pairing is None:
         print_sentence(f"the runs are not compared on the same images: {found.not_paired}")
         return
-    pairing, (low, high) = found.pairing, found.pairing.interval
+    pairing, (low, high) = found.pairing, round_outward(found.pairing.interval, 3)
     first, second = (evaluation.accuracy for evaluation in found.evaluations)
     print_sentence(
-        f"accuracy on the {pairing.images} images that both runs hold out: {first:.3f} and {second:.3f}, "
+        f"{pairing.figure} on the {pairing.images} images that both runs hold out: {first:.3f} and {second:.3f}, "
         f"{pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence); "
         f"exact McNemar p = {pairing.p_value:.2g}"
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.base.statistics import round_outward
 from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath, find_latest
@@ -120,6 +121,7 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
     from trainer.data.unused_files import render_not_used
+    from trainer.evaluation.quality_sentence import count_images
 
     if found.trained_on:
         say(f"{found.trained_on} images are left out, because a model was trained on them")
@@ -128,11 +130,12 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
     for line in render_not_used(found.faults):
         say(line)
     for evaluation in evaluations:
-        (low, high), times = evaluation.interval, evaluation.times_ms()
+        (low, high), times = round_outward(evaluation.interval, 3), evaluation.times_ms()
+        figure = evaluation.measured["figure"]
         print_sentence(f"{evaluation.kind} {evaluation.name}")
         print_sentence(
-            f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
-            f"{len(evaluation.images)} images"
+            f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
+            f"{count_images(figure['images'], figure['groups'])}"
         )
         print_sentence(
             f"calibration error {evaluation.calibration_error:.3f}; time for one image: median "
@@ -146,10 +149,10 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
             say(f"no prediction of the function had one of these labels, so it may not know them: {names}")
         print_rows(_classes(evaluation), COLUMNS, "table")
     if pairing:
-        low, high = pairing.interval
+        low, high = round_outward(pairing.interval, 3)
         print_sentence(
-            f"the second model's accuracy differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to "
-            f"{high * 100:+.1f} with 95 % confidence)"
+            f"the second model's {pairing.figure} differs by {pairing.difference * 100:+.1f} points "
+            f"({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence)"
         )
         print_sentence(
             f"of {pairing.images} images, both models are right on {pairing.both_right}, only the first on "
@@ -182,4 +185,5 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _share(share: float | None, interval: list[float]) -> str:
     """Return a share and its 95 % interval as short text, `0.93 (0.88-0.96)`; empty when there were no images."""
-    return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"
+    low, high = round_outward((interval[0], interval[1]), 2)
+    return "" if share is None else f"{share:.2f} ({low:.2f}-{high:.2f})"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
+import numpy as np
 from markupsafe import Markup
 
-from converters.evaluation.paired_comparison import Pairing, mcnemar_p_value
+from converters.evaluation.paired_comparison import Pairing, Right
 from eaves.console.catalog.directories import foreign_content
 from eaves.console.catalog.figures import Share, format_interval, format_points
 from eaves.console.catalog.runs.files import RunFiles
 from eaves.console.model.words import clean_text, count_noun
+from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.report import charts
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer
 
@@ -103,14 +104,16 @@ def compare_runs(first: RunFiles, second: RunFiles) -> RunComparisonPage:
     """
     with foreign_content(f"the comparison of {first.run.path.name} and {second.run.path.name}"):
         pairs, missing = _pair(first, second)
-        verdict, is_shown = (missing, False) if missing else _judge(pairs)
+        is_balanced = second.run.is_balanced
+        paired = None if missing else _build_pairing(pairs, is_balanced=is_balanced)
+        verdict, is_shown = (missing, False) if paired is None else _judge(paired)
         differing = [pair for pair in pairs if pair.first.predicted != pair.second.predicted]
         differing.sort(key=lambda pair: (pair.right[1], not pair.right[0], pair.first.digest))
         return RunComparisonPage(
             verdict=verdict,
             is_shown=is_shown,
             own=(first.accuracy, second.accuracy),
-            shared=_shares(pairs) if pairs else (),
+            shared=() if paired is None else _shares(paired),
             classes=tuple(_classes(pairs, first.run.labels)),
             differing=tuple(_differing(pair) for pair in differing[:DIFFERING]),
             differing_count=len(differing),
@@ -138,15 +141,13 @@ def _pair(first: RunFiles, second: RunFiles) -> tuple[list[_Pair], str]:
     return same, ""
 
 
-def _judge(pairs: Sequence[_Pair]) -> tuple[str, bool]:
-    lost = sum(pair.right == (True, False) for pair in pairs)
-    gained = sum(pair.right == (False, True) for pair in pairs)
-    low, high = _interval(lost, gained, len(pairs))
+def _judge(paired: Pairing) -> tuple[str, bool]:
+    low, high = paired.interval
     figures = (
-        f"{format_points((gained - lost) / len(pairs))}, 95% interval {format_interval(low, high)}, "
-        f"on {count_noun(len(pairs), 'image')} that neither run was trained on"
+        f"{format_points(paired.difference)} of {paired.figure}, 95% interval {format_interval(low, high)}, "
+        f"on {count_noun(paired.images, 'image')} that neither run was trained on"
     )
-    counts = f"Only the first is right on {lost:,}, only the second on {gained:,}."
+    counts = f"Only the first is right on {paired.lost:,}, only the second on {paired.gained:,}."
     if low > 0 or high < 0:
         return f"The second run is {'better' if low > 0 else 'worse'}: {figures}. {counts}", True
     if low >= -EQUAL and high <= EQUAL:
@@ -154,16 +155,22 @@ def _judge(pairs: Sequence[_Pair]) -> tuple[str, bool]:
     return f"There are too few images to tell which run is better: {figures}. {counts}", False
 
 
-@lru_cache(maxsize=64)
-def _interval(lost: int, gained: int, images: int) -> tuple[float, float]:
-    """Return the 95 % interval of the difference, as `eaves compare` does; 0.3 s of CPU for 1,000 images."""
-    both = images - lost - gained
-    return Pairing(both_right=both, lost=lost, gained=gained, both_wrong=0, differing=()).interval
+def _build_pairing(pairs: Sequence[_Pair], *, is_balanced: bool = False) -> Pairing:
+    labels = sorted({pair.first.label for pair in pairs})
+    strata = np.array([labels.index(pair.first.label) if is_balanced else 0 for pair in pairs], np.int64)
+    first, second = (np.array([pair.right[side] for pair in pairs]) for side in (0, 1))
+    judged = JudgedImages.of_names([pair.first.group_name for pair in pairs], strata)
+    return Pairing(judged=judged, first=first, second=second)
 
 
-def _shares(pairs: Sequence[_Pair]) -> tuple[Share, Share]:
-    first, second = (sum(pair.right[side] for pair in pairs) for side in (0, 1))
-    return Share(right=first, images=len(pairs)), Share(right=second, images=len(pairs))
+def _shares(paired: Pairing) -> tuple[Share, Share]:
+    one, other = (_share(paired.judged, right) for right in (paired.first, paired.second))
+    return one, other
+
+
+def _share(judged: JudgedImages, right: Right) -> Share:
+    found = replace(judged, strata=np.zeros_like(judged.strata)).estimate(right)
+    return Share(right=int(right.sum()), images=found.images, ends=(found.low, found.high))
 
 
 def _classes(pairs: Sequence[_Pair], labels: Sequence[str]) -> list[ClassDifference]:
@@ -174,12 +181,12 @@ def _classes(pairs: Sequence[_Pair], labels: Sequence[str]) -> list[ClassDiffere
 
 
 def _class(label: str, pairs: Sequence[_Pair]) -> ClassDifference:
-    first, second = _shares(pairs)
-    lost = sum(pair.right == (True, False) for pair in pairs)
-    gained = sum(pair.right == (False, True) for pair in pairs)
+    paired = _build_pairing(pairs)
+    first, second = _shares(paired)
+    lost, gained = paired.lost, paired.gained
     if not lost and not gained:
         text = "the same images are right"
-    elif mcnemar_p_value(lost, gained) >= SIGNIFICANT:
+    elif paired.p_value >= SIGNIFICANT:
         text = "too few images to tell"
     else:
         text = "better" if gained > lost else "worse"

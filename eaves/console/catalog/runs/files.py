@@ -36,6 +36,7 @@ class RunFiles:
         run: Content of run.json.
         digest: sha256 of run.json, hex; an artifact that was converted from the run names it.
         confusion: Number of held-out images by true class (rows) and predicted class (columns).
+        interval: 95 % confidence interval of the accuracy; None if the run has none.
         history: Figures of each epoch by name, those of `CURVES` that it has.
         seconds: Duration of each phase of the training, seconds.
         settings: Value of each setting by `section.name`.
@@ -44,6 +45,7 @@ class RunFiles:
     run: Run
     digest: str
     confusion: tuple[tuple[int, ...], ...]
+    interval: tuple[float, float] | None
     history: tuple[Mapping[str, float], ...]
     seconds: Mapping[str, float]
     settings: Mapping[str, Any]
@@ -52,7 +54,7 @@ class RunFiles:
     def accuracy(self) -> Share:
         """Accuracy on the held-out images."""
         right = sum(row[number] for number, row in enumerate(self.confusion))
-        return Share(right=right, images=sum(map(sum, self.confusion)))
+        return Share(right=right, images=sum(map(sum, self.confusion)), ends=self.interval)
 
     @cached_property
     def answers(self) -> Mapping[str, HeldOutAnswer] | None:
@@ -92,6 +94,7 @@ def load_files(path: Path, origin: str) -> RunFiles:
             run=run,
             digest=hashlib.sha256(content).hexdigest(),
             confusion=_parse_confusion(measured["confusion"], len(run.labels)),
+            interval=_parse_interval(measured.get("val_accuracy_interval_95")),
             history=tuple(_parse_epoch(epoch) for epoch in read_json(path, "history.json")[:MAX_EPOCHS]),
             seconds={str(name): float(value) for name, value in measured.get("seconds", {}).items()},
             settings={
@@ -109,6 +112,15 @@ def _parse_confusion(rows: Any, classes: int) -> tuple[tuple[int, ...], ...]:
     if len(parsed) != classes or any(len(row) != classes or min(row) < 0 for row in parsed):
         raise ValueError("the confusion matrix does not fit the classes")
     return parsed
+
+
+def _parse_interval(ends: Any) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    low, high = (float(end) for end in ends)
+    if not 0 <= low <= high <= 1:
+        raise ValueError("the interval of the accuracy is none")
+    return low, high
 
 
 def _parse_epoch(epoch: Mapping[str, Any]) -> Mapping[str, float]:

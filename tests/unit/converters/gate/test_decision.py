@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converters.evaluation.labelled_images import LabelledImage
@@ -12,8 +14,9 @@ from converters.evaluation.model import ImagePrediction
 from converters.evaluation.paired_comparison import Pairing
 from converters.gate.decision import check_floor, check_replacement
 from converters.gate.settings import PipelineSettings
-from eaves.base.statistics import wilson
 from eaves.errors import RefusedModelError
+from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.evaluation.metrics import summarize
 
 
 def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
@@ -26,20 +29,27 @@ def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
         ImagePrediction(label=image.label if number < right else "wrong", score=1.0, time_ms=1.0)
         for number, image in enumerate(shown)
     )
-    measured = {"val_accuracy": right / images, "val_accuracy_interval_95": wilson(right, images)}
+    truth = np.arange(images) % classes
+    predicted = np.where(np.arange(images) < right, truth, classes)
+    measured = summarize(truth, predicted, [*map(str, range(classes)), "wrong"])
     return Evaluation(
         name="new", kind="artifact", images=shown, answers=answers, refused=(), measured=measured, bins=()
     )
 
 
 def paired(lost: int, gained: int, images: int) -> Pairing:
-    return Pairing(both_right=images - lost - gained, lost=lost, gained=gained, both_wrong=0, differing=())
+    numbers = np.arange(images)
+    return Pairing(
+        judged=JudgedImages.of_names(range(images)),
+        first=(numbers < lost) | (numbers >= lost + gained),
+        second=numbers >= lost,
+    )
 
 
 def test_a_model_passes_by_the_lower_end_of_its_interval() -> None:
     settings = PipelineSettings(floor=0.8)
     reported = check_floor(evaluated(360, 400), settings)
-    assert reported.startswith("accuracy 0.900 (0.867 to 0.926 with 95 % confidence) on 400 held-out images")
+    assert reported.startswith("accuracy 0.900 (0.866 to 0.926 with 95 % confidence) on 400 held-out images")
 
 
 def test_too_few_images_are_no_evidence_of_the_same_accuracy() -> None:
@@ -57,7 +67,7 @@ def test_a_model_no_better_than_guessing_is_refused_without_a_floor() -> None:
 def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> None:
     settings = PipelineSettings(max_accuracy_drop=5.0)
     assert "at most 4.9 points" in check_replacement(paired(0, 0, 60), "flowers:1", settings)
-    with pytest.raises(RefusedModelError, match=r"at most 7\.2 points") as refused:
+    with pytest.raises(RefusedModelError, match=r"at most 7\.3 points") as refused:
         check_replacement(paired(0, 0, 40), "flowers:1", settings)
     assert "hold out about 59 images" in str(refused.value.hint)
 
@@ -73,3 +83,14 @@ def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
 
 def test_equal_models_that_differ_on_6_percent_of_200_answers_pass_with_the_default() -> None:
     assert check_replacement(paired(6, 6, 200), "flowers:1", PipelineSettings())
+
+
+def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high() -> None:
+    found = evaluated(400, 400)
+    truth = np.arange(400) % 4
+    predicted = np.where((truth == 3) & (np.arange(400) % 16 != 3), 0, truth)
+    measured = summarize(truth, predicted, list(map(str, range(4))))
+    found = replace(found, measured=measured)
+    with pytest.raises(RefusedModelError, match=r"fewer than 50% of the images of these classes are right: 3 \(25 of"):
+        check_floor(found, PipelineSettings(floor=0.7))
+    assert check_floor(found, PipelineSettings(floor=0.7, class_floor=0.0))

@@ -20,6 +20,7 @@ from bench.model.int8_gate import (
 )
 from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate, classes_that_lost, count_missing
 from eaves.base.statistics import images_needed
+from trainer.evaluation.grouped_statistics import JudgedImages
 
 ALLOWED = AllowedLoss(drop=0.03, agreement=0.95)
 CLASS_DROP = ALLOWED.class_drop
@@ -117,9 +118,10 @@ def refused_for_a_class(sizes: tuple[int, ...], lost: tuple[float, ...], gained:
     """Share of judgements in which some class is beyond its bound."""
     random, refused = np.random.default_rng(0), 0
     truth, shares = np.repeat(np.arange(len(sizes)), sizes), np.repeat(lost, sizes)
+    judged = JudgedImages.of_names(range(len(truth)), truth)
     for _ in range(runs):
         drawn = random.random(len(truth))
-        refused += bool(classes_that_lost(truth, drawn <= 1 - gained, drawn >= shares, len(sizes), CLASS_DROP))
+        refused += bool(classes_that_lost(judged, drawn <= 1 - gained, drawn >= shares, len(sizes), CLASS_DROP))
     return refused / runs
 
 

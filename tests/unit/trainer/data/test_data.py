@@ -350,7 +350,7 @@ def made(train: dict[str, int], balance: str = "auto") -> Dataset:
 
 def test_unequal_classes_are_weighted() -> None:
     dataset = made({"a": 10, "b": 30, "c": 20})
-    assert dataset.imbalance() == 3
+    assert dataset.is_balanced
     weights = dataset.class_weights()
     assert weights == {0: 2.0, 1: pytest.approx(2 / 3), 2: 1.0}
     assert sum(weights[item.label] for item in dataset.examples if item.split == "train") == pytest.approx(60)

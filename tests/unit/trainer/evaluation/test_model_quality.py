@@ -110,3 +110,47 @@ def test_it_is_plain_data() -> None:
     assert (found["weak_classes"], found["unmeasured"]) == (["roses"], ["tulips"])
     assert (found["worst_class"], found["worst_recall"]) == ("roses", 0.04)
     assert found["interval_95"] == list(wilson(52, 100))
+
+
+def judge_defects(good: int, defects: int, recall_good: float, recall_defect: float, **given: Any) -> ModelQuality:
+    """A detector of defects that was trained with weights by which both classes count alike."""
+    right = np.concatenate(
+        [np.arange(good) < round(good * recall_good), np.arange(defects) < round(defects * recall_defect)]
+    )
+    truth = np.repeat([0, 1], [good, defects])
+    figures = summarize(truth, np.where(right, truth, 1 - truth), ("good", "defect"), is_balanced=True, **given)
+    return rate_model(figures, usable_accuracy=0.7)
+
+
+def test_a_good_detector_of_rare_defects_is_usable_and_one_that_misses_them_is_not() -> None:
+    """By the accuracy, the first was no better than always good, and the third was usable."""
+    found = judge_defects(400, 10, 0.975, 1.0)
+    assert (found.kind, found.figure, found.baseline) == ("usable", "mean recall", 0.5)
+    assert judge_defects(2000, 50, 0.97, 1.0).kind == "usable"
+    assert judge_defects(2000, 50, 1.0, 0.3).kind != "usable"
+    assert judge_defects(80, 2, 1.0, 1.0).kind != "usable", "two defects show nothing"
+
+
+def test_a_model_that_misses_a_class_is_not_usable_however_good_the_others_are() -> None:
+    found = judge((480, 480, 480, 100), (500, 500, 500, 500), usable=0.7)
+    assert found.interval_95[0] > 0.7
+    assert (found.kind, [item.name for item in found.missed_classes]) == ("weak", ["dent"])
+
+
+def test_shots_of_few_parts_are_not_taken_for_as_many_images() -> None:
+    truth = np.repeat([0, 1], 100)
+    parts = [f"{label}-{shot // 20}" for label in (0, 1) for shot in range(100)]
+    found = rate_model(summarize(truth, truth, LABELS[:2], groups=parts), usable_accuracy=0.7)
+    assert (found.groups, found.images) == (10, 200)
+    assert found.interval_95[0] < 0.75
+    few = [f"{label}-{shot // 25}" for label in (0, 1) for shot in range(100)]
+    assert rate_model(summarize(truth, truth, LABELS[:2], groups=few), usable_accuracy=0.5).kind == "unknown"
+
+
+def test_images_that_look_like_training_images_dont_count() -> None:
+    truth = np.repeat([0, 1], 100)
+    seen = np.arange(200) % 20 != 0
+    found = rate_model(summarize(truth, truth, LABELS[:2], lookalikes=seen), usable_accuracy=0.7)
+    assert (found.images, found.lookalikes) == (10, 190)
+    none = rate_model(summarize(truth, truth, LABELS[:2], lookalikes=np.ones(200, bool)), usable_accuracy=0.7)
+    assert (none.kind, none.images) == ("unknown", 0)

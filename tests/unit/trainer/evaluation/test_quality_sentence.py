@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from tests.unit.trainer.evaluation.test_model_quality import judge
+from trainer.evaluation.metrics import summarize
+from trainer.evaluation.model_quality import rate_model
 from trainer.evaluation.quality_sentence import describe_evaluated, describe_trained, format_share
 
 
@@ -39,7 +42,7 @@ def test_a_usable_model_names_its_weakest_class_and_no_advice() -> None:
 
 def test_a_usable_model_that_misses_a_class_is_not_praised_for_it() -> None:
     text = trained((300, 90, 2), (300, 100, 20))
-    assert text.startswith("this model is usable, but not for tulips (2 of 20 right): 0.93 on 420 held-out images")
+    assert text.startswith("this model is not usable for tulips (2 of 20 right): 0.93 on 420 held-out images")
     assert "always answering daisy gives 0.71" in text
     assert "weakest" not in text
 
@@ -77,8 +80,10 @@ def test_no_rounded_figure_contradicts_the_sentence(images: int) -> None:
         assert found is not None
         low, high, baseline, bound = map(float, found.groups())
         assert low <= quality.interval_95[0] <= quality.interval_95[1] <= high
-        assert (low > bound) == (quality.kind == "usable")
-        assert (high > bound) == (quality.kind in ("usable", "uncertain", "unknown"))
+        misses = quality.kind == "weak" and quality.interval_95[0] > quality.bound
+        assert misses <= bool(quality.missed_classes)
+        assert (low > bound) == (quality.kind == "usable" or misses)
+        assert (high > bound) == (misses or quality.kind in ("usable", "uncertain", "unknown"))
         assert (low > baseline) == (quality.kind in ("usable", "uncertain", "weak"))
         digits.append(len(found.group(1)))
     assert digits.count(min(digits)) > 0.95 * len(digits)
@@ -155,3 +160,23 @@ def test_long_names_and_many_classes_stay_one_readable_sentence() -> None:
 )
 def test_no_share_is_rounded_to_all_or_nothing(share: float, digits: int, text: str) -> None:
     assert format_share(share, digits) == text
+
+
+def test_the_figure_and_its_groups_are_named() -> None:
+    truth = np.repeat([0, 1], 100)
+    parts = [f"{label}-{shot // 20}" for label in (0, 1) for shot in range(100)]
+    figures = summarize(truth, truth, ("dent", "good"), groups=parts, is_balanced=True)
+    text = describe_trained(rate_model(figures, usable_accuracy=0.7), arch="small_cnn").text
+    assert "mean recall 1.00 on 200 held-out images of 10 groups (95 % interval " in text
+    assert "guessing gives 0.50" in text
+    assert "; 10 groups show little: one more can change this by 9 points" in text
+
+
+def test_images_that_look_like_training_images_are_counted() -> None:
+    truth, seen = np.repeat([0, 1], 20), np.arange(40) < 36
+    figures = summarize(truth, truth, ("dent", "good"), lookalikes=seen)
+    text = describe_trained(rate_model(figures, usable_accuracy=0.7), arch="small_cnn").text
+    assert text.startswith(
+        "this model can't be judged by images that look like those it was trained on: 1.00 on 4 held"
+    )
+    assert "; 36 of 40 held-out images look like a training image and don't count; name what belongs together" in text

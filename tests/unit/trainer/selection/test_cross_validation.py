@@ -16,7 +16,7 @@ from trainer.selection.cross_validation import (
     bound_mean,
     choose_candidate,
     cross_validate,
-    cross_validated_interval,
+    estimate_interval,
     list_recipes,
     predict_nested,
 )
@@ -109,7 +109,7 @@ def test_nested_answers_to_coin_tosses_are_those_of_a_coin() -> None:
         made = rows(rng.permutation([0, 1] * (count // 2)).tolist())
         predicted = predict_nested([rng.normal(size=(count, 30)) for _ in range(2)], made)
         share = float(np.mean(predicted == made.labels))
-        low, high = cross_validated_interval(share, made.groups)
+        low, high = estimate_interval(predicted == made.labels, made)
         right.append(share)
         covered += low <= 0.5 <= high
     assert np.mean(right) == pytest.approx(0.5, abs=0.1)

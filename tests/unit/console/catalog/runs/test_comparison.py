@@ -22,7 +22,7 @@ def test_a_clear_difference_is_shown_with_its_evidence(tmp_path: Path) -> None:
     second = load(tmp_path / "b", [RIGHT] * 36 + [WRONG] * 4)
     found = compare_runs(first, second)
     assert found.is_shown
-    assert found.verdict.startswith("The second run is better: +65.0 points, 95% interval +")
+    assert found.verdict.startswith("The second run is better: +65.0 points of accuracy, 95% interval +")
     assert "on 40 images that neither run was trained on" in found.verdict
     assert found.verdict.endswith("Only the first is right on 0, only the second on 26.")
     assert [share.right for share in found.shared] == [10, 36]
@@ -43,7 +43,7 @@ def test_few_images_tell_nothing(tmp_path: Path) -> None:
 def test_many_equal_answers_show_that_the_runs_are_equally_good(tmp_path: Path) -> None:
     answers = [RIGHT] * 1000
     found = compare_runs(load(tmp_path / "a", answers), load(tmp_path / "b", answers))
-    assert found.verdict.startswith("The runs are equally good: 0.0 points, 95% interval \N{MINUS SIGN}0.")
+    assert found.verdict.startswith("The runs are equally good: 0.0 points of accuracy, 95% interval \N{MINUS SIGN}0.")
     assert found.classes[0].text == "the same images are right"
 
 

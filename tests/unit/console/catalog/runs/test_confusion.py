@@ -31,7 +31,7 @@ def test_classes_have_their_evidence_and_the_weakest_is_first() -> None:
     rows = build_classes(LABELS, CONFUSION)
     assert [row.label for row in rows] == ["rose", "daisy", "tulip"]
     assert rows[0].recall.percent == "60.0%"
-    assert rows[0].recall.evidence == "3 of 5 images, 95% interval 23.1% to 88.2%"
+    assert rows[0].recall.evidence == "3 of 5 images, 95% interval 23.0% to 88.3%"
     assert rows[2].recall.percent == "not known"
     assert rows[2].recall.evidence == "no image"
 

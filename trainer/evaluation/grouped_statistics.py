@@ -1,0 +1,212 @@
+"""Figures of a model on images of which some belong together, such as shots of one part: their groups are the unit.
+
+The images of a group succeed or fail together, so 200 shots of 10 parts show less than 200 shots of 200 parts. The
+images are counted as the number of independent images that they are worth: divided by the design effect, which follows
+from their correlation within groups, and corrected for the few groups that the correlation is estimated from. Where
+every image is a group, the intervals and bounds are those of `eaves.base.statistics`.
+
+Source: Kish 1965, Survey Sampling, section 5.4 (design effect); Korn and Graubard 1998, Confidence Intervals for
+Proportions with Small Expected Number of Positive Counts Estimated from Survey Data (effective size, Student's t).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves.base.statistics import paired_drop_bound, wilson
+
+PRIOR_GROUPS = 4.0
+"""Number of further groups, whose images all succeed or fail together, that the correlation is estimated with. In
+simulations of 4 to 100 groups with a correlation of 0, 0.3 and 0.6, the 95 % interval then held a true share of 0.7 in
+at least 95 % of the cases, and one of 0.95 in at least 92 % (90 % for the mean of two strata); without them, in 93 and
+87 %. The 95 % bound of a loss was exceeded in at most 10 %, where a loss is rare and strikes whole groups."""
+CONFIDENCE = 0.95
+
+Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareEstimate:
+    """A share of right answers with its two-sided 95 % interval.
+
+    Attributes:
+        value: The share: of all images, or the mean of the shares of the strata.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        images: Number of images.
+        groups: Number of groups.
+        effective: Number of independent images that the images are worth.
+    """
+
+    value: float
+    low: float
+    high: float
+    images: int
+    groups: int
+    effective: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedImages:
+    """Images that models are judged on.
+
+    Attributes:
+        strata: (N,) stratum of each image, from 0. The figure is the mean of the strata's shares: with one stratum the
+            accuracy, with the classes as strata the mean recall. Images of one group in two strata count as two groups.
+        groups: (N,) number of each image's group.
+    """
+
+    strata: Labels
+    groups: Labels
+
+    @classmethod
+    def of_names(cls, groups: Sequence[str] | Sequence[Any], strata: Labels | None = None) -> JudgedImages:
+        """Return images with the given names of groups; without strata, all images are one stratum."""
+        numbers = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+        return cls(strata=np.zeros(len(numbers), np.int64) if strata is None else strata, groups=numbers)
+
+    def estimate(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> ShareEstimate:
+        """Estimate the figure from right answers.
+
+        Args:
+            right: (N,) whether each image was answered correctly.
+            inflation: Further number that the effective number of images is divided by.
+        """
+        parts = self.estimate_strata(right, inflation=inflation)
+        if not parts:
+            return ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
+        value = sum(part.value for part in parts) / len(parts)
+        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts)
+        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts)
+        return ShareEstimate(
+            value=value,
+            low=max(0.0, value - below),
+            high=min(1.0, value + above),
+            images=len(self.groups),
+            groups=len(np.unique(self.groups)),
+            effective=len(parts) ** 2 / sum(1 / max(part.effective, 1e-9) for part in parts),
+        )
+
+    def estimate_strata(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> list[ShareEstimate]:
+        """Estimate the share of right answers of each stratum that has images, in their order."""
+        worth = self._count_effective(right.astype(np.float64)) / inflation
+        found = []
+        for number, stratum in enumerate(np.unique(self.strata)):
+            inside = self.strata == stratum
+            share, images = float(right[inside].mean()), int(inside.sum())
+            low, high = wilson(share * worth[number], worth[number])
+            groups = len(np.unique(self.groups[inside]))
+            found.append(
+                ShareEstimate(
+                    value=share, low=low, high=high, images=images, groups=groups, effective=float(worth[number])
+                )
+            )
+        return found
+
+    def bound_drop(
+        self, first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], confidence: float = CONFIDENCE
+    ) -> float:
+        """Return the one-sided upper bound of the figure that a second model loses against a first one.
+
+        Args:
+            first: (N,) whether the first model answers each image correctly.
+            second: (N,) whether the second model does.
+            confidence: Probability that the true loss is at most the bound.
+
+        Returns:
+            The bound, a fraction of 1; 1 for no images.
+        """
+        lost, gained = first & ~second, second & ~first
+        worth = self._count_effective(lost.astype(np.float64) - gained, 2 * confidence - 1)
+        drops, reaches = [], []
+        for number, stratum in enumerate(np.unique(self.strata)):
+            inside = self.strata == stratum
+            images, counted = int(inside.sum()), max(1, math.floor(worth[number] + 1e-9))
+            scale = counted / images
+            losses, gains = float(lost[inside].sum()), float(gained[inside].sum())
+            drops.append((losses - gains) / images)
+            reaches.append(paired_drop_bound(losses * scale, gains * scale, counted, confidence) - drops[-1])
+        if not drops:
+            return 1.0
+        return min(1.0, sum(drops) / len(drops) + math.hypot(*reaches) / len(drops))
+
+    def average(self, values: Floats) -> float:
+        """Return the mean over the strata of the mean value of their images; 0 without images."""
+        means = [values[self.strata == stratum].mean() for stratum in np.unique(self.strata)]
+        return float(np.mean(means)) if means else 0.0
+
+    def count_strata(self, values: Floats, strata: int) -> tuple[Floats, Floats]:
+        """Return the sum of the values and the number of images of each stratum, as independent images, rounded down.
+
+        Args:
+            values: (N,) value of each image, a whole number.
+            strata: Number of strata, of which some may have no images.
+        """
+        sizes = np.bincount(self.strata, minlength=strata).astype(np.float64)
+        worth = np.zeros(strata)
+        worth[np.unique(self.strata)] = self._count_effective(values)
+        scale = worth / np.maximum(sizes, 1)
+        return np.floor(np.bincount(self.strata, values, strata) * scale + 1e-9), np.floor(worth + 1e-9)
+
+    def count_worth(self, values: Floats) -> float:
+        """Return the number of independent images that the images are worth, by one value of each, (N,)."""
+        worth = self._count_effective(values)
+        return float(len(worth) ** 2 / np.sum(1 / np.maximum(worth, 1e-9))) if len(worth) else 0.0
+
+    def _count_effective(self, values: Floats, confidence: float = CONFIDENCE) -> Floats:
+        """Return the number of independent images that the images of each stratum are worth.
+
+        Args:
+            values: (N,) value of each image, whose mean in each stratum is estimated.
+            confidence: Confidence of the two-sided interval that the numbers are used for.
+        """
+        names, strata = np.unique(self.strata, return_inverse=True)
+        sizes = np.bincount(strata, minlength=len(names)).astype(np.float64)
+        cells = np.unique(strata * (self.groups.max(initial=0) + 1) + self.groups, return_inverse=True)[1]
+        shots = np.bincount(cells).astype(np.float64)
+        if len(shots) == len(values):  # every image is a group
+            return sizes
+        rest = values - (np.bincount(strata, values) / sizes)[strata]
+        together, apart = float(np.sum(np.bincount(cells, rest) ** 2)), float(np.sum(rest**2))
+        mates = np.bincount(strata, shots[cells]) / sizes  # images in the group of an image, itself included
+        free = len(shots) - len(names)
+        correlation = 1.0
+        if apart > 0 and free > 0:
+            effect = together * len(shots) / free / apart
+            found = (effect - 1) / (float(np.average(mates, weights=sizes)) - 1)
+            correlation = (min(1.0, max(0.0, found)) * free + PRIOR_GROUPS) / (free + PRIOR_GROUPS)
+        normal = NormalDist().inv_cdf((1 + confidence) / 2)
+        few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
+        return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
+
+
+def student_t_quantile(probability: float, freedom: float) -> float:
+    """Return a quantile of Student's t distribution.
+
+    Args:
+        probability: Probability of a smaller value, above 0.5.
+        freedom: Degrees of freedom, at least 1. The error is below 2 % with 3 or more; 1 and 2 are exact.
+
+    Source: Abramowitz and Stegun 1964, Handbook of Mathematical Functions, 26.7.5.
+    """
+    if freedom == 1:
+        return math.tan(math.pi * (probability - 0.5))
+    if freedom == 2:
+        both = 2 * probability - 1
+        return both * math.sqrt(2 / (1 - both * both))
+    z = NormalDist().inv_cdf(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
