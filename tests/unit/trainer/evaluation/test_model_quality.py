@@ -123,7 +123,7 @@ def judge_defects(good: int, defects: int, recall_good: float, recall_defect: fl
 
 
 def test_a_good_detector_of_rare_defects_is_usable_and_one_that_misses_them_is_not() -> None:
-    """By the accuracy, the first was no better than always good, and the third was usable."""
+    """Judged by accuracy, the first was no better than always good, and the third was usable."""
     found = judge_defects(400, 10, 0.975, 1.0)
     assert (found.kind, found.figure, found.baseline) == ("usable", "mean recall", 0.5)
     assert judge_defects(2000, 50, 0.97, 1.0).kind == "usable"
