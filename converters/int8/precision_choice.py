@@ -39,7 +39,6 @@ from eaves.artifact.store import MODEL
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
-from trainer.data.dataset import is_imbalanced
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import TrainingProgress
 
@@ -274,10 +273,7 @@ class _Decision:
         truth = np.array([index[sample.label] for sample in judged], np.int64)
         paths = [sample.path for sample in judged]
         groups = [self.images.labelled.groups.get(sample.sha256, sample.sha256) for sample in judged]
-        is_balanced = source.is_balanced
-        if is_balanced is None and judged:
-            is_balanced = is_imbalanced(np.unique(truth, return_counts=True)[1].tolist())
-        weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=bool(is_balanced))
+        weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=source.is_balanced)
         fp32 = self._classify(self.fp32, paths, FP32)
         found = self._classify(int8, paths, INT8)
         evidence = weigh(truth, fp32.predicted, found.predicted, groups)
@@ -291,7 +287,7 @@ class _Decision:
             evidence = weigh(every, both[0], both[1], [*groups, *(str(path) for path in more)])
         seen = fp32.predicted != UNREADABLE
         images = JudgedImages.of_names(
-            [name for name, kept in zip(groups, seen, strict=True) if kept], truth[seen] if is_balanced else None
+            [name for name, kept in zip(groups, seen, strict=True) if kept], truth[seen] if source.is_balanced else None
         )
         before, after = (images.estimate(one.predicted[seen] == truth[seen]) for one in (fp32, found))
         trial = Trial(

@@ -42,7 +42,7 @@ class ModelSource:
         split: Whether training froze the backbone, so that backbone and head get a file of weights each.
         samples: Labelled images for the proof and the golden images.
         temperature: Divisor of the logits before they become probabilities.
-        is_balanced: Whether the model is judged by its mean recall; None when that is not known.
+        is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training.
         data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
         licence: SPDX identifier of the model's licence; empty if not known.
         task: Task of the artifact.
@@ -63,7 +63,7 @@ class ModelSource:
     split: bool = False
     samples: tuple[ParitySample, ...] = ()
     temperature: float = 1.0
-    is_balanced: bool | None = None
+    is_balanced: bool = False
     data_path: str | None = None
     licence: str = ""
     task: str = CLASSIFY

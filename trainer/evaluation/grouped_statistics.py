@@ -122,21 +122,24 @@ class JudgedImages:
             confidence: Probability that the true loss is at most the bound.
 
         Returns:
-            The bound, a fraction of 1; 1 for no images.
+            The bound, a fraction of 1; 1 for no images. With several strata it is the smaller of two: of their bounds
+            together, which is too large where few images differ, and of as many images as if all strata were as small
+            as the smallest, which is too large where one is small.
         """
         lost, gained = first & ~second, second & ~first
         worth = self._count_effective(lost.astype(np.float64) - gained, 2 * confidence - 1)
-        drops, reaches = [], []
+        shares, bounds = [], []
         for number, stratum in enumerate(np.unique(self.strata)):
             inside = self.strata == stratum
-            images, counted = int(inside.sum()), max(1, math.floor(worth[number] + 1e-9))
-            scale = counted / images
-            losses, gains = float(lost[inside].sum()), float(gained[inside].sum())
-            drops.append((losses - gains) / images)
-            reaches.append(paired_drop_bound(losses * scale, gains * scale, counted, confidence) - drops[-1])
-        if not drops:
+            shares.append((float(lost[inside].mean()), float(gained[inside].mean())))
+            bounds.append(_bound_drop(*shares[-1], worth[number], confidence))
+        if not shares:
             return 1.0
-        return min(1.0, sum(drops) / len(drops) + math.hypot(*reaches) / len(drops))
+        losses, gains = (float(share) for share in np.mean(shares, axis=0))
+        reaches = (bound - (lose - gain) for bound, (lose, gain) in zip(bounds, shares, strict=True))
+        apart = losses - gains + math.hypot(*reaches) / len(bounds)
+        together = _bound_drop(losses, gains, len(bounds) * float(worth.min()), confidence)
+        return min(1.0, apart, together)
 
     def average(self, values: Floats) -> float:
         """Return the mean over the strata of the mean value of their images; 0 without images."""
@@ -186,6 +189,12 @@ class JudgedImages:
         normal = NormalDist().inv_cdf((1 + confidence) / 2)
         few = (normal / student_t_quantile((1 + confidence) / 2, free)) ** 2 if free > 0 else 0.0
         return np.asarray(sizes / (1 + (mates - 1) * correlation) * few)
+
+
+def _bound_drop(lost: float, gained: float, worth: float, confidence: float) -> float:
+    """Return the upper bound of a loss by the shares of lost and gained images and the number of independent ones."""
+    images = max(1, math.floor(worth + 1e-9))
+    return paired_drop_bound(round(lost * images, 9), round(gained * images, 9), images, confidence)
 
 
 def student_t_quantile(probability: float, freedom: float) -> float:

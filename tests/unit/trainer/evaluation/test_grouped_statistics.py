@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 import pytest
-import scipy.stats
+import scipy.stats  # type: ignore[import-untyped]
 
 from eaves.base.statistics import paired_drop_bound, wilson
 from trainer.evaluation.grouped_statistics import JudgedImages, student_t_quantile
@@ -113,3 +113,11 @@ def test_nothing_is_known_of_no_images() -> None:
 def test_students_t(freedom: int, probability: float) -> None:
     expected = scipy.stats.t.ppf(probability, freedom)
     assert student_t_quantile(probability, freedom) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("images", "bound"), [((100, 100, 100), 0.0099), ((400, 10), 0.13)])
+def test_no_loss_on_unequal_classes_is_worth_the_images_of_the_smallest(images: tuple[int, ...], bound: float) -> None:
+    """Whatever the classes may lose together, their images would show it with 95 % confidence."""
+    truth = np.repeat(np.arange(len(images)), images)
+    right = np.ones(len(truth), bool)
+    assert JudgedImages.of_names(range(len(truth)), truth).bound_drop(right, right) == pytest.approx(bound, rel=0.03)
