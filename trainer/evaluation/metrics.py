@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.base.statistics import wilson
+from trainer.evaluation.calibration import prior_correction
 from trainer.evaluation.temperature import calibrate
 
 
 def measure_quality(
-    truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
+    truth: npt.NDArray[np.int64],
+    logits: npt.NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    label_weights: Sequence[float] = (),
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the model's part of metrics.json: the result of `summarize`, the temperature and the evidence for it.
 
@@ -21,9 +27,12 @@ def measure_quality(
         truth: (N,) int64, label of every held-out image.
         logits: (N, classes) float32, the model's logits for these images.
         labels: Class names.
+        label_weights: Weights of the decision rule, in the order of `labels`; empty without class weights.
+        groups: Name of each image's group; None means that every image is a group of its own.
     """
-    calibration = calibrate(logits, truth)
+    calibration = calibrate(logits, truth, prior_correction(label_weights), groups)
     return summarize(truth, np.argmax(logits, axis=1), labels) | {
+        "decision": {"label_weights": list(label_weights)},
         "temperature": calibration.temperature,
         "calibration": calibration.to_dict(),
     }
