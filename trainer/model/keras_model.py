@@ -75,12 +75,12 @@ def set_calibration(model: Any, temperature: float, bias: npt.NDArray[np.floatin
         bias: (classes,), prior correction of each class; None means 0.
     """
     layer = model.get_layer("head_temperature")
-    # Conversion optimises away a division by exactly 1, which would make the graph differ from that of every other
-    # head.
+    # Conversion optimises away a division by exactly 1 and a subtraction of exactly 0, which would make the graph
+    # differ from that of every other head.
     exact = np.float32(temperature)
     divisor = np.nextafter(exact, np.float32(2)) if exact == 1 else exact
     mean, variance, count = layer.get_weights()
-    shift = np.zeros_like(mean) if bias is None else -divisor * np.reshape(bias, mean.shape).astype(mean.dtype)
+    shift = np.full_like(mean, np.finfo(np.float32).tiny) if bias is None else (-divisor * bias).astype(np.float32)
     layer.set_weights([shift, np.full_like(variance, divisor**2), count])
     layer.finalize_state()
 
