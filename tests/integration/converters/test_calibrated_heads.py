@@ -1,4 +1,4 @@
-"""Two heads on one frozen backbone: temperature and prior correction travel with the head's weights; scores obey them."""
+"""Two heads on one frozen backbone: temperature and prior correction travel with the head, and scores obey them."""
 
 from __future__ import annotations
 
