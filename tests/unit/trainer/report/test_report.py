@@ -80,7 +80,7 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
 
 
 def test_the_temperature_is_reported_with_its_reason(tmp_path: Path) -> None:
-    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
+    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>unscaled</span>"
     html = build_report(facts)
     assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
     assert legend not in html
