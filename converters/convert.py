@@ -168,7 +168,7 @@ class _Conversion:
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
             original = OriginalModel(
-                quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source.labels)
+                quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source)
             )
             try:
                 write_page(page_path(self.output), manifest, timings, original)
@@ -199,7 +199,16 @@ class _Conversion:
                 self.source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb
             )
             demand = ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance)
-            parity = prove_parity(Session(self.fp32), self.source.recipe, paths, truth, demand)
+            source = self.source
+            parity = prove_parity(
+                Session(self.fp32),
+                source.recipe,
+                paths,
+                truth,
+                demand,
+                decision=source.decision if source.route == "run" else None,
+                temperature=source.temperature,
+            )
             step()
         return truth, parity
 
@@ -249,6 +258,7 @@ class _Conversion:
             optimise_on_open=not int8,
             task=source.task,
             temperature=source.temperature,
+            decision=source.decision,
             opset=opset,
             source=Origin(
                 route=source.route,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from converters.int8.explanation import format_bound
@@ -232,12 +233,11 @@ def build_golden(artifact: Artifact, original: Sequence[str] = ()) -> list[dict[
     Raises:
         ArtifactError: The golden images can't be read.
     """
-    labels = artifact.manifest.labels
+    labels, decision = artifact.manifest.labels, artifact.manifest.decision
     rows = []
     for number, case in enumerate(load_golden(artifact)):
-        score = max(case.probabilities, default=0.0)
-        known = len(case.probabilities) == len(labels)
-        answer = labels[case.probabilities.index(score)] if known else ""
+        chosen = int(decision.choose(np.array(case.probabilities))) if len(case.probabilities) == len(labels) else None
+        answer, score = ("", 0.0) if chosen is None else (labels[chosen], case.probabilities[chosen])
         first = original[number] if number < len(original) else answer if artifact.manifest.precision == FP32 else ""
         wrong = bool(answer) and case.label in labels and answer != case.label
         rows.append(

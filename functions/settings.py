@@ -81,7 +81,7 @@ class ServeSettings:
     top_k: int = setting(5, "Maximum number of labels in a reply, best first.", minimum=1, maximum=1000)
     threshold: float = setting(
         0.0,
-        "Minimum score of a label in a reply; if no label reaches it, the reply names no label.",
+        "Minimum score of a label in a reply; if the image's label does not reach it, the reply names no label.",
         minimum=0,
         maximum=1,
     )

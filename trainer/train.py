@@ -22,6 +22,7 @@ from trainer.data.split.earlier_run import find_earlier
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
+from trainer.evaluation.calibration import prior_correction
 from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
@@ -296,18 +297,18 @@ def _train(
     with clock.phase("fit"):
         fitted = fit.fit(task)
     clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
-    held_out = [dataset.examples[row] for row in decoded.rows("val")]
+    label_weights, held_out = dataset.label_weights(), [dataset.examples[row] for row in decoded.rows("val")]
     measured = metrics.measure_quality(
         decoded.labels[decoded.rows("val")],
         fitted.val_logits,
         dataset.labels,
-        groups=[example.group_name for example in held_out],
-        is_balanced=dataset.is_balanced,
+        label_weights=label_weights,
+        groups=decoded.groups("val"),
         lookalikes=np.array([example.digest in dataset.lookalikes for example in held_out], np.bool_),
     )
     if task.selection.predicted:
         measured["cross_validation"] = run_records.summarize_cross_validation(dataset, task.selection.predicted)
-    models.set_temperature(task.model, measured["temperature"])
+    models.set_calibration(task.model, measured["temperature"], prior_correction(label_weights))
     with clock.phase("save"):
         models.save_saved_model(task.model, work / "model")
         models.save_keras(task.model, work / "model.keras")

@@ -28,7 +28,6 @@ class ArtifactModel:
     kind = "artifact"
     trained_on: frozenset[str] | None = None
     run: Path | None = None
-    is_balanced: bool | None = None
 
     def __init__(self, path: Path) -> None:
         artifact = open_artifact(path)
@@ -40,6 +39,7 @@ class ArtifactModel:
             )
         self.name = f"{path.name} ({found.name} {found.version})"
         self.labels: tuple[str, ...] | None = found.labels
+        self.is_balanced: bool | None = True if found.decision.label_weights else None
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 

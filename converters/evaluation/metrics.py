@@ -13,7 +13,7 @@ from converters.evaluation.labelled_images import LabelledImage, LabelledImages,
 from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
-from trainer.evaluation.calibration import ScoreBin, expected_error, score_bins
+from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
 from trainer.evaluation.metrics import MEAN_RECALL, summarize
 from trainer.evaluation.model_quality import ModelQuality, rate_model
 from trainer.evaluation.quality_sentence import describe_evaluated
@@ -81,6 +81,14 @@ class Evaluation:
         """Expected calibration error, 0 to 1."""
         return expected_error(self.bins)
 
+    def calibration_errors(self) -> list[float | None]:
+        """Return the calibration error of the images that get each label of `measured`; None if no image gets it."""
+        index = {label: number for number, label in enumerate(self.measured["labels"])}
+        scores = np.clip([answer.score for answer in self.answers], 0.0, 1.0)
+        predicted = np.array([index[answer.label] for answer in self.answers], np.int64)
+        truth = np.array([index[image.label] for image in self.images], np.int64)
+        return errors_by_label(scores, predicted, truth, len(index))
+
     @property
     def quality(self) -> ModelQuality:
         """Rating of the model on these images, measured against the default of `train.usable_accuracy`."""
@@ -112,6 +120,7 @@ class Evaluation:
             **plain,
             "verdict": self.quality.to_dict(),
             "calibration_error": self.calibration_error,
+            "calibration_error_by_label": dict(zip(self.measured["labels"], self.calibration_errors(), strict=True)),
             "time_ms": self.times_ms(),
             "mistakes": [
                 {

@@ -23,7 +23,7 @@ class ImagePrediction:
     """Answer of a model to one image.
 
     Attributes:
-        label: Name of the class with the best score.
+        label: Name of the class that the model gives the image.
         score: Score of that class, 0 to 1.
         time_ms: Milliseconds from the encoded image to the answer.
     """

@@ -78,7 +78,7 @@ def _model(evaluation: Evaluation) -> dict[str, Any]:
         "about": evaluation,
         "matrix": build_matrix(measured) if few else None,
         "pairs": build_pairs(measured),
-        "classes": build_classes(measured),
+        "classes": build_classes(measured, evaluation.calibration_errors()),
         "reliability": charts.draw_reliability([], evaluation.bins),
         "times": evaluation.times_ms(),
         "refused": evaluation.refused[:REFUSED],

@@ -42,7 +42,8 @@ class RunModel:
         """Classify one encoded image."""
         started = time.perf_counter()
         tensor = self._recipe.tensor(data)[np.newaxis]
-        probabilities = self._serve(image=tf.constant(tensor))["probabilities"].numpy()[0]
+        outputs = self._serve(image=tf.constant(tensor))
+        logits, probabilities = (outputs[name].numpy()[0] for name in ("logits", "probabilities"))
         time_ms = (time.perf_counter() - started) * 1000
-        best = int(np.argmax(probabilities))
+        best = int(np.argmax(logits))  # scores may be corrected for class weights, which changes no label
         return ImagePrediction(label=self._labels[best], score=float(probabilities[best]), time_ms=time_ms)

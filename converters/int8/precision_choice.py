@@ -201,7 +201,7 @@ class _Decision:
         )
         demand = ParityTolerance(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
         answers = run_session(int8, self.work.source.recipe, self.work.samples, self.work.truth)
-        parity = compare(answers, self.work.truth, demand)
+        parity = compare(answers, self.work.truth, demand, self.work.source.decision)
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
             reason = explain_difference(parity)
@@ -223,15 +223,13 @@ class _Decision:
 
     def _pick(self) -> list[ScoredCandidate[_Written]]:
         """Score int8 candidates on training images; return all of them with their scores, the selected one last."""
-        images, recipe = self.images.picking, self.work.source.recipe
-        exact = classify(self.fp32, recipe, images, self.progress, what="Predicting with fp32")
+        images = self.images.picking
+        exact = self._classify(self.fp32, images, "Predicting with fp32")
 
         def look(written: _Written) -> CandidateScore:
             kept = len(written.candidate.kept)
             session = Session(written.model, optimise=False)
-            found = classify(
-                session, recipe, images, self.progress, what=f"Predicting with int8, {kept} layers in fp32"
-            )
+            found = self._classify(session, images, f"Predicting with int8, {kept} layers in fp32")
             return _compare(exact, found)
 
         wanted = SelectionGoal(
@@ -274,14 +272,14 @@ class _Decision:
         paths = [sample.path for sample in judged]
         groups = [self.images.labelled.groups.get(sample.sha256, sample.sha256) for sample in judged]
         weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=source.is_balanced)
-        fp32 = self._classify(self.fp32, paths, FP32)
-        found = self._classify(int8, paths, INT8)
+        fp32 = self._classify(self.fp32, paths, f"Judging {FP32}")
+        found = self._classify(int8, paths, f"Judging {INT8}")
         evidence = weigh(truth, fp32.predicted, found.predicted, groups)
         if not evidence.passed and self.images.unlabelled:
             more = list(self.images.unlabelled)
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
             both = [
-                np.concatenate([known.predicted, self._classify(session, more, what).predicted])
+                np.concatenate([known.predicted, self._classify(session, more, f"Judging {what}").predicted])
                 for known, session, what in ((fp32, self.fp32, FP32), (found, int8, INT8))
             ]
             evidence = weigh(every, both[0], both[1], [*groups, *(str(path) for path in more)])
@@ -305,8 +303,9 @@ class _Decision:
         )
         return evidence, trial, about
 
-    def _classify(self, session: Session, paths: list[Path], what: str) -> GraphPredictions:
-        return classify(session, self.work.source.recipe, paths, self.progress, what=f"Judging {what}")
+    def _classify(self, session: Session, paths: Sequence[Path], what: str) -> GraphPredictions:
+        source = self.work.source
+        return classify(session, source.recipe, paths, self.progress, decision=source.decision, what=what)
 
 
 def _weigh(

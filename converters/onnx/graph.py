@@ -155,7 +155,9 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], *, heads: bool)
         head = heads and any(is_head(name) for name in (node.name, *node.input) if name in weights or name == node.name)
         for name in node.input:
             if name in weights and name not in names:
-                names[name] = f"{'head' if heads and is_head(name) else 'backbone'}/{len(used):04d}"
+                # TensorFlow gives some constants of a layer no name, such as a Normalization's mean.
+                of_head = heads and (is_head(name) or is_head(node.name))
+                names[name] = f"{'head' if of_head else 'backbone'}/{len(used):04d}"
                 used.append(weights[name])
         node.input[:] = [names.get(name, name) for name in node.input]
         for place, name in enumerate(node.output):

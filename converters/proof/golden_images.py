@@ -71,7 +71,7 @@ def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
 
 
 def label_goldens(
-    goldens: Sequence[ParitySample], samples: Sequence[ParitySample], truth: ReferenceOutputs, labels: Sequence[str]
+    goldens: Sequence[ParitySample], samples: Sequence[ParitySample], truth: ReferenceOutputs, source: ModelSource
 ) -> tuple[str, ...]:
     """Return the label that the original model gives to each golden image.
 
@@ -79,10 +79,11 @@ def label_goldens(
         goldens: Golden images, which are some of `samples`.
         samples: Every image that the original was run on.
         truth: Outputs of the original for each sample.
-        labels: Class names in the order of the outputs.
+        source: The original model.
     """
     place = {sample.sha256: index for index, sample in enumerate(samples)}
-    return tuple(labels[int(np.argmax(truth.probabilities[place[golden.sha256]]))] for golden in goldens)
+    chosen = source.decision.choose(truth.probabilities)
+    return tuple(source.labels[chosen[place[golden.sha256]]] for golden in goldens)
 
 
 def write_goldens(

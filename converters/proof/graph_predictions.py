@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from eaves.artifact import DecisionRule
 from eaves.errors import ConversionError, ImageError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe
@@ -31,7 +32,13 @@ class GraphPredictions:
 
 
 def classify(
-    session: Session, recipe: Recipe, paths: Sequence[Path], progress: TrainingProgress, *, what: str
+    session: Session,
+    recipe: Recipe,
+    paths: Sequence[Path],
+    progress: TrainingProgress,
+    *,
+    decision: DecisionRule,
+    what: str,
 ) -> GraphPredictions:
     """Classify images with a session.
 
@@ -40,17 +47,18 @@ def classify(
         recipe: Recipe that turns an image's bytes into a tensor.
         paths: Paths of the images.
         progress: Receives one step for each image.
+        decision: Rule that chooses an image's label from the probabilities.
         what: Title of the phase, for people.
 
     Raises:
         ConversionError: There are images, and none can be decoded.
     """
-    rows: list[tuple[int, npt.NDArray[np.float32] | None]] = []
+    rows: list[npt.NDArray[np.float32] | None] = []
     with progress.phase(what, len(paths)) as step:
         for path in paths:
             rows.append(_classify(session, recipe, path))
             step()
-    width = max((len(row) for _, row in rows if row is not None), default=0)
+    width = max((len(row) for row in rows if row is not None), default=0)
     if paths and not width:
         raise ConversionError(
             f"none of the {len(paths)} images can be decoded",
@@ -58,18 +66,16 @@ def classify(
         )
     nothing = np.zeros(width, np.float32)
     return GraphPredictions(
-        predicted=np.array([label for label, _ in rows], np.int64),
-        probabilities=np.array([nothing if row is None else row for _, row in rows], np.float32).reshape(
-            len(rows), width
-        ),
+        predicted=np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64),
+        probabilities=np.array([nothing if row is None else row for row in rows], np.float32).reshape(len(rows), width),
     )
 
 
-def _classify(session: Session, recipe: Recipe, path: Path) -> tuple[int, npt.NDArray[np.float32] | None]:
-    """Return an image's predicted label (index) and probabilities; (`UNREADABLE`, None) if it can't be decoded."""
+def _classify(session: Session, recipe: Recipe, path: Path) -> npt.NDArray[np.float32] | None:
+    """Return an image's probabilities; None if it can't be decoded."""
     try:
         tensor = recipe.tensor(path.read_bytes())
     except ImageError:  # training has left the image out too
-        return UNREADABLE, None
-    logits, probabilities = session.run(tensor[np.newaxis])
-    return int(np.argmax(logits[0])), probabilities[0]
+        return None
+    _, (probabilities,) = session.run(tensor[np.newaxis])
+    return np.asarray(probabilities)

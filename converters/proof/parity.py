@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from converters.proof.reference import ReferenceOutputs
-from eaves.artifact import Parity
+from eaves.artifact import DecisionRule, Parity
 from eaves.artifact.golden import tensor_digest
 from eaves.artifact.manifest import FEATURES
 from eaves.errors import ParityError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from eaves.inference.session import Session
 
 Floats = npt.NDArray[np.float32]
+DECISION_TOLERANCE = 1e-3
+"""Maximum difference of a weighed probability, from 0 to 1, from the one that the logits give; the graph computes both
+in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,16 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
     )
 
 
-def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance) -> Parity:
+def compare(
+    answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
+) -> Parity:
     """Compare a session's outputs with the original's.
+
+    Args:
+        answers: Outputs of the session.
+        truth: Outputs of the original, whose label is the one with the largest logit.
+        demand: Differences that are allowed.
+        decision: Rule that chooses the label from the session's probabilities.
 
     Returns:
         parity: Differences and the verdict.
@@ -93,7 +104,7 @@ def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTole
             f"{truth.logits.shape[1]}"
         )
     scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
-    agreement = float(np.mean(np.argmax(logits, axis=1) == np.argmax(truth.logits, axis=1)))
+    agreement = float(np.mean(decision.choose(answers.probabilities) == np.argmax(truth.logits, axis=1)))
     worst, worst_probability = _worst(logits, truth.logits), _worst(answers.probabilities, truth.probabilities)
     close = worst_probability <= demand.probabilities and worst <= (np.inf if demand.logits is None else demand.logits)
     return Parity(
@@ -109,7 +120,14 @@ def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTole
 
 
 def prove_parity(
-    session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs, demand: ParityTolerance
+    session: Session,
+    recipe: Recipe,
+    images: Sequence[Path],
+    truth: ReferenceOutputs,
+    demand: ParityTolerance,
+    *,
+    decision: DecisionRule | None = None,
+    temperature: float = 1.0,
 ) -> Parity:
     """Prove parity on every image.
 
@@ -119,14 +137,18 @@ def prove_parity(
         images: Encoded images.
         truth: Outputs of the original for these images.
         demand: Differences that are allowed.
+        decision: Rule that chooses the label from the probabilities of a run's model; None for another tool's model,
+            whose label has the highest probability.
+        temperature: Divisor of the logits of a run's model.
 
     Raises:
-        ParityError: The input tensors differ, a difference is too large, or there are no images.
+        ParityError: The input tensors differ, a difference is too large, the rule does not choose the label with the
+            largest logit, or there are no images.
     """
     answers = run_session(session, recipe, images, truth)
     if truth.features is not None and answers.features is not None:
         _prove_features(answers.features, truth.features, demand.probabilities)
-    parity = compare(answers, truth, demand)
+    parity = compare(answers, truth, demand, decision or DecisionRule())
     if not parity.passed:
         raise ParityError(
             f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
@@ -134,6 +156,8 @@ def prove_parity(
             f"same label on {parity.top1_agreement:.1%} of {parity.images} images",
             hint="set another convert.opset, or report the architecture to the developers of Eaves",
         )
+    if decision is not None:
+        _prove_decision(answers, decision, temperature)
     return parity
 
 
@@ -148,6 +172,23 @@ def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
         )
 
 
-def _worst(found: Floats, expected: Floats) -> float:
+def _prove_decision(answers: SessionOutputs, decision: DecisionRule, temperature: float) -> None:
+    """Check that the rule undoes the correction of the scores: weighed probabilities are softmax(logits / temperature).
+
+    Labels alone would prove little, because few images are so near to a boundary that a wrong rule changes their label.
+    """
+    weighed, logits = decision.weigh(answers.probabilities.astype(np.float64)), answers.logits.astype(np.float64)
+    trained = np.exp((logits - logits.max(axis=1, keepdims=True)) / temperature)
+    found, expected = (values / values.sum(axis=1, keepdims=True) for values in (weighed, trained))
+    worst = _worst(found, expected)
+    if worst > DECISION_TOLERANCE:
+        raise ParityError(
+            "the decision rule does not choose the labels of the trained model: its weighed probabilities differ from "
+            f"those of the training by up to {worst:.2e}",
+            hint="train the model again",
+        )
+
+
+def _worst(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     difference = np.abs(found - expected)
     return float(np.max(difference)) if np.all(np.isfinite(difference)) else float("inf")

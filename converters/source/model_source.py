@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from converters.source.declaration import NAME, Declaration, load_declaration
 from converters.source.model_interface import Interface
+from eaves.artifact.decision_rule import DecisionRule
 from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
@@ -43,6 +44,7 @@ class ModelSource:
         samples: Labelled images for the proof and the golden images.
         temperature: Divisor of the logits before they become probabilities.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training.
+        decision: Rule that chooses the label from the probabilities.
         data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
         licence: SPDX identifier of the model's licence; empty if not known.
         task: Task of the artifact.
@@ -64,6 +66,7 @@ class ModelSource:
     samples: tuple[ParitySample, ...] = ()
     temperature: float = 1.0
     is_balanced: bool = False
+    decision: DecisionRule = field(default_factory=DecisionRule)
     data_path: str | None = None
     licence: str = ""
     task: str = CLASSIFY
@@ -124,6 +127,7 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
 
 def _open_run(path: Path) -> ModelSource:
     run = open_run(path)
+    metrics = run.metrics()
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         data_path = str(config["data"]["path"])
@@ -141,8 +145,9 @@ def _open_run(path: Path) -> ModelSource:
         digest=file_digest(path / MANIFEST),
         split=run.mode == "frozen",
         samples=run.samples(),
-        temperature=float(run.metrics().get("temperature", 1.0)),
+        temperature=float(metrics.get("temperature", 1.0)),
         is_balanced=run.is_balanced,
+        decision=DecisionRule(label_weights=tuple(metrics.get("decision", {}).get("label_weights", ()))),
         data_path=data_path,
         quality=str(run.verdict.get("text", "")),
         weights=run.weights,

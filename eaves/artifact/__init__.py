@@ -13,6 +13,7 @@ file.
 """
 
 from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial
+from eaves.artifact.decision_rule import DecisionRule
 from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
 from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
@@ -24,6 +25,7 @@ __all__ = [
     "TARGETS",
     "Artifact",
     "Cpu",
+    "DecisionRule",
     "Evidence",
     "FileEntry",
     "GoldenCase",

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from eaves.artifact.conversion_results import FP32, INT8, Parity, Quantisation
+from eaves.artifact.decision_rule import DecisionRule
 from eaves.artifact.targets import TARGETS
 from eaves.base.strict_json import parse_json
 from eaves.config import SettingsLayer, build, setting
@@ -33,6 +34,8 @@ CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
+OPTIONAL = ("decision",)
+"""Fields that a manifest may lack, because earlier versions of Eaves did not write them."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -130,6 +133,7 @@ class Manifest:
         1.0,
         "Temperature that divides the logits before softmax; for information, because the graph already applies it.",
     )
+    decision: DecisionRule = setting(DecisionRule, "Rule that chooses the label from the probabilities.")
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
         dict,
@@ -153,6 +157,9 @@ class Manifest:
             twice = next(label for label, count in Counter(self.labels).items() if count > 1)
             yield "labels", f"must be unique ({twice[:80]!r} occurs twice)"
         yield from self._task_faults()
+        if self.decision.label_weights and len(self.decision.label_weights) != len(self.labels):
+            counts = f"{len(self.decision.label_weights)} for {len(self.labels)} labels"
+            yield "decision.label_weights", f"must be empty, or have one number for each label (got {counts})"
         if self.temperature <= 0:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
@@ -219,7 +226,7 @@ def parse_manifest(content: bytes) -> Manifest:
     if not isinstance(values, dict):
         raise ArtifactError("manifest.json is not a JSON object")
     _check_version(values.get("schema_version"))
-    missing = [field.name for field in fields(Manifest) if field.name not in values]
+    missing = [field.name for field in fields(Manifest) if field.name not in values and field.name not in OPTIONAL]
     if missing:
         raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
     try:

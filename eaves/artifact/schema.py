@@ -12,7 +12,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, TENSOR, FileEntry, Manifest
+from eaves.artifact.decision_rule import DecisionRule
+from eaves.artifact.manifest import MAX_LABELS, OPTIONAL, SCHEMA_VERSION, TENSOR, FileEntry, Manifest
 from eaves.recipe import MAX_SIDE, Recipe
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -24,6 +25,7 @@ _RULES: Mapping[tuple[type, str], Schema] = {
     (Manifest, "labels"): {"maxItems": MAX_LABELS},
     (Manifest, "temperature"): {"exclusiveMinimum": 0},
     (Manifest, "files"): {"propertyNames": {"maxLength": 255}, "required": ["labels.txt", "model.onnx"]},
+    (DecisionRule, "label_weights"): {"items": {"type": "number", "exclusiveMinimum": 0}, "maxItems": MAX_LABELS},
     (FileEntry, "sha256"): {"pattern": "^[0-9a-f]{64}$"},
     (Recipe, "height"): _SIDE,
     (Recipe, "width"): _SIDE,
@@ -62,7 +64,7 @@ def _object(cls: type, definitions: dict[str, Schema]) -> Schema:
         properties[field.name] = described
         # A manifest names every field of its own; a section may leave out fields that have a default.
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if cls is Manifest or not has_default:
+        if (cls is Manifest and field.name not in OPTIONAL) or not has_default:
             required.append(field.name)
     return {
         "type": "object",

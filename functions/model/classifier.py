@@ -18,9 +18,9 @@ from functions.settings import ServeSettings
 
 
 class Classifier(ImagePipeline):
-    """Predictor of an image's most probable labels.
+    """Predictor of an image's labels, in the order of the artifact's decision rule: the first one is the image's label.
 
-    The score of a label is the calibrated probability from the graph.
+    The score of a label is the calibrated probability from the graph; a later label may have a higher score.
     """
 
     reply_type = IMAGE_CLASSIFIED
@@ -30,6 +30,7 @@ class Classifier(ImagePipeline):
     ) -> None:
         super().__init__(artifact, session, settings, handler=handler)
         self._labels = artifact.manifest.labels
+        self._decision = artifact.manifest.decision
         width = len(self._labels)
         self.outputs = (
             TensorSpec(name="label", dtype="object", shape=(-1,)),
@@ -42,19 +43,24 @@ class Classifier(ImagePipeline):
     def run(self, example: bytes | Array, *, turn: Turn = nullcontext) -> Mapping[str, Array]:
         """Return `label`, `probabilities` and `logits` of one image, which is encoded or (H, W, 3) uint8, RGB."""
         outputs = super().run(example, turn=turn)
-        label = self._labels[int(np.argmax(outputs["probabilities"]))]
+        label = self._labels[int(self._decision.choose(outputs["probabilities"]))]
         return {"label": np.array(label, object), **outputs}
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Return the labels whose score reaches the threshold, and the reply's attributes.
 
-        The attribute `confidence` describes the best score, even when it is below the threshold.
+        None is returned if the score of the image's label is below the threshold. The attribute `confidence` describes
+        that score in any case.
         """
         probabilities = outputs["probabilities"]
-        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        order = self._decision.rank(probabilities)[: self._top_k]
         scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]
-        attributes = {"confidence": "high" if scored[0][1] >= self._high_confidence else "low"}
+        best, score = scored[0]
+        attributes = {"confidence": "high" if score >= self._high_confidence else "low"}
+        if score < self._threshold:
+            return {"predictions": []}, attributes
         kept = [(label, score) for label, score in scored if score >= self._threshold]
-        if kept:
-            attributes["label"] = kept[0][0]
-        return {"predictions": [{"label": label, "score": score} for label, score in kept]}, attributes
+        return {"predictions": [{"label": label, "score": score} for label, score in kept]}, {
+            **attributes,
+            "label": best,
+        }

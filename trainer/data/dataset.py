@@ -110,6 +110,15 @@ class Dataset:
             return dict.fromkeys(range(len(counts)), 1.0)
         return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
 
+    def label_weights(self) -> tuple[float, ...]:
+        """Return the weights of the decision rule in the order of the labels; empty if no class is weighted.
+
+        They are the weights of `class_weights`, divided by the largest.
+        """
+        weights = self.class_weights()
+        largest = max(weights.values())
+        return () if set(weights.values()) == {1.0} else tuple(weight / largest for weight in weights.values())
+
     def digest(self) -> str:
         """Return the sha256 of contents, labels and sides of the examples, hex; file names don't count."""
         lines = sorted(f"{item.digest} {item.split} {self.labels[item.label]}\n" for item in self.examples)

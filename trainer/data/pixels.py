@@ -71,6 +71,10 @@ class DecodedDataset:
         """Return the row numbers of one side's examples."""
         return np.array([row for row, item in enumerate(self.dataset.examples) if item.split == split], dtype=np.int64)
 
+    def groups(self, split: Split) -> list[str]:
+        """Return the name of the group of each of one side's examples; an example without a group is one of its own."""
+        return [item.group_name for item in self.dataset.examples if item.split == split]
+
 
 @contextmanager
 def decode(

@@ -17,12 +17,12 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBin:
-    """Images whose best score is within one interval.
+    """Images whose label has a score within one interval.
 
     Attributes:
         images: Number of images in the bin.
-        score: Mean of the images' best scores.
-        accuracy: Share of the images whose best label is right.
+        score: Mean score of the images' labels.
+        accuracy: Share of the images whose label is right.
     """
 
     images: int
@@ -30,35 +30,58 @@ class ScoreBin:
     accuracy: float
 
 
-def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
-    """Return probabilities, (N, classes), of logits divided by one temperature, or by one for each image, (N,)."""
-    scaled = _divide(logits, temperature)
+def prior_correction(label_weights: Sequence[float]) -> Floats | None:
+    """Return the bias of each class, (classes,), that is added to a weighted model's logits; None without weights.
+
+    A model that was trained with class weights gives the probabilities that hold if the classes have their weighted
+    shares. The bias log(share of the class / its weighted share), which is -log(weight) up to a constant, corrects them
+    to the classes' shares among the training images.
+
+    Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.1.
+    """
+    return -np.log(np.asarray(label_weights, np.float64)) if label_weights else None
+
+
+def softmax(logits: Floats, temperature: float | Floats = 1.0, bias: Floats | None = None) -> npt.NDArray[np.float64]:
+    """Return probabilities, (N, classes): the softmax of logits / temperature + bias.
+
+    Args:
+        logits: (N, classes).
+        temperature: One number, or one for each image, (N,).
+        bias: (classes,), the prior correction of each class; None means 0.
+    """
+    scaled = _scale(logits, temperature, bias)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
-    """Return the negative log-likelihood of each image's true label, (N,), nats.
-
-    The logits are divided by `temperature`: one number, or one for each image, (N,).
-    """
-    scaled = _divide(logits, temperature)
+def likelihoods(
+    logits: Floats, truth: Labels, temperature: float | Floats = 1.0, bias: Floats | None = None
+) -> npt.NDArray[np.float64]:
+    """Return the negative log-likelihood of each image's true label, (N,), nats; arguments as for `softmax`."""
+    scaled = _scale(logits, temperature, bias)
     top = scaled.max(axis=1)
     total = top + np.log(np.sum(np.exp(scaled - top[:, np.newaxis]), axis=1))
     return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
-def bins(probabilities: Floats, truth: Labels) -> list[ScoreBin]:
-    """Group the images by their best score into `BINS` intervals of equal width; empty intervals are left out."""
-    return score_bins(probabilities.max(axis=1), np.argmax(probabilities, axis=1) == truth)
+def bins(probabilities: Floats, predicted: Labels, truth: Labels) -> list[ScoreBin]:
+    """Group the images by the score of their label into `BINS` intervals; empty intervals are left out.
+
+    Args:
+        probabilities: (N, classes) scores.
+        predicted: (N,) int64, label that each image gets; another label may have a higher score.
+        truth: (N,) int64, true label of each image.
+    """
+    return score_bins(probabilities[np.arange(len(predicted)), predicted], predicted == truth)
 
 
 def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
-    """Group images by their best score into `BINS` intervals of equal width; empty intervals are left out.
+    """Group images by the score of their label into `BINS` intervals of equal width; empty intervals are left out.
 
     Args:
-        scores: (N,) best score of every image, 0 to 1.
-        right: (N,) bool, whether the label with that score is the truth.
+        scores: (N,) score of every image's label, 0 to 1.
+        right: (N,) bool, whether that label is the truth.
     """
     number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return [
@@ -68,15 +91,15 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     ]
 
 
-def calibration_error(probabilities: Floats, truth: Labels) -> float:
+def calibration_error(probabilities: Floats, predicted: Labels, truth: Labels) -> float:
     """Return the expected calibration error: the mean difference between score and accuracy over the bins.
 
-    The mean is weighted by the number of images in each bin.
+    The mean is weighted by the number of images in each bin; the arguments are those of `bins`.
 
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
     2017, equation 3. With few images the result is too large: even perfect scores don't get 0.
     """
-    return expected_error(bins(probabilities, truth))
+    return expected_error(bins(probabilities, predicted, truth))
 
 
 def expected_error(found: Sequence[ScoreBin]) -> float:
@@ -84,5 +107,19 @@ def expected_error(found: Sequence[ScoreBin]) -> float:
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 
-def _divide(logits: Floats, temperature: float | Floats) -> npt.NDArray[np.float64]:
-    return np.asarray(logits, np.float64) / np.reshape(np.asarray(temperature, np.float64), (-1, 1))
+def errors_by_label(scores: Floats, predicted: Labels, truth: Labels, labels: int) -> list[float | None]:
+    """Return for each label the calibration error of the images that get it; None for a label that no image gets.
+
+    Args:
+        scores: (N,) score of every image's label, 0 to 1.
+        predicted: (N,) int64, that label.
+        truth: (N,) int64, true label of every image.
+        labels: Number of labels.
+    """
+    found = [score_bins(scores[predicted == label], (truth == label)[predicted == label]) for label in range(labels)]
+    return [expected_error(bins_of_label) if bins_of_label else None for bins_of_label in found]
+
+
+def _scale(logits: Floats, temperature: float | Floats, bias: Floats | None) -> npt.NDArray[np.float64]:
+    divided = np.asarray(logits, np.float64) / np.reshape(np.asarray(temperature, np.float64), (-1, 1))
+    return divided if bias is None else divided + bias

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.calibration import prior_correction
 from trainer.evaluation.grouped_statistics import JudgedImages, ShareEstimate
 from trainer.evaluation.temperature import calibrate
 
@@ -25,8 +26,8 @@ def measure_quality(
     logits: npt.NDArray[np.float32],
     labels: Sequence[str],
     *,
+    label_weights: Sequence[float] = (),
     groups: Sequence[str] | None = None,
-    is_balanced: bool = False,
     lookalikes: npt.NDArray[np.bool_] | None = None,
 ) -> dict[str, Any]:
     """Return the model's part of metrics.json: the result of `summarize`, the temperature and the evidence for it.
@@ -35,15 +36,21 @@ def measure_quality(
         truth: (N,) int64, label of every held-out image.
         logits: (N, classes) float32, the model's logits for these images.
         labels: Class names.
+        label_weights: Weights of the decision rule, in the order of `labels`; empty without class weights.
         groups: (N,) name of every image's group; None if every image is a group.
-        is_balanced: Whether classes count alike.
         lookalikes: (N,) bool, images that look like a training image; None for none.
     """
-    calibration = calibrate(logits, truth)
+    calibration = calibrate(logits, truth, prior_correction(label_weights), groups)
     measured = summarize(
-        truth, np.argmax(logits, axis=1), labels, groups=groups, is_balanced=is_balanced, lookalikes=lookalikes
+        truth,
+        np.argmax(logits, axis=1),
+        labels,
+        groups=groups,
+        is_balanced=bool(label_weights),
+        lookalikes=lookalikes,
     )
     return measured | {
+        "decision": {"label_weights": list(label_weights)},
         "temperature": calibration.temperature,
         "calibration": calibration.to_dict(),
     }

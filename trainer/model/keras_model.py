@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
@@ -61,19 +62,26 @@ def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: A
     temperature = _build_temperature()
     probabilities = keras.layers.Softmax(name="probabilities")(temperature(logits))
     model = keras.Model(image, {"logits": logits, "probabilities": probabilities}, name=settings.arch)
-    set_temperature(model, 1.0)
+    set_calibration(model, 1.0)
     return model
 
 
-def set_temperature(model: Any, temperature: float) -> None:
-    """Set the model's temperature: probabilities become softmax(logits / temperature); the logits stay unchanged."""
+def set_calibration(model: Any, temperature: float, bias: npt.NDArray[np.floating[Any]] | None = None) -> None:
+    """Set how the model's scores follow from its logits: probabilities become softmax(logits / temperature + bias).
+
+    Args:
+        model: Result of `build_model`; its logits stay unchanged.
+        temperature: Divisor of the logits.
+        bias: (classes,), prior correction of each class; None means 0.
+    """
     layer = model.get_layer("head_temperature")
-    # Conversion optimises away a division by exactly 1, which would make the graph differ from that of every other
-    # head.
+    # Conversion optimises away a division by exactly 1 and a subtraction of exactly 0, which would make the graph
+    # differ from that of every other head.
     exact = np.float32(temperature)
     divisor = np.nextafter(exact, np.float32(2)) if exact == 1 else exact
     mean, variance, count = layer.get_weights()
-    layer.set_weights([np.zeros_like(mean), np.full_like(variance, divisor**2), count])
+    shift = np.full_like(mean, np.finfo(np.float32).tiny) if bias is None else (-divisor * bias).astype(np.float32)
+    layer.set_weights([shift, np.full_like(variance, divisor**2), count])
     layer.finalize_state()
 
 
@@ -115,10 +123,10 @@ def save_saved_model(model: Any, path: Path) -> None:
 
 
 def _build_temperature() -> Any:
-    """Build the layer that divides the logits by the temperature T.
+    """Build the layer that divides the logits by the temperature T and adds the prior correction.
 
-    It is a Normalization layer, which divides the logit of class i by the square root of weight i; every weight is T
-    squared.
+    It is a Normalization layer, which subtracts mean i from the logit of class i and divides by the square root of
+    variance i; every variance is T squared, and mean i is -T times the prior correction of class i.
 
     A vector stays a weight of the head when the model is converted. A scalar would become a constant of the graph, so
     each new head would change the graph's bytes. Normalization is the layer of Keras that divides by weights without an

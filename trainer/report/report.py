@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trainer.data.listing import DataFault
 from trainer.data.unused_files import group_by_cause
-from trainer.evaluation.calibration import bins, softmax
+from trainer.evaluation.calibration import bins, prior_correction, softmax
 from trainer.evaluation.temperature import cross_fit
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
@@ -37,6 +37,7 @@ class ReportFacts:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
         truth: (N,) int64, labels of the held-out images.
         logits: (N, classes) float32, the model's logits for the held-out images.
+        groups: Name of the group of each held-out image, in the same order.
         files: Files of the held-out images, in the same order.
         seconds: Name of each phase to its duration in seconds.
         hardware: Hardware that the training ran on.
@@ -48,10 +49,20 @@ class ReportFacts:
     history: Sequence[Mapping[str, float]]
     truth: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
+    groups: Sequence[str]
     files: Sequence[Path]
     seconds: Mapping[str, float]
     hardware: Mapping[str, str]
     config: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def bias(self) -> npt.NDArray[Any] | None:
+        """Prior correction of each class, (classes,); None if no class was weighted in training."""
+        return prior_correction(self.measured["decision"]["label_weights"])
+
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Return the scores of the held-out images as they are served, (N, classes)."""
+        return softmax(self.logits, self.measured["temperature"], self.bias)
 
 
 def write_report(path: Path, facts: ReportFacts) -> None:
@@ -71,7 +82,7 @@ def build_report(facts: ReportFacts) -> str:
         selection=[row.cells() for row in parse_figures(facts.about.get("selection", {}).get("figures", ()))],
         matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
         pairs=build_pairs(facts.measured),
-        classes=build_classes(facts.measured),
+        classes=build_classes(facts.measured, facts.measured["calibration"]["ece_by_label"]),
         reliability=_reliability(facts),
         mistakes=_mistakes(facts),
         balance=_balance(facts.about["dataset"]),
@@ -133,16 +144,22 @@ def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of every class with their charts, the worst recall first."""
+def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -> list[dict[str, Any]]:
+    """Return the figures of every class with their charts, the worst recall first.
+
+    Args:
+        measured: Result of `trainer.evaluation.metrics.summarize`.
+        errors: Calibration error of the images that get each label, in the order of the labels.
+    """
     rows = [
         {
             "label": label,
             **figures,
+            "calibration_error": error,
             "recall_chart": charts.draw_interval(figures["recall"], figures["recall_interval_95"]),
             "precision_chart": charts.draw_interval(figures["precision"], figures["precision_interval_95"]),
         }
-        for label, figures in measured["per_class"].items()
+        for (label, figures), error in zip(measured["per_class"].items(), errors, strict=True)
     ]
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
@@ -150,19 +167,20 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _reliability(facts: ReportFacts) -> Any:
     """Draw the reliability diagram of the scores before and after they are divided by the temperature.
 
-    The temperature of each image is fitted without that image.
+    The temperature of each image is fitted without that image and its group.
     """
-    trained = bins(softmax(facts.logits), facts.truth)
+    predicted = np.argmax(facts.logits, axis=1)
+    trained = bins(softmax(facts.logits, 1.0, facts.bias), predicted, facts.truth)
     if facts.measured["temperature"] == 1:
         return charts.draw_reliability([], trained)
-    served = softmax(facts.logits, cross_fit(facts.logits, facts.truth))
-    return charts.draw_reliability(trained, bins(served, facts.truth))
+    apart = cross_fit(facts.logits, facts.truth, facts.bias, facts.groups)
+    return charts.draw_reliability(trained, bins(softmax(facts.logits, apart, facts.bias), predicted, facts.truth))
 
 
 def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
     """Return the wrongly classified held-out images with the highest scores, at most `MISTAKES`."""
-    probabilities = softmax(facts.logits, facts.measured["temperature"])
-    best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)
+    best = np.argmax(facts.logits, axis=1)
+    scores = facts.scores()[np.arange(len(best)), best]
     wrong = np.flatnonzero(best != facts.truth)
     labels = facts.about["labels"]
     return [

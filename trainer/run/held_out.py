@@ -27,7 +27,7 @@ class HeldOutAnswer:
         file: Path of the file relative to the dataset's root, which is `dataset.root` in run.json.
         label: Name of the image's class.
         predicted: Name of the class that the model gives it.
-        score: Probability of that class, 0 to 1, with the calibrated temperature.
+        score: Score of that class, 0 to 1, as served.
         group: Name of the image's group; empty when it is in none.
     """
 

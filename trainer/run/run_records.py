@@ -16,7 +16,6 @@ import numpy.typing as npt
 from trainer.data.dataset import Dataset
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
-from trainer.evaluation.calibration import softmax
 from trainer.evaluation.metrics import summarize
 from trainer.evaluation.model_quality import rate_model
 from trainer.evaluation.quality_sentence import describe_trained
@@ -165,6 +164,7 @@ def write_records(
         history=fitted.history,
         truth=decoded.labels[held_out],
         logits=fitted.val_logits,
+        groups=decoded.groups("val"),
         files=[dataset.examples[row].path for row in held_out],
         seconds=seconds,
         hardware=about["hardware"],
@@ -175,7 +175,7 @@ def write_records(
     write_json(work / CONFIG, facts.config)
     write_json(work / "history.json", facts.history)
     (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
-    answers = render_held_out(_answers(dataset, held_out, fitted.val_logits, measured["temperature"]))
+    answers = render_held_out(_answers(dataset, held_out, fitted.val_logits, facts.scores()))
     (work / HELD_OUT_FILE).write_text(answers, encoding="utf-8")
     write_json(work / "samples.json", parity_samples.copy_samples(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
@@ -183,10 +183,9 @@ def write_records(
 
 
 def _answers(
-    dataset: Dataset, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float
+    dataset: Dataset, rows: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], probabilities: npt.NDArray[Any]
 ) -> Iterator[HeldOutAnswer]:
     """Yield the model's answer to each held-out image; `rows` are the images' positions in the dataset."""
-    probabilities = softmax(logits, temperature)
     for row, best, scores in zip(rows, np.argmax(logits, axis=1), probabilities, strict=True):
         image = dataset.examples[row]
         yield HeldOutAnswer(

@@ -73,6 +73,12 @@ def _interface(manifest: Manifest) -> Lines:
         f"{fit} to {recipe.width} x {recipe.height}, {recipe.filter}; x {recipe.multiply:g} + {recipe.add:g}",
     )
     yield "temperature", f"{manifest.temperature:g}"
+    if weights := manifest.decision.label_weights:
+        more = ", ..." if len(weights) > _MANY else ""
+        yield (
+            "label",
+            f"largest probability x weight; weights: {', '.join(f'{one:.3g}' for one in weights[:_MANY])}{more}",
+        )
 
 
 def _proof(manifest: Manifest) -> Lines:

@@ -12,7 +12,7 @@ import pytest
 from eaves.config import SettingsLayer, build
 from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
-from trainer.evaluation.calibration import likelihoods, softmax
+from trainer.evaluation.calibration import likelihoods, prior_correction, softmax
 from trainer.model.keras_model import backbone_digest, build_model
 from trainer.progress import SilentProgress
 from trainer.selection.selection import ModelSelection
@@ -80,10 +80,13 @@ MODES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_path: Path) -> None:
-    balanced = fit.fit(build_task(tmp_path / "balanced", GREY, **MODES[mode]))
+    task = build_task(tmp_path / "balanced", GREY, **MODES[mode])
+    balanced = fit.fit(task)
     counted = fit.fit(build_task(tmp_path / "counted", GREY, balance="none", **MODES[mode]))
     assert share_of_few(balanced.val_logits) == pytest.approx(0.5, abs=0.1)
     assert share_of_few(counted.val_logits) == pytest.approx(FEW / (FEW + MANY), abs=0.1)
+    corrected = softmax(balanced.val_logits, 1.0, prior_correction(task.decoded.dataset.label_weights()))
+    assert corrected[0, 0] == pytest.approx(FEW / (FEW + MANY), abs=0.1), "the scores are those of the data"
 
 
 def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def changed(manifest: Manifest, change: Callable[[dict[str, Any]], object]) -> b
     return json.dumps(values).replace(": Infinity", ": 1e999").encode()  # JSON has no infinite number but this
 
 
+def test_a_manifest_without_a_decision_rule_is_of_an_earlier_version(manifest: Manifest) -> None:
+    read = parse_manifest(changed(manifest, lambda it: it.pop("decision")))
+    assert read == manifest
+    assert read.decision.label_weights == ()
+
+
 DIGEST = "0" * 64
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "newer schema": (
@@ -49,6 +55,14 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "no schema": (lambda it: it.pop("schema_version"), "schema_version None"),
     "no name": (lambda it: it.pop("name"), "name"),
+    "a label weight of 0": (
+        lambda it: it.update(decision={"label_weights": [1, 0, 1]}),
+        r"decision\.label_weights\[1\]: must be > 0",
+    ),
+    "too few label weights": (
+        lambda it: it.update(decision={"label_weights": [1, 0.5]}),
+        "decision.label_weights: must be empty, or have one number for each label .got 2 for 3 labels",
+    ),
     "no files": (lambda it: it.pop("files"), "files"),
     "no recipe": (lambda it: it.pop("recipe"), "recipe"),
     "recipe that is none": (lambda it: it.update(recipe=3), "recipe"),

@@ -20,7 +20,7 @@ from converters.proof.graph_predictions import UNREADABLE, GraphPredictions, cla
 from converters.source.licences import UNKNOWN, _licence, read_licences
 from converters.source.model_interface import Interface
 from converters.source.model_source import ModelSource
-from eaves.artifact import TARGETS, detect_cpu
+from eaves.artifact import TARGETS, DecisionRule, detect_cpu
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
@@ -130,8 +130,9 @@ def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Pa
 # Answers.
 
 
-def answers(paths: list[Path]) -> GraphPredictions:
-    return classify(cast(Session, ColourSession()), RECIPE, paths, SilentProgress(), what="Judging colours")
+def answers(paths: list[Path], *weights: float) -> GraphPredictions:
+    session, decision = cast(Session, ColourSession()), DecisionRule(label_weights=weights)
+    return classify(session, RECIPE, paths, SilentProgress(), decision=decision, what="Judging colours")
 
 
 def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
@@ -142,6 +143,7 @@ def test_an_image_that_cannot_be_decoded_has_no_answer(tmp_path: Path) -> None:
     assert found.predicted.tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
     assert found.probabilities.shape == (8, 3)
     assert found.probabilities[6].tolist() == [0, 0, 0]
+    assert answers(paths, 1.0, 1e-30, 1.0).predicted[2] != 1, "the decision rule chooses the label"
 
 
 def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_an_error(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from PIL import Image
 
 from converters.proof.parity import ParityTolerance, prove_parity
 from converters.proof.reference import ReferenceOutputs
+from eaves.artifact import DecisionRule
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ParityError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png
+from trainer.evaluation.calibration import prior_correction, softmax
 
 RECIPE = Recipe(height=8, width=8)
 EQUAL, ANY = (ParityTolerance(probabilities=tolerance, logits=tolerance) for tolerance in (1e-3, 1.0))
@@ -121,10 +123,52 @@ def test_other_answers_are_found(images: list[Path], truth: ReferenceOutputs, ca
 
 
 def test_another_label_within_the_tolerance_is_found(images: list[Path], truth: ReferenceOutputs) -> None:
-    close = replace(truth, logits=np.array([[1.0, 1.0001, 0.0]] * 3, np.float32))
-    answers = session(lambda logits: np.array([[1.0001, 1.0, 0.0]], np.float32))
+    close = replace(
+        truth,
+        logits=np.array([[1.0, 1.0001, 0.0]] * 3, np.float32),
+        probabilities=np.array([[0.42228, 0.42233, 0.15539]] * 3, np.float32),
+    )
+    answers = session(lambda logits: close.logits[:1], probabilities=lambda them: close.probabilities[:1, [1, 0, 2]])
     with pytest.raises(ParityError, match=r"the same label on 0\.0% of 3 images"):
         prove_parity(answers, RECIPE, images, close, EQUAL)
+
+
+def correct(logits: Floats, temperature: float, weights: tuple[float, ...]) -> Floats:
+    """The scores of a model that was trained with class weights."""
+    return softmax(logits, temperature, prior_correction(weights)).astype(np.float32)
+
+
+RULES: dict[str, tuple[tuple[float, ...], float]] = {
+    "the weights of other labels": ((0.2, 1.0, 0.05), 2.0),
+    "weights a little off": ((1.0, 0.21, 0.05), 2.0),
+    "no weights": ((), 2.0),
+    "another temperature": ((1.0, 0.2, 0.05), 2.1),
+}
+
+
+@pytest.mark.parametrize("case", RULES)
+def test_the_decision_rule_gives_the_labels_of_the_training(
+    images: list[Path], truth: ReferenceOutputs, case: str
+) -> None:
+    """A grey image is near the boundaries: its logits are 5.1, 4.9 and 5."""
+    images[0].write_bytes(encode_png((125, 122, 128)))
+    tensors = np.asarray([RECIPE.tensor(path.read_bytes()) for path in images])
+    logits, _ = ColourSession().run(tensors)
+    right = (1.0, 0.2, 0.05)
+    scores = correct(logits, 2.0, right)
+    original = ReferenceOutputs(
+        logits=logits, probabilities=scores, tensor_sha256=tuple(tensor_digest(tensor) for tensor in tensors)
+    )
+
+    def prove(weights: tuple[float, ...], temperature: float) -> None:
+        answers = iter(scores)
+        graph = session(probabilities=lambda them: next(answers)[np.newaxis])
+        decision = DecisionRule(label_weights=weights)
+        prove_parity(graph, RECIPE, images, original, EQUAL, decision=decision, temperature=temperature)
+
+    prove(right, 2.0)
+    with pytest.raises(ParityError, match=r"decision rule does not choose|the same label on"):
+        prove(*RULES[case])
 
 
 def test_a_truth_that_is_no_number_proves_nothing(images: list[Path], truth: ReferenceOutputs) -> None:

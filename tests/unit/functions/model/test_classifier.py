@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, DecisionRule
 from eaves.errors import ImageError, TensorError
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
@@ -40,6 +41,37 @@ def test_labels_below_the_threshold_are_left_out(artifact: Artifact) -> None:
     assert kept.payload["predictions"] == everything[:2]
     none = build_classifier(artifact, ServeSettings(threshold=1, high_confidence=0.5)).predict(data)
     assert (none.payload, none.attributes) == ({"predictions": []}, {"confidence": "high"})
+
+
+BLUISH_RED = (70, 10, 100)
+"""A colour of which the model gives blue 0.76, red 0.23 and green 0.02."""
+RARE_RED = DecisionRule(label_weights=(0.1, 0.1, 1.0))
+
+
+def test_the_decision_rule_orders_the_labels_and_its_first_is_the_label(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    data = encode_png(BLUISH_RED)
+    plain, by_rule = build_classifier(artifact).predict(data), build_classifier(weighted).predict(data)
+    scores = {item["label"]: item["score"] for item in plain.payload["predictions"]}
+    assert list(scores) == ["blue", "red", "green"]
+    assert 0.2 < scores["red"] < 0.3
+    assert by_rule.payload["predictions"] == [
+        {"label": name, "score": scores[name]} for name in ("red", "blue", "green")
+    ]
+    assert by_rule.attributes == {"label": "red", "confidence": "low"}
+    assert plain.attributes == {"label": "blue", "confidence": "high"}
+    assert build_classifier(weighted).run(data)["label"] == "red"
+    assert build_classifier(artifact).run(data)["label"] == "blue"
+    first = build_classifier(weighted, ServeSettings(top_k=1)).predict(data)
+    assert first.payload["predictions"] == by_rule.payload["predictions"][:1]
+
+
+def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshold(artifact: Artifact) -> None:
+    weighted = replace(artifact, manifest=replace(artifact.manifest, decision=RARE_RED))
+    found = build_classifier(weighted, ServeSettings(threshold=0.5)).predict(encode_png(BLUISH_RED))
+    assert (found.payload, found.attributes) == ({"predictions": []}, {"confidence": "low"})
+    kept = build_classifier(weighted, ServeSettings(threshold=0.1)).predict(encode_png(BLUISH_RED))
+    assert [item["label"] for item in kept.payload["predictions"]] == ["red", "blue"]
 
 
 def test_a_handler_may_make_the_reply_instead(artifact: Artifact) -> None:

@@ -354,9 +354,11 @@ def test_unequal_classes_are_weighted() -> None:
     weights = dataset.class_weights()
     assert weights == {0: 2.0, 1: pytest.approx(2 / 3), 2: 1.0}
     assert sum(weights[item.label] for item in dataset.examples if item.split == "train") == pytest.approx(60)
+    assert dataset.label_weights() == pytest.approx((1, 1 / 3, 1 / 2)), "of the decision rule: the rarest class has 1"
 
 
 def test_nearly_equal_classes_or_none_are_not() -> None:
+    assert made({"a": 10, "b": 15}).label_weights() == ()
     assert made({"a": 10, "b": 15}).class_weights() == {0: 1.0, 1: 1.0}
     assert made({"a": 10, "b": 30}, balance="none").class_weights() == {0: 1.0, 1: 1.0}
 

@@ -6,22 +6,31 @@ import numpy as np
 import pytest
 
 from tests.inputs.logits import sample_logits
-from trainer.evaluation.calibration import BINS, bins, calibration_error, likelihoods, softmax
+from trainer.evaluation.calibration import (
+    BINS,
+    bins,
+    calibration_error,
+    errors_by_label,
+    likelihoods,
+    prior_correction,
+    softmax,
+)
 from trainer.evaluation.temperature import LOWEST
 
 
 def test_the_error_worked_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.91, 0.09], [0.55, 0.45], [1.0, 0.0]])
     truth = np.array([0, 1, 1, 0])
-    found = bins(probabilities, truth)
+    predicted = np.zeros(4, np.int64)
+    found = bins(probabilities, predicted, truth)
     assert [item.images for item in found] == [1, 2, 1]
     assert [item.accuracy for item in found] == [0.0, 0.5, 1.0]
-    assert calibration_error(probabilities, truth) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
+    assert calibration_error(probabilities, predicted, truth) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
 
 
 def test_bins_hold_every_image_once() -> None:
     logits, truth = sample_logits(1.0, images=997)
-    found = bins(softmax(logits), truth)
+    found = bins(softmax(logits), logits.argmax(axis=1), truth)
     assert sum(item.images for item in found) == 997
     assert len(found) <= BINS
 
@@ -37,3 +46,19 @@ def test_every_image_may_have_its_own_temperature() -> None:
     both = softmax(logits, np.array([1.0, 4.0]))
     assert np.allclose(both, [softmax(logits[:1], 1.0)[0], softmax(logits[:1], 4.0)[0]])
     assert np.allclose(likelihoods(logits, np.array([0, 1]), np.array([1.0, 4.0])), -np.log([both[0, 0], both[1, 1]]))
+
+
+def test_the_score_is_that_of_the_label_even_if_another_is_higher() -> None:
+    probabilities = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9]])
+    predicted, truth = np.array([0, 0, 1]), np.array([0, 1, 1])
+    assert [(item.score, item.accuracy) for item in bins(probabilities, predicted, truth)] == [(0.3, 0.5), (0.9, 1.0)]
+    scores = np.array([0.3, 0.3, 0.9])
+    assert errors_by_label(scores, predicted, truth, 3) == [pytest.approx(0.2), pytest.approx(0.1), None]
+
+
+def test_the_prior_correction_gives_the_classes_their_shares_again() -> None:
+    """A weighted model that knows nothing of an image gives each class the same share; the data have 1 and 40."""
+    bias = prior_correction((1.0, 1 / 40))
+    assert softmax(np.zeros((1, 2)), 3.0, bias)[0] == pytest.approx([1 / 41, 40 / 41])
+    assert likelihoods(np.zeros((1, 2)), np.array([0]), 3.0, bias) == pytest.approx(np.log(41))
+    assert prior_correction(()) is None

@@ -46,6 +46,7 @@ def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int 
         history=[epoch, epoch | {"loss": 1.0, "val_loss": 1.5}],
         truth=truth,
         logits=logits,
+        groups=[str(number) for number in range(len(truth))],
         files=[file] * len(truth),
         seconds={"fit": 1.25},
         hardware={"processor": "A & B"},
@@ -79,16 +80,34 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
 
 
 def test_the_temperature_is_reported_with_its_reason(tmp_path: Path) -> None:
-    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
+    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>unscaled</span>"
     html = build_report(facts)
     assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
     assert legend not in html
     logits, truth = sample_logits(4.0, images=100, classes=2)
     measured = measure_quality(truth, logits, ["a", "b"])
-    scaled = build_report(replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured))
+    groups, files = [str(number) for number in range(100)], [facts.files[0]] * 100
+    facts = replace(facts, truth=truth, logits=logits, groups=groups, files=files, measured=measured)
+    scaled = build_report(facts)
     assert measured["temperature"] > 2
     assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
     assert legend in scaled
+
+
+def test_scores_of_weighted_classes_are_corrected_and_the_labels_are_not(tmp_path: Path) -> None:
+    """Two good parts are taken for defects: their score is that of a defect among 40 good parts."""
+    facts = build_facts(tmp_path, ["defect", "good"])
+    logits = np.log(np.array([[0.9, 0.1]] * 6 + [[0.1, 0.9]] * 2)).astype(np.float32)
+    measured = measure_quality(facts.truth, logits, ["defect", "good"], label_weights=(1.0, 1 / 40))
+    page = Page(build_report(replace(facts, logits=logits, measured=measured)))
+    score = 0.9 / (0.9 + 0.1 * 40)
+    assert f"said defect {score:.2f}, a & <b>.png" in page.words
+    assert "Rare classes weighed more in training" in page.words
+    assert "Rare classes weighed more in training" not in Page(build_report(facts)).words
+    assert measured["confusion"] == [[4, 0], [2, 2]]
+    defect, good = measured["calibration"]["ece_by_label"]
+    assert (defect, good) == (pytest.approx(4 / 6 - score), pytest.approx(1 - 36 / 36.1, abs=1e-3))
+    assert f"{(4 / 6 - score) * 100:.1f} %" in page.text
 
 
 def test_mistakes_are_few_and_small(tmp_path: Path) -> None:

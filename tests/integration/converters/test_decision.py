@@ -1,0 +1,158 @@
+"""From unequal classes to an event: the label is that of the weighted training, and the score that of the data."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from converters.convert import convert
+from converters.evaluation.artifact_model import ArtifactModel
+from converters.evaluation.run_model import RunModel
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, open_artifact
+from eaves.artifact.store import file_digest
+from eaves.config import SettingsLayer, build
+from eaves.errors import ParityError
+from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
+from eaves.inference.session import open_session
+from tests.once import build_once_here
+from tests.processes.function import Function
+from trainer.evaluation.calibration import prior_correction, softmax
+from trainer.run.run import Run, open_run, write_json
+from trainer.settings import DataSettings, TrainSettings
+from trainer.train import train
+
+DARK, BRIGHT, SPREAD = 100, 150, 20
+RARE, FREQUENT = 16, 160
+GREYS = range(60, 200, 10)
+
+
+def draw(grey: float, seed: int) -> bytes:
+    """A noisy grey picture, PNG."""
+    noise = np.random.default_rng(seed).normal(grey, 8, (16, 16, 1))
+    stream = io.BytesIO()
+    Image.fromarray(np.broadcast_to(noise.clip(0, 255), (16, 16, 3)).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def build_run(root: Path) -> Path:
+    """Train on many dark pictures that are good, and on a few brighter ones that are defects."""
+    rng = np.random.default_rng(0)
+    for label, count, grey in (("defect", RARE, BRIGHT), ("good", FREQUENT, DARK)):
+        (root / "parts" / label).mkdir(parents=True)
+        for number in range(count):
+            (root / "parts" / label / f"{number}.png").write_bytes(draw(rng.normal(grey, SPREAD), number))
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 16, "variants": 1}
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    run = train(DataSettings(path=root / "parts"), settings, root / "run", name="parts")
+    convert(run.path, root / "artifact", ConvertSettings(precision="fp32"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once_here(tmp_path_factory, "decision", build_run)
+
+
+@pytest.fixture(scope="module")
+def run(made: Path) -> Run:
+    return open_run(made / "run")
+
+
+@pytest.fixture(scope="module")
+def artifact(made: Path) -> Artifact:
+    return open_artifact(made / "artifact")
+
+
+@pytest.fixture(scope="module")
+def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    started = Function(artifact.path, tmp_path_factory.mktemp("function"))
+    try:
+        started.wait_ready()
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+def test_the_run_and_the_manifest_have_the_rule(run: Run, artifact: Artifact) -> None:
+    counts = run.dataset["train"]
+    weights = artifact.manifest.decision.label_weights
+    assert weights == pytest.approx((1.0, counts["defect"] / counts["good"]))
+    assert run.metrics()["decision"] == {"label_weights": list(weights)}
+    assert artifact.manifest.parity.top1_agreement == 1.0
+
+
+def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
+    run: Run, artifact: Artifact, function: Function
+) -> None:
+    session, recipe, manifest = open_session(artifact), run.recipe, artifact.manifest
+    bias = prior_correction(manifest.decision.label_weights)
+    corrected = 0
+    for grey in GREYS:
+        data = draw(grey, grey)
+        logits, probabilities = session.run(recipe.tensor(data)[np.newaxis])
+        scores = softmax(logits, manifest.temperature, bias)[0]
+        best = int(np.argmax(logits))
+        label = run.labels[best]
+        corrected += int(np.argmax(probabilities)) != best
+        cause = Event(id=str(grey), source="/a", type=IMAGE_CAPTURED, datacontenttype="image/png", data=data)
+        headers, body = encode_binary(cause)
+        status, answered, content = function.request("POST", "/", body, **headers)
+        assert status == 200, content
+        reply = decode(answered, content)
+        first, second = reply.json()["predictions"]
+        assert first == {"label": label, "score": pytest.approx(scores[best], abs=1e-4)}
+        assert first["score"] + second["score"] == pytest.approx(1, abs=1e-4)
+        assert reply.extensions["label"] == label
+        assert reply.extensions["confidence"] == ("high" if first["score"] >= 0.7 else "low")
+    assert corrected, "the label of some pictures isn't the one with the highest score"
+
+
+def test_a_run_is_evaluated_by_the_same_rule_as_its_artifact(made: Path) -> None:
+    models = RunModel(made / "run"), ArtifactModel(made / "artifact")
+    for grey in GREYS:
+        first, second = (model.classify(draw(grey, grey)) for model in models)
+        assert first.label == second.label
+        assert first.score == pytest.approx(second.score, abs=1e-4)
+
+
+def test_the_scores_of_the_held_out_images_are_those_that_are_served(run: Run, artifact: Artifact) -> None:
+    session = open_session(artifact)
+    answers = [json.loads(line) for line in (run.path / "held_out.jsonl").read_text().splitlines()]
+    for answer in answers:
+        data = (Path(run.dataset["root"]) / answer["file"]).read_bytes()
+        logits, probabilities = session.run(run.recipe.tensor(data)[np.newaxis])
+        best = int(np.argmax(logits))
+        assert answer["predicted"] == run.labels[best]
+        assert answer["score"] == pytest.approx(probabilities[0, best], abs=1e-4)
+
+
+BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "the rule is lost": lambda measured: measured.pop("decision"),
+    "the weights are swapped": lambda measured: measured["decision"]["label_weights"].reverse(),
+    "the rule is another training's": lambda measured: measured["decision"].update(label_weights=[1.0, 0.5]),
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path: Path, case: str) -> None:
+    run = Path(shutil.copytree(made / "run", tmp_path / "run"))
+    measured = json.loads((run / "metrics.json").read_text())
+    BREAKS[case](measured)
+    write_json(run / "metrics.json", measured)
+    about = json.loads((run / "run.json").read_text())
+    size = (run / "metrics.json").stat().st_size
+    about["files"]["metrics.json"] = {"sha256": file_digest(run / "metrics.json"), "size_bytes": size}
+    write_json(run / "run.json", about)
+    with pytest.raises(ParityError, match=r"the decision rule does not choose|the same label on"):
+        convert(run, tmp_path / "artifact", ConvertSettings(precision="fp32"))
+    assert not (tmp_path / "artifact").exists()
