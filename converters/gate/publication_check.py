@@ -8,9 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from converters.evaluation.artifact_model import ArtifactModel
-from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
+from converters.evaluation.labelled_images import (
+    LabelledImages,
+    describe_left_out,
+    leave_out_copies,
+    load_labelled_images,
+    with_groups,
+)
 from converters.evaluation.metrics import evaluate
 from converters.evaluation.paired_comparison import pair
+from converters.evaluation.trained_images import find_trained_looks
 from converters.gate.decision import check_floor, check_replacement
 from converters.gate.published_model import Published, find_published
 from converters.gate.settings import NEVER, PipelineSettings
@@ -64,7 +71,7 @@ def check_publication(
     images = _held_out(place, data, progress)
     model = ArtifactModel(path)
     evaluation = evaluate(model, images, progress)
-    lines = [check_floor(evaluation, settings)]
+    lines = [*describe_left_out(images), check_floor(evaluation, settings)]
     if last is None or settings.max_accuracy_drop >= NEVER:
         return [
             *lines,
@@ -95,6 +102,8 @@ def check_publication(
 def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
     """Load the images that the run held out and that still exist, at most `AT_MOST` of them, chosen by digest.
 
+    Copies of its training images, which a split that the data declare may hold out, are left out.
+
     Raises:
         RunError: The run doesn't store which images it held out.
         DatasetError: None of the images exists any more.
@@ -103,11 +112,13 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     if split is None:
         raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
-    found = load_labelled_images(path, {digest for digest, one in split.items() if one.split == "train"}, faults)
+    trained_on = {digest for digest, one in split.items() if one.split == "train"}
+    found = with_groups(load_labelled_images(path, trained_on, faults), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
-    return replace(found, images=tuple(left))
+    looks = find_trained_looks(trained_on, path, (), cache=place.cache, progress=progress)
+    return leave_out_copies(replace(found, images=tuple(left)), looks, progress)
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:

@@ -204,7 +204,7 @@ def _judge(
     from converters.gate.publication_check import check_publication
     from eaves.cli.registry_options import build_access
     from trainer.lifecycle import Stoppable
-    from trainer.progress import SilentProgress
+    from trainer.progress import LoggedProgress
 
     _log.info("the step judge begins", extra={"step": "judge"})
     passed = check_publication(
@@ -214,7 +214,7 @@ def _judge(
         tag,
         settings,
         access=build_access(plain_http=plain_http, registry_ca=None),
-        progress=Stoppable(SilentProgress(), stop),
+        progress=Stoppable(LoggedProgress(), stop),
     )
     for line in passed:
         _log.info("%s", line, extra={"step": "judge"})

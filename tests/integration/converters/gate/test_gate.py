@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from converters.gate.publication_check import check_publication
 from converters.gate.published_model import find_published
 from converters.gate.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.permitted_files import HANDLER, LABELS
-from eaves.artifact.store import file_entries
+from eaves.artifact.store import file_digest, file_entries
 from eaves.errors import OciError, RefusedModelError
 from eaves.oci.copy import Overlay, copy_image
 from eaves.oci.image_location import open_location
@@ -26,6 +27,7 @@ from eaves.oci.registry.registry import Access
 from eaves.oci.store.layout import create_layout
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
+from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import SilentProgress
 from trainer.run.run_location import RunLocation, build_location
 from trainer.settings import DataSettings
@@ -111,6 +113,27 @@ def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
     assert "20200102-000000-00000000 answered wrongly, and wrong on 0" in reported
     with pytest.raises(RefusedModelError, match=r"max_accuracy_drop allows 5; .*its run is not beside this one"):
         gate.judge(PipelineSettings())
+
+
+def test_copies_of_training_images_dont_count(gate: Gate, tmp_path: Path) -> None:
+    """A split that the data declare may hold out what was trained on, saved again."""
+    run = shutil.copytree(gate.place.local, tmp_path / "run")
+    photos = Path(shutil.copytree(gate.data.path, tmp_path / "photos"))
+    split = [json.loads(line) for line in (run / SPLIT_FILE).read_text().splitlines()]
+    trained = {line["digest"] for line in split if line["split"] == "train"}
+    file = next(file for file in sorted(photos.glob("*/*")) if file_digest(file) in trained)
+    with Image.open(file) as image:
+        image.save(file.with_name("again.png"), compress_level=1)
+    entry = {"digest": file_digest(file.with_name("again.png")), "label": file.parent.name, "split": "val", "group": ""}
+    text = "".join(json.dumps(line) + "\n" for line in (*split, entry))
+    (run / SPLIT_FILE).write_text(text)
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["files"][SPLIT_FILE] = {"sha256": file_digest(run / SPLIT_FILE), "size_bytes": len(text.encode())}
+    (run / "run.json").write_text(json.dumps(manifest))
+    gate.place, gate.data = build_location(run, tmp_path / "work"), DataSettings(path=photos)
+    reported = gate.judge()
+    assert "1 images are left out: they are copies of images that the model was trained on" in reported
+    assert "on 16 held-out images" in reported
 
 
 def test_a_worse_model_than_the_one_that_serves_is_refused(gate: Gate) -> None:
