@@ -88,8 +88,8 @@ def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_pat
     assert (len(found.images), found.copies) == (8, 12)
     assert found.notes == (
         (
-            "copies of 4 of the 36 images that the model was trained on can't be recognised, because these images can't be "
-            "found any more"
+            "copies of 4 of the 36 images that the model was trained on can't be recognised, because these images "
+            "can't be found any more"
         ),
     )
     shutil.rmtree(photos)
