@@ -8,9 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
+from converters.evaluation.labelled_images import (
+    LabelledImages,
+    leave_out_copies,
+    load_labelled_images,
+    with_groups,
+)
 from converters.evaluation.metrics import Evaluation, evaluate
 from converters.evaluation.paired_comparison import Pairing, pair
+from converters.evaluation.trained_images import find_trained_looks
 from eaves.errors import DatasetError, StorageError
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE
@@ -88,6 +94,9 @@ class RunComparison:
         evaluations: Evaluation of each run on the images that both hold out; empty when they could not be compared.
         pairing: Difference of the second run's answers from the first's; None when they could not be compared.
         not_paired: Reason why the runs could not be compared on the same images; empty when they were.
+        copies: Number of images that both hold out and that are left out, because they are copies of images that one
+            of them was trained on.
+        notes: One sentence without a full stop for each run whose training images can't be read any more.
     """
 
     runs: tuple[RunFacts, RunFacts]
@@ -95,6 +104,8 @@ class RunComparison:
     evaluations: tuple[Evaluation, ...] = ()
     pairing: Pairing | None = None
     not_paired: str = ""
+    copies: int = 0
+    notes: tuple[str, ...] = ()
 
     def confusion_difference(self) -> list[list[int]]:
         """Return the second run's confusion matrix less the first's: rows are truth, columns are predictions."""
@@ -115,6 +126,8 @@ class RunComparison:
             "on_the_same_images": [evaluation.to_dict() for evaluation in self.evaluations],
             "pairing": self.pairing.to_dict() if self.pairing else None,
             "not_paired": self.not_paired,
+            "copies_left_out": self.copies,
+            "trained_on_notes": list(self.notes),
             "labels": list(self.runs[0].run.labels),
             "confusion_difference": self.confusion_difference(),
         }
@@ -144,7 +157,7 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
 
         models = [RunModel(facts.run.path) for facts in runs]
     evaluations = tuple(evaluate(model, images, progress) for model in models)
-    return replace(found, evaluations=evaluations, pairing=pair(*evaluations))
+    return replace(found, evaluations=evaluations, pairing=pair(*evaluations), copies=images.copies, notes=images.notes)
 
 
 def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingProgress) -> LabelledImages:
@@ -157,29 +170,30 @@ def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingP
     first, second = (facts.run for facts in runs)
     if first.labels != second.labels:
         raise DatasetError("the runs have different classes")
-    splits = [run.split() for run in (first, second)]
+    splits = [run.split() or {} for run in (first, second)]
     for run, split in zip((first, second), splits, strict=True):
-        if split is None:
+        if not split:
             raise DatasetError(
                 f"the run {run.path.name} does not list the images that it was trained on: it was made by an "
                 f"earlier version of Eaves and has no {SPLIT_FILE}"
             )
-    held_out = [{d for d, entry in (split or {}).items() if entry.split == "val"} for split in splits]
+    held_out = [{d for d, entry in split.items() if entry.split == "val"} for split in splits]
     shared = held_out[0] & held_out[1]
     if not shared:
         raise DatasetError("the runs have no held-out image in common")
     place = str(data or runs[0].settings.get("data.path", ""))
     if not place or not (is_uri(place) or Path(place).exists()):
         raise DatasetError(f"the images are not at {place or 'any known path'}; name their path with --data")
-    trained_on = {d for split in splits for d, entry in (split or {}).items() if entry.split == "train"}
-    path, faults = find_local(
-        DataSettings(path=place), cache=first.path.absolute().parent / ".cache", progress=progress
-    )
-    found = load_labelled_images(path, trained_on, faults)
+    trained_on = {d for split in splits for d, entry in split.items() if entry.split == "train"}
+    cache = first.path.absolute().parent / ".cache"
+    path, faults = find_local(DataSettings(path=place), cache=cache, progress=progress)
+    found = with_groups(load_labelled_images(path, trained_on, faults), splits)
     left = tuple(image for image in found.images if image.digest in shared)
     if not left:
         raise DatasetError(f"none of the {len(shared)} images that both runs hold out is in {place}")
-    return replace(found, images=left)
+    places = [str(facts.settings.get("data.path", "")) for facts in runs]
+    looks = find_trained_looks(trained_on, path, places, cache=cache, progress=progress)
+    return leave_out_copies(replace(found, images=left), looks, progress)
 
 
 def _load_facts(path: Path) -> RunFacts:

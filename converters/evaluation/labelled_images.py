@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.evaluation.model import EvaluatedModel
+from converters.evaluation.trained_images import (
+    TrainedLooks,
+    find_data_path,
+    find_photo_copies,
+    find_trained_looks,
+    load_listing,
+)
 from converters.source.held_out import load_sides
 from eaves.errors import ConversionError, DatasetError
 from eaves.media_type import UNKNOWN, sniff
-from trainer.data import manifest
-from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
-from trainer.data.manifest import load_manifest
 from trainer.data.reading import read_images
-from trainer.data.split.stored_split import SPLIT_FILE
-from trainer.progress import SilentProgress
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
+from trainer.progress import SilentProgress, TrainingProgress
+from trainer.run.run import load_trained_on
 
 SHOWN = 10
 """Maximum number of class names that an error message lists."""
@@ -32,13 +37,15 @@ class LabelledImage:
         name: Path of the file below the folder of all images, for people.
         label: Name of the image's class.
         digest: sha256 of the file's bytes, hex.
+        group: Name of the images that are right or wrong together: the image's group in the run's split if it is in
+            one, else its digest.
     """
 
     path: Path
     name: str
     label: str
     digest: str
-    group: str = ""
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +56,16 @@ class LabelledImages:
         images: The images, in order of class and path.
         faults: Faults of files that are left out because they can't be read as images.
         trained_on: Number of images that are left out because a model was trained on them.
-        notes: One sentence without a full stop for each model whose training images are not known: how they were
-            handled, and how to leave them out.
+        copies: Number of images that are left out because they are copies of images that a model was trained on.
+        notes: One sentence without a full stop for each model whose training images are not known, or can't be read
+            any more: how they were handled, and how to leave them out.
         maybe_trained_on: Whether a model may have been trained on some of the images.
     """
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     trained_on: int
+    copies: int = 0
     notes: tuple[str, ...] = ()
     maybe_trained_on: bool = False
 
@@ -69,21 +78,28 @@ class LabelledImages:
 def load_unseen_images(
     path: Path,
     models: Sequence[EvaluatedModel],
-    held_out_of: Collection[str] | None,
+    held_out_of: Path | None,
     faults: Collection[DataFault] = (),
+    *,
+    cache: Path,
+    progress: TrainingProgress,
 ) -> LabelledImages:
     """Find labelled images that models were not trained on, as far as that is known.
 
     Args:
         path: Folder or manifest, as `load_labelled_images` takes it.
         models: The models to evaluate.
-        held_out_of: sha256 of the images that the models' run was trained on, hex; None if no run is named.
+        held_out_of: Run that the models were made from; None if no run is named.
         faults: Faults of files that were left out already, when the images were downloaded.
+        cache: Folder for training images that are downloaded or unpacked, as in training.
+        progress: Receives the phases and their steps.
 
     Raises:
         DatasetError: `path` can't be read, an image is in two classes, or no image is left.
+        RunError: `held_out_of` is no run, or doesn't list its training images.
     """
-    trained_on, notes, unknown = set(held_out_of or ()), list[str](), False
+    trained_on = set[str]() if held_out_of is None else set(load_trained_on(held_out_of))
+    notes, unknown = list[str](), False
     for model in models:
         known = model.trained_on
         if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
@@ -95,7 +111,52 @@ def load_unseen_images(
         if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
             unknown = True
-    return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes), maybe_trained_on=unknown)
+    found = load_labelled_images(path, trained_on, faults)
+    runs = [run for run in (*(model.run for model in models), held_out_of) if run is not None]
+    looks = find_trained_looks(trained_on, path, map(find_data_path, runs), cache=cache, progress=progress)
+    files = [run / SPLIT_FILE for run in runs]
+    splits = [parse_split(file.read_text(encoding="utf-8"), str(file)) for file in files if file.is_file()]
+    found = with_groups(replace(found, notes=tuple(notes)), splits)
+    return replace(leave_out_copies(found, looks, progress), maybe_trained_on=unknown)
+
+
+def with_groups(found: LabelledImages, splits: Sequence[Mapping[str, SplitEntry]]) -> LabelledImages:
+    """Return the images with the names of their groups in the first of the splits that has them in a group."""
+    groups = {digest: entry.group for split in reversed(splits) for digest, entry in split.items() if entry.group}
+    images = tuple(replace(image, group=groups.get(image.digest, image.group)) for image in found.images)
+    return replace(found, images=images)
+
+
+def leave_out_copies(found: LabelledImages, trained: TrainedLooks, progress: TrainingProgress) -> LabelledImages:
+    """Return the images without copies of training images, with their number, and with the note of `trained`.
+
+    Raises:
+        DatasetError: All images are copies.
+    """
+    if trained.note:
+        found = replace(found, notes=(*found.notes, trained.note))
+    if not trained.looks:
+        return found
+    copied = find_photo_copies(
+        [image.path for image in found.images],
+        trained.looks,
+        title="Comparing with training images",
+        progress=progress,
+        labels=[*trained.labels, *(image.label for image in found.images)],
+    ).of_known
+    left = tuple(image for image, copy in zip(found.images, copied, strict=True) if not copy)
+    if not left:
+        raise DatasetError(
+            f"all {len(found.images)} images are copies of images that the model was trained on",
+            hint="evaluate the model on images that it was not trained on",
+        )
+    return replace(found, images=left, copies=len(found.images) - len(left))
+
+
+def describe_left_out(found: LabelledImages) -> list[str]:
+    """Return a line for people about the copies that are left out, and one for each note."""
+    copies = f"{found.copies} images are left out: they are copies of images that the model was trained on"
+    return [*([copies] if found.copies else []), *(f"note: {note}" for note in found.notes)]
 
 
 def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
@@ -134,8 +195,7 @@ def load_labelled_images(
     Raises:
         DatasetError: `path` can't be read, an image is in two classes, or no image is left.
     """
-    is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
-    listing = load_manifest(path) if is_manifest else load_folder(path)
+    listing = load_listing(path)
     check_not_loose(listing)
     not_used = [*faults, *listing.faults]
     known: dict[str, LabelledImage] = {}
@@ -150,7 +210,7 @@ def load_labelled_images(
             not_used.append(DataFault(file=name, reason=f"the file can't be read: {error.strerror}"))
             continue
         digest = hashlib.sha256(data).hexdigest()
-        image = LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest)
+        image = LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest, group=digest)
         first = known.setdefault(digest, image)
         if first is not image:
             if first.label != image.label and sniff(data) != UNKNOWN:

@@ -209,7 +209,7 @@ def _measure(
         truth,
         predicted,
         labels,
-        groups=[image.group or image.digest for image in images],
+        groups=[image.group for image in images],
         is_balanced=is_balanced,
     )
 

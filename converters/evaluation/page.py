@@ -35,6 +35,7 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
         not_used=group_by_cause(found.faults),
         shown_files=FILES,
         trained_on=found.trained_on,
+        copies=found.copies,
         notes=found.notes,
         pairing=pairing,
         differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],

@@ -141,7 +141,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     labels = sorted({item.image.label for item in both})
     strata = np.array([labels.index(item.image.label) if second.is_balanced else 0 for item in both], np.int64)
     return Pairing(
-        judged=JudgedImages.of_names([item.image.group or item.image.digest for item in both], strata),
+        judged=JudgedImages.of_names([item.image.group for item in both], strata),
         first=np.array([item.first.label == item.image.label for item in both]),
         second=np.array([item.second.label == item.image.label for item in both]),
         differing=tuple(item for item in both if item.first.label != item.second.label),

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.evaluation.artifact_model import ArtifactModel
-from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
-from converters.evaluation.metrics import evaluate
-from converters.evaluation.paired_comparison import pair
+from converters.evaluation.labelled_images import (
+    LabelledImages,
+    describe_left_out,
+    leave_out_copies,
+    load_labelled_images,
+    with_groups,
+)
+from converters.evaluation.metrics import Evaluation, evaluate
+from converters.evaluation.paired_comparison import Pairing, pair
+from converters.evaluation.trained_images import find_trained_looks
 from converters.gate.decision import check_floor, check_replacement
-from converters.gate.published_model import Published, find_published
+from converters.gate.published_model import NOTHING, Published, PublishedModels, find_published
 from converters.gate.settings import NEVER, PipelineSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.manifest import CLASSIFY
 from eaves.artifact.permitted_files import HANDLER
-from eaves.errors import DatasetError, RefusedModelError, RunError
+from eaves.errors import DatasetError, OciNotFoundError, RefusedModelError, RunError
 from eaves.oci.registry.registry import Access
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split
@@ -32,10 +39,27 @@ AT_MOST = 5000
 point of accuracy if the models give different answers to 6 % of the images."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Result of the check of a model that may be published.
+
+    Attributes:
+        lines: Lines with the figures by which the model passed.
+        published: The models that are published already.
+        best: Best model so far among those; None when it is the new one.
+        again: Whether the model itself is published already, so that no role changes.
+    """
+
+    lines: tuple[str, ...]
+    published: PublishedModels = NOTHING
+    best: Published | None = None
+    again: bool = False
+
+
 def check_publication(
     path: Path, place: RunLocation, data: DataSettings, tag: str, settings: PipelineSettings, *, access: Access,
     progress: TrainingProgress,
-) -> list[str]:  # fmt: skip
+) -> Passed:  # fmt: skip
     """Check whether a model may be published, by its artifact.
 
     Args:
@@ -47,53 +71,87 @@ def check_publication(
         access: Access to the registry.
         progress: Receives one step for each image.
 
-    Returns:
-        Lines with the figures by which the model passed.
-
     Raises:
         RefusedModelError: The model is not good enough, or the evidence doesn't suffice.
         EavesError: The images, the run or the registry can't be read.
     """
     artifact = open_artifact(path)
     if artifact.manifest.task != CLASSIFY:
-        return [f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"]
-    own, last = find_published(tag, artifact.manifest.version, access)
-    for found in (own, last):
+        line = f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"
+        return Passed(lines=(line,), again=True)
+    models = find_published(tag, artifact.manifest.version, access)
+    for found in (models.own, models.last):
         if found is not None and found.artifact_digest == artifact.digest:
-            return [f"{found.name} is this model; it was checked before it was published"]
+            line = f"{found.name} is this model; it was checked before it was published"
+            return Passed(lines=(line,), again=True)
     images = _held_out(place, data, progress)
     model = ArtifactModel(path)
+    model.is_balanced = open_run(place.local).is_balanced
     evaluation = evaluate(model, images, progress)
-    lines = [check_floor(evaluation, settings)]
-    if last is None or settings.max_accuracy_drop >= NEVER:
-        return [
-            *lines,
-            "the model is not compared: no earlier model is published here"
-            if last is None
-            else ("the model is not compared: pipeline.max_accuracy_drop turns the comparison off"),
-        ]
-    with last.artifact(path.parent, place.cache / "published") as earlier:
-        _check_handler(earlier, artifact, last)
-        trained_on = _find_trained_on(place, earlier.manifest.version)
-        shared = [image for image in images.images if image.digest not in (trained_on or ())]
-        shared = [image for image in shared if image.label in earlier.manifest.labels]
-        if not shared:
-            raise RefusedModelError(
-                f"the model is not published: {last.name} was trained on every held-out image of its classes, so "
-                "the loss of accuracy can't be measured",
-                hint=_UNCOMPARED,
-            )
-        before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
-    note = (
-        ""
-        if trained_on is not None
-        else (f"; {last.name} may have been trained on some of them: its run is not beside this one")
-    )
-    return [*lines, check_replacement(pair(before, evaluation), last.name, settings, note=note)]
+    lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
+    references = [found for found in models.references() if found.artifact_digest != artifact.digest]
+    if not references:
+        lines.append("the model is not compared: no earlier model is published here")
+        return Passed(lines=tuple(lines), published=models)
+    if settings.max_accuracy_drop >= NEVER:
+        lines.append(
+            "the model is not compared: pipeline.max_accuracy_drop turns the comparison off; the next ones are "
+            "compared with it"
+        )
+        return Passed(lines=tuple(lines), published=models)
+    gone, exceeded = set[str](), set[str]()
+    for reference in references:
+        try:
+            with reference.artifact(path.parent, place.cache / "published") as earlier:
+                pairing, note = _compare(reference, earlier, artifact, evaluation, images, place, progress)
+        except OciNotFoundError as error:
+            gone.add(reference.artifact_digest)
+            lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
+            continue
+        lines.append(check_replacement(pairing, reference.name, settings, note=note))
+        if pairing.interval[0] > 0:
+            exceeded.add(reference.artifact_digest)
+    candidates = (found for found in (models.best, models.last) if found and found.artifact_digest not in gone)
+    best = next(candidates, None)
+    if best is not None and best.artifact_digest in exceeded:
+        best = None
+    if best is None:
+        lines.append("the model is the best one so far, with which the next ones are compared")
+    return Passed(lines=tuple(lines), published=models, best=best)
+
+
+def _compare(
+    reference: Published, earlier: Artifact, artifact: Artifact, evaluation: Evaluation, images: LabelledImages,
+    place: RunLocation, progress: TrainingProgress,
+) -> tuple[Pairing, str]:  # fmt: skip
+    """Compare an earlier model with the new one, on images that the earlier one wasn't trained on.
+
+    Returns:
+        pairing: The comparison.
+        note: Uncertainty about the images, for the message of a refusal; empty if there is none.
+
+    Raises:
+        RefusedModelError: The earlier model can't be evaluated on any image.
+    """
+    _check_handler(earlier, artifact, reference)
+    trained_on = _find_trained_on(place, earlier.manifest.version)
+    shared = [image for image in images.images if image.digest not in (trained_on or ())]
+    shared = [image for image in shared if image.label in earlier.manifest.labels]
+    if not shared:
+        raise RefusedModelError(
+            f"the model is not published: {reference.name} was trained on every held-out image of its classes, so "
+            "the loss of accuracy can't be measured",
+            hint=_UNCOMPARED,
+        )
+    before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
+    note = f"; {reference.name} may have been trained on some of them: its run is not beside this one"
+    return pair(before, evaluation), note if trained_on is None else ""
 
 
 def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
     """Load the images that the run held out and that still exist, at most `AT_MOST` of them, chosen by digest.
+
+    Copies of its training images, which a split that the data declare may hold out, are left out.
 
     Raises:
         RunError: The run doesn't store which images it held out.
@@ -103,11 +161,13 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     if split is None:
         raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
-    found = load_labelled_images(path, {digest for digest, one in split.items() if one.split == "train"}, faults)
+    trained_on = {digest for digest, one in split.items() if one.split == "train"}
+    found = with_groups(load_labelled_images(path, trained_on, faults), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
-    return replace(found, images=tuple(left))
+    looks = find_trained_looks(trained_on, path, (), cache=place.cache, progress=progress)
+    return leave_out_copies(replace(found, images=tuple(left)), looks, progress)
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:

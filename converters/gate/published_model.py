@@ -1,7 +1,11 @@
-"""Finds the model that was published last at a location, which a pipeline's next model replaces.
+"""Finds the published models that a pipeline's next model is compared with.
 
-If the tag contains the model's version, the newest other version counts; versions sort by the time of the training. If
-the tag is the same for every model, the container image that the tag names at present counts.
+- The last one. If the tag contains the model's version, it is the newest other version; versions sort by the time of
+  the training. If the tag is the same for every model, it is the container image that the tag names at present.
+- The best one so far, which the tag `best` names. A model becomes the best one when it is shown to be better than the
+  best one before. So a chain of models that each lose less than is allowed ends: it is compared with its beginning.
+- The one that serves again after `eaves rollback`, which the tag `serving` names. The model that was taken back is
+  still the last one.
 """
 
 from __future__ import annotations
@@ -14,15 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.artifact import Artifact, open_artifact
-from eaves.errors import ArtifactError, OciNotFoundError
+from eaves.errors import ArtifactError, OciError, OciNotFoundError
 from eaves.oci.artifact_extraction import find_artifact, unpack_artifact
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.image_location import ImageLocation, open_location
+from eaves.oci.image_location import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.registry.registry import Access, Registry
 from eaves.oci.store.layout import create_layout
 
-VERSION = "{version}"
-"""Placeholder for the model's version in a tag."""
 _VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
 """Regular expression of a model's version, as `trainer.run.run` makes it."""
 
@@ -68,7 +70,34 @@ class Published:
             yield unpack_artifact(self.place.store, self.descriptor, layout, Path(made) / "artifact")
 
 
-def find_published(tag: str, version: str, access: Access) -> tuple[Published | None, Published | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModels:
+    """The models that are published at a location.
+
+    Attributes:
+        own: Model with the new model's own tag, if the tag contains the version; None otherwise.
+        last: Model that was published last, except `own`; None when there is none.
+        best: Best model so far; None when no tag names it.
+        serving: Model that serves again after a rollback; None when no tag names it.
+        lines: A line for each model that is left out because it can't be found.
+    """
+
+    own: Published | None = None
+    last: Published | None = None
+    best: Published | None = None
+    serving: Published | None = None
+    lines: tuple[str, ...] = ()
+
+    def references(self) -> tuple[Published, ...]:
+        """Return the models that a new one is compared with, each once: the last, the best, the serving one."""
+        given = (self.serving, self.best, self.last)
+        return tuple({found.artifact_digest: found for found in given if found is not None}.values())[::-1]
+
+
+NOTHING = PublishedModels()
+
+
+def find_published(tag: str, version: str, access: Access) -> PublishedModels:
     """Find the models that are published at a location.
 
     Args:
@@ -76,24 +105,60 @@ def find_published(tag: str, version: str, access: Access) -> tuple[Published | 
         version: Version of the model that is to be published.
         access: Access to the registry.
 
-    Returns:
-        own: Model with the new model's own tag, if the tag contains the version; None otherwise.
-        last: Model that was published last, except `own`; None when there is none.
-
     Raises:
         OciError: The registry can't be read.
     """
+    own, last, lines = None, None, list[str]()
     if VERSION not in tag:
-        return None, _look(tag, access)
-    own = _look(tag.replace(VERSION, version), access)
+        last = _look(tag, access)
+    else:
+        own = _look(tag.replace(VERSION, version), access)
+        for one in _find_versions(tag, version, access):
+            last = _look(tag.replace(VERSION, one), access)
+            if last is not None:
+                break
+            lines.append(f"{tag.replace(VERSION, one)} has no model (any more) and is left out")
+    best, serving = (_look(name_role(tag, role), access) for role in (BEST, SERVING))
+    if last is not None and best is None:
+        lines.append(f"{name_role(tag, BEST)} has no model (any more): the best model so far is not known")
+    return PublishedModels(own=own, last=last, best=best, serving=serving, lines=tuple(lines))
+
+
+def tag_roles(models: PublishedModels, tag: str, version: str, best: Published | None, access: Access) -> list[str]:
+    """Tag the best model so far, after a model was published, and stop comparing with the one before it that served.
+
+    Args:
+        models: The models that were published before.
+        tag: Name that the model was published to; it may contain `VERSION`.
+        version: Version of the published model.
+        best: Best model so far; None means the published one.
+        access: Access to the registry.
+
+    Returns:
+        A line for each role that the registry doesn't let change.
+    """
+    lines = list[str]()
+    for role, found in ((BEST, best), (SERVING, None)):
+        if role == SERVING and models.serving is None:
+            continue
+        try:
+            place = open_location(name_role(tag, role), access)
+            new = open_location(tag.replace(VERSION, version), access)
+            place.tag(new.resolve() if found is None else found.descriptor)
+        except OciError as error:
+            lines.append(f"{name_role(tag, role)} was not changed, so the next model is compared as before: {error}")
+    return lines
+
+
+def _find_versions(tag: str, version: str, access: Access) -> list[str]:
+    """Return the other versions that are published, the newest first."""
     place = open_location(tag.replace(VERSION, version), access)
     if not isinstance(place.store, Registry):
-        return own, None
+        return []
     name = tag.rpartition(":")[2]
     pattern = re.compile(re.escape(name).replace(re.escape(VERSION), f"({_VERSION})"))
     known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
-    newest = max(known - {version}, default="")
-    return own, _look(tag.replace(VERSION, newest), access) if newest else None
+    return sorted(known - {version}, reverse=True)
 
 
 def _look(name: str, access: Access) -> Published | None:

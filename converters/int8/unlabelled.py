@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
+from converters.evaluation.trained_images import find_photo_copies
 from eaves.errors import ConversionError
 from eaves.media_type import UNKNOWN, sniff
-from eaves.resource_limits import count_usable_cpus
-from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint, find_copies
+from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.progress import TrainingProgress
 
 _HINT = "set convert.unlabelled to a folder of photos"
@@ -56,30 +53,16 @@ def find_unlabelled(
     except OSError as error:
         raise ConversionError(f"the photos without labels can't be read: {error}", hint=_HINT) from error
     photos = [found[digest] for digest in sorted(found) if digest not in known][:at_most]
-    try:
-        return _keep_different(photos, looks, progress)
-    except OSError as error:
-        raise ConversionError(f"the photos without labels can't be read: {error}", hint=_HINT) from error
+    return _keep_different(photos, looks, progress)
 
 
 def _keep_different(
     photos: Sequence[Path], known: Sequence[ImageFingerprint], progress: TrainingProgress
 ) -> tuple[Path, ...]:
     """Return the photos that are no copy of an earlier one or of a known image; log the number of the others."""
-    looks: list[ImageFingerprint | None] = []
-    with (
-        progress.phase("Comparing photos without labels", len(photos)) as step,
-        ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool,
-    ):
-        for seen in pool.map(lambda path: compute_fingerprint(path.read_bytes()), photos):
-            looks.append(seen)
-            step()
-    copied = np.zeros(len(known) + len(photos), dtype=bool)
-    for _, second in find_copies([*known, *looks], fresh=len(known)) if photos else ():
-        copied[second] = True
-    different = tuple(
-        path for path, seen, copy in zip(photos, looks, copied[len(known) :], strict=True) if seen and not copy
-    )
+    found = find_photo_copies(photos, known, title="Comparing photos without labels", progress=progress)
+    copied = found.of_known | found.of_photo
+    different = tuple(path for path, other in zip(photos, copied | found.undecided, strict=True) if not other)
     if len(different) < len(photos):
         _logger.warning(
             "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled "
@@ -87,6 +70,6 @@ def _keep_different(
             len(different),
             len(photos),
             int(copied.sum()),
-            looks.count(None),
+            int(found.undecided.sum()),
         )
     return different

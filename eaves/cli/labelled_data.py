@@ -41,9 +41,13 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
     from trainer.data.reading import find_local
     from trainer.settings import DataSettings
 
+    return find_local(DataSettings(path=place), cache=find_image_cache(), progress=progress)
+
+
+def find_image_cache() -> Path:
+    """Return the folder for images that are downloaded or unpacked: the project's, else that of the user."""
     in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
-    cache = CACHE if in_project else Path.home() / ".cache" / "eaves"
-    return find_local(DataSettings(path=place), cache=cache, progress=progress)
+    return CACHE if in_project else Path.home() / ".cache" / "eaves"
 
 
 def page_option(text: str) -> Callable[[Command], Command]:

@@ -13,6 +13,11 @@ from eaves.oci.store.layout import Layout, create_layout, open_layout
 
 LAYOUT = "oci:"
 ARCHIVE = ".tar"
+VERSION = "{version}"
+"""Placeholder for the model's version in a tag that a pipeline publishes to."""
+BEST, SERVING = "best", "serving"
+"""Roles of container images among those that a pipeline publishes, each told by a tag: the best model so far, and the
+model that serves again after a rollback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,28 @@ class ImageLocation:
             OciError: When the layout or repository has no such name.
         """
         return self.store.resolve(self.name)
+
+    def tag(self, descriptor: Descriptor) -> None:
+        """Let the name stand for a container image that the layout or repository has already.
+
+        Raises:
+            OciError: When the container image isn't there.
+            RegistryError: When the registry fails, or refuses it.
+        """
+        self.store.write_manifest(descriptor, self.store.read(descriptor), self.name)
+
+
+def name_role(target: str, role: str) -> str:
+    """Return the name of the container image that has a role among those that a pipeline publishes.
+
+    Args:
+        target: Repository that the pipeline publishes to, with its tag if that isn't the version alone; the tag may
+            contain `VERSION`.
+        role: `BEST` or `SERVING`.
+    """
+    if VERSION in target:
+        return target.replace(VERSION, role)
+    return f"{target}-{role}" if ":" in target.rpartition("/")[2] else f"{target}:{role}"
 
 
 def open_location(text: str, access: Access, *, create: bool = False) -> ImageLocation:

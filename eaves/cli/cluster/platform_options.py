@@ -60,12 +60,14 @@ class SiteScope:
         knative: Settings of deployments to clusters.
         rollout: Settings of rollouts.
         sites: All sites; never empty.
+        repository: Repository that a pipeline publishes to, `job.repository`; empty when there is none.
     """
 
     name: str
     knative: KnativeSettings
     rollout: RolloutSettings
     sites: tuple[SiteSettings, ...]
+    repository: str = ""
 
 
 def cluster_options(command: Command) -> Command:
@@ -142,6 +144,7 @@ def load_scope(file: Path) -> SiteScope:
         knative=project.knative,
         rollout=project.rollout,
         sites=project.sites or (SiteSettings(name=project.site),),
+        repository=project.job.repository,
     )
 
 

@@ -6,15 +6,22 @@ Each command changes the local platform, the clusters of sites, or files that `e
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.cluster.multi_site import SiteVisit, run_on_sites
+from eaves.cli.cluster.multi_site import REACH_S, SiteVisit, run_on_sites
 from eaves.cli.cluster.platform_options import SiteScope, load_scope, read_choice
 from eaves.cli.display.output import say
-from eaves.errors import ConfigError, Fault
+from eaves.cli.registry_options import build_access
+from eaves.errors import ConfigError, Fault, OciError
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
+    from knative.client.cluster import Cluster
+    from knative.rollout import RolloutOutcome
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,7 +47,8 @@ def unpinned_option(command: Command) -> Command:
 
 def change_traffic(
     verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
-    max_failures: int | None, percent: int | None = None, unpinned: bool = False, **clusters: Any,
+    max_failures: int | None, percent: int | None = None, unpinned: bool = False, plain_http: bool = False,
+    registry_ca: Path | None = None, **clusters: Any,
 ) -> None:  # fmt: skip
     """Change the traffic of a function on this machine, at the chosen sites, or in a rendered file.
 
@@ -55,6 +63,8 @@ def change_traffic(
             limit.
         percent: Share of requests in percent, for the verb `percent`.
         unpinned: Whether `promote` and `percent` don't wait until the container image is on every node of a cluster.
+        plain_http: Whether to connect to a registry without TLS, for the verb `rollback`.
+        registry_ca: PEM file of certificate authorities for a registry; None for the system's.
         clusters: Values of the options that `cluster_options` and `on_option` add.
 
     Raises:
@@ -69,8 +79,13 @@ def change_traffic(
         _change_here(verb, function, state_dir)
         return
 
+    # The registry is asked once, soon after the requests have moved, so that it can't hold up a rollback.
+    access = replace(
+        build_access(plain_http=plain_http, registry_ca=registry_ca), attempts=1, connect_s=REACH_S, read_s=REACH_S
+    )
+
     def change(visit: SiteVisit) -> str:
-        return _change(verb, function, visit, percent=percent, unpinned=unpinned)
+        return _change(verb, function, visit, percent=percent, unpinned=unpinned, access=access)
 
     words = f"rollout {function} --percent {percent}" if verb == "percent" else f"{verb} {function}"
     run_on_sites(scope, choice, change, again=f"eaves {words}", parallel=parallel, max_failures=max_failures)
@@ -97,7 +112,7 @@ def _change_here(verb: str, name: str, state_dir: Path) -> None:
     say(f"{name} serves the same artifact with its previous settings; changed: {changes}")
 
 
-def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool) -> str:
+def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool, access: Access) -> str:
     from knative import rollout
     from knative.deploy.deploy_sequence import describe_deployment, read_hold
 
@@ -111,11 +126,45 @@ def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpi
     if verb == "rollback":
         # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
         undo = not (visit.choice.sites or visit.choice.every)
-        return visit.finish(cluster, rollout.rollback(cluster, name, undo=undo))
+        outcome = rollout.rollback(cluster, name, undo=undo)
+        told = _tag_serving(cluster, outcome, visit.scope.repository, access)
+        return "; ".join(filter(None, (visit.finish(cluster, outcome), told)))
     if verb == "resume":
         return visit.finish(cluster, rollout.begin_rollout(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words
     return visit.finish(cluster, rollout.set_percent(cluster, name, percent, unpinned=unpinned))
+
+
+def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, access: Access) -> str:
+    """Tag the container image that serves again, with which the next pipeline's model is compared.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        outcome: Outcome of the rollback.
+        repository: Repository that the pipeline publishes to; empty when there is none.
+        access: Access to the registry.
+
+    Returns:
+        What to say about it; empty when the container image isn't from a pipeline.
+    """
+    from eaves.oci.image_location import SERVING, name_role, open_location
+    from eaves.oci.reference import parse_reference
+    from knative.client.kinds import REVISION
+
+    revision = max(outcome.shares, key=outcome.shares.__getitem__, default="")
+    found = cluster.get(REVISION, revision) if repository and revision else None
+    if found is None:
+        return ""
+    name = name_role(repository, SERVING)
+    try:
+        image, role = parse_reference(str(found["spec"]["containers"][0]["image"])), parse_reference(name)
+        if (image.host, image.repository) != (role.host, role.repository):
+            return ""
+        place = open_location(name, access)
+        place.tag(place.store.resolve(image.name))
+    except OciError as error:
+        return f"the next pipeline won't know that {revision} serves, because {name} can't be tagged: {error.message}"
+    return f"{name} names its container image, with which the next pipeline's model is compared"
 
 
 def _change_file(verb: str, folder: Path, percent: int | None) -> None:

@@ -102,7 +102,7 @@ def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: 
 
 
 def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
-    pipeline: Pipeline, sink: Sink, tiny_run: Path, tiny_artifact: Path
+    pipeline: Pipeline, sink: Sink, registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path
 ) -> None:
     """A pod that was lost after the push: its successor finds the run, and the artifact where the volume kept it."""
     version = open_run(tiny_run).version
@@ -117,6 +117,8 @@ def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
     assert again.json()["version"] == version
     assert "@sha256:" in again.json()["image"]
     assert f":{version}@" not in again.json()["image"], "a digest needs no tag beside it"
+    repository = again.json()["image"].partition("@")[0].partition("/")[2]
+    assert registry.tags(repository) == {version, "best"}
 
 
 def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, tmp_path: Path) -> None:

@@ -19,7 +19,12 @@ from eaves.errors import (
     StorageError,
     UnreachableClusterError,
 )
+from eaves.oci.copy import copy_image
+from eaves.oci.image_location import open_location
+from eaves.oci.registry.registry import Access
 from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
+from tests.container_images.packaging import build_base
+from tests.container_images.registries import LocalRegistry
 from tests.fakes.controllers.knative import Knative, refuse
 from tests.fakes.kubernetes.apiserver import refusing_url
 
@@ -208,6 +213,38 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
         assert result.exit_code == 0, result.output
         assert one.served("s000") == wanted, words
     assert one.run("rollout", "--resume").exit_code == 0
+
+
+def test_what_serves_again_is_tagged_for_the_next_pipeline(one: Sites, registry: LocalRegistry, tmp_path: Path) -> None:
+    """The tag follows the second rollback, which undoes the first; a registry that is away only gets a word."""
+    repository, images, access = f"{registry.host}/rolled-back", list[str](), Access(plain_http=True)
+    for number in range(2):
+        layout = build_base(tmp_path / f"image{number}", command=(str(number),))
+        descriptor = layout.resolve("base")
+        copy_image(layout, open_location(repository, access).store, descriptor, name=f"v{number}")
+        images.append(f"{repository}@{descriptor.digest}")
+        deploy(one, images[-1])
+    one.write_project(job={"repository": repository})
+    assert one.run("promote", "--on", "knative").exit_code == 0
+    for image in images:
+        result = one.run("rollback", "--on", "knative", "--plain-http")
+        assert result.exit_code == 0, result.output
+        serving = open_location(f"{repository}:serving", access).resolve()
+        assert image == f"{repository}@{serving.digest}"
+        assert f"{repository}:serving names its container image" in result.stderr
+    one.write_project(job={"repository": "registry.invalid/rolled-back"})
+    assert "serving" not in one.run("rollback", "--on", "knative").stderr, "another repository"
+
+
+def test_a_rollback_says_when_the_registry_does_not_answer(one: Sites) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    one.write_project(job={"repository": "registry.example/barn/flowers"})
+    assert one.run("promote", "--on", "knative").exit_code == 0
+    result = one.run("rollback", "--on", "knative")
+    assert result.exit_code == 0, result.output
+    assert one.served("s000") == {FIRST: 100}
+    assert f"the next pipeline won't know that {FIRST} serves" in result.stderr
 
 
 def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites, knative: Knative) -> None:

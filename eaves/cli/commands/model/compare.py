@@ -82,6 +82,10 @@ def _print(found: RunComparison) -> None:
             SETTINGS,
             "table",
         )
+    if found.copies:
+        say(f"{found.copies} images are left out: they are copies of images that a run was trained on")
+    for note in found.notes:
+        say(f"note: {note}")
     if found.pairing is None:
         print_sentence(f"the runs are not compared on the same images: {found.not_paired}")
         return

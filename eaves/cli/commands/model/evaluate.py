@@ -10,7 +10,13 @@ import click
 
 from eaves.base.statistics import round_outward
 from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
-from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
+from eaves.cli.labelled_data import (
+    build_bars,
+    find_image_cache,
+    find_labelled_data,
+    page_option,
+    prepare_tensorflow,
+)
 from eaves.cli.latest import ModelPath, find_latest
 from eaves.errors import ConfigError, Fault
 
@@ -97,15 +103,13 @@ def _evaluate(
     from converters.evaluation.metrics import evaluate
     from converters.evaluation.model import open_model
     from eaves.http_client.proxies import parse_proxies
-    from trainer.run.run import load_trained_on
 
     prepare_tensorflow()
     progress = build_bars()
-    held_out = None if held_out_of is None else load_trained_on(held_out_of)
     path, faults = find_labelled_data(data, progress)
     with ExitStack() as stack:
         models = [stack.enter_context(open_model(place, parse_proxies(os.environ), token_file)) for place in places]
-        found = load_unseen_images(path, models, held_out, faults)
+        found = load_unseen_images(path, models, held_out_of, faults, cache=find_image_cache(), progress=progress)
         return found, tuple(evaluate(model, found, progress) for model in models)
 
 
@@ -114,20 +118,20 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         "models": [evaluation.to_dict() for evaluation in evaluations],
         "pairing": pairing.to_dict() if pairing else None,
         "trained_on_left_out": found.trained_on,
+        "copies_left_out": found.copies,
         "trained_on_notes": list(found.notes),
         "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
     }
 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
+    from converters.evaluation.labelled_images import describe_left_out
     from trainer.data.unused_files import render_not_used
     from trainer.evaluation.quality_sentence import count_images
 
     if found.trained_on:
         say(f"{found.trained_on} images are left out, because a model was trained on them")
-    for note in found.notes:
-        say(f"note: {note}")
-    for line in render_not_used(found.faults):
+    for line in (*describe_left_out(found), *render_not_used(found.faults)):
         say(line)
     for evaluation in evaluations:
         (low, high), times = round_outward(evaluation.interval, 3), evaluation.times_ms()

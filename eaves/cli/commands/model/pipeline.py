@@ -22,6 +22,7 @@ from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
+    from converters.gate.publication_check import Passed
     from eaves.config import SettingsLayer
     from trainer.run.run_location import RunLocation
     from trainer.settings import DataSettings
@@ -110,8 +111,10 @@ def command(
         if not (artifact / "manifest.json").is_file():  # a conversion leaves a whole artifact or none
             _run("convert", ["converters", str(run.local), f"--output={artifact}", *sections.converters], stop)
         data = _data_of(event, sections)
-        _judge(run, artifact, data, tag, settings, plain_http=plain_http, stop=stop)
+        passed = _judge(run, artifact, data, tag, settings, plain_http=plain_http, stop=stop)
         _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
+        if not passed.again:
+            _tag(passed, artifact, tag, plain_http=plain_http)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +196,7 @@ def _artifact_of(run: Path, folder: Path) -> Path:
 def _judge(
     place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
     stop: threading.Event,
-) -> None:  # fmt: skip
+) -> Passed:  # fmt: skip
     """Check that the model is good enough to be published.
 
     Raises:
@@ -204,7 +207,7 @@ def _judge(
     from converters.gate.publication_check import check_publication
     from eaves.cli.registry_options import build_access
     from trainer.lifecycle import Stoppable
-    from trainer.progress import SilentProgress
+    from trainer.progress import LoggedProgress
 
     _log.info("the step judge begins", extra={"step": "judge"})
     passed = check_publication(
@@ -214,10 +217,23 @@ def _judge(
         tag,
         settings,
         access=build_access(plain_http=plain_http, registry_ca=None),
-        progress=Stoppable(SilentProgress(), stop),
+        progress=Stoppable(LoggedProgress(), stop),
     )
-    for line in passed:
+    for line in passed.lines:
         _log.info("%s", line, extra={"step": "judge"})
+    return passed
+
+
+def _tag(passed: Passed, artifact: Path, tag: str, *, plain_http: bool) -> None:
+    """Tag the best model so far, after the model was published."""
+    from converters.gate.published_model import tag_roles
+    from eaves.artifact import open_artifact
+    from eaves.cli.registry_options import build_access
+
+    access = build_access(plain_http=plain_http, registry_ca=None)
+    version = open_artifact(artifact).manifest.version
+    for line in tag_roles(passed.published, tag, version, passed.best, access):
+        _log.warning("%s", line, extra={"step": "publish"})
 
 
 def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
-from converters.gate.publication_check import check_publication
-from converters.gate.published_model import find_published
+from converters.gate.publication_check import Passed, check_publication
+from converters.gate.published_model import NOTHING, find_published, tag_roles
 from converters.gate.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.permitted_files import HANDLER, LABELS
-from eaves.artifact.store import file_entries
+from eaves.artifact.store import file_digest, file_entries
 from eaves.errors import OciError, RefusedModelError
 from eaves.oci.copy import Overlay, copy_image
 from eaves.oci.image_location import open_location
@@ -26,6 +29,7 @@ from eaves.oci.registry.registry import Access
 from eaves.oci.store.layout import create_layout
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
+from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import SilentProgress
 from trainer.run.run_location import RunLocation, build_location
 from trainer.settings import DataSettings
@@ -36,11 +40,23 @@ LOOSE = PipelineSettings(max_accuracy_drop=40.0)
 """For 16 held-out images, on which two models that never differ are at most 17 points apart."""
 
 
-def altered(artifact: Path, target: Path, *, version: str, swapped: bool = False, handler: str = "") -> Artifact:
-    """A copy of an artifact that is another model: of another version, its classes in another order, with a handler."""
+def altered(
+    artifact: Path, target: Path, *, version: str, swapped: bool = False, half: bool = False, handler: str = ""
+) -> Artifact:
+    """A copy of an artifact that is another model: of another version, its classes in another order, with a handler.
+
+    Args:
+        artifact: The artifact.
+        target: New folder.
+        version: Version of the copy.
+        swapped: Whether all its answers are wrong.
+        half: Whether the answers to the last two of its four classes are wrong.
+        handler: Text of its handler.py.
+    """
     shutil.copytree(artifact, target / "staging", ignore=shutil.ignore_patterns("manifest.json"))
     manifest = open_artifact(artifact).manifest
     labels = manifest.labels[1:] + manifest.labels[:1] if swapped else manifest.labels
+    labels = (*labels[:2], labels[3], labels[2]) if half else labels
     (target / "staging" / LABELS).write_text("".join(f"{label}\n" for label in labels))
     if handler:
         (target / "staging" / HANDLER).write_text(handler)
@@ -73,16 +89,31 @@ class Gate:
         self.path = shutil.copytree(artifact, self.artifacts / open_artifact(artifact).manifest.version)
 
     def judge(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> str:
+        return "\n".join(self.check(settings, path=path, tag=tag).lines)
+
+    def check(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> Passed:
         named = f"{self.repository}:{tag}"
-        lines = check_publication(
+        return check_publication(
             path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=SilentProgress()
         )
-        return "\n".join(lines)
 
-    def publish(
-        self, version: str, *, tag: str = "", says: str = "", swapped: bool = False, handler: str = ""
-    ) -> Artifact:
-        made = altered(self.path, self.folder / f"made-{version}", version=version, swapped=swapped, handler=handler)
+    def make(self, version: str, **how: Any) -> Artifact:
+        return altered(self.path, self.folder / f"made-{version}", version=version, **how)
+
+    def pipeline(self, made: Artifact, settings: PipelineSettings = LOOSE, *, tag: str = "{version}") -> Passed:
+        """Check, push and tag a model, as a pipeline does."""
+        version, target = made.manifest.version, f"{self.repository}:{tag}"
+        passed = self.check(settings, path=made.path, tag=tag)
+        push(made, target.replace("{version}", version), self.folder / f"pipeline-{version}")
+        assert tag_roles(passed.published, target, version, passed.best, ACCESS) == []
+        return passed
+
+    def named(self, tag: str) -> str:
+        """Digest of the container image that a tag names."""
+        return open_location(f"{self.repository}:{tag}", ACCESS).resolve().digest
+
+    def publish(self, version: str, *, tag: str = "", says: str = "", **how: Any) -> Artifact:
+        made = self.make(version, **how)
         push(made, f"{self.repository}:{tag or version}", self.folder / f"push-{version}", says=says)
         return made
 
@@ -91,7 +122,7 @@ class Gate:
 def gate(
     registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Gate:
-    name = request.node.name.lower().replace("_", "-")[:60].strip("-")
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-60:].strip("-")
     return Gate(tiny_run, tiny_artifact, f"{registry.host}/{name}", tmp_path)
 
 
@@ -113,12 +144,97 @@ def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
         gate.judge(PipelineSettings())
 
 
+def test_copies_of_training_images_dont_count(gate: Gate, tmp_path: Path) -> None:
+    """A split that the data declare may hold out what was trained on, saved again."""
+    run = shutil.copytree(gate.place.local, tmp_path / "run")
+    photos = Path(shutil.copytree(gate.data.path, tmp_path / "photos"))
+    split = [json.loads(line) for line in (run / SPLIT_FILE).read_text().splitlines()]
+    trained = {line["digest"] for line in split if line["split"] == "train"}
+    file = next(file for file in sorted(photos.glob("*/*")) if file_digest(file) in trained)
+    with Image.open(file) as image:
+        image.save(file.with_name("again.png"), compress_level=1)
+    entry = {"digest": file_digest(file.with_name("again.png")), "label": file.parent.name, "split": "val", "group": ""}
+    text = "".join(json.dumps(line) + "\n" for line in (*split, entry))
+    (run / SPLIT_FILE).write_text(text)
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["files"][SPLIT_FILE] = {"sha256": file_digest(run / SPLIT_FILE), "size_bytes": len(text.encode())}
+    (run / "run.json").write_text(json.dumps(manifest))
+    gate.place, gate.data = build_location(run, tmp_path / "work"), DataSettings(path=photos)
+    reported = gate.judge()
+    assert "1 images are left out: they are copies of images that the model was trained on" in reported
+    assert "on 16 held-out images" in reported
+
+
 def test_a_worse_model_than_the_one_that_serves_is_refused(gate: Gate) -> None:
     """Its classes are in another order: an accuracy near 0 is below guessing, so the floor alone would refuse it."""
     gate.publish(EARLIER)
     worse = altered(gate.path, gate.folder / "worse", version=LATER, swapped=True)
     with pytest.raises(RefusedModelError, match="always answering"):
         gate.judge(path=worse.path)
+
+
+def night(number: int) -> str:
+    return f"202001{number:02d}-000000-00000000"
+
+
+@pytest.mark.parametrize("tag", ["{version}", "stable"], ids=["version", "stable"])
+def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) -> None:
+    """The last one is as bad as the new one; without the best one, a chain could go down for ever."""
+    gate.pipeline(gate.make(night(1)), tag=tag)
+    best = gate.named(tag.replace("stable", "stable-").replace("{version}", "") + "best")
+    gate.publish(night(2), tag="" if tag == "{version}" else tag, half=True)
+    worse = gate.make(night(3), half=True)
+    with pytest.raises(RefusedModelError, match=r"best answered wrongly, and wrong on 8 that .*best answered rightly"):
+        gate.judge(path=worse.path, tag=tag)
+    passed = gate.pipeline(gate.make(night(4)), tag=tag)
+    assert len(passed.lines) == 3, "the floor, the last, the best"
+    assert gate.named("best" if tag == "{version}" else "stable-best") == best, "it was not shown to be better"
+
+
+def test_a_model_that_is_shown_to_be_better_is_the_best_one(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1), half=True))
+    passed = gate.pipeline(gate.make(night(2)))
+    assert passed.lines[-1] == "the model is the best one so far, with which the next ones are compared"
+    assert gate.named("best") == gate.named(night(2))
+
+
+def test_before_there_was_a_best_one_the_last_one_is_it(gate: Gate) -> None:
+    gate.publish(night(1))
+    passed = gate.pipeline(gate.make(night(2)))
+    assert f"{gate.repository}:best has no model (any more): the best model so far is not known" in passed.lines
+    assert gate.named("best") == gate.named(night(1))
+
+
+def test_a_publication_without_a_comparison_begins_anew(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1)))
+    gate.pipeline(gate.make(night(2), half=True), PipelineSettings(max_accuracy_drop=100))
+    assert gate.named("best") == gate.named(night(2))
+
+
+def test_a_model_is_compared_with_the_one_that_serves_after_a_rollback(gate: Gate) -> None:
+    """The last one was taken back, so that the new one may not be as bad as that."""
+    gate.publish(night(1), tag="serving")
+    gate.publish(night(2), half=True)
+    worse = gate.make(night(3), half=True)
+    with pytest.raises(RefusedModelError, match=r"wrong on 8 that .*:serving answered rightly"):
+        gate.judge(path=worse.path)
+    gate.pipeline(gate.make(night(4)))
+    assert gate.named("serving") == gate.named(night(4)), "from here on it is what serves, as far as one knows"
+
+
+def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate: Gate, registry: LocalRegistry) -> None:
+    gate.pipeline(gate.make(night(1)))
+    gate.publish(night(2), half=True)
+    place = open_location(f"{gate.repository}:best", ACCESS)
+    image = load_image(place.store, place.resolve())
+    registry.blob_path(image.layers[-1].digest).unlink()
+    passed = gate.check(path=gate.make(night(3), half=True).path)
+    assert any("best can't be fetched any more and is left out" in line for line in passed.lines), passed.lines
+    assert passed.best is not None
+    assert passed.best.name == f"{gate.repository}:{night(2)}"
+    registry.blob_path(gate.named(night(2))).unlink()
+    passed = gate.check(path=gate.path)
+    assert f"{gate.repository}:{night(2)} has no model (any more) and is left out" in passed.lines
 
 
 def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
@@ -173,5 +289,5 @@ def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Ga
 
 def test_tags_that_are_no_versions_dont_count(gate: Gate) -> None:
     gate.publish(EARLIER, tag="latest")
-    assert find_published(f"{gate.repository}:{{version}}", LATER, ACCESS) == (None, None)
-    assert find_published(f"{gate.repository}-nothing:{{version}}", LATER, ACCESS) == (None, None)
+    assert find_published(f"{gate.repository}:{{version}}", LATER, ACCESS) == NOTHING
+    assert find_published(f"{gate.repository}-nothing:{{version}}", LATER, ACCESS) == NOTHING

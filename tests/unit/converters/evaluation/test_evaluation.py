@@ -233,9 +233,11 @@ def test_a_score_below_every_threshold_is_no_class_of_its_own(tmp_path: Path) ->
 def test_images_that_may_have_been_trained_on_are_no_praise(tmp_path: Path) -> None:
     unknown = ColourModel()
     unknown.trained_on = None
-    found = load_unseen_images(write_colours(tmp_path, {"blue": 30, "red": 30}), [unknown], None)
+    found = load_unseen_images(
+        write_colours(tmp_path, {"blue": 30, "red": 30}), [unknown], None, cache=tmp_path, progress=SilentProgress()
+    )
     text = evaluate(unknown, found, SilentProgress()).quality.text
     assert text.startswith("this model is usable: ")
     assert text.endswith("; this is too favourable if it was trained on some of these images")
-    found = load_unseen_images(tmp_path, [ColourModel()], None)
+    found = load_unseen_images(tmp_path, [ColourModel()], None, cache=tmp_path, progress=SilentProgress())
     assert "favourable" not in evaluate(ColourModel(), found, SilentProgress()).quality.text

@@ -22,7 +22,9 @@ from trainer.evaluation.metrics import summarize
 def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
     """A model that names so many images right; the classes are equally frequent."""
     shown = tuple(
-        LabelledImage(path=Path(f"{n}.png"), name=f"{n}.png", label=str(n % classes), digest=f"{n:064x}")
+        LabelledImage(
+            path=Path(f"{n}.png"), name=f"{n}.png", label=str(n % classes), digest=f"{n:064x}", group=f"{n:064x}"
+        )
         for n in range(images)
     )
     answers = tuple(

@@ -228,13 +228,13 @@ def test_a_run_without_the_file_is_evaluated_as_it_was_split(photos: Path, tmp_p
     source, sides = before(tmp_path / "run", photos)
     model = ColourModel("old")
     model.kind, model.trained_on, model.run = "run", None, source.model.parent
-    found = load_unseen_images(photos, [model], None)
+    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
     assert {image.path for image in found.images} == {path for path, side in sides.items() if side == "val"}
     (note,) = found.notes
     assert note.startswith("the run old has no split.jsonl; its split was computed again, which is possible")
     assert str(photos) in note
     (photos / "a" / "001.png").unlink()
-    found = load_unseen_images(photos, [model], None)
+    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
     assert len(found.images) == 79
     assert "and its images have changed): all images are used" in found.notes[0]
 

@@ -1,0 +1,127 @@
+"""Copies of training images among labelled images: other bytes, and yet nothing that the model hasn't seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from converters.evaluation.labelled_images import LabelledImages, describe_left_out, load_unseen_images
+from eaves.errors import DatasetError
+from tests.fakes.models.evaluated import ColourModel
+from tests.inputs.fixture import write_fixture
+from tests.unit.converters.int8.test_unlabelled import write
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
+from trainer.progress import SilentProgress
+
+
+def save_again(source: Path, target: Path, quality: int = 88) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(source).convert("RGB").save(target.with_suffix(".jpg"), quality=quality)
+
+
+def write_run(folder: Path, data: Path, *, held_out: str = "9", group: str = "") -> Path:
+    """Write what an evaluation reads of a run: its images' path, and their sides; held out are names with that end."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"data": {"path": str(data)}}))
+    entries = [
+        SplitEntry(
+            digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+            label=file.parent.name,
+            split="val" if file.stem.endswith(held_out) else "train",
+            group=group,
+        )
+        for file in sorted(data.glob("*/*"))
+    ]
+    (folder / SPLIT_FILE).write_text(render_split(entries))
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for seed in range(40):
+        write(tmp_path / "photos" / ("red" if seed % 2 else "blue") / f"{seed:02d}.png", seed)
+    return tmp_path / "photos"
+
+
+def unseen(path: Path, run: Path, cache: Path) -> LabelledImages:
+    model = ColourModel()
+    model.kind, model.run = "run", run
+    lines = [json.loads(line) for line in (run / SPLIT_FILE).read_text().splitlines()]
+    model.trained_on = frozenset(line["digest"] for line in lines if line["split"] == "train")
+    return load_unseen_images(path, [model], None, cache=cache, progress=SilentProgress())
+
+
+def test_training_photos_that_were_saved_again_are_left_out_and_counted_apart(photos: Path, tmp_path: Path) -> None:
+    run, again = write_run(tmp_path / "run", photos), tmp_path / "again"
+    for file in photos.glob("*/*"):
+        save_again(file, again / file.parent.name / file.name)
+    write(again / "red" / "new.png", 99)
+    found = unseen(again, run, tmp_path)
+    assert sorted(image.name for image in found.images) == [
+        "red/09.jpg", "red/19.jpg", "red/29.jpg", "red/39.jpg", "red/new.png"
+    ]  # fmt: skip
+    assert (found.trained_on, found.copies) == (0, 36)
+    assert describe_left_out(found) == [
+        "36 images are left out: they are copies of images that the model was trained on"
+    ]
+
+
+def test_copies_alone_are_an_error(photos: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", photos, held_out="none")
+    save_again(photos / "red/01.png", tmp_path / "again/red/01.png")
+    with pytest.raises(DatasetError, match="all 1 images are copies of images that the model was trained on"):
+        unseen(tmp_path / "again", run, tmp_path)
+
+
+def test_training_images_that_are_gone_are_named_in_a_note(photos: Path, tmp_path: Path) -> None:
+    run, again = write_run(tmp_path / "run", photos), tmp_path / "again"
+    for file in photos.glob("red/*"):
+        save_again(file, again / "red" / file.name)
+    for file in sorted(photos.glob("red/*1.png")):
+        file.unlink()
+    found = unseen(again, run, tmp_path)
+    assert (len(found.images), found.copies) == (8, 12)
+    assert found.notes == (
+        (
+            "copies of 4 of the 36 images that the model was trained on can't be recognised, because these images "
+            "can't be found any more"
+        ),
+    )
+    shutil.rmtree(photos)
+    found = unseen(again, run, tmp_path)
+    assert (len(found.images), found.copies) == (20, 0)
+    (note,) = found.notes
+    assert note.startswith("copies of 36 of the 36 images")
+    assert f"(can't read the folder {photos}: " in note
+
+
+def test_training_images_that_moved_with_the_others_are_recognised(photos: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", photos)
+    moved = photos.rename(tmp_path / "moved")
+    save_again(moved / "red/01.png", moved / "red/again.png")
+    found = unseen(moved, run, tmp_path)
+    assert (found.trained_on, found.copies, found.notes) == (36, 1, ())
+
+
+def test_parts_under_a_fixed_camera_are_no_copies_of_those_trained_on(tmp_path: Path) -> None:
+    """All shots look alike; only the one that was saved again is a copy."""
+    photos = write_fixture(tmp_path / "photos", good=40, scratch=40)
+    run = write_run(tmp_path / "run", photos)
+    save_again(photos / "good/0001.jpg", photos / "good/again.jpg", quality=92)
+    found = unseen(photos, run, tmp_path)
+    assert (len(found.images), found.trained_on, found.copies) == (8, 72, 1)
+
+
+def test_an_image_has_the_group_that_the_run_gave_it_or_its_own(photos: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", photos, group="shift 7")
+    write(photos / "red" / "new.png", 99)
+    found = unseen(photos, run, tmp_path)
+    assert {image.name: image.group for image in found.images} == {
+        **{f"red/{number}.png": "shift 7" for number in ("09", "19", "29", "39")},
+        "red/new.png": hashlib.sha256((photos / "red/new.png").read_bytes()).hexdigest(),
+    }
