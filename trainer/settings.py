@@ -44,12 +44,11 @@ class DataSettings:
         choices=("auto", "none"),
     )
     near_copies: str = setting(
-        "exact",
-        "Which images are kept on the same side of the split. `exact`: re-encoded and scaled copies of one "
-        "photo. `similar`: also pictures of one class that look alike, such as a burst; with a fixed camera "
-        "these may be all pictures of the class. `off`: none. The default is `exact`, because two shots of a "
-        "fixed camera look alike and can still show two different parts. Files with the same bytes are always "
-        "used once.",
+        "similar",
+        "Which images are kept on the same side of the split. `similar`: pictures of one class that look alike, such "
+        "as a burst or several shots of one part; where all pictures look alike because the camera is fixed, what "
+        "differs from their mean picture is compared. `exact`: only re-encoded and scaled copies of one photo. `off`: "
+        "none. Files with the same bytes are always used once.",
         choices=NEAR_COPIES,
     )
     group_by: str = setting(

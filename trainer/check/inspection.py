@@ -160,7 +160,7 @@ def inspect_data(
             else:
                 found.append(seen)
     kept = _first_of_each(found, left_out)
-    groups, note = _find_copies(found, listing.labels)
+    groups, note = _find_copies(found, listing.labels, progress)
     doubts, doubted, described_by = _doubt(kept, features)
     counts = Counter(image.label for image in kept)
     return Inspection(
@@ -226,15 +226,20 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
     return list(known.values())
 
 
-def _find_copies(found: Sequence[CheckedImage], names: Sequence[str]) -> tuple[list[tuple[CheckedImage, ...]], str]:
+def _find_copies(
+    found: Sequence[CheckedImage], names: Sequence[str], progress: TrainingProgress
+) -> tuple[list[tuple[CheckedImage, ...]], str]:
     """Return sets of images that show the same picture (the same bytes, or nearly the same pixels), and a note."""
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
     labels = [names.index(image.label) for image in found]
-    copied = group_copies([image.look for image in found], [image.digest for image in found], labels, "exact")
-    pairs += [(group[0], row) for group in copied.groups for row in group[1:]]
+    looks, digests = [image.look for image in found], [image.digest for image in found]
+    copied = group_copies(looks, digests, labels, "similar", progress)
+    pairs += [(group[0], row) for group in copied.copies for row in group[1:]]
+    roots, joined = np.arange(len(found)), np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    near_duplicates.unite(roots, joined[:, 0], joined[:, 1])
     groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)
-    for root, image in zip(near_duplicates.find_connected(len(found), pairs), found, strict=True):
+    for root, image in zip(roots.tolist(), found, strict=True):
         groups[root].append(image)
     return [tuple(group) for group in groups.values() if len(group) > 1], copied.note
 
