@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError, StoppedError
+from tests.inputs.bursts import write_bursts
 from tests.inputs.fixture import write_fixture
 from trainer.data.dataset import scan
 from trainer.data.split import near_duplicates
@@ -164,25 +165,6 @@ def test_many_photos_in_two_classes_are_no_fixed_camera() -> None:
     found = group_copies(look(data), [f"{number:02d}" for number in range(35)], [0] * 20 + [1] * 15, "exact")
     assert found.note == ""
     assert found.groups == [[number, number + 20] for number in range(15)]
-
-
-def write_bursts(root: Path, parts: int = 24, shots: int = 8) -> Path:
-    """Shots of parts by a fixed camera, moved by up to 3 of 640 pixels; the classes of the parts alternate."""
-    chance = np.random.default_rng(0)
-    patches = chance.integers(60, 200, (8, 8, 3), dtype=np.uint8)
-    background = Image.fromarray(patches).resize((640, 480), Image.Resampling.BICUBIC)
-    for part in range(parts):
-        folder = root / ("ok", "defect")[part % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        colour = (int(chance.integers(40, 220)), int(chance.integers(40, 220)), int(chance.integers(40, 220)))
-        x, y, side = (int(chance.integers(*limits)) for limits in ((80, 480), (60, 340), (60, 110)))
-        for number in range(shots):
-            image, (right, down) = background.copy(), chance.integers(-3, 4, 2).tolist()
-            ImageDraw.Draw(image).ellipse([x + right, y + down, x + right + side, y + down + side], fill=colour)
-            noisy = (np.asarray(image) + chance.normal(0, 6, (480, 640, 3))) * (1 + chance.uniform(-0.08, 0.08))
-            photo = encode(Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)))
-            (folder / f"part{part:02d}_{number}.jpg").write_bytes(photo)
-    return root
 
 
 def test_the_shots_of_a_part_under_a_fixed_camera_are_on_one_side(tmp_path: Path) -> None:
