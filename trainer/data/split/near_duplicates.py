@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.pixels import decode
+from eaves.images.pixels import Pixels, decode
 from trainer.progress import SilentProgress, TrainingProgress
 
 MAX_DISTANCE = 0.04
@@ -58,6 +58,8 @@ FLAT = 2.0
 compare."""
 SIDE = 32
 """Side, in pixels, of the small picture (grid) that is compared to tell copies of one photo from similar shots."""
+DECODED = (4 * SIDE, 4 * SIDE)
+"""Minimum width and height, in pixels, to which a JPEG may be scaled down for its fingerprint."""
 NOISE, EDGE = 6.0, 0.25
 """Allowed residual of one pixel when two grids are compared: NOISE grey levels plus EDGE times the range (largest minus
 smallest value) of the 3x3 pixels around it, in the picture where it is smaller."""
@@ -100,9 +102,13 @@ class ImageFingerprint:
 def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
     """Compute a picture's fingerprint; return None when the picture can't be decoded or is flat."""
     try:
-        pixels = decode(data, at_least=(4 * SIDE, 4 * SIDE))
+        return fingerprint_pixels(decode(data, at_least=DECODED))
     except ImageError:
         return None
+
+
+def fingerprint_pixels(pixels: Pixels) -> ImageFingerprint | None:
+    """Compute the fingerprint of a decoded picture; return None when it is flat."""
     picture = Image.fromarray(pixels)
     grey = picture.convert("L")
     small = np.asarray(grey.resize((16, 16), Image.Resampling.BOX), dtype=np.float32).ravel()
