@@ -44,12 +44,11 @@ class DataSettings:
         choices=("auto", "none"),
     )
     near_copies: str = setting(
-        "exact",
-        "Which images are kept on the same side of the split. `exact`: re-encoded and scaled copies of one "
-        "photo. `similar`: also pictures of one class that look alike, such as a burst; with a fixed camera "
-        "these may be all pictures of the class. `off`: none. The default is `exact`, because two shots of a "
-        "fixed camera look alike and can still show two different parts. Files with the same bytes are always "
-        "used once.",
+        "similar",
+        "Which images are kept on the same side of the split. `similar`: pictures of one class that look alike, such "
+        "as a burst or several shots of one part; where all pictures look alike because the camera is fixed, what "
+        "differs from their mean picture is compared. `exact`: only re-encoded and scaled copies of one photo. `off`: "
+        "none. Files with the same bytes are always used once.",
         choices=NEAR_COPIES,
     )
     group_by: str = setting(
@@ -154,18 +153,24 @@ class TrainSettings:
     val_fraction: float = setting(
         0.2,
         "Share of the images of each class that is held out, at least 2 images, chosen by a hash of their bytes. "
-        "A later run on the same images keeps the split of the earlier run (setting `split`).",
+        "A later run on the same images keeps the split of the earlier run (setting `split`), unless this setting, "
+        "data.near_copies or data.group_by has changed.",
         minimum=0.01,
         maximum=0.9,
     )
     split: str = setting(
         "",
         "Earlier run whose split is kept: its name beside this run, its directory or its URI; `new`: make a new "
-        "split; empty: the newest run beside this one that was trained on the same `data.path`, if there is one. "
-        "New images are added to the split.",
+        "split; empty: the newest run beside this one that was trained on the same `data.path`, if there is one and "
+        "val_fraction, data.near_copies and data.group_by are as they were; else the split is new. New images are "
+        "added to the split.",
     )
     seed: int = setting(
-        0, "Seed of a new split, of the initial weights and of the order of images.", minimum=0, maximum=2**31 - 1
+        0,
+        "Seed of a new split, of the initial weights and of the order of images. Another seed keeps the split of an "
+        "earlier run, so that trainings with several seeds can be compared.",
+        minimum=0,
+        maximum=2**31 - 1,
     )
     usable_accuracy: float = setting(
         0.7,

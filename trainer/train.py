@@ -197,6 +197,11 @@ def _load(
     earlier = find_earlier(
         settings.split,
         data_path=data.to_dict()["path"],
+        deciding={
+            "data.near_copies": data.near_copies,
+            "data.group_by": data.group_by,
+            "train.val_fraction": settings.val_fraction,
+        },
         run=place.run(),
         unfinished=place.unfinished(),
         beside=place.beside(),
@@ -209,7 +214,9 @@ def _load(
         known=earlier.known,
         progress=progress,
     )
-    dataset = replace(dataset, split_of="" if dataset.declared else earlier.origin)
+    if not dataset.declared:
+        notes = (*([earlier.note] if earlier.note else []), *dataset.notes)
+        dataset = replace(dataset, split_of=earlier.origin, notes=notes)
     log_not_used(dataset.faults)
     return dataset, run_records.build_identity(data, settings, dataset)
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels
 from trainer.data.manifest import load_manifest
+from trainer.data.reading import describe_black, measure_brightest
 from trainer.data.split import near_duplicates
 from trainer.data.split.groups import group_copies
+from trainer.data.split.proposals import ProposalImage, find_time, propose_group_by
 from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
@@ -52,6 +54,9 @@ class CheckedImage:
         width: Width of the upright image in pixels.
         height: Height of the upright image in pixels.
         look: Fingerprint of the image, used to find copies.
+        brightest: Brightness of the image, as `measure_brightest` returns it.
+        taken: Time in the file's EXIF; empty when there is none.
+        below: The file's path below its class's folder, or below the manifest's.
         vector: Descriptor of the image, used to find doubtful labels.
     """
 
@@ -62,6 +67,9 @@ class CheckedImage:
     width: int
     height: int
     look: near_duplicates.ImageFingerprint | None
+    brightest: int
+    taken: str
+    below: PurePosixPath
     vector: Vector
 
 
@@ -86,7 +94,7 @@ class Inspection:
         copies: Sets of images of one class that show the same picture.
         copies_across: Sets of images in two or more classes that show the same or nearly the same picture; the first
             images of a set are one of each class.
-        note: Sentence for people when most images are shots by a fixed camera; else empty.
+        notes: Sentences for people about the images as a whole: nearly black, by a fixed camera, a `data.group_by`.
         images: The usable images, without files that repeat the bytes of an earlier file.
         doubts: Labels compared with the predictions from the other images; None with too few images.
         doubted: The images whose label is doubted, the most doubtful first.
@@ -99,7 +107,7 @@ class Inspection:
     not_used: tuple[Cause, ...]
     copies: tuple[tuple[CheckedImage, ...], ...]
     copies_across: tuple[tuple[CheckedImage, ...], ...]
-    note: str
+    notes: tuple[str, ...]
     images: tuple[CheckedImage, ...]
     doubts: Doubts | None
     doubted: tuple[DoubtedImage, ...]
@@ -123,7 +131,7 @@ class Inspection:
             "not_used": [{"reason": cause.reason, "files": list(cause.files)} for cause in self.not_used],
             "copies": [[image.name for image in group] for group in self.copies],
             "copies_across_classes": [[image.name for image in group] for group in self.copies_across],
-            "note": self.note,
+            "notes": list(self.notes),
             "described_by": self.described_by,
             "label_agreement": self.doubts.agreement if self.doubts else None,
             "doubtful_labels": [
@@ -160,7 +168,8 @@ def inspect_data(
             else:
                 found.append(seen)
     kept = _first_of_each(found, left_out)
-    groups, note = _find_copies(found, listing.labels)
+    groups, notes = _find_copies(found, listing.labels, progress)
+    black = describe_black([image.brightest for image in kept], [image.label for image in kept])
     doubts, doubted, described_by = _doubt(kept, features)
     counts = Counter(image.label for image in kept)
     return Inspection(
@@ -170,7 +179,7 @@ def inspect_data(
         not_used=tuple(group_by_cause(left_out)),
         copies=tuple(group for group in groups if len({image.label for image in group}) == 1),
         copies_across=tuple(_order(group) for group in groups if len({image.label for image in group}) > 1),
-        note=note,
+        notes=tuple(note for note in (black, *notes) if note),
         images=tuple(kept),
         doubts=doubts,
         doubted=tuple(doubted),
@@ -204,6 +213,9 @@ def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
         width=width,
         height=height,
         look=near_duplicates.compute_fingerprint(data),
+        brightest=measure_brightest(pixels),
+        taken=find_time(data),
+        below=entry.below,
         vector=compute_descriptor(pixels),
     )
 
@@ -226,17 +238,31 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
     return list(known.values())
 
 
-def _find_copies(found: Sequence[CheckedImage], names: Sequence[str]) -> tuple[list[tuple[CheckedImage, ...]], str]:
-    """Return sets of images that show the same picture (the same bytes, or nearly the same pixels), and a note."""
+def _find_copies(
+    found: Sequence[CheckedImage], names: Sequence[str], progress: TrainingProgress
+) -> tuple[list[tuple[CheckedImage, ...]], tuple[str, str]]:
+    """Return sets of images that show the same picture (the same bytes, or nearly the same pixels), and notes."""
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
     labels = [names.index(image.label) for image in found]
-    copied = group_copies([image.look for image in found], [image.digest for image in found], labels, "exact")
-    pairs += [(group[0], row) for group in copied.groups for row in group[1:]]
+    looks, digests = [image.look for image in found], [image.digest for image in found]
+    copied = group_copies(looks, digests, labels, "similar", progress)
+    pairs += [(group[0], row) for group in copied.copies for row in group[1:]]
+    roots, joined = np.arange(len(found)), np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    near_duplicates.unite(roots, joined[:, 0], joined[:, 1])
     groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)
-    for root, image in zip(near_duplicates.find_connected(len(found), pairs), found, strict=True):
+    for root, image in zip(roots.tolist(), found, strict=True):
         groups[root].append(image)
-    return [tuple(group) for group in groups.values() if len(group) > 1], copied.note
+    group_of = {position: digests[group[0]] for group in copied.groups for position in group}
+    proposal = propose_group_by(
+        [
+            ProposalImage(
+                below=image.below, label=image.label, taken=image.taken, group=group_of.get(row, image.digest)
+            )
+            for row, image in enumerate(found)
+        ]
+    )
+    return [tuple(group) for group in groups.values() if len(group) > 1], (copied.note, proposal)
 
 
 def _order(group: Sequence[CheckedImage]) -> tuple[CheckedImage, ...]:

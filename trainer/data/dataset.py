@@ -2,8 +2,8 @@
 
 Images of an earlier run stay on their side of the split. New images are split by content: the sha256 of the files and
 the seed decide, so that neither a file's name nor the machine matters. Each class holds out its share, and images that
-belong together (copies of one photo, groups of `data.group_by`) stay together as far as their number allows. A split
-that the data declare is used unchanged, and copies across it are reported.
+belong together (they look alike, or are a group of `data.group_by`) stay together as far as their number allows. A
+split that the data declare is used unchanged, and copies across it are reported.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from eaves.errors import DatasetError
 from trainer.data.listing import DataFault, Listing, Split
-from trainer.data.reading import ImageRecord, entry_name, find_local, read_images
-from trainer.data.split import groups, splitting
+from trainer.data.reading import ImageRecord, describe_black, entry_name, find_local, read_images
+from trainer.data.split import groups, proposals, splitting
 from trainer.data.split.stored_split import SplitEntry
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
@@ -68,11 +68,13 @@ class Dataset:
         faults: Faults of files that are left out, and of some files that are used nevertheless (`DataFault.used`).
         declared: Whether the data declare the split.
         groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
-            copies.
+            images that look alike.
+        lookalikes: sha256 of the held-out images that tell little about the model, hex: they are in the group of a
+            training image of their class (in a declared split: look like a training image of any class), or are a copy
+            of one.
         split_of: Path or URI of the run whose split is kept; empty when the split is new.
         notes: Limitations of the split, each one sentence for people.
         balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
-        lookalikes: sha256 of the held-out images that look like a training image, hex.
     """
 
     root: Path
@@ -81,10 +83,10 @@ class Dataset:
     faults: tuple[DataFault, ...]
     declared: bool
     groups: int = 0
+    lookalikes: frozenset[str] = frozenset()
     split_of: str = ""
     notes: tuple[str, ...] = ()
     balance: str = "auto"
-    lookalikes: frozenset[str] = frozenset()
 
     def counts(self, split: Split) -> dict[str, int]:
         """Return the name of each class and its number of examples on one side."""
@@ -140,7 +142,8 @@ class Dataset:
         gone = {fault.file for fault in faults}
         kept = tuple(item for item in self.examples if str(item.path.relative_to(self.root)) not in gone)
         before = tuple(fault for fault in self.faults if not (fault.used and fault.file in gone))
-        left = replace(self, examples=kept, faults=(*before, *faults))
+        lookalikes = self.lookalikes & {item.digest for item in kept}
+        left = replace(self, examples=kept, faults=(*before, *faults), lookalikes=lookalikes)
         _check_sides(left)
         return left
 
@@ -187,7 +190,7 @@ def scan(
     *,
     val_fraction: float,
     seed: int = 0,
-    near_copies: str = "exact",
+    near_copies: str = "similar",
     group_by: str = "",
     known: Mapping[str, Split] | None = None,
     progress: TrainingProgress | None = None,
@@ -208,13 +211,15 @@ def scan(
         DatasetError: There are no images, fewer than two classes, a class of fewer than 4 images, one image in two
             classes, or nothing to validate on.
     """
-    found = read_images(path, progress or SilentProgress())
+    progress = progress or SilentProgress()
+    found = read_images(path, progress)
     listing, first, faults = found.listing, found.seen, list(found.faults)
     labels = [listing.labels.index(item.entry.label) for item in first]
     digests = [item.digest for item in first]
-    copied = groups.group_copies([item.look for item in first], digests, labels, near_copies)
+    copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
-    notes = [copied.note] if copied.note else []
+    black = describe_black([item.brightest for item in first], [item.entry.label for item in first])
+    notes = [note for note in (black, "" if group_by else copied.note) if note]
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
     else:
@@ -225,12 +230,19 @@ def scan(
         placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
         of = list(placed.of)
         notes.extend(_notes(placed.parted))
+        if not group_by:
+            notes.extend(_propose(first, names))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)
     ]
-    for group in copied.groups:
-        faults.extend(_near_faults(listing, [examples[position] for position in sorted(group)]))
+    faults.extend(_near_faults(listing, examples, copied))
+    lookalikes = _find_lookalikes(examples, copied, declared=listing.declared, by_copies=not by_person)
+    if listing.declared and lookalikes:
+        held = sum(example.split == "val" for example in examples)
+        notes.append(
+            f"{len(lookalikes)} of {held} held-out images look like a training image; accuracy on them is overestimated"
+        )
     dataset = Dataset(
         root=listing.root,
         labels=listing.labels,
@@ -238,6 +250,7 @@ def scan(
         faults=tuple(faults),
         declared=listing.declared,
         groups=len(by_person) or len(copied.groups),
+        lookalikes=lookalikes,
         notes=tuple(notes),
     )
     _check_sides(dataset)
@@ -265,6 +278,19 @@ def _group_names(
     return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 
+def _propose(first: Sequence[ImageRecord], names: Sequence[str]) -> Iterator[str]:
+    text = proposals.propose_group_by(
+        [
+            proposals.ProposalImage(
+                below=item.entry.below, label=item.entry.label, taken=item.taken, group=name or item.digest
+            )
+            for item, name in zip(first, names, strict=True)
+        ]
+    )
+    if text:
+        yield text
+
+
 def _notes(parted: Mapping[str, int]) -> Iterator[str]:
     if parted:
         groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
@@ -274,20 +300,51 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
-    """Yield a fault for each image of a group of copies that spans both sides of the split or two classes.
+def _find_lookalikes(
+    examples: Sequence[Example], copied: groups.CopyGroups, *, declared: bool, by_copies: bool
+) -> frozenset[str]:
+    """Return the digests of the held-out images that are in one set with a training image, as `Dataset` defines them.
+
+    Args:
+        examples: The images.
+        copied: Sets of images that look alike.
+        declared: Whether the data declare the split.
+        by_copies: Whether images that look alike belong together, because `data.group_by` doesn't say what does.
+    """
+    named: dict[str, list[int]] = {}
+    for position, example in enumerate(examples):
+        named.setdefault(example.group_name, []).append(position)
+    found = set[str]()
+    for group in (*named.values(), *copied.copies, *(copied.alike if declared and by_copies else ())):
+        trained = {examples[position].label for position in group if examples[position].split == "train"}
+        for position in group:
+            example = examples[position]
+            if example.split == "val" and (example.label in trained or (declared and trained)):
+                found.add(example.digest)
+    return frozenset(found)
+
+
+def _near_faults(listing: Listing, examples: Sequence[Example], copied: groups.CopyGroups) -> Iterator[DataFault]:
+    """Yield a fault for each training image that looks like a held-out one, and for copies in two classes.
 
     The images are used all the same; the faults are only reported.
     """
-    held = next((item for item in group if item.split == "val"), None)
-    for item in group:
-        if held and item.split == "train":
-            reason = f"it is nearly the same picture as {entry_name(listing, held.path)}, which is held out"
-        elif item.label != group[0].label:
-            reason = f"it is nearly the same picture as {entry_name(listing, group[0].path)}, which is in another class"
-        else:
-            continue
-        yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
+    named = set[int]()
+    for group in (*copied.copies, *copied.groups):
+        first, *_ = ordered = sorted(group)
+        held = next((position for position in ordered if examples[position].split == "val"), None)
+        for position in ordered:
+            item = examples[position]
+            if held is not None and item.split == "train":
+                reason = f"{entry_name(listing, examples[held].path)}, which is held out"
+            elif item.label != examples[first].label:
+                reason = f"{entry_name(listing, examples[first].path)}, which is in another class"
+            else:
+                continue
+            if position not in named:
+                named.add(position)
+                reason = f"it is nearly the same picture as {reason}"
+                yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
 
 
 def _check_sides(dataset: Dataset) -> None:

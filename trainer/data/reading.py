@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from eaves.errors import ImageError
+from eaves.images.pixels import Pixels, decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import archive, manifest, remote
@@ -15,12 +20,17 @@ from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
+from trainer.data.split.proposals import find_time
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
 
 _MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
 _CHUNK = 256
+BLACK = 32
+"""Brightness, of 255, below which an image is nearly black."""
+SAMPLED = 2**16
+"""Number of pixels of an image, about, of which the brightness is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +42,16 @@ class ImageRecord:
         digest: sha256 of the file's bytes, hex.
         media_type: Media type that the file's first bytes show.
         look: Fingerprint of the image; None when the image can't be decoded or is flat.
+        taken: Time in the file's EXIF; empty when there is none.
+        brightest: Brightness of the image as `measure_brightest` returns it; None when the image can't be decoded.
     """
 
     entry: ListedImage
     digest: str
     media_type: str
     look: near_duplicates.ImageFingerprint | None
+    taken: str = ""
+    brightest: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +114,32 @@ def entry_name(listing: Listing, path: Path) -> str:
     return path.relative_to(listing.root).as_posix()
 
 
+def measure_brightest(pixels: Pixels) -> int:
+    """Return the 99.9th percentile of an image's values, 0 to 255, from about `SAMPLED` pixels."""
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
+    return int(np.percentile(pixels[::step, ::step], 99.9))
+
+
+def describe_black(brightest: Sequence[int | None], labels: Sequence[str]) -> str:
+    """Return a sentence for people if most images of a class are nearly black; else an empty text.
+
+    Args:
+        brightest: Brightness of each image; None when it can't be decoded.
+        labels: Name of each image's class.
+    """
+    black = [
+        (label, value) for label, value in zip(labels, brightest, strict=True) if value is not None and value < BLACK
+    ]
+    sizes, dark = Counter(labels), Counter(label for label, _ in black)
+    if not any(2 * count > sizes[label] for label, count in dark.items()):
+        return ""
+    return (
+        f"nearly black: the brightest pixel of {len(black)} of {len(labels)} images is at most "
+        f"{max(value for _, value in black)} of 255, as of 12-bit values in 16-bit files and of TIFF files of floats; "
+        "scale the images to the full range before training, and in the same way where they are predicted"
+    )
+
+
 def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[ImageRecord]:
     """Yield the record of every usable file, in order; add what is wrong with files to `faults`. Use every CPU."""
     with (
@@ -130,9 +170,12 @@ def _read(entry: ListedImage) -> ImageRecord | str:
     if not data:
         return "the file is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
-    return ImageRecord(
-        entry=entry, digest=digest, media_type=sniff(data), look=near_duplicates.compute_fingerprint(data)
-    )
+    record = ImageRecord(entry=entry, digest=digest, media_type=sniff(data), look=None, taken=find_time(data))
+    try:
+        pixels = decode(data, at_least=near_duplicates.DECODED)
+    except ImageError:
+        return record
+    return replace(record, look=near_duplicates.fingerprint_pixels(pixels), brightest=measure_brightest(pixels))
 
 
 def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[DataFault]) -> list[ImageRecord]:

@@ -1,7 +1,6 @@
-"""Finds groups of images that stay on one side of the split: copies of a photo, and the groups of `data.group_by`.
+"""Finds groups of images that stay on one side of the split: images that look alike, and groups of `data.group_by`.
 
-A group of copies is an image and its direct copies. A copy of a copy that isn't like the first image starts another
-group, so that a long burst becomes several groups.
+A chain of pictures, each of which looks like the next one, is one group, so that a burst is on one side.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from eaves.errors import DatasetError
-from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
+from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint, Positions, unite
+from trainer.progress import TrainingProgress
 
-NEAR_COPIES = ("exact", "similar", "off")
+NEAR_COPIES = ("similar", "exact", "off")
 COPIES = "copies:"
 """Prefix of the name of a group of copies; the start of its first image's digest follows."""
-BLOCK = 128
-"""Number of images that are compared with all images at once; the table of their pairs takes 6.4 MB for 50,000 images.
-"""
 _KINDS = ("folder", "name", "column")
 
 
@@ -97,55 +94,69 @@ def check_used(text: str, keys: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyGroups:
-    """Groups of copies, and whether the images are shots by a fixed camera.
+    """Sets of images, as their positions; an image that is like no other is in no set.
 
     Attributes:
-        groups: Positions of the images of each group; an image without copies is in no group.
-        note: Sentence for people when most images are shots by a fixed camera; else empty.
+        groups: Images that stay on one side of the split.
+        alike: Images of any class that look alike; for `exact` those of `copies`.
+        copies: Images of any class that are copies of one photo.
+        note: Sentence for people about shots by a fixed camera; empty when there are none.
     """
 
     groups: list[list[int]]
+    alike: list[list[int]]
+    copies: list[list[int]]
     note: str = ""
 
 
 def group_copies(
-    looks: Sequence[ImageFingerprint | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
+    looks: Sequence[ImageFingerprint | None],
+    digests: Sequence[str],
+    labels: Sequence[int],
+    near_copies: str,
+    progress: TrainingProgress | None = None,
 ) -> CopyGroups:
-    """Group the images that are copies of each other.
-
-    In the order of the digests, each image is grouped with those of its copies that are in no earlier group. The pairs
-    of `BLOCK` images are searched at once, so that thousands of pictures that all look alike fit into memory.
+    """Group the images that look alike, and the copies of one photo, whatever their classes.
 
     Args:
         looks: Fingerprint of each image.
-        digests: sha256 of each image, hex; the smallest one begins the first group, whatever the order is.
+        digests: sha256 of each image, hex; the images of a group are in this order, whatever the order of `looks` is.
         labels: Class of each image.
-        near_copies: Pictures that count as copies. `exact`: copies of one photo, whatever their classes; `similar`:
-            pictures of one class that look alike; `off`: none.
+        near_copies: Images that are grouped. `similar`: pictures of one class that look alike, and copies of one
+            photo; `exact`: only copies of one photo; `off`: none.
+        progress: Receives one step for each image of a comparison.
     """
     if near_copies == "off":
-        return CopyGroups(groups=[])
+        return CopyGroups(groups=[], alike=[], copies=[])
     ranked = [
         (position, item) for position in sorted(range(len(looks)), key=digests.__getitem__) if (item := looks[position])
     ]
     positions = [position for position, _ in ranked]
     of = np.array([labels[position] for position in positions], dtype=np.int64)
-    pictures = FingerprintIndex([item for _, item in ranked], of if near_copies == "exact" else None)
-    find = pictures.copies if near_copies == "exact" else pictures.similar
-    free, groups = np.ones(len(ranked), dtype=np.bool_), list[list[int]]()
-    for start in range(0, len(ranked), BLOCK):
-        block = start + np.flatnonzero(free[start : start + BLOCK])
-        near = np.zeros((BLOCK, len(ranked)), dtype=np.bool_)
-        for first, second in find(block):
-            near[first - start, second] = (near_copies == "exact") | (of[first] == of[second])
-        for leader in block:
-            if free[leader]:
-                group = [int(leader), *np.flatnonzero(near[leader - start] & free).tolist()]
-                free[group] = False
-                if len(group) > 1:
-                    groups.append([positions[item] for item in group])
+    index = FingerprintIndex([item for _, item in ranked], of, progress)
+    copied = np.arange(len(ranked))
+    for first, second in index.copies(sets=copied):
+        unite(copied, first, second)
+    for names in (index.groups, index.alike):
+        unite(names, np.arange(len(ranked)), copied)
+
+    def sets(names: Positions) -> list[list[int]]:
+        found: dict[int, list[int]] = {}
+        for position, name in zip(positions, names.tolist(), strict=True):
+            found.setdefault(name, []).append(position)
+        return [each for each in found.values() if len(each) > 1]
+
+    copies, groups = sets(copied), sets(index.groups)
+    chosen = groups if near_copies == "similar" else copies
+    kept = sum(map(len, chosen))
     note = (
-        f"fixed camera: {pictures.shots} of {len(looks)} images are nearly the same picture and are taken for "
-        "different parts; if several show one part, name the part in data.group_by"
+        f"fixed camera: {index.shots} of {len(looks)} images are nearly the same picture and are compared by what "
+        f"differs from their mean picture; {kept} images are in {len(chosen)} groups that look alike, and the others "
+        "are taken for different parts; if several show one part, name the part in data.group_by"
     )
-    return CopyGroups(groups=groups, note=note if pictures.shots else "")
+    return CopyGroups(
+        groups=chosen,
+        alike=sets(index.alike) if near_copies == "similar" else copies,
+        copies=copies,
+        note=note if index.shots else "",
+    )

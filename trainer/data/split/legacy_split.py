@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from trainer.data.listing import Split
-from trainer.data.split.near_duplicates import ImageFingerprint, find_connected, find_similar
+from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
 
 
 def side_before(digest: str, fraction: float, seed: int) -> Split:
@@ -37,10 +37,10 @@ def sides_before(
         fraction: Share of the images that is held out.
         seed: Seed of the split.
     """
-    alike = (
-        pair for first, second in find_similar(looks) for pair in zip(first.tolist(), second.tolist(), strict=True)
-    )
-    roots = find_connected(len(digests), alike)
+    seen = [position for position, look in enumerate(looks) if look is not None]
+    roots = list(range(len(looks)))
+    for position, name in zip(seen, FingerprintIndex([look for look in looks if look]).alike.tolist(), strict=True):
+        roots[position] = seen[name]
     smallest: dict[int, str] = {}
     for root, digest in zip(roots, digests, strict=True):
         smallest[root] = min(digest, smallest.get(root, digest))

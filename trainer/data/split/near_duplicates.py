@@ -1,20 +1,22 @@
-"""Finds copies of one photo (re-encoded, scaled), and pictures that only look alike (a burst, a fixed camera).
+"""Finds pictures that look alike (a burst, a fixed camera), and copies of one photo (re-encoded, scaled) among them.
 
-A 64-bit difference hash finds candidates and a 16x16 grey thumbnail confirms that they look alike. Two shots by a fixed
-camera look alike too: the background is the same and only a part has moved. The residual of fitting one 32x32 picture
-to the other distinguishes them from a re-encoding: a re-encoding leaves small errors everywhere, which grow with the
-local contrast; a part that has moved leaves large errors in one place.
+Two pictures look alike when their 16x16 grey thumbnails correlate. Under a fixed camera that is true of all pictures
+and says nothing: their background is the same, and only the part differs. There, what differs from the mean picture is
+compared: shots of one part have it in common. Where parts lie in a fixture, that is mostly how they are shifted, turned
+and lit, and is common to shots of different parts: then the directions in which the pictures vary most are subtracted
+too, and what is left (noise, a defect) is common to copies of one shot only.
 
-Where most pictures are copies of few pictures by this measure, the pictures are shots by fixed cameras of parts that
-lie in a fixture. Such shots are compared after their mean and the directions in which they vary most are subtracted:
-copies of one shot have the rest (noise, a defect) in common, two shots don't.
+Looking alike says nothing where it joins most pictures of a class, or pictures of different classes nearly as often as
+chance would.
 
-Source: the difference hash is Neal Krawetz's dHash, hackerfactor.com/blog, "Kind of Like That" (2013).
+The residual of fitting one 32x32 picture to the other distinguishes copies from other pictures that look alike: a
+re-encoding leaves small errors everywhere, which grow with the local contrast; a part that has moved leaves large
+errors in one place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,22 +25,41 @@ import numpy.typing as npt
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.pixels import decode
+from eaves.images.pixels import Pixels, decode
+from trainer.progress import SilentProgress, TrainingProgress
 
-MAX_DISTANCE = 7
-"""Maximum number of bits, of 64, in which the hashes of two pictures that look alike differ. Of 100 photos, all copies
-at half size and at JPEG quality 20, and 99 of the copies at a third of the size, differ in at most this many bits; of
-500 photos of different flowers, all pairs differ in more. This distance is also the largest that the search surely
-finds: one of the four 16-bit parts of the hashes then differs in at most one bit."""
-MIN_CORRELATION = 0.98
-"""Minimum correlation of the 16x16 grey thumbnails of two pictures that look alike. The copies measured for
-`MAX_DISTANCE` correlate at 0.990 or more; photos of different flowers whose hashes differ in at most 10 bits, at 0.53.
-"""
+MAX_DISTANCE = 0.04
+"""Maximum squared distance of the thumbnails of two pictures that look alike, as vectors of length 1: a correlation of
+at least 0.98. Copies of 100 photos at half size, at a third of the size and at JPEG quality 20 correlate at 0.990 or
+more; of 500 photos of flowers no two different ones correlate above 0.98."""
+MAX_DIFFERENCE = 0.3
+"""The same for what differs from the mean picture of a fixed camera: a correlation of at least 0.85. Of 156 drawn parts
+of 60 to 110 of 640x480 pixels, whose 4 to 8 shots are moved by up to 3 or 8 pixels, the shots of each are then in one
+group; with 0.9, those of 11 parts are in several."""
+MIN_DIFFERENCE = 0.005
+"""Length of a thumbnail's difference from the mean picture that is due to rounding: a third of a grey level."""
+MODES = 16
+"""Maximum number of directions (principal components) that are subtracted from the shots of parts in a fixture; shifts,
+turns and light are a few. At most an eighth of the number of shots, so that enough is left of each."""
+MAX_REST_DISTANCE = 0.5
+"""Maximum squared distance of what is then left of two copies: a correlation of at least 0.75. Of 240 drawn shots of
+good and scratched parts in a fixture no two correlate above 0.57. A shot saved again at its own JPEG quality correlates
+at 0.96 or more, at another high quality at about 0.8."""
+MAX_SHARE = 0.5
+"""Maximum share of a class that is one group of pictures that look alike; above it, a fixed camera took them."""
+MAX_CONFUSION = 0.5
+"""Maximum share of pairs in different classes among the pairs that look alike, as a multiple of the share that chance
+would give; above it, looking alike says nothing."""
+MIN_SHOTS, MIN_SHARE = 6, 0.1
+"""Minimum number of pictures of one class that are shots by a fixed camera, and, if they are found by `MAX_CONFUSION`,
+the minimum number in a second class and the minimum share of all pictures; copies of one photo are fewer."""
 FLAT = 2.0
 """Standard deviation of a thumbnail, in levels of 255, below which a picture (blank paper, lens cap) is too uniform to
 compare."""
 SIDE = 32
 """Side, in pixels, of the small picture (grid) that is compared to tell copies of one photo from similar shots."""
+DECODED = (4 * SIDE, 4 * SIDE)
+"""Minimum width and height, in pixels, to which a JPEG may be scaled down for its fingerprint."""
 NOISE, EDGE = 6.0, 0.25
 """Allowed residual of one pixel when two grids are compared: NOISE grey levels plus EDGE times the range (largest minus
 smallest value) of the 3x3 pixels around it, in the picture where it is smaller."""
@@ -53,44 +74,27 @@ SMALL_COLOUR, MAX_COLOUR_PEAK = 20.0, 10.0
 """Limits for the residuals of a copy in the two colour channels; one of them must hold in each: the largest residual is
 at most SMALL_COLOUR levels, or its ratio to the root mean square is at most MAX_COLOUR_PEAK."""
 
-SAMPLE = 256
-"""Maximum number of pictures among which fixed cameras are searched for; it bounds the time that the search takes."""
-MIN_SHOTS, MIN_SHARE = 6, 0.1
-"""Minimum number, and share of the sample, of connected pictures that look alike and are shots by a fixed camera. More
-than half of the sample must be such pictures, and have copies in several classes or as many copies as this; copies of
-one photo, and the shots of a burst, are fewer."""
-MODES = 16
-"""Maximum number of directions (principal components) that are subtracted from the shots by a fixed camera; shifts,
-turns and light are a few. At most an eighth of the number of shots, so that enough is left of each."""
-MAX_REST_DISTANCE = 0.5
-"""Maximum squared distance of what is left of two copies, as vectors of length 1: a correlation of at least 0.75. Of
-240 drawn shots of good and scratched parts in a fixture no two correlate above 0.57. A shot saved again at its own JPEG
-quality correlates at 0.96 or more, at another high quality at about 0.8."""
 
-_BANDS = tuple(np.uint64(shift) for shift in (0, 16, 32, 48))
-_FLIPS = (0, *(1 << bit for bit in range(16)))
-_PAIRS = 2**14
-"""Number of pairs whose hashes are compared at once; it bounds memory when thousands of pictures look alike."""
-
+BLOCK = 128
+"""Number of pictures that are compared with all others at once; the table takes 51 MB for 100,000 pictures."""
 _COMPARED = 2**11
 """Number of pairs whose grids are compared at once; their data fits a CPU's cache."""
 
 Positions = npt.NDArray[np.int64]
 Grids = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Table = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFingerprint:
-    """Fingerprint of a picture, by which copies and similar pictures are found.
+    """Fingerprint of a picture, by which copies and pictures that look alike are found.
 
     Attributes:
-        bits: 64-bit difference hash.
         thumbnail: (256,) float32, grey, mean 0 and length 1; the dot product of two is their correlation.
         grid: (3, 1024) uint8: luminance and two colour differences (YCbCr) of 32x32 pixels.
     """
 
-    bits: int
     thumbnail: npt.NDArray[np.float32]
     grid: Grids
 
@@ -98,170 +102,196 @@ class ImageFingerprint:
 def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
     """Compute a picture's fingerprint; return None when the picture can't be decoded or is flat."""
     try:
-        pixels = decode(data, at_least=(4 * SIDE, 4 * SIDE))
+        return fingerprint_pixels(decode(data, at_least=DECODED))
     except ImageError:
         return None
+
+
+def fingerprint_pixels(pixels: Pixels) -> ImageFingerprint | None:
+    """Compute the fingerprint of a decoded picture; return None when it is flat."""
     picture = Image.fromarray(pixels)
     grey = picture.convert("L")
-    steps = np.asarray(grey.resize((9, 8), Image.Resampling.BOX))
-    bits = int.from_bytes(np.packbits(steps[:, 1:] > steps[:, :-1]).tobytes(), "big")
     small = np.asarray(grey.resize((16, 16), Image.Resampling.BOX), dtype=np.float32).ravel()
     if small.std() < FLAT:
         return None
     small -= small.mean()
     grid = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("YCbCr"))
     planes = np.ascontiguousarray(grid.reshape(-1, 3).T)
-    return ImageFingerprint(bits=bits, thumbnail=small / np.linalg.norm(small), grid=planes)
-
-
-def find_similar(looks: Sequence[ImageFingerprint | None]) -> Iterator[tuple[Positions, Positions]]:
-    """Yield, in chunks, the pairs of pictures that look alike; each pair comes once, the smaller position first."""
-    seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
-    for first, second in FingerprintIndex([item for item in looks if item is not None]).similar():
-        yield seen[first], seen[second]
+    return ImageFingerprint(thumbnail=small / np.linalg.norm(small), grid=planes)
 
 
 def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-    """Yield, in chunks, the pairs of copies of one photo; each pair comes once, the smaller position first.
-
-    Args:
-        looks: Fingerprint of each picture.
-        fresh: Position of the first new picture; pairs of two pictures before it are left out and cost little.
-
-    Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
-    and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
-    photos are taken for copies. Of 59,400 pairs of shots of 640x480 pixels by a fixed camera, in which a part of 24 to
-    90 pixels moved, 0.03 % are wrongly taken for copies. Where all pictures look alike, 1,000 images take 1 s of
-    processor time, 10,000 100 s.
-    """
+    """Yield, in chunks, the pairs of copies of one photo, as `FingerprintIndex.copies` does, by position in `looks`."""
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
     present = FingerprintIndex([item for item in looks if item is not None])
     for first, second in present.copies(fresh=int(np.searchsorted(seen, fresh))):
         yield seen[first], seen[second]
 
 
-def find_connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return, for each of `count` positions, the smallest position of the connected component that it belongs to."""
-    parent = list(range(count))
+def unite(names: Positions, first: Positions, second: Positions) -> None:
+    """Give the two sets that each pair joins one name: the smaller one.
 
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = item = parent[parent[item]]
-        return item
-
-    for one, other in pairs:
-        roots = root(one), root(other)
-        parent[max(roots)] = min(roots)
-    return [root(item) for item in range(count)]
+    Args:
+        names: Name of the set of each item; a set is named by its smallest position. It is changed.
+        first: One item of each pair.
+        second: The other item.
+    """
+    apart = names[first] != names[second]
+    for one, other in zip(first[apart].tolist(), second[apart].tolist(), strict=True):
+        low, high = sorted((names[one], names[other]))
+        if low != high:
+            names[names == high] = low
 
 
 class FingerprintIndex:
-    """Index of the fingerprints of all pictures, by which pairs are found.
+    """Compares the fingerprints of all pictures.
 
     Args:
         looks: Fingerprint of each picture.
-        labels: (N,) int64, class of each picture; with it, shots by fixed cameras are searched for and compared by what
-            is left after their mean.
+        labels: (N,) int64, class of each picture; with it, shots by a fixed camera are searched for. None means one
+            class and no such shots.
+        progress: Receives one step for each picture of a comparison.
+
+    Attributes:
+        alike: (N,) int64, set of each picture: pictures of any class that look alike, or that are linked by a chain of
+            such pictures; a set is named by its smallest position.
+        groups: The same for chains of pictures of one class.
+        shots: Number of pictures that are shots by a fixed camera.
     """
 
-    def __init__(self, looks: Sequence[ImageFingerprint], labels: Positions | None = None) -> None:
-        self._looks = looks
-        self._bits = np.array([item.bits for item in looks], dtype=np.uint64)
-        self._bands = [((self._bits >> shift) & np.uint64(0xFFFF)).astype(np.int64) for shift in _BANDS]
-        self._orders = [np.argsort(keys, kind="stable") for keys in self._bands]
-        self._thumbnails = np.stack([item.thumbnail for item in looks]) if looks else np.zeros((0, 256), np.float32)
-        scenes = None if labels is None or not looks else self._find_scenes(labels)
-        self._shots = None if scenes is None else _Shots(self._thumbnails, scenes)
+    def __init__(
+        self,
+        looks: Sequence[ImageFingerprint],
+        labels: Positions | None = None,
+        progress: TrainingProgress | None = None,
+    ) -> None:
+        self._looks, self._progress, count = looks, progress or SilentProgress(), len(looks)
+        self._labels = np.zeros(count, dtype=np.int64) if labels is None else labels
+        self.alike, self.groups, self.shots = np.arange(count), np.arange(count), 0
+        self._relations: list[_Relation] = []
+        if not looks:
+            return
+        thumbnails = np.stack([item.thumbnail for item in looks])
+        everything = _Relation(np.arange(count), thumbnails, MAX_DISTANCE)
+        scenes = self._compare(everything, "Comparing images")
+        for name in np.flatnonzero(np.bincount(self.alike) >= MIN_SHOTS):
+            scene = np.flatnonzero(self.alike == name)
+            if labels is not None and self._says_nothing(scene, scenes):
+                self.shots += len(scene)
+                self._relations.append(self._compare_shots(scene, thumbnails[scene]))
+        taken = np.concatenate([np.arange(0), *(relation.positions for relation in self._relations)])
+        others = np.setdiff1d(np.arange(count), taken)
+        self._relations.append(_Relation(others, thumbnails[others], MAX_DISTANCE))
 
-    @property
-    def shots(self) -> int:
-        """Number of pictures that are shots by a fixed camera; 0 when they weren't searched for."""
-        return self._shots.count if self._shots else 0
-
-    def similar(self, of: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
-        """Yield, in chunks, the pairs of pictures that look alike; each pair comes once, the smaller position first.
-
-        Two hashes that differ in at most 7 bits have a 16-bit part (band) in which they differ in at most one bit. So
-        each picture is compared only with pictures that have such a band in common with it.
-
-        Args:
-            of: Smaller positions of the wanted pairs; None means all pairs.
-        """
-        items = np.arange(len(self._looks)) if of is None else of
-        for number, (keys, order) in enumerate(zip(self._bands, self._orders, strict=True)):
-            ranked = keys[order]
-            for flip in _FLIPS:
-                for some, others in _candidates(ranked, keys[items] ^ flip, items, order):
-                    different = self._bits[some] ^ self._bits[others]
-                    near = np.bitwise_count(different) <= MAX_DISTANCE
-                    for earlier in _BANDS[:number]:  # a pair that shares an earlier band has been compared there
-                        near &= np.bitwise_count((different >> earlier) & np.uint64(0xFFFF)) > 1
-                    first, second = some[near], others[near]
-                    correlation = np.einsum("ij,ij->i", self._thumbnails[first], self._thumbnails[second])
-                    alike = correlation >= MIN_CORRELATION
-                    yield first[alike], second[alike]
-
-    def copies(self, of: Positions | None = None, *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
+    def copies(self, *, fresh: int = 0, sets: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
         """Yield, in chunks, the pairs of copies of one photo; each pair comes once, the smaller position first.
 
-        Args:
-            of: Smaller positions of the wanted pairs; None means all pairs.
-            fresh: Position of the first new picture; pairs of two pictures before it are left out.
-        """
-        for lower, higher in self.similar(of):
-            wanted = higher >= fresh
-            if self._shots:
-                wanted &= self._shots.may_be_copies(lower, higher)
-            first, second = lower[wanted], higher[wanted]
-            for start in range(0, len(first), _COMPARED):
-                some, others = first[start : start + _COMPARED], second[start : start + _COMPARED]
-                copied = self._grids.are_copies(some, others)
-                yield some[copied], others[copied]
+        Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20,
+        50 and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two
+        different photos are taken for copies.
 
-    def _find_scenes(self, labels: Positions) -> Positions | None:
-        """Return the number of the fixed camera's scene that each picture shows, -1 for none; None without scenes."""
-        sample = np.linspace(0, len(self._looks) - 1, min(len(self._looks), SAMPLE)).astype(np.int64)
-        few, least = FingerprintIndex([self._looks[item] for item in sample]), max(MIN_SHOTS, MIN_SHARE * len(sample))
-        scene, copies = (_connect(len(sample), pairs) for pairs in (few.similar(), few.copies()))
-        other_class = labels[sample] != labels[sample][copies]
-        confused = np.bincount(copies, other_class)[copies] > 0  # its copies are in several classes
-        confused |= np.bincount(copies)[copies] >= least
-        scene[np.bincount(scene)[scene] < least] = -1
-        shots = np.flatnonzero(scene >= 0)
-        if 2 * np.count_nonzero(confused[shots]) <= len(sample):
-            return None
-        correlation = self._thumbnails @ few._thumbnails[shots].T
-        return np.where(correlation.max(axis=1) >= MIN_CORRELATION, scene[shots[correlation.argmax(axis=1)]], -1)
+        Args:
+            fresh: Position of the first new picture; pairs of two pictures before it are left out and cost little.
+            sets: (N,) int64, name of the set of each picture, which `unite` may change between two chunks; pairs of
+                pictures that are then in one set are left out.
+        """
+        like_others = np.bincount(self.alike)[self.alike] > 1
+        for relation in (each.only(like_others) for each in self._relations):
+            start = int(np.searchsorted(relation.positions, fresh))
+            if start == len(relation.positions):
+                continue
+            with self._progress.phase("Comparing copies", len(relation.positions) - start) as step:
+                for row, table in relation.tables(start):
+                    lower, higher = np.nonzero(table.T)
+                    for chunk in range(0, len(lower), _COMPARED):
+                        chosen = slice(chunk, chunk + _COMPARED)
+                        first, second = relation.positions[lower[chosen]], relation.positions[higher[chosen] + row]
+                        if sets is not None:
+                            apart = sets[first] != sets[second]
+                            first, second = first[apart], second[apart]
+                        copied = self._grids.are_copies(first, second)
+                        yield first[copied], second[copied]
+                        step(0)  # a block may have millions of pairs
+                    step(len(table))
+
+    def _compare_shots(self, scene: Positions, thumbnails: Floats) -> _Relation:
+        """Compare the shots by a fixed camera by what differs from their mean, or else by what is left of it."""
+        for subtract, limit in ((_subtract_mean, MAX_DIFFERENCE), (_subtract_modes, MAX_REST_DISTANCE)):
+            relation = _Relation(scene, subtract(thumbnails), limit)
+            found = self._compare(relation, "Comparing shots by a fixed camera")
+            if not self._says_nothing(scene, found):
+                break
+        return relation
+
+    def _compare(self, relation: _Relation, title: str) -> tuple[Positions, Positions]:
+        """Connect pictures that look alike; return each picture's number of pairs, and of pairs across classes."""
+        pairs, across = np.zeros((2, len(self._looks)), dtype=np.int64)
+        labels = self._labels[relation.positions]
+        names = [np.arange(len(labels)), np.arange(len(labels))]
+        with self._progress.phase(title, len(labels)) as step:
+            for row, table in relation.tables():
+                end = row + len(table)
+                same = table & (labels[row:end, None] == labels[:end])
+                rows = relation.positions[row:end]
+                pairs[rows] = np.count_nonzero(table, axis=1)
+                across[rows] = pairs[rows] - np.count_nonzero(same, axis=1)
+                _join(names[0], row, table)
+                _join(names[1], row, same)
+                step(len(table))
+        self.alike[relation.positions], self.groups[relation.positions] = (relation.positions[item] for item in names)
+        return pairs, across
+
+    def _says_nothing(self, scene: Positions, found: tuple[Positions, Positions]) -> bool:
+        """Return whether looking alike doesn't distinguish the pictures of a scene."""
+        labels, groups = self._labels[scene], np.bincount(self.groups[scene], minlength=len(self._looks))
+        of_class = np.bincount(self._labels)[self._labels]  # a group is named by a picture of its class
+        if np.any((groups >= MIN_SHOTS) & (groups > MAX_SHARE * of_class)):
+            return True
+        sizes = np.sort(np.bincount(labels))[::-1]
+        if len(scene) < MIN_SHARE * len(self._looks) or len(sizes) < 2 or sizes[1] < MIN_SHOTS:
+            return False
+        chance = 1 - (sizes * (sizes - 1)).sum() / (len(scene) * (len(scene) - 1))
+        pairs, across = (int(count[scene].sum()) for count in found)
+        return bool(across > MAX_CONFUSION * chance * pairs)
 
     @cached_property
     def _grids(self) -> _Grids:
         return _Grids(np.stack([item.grid for item in self._looks]))
 
 
-class _Shots:
-    """What is left of the shots by fixed cameras after their mean and the directions in which they vary most.
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """Pictures that are compared with each other, and when two of them look alike.
 
-    Args:
-        thumbnails: (N, 256) float32, of all pictures.
-        scenes: Number of the scene that each picture shows; -1 for pictures that are no shots by a fixed camera.
+    Attributes:
+        positions: Positions of the pictures, ascending.
+        vectors: (N, 256) float32, what is compared.
+        limit: Maximum squared distance of the vectors of two pictures that look alike.
     """
 
-    def __init__(self, thumbnails: Floats, scenes: Positions) -> None:
-        self._scenes, self._rest = scenes, np.zeros_like(thumbnails)
-        self.count = int(np.count_nonzero(scenes >= 0))
-        for scene in np.unique(scenes[scenes >= 0]):
-            shots = np.flatnonzero(scenes == scene)
-            rest = thumbnails[shots] - thumbnails[shots].mean(axis=0)
-            directions = np.linalg.eigh(rest.T @ rest)[1][:, ::-1][:, : min(MODES, len(shots) // 8)]
-            rest -= rest @ directions @ directions.T
-            rest /= np.maximum(rest.std(axis=0), 1e-4)  # a tenth of a grey level
-            self._rest[shots] = rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1.0)
+    positions: Positions
+    vectors: Floats
+    limit: float
 
-    def may_be_copies(self, first: Positions, second: Positions) -> npt.NDArray[np.bool_]:
-        """Return, for each pair, False when the pictures are shots by a fixed camera and no copies."""
-        difference = self._rest[first] - self._rest[second]
-        near = np.einsum("ij,ij->i", difference, difference) <= MAX_REST_DISTANCE
-        return np.asarray(near & (self._scenes[first] == self._scenes[second]))
+    def only(self, wanted: npt.NDArray[np.bool_]) -> _Relation:
+        """Return the relation of some of the pictures; `wanted` has a value for each of all positions."""
+        rows = wanted[self.positions]
+        return _Relation(self.positions[rows], self.vectors[rows], self.limit)
+
+    def tables(self, start: int = 0) -> Iterator[tuple[int, Table]]:
+        """Yield which pictures look alike: the first row of a block, and (rows, columns) with all pictures before each.
+
+        Args:
+            start: First row; columns are all pictures.
+        """
+        half = np.einsum("ij,ij->i", self.vectors, self.vectors) / 2
+        for row in range(start, len(self.vectors), BLOCK):
+            end = min(row + BLOCK, len(self.vectors))
+            products = self.vectors[row:end] @ self.vectors[:end].T
+            products -= half[:end]
+            table = products >= (half[row:end] - self.limit / 2)[:, None]
+            table[:, row:] &= np.tri(end - row, k=-1, dtype=np.bool_)
+            yield row, table
 
 
 class _Grids:
@@ -300,10 +330,35 @@ class _Grids:
         return copied
 
 
-def _connect(count: int, pairs: Iterable[tuple[Positions, Positions]]) -> Positions:
-    """Return, for each of `count` positions, the smallest position of its connected component."""
-    single = (pair for first, second in pairs for pair in zip(first.tolist(), second.tolist(), strict=True))
-    return np.array(find_connected(count, single), dtype=np.int64)
+def _subtract_mean(thumbnails: Floats) -> Floats:
+    """Return what differs from the mean of the thumbnails: vectors of length 1, or less where that is only rounding."""
+    rest = thumbnails - thumbnails.mean(axis=0)
+    return _scale(rest, MIN_DIFFERENCE)
+
+
+def _subtract_modes(thumbnails: Floats) -> Floats:
+    """Return what differs from the mean of the thumbnails in other directions than those in which they vary most."""
+    rest = thumbnails - thumbnails.mean(axis=0)
+    directions = np.linalg.eigh(rest.T @ rest)[1][:, ::-1][:, : min(MODES, len(rest) // 8)]
+    rest -= rest @ directions @ directions.T
+    rest /= np.maximum(rest.std(axis=0), 1e-4)  # a tenth of a grey level
+    return _scale(rest, 1.0)
+
+
+def _scale(rest: Floats, least: float) -> Floats:
+    """Scale vectors to the length 1; those that are shorter than `least` stay shorter than 1."""
+    return np.asarray(rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), least), dtype=np.float32)
+
+
+def _join(names: Positions, row: int, table: Table) -> None:
+    """Unite the sets of the pictures of each row and of the pictures that look like it."""
+    end = row + len(table)
+    while True:
+        apart = table & (names[row:end, None] != names[:end])
+        rows = np.flatnonzero(apart.any(axis=1))
+        if not len(rows):
+            return
+        unite(names, apart[rows].argmax(axis=1), row + rows)
 
 
 def _residual(grey: Floats, ranges: Grids, first: Positions, second: Positions, gain: Floats) -> tuple[Floats, Floats]:
@@ -329,27 +384,3 @@ def _ranges(grids: Grids) -> Grids:
         high = np.maximum(np.maximum(high[shifted[0]], high[shifted[1]]), high[shifted[2]])
         low = np.minimum(np.minimum(low[shifted[0]], low[shifted[1]]), low[shifted[2]])
     return (high - low).reshape(grids.shape)
-
-
-def _candidates(
-    ranked: Positions, wanted: Positions, items: Positions, order: Positions
-) -> Iterator[tuple[Positions, Positions]]:
-    """Yield pairs of an item and an item whose band is the wanted one, about `_PAIRS` pairs at a time.
-
-    Args:
-        ranked: One band (16 of the 64 bits) of the hash of every item, sorted.
-        wanted: Band to find for each item.
-        items: Position of each item.
-        order: Position of the item of each band in `ranked`.
-    """
-    starts = np.searchsorted(ranked, wanted, "left")
-    counts = np.searchsorted(ranked, wanted, "right") - starts
-    chunk = np.cumsum(counts) // _PAIRS
-    for number in np.unique(chunk):
-        rows = np.nonzero((chunk == number) & (counts > 0))[0]
-        many = counts[rows]
-        first = np.repeat(items[rows], many)
-        within = np.arange(len(first)) - np.repeat(np.cumsum(many) - many, many)
-        second = order[np.repeat(starts[rows], many) + within]
-        ahead = first < second
-        yield first[ahead], second[ahead]

@@ -90,8 +90,8 @@ def _print(found: Inspection) -> None:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
         print_sentence(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
-    if found.note:
-        print_sentence(found.note)
+    for note in found.notes:
+        print_sentence(note)
     across, within = "look at these: nearly the same picture in several classes", "same picture in one class"
     for kind, groups in ((across, found.copies_across), (within, found.copies)):
         for group in groups[:SHOWN]:

@@ -273,10 +273,9 @@ def test_the_sides_of_before_are_those_that_were_published() -> None:
         for digest in digests:
             share = int(hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()[:16], 16) / 2**64
             assert side_before(digest, 0.2, seed) == ("val" if share < 0.2 else "train")
-    thumbnail, grid = np.full(256, 1 / 16, np.float32), np.zeros((3, 1024), np.uint8)
-    chain = [
-        near_duplicates.ImageFingerprint(bits=2 ** (5 * step) - 1, thumbnail=thumbnail, grid=grid) for step in range(5)
-    ]
+    thumbnails, grid = np.zeros((5, 256), np.float32), np.zeros((3, 1024), np.uint8)
+    thumbnails[:, 0], thumbnails[:, 1] = np.cos(0.19 * np.arange(5)), np.sin(0.19 * np.arange(5))
+    chain = [near_duplicates.ImageFingerprint(thumbnail=thumbnail, grid=grid) for thumbnail in thumbnails]
     looks: list[near_duplicates.ImageFingerprint | None] = [None, *chain[::-1], None]
     for start in range(0, 100, 7):
         names = digests[start : start + 7][::-1]

@@ -20,6 +20,7 @@ from trainer.check.descriptor import LENGTH, compute_descriptor
 from trainer.check.inspection import Inspection, inspect_data
 from trainer.check.label_doubts import find_doubts
 from trainer.check.page import build_check_page
+from trainer.data.dataset import scan
 from trainer.features.feature_cache import FeatureCache
 from trainer.progress import SilentProgress
 from trainer.storage import open_store
@@ -52,7 +53,7 @@ def test_classes_and_sizes_are_reported(tmp_path: Path) -> None:
     assert found.classes == {"blue": 12, "green": 12, "red": 13}
     assert found.sizes() == {"smallest": [80, 60], "median": [80, 60], "largest": [200, 100]}
     assert (found.problems, found.copies, found.copies_across, found.not_used) == ((), (), (), ())
-    assert found.note == ""
+    assert found.notes == ()
 
 
 def test_the_size_of_a_jpeg_is_its_own_and_upright(tmp_path: Path) -> None:
@@ -276,3 +277,49 @@ def test_the_command_compares_unjudged_labels_with_the_largest_class(tmp_path: P
         "; run `eaves train`, then check again"
         in CliRunner().invoke(cli, ["data", "check", str(tmp_path / "photos")]).stdout
     )
+
+
+def write_dark(root: Path, count: int, most: int, start: int = 0) -> Path:
+    """Grey photos in 16 bits, of which `most` is the brightest value."""
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(start, start + count):
+            coarse = np.random.default_rng([ord(label), number]).integers(0, 255, (6, 8), dtype=np.uint8)
+            values = np.asarray(Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC), dtype=float)
+            grey = (values / values.max() * most).astype(np.uint16)
+            Image.fromarray(grey).save(root / label / f"{number:02d}.png")
+    return root
+
+
+def test_12_bits_in_16_are_named(tmp_path: Path) -> None:
+    """Such photos become 0 to 15 of 255, of which a network sees nothing."""
+    root, page = write_dark(tmp_path / "photos", 12, 4095), tmp_path / "page.html"
+    sentence = "nearly black: the brightest pixel of 24 of 24 images is at most 15 of 255"
+    printed = CliRunner().invoke(cli, ["data", "check", str(root), "--page", str(page)], catch_exceptions=False)
+    assert sentence in " ".join(printed.stdout.split())
+    assert "Nearly black: the brightest pixel of 24" in Page(page.read_text()).words
+    assert any(note.startswith(sentence) for note in scan(root, val_fraction=0.2).notes)
+
+
+def test_a_tiff_of_floats_is_named(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    for file in root.rglob("*.png"):
+        values = np.asarray(Image.open(file).convert("L"), dtype=np.float32) / 255
+        Image.fromarray(values).save(file.with_suffix(".tiff"))
+        file.unlink()
+    assert inspect(root).notes[0].startswith("nearly black: the brightest pixel of 36 of 36 images is at most ")
+
+
+def test_a_few_dark_photos_are_no_fault(tmp_path: Path) -> None:
+    root = write_dark(write_dark(tmp_path, 12, 65535), 4, 4095, start=12)
+    assert inspect(root).notes == ()
+    assert scan(root, val_fraction=0.2).notes == ()
+
+
+def test_the_group_by_that_names_propose_is_reported(tmp_path: Path) -> None:
+    for label, hue in (("red", 0), ("green", 1)):
+        for part in range(6):
+            for shot in range(3):
+                save(tmp_path / label / f"part{part}_{shot}.png", 100 * hue + 10 * part + shot, hue=hue)
+    printed = CliRunner().invoke(cli, ["data", "check", str(tmp_path)], catch_exceptions=False)
+    assert "set data.group_by: name:(part[0-9]+)_" in " ".join(printed.stdout.split())

@@ -370,7 +370,7 @@ def test_the_settings(tmp_path: Path) -> None:
     assert json.loads(json.dumps(settings.to_dict())) == {
         "path": "https://host/a.zip",
         "balance": "auto",
-        "near_copies": "exact",
+        "near_copies": "similar",
         "group_by": "",
         "unpacked_gb": 50.0,
         "allowed_prefixes": ["s3://a"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from eaves.errors import DatasetError
 from trainer.data.dataset import scan
@@ -179,3 +181,54 @@ def test_the_digest_knows_contents_labels_and_sides_but_no_names(tmp_path: Path)
     (tmp_path / "a" / "00.png").rename(tmp_path / "a" / "renamed.png")
     assert scan(tmp_path, val_fraction=0.2).digest() == first.digest()
     assert scan(tmp_path, val_fraction=0.5).digest() != first.digest()
+
+
+def write_photos(root: Path, labels: str = "ab", start: int = 0, count: int = 10) -> Path:
+    """Photos like no others."""
+    for number, label in enumerate(labels):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for photo in range(count):
+            pixels = np.random.default_rng([start, number, photo]).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC).save(root / label / f"{photo}.png")
+    return root
+
+
+def test_held_out_images_that_look_like_training_images_are_known(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train", count=20)
+    (tmp_path / "val" / "a").mkdir(parents=True)
+    (tmp_path / "val" / "b").mkdir(parents=True)
+    for number in range(20):
+        for label in "ab":
+            photo = Image.open(tmp_path / "train" / label / f"{number}.png")
+            photo.save(tmp_path / "val" / label / f"{number}.jpg", quality=80)
+    dataset = scan(tmp_path, val_fraction=0.2)
+    held = {item.digest for item in dataset.examples if item.split == "val"}
+    assert dataset.lookalikes == held
+    assert sum("which is held out" in fault.reason for fault in dataset.faults) == len(held) == 40
+    (note,) = dataset.notes
+    assert note.startswith("40 of 40 held-out images look like a training image")
+    left = dataset.without([DataFault(file="val/a/3.jpg", reason="damaged")])
+    assert left.lookalikes == {item.digest for item in left.examples if item.split == "val"}
+    assert len(left.lookalikes) == 39
+
+
+def test_a_look_alike_of_another_class_counts_in_a_declared_split_only(tmp_path: Path) -> None:
+    write_photos(tmp_path / "train")
+    write_photos(tmp_path / "val", start=1)
+    Image.open(tmp_path / "train" / "a" / "0.png").save(tmp_path / "val" / "b" / "again.jpg", quality=80)
+    declared = scan(tmp_path, val_fraction=0.2)
+    again = {item.digest for item in declared.examples if item.path.name == "again.jpg"}
+    assert declared.lookalikes == again
+    assert scan(tmp_path, val_fraction=0.2, near_copies="off").lookalikes == frozenset()
+    known = {item.digest: item.split for item in declared.examples}
+    for photo in (tmp_path / "val").rglob("*.*"):
+        photo.rename(tmp_path / "train" / photo.parent.name / f"val-{photo.name}")
+    kept = scan(tmp_path / "train", val_fraction=0.2, known=known)
+    assert {item.digest for item in kept.examples if item.split == "val"} >= again
+    assert kept.lookalikes == frozenset()
+
+
+def test_images_of_a_group_on_both_sides_are_look_alikes(tmp_path: Path) -> None:
+    dataset = scan(fill(tmp_path, "a", "b"), val_fraction=0.2, group_by="name:(png)")
+    assert dataset.lookalikes == {item.digest for item in dataset.examples if item.split == "val"}
+    assert len(dataset.lookalikes) == 8

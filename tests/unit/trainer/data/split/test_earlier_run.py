@@ -15,6 +15,11 @@ from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
 from trainer.run.run_location import build_location
 
 DATA = "/photos"
+DECIDING: Mapping[str, str | float] = {
+    "data.near_copies": "similar",
+    "data.group_by": "",
+    "train.val_fraction": 0.2,
+}
 
 
 def write_split(folder: Path, sides: Mapping[str, Split]) -> None:
@@ -30,9 +35,16 @@ def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str 
     return folder
 
 
-def find(output: str | Path, wanted: str = "") -> EarlierSplit:
+def find(output: str | Path, wanted: str = "", deciding: Mapping[str, str | float] | None = None) -> EarlierSplit:
     place = build_location(output, None)
-    return find_earlier(wanted, data_path=DATA, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
+    return find_earlier(
+        wanted,
+        data_path=DATA,
+        deciding=deciding or DECIDING,
+        run=place.run(),
+        unfinished=place.unfinished(),
+        beside=place.beside(),
+    )
 
 
 def test_the_first_run_has_none(tmp_path: Path) -> None:
@@ -97,3 +109,40 @@ def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path) -> No
     (write_run(tmp_path / "newest", "2026-03-01", {}) / SPLIT_FILE).write_text("{")
     with pytest.raises(RunError, match=r"newest/split\.jsonl: line 1 can't be read"):
         find(tmp_path / "new")
+
+
+def write_configured(folder: Path, name: str = "config.json", seed: int = 0) -> Path:
+    write_run(folder, "2026-03-01", {"aa": "val"})
+    settings = {"data": {"path": DATA, "near_copies": "similar", "group_by": ""}}
+    (folder / name).write_text(json.dumps(settings | {"train": {"val_fraction": 0.2, "seed": seed}}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("data.group_by", "name:(part[0-9]+)_", "data.group_by has changed from '' to 'name:(part[0-9]+)_'"),
+        ("data.near_copies", "exact", "data.near_copies has changed from 'similar' to 'exact'"),
+        ("train.val_fraction", 0.4, "train.val_fraction has changed from 0.2 to 0.4"),
+    ],
+)
+def test_a_changed_setting_makes_a_new_split_and_says_so(
+    tmp_path: Path, name: str, value: str | float, words: str
+) -> None:
+    earlier = write_configured(tmp_path / "earlier", seed=7)
+    assert find(tmp_path / "new").known == {"aa": "val"}
+    found = find(tmp_path / "new", deciding={**DECIDING, name: value})
+    assert (found.origin, found.known) == ("", {})
+    assert f"the split is new, because {words} since {earlier} was trained" in found.note.replace("file://", "")
+    assert found.note.endswith("earlier accuracies are not comparable with the new one")
+    kept = find(tmp_path / "new", "earlier", {**DECIDING, name: value})
+    assert kept.known == {"aa": "val"}
+    assert f"is kept, although {words}" in kept.note
+
+
+def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tmp_path: Path) -> None:
+    checkpoints = tmp_path / ".new.unfinished" / "checkpoints"
+    write_configured(checkpoints, "settings.json")
+    (checkpoints / "config.json").unlink()
+    assert find(tmp_path / "new").known == {"aa": "val"}
+    assert find(tmp_path / "new", deciding={**DECIDING, "train.val_fraction": 0.3}).known == {}
