@@ -42,7 +42,7 @@ def describe_trained(
     if quality.kind == "usable":
         advice = ""
     elif _is_seen(quality):
-        advice = "name what belongs together in data.group_by, or set data.near_copies to similar"
+        advice = "hold out other images, or name those that belong together in data.group_by"
     elif quality.kind == "unknown":
         advice = f"add {wanted}, so that more are held out" if evidence == "held-out" else f"add {wanted}"
     elif not ARCHITECTURES[arch].pretrained:
@@ -71,7 +71,9 @@ def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False)
 
 
 def _describe(quality: ModelQuality, which: str, advice: str) -> str:
-    parts = [f"this model {_describe_level(quality)}: {_describe_figures(quality, which)}"]
+    parts = [f"this model {_describe_level(quality)}"]
+    if quality.images:
+        parts[0] += f": {_describe_figures(quality, which)}"
     if quality.groups < FEW_GROUPS and quality.classes > 1 and quality.images:
         what, points = "images" if quality.groups == quality.images else "groups", 100 / (quality.groups + 1)
         parts.append(f"{quality.groups} {what} show little: one more can change this by {points:.0f} points")

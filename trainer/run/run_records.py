@@ -109,7 +109,8 @@ def build_run_record(
     settings, selection = task.settings, task.selection
     epochs, rate = settings.schedule()
     photos = {label: count + dataset.counts("val")[label] for label, count in dataset.counts("train").items()}
-    crossed = measured.get("cross_validation")
+    # A split that the data declare with the same pictures on both sides is a fault that a person must mend.
+    crossed = None if dataset.declared and dataset.lookalikes else measured.get("cross_validation")
     quality = rate_model(crossed or measured, usable_accuracy=settings.usable_accuracy)
     evidence = "cross-validated" if crossed else "held-out"
     verdict = describe_trained(quality, arch=settings.arch, evidence=evidence, photos=photos)

@@ -1,0 +1,73 @@
+"""The verdict on real trainings: what leaks is never called usable, and what is learned is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from eaves.config import SettingsLayer, build
+from tests.inputs.bursts import write_bursts
+from trainer.run.run import Run
+from trainer.settings import DataSettings, TrainSettings
+from trainer.train import train
+
+FEW = {"selection_s": 0}
+"""The smallest input is taken, so that a training takes seconds."""
+
+
+def train_on(data: DataSettings, output: Path, values: Mapping[str, object] = FEW) -> Run:
+    return train(data, build(TrainSettings, SettingsLayer(origin="test", values=dict(values))), output)
+
+
+def copy_photos(source: Path, target: Path, count: int, *, quality: int = 0) -> None:
+    """Copy the first photos of a class, or save them once more at a JPEG quality."""
+    target.mkdir(parents=True)
+    for file in sorted(source.iterdir())[:count]:
+        if quality:
+            Image.open(file).convert("RGB").save(target / file.name, quality=quality)
+        else:
+            (target / file.name).write_bytes(file.read_bytes())
+
+
+def test_shots_of_parts_whose_labels_are_coin_tosses_are_no_model(tmp_path: Path) -> None:
+    """8 shots of each of 24 parts were on both sides of the split: "usable: 1.00"."""
+    run = train_on(DataSettings(path=write_bursts(tmp_path / "data")), tmp_path / "run")
+    assert run.verdict["kind"] not in ("usable", "uncertain"), run.verdict["text"]
+    assert 20 <= run.verdict["groups"] <= 24, "few parts look like another"
+
+
+def test_parts_that_can_be_told_apart_are_usable(tmp_path: Path) -> None:
+    data = write_bursts(tmp_path / "data", parts=40, shots=3, visible=True)
+    run = train_on(DataSettings(path=data, group_by="name:(part[0-9]+)_"), tmp_path / "run")
+    assert (run.verdict["kind"], run.verdict["groups"]) == ("usable", 40), run.verdict["text"]
+
+
+def test_flowers_are_usable_and_a_split_that_holds_out_copies_is_not(tmp_path: Path, shared: Path) -> None:
+    """The data declare a split whose held-out side is the training side, saved once more."""
+    flowers = shared / "data/flowers/train"
+    labels = sorted(folder.name for folder in flowers.iterdir() if folder.is_dir())
+    for label in labels[:2]:
+        copy_photos(flowers / label, tmp_path / "leak/train" / label, 20)
+        copy_photos(flowers / label, tmp_path / "leak/val" / label, 20, quality=85)
+    leak = train_on(DataSettings(path=tmp_path / "leak"), tmp_path / "leaking")
+    assert leak.verdict["kind"] == "unknown", leak.verdict["text"]
+    assert "40 of 40 held-out images look like a training image" in leak.verdict["text"]
+    for label in labels:
+        copy_photos(flowers / label, tmp_path / "flowers" / label, 40)
+    run = train_on(DataSettings(path=tmp_path / "flowers"), tmp_path / "run")
+    assert run.verdict["kind"] == "usable", run.verdict["text"]
+    assert run.verdict["lookalikes"] == 0
+
+
+@pytest.mark.parametrize(("changes", "usable"), [({}, True), ({"group_by": "name:(part[0-9]+)_"}, False)])
+def test_the_remedy_for_a_leak_has_an_effect(tmp_path: Path, changes: Mapping[str, str], usable: bool) -> None:
+    """The split of the first training, which leaks, was kept by the second."""
+    data = write_bursts(tmp_path / "data")
+    small = {"arch": "small_cnn", "image_size": 32, "epochs": 12}
+    train_on(DataSettings(path=data, near_copies="off"), tmp_path / "runs/first", small)
+    run = train_on(DataSettings(path=data, near_copies="off", **changes), tmp_path / "runs/second", small)  # type: ignore[arg-type]
+    assert (run.verdict["kind"] == "usable") == usable, run.verdict["text"]
+    assert bool(run.dataset["split_of"]) == usable
