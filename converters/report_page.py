@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from converters.int8.explanation import format_bound
+from converters.int8.explanation import format_bound, format_lower_bound
 from eaves.artifact import FP32, INT8, TARGETS, Artifact, Manifest, Quantisation, load_golden
 from eaves.artifact.conversion_results import AGREEMENT
 from trainer.report import charts, html_page
@@ -140,7 +140,7 @@ def _judge_int8(found: Quantisation) -> ConversionVerdict:
         title = "int8, as set by convert.precision: the evidence does not suffice"
         return ConversionVerdict(title=title, text=_describe(found), loud=True)
     if evidence.kind == AGREEMENT:
-        title = f"int8 agrees with fp32 on at least {evidence.agreement_bound_95:.1%} of images"
+        title = f"int8 agrees with fp32 on at least {format_lower_bound(evidence.agreement_bound_95)} of images"
     else:
         title = f"int8 loses at most {format_bound(evidence.drop_bound_95)} points of accuracy"
     return ConversionVerdict(title=title, text=_describe(found))

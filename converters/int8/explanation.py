@@ -6,6 +6,7 @@ import math
 
 from converters.int8.evidence import count_missing
 from eaves.artifact.conversion_results import AGREEMENT, Evidence, Parity
+from eaves.base.statistics import round_outward
 
 FINER = 0.01
 """Loss of accuracy, a fraction of 1. When an int8 model passes, but the images don't show that it loses at most this,
@@ -50,6 +51,11 @@ def format_bound(share: float) -> str:
     return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
 
 
+def format_lower_bound(share: float) -> str:
+    """Format a lower bound as a percentage, rounded down to one decimal so that it is never overstated."""
+    return f"{round_outward((share, share), 3)[0]:.1%}"
+
+
 def round_up(images: int) -> str:
     """Round a number of images up to two significant digits: 1,300 for 1,243."""
     unit: int = 10 ** max(0, len(str(images)) - 2)
@@ -60,7 +66,7 @@ def _explain_agreement(evidence: Evidence) -> str:
     verb = "agrees" if evidence.passed else "agrees too little"
     text = (
         f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, at least "
-        f"{evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.0%} required"
+        f"{format_lower_bound(evidence.agreement_bound_95)} with 95 % confidence, {evidence.min_agreement:.0%} required"
     )
     if evidence.classes_beyond:
         text += f"; its answers differ on too many images of {', '.join(evidence.classes_beyond)}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from eaves.artifact import INT8, Artifact, Evidence, Manifest, Quantisation, Trial
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.permitted_files import HANDLER
+from eaves.base.statistics import round_outward
 
 Lines = Iterator[tuple[str, str]]
 _MANY = 12
@@ -123,10 +124,12 @@ def _evidence(found: Quantisation) -> Lines:
     yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
     if evidence.labelled_images:
         counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"
-        bound = f"at most {evidence.drop_bound_95:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
+        at_most = round_outward((evidence.drop_bound_95, evidence.drop_bound_95), 4)[1]
+        bound = f"at most {at_most:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
         yield "accuracy lost", f"{bound}; {counts}"
     if evidence.images:
-        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence"
+        at_least = round_outward((evidence.agreement_bound_95, evidence.agreement_bound_95), 3)[0]
+        bound = f"at least {at_least:.1%} with 95 % confidence"
         required = f"required: {evidence.min_agreement:.1%} on 500 images or more"
         yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound}; {required}"
     if evidence.classes_beyond:
@@ -168,7 +171,7 @@ def _trial(trial: Trial) -> dict[str, str]:
 
 
 def _interval(interval: Sequence[float]) -> str:
-    return " - ".join(f"{edge:.1%}" for edge in interval)
+    return " - ".join(f"{edge:.1%}" for edge in round_outward((interval[0], interval[1]), 3)) if interval else ""
 
 
 def _first_line(text: str, length: int = 60) -> str:

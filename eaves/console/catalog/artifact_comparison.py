@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eaves.artifact import Artifact, Manifest
+from eaves.base.statistics import round_outward
 from eaves.console.catalog.artifact_page import describe_parity, describe_precision, describe_recipe
 from eaves.console.catalog.directories import foreign_content
 from eaves.console.catalog.figures import format_percent
@@ -72,7 +73,10 @@ def _describe_accuracy(manifest: Manifest) -> str:
         accuracy, interval = found.trials[-1].accuracy, found.trials[-1].interval_95
     else:
         accuracy, interval = found.accuracy_fp32, found.interval_95_fp32
-    between = f", 95% interval {format_percent(interval[0])} to {format_percent(interval[1])}" if interval else ""
+    between = ""
+    if interval:
+        low, high = round_outward((interval[0], interval[1]), 3)
+        between = f", 95% interval {format_percent(low)} to {format_percent(high)}"
     return f"{format_percent(accuracy)} on {count_noun(found.images, 'image')}{between}"
 
 
