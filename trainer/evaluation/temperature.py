@@ -130,8 +130,8 @@ def cross_fit(
     Args:
         logits: (N, classes), in order of class, so that every `FOLDS`th group is a fair part.
         truth: (N,) int64, label of every image.
-        bias: As for `calibrate`.
-        groups: As for `calibrate`.
+        bias: Argument of `calibrate`.
+        groups: Argument of `calibrate`.
     """
     fold = _number(groups, len(truth)) % FOLDS
     temperatures = np.ones(len(truth))

@@ -17,7 +17,7 @@ from converters.report_page import (
     page_path,
     write_page,
 )
-from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial, Variant
+from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial, Variant
 from eaves.artifact.golden import INDEX, load_golden, write_index
 from eaves.artifact.manifest import TensorSpec
 from eaves.errors import ArtifactError
@@ -212,6 +212,14 @@ def test_golden_pictures_are_small_and_say_what_the_model_answers(artifact: Arti
     assert [picture["alt"] for picture in pictures] == [f"golden picture, {name}" for name in ("blue", "green", "red")]
     assert max(len(picture["src"] or "") for picture in pictures) < 10_000
     assert "is blue 1.00 blue is green 1.00 green" in page.words
+
+
+def test_the_decision_rule_gives_the_answer_to_a_golden_picture(artifact: Artifact) -> None:
+    cases = load_golden(artifact)
+    write_index(artifact.path / INDEX, [*cases[:2], replace(cases[2], probabilities=(0.7, 0.0, 0.3))])
+    assert "is red 0.70 blue wrong" in read(artifact, ASKED).words
+    rule = DecisionRule(label_weights=(0.1, 0.1, 1.0))
+    assert "is red 0.30 red" in read(artifact, ASKED, decision=rule).words
 
 
 def mislabel(artifact: Artifact, label: str) -> Artifact:

@@ -178,7 +178,7 @@ def test_the_temperature_is_fitted_with_the_correction_of_the_scores() -> None:
 
 def test_the_error_of_a_rare_class_is_seen_beside_the_total() -> None:
     """Weighted scores of a rare class are far too high, and its few images hide that in the total."""
-    feature, truth = draw_parts(np.random.default_rng(0), FREQUENT * 10, RARE * 10)
+    feature, truth = draw_parts(np.random.default_rng(0), FREQUENT * 5, RARE * 5)
     logits = np.stack([np.zeros_like(feature), 2.6 * feature], axis=1)
     raw, corrected = calibrate(logits, truth), calibrate(logits, truth, prior_correction((1.0, RARE / FREQUENT)))
     assert raw.ece_by_label[0] is not None
