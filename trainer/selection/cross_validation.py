@@ -253,7 +253,10 @@ def _find_best(scores: Floats, rows: LabelledRows, recipes: tuple[HeadRecipe, ..
     Likelihoods are compared, of scores that are divided by what suits them best, because they tell more from few images
     than right answers do.
     """
-    divisors = [fit_divisor(of_recipe, rows.labels) for of_recipe in scores]
+    counts = np.bincount(rows.labels, minlength=rows.classes)
+    weights = np.bincount(rows.labels, rows.weights, rows.classes) / np.maximum(counts, 1)
+    bias = -np.log(np.where(counts > 0, weights, 1.0))
+    divisors = [fit_divisor(of_recipe, rows.labels, bias) for of_recipe in scores]
     nats = np.stack([likelihoods(of, rows.labels, by) for of, by in zip(scores, divisors, strict=True)])
     order = np.argsort(np.average(nats, axis=1, weights=rows.weights), kind="stable")
     best = int(order[0])

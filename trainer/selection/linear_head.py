@@ -247,18 +247,20 @@ def fit_heads(
     ]
 
 
-def fit_divisor(scores: Floats, labels: Labels) -> float:
+def fit_divisor(scores: Floats, labels: Labels, bias: Floats | None = None) -> float:
     """Return the number by which scores must be divided to be logits, under which the labels are most likely.
 
     Args:
         scores: (N, classes) scores of images, each by a head that was fitted without it.
         labels: (N,) index of each image's class.
+        bias: (classes,) what must be added to the logits, because the heads were fitted with weights by which the
+            classes have other shares than among these images; None for nothing.
     """
     ordered = np.sort(scores, axis=1)
     middle = np.argsort(ordered[:, -1] - ordered[:, -2])[len(scores) // 2]
     # One more image counts, an average one with a wrong answer: without a mistake no divisor would be the best one.
     wrong = np.argsort(scores[middle])[-2]
-    return fit_temperature(np.vstack([scores, scores[middle]]), np.append(labels, wrong))
+    return fit_temperature(np.vstack([scores, scores[middle]]), np.append(labels, wrong), bias)
 
 
 def _fit_softmax(

@@ -103,3 +103,15 @@ def test_without_mistakes_a_ridge_is_sure_but_not_certain() -> None:
     scores = np.eye(2)[labels] * 0.8 + 0.1
     surest = softmax(scores, fit_divisor(scores, labels)).max()
     assert 0.95 < surest < 0.995
+
+
+def test_scores_of_weighted_classes_are_divided_by_what_makes_them_logits_of_the_weighted_shares() -> None:
+    """The rare class is three times as wide: without the correction, the divisor would be a third too small."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(60_000) < 1 / 11).astype(np.int64)
+    values = np.where(labels == 1, rng.normal(2, 3, labels.size), rng.normal(0, 1, labels.size))
+    weighted = -((values - 2) ** 2) / 18 - np.log(3) + values**2 / 2  # log of the ratio of the classes' densities
+    scores = 4 * np.stack([np.zeros_like(weighted), weighted], axis=1)
+    bias = -np.log(np.array([0.1, 1.0]))
+    assert fit_divisor(scores, labels, bias) == pytest.approx(4, rel=0.05)
+    assert fit_divisor(scores, labels) != pytest.approx(4, rel=0.2)
