@@ -112,6 +112,21 @@ class Commands(CommandGroup):
         """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that the arguments name.
+
+        Raises:
+            CancelledError: On Ctrl-C in a command that doesn't say itself what was stopped.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from eaves.errors import CancelledError
+
+            raise CancelledError(
+                f"stopped by Ctrl-C: {ctx.command_path} {ctx.invoked_subcommand} has not finished"
+            ) from None
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command and return it; None when no command has the name."""
         return load_command(name) if name in COMMANDS else None
