@@ -123,9 +123,8 @@ class Commands(CommandGroup):
         except KeyboardInterrupt:
             from eaves.errors import CancelledError
 
-            raise CancelledError(
-                f"stopped by Ctrl-C: {ctx.command_path} {ctx.invoked_subcommand} has not finished"
-            ) from None
+            name = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+            raise CancelledError(f"stopped by Ctrl-C: {name} has not finished") from None
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command and return it; None when no command has the name."""
