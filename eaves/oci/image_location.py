@@ -16,7 +16,7 @@ ARCHIVE = ".tar"
 VERSION = "{version}"
 """Placeholder for the model's version in a tag that a pipeline publishes to."""
 BEST, SERVING = "best", "serving"
-"""Roles of container images among those that a pipeline publishes, each told by a tag: the best model so far, and the
+"""Roles of container images among those that a pipeline publishes, each named by a tag: the best model so far, and the
 model that serves again after a rollback."""
 
 
