@@ -120,9 +120,12 @@ class Commands(CommandGroup):
         """
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort) as error:
             from eaves.errors import CancelledError
 
+            # click's questions raise Abort on Ctrl-C, as they do for the answer "no".
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise
             name = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
             raise CancelledError(f"stopped by Ctrl-C: {name} has not finished") from None
 

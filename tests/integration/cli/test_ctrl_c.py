@@ -35,7 +35,9 @@ class Terminal:
         os.set_blocking(self._screen, False)
         self._shown = b""
         command = [sys.executable, "-P", "-m", "eaves.cli", *map(str, arguments)]
-        self.process = subprocess.Popen(command, cwd=folder, stderr=terminal, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdin=terminal, stderr=terminal, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         os.close(terminal)
 
     def read(self) -> str:
@@ -92,12 +94,20 @@ def test_a_command_that_reads_its_settings(tmp_path: Path) -> None:
     assert reported == "error: stopped by Ctrl-C: eaves train has not finished"
 
 
-def open_for_writing(pipe: Path) -> int | None:
-    """File descriptor of a pipe; None while nobody reads it."""
+def test_a_question(tmp_path: Path) -> None:
+    with typed(tmp_path, "sign", "--new-key", "mine") as terminal:
+        wait_until(lambda: "Password of the new key" in terminal.read(), 60, what="the question")
+        reported = terminal.cancel()
+    assert reported == "error: stopped by Ctrl-C: eaves sign has not finished"
+    assert list(tmp_path.iterdir()) == []
+
+
+def open_for_writing(pipe: Path) -> int:
+    """File descriptor of a pipe; 0 while nobody reads it."""
     try:
         return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
-        return None
+        return 0
 
 
 def test_a_training_that_imports_tensorflow(tmp_path: Path) -> None:
