@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from converters.export import export
@@ -157,7 +159,11 @@ class _Conversion:
             answers = run_session(Session(self.fp32), self.source.recipe, paths, truth)
             expected = replace(truth, features=answers.features)
         write_goldens(self.staging, goldens, samples, replace(expected, tensors=truth.tensors))
-        manifest = self._describe(read_signature(prepared), choice, parity, variants, opset)
+        right = [
+            self.source.labels[int(np.argmax(one))] == sample.label
+            for one, sample in zip(truth.probabilities, samples, strict=True)
+        ]
+        manifest = self._describe(read_signature(prepared), choice, parity, variants, opset, right)
         staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
         check(staged, open_session(staged).attempt)
         if self.source.handler is not None:
@@ -238,8 +244,19 @@ class _Conversion:
         return variants
 
     def _describe(
-        self, signature: Signature, choice: PrecisionChoice, parity: Parity, variants: tuple[Variant, ...], opset: int
-    ) -> Manifest:
+        self, signature: Signature, choice: PrecisionChoice, parity: Parity, variants: tuple[Variant, ...], opset: int,
+        right: Sequence[bool],
+    ) -> Manifest:  # fmt: skip
+        """Build the manifest.
+
+        Args:
+            signature: Input and outputs of the graph.
+            choice: Chosen precision.
+            parity: Result of the parity proof of the fp32 graph.
+            variants: Graphs for single CPU types.
+            opset: Operator set of the graph.
+            right: Whether the model gives each sample the label of its folder.
+        """
         source, found = self.source, choice.quantisation
         int8 = choice.model is not None
         return Manifest(
@@ -265,6 +282,8 @@ class _Conversion:
                 digest=source.digest,
                 weights=source.weights.get("origin", ""),
                 weights_sha256=source.weights.get("file_sha256", ""),
+                samples=0 if source.route == "run" else len(right),
+                samples_right=0 if source.route == "run" else sum(right),
             ),
             licences={
                 "model": source.licence or self.settings.licence or UNKNOWN,

@@ -28,7 +28,7 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   └── SpoolDamagedError                          a damaged queue file; readable events are moved to a new one
     ├── StorageError               exit 74  HTTP 503   files, on disk or at a URI, that can't be read or written
     ├── StoppedError               exit 75  HTTP 503   an orderly stop on request; start it again to continue
-    ├── CancelledError             exit 130 HTTP 503   an end by Ctrl-C; the partial result was removed
+    ├── CancelledError             exit 130 HTTP 503   an end by Ctrl-C; the message says what is left
     ├── DeliveryError              exit 69  HTTP 503   no usable HTTP response
     │   ├── UnreachableError                           nothing was sent: a failed connection, proxy or TLS handshake
     │   ├── ClaimDeniedError                           a store that refuses the function's access to a dataref
@@ -237,7 +237,7 @@ class StoppedError(EavesError):
 
 
 class CancelledError(EavesError):
-    """A command that was stopped with Ctrl-C; its partial result was removed, and the command can be run again."""
+    """A command that was stopped with Ctrl-C; the message says what is left, and the command can be run again."""
 
     exit_code = 130
     http_status = 503

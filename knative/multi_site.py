@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeVar
 
-from eaves.errors import EavesError, StoppedError, UnreachableClusterError
+from eaves.errors import CancelledError, EavesError, UnreachableClusterError
 from knative.settings import SiteSettings
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
 
 
 def _stopped(site: SiteSettings) -> SiteOutcome[T]:
-    return SiteOutcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it had finished"))
+    return SiteOutcome(site=site.name, state=STOPPED, error=CancelledError("stopped before it had finished"))
 
 
 class _Budget:

@@ -53,14 +53,29 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failu
 """
 
 
+class StopRequest(threading.Event):
+    """A request to stop, set by a signal.
+
+    Attributes:
+        number: Number of the signal; 0 before it comes.
+        at_once: Whether the signal also raises KeyboardInterrupt, since nothing looks at the request for long.
+    """
+
+    number: int = 0
+    at_once: bool = False
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield a `threading.Event`, set by the first SIGTERM or SIGINT; a second signal ends the process as by default."""
-    stop = threading.Event()
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Yield a request, set by the first SIGTERM or SIGINT; a second signal ends the process as by default."""
+    stop = StopRequest()
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        stop.number = number
         stop.set()
         signal.signal(number, before[number])
+        if stop.at_once:
+            raise KeyboardInterrupt
 
     before = {int(number): signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
@@ -98,6 +113,24 @@ class Stoppable:
 
             self._check(title)
             yield step
+
+    @contextmanager
+    def at_once(self, title: str) -> Iterator[None]:
+        """Enter work without steps that leaves nothing behind, such as an import: a signal ends it in its midst.
+
+        Raises:
+            StoppedError: `stop` is set before the work or during it.
+        """
+        self._check(title)
+        stop = self._stop if isinstance(self._stop, StopRequest) else StopRequest()
+        stop.at_once = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._check(title)
+            raise
+        finally:
+            stop.at_once = False
 
     def _check(self, title: str) -> None:
         if self._stop.is_set():

@@ -226,7 +226,7 @@ def _open_task(
     dataset: Dataset,
     settings: TrainSettings,
     place: RunLocation,
-    progress: TrainingProgress,
+    progress: Stoppable,
     clock: run_records.PhaseTimer,
     *,
     identity: TrainingIdentity,
@@ -240,7 +240,7 @@ def _open_task(
         )
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
     features = place.features(settings.cache, shared=share is not None)
-    with clock.phase("import_tensorflow"), native_stderr():
+    with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
         from trainer.training.training_task import TrainingTask
     candidates, reason = list_candidates(

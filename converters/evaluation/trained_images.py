@@ -128,7 +128,7 @@ def find_photo_copies(
         title: Title of the phase, for people.
         progress: Receives one step for each photo.
         labels: Class of each known image, then of each photo; with it, shots by a fixed camera, which all look alike,
-            are compared as in training. Empty when the photos have no labels.
+            are distinguished as in training. Empty when the photos have no labels.
     """
     looks = list[ImageFingerprint | None]()
     with progress.phase(title, len(photos)) as step, ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:

@@ -1,4 +1,4 @@
-"""Checks whether a new artifact may be published, on held-out images and against the model that it replaces."""
+"""Checks whether a new artifact may be published, on held-out images and against the models published before."""
 
 from __future__ import annotations
 

@@ -31,10 +31,11 @@ class PipelineSettings:
     )
     max_accuracy_drop: float = setting(
         5.0,
-        "Points of accuracy or mean recall (of 100) that a model may lose compared with the model that it replaces: "
-        "the upper bound of its loss on the same held-out images, with 95 % confidence, must not exceed it. 5 points "
-        "take about 200 images if two equally good models differ on 6 % of answers, and 59 if they never differ; 100: "
-        "models are not compared.",
+        "Points of accuracy or mean recall (of 100) that a model may lose compared with the model published last, with "
+        "the best one so far, and with the one that serves after a rollback: the upper bound of its loss on the same "
+        "held-out images, with 95 % confidence, must not exceed it. 5 points take about 200 images if two equally good "
+        "models differ on 6 % of answers, and 59 if they never differ; 100: the model is not compared, and becomes the "
+        "best one so far.",
         minimum=0,
         maximum=100,
     )

@@ -48,11 +48,13 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
     logits, probabilities = interface.pick_outputs([value.name for value in graph.output])
     (value,) = graph.input
     check_input(_shape(value), interface, recipe.height, recipe.width)
-    read = {name: _check_output(graph, name, classes) for name in (logits, probabilities) if name}
+    single = probabilities is not None and _is_single(graph, probabilities, classes)
+    read = {name: _check_output(graph, name, 1 if single else classes) for name in (logits, probabilities) if name}
     features = interface.features
     _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)})
     before = _before(graph, value, interface)
-    behind = _behind(graph, logits and f"{OWN}{logits}", probabilities and f"{OWN}{probabilities}", read)
+    own_logits, own_probabilities = (name and f"{OWN}{name}" for name in (logits, probabilities))
+    behind = _behind(graph, own_logits, own_probabilities, read, single=single)
     if features:
         flat: list[Step] = [("Flatten", [], {"axis": 1}), ("Cast", [], {"to": TensorProto.FLOAT})]
         behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
@@ -96,15 +98,28 @@ def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Inter
 
 
 def _behind(
-    graph: onnx.GraphProto, logits: str | None, probabilities: str | None, kinds: Mapping[str, int]
+    graph: onnx.GraphProto, logits: str | None, probabilities: str | None, kinds: Mapping[str, int], *, single: bool
 ) -> list[onnx.NodeProto]:
-    """Return the nodes that compute `logits` and `probabilities` from the model's own outputs."""
+    """Return the nodes that compute `logits` and `probabilities` from the model's own outputs.
+
+    Args:
+        graph: Graph of the model, which receives constants.
+        logits: Name of the model's own output with logits, if it has one.
+        probabilities: Name of the model's own output with probabilities, if it has one.
+        kinds: Element type of each of these outputs.
+        single: Whether the probabilities are that of the second label alone.
+    """
     nodes = []
     for own, name in ((logits, "logits"), (probabilities, "probabilities")):
         if own:
             cast = kinds[own.removeprefix(OWN)] != TensorProto.FLOAT
             step: Step = ("Cast", [], {"to": TensorProto.FLOAT}) if cast else ("Identity", [], {})
-            nodes += _chain([step], own, name, f"behind_{name}")
+            second = name == "probabilities" and single
+            nodes += _chain([step], own, f"{OWN}second" if second else name, f"behind_{name}")
+    if single:
+        one = _constant(graph, "one", np.array(1, np.float32))
+        steps: list[Step] = [("Neg", [], {}), ("Add", [one], {}), ("Concat", [f"{OWN}second"], {"axis": -1})]
+        nodes += _chain(steps, f"{OWN}second", "probabilities", "both_labels")
     if not probabilities:
         nodes += _chain([("Softmax", [], {"axis": -1})], "logits", "probabilities", "softmax")
     if not logits:
@@ -128,6 +143,12 @@ def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str
     return f"eaves/{name}"
 
 
+def _is_single(graph: onnx.GraphProto, name: str, classes: int) -> bool:
+    """Return whether an output has the probability of the second of two labels alone, as a sigmoid gives it."""
+    shape = next(_shape(value) for value in graph.output if value.name == name)
+    return classes == 2 and shape is not None and len(shape) == 2 and shape[1] == 1
+
+
 def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
     """Check that an output has one float for each label, and return its element type."""
     value = next(value for value in graph.output if value.name == name)
@@ -140,7 +161,8 @@ def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
         found = ", ".join("?" if size is None else str(size) for size in shape)
         raise ConversionError(
             f"the output {name} has the shape ({found}), but the declaration has {classes} labels",
-            hint="declare as many labels as the model has classes, or name another output",
+            hint="declare as many labels as the model has classes (two for a single probability, a sigmoid's, which is "
+            "that of the second label), or name another output",
         )
     return int(kind)
 

@@ -8,7 +8,7 @@ are computed here with NumPy, so that a fault of the graph shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 Floats = npt.NDArray[np.float32]
 SMALLEST = 1e-12
+SUM_TOLERANCE = 1e-3
+"""Largest difference from 1 of the sum of an image's probabilities; half precision stays below it."""
 DTYPES = {  # onnxruntime's names to NumPy's types
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -115,6 +117,8 @@ def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> N
         digests.append(tensor_digest(tensor))
         if own:
             tensors.append(tensor)
+    if job["route"] != "run":
+        check_declared(np.asarray(logits), np.asarray(probabilities), interface, answered)
     np.savez(
         job["output"],
         logits=np.asarray(logits, dtype=np.float32),
@@ -181,16 +185,70 @@ def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
 
 
 def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
-    """Return the logits and probabilities of a batch of one, each (labels,) float32."""
+    """Return the logits and probabilities of a batch of one, each (labels,) float32.
+
+    A single probability is that of the second of two labels.
+    """
     logits_name, probabilities_name = interface.pick_outputs(answer)
+    probabilities = None
+    if probabilities_name is not None:
+        probabilities = answer[probabilities_name][0].astype(np.float32)
+        if len(probabilities) == 1:
+            probabilities = np.concatenate([np.float32(1) - probabilities, probabilities])
     if logits_name is None:
-        probabilities = answer[str(probabilities_name)][0].astype(np.float32)
+        probabilities = np.asarray(probabilities)
         return np.log(np.clip(probabilities, np.float32(SMALLEST), None)), probabilities
     logits = answer[logits_name][0].astype(np.float32)
-    if probabilities_name is not None:
-        return logits, answer[probabilities_name][0].astype(np.float32)
+    if probabilities is not None:
+        return logits, probabilities
     powers = np.exp(logits.astype(np.float64) - np.max(logits))
     return logits, (powers / np.sum(powers)).astype(np.float32)
+
+
+def check_declared(logits: Floats, probabilities: Floats, interface: Interface, names: Collection[str]) -> None:
+    """Check that the outputs for the samples look like what they are declared as.
+
+    Args:
+        logits: (N, labels); those of the model, if it has any.
+        probabilities: (N, labels); those of the model, if it has any.
+        interface: Input and outputs of the model.
+        names: Names of the model's outputs.
+
+    Raises:
+        ConversionError: Probabilities don't sum to 1, or logits do; the hint names the line of the declaration.
+    """
+    logits_name, probabilities_name = interface.pick_outputs(names)
+    named = bool(interface.logits or interface.probabilities)
+    if probabilities_name is not None:
+        sums, low, high = probabilities.sum(axis=1), np.min(probabilities), np.max(probabilities)
+        if low < -SUM_TOLERANCE or high > 1 + SUM_TOLERANCE:
+            raise ConversionError(
+                f"the output {probabilities_name} is declared as probabilities, but on the samples its numbers lie "
+                f"between {low:.3g} and {high:.3g}",
+                hint=f"declare {_line('logits', probabilities_name, named=named)} instead of "
+                f"{_line('probabilities', probabilities_name, named=named)} if they are logits",
+            )
+        if np.any(np.abs(sums - 1) > SUM_TOLERANCE):
+            raise ConversionError(
+                f"the output {probabilities_name} is declared as probabilities, but on the samples its numbers sum to "
+                f"{np.min(sums):.3f} to {np.max(sums):.3f} and not to 1: several labels may hold for one image, as "
+                "with a sigmoid for each label, and Eaves predicts one label",
+                hint="end the model in a softmax and train it with one label for each image; if the numbers are "
+                f"logits, declare {_line('logits', probabilities_name, named=named)} instead of "
+                f"{_line('probabilities', probabilities_name, named=named)}",
+            )
+    if logits_name is not None and np.min(logits) >= 0 and np.all(np.abs(logits.sum(axis=1) - 1) <= SUM_TOLERANCE):
+        raise ConversionError(
+            f"the output {logits_name} is declared as logits, but on all {len(logits)} samples its numbers are at "
+            "least 0 and sum to 1, so they are probabilities",
+            hint=f"declare {_line('probabilities', logits_name, named=named)} instead of "
+            f"{_line('logits', logits_name, named=named)}",
+        )
+
+
+def _line(content: str, name: str, *, named: bool) -> str:
+    """Return the line of a declaration that states an output's content."""
+    return f"`{content}: {name}`" if named else f"`output_is: {content}`"
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
         found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "inputs that it does not name"
         raise ConversionError(
             f"the model must take one batch of images (batch, height, width, 3); it takes {found}",
-            hint="build the model with `keras.Input`, or save it with `model.export(FOLDER)` and convert that folder",
+            hint="build a model with one input, such as `keras.Model(images, model([images, constant]))`"
+            if len(inputs) > 1
+            else "build the model with `keras.Input`, or save it with `model.export(FOLDER)` and convert that folder",
         )
     (given,) = inputs
     # a Sequential has one output and doesn't name it

@@ -112,6 +112,23 @@ class Commands(CommandGroup):
         """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that the arguments name.
+
+        Raises:
+            CancelledError: On Ctrl-C in a command that doesn't say itself what was stopped.
+        """
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as error:
+            from eaves.errors import CancelledError
+
+            # click's questions raise Abort on Ctrl-C, as they do for the answer "no".
+            if isinstance(error, click.Abort) and not isinstance(error.__context__, KeyboardInterrupt):
+                raise
+            name = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+            raise CancelledError(f"stopped by Ctrl-C: {name} has not finished") from None
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command and return it; None when no command has the name."""
         return load_command(name) if name in COMMANDS else None

@@ -13,7 +13,7 @@ from eaves.cli.app.sources import resolve_sources
 from eaves.cli.display.collection_progress import CollectionProgress
 from eaves.cli.display.output import progress, say
 from eaves.credentials.redact import has_secrets
-from eaves.errors import ConfigError, StoppedError
+from eaves.errors import CancelledError, ConfigError
 from eaves.http_client.proxies import parse_proxies
 
 UNSORTED = "-unsorted"
@@ -50,7 +50,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         Path of the folder with the collected images.
 
     Raises:
-        StoppedError: When the user stopped the collection before all images were collected.
+        CancelledError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
     from eaves.sources.agent.configuration import read_source
@@ -98,5 +98,5 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
             )
         except KeyboardInterrupt:
             message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
-            raise StoppedError(message, hint="run the same command again to collect the other images") from None
+            raise CancelledError(message, hint="run the same command again to collect the other images") from None
     return unsorted

@@ -14,7 +14,7 @@ from eaves.cli.cluster.deploy_notes import name_person
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, open_site
 from eaves.cli.display.output import print_rows, say
 from eaves.cli.display.table import Column, Columns, Kind
-from eaves.errors import FleetError, StoppedError
+from eaves.errors import CancelledError, FleetError
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -142,7 +142,7 @@ def run_on_sites(
     Raises:
         EavesError: When the operation fails at the only site.
         FleetError: When the operation failed or wasn't started at one of several sites.
-        StoppedError: When Ctrl-C stopped the command.
+        CancelledError: When Ctrl-C stopped the command.
     """
     outcomes = visit_sites(scope, choice, operation, parallel=parallel, max_failures=max_failures)
     if len(outcomes) == 1 and form == "table":
@@ -189,7 +189,7 @@ def report_outcomes(outcomes: Sequence[SiteOutcome[T]], again: str, choice: Plat
 
     Raises:
         FleetError: When the command failed or wasn't started at a site.
-        StoppedError: When Ctrl-C stopped the command.
+        CancelledError: When Ctrl-C stopped the command.
     """
     if len(outcomes) == 1:
         return
@@ -202,7 +202,7 @@ def report_outcomes(outcomes: Sequence[SiteOutcome[T]], again: str, choice: Plat
         say(f"{summary} of {len(outcomes)} sites")
         return
     where = "--all" if choice.every and len(left) > MOST_NAMED else f"--site {','.join(left)}"
-    error = StoppedError if "stopped" in counts else FleetError
+    error = CancelledError if "stopped" in counts else FleetError
     raise error(f"of {len(outcomes)} sites: {summary}", hint=f"{again} {where}")
 
 

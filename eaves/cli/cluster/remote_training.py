@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.cli.app.project import Workspace
 from eaves.cli.cluster.platform_options import PlatformChoice, choose_sites
 from eaves.cli.display.output import say
-from eaves.errors import ConfigError, Fault, StoppedError, UnreachableClusterError
+from eaves.errors import CancelledError, ConfigError, Fault, UnreachableClusterError
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -84,7 +84,7 @@ def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, o
 
     Raises:
         EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
-        StoppedError: When Ctrl-C ends this command; the Job continues in the cluster.
+        CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
     from knative.training.job import build_job, training_faults
     from knative.training.job_failure import explain_failure
@@ -112,7 +112,7 @@ def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, o
         return download_run(cluster, training, job, target, say=say, progress=progress)
     except KeyboardInterrupt as error:
         message = f"this command no longer shows the Job {name}, which continues in the cluster"
-        raise StoppedError(message, hint=_attach(name, cluster)) from error
+        raise CancelledError(message, hint=_attach(name, cluster)) from error
     except UnreachableClusterError as error:
         raise UnreachableClusterError(
             f"{error.message}; the Job {name} continues in the cluster", hint=_attach(name, cluster)

@@ -127,8 +127,8 @@ def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpi
         # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
         undo = not (visit.choice.sites or visit.choice.every)
         outcome = rollout.rollback(cluster, name, undo=undo)
-        tagged = _tag_serving(cluster, outcome, visit.scope.repository, access)
-        return "; ".join(filter(None, (visit.finish(cluster, outcome), tagged)))
+        serving = _tag_serving(cluster, outcome, visit.scope.repository, access)
+        return "; ".join(filter(None, (visit.finish(cluster, outcome), serving)))
     if verb == "resume":
         return visit.finish(cluster, rollout.begin_rollout(cluster, name, visit.scope.rollout, again=True))
     assert percent is not None  # noqa: S101 - the command's own words

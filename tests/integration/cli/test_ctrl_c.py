@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.inputs.parts import write_parts
 from tests.waiting import wait_until
 
 CANCELLED = 128 + signal.SIGINT
@@ -34,7 +35,9 @@ class Terminal:
         os.set_blocking(self._screen, False)
         self._shown = b""
         command = [sys.executable, "-P", "-m", "eaves.cli", *map(str, arguments)]
-        self.process = subprocess.Popen(command, cwd=folder, stderr=terminal, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, cwd=folder, stdin=terminal, stderr=terminal, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         os.close(terminal)
 
     def read(self) -> str:
@@ -79,6 +82,43 @@ def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
     target = artifacts / tiny_run.name
     assert reported == f"error: stopped: {target} was not made; the same command starts from the beginning"
     assert list(artifacts.iterdir()) == []
+
+
+def test_a_command_that_reads_its_settings(tmp_path: Path) -> None:
+    """What no command handles itself, such as the first seconds of a training: here eaves.yaml comes from a pipe."""
+    os.mkfifo(tmp_path / "eaves.yaml")
+    with typed(tmp_path, "train") as terminal:
+        writer = wait_until(lambda: open_for_writing(tmp_path / "eaves.yaml"), 60, what="a reader of the pipe")
+        reported = terminal.cancel()
+        os.close(writer)
+    assert reported == "error: stopped by Ctrl-C: eaves train has not finished"
+
+
+def test_a_question(tmp_path: Path) -> None:
+    with typed(tmp_path, "sign", "--new-key", "mine") as terminal:
+        wait_until(lambda: "Password of the new key" in terminal.read(), 60, what="the question")
+        reported = terminal.cancel()
+    assert reported == "error: stopped by Ctrl-C: eaves sign has not finished"
+    assert list(tmp_path.iterdir()) == []
+
+
+def open_for_writing(pipe: Path) -> int:
+    """File descriptor of a pipe; 0 while nobody reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return 0
+
+
+def test_a_training_that_imports_tensorflow(tmp_path: Path) -> None:
+    write_parts(tmp_path / "photos", 8, side=32)
+    (tmp_path / "eaves.yaml").write_text("data: {path: photos}\n")
+    with typed(tmp_path, "train", "--run", "made", "--arch", "small_cnn") as terminal:
+        maps = Path(f"/proc/{terminal.process.pid}/maps")
+        wait_until(lambda: "libtensorflow" in maps.read_text(), 60, what="the import")
+        reported = terminal.cancel()
+    assert reported == "try: eaves train --run made continues the training"
+    assert "error: the training was stopped during: the import of TensorFlow" in terminal.read()
 
 
 def test_a_check_of_data(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
         wait_until(lambda: len(collected(tmp_path)) >= 3, 60)
         process.send_signal(signal.SIGINT)
         _, reported = process.communicate(timeout=60)
-        assert process.returncode == 75, reported
+        assert process.returncode == 128 + signal.SIGINT, reported
         assert "of 100000 images are in" in reported
         assert "run the same command again to collect the other images" in reported
         before = collected(tmp_path)

@@ -96,7 +96,7 @@ class Pipeline:
 @pytest.fixture
 def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Pipeline:
     build_base(tmp_path / "base")
-    tag = f"{registry.host}/{request.node.name.lower().replace('_', '-')[:60].strip('-')}:{{version}}"
+    tag = f"{registry.host}/{request.node.name.lower().replace('_', '-').partition('[')[0][:60].strip('-')}:{{version}}"
     words = [f"--tag={tag}", f"--base=oci:{tmp_path}/base", "--plain-http", "--site=lab"]
     return Pipeline(tmp_path / "work", oci_cache, *words)
 
@@ -170,13 +170,16 @@ def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
 
 
 @pytest.mark.slow
-def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
+def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(
+    pipeline: Pipeline, sink: Sink, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     data = build_tiny_dataset(tmp_path / "digits")
     process = pipeline.start(data, tmp_path / "run", K_SINK=sink.url, EAVES_TRAIN_EPOCHS="100000")
     assert process.stderr is not None
     wait_until(lambda: "Training" in (process.stderr.readline() if process.stderr else ""), 100)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 75, stderr
-    assert "error: stopped at: train" in stderr
+    assert process.returncode == code, stderr
+    assert "error: the pipeline was stopped during the step train" in stderr
     assert list((tmp_path / ".run.unfinished/checkpoints").iterdir())

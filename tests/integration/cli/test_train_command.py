@@ -43,7 +43,7 @@ def test_the_hint_of_an_interrupted_training_continues_it_as_printed(project: Pa
     )
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=STARTED_S)
-    assert process.returncode == 75, stderr
+    assert process.returncode == 128 + signal.SIGINT, stderr
     hint = re.search(r"^try: eaves (train .*) continues the training$", stderr, re.MULTILINE)
     assert hint is not None, stderr
     typed = shlex.split(hint[1])

@@ -16,7 +16,9 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from converters.child_process import ChildLimits, run_child
 from converters.convert import convert
@@ -27,7 +29,8 @@ from converters.settings import ConvertSettings
 from converters.source.model_source import open_source
 from converters.tensorflow import tensorflow_export
 from converters.tensorflow.tensorflow_model import open_model
-from eaves.artifact import Artifact, open_artifact
+from eaves.artifact import Artifact, load_golden, open_artifact
+from eaves.cli import cli
 from eaves.errors import ConversionError, ParityError
 from eaves.inference.session import Session, open_session
 from tests.waiting import wait_until
@@ -170,6 +173,116 @@ def test_a_graph_that_scales_otherwise_turns_parity_red(tiny_run: Path, tmp_path
                 truth,
                 ParityTolerance(probabilities=1e-3, logits=1e-3),
             )
+
+
+BY_BRIGHTNESS = {
+    "sigmoid": [helper.make_node("Sigmoid", ["score"], ["y"])],
+    "both": [
+        helper.make_node("Neg", ["score"], ["other"]),
+        helper.make_node("Concat", ["other", "score"], ["scores"], axis=1),
+        helper.make_node("Sigmoid", ["scores"], ["likely"]),
+        helper.make_node("Sqrt", ["likely"], ["y"]),  # the two numbers sum to more than 1
+    ],
+    "softmax": [
+        helper.make_node("Neg", ["score"], ["other"]),
+        helper.make_node("Concat", ["other", "score"], ["scores"], axis=1),
+        helper.make_node("Softmax", ["scores"], ["y"], axis=1),
+    ],
+    "scores": [
+        helper.make_node("Neg", ["score"], ["other"]),
+        helper.make_node("Concat", ["other", "score"], ["y"], axis=1),
+    ],
+}
+"""Nodes that make a model's output of an image's mean brightness, by the model's name."""
+
+
+def write_by_brightness(folder: Path, name: str, **changes: Any) -> tuple[Path, Path]:
+    """A model that tells dark from bright, with 5 samples of each label; and its declaration."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceMean", ["mean"], ["grey"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["grey", "middle"], ["off"]),
+        helper.make_node("Mul", ["off", "steep"], ["score"]),
+        *BY_BRIGHTNESS[name],
+    ]
+    constants = {"middle": 127.0, "steep": 0.02}
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 16, 16, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1 if name == "sigmoid" else 2])],
+        [numpy_helper.from_array(np.array(value, np.float32), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(folder / "model.onnx"))
+    for label, start in (("dark", 0), ("bright", 140)):
+        (folder / "samples" / label).mkdir(parents=True)
+        for number in range(5):
+            Image.new("L", (16, 16), start + 20 * number).save(folder / "samples" / label / f"{number}.png")
+    values = {"name": "lamp", "labels": ["dark", "bright"], "height": 16, "width": 16, "samples": "samples"}
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
+    return folder / "model.onnx", folder / "model.yaml"
+
+
+def test_a_sigmoid_of_two_labels_is_converted_and_its_samples_are_counted(tmp_path: Path) -> None:
+    model, declaration = write_by_brightness(tmp_path, "sigmoid", output_is="probabilities")
+    artifact = convert(model, tmp_path / "artifact", FP32, declaration=declaration)
+    for case in load_golden(artifact):
+        assert sum(case.probabilities) == pytest.approx(1)
+        assert case.label == ("dark", "bright")[int(np.argmax(case.probabilities))]
+    assert (artifact.manifest.source.samples, artifact.manifest.source.samples_right) == (10, 10)
+
+
+def test_what_is_wrongly_declared_gives_samples_other_labels_and_that_is_said(tmp_path: Path) -> None:
+    words = {"labels": ["bright", "dark"], "output_is": "probabilities"}
+    model, declaration = write_by_brightness(tmp_path, "sigmoid", **words)
+    command = ["convert", str(model), "--declare", str(declaration), "--artifact", str(tmp_path / "artifact")]
+    result = CliRunner().invoke(cli, [*command, "--precision", "fp32"], catch_exceptions=False)
+    assert "0 of 10 samples get the label of their folder; if the model is better than that, its input" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "message", "hint"),
+    [
+        (
+            "both",
+            {"output_is": "probabilities"},
+            r"its numbers sum to 1\.\d+ to 1\.\d+ and not to 1: several labels may hold for one image",
+            "declare `output_is: logits` instead of `output_is: probabilities`",
+        ),
+        (
+            "scores",
+            {"probabilities": "y"},
+            "its numbers lie between -2",
+            "declare `logits: y` instead of `probabilities: y` if they are logits",
+        ),
+        (
+            "softmax",
+            {"logits": "y"},
+            "on all 10 samples its numbers are at least 0 and sum to 1, so they are probabilities",
+            "declare `probabilities: y` instead of `logits: y`",
+        ),
+    ],
+)
+def test_an_output_that_is_not_what_it_is_declared_as_is_refused(
+    tmp_path: Path, name: str, declared: dict[str, str], message: str, hint: str
+) -> None:
+    model, declaration = write_by_brightness(tmp_path, name, **declared)
+    with pytest.raises(ConversionError, match=message) as refused:
+        convert(model, tmp_path / "artifact", FP32, declaration=declaration)
+    assert hint in (refused.value.hint or "")
+
+
+def test_a_keras_model_with_two_inputs_is_refused_with_a_hint_that_fits(tiny_run: Path, tmp_path: Path) -> None:
+    import keras
+
+    image, other = keras.Input((16, 16, 3)), keras.Input((4,))
+    joined = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(image), other])
+    keras.Model([image, other], keras.layers.Dense(4)(joined)).save(tmp_path / "two.keras")
+    source = open_source(tmp_path / "two.keras", declare(tmp_path, tiny_run, output_is="logits"))
+    with pytest.raises(ConversionError, match=r"it takes \(None, 16, 16, 3\), \(None, 4\)") as caught:
+        open_model(source.job())
+    assert (caught.value.hint or "").startswith("build a model with one input")
 
 
 def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:

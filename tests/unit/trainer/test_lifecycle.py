@@ -25,6 +25,22 @@ def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
     assert signal.getsignal(signal.SIGINT) == interrupt
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_work_without_steps_at_once_and_says_which_it_was(number: signal.Signals) -> None:
+    def wait_for_it() -> None:
+        os.kill(os.getpid(), number)
+        threading.Event().wait(5)
+        pytest.fail("went on")
+
+    with stop_on_signals() as stop:
+        progress = Stoppable(SilentProgress(), stop)
+        with pytest.raises(StoppedError, match="stopped during: the import"), progress.at_once("the import"):
+            wait_for_it()
+        assert stop.number == number
+        with pytest.raises(StoppedError), progress.at_once("another one"):
+            pytest.fail("entered")
+
+
 def test_every_step_is_a_place_to_stop() -> None:
     stop = threading.Event()
     with Stoppable(SilentProgress(), stop).phase("x", 2) as step:

@@ -102,8 +102,21 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
         say(f"verdict: {page_path(made.path)}")
     say(f"the artifact holds the {manifest.precision} model: {manifest.quantisation.reason}")
     if manifest.task == CLASSIFY:
+        if found := manifest.source.samples:
+            say(_describe_samples(manifest.source.samples_right, found, len(manifest.labels)))
         say(f"{manifest.name} {manifest.version}: {_describe_quality(model)}")
     click.echo(made.path)
+
+
+def _describe_samples(right: int, samples: int, labels: int) -> str:
+    """Return how many samples get the label of their folder, with advice if that is hardly more than by guessing."""
+    text = f"{right} of {samples} samples get the label of their folder"
+    if right * labels < 2 * samples:
+        text += (
+            "; if the model is better than that, its input is declared wrongly: compare `multiply`, `add`, `channels` "
+            "and the order of `labels` with its training"
+        )
+    return text
 
 
 def _describe_quality(model: Path) -> str:

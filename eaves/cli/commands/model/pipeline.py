@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from converters.gate.settings import PipelineSettings
 from eaves import logs
 from eaves.cli.registry_options import PLAIN_HTTP
 from eaves.config import complete as complete_settings
-from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.errors import CancelledError, ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
     from converters.gate.publication_check import Passed
     from eaves.config import SettingsLayer
+    from trainer.lifecycle import StopRequest
     from trainer.run.run_location import RunLocation
     from trainer.settings import DataSettings
 
@@ -195,7 +196,7 @@ def _artifact_of(run: Path, folder: Path) -> Path:
 
 def _judge(
     place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
-    stop: threading.Event,
+    stop: StopRequest,
 ) -> Passed:  # fmt: skip
     """Check that the model is good enough to be published.
 
@@ -236,11 +237,12 @@ def _tag(passed: Passed, artifact: Path, tag: str, *, plain_http: bool) -> None:
         _log.warning("%s", line, extra={"step": "publish"})
 
 
-def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:
+def _run(step: str, words: Sequence[str], stop: StopRequest) -> None:
     """Run one step as a process and wait for its end.
 
     Raises:
-        StoppedError: When a signal asks the pipeline to stop; the step has been stopped and has ended.
+        StoppedError: When SIGTERM asks the pipeline to stop; the step has been stopped and has ended.
+        CancelledError: When Ctrl-C does.
         SystemExit: When the step fails, with the step's exit code.
     """
     _log.info("the step %s begins", step, extra={"step": step})
@@ -255,7 +257,8 @@ def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:
     if code is None:
         process.terminate()
         process.wait()
-        raise StoppedError(
+        kind = CancelledError if stop.number == signal.SIGINT else StoppedError
+        raise kind(
             f"the pipeline was stopped during the step {step}",
             hint="run the same command again; it continues with this step",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from eaves.cli.display.output import say
 from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.latest import RUN, refuse_latest, update_latest
 from eaves.cli.shared_options import FILE, file_option
-from eaves.errors import StoppedError
+from eaves.errors import CancelledError, StoppedError
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
 
@@ -83,7 +84,8 @@ def command(
     except StoppedError as error:
         named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
         hint = f"eaves train{named} --run {shlex.quote(str(target))} continues the training"
-        raise StoppedError(error.message, hint=hint) from error
+        kind = CancelledError if stop.number == signal.SIGINT else StoppedError
+        raise kind(error.message, hint=hint) from error
     if target.absolute().parent == workspace.runs.absolute() and (text := update_latest(workspace.runs, RUN)):
         say(f"note: {text}")
     report_run(run)

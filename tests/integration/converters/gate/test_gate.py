@@ -237,6 +237,14 @@ def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate:
     assert f"{gate.repository}:{night(2)} has no model (any more) and is left out" in passed.lines
 
 
+def test_a_role_that_cannot_be_tagged_is_reported_and_nothing_more(gate: Gate, registry: LocalRegistry) -> None:
+    gate.publish(night(1))
+    passed = gate.check(path=gate.make(night(2)).path)
+    registry.blob_path(gate.named(night(1))).unlink()
+    (line,) = tag_roles(passed.published, f"{gate.repository}:{{version}}", night(2), passed.best, ACCESS)
+    assert line.startswith(f"{gate.repository}:best was not changed, so the next model is compared as before: ")
+
+
 def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
     own = open_artifact(gate.path)
     push(own, f"{gate.repository}:{own.manifest.version}", gate.folder / "own")

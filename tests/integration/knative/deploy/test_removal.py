@@ -6,7 +6,11 @@ import pytest
 
 from eaves.errors import NotFoundError
 from knative.client.cluster import Cluster
+from knative.client.kinds import KSERVICE
+from knative.deploy.objects.apply_result import LEFT, REMOVED
+from knative.deploy.objects.inventory import InventoryItem, item_kind
 from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.objects.ownership import delete_item
 from knative.deploy.removal import remove_app
 from knative.resources.fields.labels import MANAGER
 from tests.cluster.apps import full_app, full_settings, plain_app
@@ -70,6 +74,17 @@ def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cl
         NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
     ):
         remove_app(cluster, OWNER)
+
+
+def test_without_a_recorded_uid_what_another_app_owns_by_now_stays(cluster: Cluster, knative: Knative) -> None:
+    """A deploy that was killed lists objects that it hadn't applied; another app may have taken the name since."""
+    deploy(cluster, plain_app())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    item = InventoryItem(kind=item_kind(KSERVICE), name="roses", namespace="cams", uid="")
+    assert delete_item(cluster, item, "flowers") == LEFT
+    assert cluster.get(KSERVICE, "roses") is not None
+    assert delete_item(cluster, item, "roses") == REMOVED
+    assert cluster.get(KSERVICE, "roses") is None
 
 
 def test_services_that_knative_makes_for_its_own_are_left_to_it(

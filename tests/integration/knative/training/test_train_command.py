@@ -99,7 +99,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     assert seen == [f"the Job {play.name} was created in lab of cloud\n", "Training: 1 of 4\n"]
     first.send_signal(signal.SIGINT)
     code, _, stderr = finished(first)
-    assert code == 75
+    assert code == 130
     message = f"error: this command no longer shows the Job {play.name}, which continues in the cluster"
     assert message in stderr
     assert "try: run the same command to show it again" in stderr

@@ -15,7 +15,7 @@ from converters.evaluation.labelled_images import load_labelled_images, load_uns
 from converters.evaluation.metrics import evaluate
 from converters.evaluation.model import NO_LABEL
 from converters.evaluation.page import build_evaluation_page
-from converters.evaluation.paired_comparison import mcnemar_p_value, pair
+from converters.evaluation.paired_comparison import Pairing, mcnemar_p_value, pair
 from eaves.base.statistics import wilson
 from eaves.errors import ArtifactError, DatasetError
 from tests.fakes.models.evaluated import ColourModel, write_colours
@@ -88,6 +88,15 @@ def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
     assert found.trained_on == 1
     with pytest.raises(DatasetError, match="the model was trained on all 3 images"):
         load_labelled_images(root, digests.values())
+
+
+def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together() -> None:
+    """For two models that never differ the exact bound is known: each side misses 2.5 %."""
+    images = 59
+    low, high = Pairing(both_right=images, lost=0, gained=0, both_wrong=0, differing=()).interval
+    exact = 1 - 0.025 ** (1 / images)
+    assert low == pytest.approx(-high)
+    assert high >= exact - 1e-6
 
 
 def test_the_same_bytes_count_once_and_are_reported_as_in_training(tmp_path: Path) -> None:

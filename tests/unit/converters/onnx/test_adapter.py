@@ -29,15 +29,15 @@ def build(
     outputs: tuple[str, ...] = ("y",),
     classes: int = 5,
     opset: int = 17,
-    softmax: bool = False,
+    activation: str = "Identity",
     domain: str = "",
 ) -> onnx.ModelProto:
-    """input `x` > flat > times a matrix (> softmax) > the first output; its second is the flat input."""
+    """input `x` > flat > times a matrix (> an activation) > the first output; its second is the flat input."""
     weights = np.random.default_rng(1).normal(size=(72, classes)).astype(np.float32) / 500
     float_x = "x" if kind == TensorProto.FLOAT else "float_x"
     nodes = [] if float_x == "x" else [helper.make_node("Cast", ["x"], [float_x], to=TensorProto.FLOAT)]
     nodes += [helper.make_node("Flatten", [float_x], ["logits"]), helper.make_node("MatMul", ["logits", "w"], ["m"])]
-    nodes.append(helper.make_node("Softmax" if softmax else "Identity", ["m"], [outputs[0]], domain=domain))
+    nodes.append(helper.make_node(activation, ["m"], [outputs[0]], domain=domain))
     if len(outputs) > 1:
         nodes.append(helper.make_node("Identity", ["logits"], [outputs[1]]))
     sizes = (classes, 72)
@@ -84,7 +84,7 @@ def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: P
         (Interface(logits="y"), {"kind": TensorProto.UINT8}),
         (Interface(logits="y", channels="BGR", layout="NCHW"), {"kind": TensorProto.UINT8, "shape": ("n", 3, 4, 6)}),
         (Interface(logits="y", multiply=(1 / 255,)), {"kind": TensorProto.FLOAT16}),
-        (Interface(output_is="probabilities", multiply=(1 / 255,)), {"softmax": True}),
+        (Interface(output_is="probabilities", multiply=(1 / 255,)), {"activation": "Softmax"}),
         (Interface(logits="y"), {"outputs": ("y", "features")}),
         (Interface(logits="image", input="x"), {"outputs": ("image",)}),
         (Interface(logits="y"), {"shape": (1, 4, 6, 3)}),
@@ -105,6 +105,20 @@ def test_it_answers_what_numpy_makes_of_the_original(
     assert np.ptp(logits) > 0.01
 
 
+def test_one_probability_is_that_of_the_second_of_two_labels(tmp_path: Path) -> None:
+    """The form of every binary tutorial: `Dense(1, activation="sigmoid")`."""
+    model, interface = build(classes=1, activation="Sigmoid"), Interface(output_is="probabilities")
+    logits, probabilities = expected(model, interface, np.float32, tmp_path)
+    adapt(model, interface, RECIPE, 2)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    found, likely = Session(tmp_path / "model.onnx").run(IMAGES)
+    assert likely.shape == (3, 2)
+    assert np.allclose(likely, probabilities, atol=1e-6)
+    assert np.allclose(found, logits, atol=1e-4)
+    assert np.allclose(likely.sum(axis=1), 1)
+
+
 def test_an_output_nobody_reads_is_not_computed() -> None:
     model = build(outputs=("y", "features"))
     adapt(model, Interface(logits="y"), RECIPE, 5)
@@ -115,6 +129,12 @@ def test_an_output_nobody_reads_is_not_computed() -> None:
     ("interface", "changes", "classes", "message"),
     [
         (Interface(logits="y"), {}, 4, r"output y has the shape \(\?, 5\), but the declaration has 4 labels"),
+        (
+            Interface(logits="y"),
+            {"classes": 1},
+            2,
+            r"output y has the shape \(\?, 1\), but the declaration has 2 labels",
+        ),
         (Interface(logits="z"), {}, 5, "no output z; it has y"),
         (Interface(), {}, 5, "does not name the output"),
         (Interface(logits="y", input="images"), {}, 5, "no input images; it has x"),
