@@ -200,7 +200,7 @@ def scan(
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
     black = describe_black([item.brightest for item in first], [item.entry.label for item in first])
-    notes = [note for note in (black, copied.note) if note]
+    notes = [note for note in (black, "" if group_by else copied.note) if note]
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
     else:

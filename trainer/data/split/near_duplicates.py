@@ -211,6 +211,7 @@ class FingerprintIndex:
                             first, second = first[apart], second[apart]
                         copied = self._grids.are_copies(first, second)
                         yield first[copied], second[copied]
+                        step(0)  # a block may have millions of pairs
                     step(len(table))
 
     def _compare_shots(self, scene: Positions, thumbnails: Floats) -> _Relation:

@@ -279,7 +279,7 @@ def test_a_stop_is_heeded_after_one_block(title: str) -> None:
     looks, phases = plain_looks(clusters(1, 1000, 0)), Phases(title)
     with pytest.raises(StoppedError, match=title):
         group_copies(looks, [f"{n:04d}" for n in range(1000)], [0] * 1000, "similar", Stoppable(phases, phases.stop))
-    assert phases.steps[title] == BLOCK
+    assert phases.steps[title] <= BLOCK
 
 
 @pytest.mark.parametrize(
