@@ -8,16 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.evaluation.model import EvaluatedModel
-from converters.source.held_out import load_sides
-from eaves.errors import ConversionError, DatasetError
+from eaves.errors import DatasetError
 from eaves.media_type import UNKNOWN, sniff
 from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
-from trainer.data.reading import read_images
 from trainer.data.split.stored_split import SPLIT_FILE
-from trainer.progress import SilentProgress
 
 SHOWN = 10
 """Maximum number of class names that an error message lists."""
@@ -85,11 +82,6 @@ def load_unseen_images(
     trained_on, notes, unknown = set(held_out_of or ()), list[str](), False
     for model in models:
         known = model.trained_on
-        if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
-            notes.append(
-                f"the run {model.name} has no {SPLIT_FILE}; its split was computed again, which is "
-                f"possible because {path} is unchanged"
-            )
         trained_on |= known or frozenset()
         if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
@@ -97,18 +89,9 @@ def load_unseen_images(
     return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes), maybe_trained_on=unknown)
 
 
-def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
-    """Return the sha256 of the images that an older run was trained on, hex; None when `path` has other images."""
-    try:
-        sides = load_sides(run, read_images(path, SilentProgress()))
-    except (ConversionError, DatasetError):
-        return None
-    return frozenset(digest for digest, side in sides.items() if side == "train")
-
-
 def _describe_unknown(model: EvaluatedModel) -> str:
     if model.run is not None:
-        why = f"it was made by an earlier version of Eaves and has no {SPLIT_FILE}, and its images have changed"
+        why = f"it was made by an earlier version of Eaves and has no {SPLIT_FILE}"
         then = "train the model again, or evaluate it on images that it was not trained on"
     else:
         why = "only a run lists them"
