@@ -15,13 +15,11 @@ from converters.evaluation.trained_images import (
     find_trained_looks,
     load_listing,
 )
-from converters.source.held_out import load_sides
-from eaves.errors import ConversionError, DatasetError
+from eaves.errors import DatasetError
 from eaves.media_type import UNKNOWN, sniff
 from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
-from trainer.data.reading import read_images
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
-from trainer.progress import SilentProgress, TrainingProgress
+from trainer.progress import TrainingProgress
 from trainer.run.run import load_trained_on
 
 SHOWN = 10
@@ -102,11 +100,6 @@ def load_unseen_images(
     notes, unknown = list[str](), False
     for model in models:
         known = model.trained_on
-        if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
-            notes.append(
-                f"the run {model.name} has no {SPLIT_FILE}; its split was computed again, which is "
-                f"possible because {path} is unchanged"
-            )
         trained_on |= known or frozenset()
         if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
@@ -159,18 +152,9 @@ def describe_left_out(found: LabelledImages) -> list[str]:
     return [*([copies] if found.copies else []), *(f"note: {note}" for note in found.notes)]
 
 
-def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
-    """Return the sha256 of the images that an older run was trained on, hex; None when `path` has other images."""
-    try:
-        sides = load_sides(run, read_images(path, SilentProgress()))
-    except (ConversionError, DatasetError):
-        return None
-    return frozenset(digest for digest, side in sides.items() if side == "train")
-
-
 def _describe_unknown(model: EvaluatedModel) -> str:
     if model.run is not None:
-        why = f"it was made by an earlier version of Eaves and has no {SPLIT_FILE}, and its images have changed"
+        why = f"it was made by an earlier version of Eaves and has no {SPLIT_FILE}"
         then = "train the model again, or evaluate it on images that it was not trained on"
     else:
         why = "only a run lists them"

@@ -139,7 +139,7 @@ def find_photo_copies(
     seen = np.array([position for position, look in enumerate(every) if look is not None], dtype=np.int64)
     of_class = np.unique(labels, return_inverse=True)[1].astype(np.int64)[seen] if labels else None
     of_known, of_photo = (np.zeros(len(every), dtype=np.bool_) for _ in range(2))
-    index = FingerprintIndex([look for look in every if look is not None], of_class)
+    index = FingerprintIndex([look for look in every if look is not None], of_class, progress)
     for first, second in index.copies(fresh=len(known)) if photos else ():
         of_known[seen[second[first < len(known)]]] = True
         of_photo[seen[second[first >= len(known)]]] = True

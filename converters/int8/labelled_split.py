@@ -13,7 +13,6 @@ from converters.source.model_source import ModelSource
 from eaves.errors import ConversionError, DatasetError, StorageError
 from trainer.data.listing import Split
 from trainer.data.reading import DatasetImages, ImageRecord, find_local, read_images
-from trainer.data.split.legacy_split import side_before
 from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.progress import TrainingProgress
 from trainer.run.run import ParitySample
@@ -134,7 +133,7 @@ def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split
     present = {item.digest for item in found.seen}
     sides: Mapping[str, Split] = {}
     if source.route == "run":
-        sides = load_sides(source.model.parent, found)
+        sides = load_sides(source.model.parent)
         if present & sides.keys():
             held_out = {digest for digest, side in sides.items() if side == "val"}
             gone = len(held_out - present)
@@ -147,7 +146,13 @@ def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split
             return sides
     if found.listing.declared:
         return {**sides, **{item.digest: item.entry.split or "train" for item in found.seen}}
-    return {**sides, **{digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}}
+    return {**sides, **{digest: _choose_side(digest) for digest in present}}
+
+
+def _choose_side(digest: str) -> Split:
+    """Return the side of an image that the model was trained on no image of, by a hash of its digest."""
+    number = int.from_bytes(hashlib.sha256(f"0:{digest}".encode()).digest()[:8], "big")
+    return "val" if number / 2**64 < DECLARED_SHARE else "train"
 
 
 def _sample(item: ImageRecord) -> ParitySample:

@@ -75,7 +75,7 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
     seen = eaves("evaluate", old, digits, "--page", page)
     reason = (
         "does not list the images that it was trained on (it was made by an earlier version of Eaves and has no "
-        "split.jsonl, and its images have changed): all images are used, and the accuracy is overestimated if the "
+        "split.jsonl): all images are used, and the accuracy is overestimated if the "
         "model was trained on some of them; train the model again, or evaluate it on images that it was not trained on"
     )
     assert "note: the run old (digits" in seen.stderr

@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converters.evaluation.artifact_model import read_best
@@ -22,6 +23,7 @@ from tests.fakes.models.evaluated import ColourModel, write_colours
 from tests.page import Page, assert_self_contained
 from trainer.data.listing import DataFault
 from trainer.data.unused_files import group_by_cause
+from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import SilentProgress
 
 
@@ -93,7 +95,8 @@ def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
 def test_the_interval_of_a_difference_has_95_percent_on_both_sides_together() -> None:
     """For two models that never differ the exact bound is known: each side misses 2.5 %."""
     images = 59
-    low, high = Pairing(both_right=images, lost=0, gained=0, both_wrong=0, differing=()).interval
+    right = np.ones(images, bool)
+    low, high = Pairing(judged=JudgedImages.of_names(range(images)), first=right, second=right).interval
     exact = 1 - 0.025 ** (1 / images)
     assert low == pytest.approx(-high)
     assert high >= exact - 1e-6

@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +22,7 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import ConversionError
 from tests.fakes.models.evaluated import ColourModel
 from trainer.data.dataset import Dataset, scan
-from trainer.data.listing import DataFault, Split
-from trainer.data.split import near_duplicates
-from trainer.data.split.legacy_split import side_before, sides_before
+from trainer.data.listing import Split
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
@@ -160,9 +156,9 @@ def test_photos_that_were_trained_on_judge_nothing_when_the_images_of_the_run_ar
 
 
 def test_photos_are_refused_where_the_run_does_not_tell_what_it_was_trained_on(photos: Path, tmp_path: Path) -> None:
-    source, _ = before(tmp_path / "run", photos)
-    (photos / "a/000.png").unlink()
-    message = r"the images have changed since the training, and the photos without labels can't be used"
+    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
+    (tmp_path / "run" / SPLIT_FILE).unlink()
+    message = r"it has no split\.jsonl, and the photos without labels can't be used"
     with pytest.raises(ConversionError, match=message) as caught:
         find_for_int8(source, tmp_path, photos)
     assert caught.value.hint == "train the model again"
@@ -191,93 +187,17 @@ def test_a_damaged_file_is_refused(photos: Path, tmp_path: Path, text: str) -> N
     assert caught.value.hint == "train the model again"
 
 
-def before(run: Path, data: Path, faults: Sequence[DataFault] = ()) -> tuple[ModelSource, dict[Path, Split]]:
-    """A run of a version that kept no `split.jsonl`, and its sides as that version computed them."""
-    files = sorted(data.rglob("*.*"))
-    seen = [path for path in files if path.relative_to(data).as_posix() not in {fault.file for fault in faults}]
-    sides = dict(
-        zip(
-            files,
-            sides_before(
-                [sha256(path) for path in files],
-                [near_duplicates.compute_fingerprint(path.read_bytes()) for path in files],
-                0.2,
-                0,
-            ),
-            strict=True,
-        )
-    )
-    lines = sorted(f"{sha256(path)} {sides[path]} {path.parent.name}\n" for path in seen)
-    run.mkdir()
-    (run / "config.json").write_text(json.dumps({"train": {"val_fraction": 0.2, "seed": 0}}))
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    about = {"dataset": {"sha256": digest}, "data_faults": [asdict(fault) for fault in faults]}
-    (run / "run.json").write_text(json.dumps(about))
-    return source_of(run, data), {path: sides[path] for path in seen}
-
-
-def test_a_run_without_the_file_is_judged_as_it_was_split(photos: Path, tmp_path: Path) -> None:
-    (photos / "a" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    source, sides = before(tmp_path / "run", photos, [DataFault(file="a/broken.png", reason="broken")])
-    assert {sample.path for sample in load(source, tmp_path).judged} == {
-        path for path, side in sides.items() if side == "val"
-    }
-
-
-def test_a_run_without_the_file_is_evaluated_as_it_was_split(photos: Path, tmp_path: Path) -> None:
-    source, sides = before(tmp_path / "run", photos)
-    model = ColourModel("old")
-    model.kind, model.trained_on, model.run = "run", None, source.model.parent
-    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
-    assert {image.path for image in found.images} == {path for path, side in sides.items() if side == "val"}
-    (note,) = found.notes
-    assert note.startswith("the run old has no split.jsonl; its split was computed again, which is possible")
-    assert str(photos) in note
-    (photos / "a" / "001.png").unlink()
-    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
-    assert len(found.images) == 79
-    assert "and its images have changed): all images are used" in found.notes[0]
-
-
-@pytest.mark.parametrize("change", ["new", "gone", "relabelled"])
-def test_a_run_without_the_file_whose_images_changed_is_refused(photos: Path, tmp_path: Path, change: str) -> None:
-    source, _ = before(tmp_path / "run", photos)
-    if change == "new":
-        picture(5000).save(photos / "a" / "new.png")
-    elif change == "gone":
-        (photos / "a" / "000.png").unlink()
-    else:
-        (photos / "a" / "000.png").rename(photos / "b" / "x.png")
-    with pytest.raises(ConversionError, match="the images have changed since the training") as caught:
+def test_a_run_without_the_file_cannot_be_judged(photos: Path, tmp_path: Path) -> None:
+    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
+    (tmp_path / "run" / SPLIT_FILE).unlink()
+    with pytest.raises(ConversionError, match=r"does not list its held-out images: it has no split\.jsonl") as caught:
         load(source, tmp_path)
     assert caught.value.hint == "train the model again"
 
 
-@pytest.mark.parametrize("name", ["config.json", "run.json"])
-@pytest.mark.parametrize("text", [None, "{", "{}", '{"train": {"val_fraction": "x", "seed": 1}}'])
-def test_a_run_that_does_not_say_what_it_held_out_cannot_be_judged(
-    photos: Path, tmp_path: Path, name: str, text: str | None
-) -> None:
-    source, _ = before(tmp_path / "run", photos)
-    (tmp_path / "run" / name).unlink()
-    if text is not None:
-        (tmp_path / "run" / name).write_text(text)
-    with pytest.raises(ConversionError, match="does not list its held-out images"):
-        load(source, tmp_path)
-
-
-def test_the_sides_of_before_are_those_that_were_published() -> None:
-    """sha256("SEED:DIGEST") as a share of 2^64, and a group on the side of its smallest digest, transitively."""
-    digests = [f"{number:064x}" for number in range(400)]
-    for seed in (0, 7):
-        for digest in digests:
-            share = int(hashlib.sha256(f"{seed}:{digest}".encode()).hexdigest()[:16], 16) / 2**64
-            assert side_before(digest, 0.2, seed) == ("val" if share < 0.2 else "train")
-    thumbnails, grid = np.zeros((5, 256), np.float32), np.zeros((3, 1024), np.uint8)
-    thumbnails[:, 0], thumbnails[:, 1] = np.cos(0.19 * np.arange(5)), np.sin(0.19 * np.arange(5))
-    chain = [near_duplicates.ImageFingerprint(thumbnail=thumbnail, grid=grid) for thumbnail in thumbnails]
-    looks: list[near_duplicates.ImageFingerprint | None] = [None, *chain[::-1], None]
-    for start in range(0, 100, 7):
-        names = digests[start : start + 7][::-1]
-        alone = [side_before(name, 0.2, 0) for name in names]
-        assert sides_before(names, looks, 0.2, 0) == [alone[0], *[alone[5]] * 5, alone[6]]
+def test_a_run_without_the_file_is_evaluated_on_all_images(photos: Path) -> None:
+    model = ColourModel("old")
+    model.kind, model.trained_on, model.run = "run", None, Path("run")
+    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
+    assert len(found.images) == 80
+    assert "has no split.jsonl): all images are used" in found.notes[0]

@@ -232,6 +232,23 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
     assert len(expected) > 50
 
 
+def test_pairs_of_copies_come_once_the_smaller_position_first() -> None:
+    looks = [None, *plain_looks(clusters(60, 6, 0)), None]
+    found = [
+        pair
+        for first, second in near_duplicates.find_copies(looks, fresh=200)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    expected = {
+        (first, second)
+        for second in range(200, 361)
+        for first in range(1, second)
+        if (first - 1) // 6 == (second - 1) // 6
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
 @pytest.mark.parametrize("near_copies", ["exact", "similar"])
 def test_memory_does_not_grow_with_the_pairs(near_copies: str) -> None:
     """2,000 pictures that all look alike are 2 million pairs, which took 220 MB."""
@@ -279,7 +296,7 @@ def test_a_stop_is_heeded_after_one_block(title: str) -> None:
     looks, phases = plain_looks(clusters(1, 1000, 0)), Phases(title)
     with pytest.raises(StoppedError, match=title):
         group_copies(looks, [f"{n:04d}" for n in range(1000)], [0] * 1000, "similar", Stoppable(phases, phases.stop))
-    assert phases.steps[title] == BLOCK
+    assert phases.steps[title] <= BLOCK
 
 
 @pytest.mark.parametrize(
