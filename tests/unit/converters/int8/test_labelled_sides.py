@@ -195,7 +195,7 @@ def test_a_run_without_the_file_cannot_be_judged(photos: Path, tmp_path: Path) -
     assert caught.value.hint == "train the model again"
 
 
-def test_a_run_without_the_file_is_evaluated_on_all_images(photos: Path) -> None:
+def test_a_run_without_the_file_is_evaluated_on_all_images(photos: Path, tmp_path: Path) -> None:
     model = ColourModel("old")
     model.kind, model.trained_on, model.run = "run", None, Path("run")
     found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
