@@ -277,7 +277,8 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
         groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
         yield (
             f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
-            "other images to hold out, or an earlier run had placed them; accuracy may be overestimated"
+            "other images to hold out, or an earlier run had placed them (--split new makes a new split); accuracy may "
+            "be overestimated"
         )
 
 
