@@ -27,7 +27,7 @@ from trainer.data.manifest import load_manifest
 from trainer.data.reading import describe_black, measure_brightest
 from trainer.data.split import near_duplicates
 from trainer.data.split.groups import group_copies
-from trainer.data.split.proposals import ProposalImage, find_time, propose_group_by
+from trainer.data.split.proposals import find_time, propose_group_by
 from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
@@ -255,12 +255,10 @@ def _find_copies(
         groups[root].append(image)
     group_of = {position: digests[group[0]] for group in copied.groups for position in group}
     proposal = propose_group_by(
-        [
-            ProposalImage(
-                below=image.below, label=image.label, taken=image.taken, group=group_of.get(row, image.digest)
-            )
-            for row, image in enumerate(found)
-        ]
+        [image.below for image in found],
+        [image.label for image in found],
+        [image.taken for image in found],
+        [group_of.get(row, digest) for row, digest in enumerate(digests)],
     )
     return [tuple(group) for group in groups.values() if len(group) > 1], (copied.note, proposal)
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from eaves.errors import DatasetError
 from trainer.data.listing import DataFault, Listing, Split
 from trainer.data.reading import ImageRecord, describe_black, entry_name, find_local, read_images
-from trainer.data.split import groups, proposals, splitting
+from trainer.data.split import groups, splitting
+from trainer.data.split.proposals import propose_group_by
 from trainer.data.split.stored_split import SplitEntry
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
@@ -218,7 +219,8 @@ def scan(
     digests = [item.digest for item in first]
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
-    black = describe_black([item.brightest for item in first], [item.entry.label for item in first])
+    of_class = [item.entry.label for item in first]
+    black = describe_black([item.brightest for item in first], of_class)
     notes = [note for note in (black, "" if group_by else copied.note) if note]
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
@@ -231,7 +233,9 @@ def scan(
         of = list(placed.of)
         notes.extend(_notes(placed.parted))
         if not group_by:
-            notes.extend(_propose(first, names))
+            below, times = [item.entry.below for item in first], [item.taken for item in first]
+            separate = [name or digest for name, digest in zip(names, digests, strict=True)]
+            notes.extend(filter(None, [propose_group_by(below, of_class, times, separate)]))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)
@@ -278,25 +282,13 @@ def _group_names(
     return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 
-def _propose(first: Sequence[ImageRecord], names: Sequence[str]) -> Iterator[str]:
-    text = proposals.propose_group_by(
-        [
-            proposals.ProposalImage(
-                below=item.entry.below, label=item.entry.label, taken=item.taken, group=name or item.digest
-            )
-            for item, name in zip(first, names, strict=True)
-        ]
-    )
-    if text:
-        yield text
-
-
 def _notes(parted: Mapping[str, int]) -> Iterator[str]:
     if parted:
         groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
         yield (
             f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
-            "other images to hold out, or an earlier run had placed them; accuracy may be overestimated"
+            "other images to hold out, or an earlier run had placed them (--split new makes a new split); accuracy may "
+            "be overestimated"
         )
 
 

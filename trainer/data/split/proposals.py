@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -26,23 +25,6 @@ MIN_NAMED = 0.9
 """Minimum share of the files' names that have the same form."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProposalImage:
-    """What a proposal needs to know of an image.
-
-    Attributes:
-        below: The file's path below its class's folder.
-        label: Name of the image's class.
-        taken: Time in its EXIF, as `find_time` returns it.
-        group: Name of the group that it is in without the proposal, or of the image alone.
-    """
-
-    below: PurePosixPath
-    label: str
-    taken: str
-    group: str
-
-
 def find_time(data: bytes) -> str:
     """Return the earliest time in a file's EXIF, such as `2026:03:14 10:15:30`; empty when there is none."""
     head = data[:EXIF_BYTES]
@@ -50,18 +32,27 @@ def find_time(data: bytes) -> str:
     return min((item[:-1].decode() for item in TAKEN.findall(head, start)), default="") if start >= 0 else ""
 
 
-def propose_group_by(images: Sequence[ProposalImage]) -> str:
-    """Return a sentence for people that proposes a value of `data.group_by`; empty when none is plausible."""
-    for text in ("folder:2", "folder:1", *_name_settings([image.below.name for image in images])):
+def propose_group_by(
+    paths: Sequence[PurePosixPath], labels: Sequence[str], times: Sequence[str], groups: Sequence[str]
+) -> str:
+    """Return a sentence for people that proposes a value of `data.group_by`; empty when none is plausible.
+
+    Args:
+        paths: Path of each image below its class's folder.
+        labels: Name of each image's class.
+        times: Time in each image's EXIF, as `find_time` returns it.
+        groups: Name of each image's group without the proposal; another one for each image that is in none.
+    """
+    for text in ("folder:2", "folder:1", *_name_settings([path.name for path in paths])):
         by = parse_group_by(text)
-        keys = [by.key(image.below, {}) if by else "" for image in images]
-        if _is_plausible(images, keys):
+        keys = [by.key(path, {}) if by else "" for path in paths]
+        if _is_plausible(keys, labels, groups):
             kind = "folders" if text.startswith("folder") else "names"
             return (
-                f"by their {kind}, {len(images)} images show {len(set(keys) - {''})} parts, days or cameras; if these "
+                f"by their {kind}, {len(paths)} images show {len(set(keys) - {''})} parts, days or cameras; if these "
                 f"succeed or fail together, set data.group_by: {text}"
             )
-    if _is_plausible(images, keys := _burst_keys(images)):
+    if _is_plausible(keys := _burst_keys(labels, times), labels, groups):
         bound = sum(count for key, count in Counter(keys).items() if key and count > 1)
         return (
             f"by their EXIF times, {bound} images were taken within {BURST_S} seconds of another one of their class; "
@@ -85,30 +76,29 @@ def _name_settings(names: Sequence[str]) -> Iterator[str]:
     yield "name:^(.+)[-_ ][0-9]+[.]"
 
 
-def _burst_keys(images: Sequence[ProposalImage]) -> list[str]:
+def _burst_keys(labels: Sequence[str], times: Sequence[str]) -> list[str]:
     """Return the number of each image's burst; empty for an image without a time."""
-    keys, before, number = [""] * len(images), ("", 0.0), 0
-    for position in sorted(range(len(images)), key=lambda position: (images[position].label, images[position].taken)):
+    keys, before, number = [""] * len(times), ("", 0.0), 0
+    for label, time, position in sorted(zip(labels, times, range(len(times)), strict=True)):
         try:
-            taken = datetime.strptime(images[position].taken, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+            now = label, datetime.strptime(time, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
         except ValueError:
             continue
-        now = images[position].label, taken
-        number += now[0] != before[0] or now[1] - before[1] > BURST_S
+        number += label != before[0] or now[1] - before[1] > BURST_S
         keys[position], before = str(number), now
     return keys
 
 
-def _is_plausible(images: Sequence[ProposalImage], keys: Sequence[str]) -> bool:
-    members, of_class = defaultdict[str, list[ProposalImage]](list), defaultdict[str, set[str]](set)
-    for number, (image, key) in enumerate(zip(images, keys, strict=True)):
+def _is_plausible(keys: Sequence[str], labels: Sequence[str], groups: Sequence[str]) -> bool:
+    members, of_class = defaultdict[str, list[str]](list), defaultdict[str, set[str]](set)
+    for key, label, group in zip(keys, labels, groups, strict=True):
         if key:
-            members[key].append(image)
-        of_class[image.label].add(key or f"\0{number}")
-    grouped = [group for group in members.values() if len(group) > 1]
-    bound = [group for group in grouped if len({image.group for image in group}) > 1]
+            members[key].append(group)
+        of_class[label].add(key or f"\0{group}")
+    grouped = [found for found in members.values() if len(found) > 1]
+    bound = sum(len(found) for found in grouped if len(set(found)) > 1)
     return (
-        sum(map(len, grouped)) >= MIN_GROUPED * len(images)
-        and sum(map(len, bound)) > MIN_BOUND * len(images)
-        and all(len(groups) >= MIN_GROUPS for groups in of_class.values())
+        sum(map(len, grouped)) >= MIN_GROUPED * len(keys)
+        and bound > MIN_BOUND * len(keys)
+        and all(len(names) >= MIN_GROUPS for names in of_class.values())
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -12,22 +12,15 @@ from PIL import Image
 
 from tests.inputs.bursts import write_bursts
 from trainer.data.dataset import scan
-from trainer.data.split.proposals import ProposalImage, find_time, propose_group_by
+from trainer.data.split.proposals import find_time, propose_group_by
 
 
-def images(
-    names: Sequence[str], taken: Sequence[str] = (), groups: Mapping[str, str] | None = None
-) -> list[ProposalImage]:
-    """Images of two classes by turns."""
-    return [
-        ProposalImage(
-            below=PurePosixPath(name),
-            label=("ok", "scratch")[number % 2],
-            taken=taken[number] if taken else "",
-            group=(groups or {}).get(name, name),
-        )
-        for number, name in enumerate(names)
-    ]
+def propose(names: Sequence[str], taken: Sequence[str] = (), groups: Sequence[str] = ()) -> str:
+    """What is proposed for images of two classes by turns."""
+    labels = [("ok", "scratch")[number % 2] for number in range(len(names))]
+    return propose_group_by(
+        [PurePosixPath(name) for name in names], labels, taken or [""] * len(names), groups or names
+    )
 
 
 def numbered(form: str, parts: int = 10, shots: int = 6) -> list[str]:
@@ -45,14 +38,14 @@ def numbered(form: str, parts: int = 10, shots: int = 6) -> list[str]:
     ],
 )
 def test_names_and_folders_that_repeat_are_proposed(form: str, setting: str) -> None:
-    text = propose_group_by(images(numbered(form)))
+    text = propose(numbered(form))
     assert text.endswith(f"set data.group_by: {setting}")
     assert "60 images show 10 parts, days or cameras" in text
 
 
 def test_names_of_several_words_are_proposed() -> None:
     names = [f"{word}_{shot}.jpg" for word in ("bolt", "nut", "ring", "washer", "pin") for shot in range(4)]
-    assert propose_group_by(images(names)).endswith("set data.group_by: name:^(.+)[-_ ][0-9]+[.]")
+    assert propose(names).endswith("set data.group_by: name:^(.+)[-_ ][0-9]+[.]")
 
 
 @pytest.mark.parametrize(
@@ -66,12 +59,12 @@ def test_names_of_several_words_are_proposed() -> None:
     ],
 )
 def test_other_names_propose_nothing(names: Sequence[str]) -> None:
-    assert propose_group_by(images(names)) == ""
+    assert propose(names) == ""
 
 
 def test_what_is_together_already_is_not_proposed() -> None:
     names = numbered("part{part:02d}_{shot}.jpg")
-    assert propose_group_by(images(names, groups={name: name[:6] for name in names})) == ""
+    assert propose(names, groups=[name[:6] for name in names]) == ""
 
 
 def test_bursts_by_their_times_are_proposed_in_words() -> None:
@@ -79,10 +72,10 @@ def test_bursts_by_their_times_are_proposed_in_words() -> None:
     names = [f"{number}.jpg" for number in range(60)]
     bursts = [start + timedelta(minutes=number // 6, seconds=number % 6 // 2) for number in range(60)]
     steady = [start + timedelta(minutes=number) for number in range(60)]
-    text = propose_group_by(images(names, [f"{each:%Y:%m:%d %H:%M:%S}" for each in bursts]))
+    text = propose(names, [f"{each:%Y:%m:%d %H:%M:%S}" for each in bursts])
     assert text.startswith("by their EXIF times, 60 images were taken within 2 seconds of another one of their class")
-    assert propose_group_by(images(names, [f"{each:%Y:%m:%d %H:%M:%S}" for each in steady])) == ""
-    assert propose_group_by(images(names, ["2026:19:39 29:00:00"] * 60)) == ""
+    assert propose(names, [f"{each:%Y:%m:%d %H:%M:%S}" for each in steady]) == ""
+    assert propose(names, ["2026:19:39 29:00:00"] * 60) == ""
 
 
 def test_the_time_of_a_photo_is_read_from_its_exif() -> None:
