@@ -120,14 +120,6 @@ def fingerprint_pixels(pixels: Pixels) -> ImageFingerprint | None:
     return ImageFingerprint(thumbnail=small / np.linalg.norm(small), grid=planes)
 
 
-def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-    """Yield, in chunks, the pairs of copies of one photo, as `FingerprintIndex.copies` does, by position in `looks`."""
-    seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
-    present = FingerprintIndex([item for item in looks if item is not None])
-    for first, second in present.copies(fresh=int(np.searchsorted(seen, fresh))):
-        yield seen[first], seen[second]
-
-
 def unite(names: Positions, first: Positions, second: Positions) -> None:
     """Give the two sets that each pair joins one name: the smaller one.
 

@@ -233,18 +233,13 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
 
 
 def test_pairs_of_copies_come_once_the_smaller_position_first() -> None:
-    looks = [None, *plain_looks(clusters(60, 6, 0)), None]
+    pictures = near_duplicates.FingerprintIndex(plain_looks(clusters(60, 6, 0)))
     found = [
         pair
-        for first, second in near_duplicates.find_copies(looks, fresh=200)
+        for first, second in pictures.copies(fresh=200)
         for pair in zip(first.tolist(), second.tolist(), strict=True)
     ]
-    expected = {
-        (first, second)
-        for second in range(200, 361)
-        for first in range(1, second)
-        if (first - 1) // 6 == (second - 1) // 6
-    }
+    expected = {(first, second) for second in range(200, 360) for first in range(second) if first // 6 == second // 6}
     assert len(found) == len(set(found))
     assert set(found) == expected
 
