@@ -15,11 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.mutants import ROOT, Mutant, load_mutants
+from tests.mutants import ROOT, TABLE, Mutant, load_mutants
 
 KILLED, SURVIVED, STALE, FAULTY = "killed", "survived", "stale", "faulty"
 """Outcomes: a test failed; none failed; the pattern doesn't occur exactly once; the tests fail without the mutant, or
@@ -94,35 +93,44 @@ def try_mutant(copy: Copy, mutant: Mutant) -> tuple[str, str]:
     finally:
         copy.write(mutant.file, text)
     lines = output.splitlines() or [""]
-    failed = [line.split()[1] for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    failed = [line.partition(" ")[2].partition(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
     return {0: SURVIVED, 1: KILLED}.get(code, FAULTY), (failed or lines[-1:])[0]
+
+
+def summarize(outcomes: Mapping[str, str]) -> tuple[str, int]:
+    """Return the summary of the mutants' outcomes by name, and the exit code."""
+    lines = []
+    for outcome in (KILLED, SURVIVED, STALE, FAULTY):
+        names = [name for name, found in outcomes.items() if found == outcome]
+        lines.append(f"{len(names)} {outcome}{': ' + ', '.join(names) if names and outcome != KILLED else ''}")
+    return "\n".join(lines), 0 if set(outcomes.values()) == {KILLED} else 1
 
 
 def run_mutants(mutants: Sequence[Mutant]) -> int:
     """Try mutants one after the other, print the outcomes, and return the exit code."""
-    outcomes: dict[str, list[str]] = defaultdict(list)
+    outcomes: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="eaves-mutants-", ignore_cleanup_errors=True) as folder:
         copy = Copy(Path(folder))
+        print("the tests are run without any mutant first", flush=True)
         code, output = copy.run(sorted({test for mutant in mutants for test in mutant.tests}))
         if code:
             print(f"{output}\nerror: the tests fail without any mutant")
             return 1
         for mutant in mutants:
             began = time.monotonic()
-            outcome, why = try_mutant(copy, mutant)
-            outcomes[outcome].append(mutant.name)
-            print(f"{outcome:8}  {mutant.name:32}  {time.monotonic() - began:5.1f} s  {why}", flush=True)
-    for outcome in (KILLED, SURVIVED, STALE, FAULTY):
-        names = outcomes[outcome]
-        print(f"{len(names)} {outcome}{'' if outcome == KILLED or not names else ': ' + ', '.join(names)}")
-    return 0 if outcomes.keys() <= {KILLED} else 1
+            outcomes[mutant.name], why = try_mutant(copy, mutant)
+            took_s = time.monotonic() - began
+            print(f"{outcomes[mutant.name]:8}  {mutant.name:34}  {took_s:5.1f} s  {why}", flush=True)
+    text, code = summarize(outcomes)
+    print(text)
+    return code
 
 
 def main() -> int:
     """Try the mutants that the arguments name, or all of them."""
     listed = {mutant.name: mutant for mutant in load_mutants()}
     if unknown := [name for name in sys.argv[1:] if name not in listed]:
-        print(f"error: there is no mutant {', '.join(unknown)}\ntry: one of {', '.join(listed)}")
+        print(f"error: there is no mutant {', '.join(unknown)}\ntry: one of {TABLE.relative_to(ROOT)}")
         return 2
     try:
         return run_mutants([listed[name] for name in sys.argv[1:] or listed])

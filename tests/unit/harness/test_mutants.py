@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from tests.mutants import ROOT, Mutant, load_mutants
+from tests.mutants.__main__ import FAULTY, KILLED, STALE, SURVIVED, summarize
 
 MUTANTS = load_mutants()
 
@@ -39,3 +40,19 @@ def test_a_mutant_changes_one_place_that_exists_and_has_tests(mutant: Mutant) ->
 def test_a_pattern_that_occurs_twice_or_never_changes_nothing() -> None:
     mutant = Mutant(name="n", breaks="b", file="f", pattern="x", replacement="y", tests=())
     assert [mutant.apply(text) for text in ("axb", "axbx", "ab")] == ["ayb", None, None]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "line"),
+    [
+        ({"a": KILLED, "b": KILLED}, 0, "2 killed"),
+        ({"a": KILLED, "b": SURVIVED}, 1, "1 survived: b"),
+        ({"a": STALE, "b": STALE}, 1, "2 stale: a, b"),
+        ({"a": KILLED, "b": FAULTY}, 1, "1 faulty: b"),
+        ({}, 1, "0 killed"),
+    ],
+)
+def test_only_mutants_that_are_all_killed_are_a_success(outcomes: dict[str, str], code: int, line: str) -> None:
+    text, found = summarize(outcomes)
+    assert found == code
+    assert line in text.splitlines()
