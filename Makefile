@@ -17,7 +17,7 @@ test: $(READY)  ## run every test that takes seconds, in three processes, becaus
 test-slow: $(READY)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-mutants: $(READY)  ## check that tests notice each change in tests/mutants/mutants.toml (NAMES="one another": some; minutes)
+mutants: $(READY)  ## check that tests notice each change in tests/mutants/mutants.toml (NAMES="one another": some of them; five minutes)
 	$(BIN)/python -m tests.mutants $(NAMES)
 
 fuzz: $(READY)  ## run the fuzz tests with damaged files, events and requests (N=1000000 SEED=0); findings are written to build/fuzz
