@@ -6,7 +6,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 .DEFAULT_GOAL := help
-.PHONY: demo test test-slow fuzz screenshots lint type wheel bench experiment image image-test lock clean help
+.PHONY: demo test test-slow mutants fuzz screenshots lint type wheel bench experiment image image-test lock clean help
 
 demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class; ARCH=inception_v3 WEIGHTS=file)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
@@ -16,6 +16,9 @@ test: $(READY)  ## run every test that takes seconds, in three processes, becaus
 
 test-slow: $(READY)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
+
+mutants: $(READY)  ## check that tests notice each change in tests/mutants/mutants.toml (NAMES="one another": some of them; five minutes)
+	$(BIN)/python -m tests.mutants $(NAMES)
 
 fuzz: $(READY)  ## run the fuzz tests with damaged files, events and requests (N=1000000 SEED=0); findings are written to build/fuzz
 	$(BIN)/python -m tests.fuzz $(or $(N),100000) $(or $(SEED),0)

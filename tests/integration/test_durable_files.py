@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.events import Event
+from eaves.spool import Spool
+from eaves.spool.file.database import complete_path
 from tests.syscalls import needs_strace, trace
 
 pytestmark = [needs_strace, pytest.mark.disk]
@@ -83,3 +86,39 @@ def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     calls = trace_paths(f"{STATE}\nstate.remove_spec('a')", folder)
     assert calls[-2:] == [("unlink", "specs/a.json"), ("fsync", "specs")]
+
+
+SALVAGE = """
+import sys, pathlib
+from eaves.spool.file.salvage import replace_damaged
+replace_damaged(pathlib.Path(sys.argv[1]) / "spool.db")
+"""
+
+
+def test_a_salvaged_spool_is_on_disk_before_it_replaces_the_damaged_one(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with Spool(folder / "spool.db") as spool:
+        spool.put(Event(id="1", source="/s", type="t"))
+    calls = trace_paths(SALVAGE, folder)
+    complete = calls.index(("rename", complete_path(folder / "spool.db").name))
+    assert calls[complete - 1] == ("fsync", "spool.db.salvage")
+    assert calls[complete + 1] == ("fsync", ".")
+    assert ("rename", "spool.db") in calls[complete:]
+
+
+ARCHIVE = """
+import sys, pathlib
+from eaves.events import Event
+from eaves.receiver.folder import Archive
+from eaves.spool import Entry
+image = Event(id="1", source="/eaves/mill/gate", type="t", datacontenttype="image/jpeg", data=b"x")
+entry = Entry(seq=1, lane="sink", event=image, attempts=0, first_put_at=0.0)
+Archive(pathlib.Path(sys.argv[1]), batch=10).write([entry])
+"""
+
+
+def test_archived_images_have_their_names_on_disk_before_a_line_refers_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    calls = trace_paths(ARCHIVE, folder)
+    named = next(place for place, (name, path) in enumerate(calls) if name == "rename" and path.endswith(".jpg"))
+    assert named < calls.index(("fsync", "images/mill")) < calls.index(("fsync", "events-1970-01-01.jsonl"))

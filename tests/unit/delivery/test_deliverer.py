@@ -354,12 +354,16 @@ def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -
         assert go_on.wait(10)
         return SinkResponse(status=202)
 
-    deliverer = Deliverer(spool, "out", send, backoff=AT_ONCE)
+    other = spool.lease("out")
+    deliverer = Deliverer(spool, "out", send, backoff=AT_ONCE, lease=spool.lease("out"))
     deliverer.start()
     assert sending.wait(10)
     assert not deliverer.stop(0.01), "one is in flight"
+    assert not other.acquire(), "another process would send it too"
     go_on.set()
     assert deliverer.stop(10)
+    assert other.acquire()
+    other.release()
     assert [entry.event.id for entry in spool.peek("out", limit=9, now=NOW)] == ["id-1", "id-2"]
 
 

@@ -54,6 +54,16 @@ def test_entries_at_fault_that_come_one_after_another_each_take_ten_rounds() -> 
         assert refusals == ROUNDS, f"entry {poison}"
 
 
+def test_entries_that_were_given_up_hide_no_entry_that_is_refused_in_between() -> None:
+    evidence, passed, rounds = RefusalHistory(), 1_000, 1
+    while not evidence.refused(0):
+        rounds += 1
+        while not evidence.refused(rounds):
+            passed += 1
+            evidence.passed(passed)
+    assert rounds == ROUNDS
+
+
 def test_a_way_that_fails_a_third_of_the_time_costs_no_entry_however_few_get_through_in_between() -> None:
     """Entries that come one by one and are tried again as often as another comes."""
     chance = random.Random(7)

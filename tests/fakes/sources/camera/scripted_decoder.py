@@ -148,6 +148,16 @@ def crash(request: StreamRequest) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def orphan(request: StreamRequest, file: str) -> None:
+    """It dies, and what it has started ignores SIGTERM and keeps its pipes open; the file gets that process's id."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    send(OPENED, build_frame(0))
+    if pid := os.fork():
+        Path(file).write_text(str(pid))
+        os._exit(1)
+    time.sleep(60)
+
+
 def chatter(request: StreamRequest) -> None:
     """It writes to stderr without end, without line breaks, and sends frames now and then."""
     send(OPENED)
@@ -190,7 +200,7 @@ def deaf(_: None, rate: str = "20") -> None:
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, dropped, grow, crash, chatter),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, dropped, grow, crash, orphan, chatter),
     *(fail, refuse, play, show_environ, deaf),
 )
 

@@ -47,6 +47,14 @@ def login(tmp_path: Path) -> Path:
     return folder
 
 
+def is_alive(pid: str) -> bool:
+    """Whether a process runs; a zombie has no command."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
 def test_frames_become_events_with_their_own_time() -> None:
     began = time.time()
     with run_camera("rtsp://cam.example/h264/ch1", command=build_command("live")) as camera:
@@ -98,6 +106,14 @@ def test_a_killed_decoder_is_replaced_at_once() -> None:
         camera.wait_for_state("watching")
         assert time.monotonic() - began < 4
         assert camera.context.counters.reconnects == 1
+
+
+def test_what_a_dead_decoder_started_is_ended_too(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    with run_camera(command=build_command("orphan", str(file)), silent_s=1) as camera:
+        orphan = wait_until(lambda: file.read_text() if file.exists() else "", what="what the decoder started")
+        camera.wait_for(2, timeout_s=10)
+        assert not is_alive(orphan)
 
 
 def test_a_decoder_that_never_opens_the_stream_is_ended(caplog: pytest.LogCaptureFixture) -> None:
