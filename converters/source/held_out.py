@@ -11,7 +11,7 @@ from eaves.errors import ConversionError, RunError
 from trainer.data.listing import Split
 from trainer.data.reading import DatasetImages
 from trainer.data.split.legacy_split import sides_before
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split, sides
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split, sides
 from trainer.run.run import MANIFEST
 
 _AGAIN = "train the model again"
@@ -41,6 +41,15 @@ def load_groups(run: Path) -> Mapping[str, str]:
         ConversionError: The run's `split.jsonl` can't be read.
     """
     return {digest: entry.group for digest, entry in (_load_split(run) or {}).items() if entry.group}
+
+
+def load_trained_mates(run: Path) -> frozenset[str]:
+    """Load the digests of the held-out images in whose group an image of their class was trained on.
+
+    Raises:
+        ConversionError: The run's `split.jsonl` can't be read.
+    """
+    return find_trained_mates(_load_split(run) or {})
 
 
 def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
