@@ -25,7 +25,7 @@ def save_again(source: Path, target: Path, quality: int = 88) -> None:
 
 
 def write_run(folder: Path, data: Path, *, held_out: str = "9", group: str = "") -> Path:
-    """Write what an evaluation reads of a run: its images' path, and their sides; held out are names with that end, in `group`."""
+    """Write what an evaluation reads of a run: its images' path and their sides; held out are names with that end."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"data": {"path": str(data)}}))
     entries = [
