@@ -85,8 +85,8 @@ class JudgedImages:
             return ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
         value = sum(part.value for part in parts) / len(parts)
         across = self._count_across(right.astype(np.float64))
-        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts) * across**0.5
-        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts) * across**0.5
+        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts) * math.sqrt(across)
+        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts) * math.sqrt(across)
         return ShareEstimate(
             value=value,
             low=max(0.0, value - below),
@@ -139,7 +139,7 @@ class JudgedImages:
             return 1.0
         losses, gains = (float(share) for share in np.mean(shares, axis=0))
         reaches = (bound - (lose - gain) for bound, (lose, gain) in zip(bounds, shares, strict=True))
-        apart = losses - gains + math.hypot(*reaches) / len(bounds) * across**0.5
+        apart = losses - gains + math.hypot(*reaches) / len(bounds) * math.sqrt(across)
         together = _bound_drop(losses, gains, len(bounds) * float(worth.min()) / across, confidence)
         return min(1.0, apart, together)
 
