@@ -20,6 +20,7 @@ from converters.evaluation.trained_images import find_trained_looks
 from eaves.errors import DatasetError, StorageError
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE
+from trainer.evaluation.metrics import ACCURACY
 from trainer.progress import TrainingProgress
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings
@@ -204,8 +205,9 @@ def _load_facts(path: Path) -> RunFacts:
     for name in ("arch", "image_size", "scale"):
         if name in run.selection:  # what was selected for two runs may differ
             settings[f"train.{name}"] = run.selection[name]
-    figure = measured["figure"]
-    low, high = figure["interval_95"]
+    # A run of an earlier version of Eaves was judged by its accuracy.
+    figure = measured.get("figure", {"name": ACCURACY, "value": measured["val_accuracy"]})
+    low, high = figure.get("interval_95", measured["val_accuracy_interval_95"])
     return RunFacts(
         run=run,
         settings=settings,

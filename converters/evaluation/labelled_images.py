@@ -18,7 +18,7 @@ from converters.evaluation.trained_images import (
 from eaves.errors import DatasetError
 from eaves.media_type import UNKNOWN, sniff
 from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
 from trainer.run.run import load_trained_on
 
@@ -114,7 +114,20 @@ def load_unseen_images(
 
 
 def with_groups(found: LabelledImages, splits: Sequence[Mapping[str, SplitEntry]]) -> LabelledImages:
-    """Return the images with the names of their groups in the first of the splits that has them in a group."""
+    """Return the images with the names of their groups in the first of the splits that has them in a group.
+
+    Held-out images in whose group an image of their class was trained on are left out, with a note.
+
+    Raises:
+        DatasetError: All images are left out.
+    """
+    mates = frozenset[str]().union(*map(find_trained_mates, splits))
+    left = tuple(image for image in found.images if image.digest not in mates)
+    if out := len(found.images) - len(left):
+        why = "are in the group of an image that the model was trained on"
+        if not left:
+            raise DatasetError(f"all {out} images {why}", hint="evaluate the model on images of other groups")
+        found = replace(found, images=left, notes=(*found.notes, f"{out} images are left out: they {why}"))
     groups = {digest: entry.group for split in reversed(splits) for digest, entry in split.items() if entry.group}
     images = tuple(replace(image, group=groups.get(image.digest, image.group)) for image in found.images)
     return replace(found, images=images)

@@ -9,6 +9,7 @@ from converters.evaluation.paired_comparison import Pairing
 from converters.gate.settings import PipelineSettings
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import RefusedModelError
+from trainer.evaluation.metrics import ACCURACY
 from trainer.evaluation.quality_sentence import count_images
 
 _WHERE = "the run and its report are kept"
@@ -97,6 +98,10 @@ def _advise(pairing: Pairing, allowed: float) -> str:
     """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the wrong answers in the report"
+    if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
+        return "hold out more images of the rarest class"
+    if len(set(pairing.judged.groups.tolist())) < pairing.images:
+        return "hold out more images, of other groups"
     differing = (pairing.lost + pairing.gained) / pairing.images
     return (
         f"hold out about {images_needed(differing, allowed / 100)} images, which are enough to show whether "

@@ -141,6 +141,8 @@ def tag_roles(models: PublishedModels, tag: str, version: str, best: Published |
     for role, found in ((BEST, best), (SERVING, None)):
         if role == SERVING and models.serving is None:
             continue
+        if role == BEST and best is not None and best is models.best:
+            continue  # another pipeline may have tagged a better one since
         try:
             place = open_location(name_role(tag, role), access)
             new = open_location(tag.replace(VERSION, version), access)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.source.held_out import load_groups, load_sides, load_stored_sides
+from converters.source.held_out import load_groups, load_sides, load_stored_sides, load_trained_mates
 from converters.source.model_source import ModelSource
 from eaves.errors import ConversionError, DatasetError, StorageError
 from trainer.data.listing import Split
@@ -57,7 +57,8 @@ def load_labelled(
 ) -> LabelledSplit:
     """Find the labelled images of a model, on the sides that its run stores.
 
-    Int8 is never assessed on an image that the run was trained on. Images that are neither training nor held-out images
+    Int8 is never assessed on an image that the run was trained on, nor on one in whose group an image of its class
+    was. Images that are neither training nor held-out images
     of the run are left out. If none of the images is the run's, they count as another dataset, of which half is used
     for the assessment, as with the images of a declared model.
 
@@ -89,9 +90,11 @@ def load_labelled(
         )
     sides = _find_sides(source, found)
     ordered = sorted(found.seen, key=lambda item: item.digest)
+    mates = load_trained_mates(source.model.parent) if source.route == "run" else frozenset()
+    held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return LabelledSplit(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
-        judged=tuple(_sample(item) for item in ordered if sides.get(item.digest) == "val")[:AT_MOST],
+        judged=tuple(map(_sample, held_out))[:AT_MOST],
         groups=load_groups(source.model.parent) if source.route == "run" else {},
         trained=_trained(sides),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),

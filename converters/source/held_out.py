@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eaves.errors import ConversionError, RunError
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split, sides
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split, sides
 
 _AGAIN = "train the model again"
 
@@ -31,6 +31,15 @@ def load_groups(run: Path) -> Mapping[str, str]:
         ConversionError: The run's `split.jsonl` can't be read.
     """
     return {digest: entry.group for digest, entry in (_load_split(run) or {}).items() if entry.group}
+
+
+def load_trained_mates(run: Path) -> frozenset[str]:
+    """Load the digests of the held-out images in whose group an image of their class was trained on.
+
+    Raises:
+        ConversionError: The run's `split.jsonl` can't be read.
+    """
+    return find_trained_mates(_load_split(run) or {})
 
 
 def load_stored_sides(run: Path) -> Mapping[str, Split] | None:

@@ -43,7 +43,8 @@ def build_run(root: Path) -> Path:
 
 
 def strip_split(run: Path, target: Path) -> Path:
-    """A copy of a run as an earlier Eaves left it: without the split in it."""
+    """A copy of a run as an earlier Eaves left it: without the split, and without the figure that it is judged by."""
+    from eaves.artifact.store import file_digest
     from trainer.data.split.stored_split import SPLIT_FILE
     from trainer.run.run import MANIFEST, write_json
 
@@ -51,6 +52,10 @@ def strip_split(run: Path, target: Path) -> Path:
     (target / SPLIT_FILE).unlink()
     manifest = json.loads((target / MANIFEST).read_text())
     del manifest["files"][SPLIT_FILE]
+    metrics = json.loads((target / "metrics.json").read_text())
+    write_json(target / "metrics.json", {name: metrics[name] for name in metrics.keys() - {"figure", "decision"}})
+    size = (target / "metrics.json").stat().st_size
+    manifest["files"]["metrics.json"] = {"sha256": file_digest(target / "metrics.json"), "size_bytes": size}
     write_json(target / MANIFEST, manifest)
     return target
 

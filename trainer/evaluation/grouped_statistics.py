@@ -84,15 +84,16 @@ class JudgedImages:
         if not parts:
             return ShareEstimate(value=0.0, low=0.0, high=1.0, images=0, groups=0, effective=0.0)
         value = sum(part.value for part in parts) / len(parts)
-        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts)
-        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts)
+        across = self._count_across(right.astype(np.float64))
+        below = math.hypot(*(part.value - part.low for part in parts)) / len(parts) * math.sqrt(across)
+        above = math.hypot(*(part.high - part.value for part in parts)) / len(parts) * math.sqrt(across)
         return ShareEstimate(
             value=value,
             low=max(0.0, value - below),
             high=min(1.0, value + above),
             images=len(self.groups),
             groups=len(np.unique(self.groups)),
-            effective=len(parts) ** 2 / sum(1 / max(part.effective, 1e-9) for part in parts),
+            effective=len(parts) ** 2 / sum(1 / max(part.effective, 1e-9) for part in parts) / across,
         )
 
     def estimate_strata(self, right: npt.NDArray[np.bool_], *, inflation: float = 1.0) -> list[ShareEstimate]:
@@ -127,7 +128,8 @@ class JudgedImages:
             as the smallest, which is too large where one is small.
         """
         lost, gained = first & ~second, second & ~first
-        worth = self._count_effective(lost.astype(np.float64) - gained, 2 * confidence - 1)
+        change = lost.astype(np.float64) - gained
+        worth, across = self._count_effective(change, 2 * confidence - 1), self._count_across(change)
         shares, bounds = [], []
         for number, stratum in enumerate(np.unique(self.strata)):
             inside = self.strata == stratum
@@ -137,8 +139,8 @@ class JudgedImages:
             return 1.0
         losses, gains = (float(share) for share in np.mean(shares, axis=0))
         reaches = (bound - (lose - gain) for bound, (lose, gain) in zip(bounds, shares, strict=True))
-        apart = losses - gains + math.hypot(*reaches) / len(bounds)
-        together = _bound_drop(losses, gains, len(bounds) * float(worth.min()), confidence)
+        apart = losses - gains + math.hypot(*reaches) / len(bounds) * math.sqrt(across)
+        together = _bound_drop(losses, gains, len(bounds) * float(worth.min()) / across, confidence)
         return min(1.0, apart, together)
 
     def average(self, values: Floats) -> float:
@@ -162,7 +164,28 @@ class JudgedImages:
     def count_worth(self, values: Floats) -> float:
         """Return the number of independent images that the images are worth, by one value of each, (N,)."""
         worth = self._count_effective(values)
-        return float(len(worth) ** 2 / np.sum(1 / np.maximum(worth, 1e-9))) if len(worth) else 0.0
+        if not len(worth):
+            return 0.0
+        return len(worth) ** 2 / float(np.sum(1 / np.maximum(worth, 1e-9))) / self._count_across(values)
+
+    def _count_across(self, values: Floats) -> float:
+        """Return the factor by which the variance of the figure is larger because groups are in several strata.
+
+        Args:
+            values: (N,) value of each image, whose mean in each stratum is estimated.
+        """
+        strata = np.unique(self.strata, return_inverse=True)[1]
+        groups = np.unique(self.groups, return_inverse=True)[1]
+        pairs, cells = np.unique(strata * (groups.max(initial=0) + 1) + groups, return_inverse=True)
+        count = int(groups.max(initial=-1)) + 1
+        if len(pairs) == count:  # every group is in one stratum
+            return 1.0
+        sizes = np.bincount(strata).astype(np.float64)
+        rest = (values - (np.bincount(strata, values) / sizes)[strata]) / sizes[strata]
+        together, apart = (float(np.sum(np.bincount(of, rest) ** 2)) for of in (groups, cells))
+        most = len(pairs) / count  # the factor if the images of a group always succeed or fail together
+        found = min(most, max(1.0, together / apart)) if apart > 0 else most
+        return float((found * count + PRIOR_GROUPS * most) / (count + PRIOR_GROUPS))
 
     def _count_effective(self, values: Floats, confidence: float = CONFIDENCE) -> Floats:
         """Return the number of independent images that the images of each stratum are worth.

@@ -94,7 +94,7 @@ def summarize(
             name: _class_figures(int(confusion[index, index]), recalls.get(index, _NONE), precisions.get(index, _NONE))
             for index, name in enumerate(labels)
         },
-        "figure": _measure_figure(truth, right, images, is_balanced, lookalikes, inflation),
+        "figure": _measure_figure(truth, right, images, labels, is_balanced, lookalikes, inflation),
     }
 
 
@@ -102,6 +102,7 @@ def _measure_figure(
     truth: Labels,
     right: npt.NDArray[np.bool_],
     images: JudgedImages,
+    labels: Sequence[str],
     is_balanced: bool,
     lookalikes: npt.NDArray[np.bool_] | None,
     inflation: float,
@@ -115,6 +116,7 @@ def _measure_figure(
     found = counted.estimate(right[kept], inflation=inflation)
     shares = np.bincount(truth[kept]) / max(1, found.images)
     seen = shares[shares > 0]
+    classes = _estimate_by(truth[kept], counted, right[kept], inflation)
     return {
         "name": MEAN_RECALL if is_balanced else ACCURACY,
         "value": found.value,
@@ -123,6 +125,14 @@ def _measure_figure(
         "images": found.images,
         "groups": found.groups,
         "lookalikes": int((~kept).sum()),
+        "classes": {
+            labels[index]: {
+                "images": each.images,
+                "right": int(right[kept & (truth == index)].sum()),
+                "effective_images": each.effective,
+            }
+            for index, each in classes.items()
+        },
     }
 
 

@@ -121,13 +121,14 @@ def rate_model(measured: Figures, *, usable_accuracy: float) -> ModelQuality:
     """Rate a model by its answers to images that it was not trained on.
 
     Args:
-        measured: Result of `trainer.evaluation.metrics.summarize`: `figure` and `per_class`.
+        measured: Result of `trainer.evaluation.metrics.summarize`: `figure`, whose `classes` count without the images
+            that look like a training image, and `per_class`, which names all classes.
         usable_accuracy: Figure, 0 to 1, that the interval's lower end must exceed for the level `usable`.
     """
     per_class: Mapping[str, Figures] = measured["per_class"]
-    seen = {name: figures for name, figures in per_class.items() if figures["images"]}
     figure: Figures = measured["figure"]
-    most = max(seen, key=lambda name: seen[name]["images"], default="")
+    seen = {name: figure["classes"][name] for name in per_class if name in figure["classes"]}
+    most = max(seen or per_class, key=lambda name: (seen or per_class)[name]["images"], default="")
     (low, high), baseline = figure["interval_95"], figure["baseline"]
     recalls = [_recall(name, seen[name]) for name in seen]
     worst = min(recalls, key=lambda item: (item.right / item.images, item.images), default=_recall("", {}))

@@ -83,7 +83,8 @@ def _describe(quality: ModelQuality, which: str, advice: str) -> str:
     if _names_weakest(quality):
         parts.append(f"its weakest class is {_count(quality.worst)}")
     if quality.unmeasured:
-        parts.append(f"nothing is known about {_join(quality.unmeasured)}, of which there is no {which} image")
+        none = f"no {which} image counts" if quality.lookalikes else f"there is no {which} image"
+        parts.append(f"nothing is known about {_join(quality.unmeasured)}, of which {none}")
     return "; ".join([*parts, advice] if advice else parts)
 
 

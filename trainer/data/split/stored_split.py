@@ -69,5 +69,13 @@ def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
     return {digest: entry.split for digest, entry in entries.items()}
 
 
+def find_trained_mates(entries: Mapping[str, SplitEntry]) -> frozenset[str]:
+    """Return the digests of the held-out images in whose group an image of their class was trained on."""
+    trained = {(entry.group, entry.label) for entry in entries.values() if entry.group and entry.split == "train"}
+    return frozenset(
+        digest for digest, entry in entries.items() if entry.split == "val" and (entry.group, entry.label) in trained
+    )
+
+
 def _unreadable(origin: str, number: int, reason: str) -> RunError:
     return RunError(f"{origin}: line {number} can't be read: {reason[:120]}", hint="train the model again")

@@ -198,6 +198,17 @@ def test_a_model_that_is_shown_to_be_better_is_the_best_one(gate: Gate) -> None:
     assert gate.named("best") == gate.named(night(2))
 
 
+def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1), half=True))
+    slow = gate.make(night(3), half=True)
+    passed = gate.check(path=slow.path)
+    gate.pipeline(gate.make(night(2)))
+    better = gate.named("best")
+    push(slow, f"{gate.repository}:{night(3)}", gate.folder / "slow")
+    assert tag_roles(passed.published, f"{gate.repository}:{{version}}", night(3), passed.best, ACCESS) == []
+    assert gate.named("best") == better == gate.named(night(2))
+
+
 def test_before_there_was_a_best_one_the_last_one_is_it(gate: Gate) -> None:
     gate.publish(night(1))
     passed = gate.pipeline(gate.make(night(2)))

@@ -25,7 +25,7 @@ def save_again(source: Path, target: Path, quality: int = 88) -> None:
 
 
 def write_run(folder: Path, data: Path, *, held_out: str = "9", group: str = "") -> Path:
-    """Write what an evaluation reads of a run: its images' path, and their sides; held out are names with that end."""
+    """Write what an evaluation reads of a run: its images' path and their sides; held out are names with that end."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"data": {"path": str(data)}}))
     entries = [
@@ -33,7 +33,7 @@ def write_run(folder: Path, data: Path, *, held_out: str = "9", group: str = "")
             digest=hashlib.sha256(file.read_bytes()).hexdigest(),
             label=file.parent.name,
             split="val" if file.stem.endswith(held_out) else "train",
-            group=group,
+            group=group if file.stem.endswith(held_out) else "",
         )
         for file in sorted(data.glob("*/*"))
     ]

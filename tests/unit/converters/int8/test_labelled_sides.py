@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.evaluation.labelled_images import load_unseen_images
+from converters.evaluation.labelled_images import load_labelled_images, load_unseen_images, with_groups
 from converters.int8.images import Int8Images, find_images
 from converters.int8.labelled_split import LabelledSplit, load_labelled
 from converters.settings import ConvertSettings
@@ -23,7 +23,7 @@ from eaves.errors import ConversionError
 from tests.fakes.models.evaluated import ColourModel
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
-from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_split
 from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
 
@@ -97,6 +97,21 @@ def test_the_sides_are_those_of_the_run_and_not_of_what_is_there_now(
     assert {sample.path for sample in found.judged} == of(dataset, "val")
     assert set(found.calibration) == of(dataset, "train")
     assert "no longer exist" not in caplog.text
+
+
+def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: Path, tmp_path: Path) -> None:
+    """The class a is one group, so that it is on both sides; it was judged on by the gate and int8."""
+    for path in sorted((photos / "a").iterdir()):
+        path.rename(path.with_name(f"part_{path.name}"))
+    dataset = scan(photos, val_fraction=0.2, group_by="name:(part)_")
+    held = {path for path in of(dataset, "val") if path.parent.name == "a"}
+    assert len(held) == len(dataset.lookalikes) == 8
+    source = write_run(tmp_path, dataset)
+    assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val") - held
+    split = parse_split((tmp_path / "run" / SPLIT_FILE).read_text(), "the split")
+    found = with_groups(load_labelled_images(photos, {item for item in split if split[item].split == "train"}), [split])
+    assert {image.path for image in found.images} == of(dataset, "val") - held
+    assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
 def test_other_sides_in_the_file_are_other_images_judged_on(photos: Path, tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def test_a_mean_recall_is_covered_too() -> None:
     assert covered >= 930
 
 
+@pytest.mark.parametrize(("parts", "shots"), [(30, 1), (30, 3), (12, 10)])
+def test_parts_with_images_of_both_classes_are_not_taken_for_two_parts_each(parts: int, shots: int) -> None:
+    """Intervals of the mean recall in which the classes were independent contained it in 81 to 88 % of these cases."""
+    rng, part = np.random.default_rng(2), np.repeat(np.arange(parts), 2 * shots)
+    images, covered = JudgedImages(strata=np.tile(np.repeat([0, 1], shots), parts), groups=part), 0
+    for _ in range(600):
+        shares = draw_shares(rng, 0.7, 0.6, parts)
+        found = images.estimate(rng.random(len(part)) < shares[part])
+        covered += found.low <= 0.7 <= found.high
+    assert covered >= 0.93 * 600
+
+
 def test_where_every_image_is_a_group_the_intervals_are_those_of_independent_images() -> None:
     right = np.arange(200) < 150
     found = JudgedImages.of_names(range(200)).estimate(right)

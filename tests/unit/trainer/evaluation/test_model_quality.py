@@ -154,3 +154,15 @@ def test_images_that_look_like_training_images_dont_count() -> None:
     assert (found.images, found.lookalikes) == (10, 190)
     none = rate_model(summarize(truth, truth, LABELS[:2], lookalikes=np.ones(200, bool)), usable_accuracy=0.7)
     assert (none.kind, none.images) == ("unknown", 0)
+
+
+def test_images_that_look_like_training_images_dont_count_for_their_class_either() -> None:
+    """A class that is right where the model has seen it, and never else, was no reason against `usable`."""
+    truth = np.repeat([0, 1, 2, 3, 4], [60, 60, 60, 60, 40])
+    seen = np.arange(280) >= 250
+    answers = np.where((truth == 4) & ~seen, 0, truth)
+    found = rate_model(summarize(truth, answers, LABELS, lookalikes=seen), usable_accuracy=0.7)
+    assert found.interval_95[0] > 0.7
+    assert (found.kind, [(item.right, item.images) for item in found.missed_classes]) == ("weak", [(0, 10)])
+    whole = rate_model(summarize(truth, truth, LABELS, lookalikes=truth == 4), usable_accuracy=0.7)
+    assert whole.unmeasured == ("scratch",)
