@@ -282,6 +282,7 @@ class _Conversion:
                 digest=source.digest,
                 weights=source.weights.get("origin", ""),
                 weights_sha256=source.weights.get("file_sha256", ""),
+                figure=source.figure,
                 samples=0 if source.route == "run" else len(right),
                 samples_right=0 if source.route == "run" else sum(right),
             ),

@@ -13,6 +13,7 @@ from eaves.inference.handler import load_handler
 from eaves.inference.session import open_session
 from functions.model.tasks import open_predictor
 from functions.settings import ServeSettings
+from trainer.evaluation.metrics import MEAN_RECALL
 
 
 class ArtifactModel:
@@ -39,7 +40,8 @@ class ArtifactModel:
             )
         self.name = f"{path.name} ({found.name} {found.version})"
         self.labels: tuple[str, ...] | None = found.labels
-        self.is_balanced: bool | None = True if found.decision.label_weights else None
+        figure = found.source.figure
+        self.is_balanced: bool | None = figure == MEAN_RECALL if figure else None
         settings = ServeSettings(top_k=1, threshold=0.0)
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 

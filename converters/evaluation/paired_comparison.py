@@ -43,12 +43,14 @@ class Pairing:
         first: (N,) bool, whether the first model answers each image correctly.
         second: (N,) bool, whether the second model does.
         differing: Images that got two different labels.
+        figure: Name of the figure that is compared: `accuracy` or `mean recall`.
     """
 
     judged: JudgedImages
     first: Right
     second: Right
     differing: tuple[Difference, ...] = ()
+    figure: str = ACCURACY
 
     @property
     def images(self) -> int:
@@ -74,11 +76,6 @@ class Pairing:
     def both_wrong(self) -> int:
         """Number of images that neither answers correctly."""
         return int((~self.first & ~self.second).sum())
-
-    @property
-    def figure(self) -> str:
-        """Name of the figure that is compared: the accuracy or the mean recall."""
-        return MEAN_RECALL if self.judged.strata.any() else ACCURACY
 
     @property
     def difference(self) -> float:
@@ -145,6 +142,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
         first=np.array([item.first.label == item.image.label for item in both]),
         second=np.array([item.second.label == item.image.label for item in both]),
         differing=tuple(item for item in both if item.first.label != item.second.label),
+        figure=MEAN_RECALL if second.is_balanced else ACCURACY,
     )
 
 

@@ -10,6 +10,7 @@ from converters.gate.settings import PipelineSettings
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import RefusedModelError
 from trainer.evaluation.metrics import ACCURACY
+from trainer.evaluation.model_quality import MIN_GROUPS
 from trainer.evaluation.quality_sentence import count_images
 
 _WHERE = "the run and its report are kept"
@@ -33,6 +34,11 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     low, high = round_outward(evaluation.interval, 3)
     what = count_images(figure["images"], figure["groups"], "held-out")
     figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
+    if figure["groups"] < MIN_GROUPS:
+        raise RefusedModelError(
+            f"the model is not published: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
+            hint=f"hold out more images; {_WHERE}",
+        )
     if evaluation.interval[0] < settings.floor:
         raise RefusedModelError(
             f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "

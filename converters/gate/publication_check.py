@@ -85,9 +85,7 @@ def check_publication(
             line = f"{found.name} is this model; it was checked before it was published"
             return Passed(lines=(line,), again=True)
     images = _held_out(place, data, progress)
-    model = ArtifactModel(path)
-    model.is_balanced = open_run(place.local).is_balanced
-    evaluation = evaluate(model, images, progress)
+    evaluation = evaluate(ArtifactModel(path), images, progress)
     lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
     references = [found for found in models.references() if found.artifact_digest != artifact.digest]
     if not references:
@@ -139,8 +137,8 @@ def _compare(
     shared = [image for image in shared if image.label in earlier.manifest.labels]
     if not shared:
         raise RefusedModelError(
-            f"the model is not published: {reference.name} was trained on every held-out image of its classes, so "
-            "the loss of accuracy can't be measured",
+            f"the model is not published: {reference.name} has none of the held-out images' classes, or was trained on "
+            "all their images, so the loss of accuracy can't be measured",
             hint=_UNCOMPARED,
         )
     before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)

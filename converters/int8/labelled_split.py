@@ -13,6 +13,7 @@ from converters.source.model_source import ModelSource
 from eaves.errors import ConversionError, DatasetError, StorageError
 from trainer.data.listing import Split
 from trainer.data.reading import DatasetImages, ImageRecord, find_local, read_images
+from trainer.data.split.groups import group_copies
 from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.progress import TrainingProgress
 from trainer.run.run import ParitySample
@@ -88,14 +89,15 @@ def load_labelled(
             f"({', '.join(source.labels[:5])})",
             hint=hint,
         )
-    sides = _find_sides(source, found)
+    groups = _find_groups(source, found, progress)
+    sides = _find_sides(source, found, groups)
     ordered = sorted(found.seen, key=lambda item: item.digest)
     mates = load_trained_mates(source.model.parent) if source.route == "run" else frozenset()
     held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
     return LabelledSplit(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(map(_sample, held_out))[:AT_MOST],
-        groups=load_groups(source.model.parent) if source.route == "run" else {},
+        groups=groups,
         trained=_trained(sides),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
@@ -131,7 +133,7 @@ def _trained(sides: Mapping[str, Split]) -> frozenset[str]:
     return frozenset(digest for digest, side in sides.items() if side == "train")
 
 
-def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split]:
+def _find_sides(source: ModelSource, found: DatasetImages, groups: Mapping[str, str]) -> Mapping[str, Split]:
     """Return the digest and side of each usable image; log a warning with the number of missing held-out images."""
     present = {item.digest for item in found.seen}
     sides: Mapping[str, Split] = {}
@@ -149,12 +151,27 @@ def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split
             return sides
     if found.listing.declared:
         return {**sides, **{item.digest: item.entry.split or "train" for item in found.seen}}
-    return {**sides, **{digest: _choose_side(digest) for digest in present}}
+    return {**sides, **{digest: _choose_side(groups.get(digest, digest)) for digest in present}}
 
 
-def _choose_side(digest: str) -> Split:
-    """Return the side of an image that the model was trained on no image of, by a hash of its digest."""
-    number = int.from_bytes(hashlib.sha256(f"0:{digest}".encode()).digest()[:8], "big")
+def _find_groups(source: ModelSource, found: DatasetImages, progress: TrainingProgress) -> Mapping[str, str]:
+    """Return the name of the group of each image that is in one, by its digest: as in training, if the run has it."""
+    seen, labels = found.seen, found.listing.labels
+    if source.route == "run" and not load_sides(source.model.parent).keys().isdisjoint(item.digest for item in seen):
+        return load_groups(source.model.parent)
+    alike = group_copies(
+        [item.look for item in seen],
+        [item.digest for item in seen],
+        [labels.index(item.entry.label) for item in seen],
+        "similar",
+        progress,
+    )
+    return {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
+
+
+def _choose_side(group: str) -> Split:
+    """Return the side of a group of which the model was trained on no image, by a hash of its name."""
+    number = int.from_bytes(hashlib.sha256(f"0:{group}".encode()).digest()[:8], "big")
     return "val" if number / 2**64 < DECLARED_SHARE else "train"
 
 

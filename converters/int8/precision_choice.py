@@ -40,6 +40,7 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.evaluation.metrics import MEAN_RECALL
 from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7
@@ -271,7 +272,7 @@ class _Decision:
         truth = np.array([index[sample.label] for sample in judged], np.int64)
         paths = [sample.path for sample in judged]
         groups = [self.images.labelled.groups.get(sample.sha256, sample.sha256) for sample in judged]
-        weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=source.is_balanced)
+        weigh = partial(_weigh, labels=source.labels, allowed=allowed, is_balanced=source.figure == MEAN_RECALL)
         fp32 = self._classify(self.fp32, paths, f"Judging {FP32}")
         found = self._classify(int8, paths, f"Judging {INT8}")
         evidence = weigh(truth, fp32.predicted, found.predicted, groups)
@@ -284,9 +285,8 @@ class _Decision:
             ]
             evidence = weigh(every, both[0], both[1], [*groups, *(str(path) for path in more)])
         seen = fp32.predicted != UNREADABLE
-        images = JudgedImages.of_names(
-            [name for name, kept in zip(groups, seen, strict=True) if kept], truth[seen] if source.is_balanced else None
-        )
+        kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
+        images = JudgedImages.of_names(kept, truth[seen] if source.figure == MEAN_RECALL else None)
         before, after = (images.estimate(one.predicted[seen] == truth[seen]) for one in (fp32, found))
         trial = Trial(
             accuracy=after.value,

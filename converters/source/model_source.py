@@ -43,7 +43,7 @@ class ModelSource:
         split: Whether training froze the backbone, so that backbone and head get a file of weights each.
         samples: Labelled images for the proof and the golden images.
         temperature: Divisor of the logits before they become probabilities.
-        is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training.
+        figure: Figure that the run's model is judged by: `accuracy` or `mean recall`; empty if it is not known.
         decision: Rule that chooses the label from the probabilities.
         data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
         licence: SPDX identifier of the model's licence; empty if not known.
@@ -65,7 +65,7 @@ class ModelSource:
     split: bool = False
     samples: tuple[ParitySample, ...] = ()
     temperature: float = 1.0
-    is_balanced: bool = False
+    figure: str = ""
     decision: DecisionRule = field(default_factory=DecisionRule)
     data_path: str | None = None
     licence: str = ""
@@ -146,7 +146,7 @@ def _open_run(path: Path) -> ModelSource:
         split=run.mode == "frozen",
         samples=run.samples(),
         temperature=float(metrics.get("temperature", 1.0)),
-        is_balanced=run.is_balanced,
+        figure=str(run.verdict.get("figure", "")),
         decision=DecisionRule(label_weights=tuple(metrics.get("decision", {}).get("label_weights", ()))),
         data_path=data_path,
         quality=str(run.verdict.get("text", "")),

@@ -84,6 +84,7 @@ class Source:
     digest: str = setting("", "SHA-256 of the source, in hex: of a run's run.json, or of the model's files.")
     weights: str = setting("", "Origin of the published weights that the run's training began with, if there are any.")
     weights_sha256: str = setting("", "SHA-256 of the file of weights that the run's training began with, in hex.")
+    figure: str = setting("", "Figure that the run's model is judged by: accuracy or mean recall; empty: not known.")
     samples: int = setting(0, "Number of samples of a declared model, in folders by label; 0 for a run.", minimum=0)
     samples_right: int = setting(0, "Number of these that the model gives the label of their folder.", minimum=0)
 

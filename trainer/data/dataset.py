@@ -241,8 +241,10 @@ def scan(
         for item, label, side, name in zip(first, labels, of, names, strict=True)
     ]
     faults.extend(_near_faults(listing, examples, copied))
-    lookalikes = _find_lookalikes(examples, copied, declared=listing.declared, by_copies=not by_person)
-    if listing.declared and lookalikes:
+    # With `similar`, images of a class that look alike are in one group already.
+    alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
+    lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
+    if lookalikes and (listing.declared or near_copies == "exact"):
         held = sum(example.split == "val" for example in examples)
         notes.append(
             f"{len(lookalikes)} of {held} held-out images look like a training image; accuracy on them is overestimated"
@@ -292,22 +294,19 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _find_lookalikes(
-    examples: Sequence[Example], copied: groups.CopyGroups, *, declared: bool, by_copies: bool
-) -> frozenset[str]:
+def _find_lookalikes(examples: Sequence[Example], alike: Sequence[Sequence[int]], *, declared: bool) -> frozenset[str]:
     """Return the digests of the held-out images that are in one set with a training image, as `Dataset` defines them.
 
     Args:
         examples: The images.
-        copied: Sets of images that look alike.
+        alike: Sets of images that look alike, beside the groups.
         declared: Whether the data declare the split.
-        by_copies: Whether images that look alike belong together, because `data.group_by` doesn't say what does.
     """
     named: dict[str, list[int]] = {}
     for position, example in enumerate(examples):
         named.setdefault(example.group_name, []).append(position)
     found = set[str]()
-    for group in (*named.values(), *copied.copies, *(copied.alike if declared and by_copies else ())):
+    for group in (*named.values(), *alike):
         trained = {examples[position].label for position in group if examples[position].split == "train"}
         for position in group:
             example = examples[position]

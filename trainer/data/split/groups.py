@@ -98,7 +98,7 @@ class CopyGroups:
 
     Attributes:
         groups: Images that stay on one side of the split.
-        alike: Images of any class that look alike; for `exact` those of `copies`.
+        alike: Images of any class that look alike, whether they are grouped or not; none for `off`.
         copies: Images of any class that are copies of one photo.
         note: Sentence for people about shots by a fixed camera; empty when there are none.
     """
@@ -156,7 +156,7 @@ def group_copies(
     )
     return CopyGroups(
         groups=chosen,
-        alike=sets(index.alike) if near_copies == "similar" else copies,
+        alike=sets(index.alike),
         copies=copies,
         note=note if index.shots else "",
     )

@@ -14,6 +14,7 @@ from eaves.console.catalog.figures import Share, format_interval, format_points
 from eaves.console.catalog.runs.files import RunFiles
 from eaves.console.model.words import clean_text, count_noun
 from trainer.evaluation.grouped_statistics import JudgedImages
+from trainer.evaluation.metrics import ACCURACY, MEAN_RECALL
 from trainer.report import charts
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer
 
@@ -160,7 +161,7 @@ def _build_pairing(pairs: Sequence[_Pair], *, is_balanced: bool = False) -> Pair
     strata = np.array([labels.index(pair.first.label) if is_balanced else 0 for pair in pairs], np.int64)
     first, second = (np.array([pair.right[side] for pair in pairs]) for side in (0, 1))
     judged = JudgedImages.of_names([pair.first.group_name for pair in pairs], strata)
-    return Pairing(judged=judged, first=first, second=second)
+    return Pairing(judged=judged, first=first, second=second, figure=MEAN_RECALL if is_balanced else ACCURACY)
 
 
 def _shares(paired: Pairing) -> tuple[Share, Share]:

@@ -104,3 +104,10 @@ def test_a_model_that_misses_a_class_is_refused_though_its_accuracy_is_high() ->
     with pytest.raises(RefusedModelError, match=r"fewer than 50% of the images of these classes are right: 3 \(25 of"):
         check_floor(found, PipelineSettings(floor=0.7))
     assert check_floor(found, PipelineSettings(floor=0.7, class_floor=0.0))
+
+
+def test_few_groups_are_no_evidence_however_narrow_the_interval_is() -> None:
+    truth = np.arange(180) % 2
+    measured = summarize(truth, truth, ["0", "1"], groups=[f"part-{number % 9}" for number in range(180)])
+    with pytest.raises(RefusedModelError, match="on 180 held-out images of 9 groups; at least 10 images or groups"):
+        check_floor(replace(evaluated(180, 180), measured=measured), PipelineSettings())
