@@ -13,7 +13,7 @@ from eaves.inference.handler import load_handler
 from eaves.inference.session import open_session
 from functions.model.tasks import open_predictor
 from functions.settings import ServeSettings
-from trainer.evaluation.metrics import MEAN_RECALL
+from trainer.evaluation import MEAN_RECALL
 
 
 class ArtifactModel:

@@ -20,7 +20,7 @@ from converters.evaluation.trained_images import find_trained_looks
 from eaves.errors import DatasetError, StorageError
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE
-from trainer.evaluation.metrics import ACCURACY
+from trainer.evaluation import ACCURACY
 from trainer.progress import TrainingProgress
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings

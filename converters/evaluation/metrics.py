@@ -13,8 +13,9 @@ from converters.evaluation.labelled_images import LabelledImage, LabelledImages,
 from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
+from trainer.evaluation import MEAN_RECALL
 from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
-from trainer.evaluation.metrics import MEAN_RECALL, summarize
+from trainer.evaluation.metrics import summarize
 from trainer.evaluation.model_quality import ModelQuality, rate_model
 from trainer.evaluation.quality_sentence import describe_evaluated
 from trainer.progress import TrainingProgress

@@ -16,8 +16,8 @@ from converters.evaluation.labelled_images import LabelledImage
 from converters.evaluation.metrics import Evaluation
 from converters.evaluation.model import ImagePrediction
 from eaves.errors import DatasetError
+from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
-from trainer.evaluation.metrics import ACCURACY, MEAN_RECALL
 
 TWO_SIDED = 0.975
 """Confidence of each one-sided bound of a two-sided 95 % interval."""

@@ -9,7 +9,7 @@ from converters.evaluation.paired_comparison import Pairing
 from converters.gate.settings import PipelineSettings
 from eaves.base.statistics import images_needed, round_outward
 from eaves.errors import RefusedModelError
-from trainer.evaluation.metrics import ACCURACY
+from trainer.evaluation import ACCURACY
 from trainer.evaluation.model_quality import MIN_GROUPS
 from trainer.evaluation.quality_sentence import count_images
 

@@ -39,8 +39,8 @@ from eaves.artifact.store import MODEL
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
+from trainer.evaluation import MEAN_RECALL
 from trainer.evaluation.grouped_statistics import JudgedImages
-from trainer.evaluation.metrics import MEAN_RECALL
 from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7

@@ -138,7 +138,8 @@ class LocalHarness:
 
     def broker_address(self) -> str:
         """Host and port that the broker listens on."""
-        return str(re.findall(r"^http://([0-9.:]+)", self.log(), flags=re.MULTILINE)[-1])
+        pattern = re.compile(r"^http://([0-9.:]+)", flags=re.MULTILINE)
+        return str(wait_until(lambda: pattern.findall(self.log()), what="the broker's address in the log")[-1])
 
     def _end(self, number: int) -> None:
         if self._up is not None:

@@ -6,3 +6,6 @@ calibration     negative log-likelihood of the truth, and calibration error of t
 temperature     the temperature that logits are divided by, so that scores match the accuracy
 model_quality   the verdict on a model, in one sentence
 """
+
+ACCURACY, MEAN_RECALL = "accuracy", "mean recall"
+"""Figures that a model is judged by: the share of right answers, and the mean of this share over the classes."""

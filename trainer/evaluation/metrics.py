@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.calibration import prior_correction
 from trainer.evaluation.grouped_statistics import JudgedImages, ShareEstimate
 from trainer.evaluation.temperature import calibrate
-
-ACCURACY, MEAN_RECALL = "accuracy", "mean recall"
-"""Figures that a model is judged by: the share of right answers, and the mean of this share over the classes."""
 
 Labels = npt.NDArray[np.int64]
 

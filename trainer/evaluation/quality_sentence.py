@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from eaves.base.statistics import round_outward
-from trainer.evaluation.metrics import MEAN_RECALL
+from trainer.evaluation import MEAN_RECALL
 from trainer.evaluation.model_quality import MIN_GROUPS, ClassRecall, ModelQuality
 from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 

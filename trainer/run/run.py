@@ -35,7 +35,7 @@ from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
-from trainer.evaluation.metrics import MEAN_RECALL
+from trainer.evaluation import MEAN_RECALL
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"

@@ -13,8 +13,8 @@ from eaves.console.catalog.directories import foreign_content
 from eaves.console.catalog.figures import Share, format_interval, format_points
 from eaves.console.catalog.runs.files import RunFiles
 from eaves.console.model.words import clean_text, count_noun
+from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.grouped_statistics import JudgedImages
-from trainer.evaluation.metrics import ACCURACY, MEAN_RECALL
 from trainer.report import charts
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer
 

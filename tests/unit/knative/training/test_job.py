@@ -187,7 +187,7 @@ def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
 def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
     reported = settings_of(container_of(build_pipeline(FULL)["spec"]))
     assert set(reported["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
-    assert reported["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
+    assert reported["pipeline"] == {"floor": 0.0, "class_floor": 0.5, "max_accuracy_drop": 5.0}
     by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
     assert "path" not in by_event["data"], "the event names it"
     assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
