@@ -62,7 +62,10 @@ def test_flowers_are_usable_and_a_split_that_holds_out_copies_is_not(tmp_path: P
     assert run.verdict["lookalikes"] == 0
 
 
-@pytest.mark.parametrize(("changes", "usable"), [({}, True), ({"group_by": "name:(part[0-9]+)_"}, False)])
+@pytest.mark.parametrize(
+    ("changes", "usable"),
+    [pytest.param({}, True, marks=pytest.mark.slow), ({"group_by": "name:(part[0-9]+)_"}, False)],
+)
 def test_the_remedy_for_a_leak_has_an_effect(tmp_path: Path, changes: Mapping[str, str], usable: bool) -> None:
     """The split of the first training, which leaks, was kept by the second."""
     data = write_bursts(tmp_path / "data")

@@ -288,7 +288,7 @@ def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, 
     lines = [json.loads(line) for line in (runs / "before/split.jsonl").read_text().splitlines()]
     trained = "".join(json.dumps(line | {"split": "train"}) + "\n" for line in lines)
     (runs / "before/split.jsonl").write_text(trained)
-    with pytest.raises(RefusedModelError, match="was trained on every held-out image"):
+    with pytest.raises(RefusedModelError, match="was trained on all their images"):
         gate.judge()
 
 
