@@ -118,9 +118,10 @@ class Dataset:
 
         They are the weights of `class_weights`, divided by the largest.
         """
-        weights = self.class_weights()
-        largest = max(weights.values())
-        return () if set(weights.values()) == {1.0} else tuple(weight / largest for weight in weights.values())
+        if not self.is_balanced:
+            return ()
+        weights = self.class_weights().values()
+        return tuple(weight / max(weights) for weight in weights)
 
     def digest(self) -> str:
         """Return the sha256 of contents, labels and sides of the examples, hex; file names don't count."""

@@ -159,6 +159,10 @@ def bound_mean(values: Floats, rows: LabelledRows) -> float:
 
 def estimate_interval(right: Right, rows: LabelledRows) -> tuple[float, float]:
     """Return the two-sided 95 % interval of the weighted share of right answers, (N,), in cross-validation."""
+    of_class = np.bincount(rows.labels, rows.weights, rows.classes)
+    if np.allclose(of_class, of_class[0]) and not np.allclose(rows.weights, 1):  # a mean recall
+        found = JudgedImages.of_names(rows.groups, rows.labels).estimate(right, inflation=INFLATION)
+        return found.low, found.high
     worth = JudgedImages.of_names(rows.groups).estimate(right, inflation=INFLATION).effective
     return wilson(rows.share(right) * worth, worth)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -171,3 +172,16 @@ def test_weights_decide_what_is_right() -> None:
         labels=np.array([0, 0, 0, 1]), groups=tuple("abcd"), weights=np.array([0.5, 0.5, 0.5, 1.5]), classes=2
     )
     assert made.share(np.array([True, True, True, False])) == 0.5
+
+
+def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval() -> None:
+    """The table showed 400 good and 10 defect images, each class half of the figure, as worth 205 images."""
+    labels = np.repeat([0, 1], [400, 10])
+    made = replace(rows(labels.tolist()), weights=np.repeat([410 / 800, 410 / 20], [400, 10]))
+    right = np.ones(410, bool)
+    assert estimate_interval(right, made)[0] < 0.85
+    right[400:405] = False
+    low, high = estimate_interval(right, made)
+    assert low < made.share(right) - 0.15
+    assert high > made.share(right) + 0.1
+    assert estimate_interval(right, rows(labels.tolist()))[0] > 0.9
