@@ -1,10 +1,8 @@
-"""Container images and keys on the command line, for `eaves sign` and `eaves verify`."""
+"""Container images on the command line of `eaves verify`."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,11 +17,10 @@ from eaves.errors import OciError
 if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
     from eaves.oci.image_location import ImageLocation
+    from eaves.oci.integrity import Checked
     from eaves.oci.registry.registry import Access
-    from eaves.oci.sign.integrity import Checked
-    from eaves.oci.sign.signature import Signed
+    from eaves.oci.signatures import Signed
 
-PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - the variable's name
 _AT_A_REGISTRY = re.compile(r"[^./][^/]*[.:][^/]*/.+|localhost/.+|.+@sha256:[0-9a-f]{64}|oci:.*")
 
 
@@ -35,24 +32,6 @@ def is_container_image(text: str) -> bool:
     return bool(_AT_A_REGISTRY.fullmatch(text)) and not Path(text).exists()
 
 
-def ask_password(*, new: bool = False) -> bytes:
-    """Return a key's password from the variable COSIGN_PASSWORD; ask for it on the terminal when that isn't set.
-
-    Raises:
-        OciError: When the variable isn't set and stdin is no terminal.
-    """
-    if PASSWORD in os.environ:
-        return os.environb[PASSWORD.encode()]
-    if not sys.stdin.isatty():
-        raise OciError(
-            "the key's password is not known, and there is no terminal to ask for it",
-            hint=f"set {PASSWORD} to the password, or to an empty text for a key without one",
-        )
-    text = "Password of the new key (empty: none)" if new else "Password of the key"
-    typed = click.prompt(text, default="", show_default=False, hide_input=True, confirmation_prompt=new, err=True)
-    return str(typed).encode()
-
-
 def verify_container_image(text: str, *, key: Path | None, signed_as: str | None, access: Access, form: str) -> None:
     """Check a container image's signature, then the digest of every part; print what was checked.
 
@@ -61,8 +40,8 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     """
     from eaves.oci.image_location import open_location
     from eaves.oci.reference import parse_reference
-    from eaves.oci.sign.keys import load_public_key
-    from eaves.oci.sign.signature import find_signature
+    from eaves.oci.registry.registry import Registry
+    from eaves.oci.signatures import find_signature, load_public_key
 
     public = load_public_key(key) if key else None
     place = open_location(text, access)
@@ -78,7 +57,7 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
         )
     descriptor = place.resolve()  # once: a tag may move, its digest may not
     signed = None
-    if public is not None and place.reference is not None:
+    if public is not None and place.reference is not None and isinstance(place.store, Registry):
         repository = parse_reference(signed_as) if signed_as else place.reference
         signed = find_signature(place.store, descriptor, public, repository)
     checked = _check_visibly(place, descriptor)
@@ -87,7 +66,7 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
 
 
 def _check_visibly(place: ImageLocation, descriptor: Descriptor) -> Checked:
-    from eaves.oci.sign.integrity import check_content
+    from eaves.oci.integrity import check_content
 
     with ExitStack() as stack:
 

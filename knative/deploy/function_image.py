@@ -11,7 +11,7 @@ from eaves.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access
-    from eaves.oci.sign.keys import PublicKey
+    from eaves.oci.signatures import PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +64,11 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     from eaves.oci.image_location import open_location
     from eaves.oci.layers.image import load_images
     from eaves.oci.package import ARTIFACT_LABEL, COMPILED, SOURCES, TASK_LABEL, find_library_form
-    from eaves.oci.sign.signature import find_signature
+    from eaves.oci.registry.registry import Registry
+    from eaves.oci.signatures import find_signature
 
     place = open_location(text, access)
-    if place.reference is None:
+    if place.reference is None or not isinstance(place.store, Registry):
         raise OciError(
             f"{text} is not at a registry, so nodes can't pull it",
             hint="copy the container image to a registry (skopeo copy)",

@@ -117,7 +117,7 @@ def _ask_registry(
         if key is not None:
             raise click.UsageError("--key and --offline exclude each other: signatures are read from the registry.")
         return trust_image(text)
-    from eaves.oci.sign.keys import load_public_key
+    from eaves.oci.signatures import load_public_key
 
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
     return resolve_image(text, access, key=load_public_key(key) if key else None)

@@ -14,8 +14,16 @@ from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, cast
 from urllib.parse import urlencode
 
-from eaves.errors import AccessError, OciError, RegistryError
-from eaves.oci.descriptor import INDEXES, MANIFESTS, MAX_DOCUMENT_BYTES, Descriptor, digest_of, parse_document
+from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
+from eaves.oci.descriptor import (
+    INDEXES,
+    MANIFESTS,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+    digest_of,
+    parse_descriptor,
+    parse_document,
+)
 from eaves.oci.reference import Reference
 from eaves.oci.registry.download import Download
 from eaves.oci.registry.response import RegistryResponse, require_status
@@ -124,6 +132,28 @@ class Registry:
             if not tags or not answer.headers.get("Link") or tags[-1] == last:
                 return
             last = tags[-1]
+
+    def referrers(self, digest: str) -> list[Descriptor]:
+        """Return the manifests that refer to a digest, such as bundles with signatures.
+
+        A registry without this request has them in an index under the tag `sha256-HEX`.
+
+        Raises:
+            RegistryError: When the registry fails.
+
+        Source: OCI distribution-spec, "Listing Referrers".
+        """
+        answer = self._ask("GET", f"{self._base}referrers/{digest}", _PULL)
+        content = answer.content
+        if answer.status in (400, 404, 405):
+            try:
+                content, _ = self._manifest(digest.replace(":", "-"))
+            except OciNotFoundError:
+                return []
+        else:
+            require_status(answer, {200}, self._where(digest))
+        entries = parse_document(content).get("manifests") or []
+        return [parse_descriptor(entry) for entry in entries]
 
     def has(self, descriptor: Descriptor) -> bool:
         """Return whether the repository has a blob.

@@ -94,14 +94,6 @@ def test_a_command_that_reads_its_settings(tmp_path: Path) -> None:
     assert reported == "error: stopped by Ctrl-C: eaves train has not finished"
 
 
-def test_a_question(tmp_path: Path) -> None:
-    with typed(tmp_path, "sign", "--new-key", "mine") as terminal:
-        wait_until(lambda: "Password of the new key" in terminal.read(), 60, what="the question")
-        reported = terminal.cancel()
-    assert reported == "error: stopped by Ctrl-C: eaves sign has not finished"
-    assert list(tmp_path.iterdir()) == []
-
-
 def open_for_writing(pipe: Path) -> int:
     """File descriptor of a pipe; 0 while nobody reads it."""
     try:

@@ -16,10 +16,10 @@ import pytest
 from eaves.errors import OciError, RegistryError, StoppedError
 from eaves.oci.copy import GRACE_S, copy_image
 from eaves.oci.descriptor import Descriptor
+from eaves.oci.integrity import check_content
 from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.sign.integrity import check_content
 from eaves.oci.store.content_store import Progress
 from eaves.oci.store.layout import Layout, create_layout
 from tests.container_images.registries import small_index

@@ -16,10 +16,10 @@ import pytest
 
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.copy import copy_image
+from eaves.oci.integrity import check_content
 from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.sign.integrity import check_content
 from tests.container_images.registries import PASSWORD, USER, LocalRegistry, serve_registry, small_index
 from tests.inputs.certificates import make_certificate
 

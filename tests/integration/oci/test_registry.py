@@ -13,10 +13,10 @@ import pytest
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import INDEX, MANIFEST, MAX_DOCUMENT_BYTES, Descriptor
+from eaves.oci.integrity import check_content
 from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.sign.integrity import check_content
 from eaves.oci.store.content_store import verified
 from eaves.oci.store.layout import Layout
 from tests.container_images.registries import small_index

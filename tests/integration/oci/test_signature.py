@@ -1,8 +1,7 @@
-"""Signatures that cosign and skopeo take, keys that cosign makes, and all that is no signature of this."""
+"""Signatures that cosign makes and that cosign and skopeo take, and all that is no signature of a container image."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import shutil
@@ -17,13 +16,13 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.errors import EavesError, OciError, SignatureError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import Descriptor, build_descriptor, render_document
+from eaves.oci.descriptor import INDEX, Descriptor, build_descriptor, render_document
 from eaves.oci.layers.image import load_images
 from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.sign.keys import PrivateKey, create_key_pair, load_private_key
-from eaves.oci.sign.signature import ANNOTATION, sign, signature_tag
+from eaves.oci.signatures import ANNOTATION, PREDICATE, load_public_key, signature_tag
+from knative.deploy.function_image import resolve_image
 from tests.container_images.packaging import need
 from tests.container_images.registries import LocalRegistry, small_index
 
@@ -78,6 +77,11 @@ def run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
+def make_keys(prefix: Path) -> None:
+    done = run("cosign", "generate-key-pair", "--output-key-prefix", str(prefix))
+    assert done.returncode == 0, done.stderr
+
+
 def cosign_verify(case: Case, digest: str) -> subprocess.CompletedProcess[str]:
     options = ["--insecure-ignore-tlog=true", "--allow-http-registry"]
     return run("cosign", "verify", "--key", str(case.public), *options, str(case.reference.pinned(digest)))
@@ -85,10 +89,10 @@ def cosign_verify(case: Case, digest: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prefix of a key pair of ours; another one is beside it, `other`."""
+    """Prefix of a key pair; another one is beside it, `other`."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("mine", "other"):
-        create_key_pair(folder / name, PASSWORD)
+        make_keys(folder / name)
     return folder / "mine"
 
 
@@ -100,14 +104,11 @@ def push(registry: LocalRegistry, folder: Path, repository: str, content: bytes 
     return Case(at=registry, store=store, reference=reference, index=index, keys=folder / "none")
 
 
-@functools.cache
-def load(path: Path) -> PrivateKey:
-    """A key; what its password costs is paid once."""
-    return load_private_key(path, lambda: PASSWORD)
-
-
 def sign_by(case: Case, keys: Path) -> Case:
-    sign(case.store, case.reference, case.index, load(keys.with_suffix(".key")))
+    name = str(case.reference.pinned(case.index.digest))
+    result = eaves("sign", name, "--key", f"{keys}.key", "--plain-http")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{name}\n"
     return replace(case, keys=keys)
 
 
@@ -129,29 +130,70 @@ def test_cosign_verifies_what_we_sign_each_manifest_of_it(case: Case) -> None:
     assert cosign_verify(replace(case, keys=case.keys.with_name("other")), case.index.digest).returncode != 0
 
 
-def test_we_verify_what_cosign_signs_by_a_key_that_it_made(registry: LocalRegistry, tmp_path: Path) -> None:
-    case = push(registry, tmp_path, "signature/by-cosign")
-    case = replace(case, keys=tmp_path / "cosign")
-    assert run("cosign", "generate-key-pair", "--output-key-prefix", str(case.keys)).returncode == 0
+def test_annotations_are_read(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+    case = replace(push(registry, tmp_path, "signature/annotated"), keys=keys)
     options = ["--yes", "--tlog-upload=false", "--allow-http-registry", "-a", "stage=test"]
-    name = str(case.reference.pinned(case.index.digest))
-    done = run("cosign", "sign", *options, "--key", f"{case.keys}.key", name)
+    done = run("cosign", "sign", *options, "--key", f"{keys}.key", str(case.reference.pinned(case.index.digest)))
     assert done.returncode == 0, done.stderr
     result = case.verify("-o", "json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["annotations"] == {"stage": "test"}
-    # and by the same key, ours beside cosign's
-    assert len(sign(case.store, case.reference, case.index, load(case.keys.with_suffix(".key")))) == 3
-    assert cosign_verify(case, case.index.digest).returncode == 0
 
 
-def test_cosign_signs_by_a_key_that_we_made(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
-    case = replace(push(registry, tmp_path, "signature/our-key"), keys=keys)
+def attest(case: Case, folder: Path, keys: Path, kind: str = PREDICATE) -> subprocess.CompletedProcess[str]:
+    """Write a bundle that refers to the index: with the kind PREDICATE that is how cosign 3 signs."""
+    predicate = folder / "predicate.json"
+    predicate.write_text("{}")
+    options = ["--yes", "--tlog-upload=false", "--allow-http-registry", "--new-bundle-format"]
+    what = ["--type", kind, "--predicate", str(predicate)]
     name = str(case.reference.pinned(case.index.digest))
-    options = ["--yes", "--tlog-upload=false", "--allow-http-registry"]
-    done = run("cosign", "sign", *options, "--key", f"{keys}.key", name)
+    return run("cosign", "attest", *options, *what, "--key", f"{keys}.key", name)
+
+
+def test_a_bundle_of_cosign_3_is_verified(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+    case = replace(push(registry, tmp_path, "signature/bundle"), keys=keys)
+    done = attest(case, tmp_path, keys)
     assert done.returncode == 0, done.stderr
-    assert case.verify().exit_code == 0
+    result = case.verify("-o", "json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["signed_as"] == ""
+    assert "not by" in str(fault(case.verify(key=keys.with_name("other.pub"))))
+    sign_by(case, keys.with_name("other"))
+    assert case.verify().exit_code == 0, "a signature of the other format beside it changes nothing"
+
+
+def test_an_attestation_is_no_signature(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+    case = replace(push(registry, tmp_path, "signature/attested"), keys=keys)
+    assert attest(case, tmp_path, keys, "https://example.com/scanned").returncode == 0
+    assert "is not signed" in str(fault(case.verify()))
+
+
+def test_a_bundle_is_copied_to_another_container_image(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+    case = replace(push(registry, tmp_path, "signature/bundle-of"), keys=keys)
+    assert attest(case, tmp_path, keys).returncode == 0
+    (bundle,) = case.store.referrers(case.index.digest)
+    evil = push(registry, tmp_path / "evil", "signature/bundle-of", b"evil")
+    content = render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": [bundle.to_dict()]})
+    case.store.write_manifest(build_descriptor(content, INDEX), content, evil.index.digest.replace(":", "-"))
+    assert f"for the digest '{case.index.digest}'" in str(fault(case.verify()))
+
+
+def test_only_what_the_key_has_signed_is_deployed(case: Case) -> None:
+    with pytest.raises(SignatureError, match="not by"):
+        resolve_image(case.text, PLAIN, key=load_public_key(case.keys.with_name("other.pub")))
+    with pytest.raises(OciError, match="not the container image of a function"):
+        resolve_image(case.text, PLAIN, key=load_public_key(case.public))
+
+
+def test_cosign_is_not_installed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    error = fault(eaves("sign", case.text, "--key", f"{case.keys}.key", "--plain-http"))
+    assert "cosign" in str(error.hint)
+
+
+def test_cosign_fails(case: Case, keys: Path) -> None:
+    error = fault(eaves("sign", case.text, "--key", f"{keys}.none", "--plain-http"))
+    assert "cosign did not sign" in str(error)
 
 
 def test_signing_again_changes_nothing_and_another_key_adds(case: Case) -> None:
@@ -228,7 +270,7 @@ def test_the_untouched_one_is_verified(case: Case) -> None:
     assert said["name"] == f"{case.text}@{case.index.digest}"
     assert said["platforms"] == ["linux/amd64", "linux/arm64"]
     assert said["labels"] == {"for": "tests"}
-    assert said["key"] in eaves("sign", case.text, "--key", f"{case.keys}.key", "--plain-http", "-o", "json").stdout
+    assert said["signed_as"] == f"{case.reference.host}/{case.reference.repository}"
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -384,15 +426,8 @@ def test_bad_input(case: Case, tmp_path: Path) -> None:
     assert "private key" in str(fault(case.verify(key=case.keys.with_suffix(".key"))))
     assert eaves("verify", str(tmp_path), "--key", str(case.public)).exit_code == 2
     assert eaves("sign").exit_code == 2
-    assert eaves("sign", case.text, "--new-key", str(tmp_path / "k")).exit_code == 2
+    assert eaves("sign", case.text).exit_code == 2
     missing = str(replace(parse_reference(case.text), tag="none"))
     assert "doesn't exist at the registry" in str(
         fault(eaves("sign", missing, "--key", f"{case.keys}.key", "--plain-http"))
     )
-
-
-def test_a_new_key(tmp_path: Path) -> None:
-    result = eaves("sign", "--new-key", str(tmp_path / "k"), "-o", "json")
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "k.key").stat().st_mode & 0o777 == 0o600
-    assert "already exists" in str(fault(eaves("sign", "--new-key", str(tmp_path / "k"))))

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import OciError, OciNotFoundError, RegistryError, SignatureError
+from eaves.errors import OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.package import ARTIFACT_LABEL, COMPILED, LIBRARY_LABEL, SOURCES, TASK_LABEL
 from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Access, Registry
-from eaves.oci.sign.keys import create_key_pair, load_private_key, load_public_key
-from eaves.oci.sign.signature import sign
-from knative.deploy.function_image import resolve_image, trust_image
+from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index
 from tests.fakes.http.registry import FakeRegistry, serve_fake
 
@@ -96,26 +94,3 @@ def test_a_folder_on_this_machine_is_where_no_node_can_fetch_it(tmp_path: Path) 
     small_index(tmp_path, architectures=("amd64",))
     with pytest.raises(OciError, match="is not at a registry"):
         resolve_image(f"oci:{tmp_path / 'layout'}", PLAIN)
-
-
-def test_only_what_the_key_has_signed_is_taken(registry: FakeRegistry, tmp_path: Path) -> None:
-    for name in ("mine", "theirs"):
-        create_key_pair(tmp_path / name, b"a word")
-    mine, theirs = (load_public_key(tmp_path / f"{name}.pub") for name in ("mine", "theirs"))
-    tag, name = push(registry, tmp_path / "image", reported())
-    with pytest.raises(SignatureError):
-        resolve_image(tag, PLAIN, key=mine)
-    reference = Reference(host=registry.host, repository="barn/flowers", tag="v1")
-    store = Registry(reference, PLAIN)
-    sign(store, reference, store.resolve("v1"), load_private_key(tmp_path / "mine.key", lambda: b"a word"))
-    assert resolve_image(tag, PLAIN, key=mine).name == name
-    with pytest.raises(SignatureError):
-        resolve_image(tag, PLAIN, key=theirs)
-
-
-def test_a_digest_is_trusted_without_asking_and_a_tag_isnt() -> None:
-    name = f"registry.example/barn/flowers@sha256:{DIGEST}"
-    assert trust_image(name).name == name
-    assert trust_image(name).artifact_digest == ""
-    with pytest.raises(OciError, match="names a tag; without asking the registry"):
-        trust_image("registry.example/barn/flowers:v1")

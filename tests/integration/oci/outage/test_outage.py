@@ -17,11 +17,11 @@ import pytest
 from bench.link.proxy import FaultProxy, Link
 from eaves.errors import RegistryError, StoppedError
 from eaves.oci.copy import copy_image
+from eaves.oci.integrity import check_content
 from eaves.oci.outage import DownloadError
 from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import SILENT_S, Access
-from eaves.oci.sign.integrity import check_content
 from eaves.oci.store.layout import Layout, create_layout
 from tests.container_images.registries import LocalRegistry, small_index
 from tests.fakes.http.registry import FakeRegistry, Reply, Request

@@ -14,8 +14,8 @@ import pytest
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER_GZIP, Descriptor, build_descriptor, digest_of
+from eaves.oci.integrity import check_content
 from eaves.oci.layers.image import load_images
-from eaves.oci.sign.integrity import check_content
 from eaves.oci.store.layout import Layout
 from tests.container_images.registries import small_index
 

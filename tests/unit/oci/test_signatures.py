@@ -1,4 +1,4 @@
-"""What is signed, byte for byte as cosign makes it, and answers read within bounds."""
+"""What was signed, read from what cosign writes, and answers read within bounds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import time
 import pytest
 
 from eaves.errors import AccessError, OciNotFoundError, RegistryError, SignatureError
-from eaves.oci.reference import parse_reference
 from eaves.oci.registry.response import RegistryResponse, require_status
-from eaves.oci.sign.signature import build_payload, parse_payload, signature_tag
+from eaves.oci.signatures import parse_payload, parse_statement, signature_tag
 
 DIGEST = f"sha256:{'93e8fe1c' * 8}"
 
 
-def test_the_payload_is_cosigns() -> None:
+def test_a_payload_of_cosign_2_is_read() -> None:
     expected = (
         '{"critical":{"identity":{"docker-reference":"127.0.0.1:15100/site/a"},'
         f'"image":{{"docker-manifest-digest":"{DIGEST}"}},'
         '"type":"cosign container image signature"},"optional":null}'
     )
-    assert build_payload(parse_reference("127.0.0.1:15100/site/a:v1"), DIGEST) == expected.encode()
-    assert b'"index.docker.io/library/python"' in build_payload(parse_reference("python"), DIGEST)
     signed = parse_payload(expected.encode())
     assert (signed.digest, signed.repository, signed.annotations) == (DIGEST, "127.0.0.1:15100/site/a", {})
     assert signature_tag(DIGEST) == f"sha256-{'93e8fe1c' * 8}.sig"
@@ -42,8 +39,25 @@ def test_the_payload_is_cosigns() -> None:
     ],
 )
 def test_what_a_key_signed_that_is_no_container_image(payload: bytes) -> None:
-    with pytest.raises(SignatureError):
-        parse_payload(payload)
+    for parse in (parse_payload, parse_statement):
+        with pytest.raises(SignatureError):
+            parse(payload)
+
+
+def test_a_statement_of_cosign_3_is_read() -> None:
+    statement = (
+        '{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"' + "93e8fe1c" * 8 + '"},'
+        '"annotations":{"stage":"test"}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}'
+    )
+    signed = parse_statement(statement.encode())
+    assert (signed.digest, signed.repository, signed.annotations) == (DIGEST, "", {"stage": "test"})
+    for other in (
+        statement.replace("cosign/sign/v1", "cosign/other/v1"),
+        statement.replace('"subject":[{', '"subject":[{"digest":{"sha256":"00"}},{'),
+        statement.replace('"sha256"', '"sha512"'),
+    ):
+        with pytest.raises(SignatureError):
+            parse_statement(other.encode())
 
 
 def answer(status: int, content: bytes = b"", **headers: str) -> RegistryResponse:

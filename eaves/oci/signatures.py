@@ -1,0 +1,283 @@
+"""Verification of container images that cosign has signed with a key pair, in both of its formats.
+
+- The format of cosign 1 and 2, which `eaves sign` asks for: a manifest with the tag `sha256-HEX.sig`, each of whose
+  layers is a payload that names the signed digest and the repository, with the payload's signature as an annotation.
+- The format of cosign 3: a bundle that refers to the signed manifest, with a signed statement, which names the digest
+  only.
+
+No transparency log is used: a verifier needs only the public key. Only this module imports `cryptography`.
+
+Source: sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md; secure-systems-lab/dsse, protocol.md;
+containers/image, docs/containers-signature.5.md (simple signing).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from eaves.base.strict_json import parse_json
+from eaves.errors import OciError, OciNotFoundError, SignatureError
+from eaves.oci.descriptor import INDEXES, Descriptor, parse_descriptor, parse_document
+from eaves.oci.reference import Reference, parse_reference
+from eaves.oci.registry.registry import Registry
+
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+ANNOTATION = "dev.cosignproject.cosign/signature"
+TYPE = "cosign container image signature"
+BUNDLE = "application/vnd.dev.sigstore.bundle"
+"""Start of the media type of a bundle; its version follows."""
+STATEMENT = "application/vnd.in-toto+json"
+PREDICATE = "https://sigstore.dev/cosign/sign/v1"
+MAX_SIGNATURES = 100
+"""Maximum number of signatures of each format that are read for one container image."""
+MAX_PAYLOAD_BYTES = 64 * 1024
+MAX_KEY_BYTES = 64 * 1024
+_KEY_HINT = "make a key pair with `cosign generate-key-pair`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """An ECDSA key on the curve P-256, which verifies signatures.
+
+    Attributes:
+        point: Key object of `cryptography`.
+    """
+
+    point: ec.EllipticCurvePublicKey
+
+    @property
+    def id(self) -> str:
+        """Digest of the key's DER form, `sha256:` and 64 hex digits, which identifies the key."""
+        encoded = self.point.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
+
+    def matches(self, payload: bytes, signature: bytes) -> bool:
+        """Return whether a signature (DER) of a payload was made by the private key of this public key."""
+        try:
+            self.point.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read a public key from a PEM file.
+
+    Raises:
+        OciError: When the file has no public key, or one that isn't ECDSA on P-256.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_KEY_BYTES + 1)
+    except OSError as error:
+        raise OciError(f"the key {path} can't be read: {error.strerror}", hint=_KEY_HINT) from error
+    if len(content) > MAX_KEY_BYTES:
+        raise OciError(f"{path} is too large to be a key")
+    if b"PRIVATE KEY" in content:
+        raise OciError(
+            f"{path} is a private key",
+            hint="give the public key, for example cosign.pub; signatures are verified with it",
+        )
+    try:
+        key = serialization.load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise OciError(
+            f"{path} is not a public key in PEM form: {error}"[:300], hint="give the .pub file of the key pair"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise OciError(f"{path} is not an ECDSA P-256 key", hint=_KEY_HINT)
+    return PublicKey(point=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What a signature says about the signed container image.
+
+    Attributes:
+        digest: Digest that was signed.
+        repository: Repository that was signed, HOST/REPOSITORY; empty in the format of cosign 3, which signs none.
+        annotations: Annotations that the signer added.
+    """
+
+    digest: str
+    repository: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signature:
+    """One signature at the registry.
+
+    Attributes:
+        signed: The bytes that were signed.
+        value: The signature, DER; empty when it isn't valid base64, so that no key matches it.
+        payload: The bytes that say what was signed.
+        parse: Parses them.
+    """
+
+    signed: bytes
+    value: bytes
+    payload: bytes
+    parse: Callable[[bytes], Signed]
+
+
+def find_signature(store: Registry, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
+    """Find the signature that a key made for a container image, and return what it says.
+
+    Args:
+        store: Registry that has the container image.
+        descriptor: Descriptor of the container image's manifest or index, as the registry resolved it.
+        key: Public key of the required signer.
+        repository: Repository that the signature must name where its format names one, so that a signature for one
+            repository isn't valid for another.
+
+    Raises:
+        SignatureError: When there is no signature by this key.
+    """
+    others = set()
+    signatures = list(_signatures(store, descriptor))
+    for one in signatures:
+        if not key.matches(one.signed, one.value):
+            continue
+        signed = one.parse(one.payload)
+        if signed.digest != descriptor.digest:
+            others.add(f"for the digest {signed.digest[:80]!r}")
+        elif signed.repository and _named(signed.repository) != (repository.host, repository.repository):
+            others.add(f"for the name {signed.repository[:200]!r}")
+        else:
+            return signed
+    if not signatures:
+        raise SignatureError(f"{descriptor.digest} is not signed", hint="sign the container image with `eaves sign`")
+    if others:
+        raise SignatureError(
+            f"{descriptor.digest} has a signature by {key.id[:19]}, but it is {', '.join(sorted(others))}",
+            hint="sign the container image under this name; for a mirror, name the original with --signed-as",
+        )
+    raise SignatureError(
+        f"{descriptor.digest} is signed, but not by {key.id}",
+        hint="check that this is the key that the image was signed with",
+    )
+
+
+def parse_payload(payload: bytes) -> Signed:
+    """Parse a payload in the format of cosign 1 and 2 that a key signed.
+
+    Raises:
+        SignatureError: When the payload isn't about a container image, as keys may sign other content too.
+    """
+    try:
+        values = parse_json(payload)
+        critical, optional = values["critical"], values.get("optional") or {}
+        digest, kind = critical["image"]["docker-manifest-digest"], critical["type"]
+        repository = critical["identity"]["docker-reference"]
+        if kind != TYPE or not isinstance(digest, str) or not isinstance(repository, str) or not repository:
+            raise TypeError(kind)
+        return Signed(digest=digest, repository=repository, annotations=_texts(optional))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
+
+
+def parse_statement(payload: bytes) -> Signed:
+    """Parse a statement in the format of cosign 3 that a key signed.
+
+    Raises:
+        SignatureError: When the statement isn't the signature of one container image; an attestation is another kind.
+    """
+    try:
+        values = parse_json(payload)
+        (subject,) = values["subject"]
+        digest = subject["digest"]["sha256"]
+        if values["predicateType"] != PREDICATE or not isinstance(digest, str):
+            raise TypeError(values["predicateType"])
+        return Signed(digest=f"sha256:{digest}", repository="", annotations=_texts(subject.get("annotations") or {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
+
+
+def signature_tag(digest: str) -> str:
+    """Return the tag of the manifest with a digest's signatures, `sha256-HEX.sig`."""
+    return f"{digest.replace(':', '-')}.sig"
+
+
+def _signatures(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
+    yield from _tagged_signatures(store, descriptor)
+    yield from _bundles(store, descriptor)
+
+
+def _tagged_signatures(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
+    tag = signature_tag(descriptor.digest)
+    try:
+        found = store.resolve(tag)
+    except OciNotFoundError:
+        return
+    layers = parse_document(store.read(found)).get("layers")
+    if found.media_type in INDEXES or not isinstance(layers, list):
+        raise SignatureError(
+            f"the content of {tag} is not a list of signatures", hint="remove that tag from the registry"
+        )
+    for layer in layers[:MAX_SIGNATURES]:
+        entry = parse_descriptor(layer)
+        if entry.media_type == PAYLOAD:
+            payload = _read(store, entry)
+            value = _decode(entry.annotations.get(ANNOTATION, ""))
+            yield _Signature(signed=payload, value=value, payload=payload, parse=parse_payload)
+
+
+def _bundles(store: Registry, descriptor: Descriptor) -> Iterator[_Signature]:
+    for referrer in store.referrers(descriptor.digest)[:MAX_SIGNATURES]:
+        layers = parse_document(store.read(referrer)).get("layers")
+        for layer in layers[:1] if isinstance(layers, list) else []:
+            entry = parse_descriptor(layer)
+            if entry.media_type.startswith(BUNDLE):
+                yield from _parse_bundle(_read(store, entry))
+
+
+def _parse_bundle(content: bytes) -> Iterator[_Signature]:
+    """Yield the signatures of a bundle's statement; none of a bundle that holds another kind of signature."""
+    try:
+        envelope = parse_json(content)["dsseEnvelope"]
+        payload, kind = _decode(envelope["payload"]), envelope["payloadType"]
+        values = [_decode(one["sig"]) for one in envelope["signatures"]]
+        if parse_json(payload)["predicateType"] != PREDICATE or kind != STATEMENT:
+            return
+    except (ValueError, KeyError, TypeError):
+        return
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind.encode(), len(payload), payload)
+    for value in values:
+        yield _Signature(signed=signed, value=value, payload=payload, parse=parse_statement)
+
+
+def _read(store: Registry, entry: Descriptor) -> bytes:
+    if entry.size > MAX_PAYLOAD_BYTES:
+        raise SignatureError(f"the signature {entry.digest} has {entry.size} bytes; that is more than the limit")
+    return store.read(entry)
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in values.items()}
+
+
+def _named(repository: str) -> tuple[str, str]:
+    """Return host and repository in the name of a container image; both are empty when the name is malformed."""
+    try:
+        reference = parse_reference(repository)
+    except OciError:
+        return "", ""
+    return reference.host, reference.repository
