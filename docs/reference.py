@@ -70,8 +70,7 @@ _HEAD = (
 )
 _VARIABLES = f"""\
 All environment variables, by name. At its start a process warns once about each variable that begins with
-`{ENV_PREFIX}_` and isn't in this table, and names the nearest one. A former name still works, with a warning; if it is
-set together with the current name, to another value, the process refuses to start.
+`{ENV_PREFIX}_` and isn't in this table, and names the nearest one.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),
@@ -148,8 +147,6 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
     for reader, leaf in _leaves():
         if is_scalar(leaf.type):
             found.setdefault(leaf.env, []).append((reader, f"`{leaf.path}`"))
-            if leaf.former_env:
-                found.setdefault(leaf.former_env, []).append((reader, f"former name of `{leaf.env}`"))
     for reader, option in _options():
         names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
         for name in names:
@@ -163,8 +160,7 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
 def build_variables() -> str:
     """Return the source code of the module `eaves.config.variables`."""
     named = [name for name in list_variables() if name.startswith(f"{ENV_PREFIX}_")]
-    former = {leaf.former_env: leaf.env for _, leaf in _leaves() if leaf.former_env}
-    unread = {leaf.env for _, leaf in _leaves()} - {*named, *former}
+    unread = {leaf.env for _, leaf in _leaves()} - {*named}
     parts = [
         '"""The names of the environment variables of Eaves.',
         "",
@@ -175,7 +171,7 @@ def build_variables() -> str:
         "",
         *_set(
             "NAMES",
-            [name for name in named if name not in former],
+            named,
             "Every environment variable that a process of Eaves reads.",
         ),
         *_set(
@@ -183,10 +179,6 @@ def build_variables() -> str:
             _file_only(unread),
             "Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold.",
         ),
-        "FORMER_NAMES = {",
-        *[f'    "{name}": "{former[name]}",' for name in sorted(former)],
-        "}",
-        '"""Current name of each environment variable that has a former name, by its former name."""',
     ]
     return "\n".join(parts) + "\n"
 

@@ -18,7 +18,7 @@ class ServeSettings:
     versions of the command line read EAVES_FUNCTION_TOP_K instead.
     """
 
-    FORMER_SECTION: ClassVar[str] = "function"
+    HAS_OWN_VARIABLES: ClassVar[bool] = True
 
     concurrency: int = setting(
         0,

@@ -183,7 +183,7 @@ class KnativePlatform:
         return found[-lines:]
 
     def _owner(self, name: str) -> AppOwner:
-        return AppOwner(app=name, site=self._site.name, agents=self._settings.agent_namespace)
+        return AppOwner(app=name, agents=self._settings.agent_namespace)
 
     def _send(self, kind: ObjectKind, name: str, event: Event, *, reply: bool, timeout_s: float) -> HttpAnswer:
         url = self._require(kind, name).get("status", {}).get("address", {}).get("url")

@@ -247,21 +247,17 @@ def build_source_report(name: str, source: SourceView, now: float) -> SourceRepo
 def parse_report(values: Mapping[str, Any]) -> QueueReport:
     """Parse a dict of `QueueReport.to_dict`, possibly from another version; unknown fields are ignored.
 
-    Agents of earlier versions run one source, under the key `source`.
-
     Raises:
         ValueError: When the values are not a report.
     """
     try:
-        before = values.get("source")
-        sources = values.get("sources", () if before is None else [before])
         link = values.get("link")
         return _read(
             QueueReport,
             {
                 **values,
                 "lanes": tuple(_read(LaneReport, lane) for lane in values["lanes"]),
-                "sources": tuple(_read(SourceReport, source) for source in sources),
+                "sources": tuple(_read(SourceReport, source) for source in values.get("sources", ())),
                 "link": None if link is None else _read(LinkReport, link),
             },
         )

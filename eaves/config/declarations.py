@@ -25,7 +25,6 @@ class SettingsLeaf:
         doc: Description of the setting.
         choices: The allowed strings; empty when any string is allowed.
         env: The environment variable that sets it.
-        former_env: Variable that set it in earlier versions and still does; empty when there is none.
         minimum: Smallest allowed number; None when there is no limit.
         maximum: Largest allowed number; None when there is no limit.
     """
@@ -36,7 +35,6 @@ class SettingsLeaf:
     doc: str
     choices: tuple[str, ...]
     env: str
-    former_env: str = ""
     minimum: float | None = None
     maximum: float | None = None
 
@@ -104,10 +102,9 @@ def resolve_types(cls: type) -> Mapping[str, Any]:
 def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
     """Return the table of a section's settings, depth first. A list of sections is one row.
 
-    The name of a setting's environment variable is made from the setting's dotted path. If the section's class has an
-    attribute `FORMER_SECTION`, the names for its own fields contain no section, wherever the section is nested. So the
-    process that has these settings at its top level reads the same variables. The names that contain `FORMER_SECTION`
-    are the former names of these variables.
+    The name of a setting's environment variable is made from the setting's dotted path. The names for the fields of a
+    class with `HAS_OWN_VARIABLES` contain no section, wherever the section is nested. So the process that has these
+    settings at its top level reads the same variables.
     """
     hints = resolve_types(cls)
     for field in dataclasses.fields(cls):
@@ -117,10 +114,8 @@ def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
             yield from iter_leaves(typing.cast(type, hint), path + ".")
             continue
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        env, former = field.metadata.get("env") or _variable(path), ""
-        if section := _former_section(cls, field.name):
-            env, former = _variable(field.name), _variable(f"{section}.{field.name}")
         metadata = field.metadata
+        env = metadata.get("env") or _variable(field.name if _has_own_variable(cls, field.name) else path)
         yield SettingsLeaf(
             path=path,
             type=hint,
@@ -128,7 +123,6 @@ def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
             doc=metadata["doc"],
             choices=metadata.get("choices", ()),
             env=env,
-            former_env=former,
             minimum=metadata.get("minimum"),
             maximum=metadata.get("maximum"),
         )
@@ -143,12 +137,9 @@ def _variable(path: str) -> str:
     return f"{ENV_PREFIX}_{path.replace('.', '_').upper()}"
 
 
-def _former_section(cls: type, name: str) -> str:
-    """Return the `FORMER_SECTION` of the class that declares a field; empty for fields that a subclass adds."""
-    for base in cls.__mro__:
-        if "FORMER_SECTION" in vars(base):
-            return str(vars(base)["FORMER_SECTION"]) if name in base.__dataclass_fields__ else ""  # type: ignore[attr-defined]
-    return ""
+def _has_own_variable(cls: type, name: str) -> bool:
+    """Return whether a class with `HAS_OWN_VARIABLES` declares a field; fields that a subclass adds are others."""
+    return any("HAS_OWN_VARIABLES" in vars(base) and name in base.__dataclass_fields__ for base in cls.__mro__)  # type: ignore[attr-defined]
 
 
 def is_scalar(hint: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Checks for the EAVES_ environment variables of a process: misspelt names and former names.
+"""Checks for the EAVES_ environment variables of a process: misspelt names.
 
 A variable that nothing reads has no effect, so a misspelt one must be reported. Variables of other Eaves processes are
 not a fault, because several processes may share one environment.
@@ -19,7 +19,7 @@ _SERVICE_HOST = "_SERVICE_HOST"
 
 
 def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[SettingsLeaf] = ()) -> list[str]:
-    """Return a sentence for each variable that nothing reads or that has a former name, `MOST` of them at most.
+    """Return a sentence for each variable that nothing reads, `MOST` of them at most.
 
     Args:
         environ: The process's environment.
@@ -29,17 +29,14 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Settin
     read = {leaf.env for leaf in leaves}
     if read.issuperset(ours):
         return []  # the usual case, in which a cold start builds no table
-    from eaves.config.variables import FILE_ONLY, FORMER_NAMES, NAMES
+    from eaves.config.variables import FILE_ONLY, NAMES
 
-    former = {leaf.former_env: leaf.env for leaf in leaves if leaf.former_env} if leaves else FORMER_NAMES
-    known = NAMES.union(FORMER_NAMES, *([read] if leaves else []))
+    known = NAMES.union(read)
     links = tuple(_service_links(environ))
-    wrong = [name for name in ours if name in former or not (name in known or name.startswith((*OTHERS, *links)))]
+    wrong = [name for name in ours if not (name in known or name.startswith((*OTHERS, *links)))]
     found = []
     for name in wrong[:MOST]:
-        if name in former:
-            found.append(f"{name} is the former name of {former[name]}; set {former[name]} instead")
-        elif name in FILE_ONLY:
+        if name in FILE_ONLY:
             found.append(f"{name} is not read: a list of sections can be set in eaves.yaml only")
         else:
             found.append(f"{name} is not read by any part of Eaves{_advise(name, read, NAMES)}")

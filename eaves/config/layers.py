@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.config.declarations import SettingsLeaf, can_be_unset, is_scalar, iter_leaves
+from eaves.config.declarations import can_be_unset, is_scalar, iter_leaves
 from eaves.errors import Fault
 
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
@@ -46,24 +46,12 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
     faults: list[Fault] = []
     for leaf in iter_leaves(cls, section):
         path = leaf.path.removeprefix(section)
-        given = [name for name in (leaf.env, leaf.former_env) if name and name in environ]
-        if not given or not is_scalar(leaf.type):
+        if not leaf.env or leaf.env not in environ or not is_scalar(leaf.type):
             continue
-        text = environ[given[0]]
+        text = environ[leaf.env]
         put(values, path, None if not text and can_be_unset(leaf.type) else text)
-        origins[path] = f"environment variable {given[0]}"
-        if len(given) == 2 and environ[leaf.env] != environ[leaf.former_env]:
-            faults.append(_name_both(leaf, environ))
+        origins[path] = f"environment variable {leaf.env}"
     return SettingsLayer(origin=ENVIRONMENT, values=values, origins=origins, faults=tuple(faults))
-
-
-def _name_both(leaf: SettingsLeaf, environ: Mapping[str, str]) -> Fault:
-    """Return the fault of a setting whose current and former environment variables have different values."""
-    message = (
-        f"{leaf.former_env} is the former name of the same setting, and both are set: to {environ[leaf.env]!r:.80} and "
-        f"{environ[leaf.former_env]!r:.80}; unset {leaf.former_env}"
-    )
-    return Fault(origin=f"environment variable {leaf.env}", path=leaf.path, message=message)
 
 
 def flag_layer(flags: Mapping[str, Any], section: str = "") -> SettingsLayer:

@@ -7,7 +7,6 @@ deploy_sequence      records who deployed last; each deploy takes the next numbe
 reconcile_decision   decides what `reconcile` does at a site; pure
 reconciliation       carries out that decision
 rollout_advance      advances every rollout of a namespace by one step
-handover             ends an agent on nodes before another agent takes over its spool
 pins                 keeps on nodes the container images of revisions that serve or that a rollback returns to
 removal              removes an app's objects from a cluster
 function_image       resolves a function's container image at a registry, by digest

@@ -10,9 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError
-from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
+from knative.client.kinds import BROKER, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
 from knative.deploy.diff import content
-from knative.deploy.handover import end_predecessors
 from knative.deploy.objects.apply_result import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.deploy.objects.brokers import is_doomed, keep_broker
 from knative.deploy.objects.inventory import Inventory, InventoryItem
@@ -83,7 +82,7 @@ def apply_app(
     written = holdings.inventory if dry_run else record_intended(cluster, holdings, manifests)
     done: list[ApplyResult] = []
     answers: dict[Key, Object] = {}
-    for applied in _apply_all(cluster, manifests, holdings, answers, owner, adopt=adopt, dry_run=dry_run):
+    for applied in _apply_all(cluster, manifests, holdings, answers, adopt=adopt, dry_run=dry_run):
         done.append(applied)
         show(applied)
     if not dry_run:
@@ -125,7 +124,6 @@ def _apply_all(
     manifests: Sequence[Object],
     holdings: OwnedObjects,
     answers: dict[Key, Object],
-    owner: AppOwner,
     *,
     adopt: bool,
     dry_run: bool,
@@ -140,8 +138,6 @@ def _apply_all(
         elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
             outcome = UNCHANGED  # no request is made, since the user may lack the right to apply namespaces
         else:
-            if kind is DAEMON_SET and not dry_run:
-                yield from end_predecessors(cluster, manifest, holdings.left, owner.app)
             wanted = mark_trigger(manifest, before) if kind is TRIGGER and not dry_run else manifest
             outcome, answers[key] = _apply(cluster, wanted, before, adopt=adopt, dry_run=dry_run)
             absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()

@@ -23,7 +23,7 @@ class FunctionImage:
         artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
         task: Task of the artifact: classify, embed or tensor.
         library: Form of the standard library, `COMPILED` or `SOURCES`; empty when the registry wasn't asked. It doesn't
-            make two values unequal, because notes of earlier versions of Eaves have none.
+            make two values unequal.
     """
 
     name: str

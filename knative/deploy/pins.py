@@ -23,11 +23,9 @@ from knative.resources.fields.labels import (
     MANAGED_VALUE,
     PART_LABEL,
     PIN_ANNOTATION,
-    PIN_LABEL,
 )
 from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
-from knative.rollout.pinning import parse_pin
 from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
 from knative.specs import ClusterApp
 
@@ -145,11 +143,9 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
         service = cluster.get(KSERVICE, app) if left else None
         current = (service or {"metadata": {}})["metadata"].get("annotations", {}).get(PIN_ANNOTATION)
         if service is None or not current:
-            return []  # the app is being removed, or an older version of Eaves, which knows one pin only, deployed it
+            return []  # the app is being removed
         needed = {current, *_needed_pins(cluster, app, parse_rollout_status(service))}
         unneeded = [one for one in left if one["metadata"]["name"] not in needed]
-        if not all(_is_complete(one) for one in pins if one["metadata"]["name"] in needed):
-            unneeded = [one for one in unneeded if not _is_of_all_images(one)]
         return _remove_listed(cluster, service, unneeded) if unneeded else []
     return []
 
@@ -178,18 +174,6 @@ def _image(one: Manifest) -> str:
     """Return the function's container image in a revision or in a revision's template; empty when it has none."""
     containers = one["spec"].get("containers") or []
     return next((str(each.get("image")) for each in containers if each.get("name") == CONTAINER), "")
-
-
-def _is_of_all_images(pin: Manifest) -> bool:
-    """Return whether a pin is from an earlier version of Eaves, which made one pin for each app.
-
-    That pin held only the container image that was deployed last.
-    """
-    return PIN_LABEL not in (pin["metadata"].get("labels") or {})
-
-
-def _is_complete(pin: Manifest) -> bool:
-    return parse_pin(pin, str(pin["spec"]["template"]["spec"]["containers"][0].get("image", ""))).complete
 
 
 def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[ApplyResult]:

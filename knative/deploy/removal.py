@@ -11,8 +11,14 @@ from knative.client.kinds import CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT
 from knative.deploy.objects.apply_result import ApplyResult
 from knative.deploy.objects.brokers import remove_unused_brokers
 from knative.deploy.objects.inventory import Inventory, InventoryItem, inventory_name, read_inventory
-from knative.deploy.objects.labelled_objects import AppOwner, find_owned, is_applied_by_eaves, is_ours, is_training
-from knative.deploy.objects.legacy_objects import find_legacy_objects
+from knative.deploy.objects.labelled_objects import (
+    AppOwner,
+    find_owned,
+    is_app_part,
+    is_applied_by_eaves,
+    is_ours,
+    is_training,
+)
 from knative.deploy.objects.ownership import ATTEMPTS, build_item, delete_item, order_removal
 from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
 
@@ -63,8 +69,8 @@ def find_removable(
 ) -> list[InventoryItem]:
     """Find the objects that `remove_app` deletes, in the order of removal.
 
-    They are the objects that the inventory lists, and the objects of the app's trainings. If an earlier version of
-    Eaves, which kept no inventory, deployed the app, they are the objects that the earlier version applied.
+    They are the objects that the inventory lists, and the objects of the app's trainings; without an inventory, those
+    that Eaves applied.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -81,10 +87,10 @@ def find_removable(
     found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
     chosen: list[Mapping[str, Any]] = [one for one in labelled if is_training(one) and is_applied_by_eaves(one)]
     if not inventory.items:
-        former = find_legacy_objects(cluster, owner, labelled)
-        chosen += former
+        applied = [one for one in labelled if is_app_part(one)]
+        chosen += applied
         rest = [one for one in labelled if not is_training(one)]
-        if rest and not former and not adopt:
+        if rest and not applied and not adopt:
             raise _not_deployed(cluster, owner, rest)
     if adopt:
         chosen += [one for one in labelled if is_ours(one) and _is_named_after(one, owner.app)]

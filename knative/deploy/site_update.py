@@ -79,7 +79,7 @@ class SiteDeployment:
     def owner(self) -> AppOwner:
         """Name of the app, its site and the namespace of its agents, by which its objects in the cluster are found."""
         function = self.app.function
-        return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
+        return AppOwner(app=function.name, agents=self.knative.agent_namespace)
 
     def intent(self, manifests: Manifests) -> DeployIntent:
         """Build the description of this deployment that is recorded in the cluster before the objects are applied."""

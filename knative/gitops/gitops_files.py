@@ -49,7 +49,7 @@ def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[P
     targeted = [_targeted(one, before) if is_function(one) else one for one in manifests]
     service = next(one for one in targeted if is_function(one))
     there = [one for _, one in _documents(folder)] if folder.is_dir() else []
-    return write_files(keep_pins(targeted, service, there, before), folder)
+    return write_files(keep_pins(targeted, service, there), folder)
 
 
 def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:

@@ -17,16 +17,13 @@ from knative.rollout.rollout_status import parse_rollout_status
 Manifest = Mapping[str, Any]
 
 
-def keep_pins(
-    manifests: Sequence[Manifest], service: Manifest, before: Sequence[Manifest], served: Manifest | None
-) -> list[Manifest]:
+def keep_pins(manifests: Sequence[Manifest], service: Manifest, before: Sequence[Manifest]) -> list[Manifest]:
     """Return the objects to write, with the pins in the folder that older revisions still need.
 
     Args:
         manifests: Objects to write.
         service: The Knative Service among them, which names its revision and the traffic.
         before: Objects that the folder holds now.
-        served: The Knative Service in `before`; None when there is none.
 
     Returns:
         The same objects in the same order, the pins of older revisions last.
@@ -35,7 +32,7 @@ def keep_pins(
         return list(manifests)
     new = _revision(service)
     needed = _needed(service) | {new}
-    known = {str(one["metadata"]["name"]): _revisions(one, served) & needed for one in before if is_pin(one)}
+    known = {str(one["metadata"]["name"]): _revisions(one) & needed for one in before if is_pin(one)}
     rendered = [
         _name_revisions(one, known.pop(str(one["metadata"]["name"]), set()) | {new}) if is_pin(one) else one
         for one in manifests
@@ -55,21 +52,9 @@ def _revision(service: Manifest) -> str:
     return str(service["spec"]["template"]["metadata"]["name"])
 
 
-def _revisions(pin: Manifest, served: Manifest | None) -> set[str]:
-    """Return the revisions that a pin was rendered for, from its annotation.
-
-    A pin of an earlier version of Eaves has no annotation; it counts for the revision in the Service's file if both
-    have the same container image.
-    """
-    names = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
-    if names is not None:
-        return set(str(names).split(","))
-    same = served is not None and _image(served) == _image(pin)
-    return {_revision(served)} if same and served is not None else set()
-
-
-def _image(one: Manifest) -> str:
-    return str(one["spec"]["template"]["spec"]["containers"][0].get("image", ""))
+def _revisions(pin: Manifest) -> set[str]:
+    """Return the revisions that a pin was rendered for, from its annotation."""
+    return set((pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION, "").split(",")) - {""}
 
 
 def _name_revisions(pin: Manifest, revisions: set[str]) -> dict[str, Any]:

@@ -85,10 +85,7 @@ COMMENTS = {
             "Revisions of this container image; `eaves render` deletes the file when the Service names none of them."
         ),
         "command": "The container does nothing; its pod keeps the container image on the node.",
-        "hostPath": (
-            "Folders of the node: images or devices, the spool, and `former`, the spool of an earlier version, which "
-            "is emptied."
-        ),
+        "hostPath": ("Folders of the node: images or devices, and the spool."),
         "privileged": (
             "Only a privileged container can open a device that no device plugin provides (`device_resource`)."
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -39,7 +38,6 @@ from knative.resources.fields.node_inputs import FOLDER as IMAGES
 from knative.resources.fields.node_inputs import build_folder, build_node_input, is_device
 from knative.resources.fields.pod import (
     USER,
-    build_env,
     build_privileged_security,
     build_pull_secrets,
     build_security,
@@ -56,9 +54,7 @@ CONTAINER = "agent"
 LISTENING = "requests"
 """Name of the port on which a source takes requests."""
 NODE_SPOOLS = "/var/lib/eaves"
-"""Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`; in earlier versions `APP-SITE-SOURCE`."""
-FORMER_SPOOL = "/former"
-"""Mount path of the folder on the node in which an agent of an earlier version of Eaves kept its spool."""
+"""Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`."""
 MAX_NAME = 63
 """Maximum characters of a name that is also the value of a label. Source: Kubernetes, Labels and Selectors."""
 _DIGEST = 8
@@ -133,18 +129,12 @@ def build_name(*parts: str) -> str:
     return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
 
 
-def former_name(app: str, site: str, source: str) -> str:
-    """Return the name that earlier versions of Eaves gave to an agent on nodes and to the folder of its spool."""
-    return f"{app}-{site}-{source}"
-
-
 def _with_spool(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
     """Build an agent as a StatefulSet, which keeps the volume of the agent's spool.
 
-    For a source without a watched folder, the StatefulSet has `podManagementPolicy: Parallel`. The field can't be
-    changed later, but earlier versions of Eaves had no such agents.
+    For a source without a watched folder, the StatefulSet has `podManagementPolicy: Parallel`.
     """
     reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
@@ -189,8 +179,7 @@ def _on_nodes(
 
     Pod Security forbids folders of a node, so these agents get a namespace of their own that allows them, and the app's
     namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the site,
-    whose name may change. An agent of a folder takes over the spool of an earlier version of Eaves if there is one; the
-    manifest always says so, since rendering doesn't look at the cluster.
+    whose name may change.
     """
     app_name, namespace = app.function.name, settings.agent_namespace
     name, home = build_name(app_name, site.namespace, source.name), _home(site)
@@ -201,8 +190,7 @@ def _on_nodes(
     if reads_file(source):
         _add_file(pod, source, spool)
     else:
-        former = former_name(app_name, app.function.site, source.name)
-        _add_folder(pod, source, spool, build_folder("former", f"{NODE_SPOOLS}/{former}"))
+        _add_folder(pod, source, spool)
     if selector := {**site.selector, **source.nodes}:
         pod["nodeSelector"] = selector
     labels = {**_source_label(source), **home}
@@ -215,16 +203,12 @@ def _on_nodes(
     }
 
 
-def _add_folder(
-    pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any], former: Mapping[str, Any]
-) -> None:
-    """Add to a pod the folder of the node that the agent watches, its spool, and that of an earlier version."""
+def _add_folder(pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any]) -> None:
+    """Add to a pod the folder of the node that the agent watches, and its spool."""
     (container,) = pod["containers"]
     volume, mount = build_node_input(find_path(source), is_file=False)
-    container["env"] += build_env({VARIABLES["takeover"]: json.dumps([f"{FORMER_SPOOL}/agent.db"])})
     container["volumeMounts"].insert(1, mount)
-    container["volumeMounts"].append({"name": "former", "mountPath": FORMER_SPOOL})
-    pod["volumes"] += [volume, spool, former]
+    pod["volumes"] += [volume, spool]
 
 
 def _add_file(pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any]) -> None:

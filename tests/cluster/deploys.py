@@ -23,7 +23,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 HOME, AGENTS = "cams", "eaves-agents"
 SITE = SiteSettings(name="barn", namespace=HOME)
-OWNER = AppOwner(app=NAME, site="barn", agents=AGENTS)
+OWNER = AppOwner(app=NAME, agents=AGENTS)
 OWN_KINDS = (
     *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
     *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),

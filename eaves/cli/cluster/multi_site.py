@@ -103,7 +103,7 @@ class SiteVisit:
         from knative.status.agent_queue import Kubectl
         from knative.status.refused_images import retry_refused
 
-        owner = AppOwner(app=name, site=self.site.name, agents=self.scope.knative.agent_namespace)
+        owner = AppOwner(app=name, agents=self.scope.knative.agent_namespace)
         return retry_refused(cluster, owner, Kubectl(kubeconfig=self.choice.kubeconfig, context=self.site.context))
 
     def finish(self, cluster: Cluster, outcome: RolloutOutcome) -> str:

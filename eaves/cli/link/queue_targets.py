@@ -134,7 +134,7 @@ def _open_pods(file: Path, choice: PlatformChoice, agent: str, pod: str) -> list
     scope = load_scope(file)
     site = choose_site(scope.sites, choice)
     cluster = open_site(site, choice)
-    owner = AppOwner(app="", site=site.name, agents=scope.knative.agent_namespace)
+    owner = AppOwner(app="", agents=scope.knative.agent_namespace)
     found = list_agent_pods(cluster, owner)
     kubectl = Kubectl(kubeconfig=choice.kubeconfig, context=site.context)
     chosen = [one for one in found if agent in ("", one.agent) and pod in ("", one.name)]

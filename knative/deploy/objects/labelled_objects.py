@@ -32,7 +32,6 @@ from knative.resources.fields.labels import (
     MANAGER,
     NAMESPACE_LABEL,
     PART_LABEL,
-    SITE_LABEL,
     TRAINING_PARTS,
 )
 
@@ -66,12 +65,10 @@ class AppOwner:
 
     Attributes:
         app: Name of the app; empty means every app.
-        site: Name of the site. It is used only to find objects of earlier versions of Eaves, since the name may change.
         agents: Namespace of the agents on nodes; empty when there is none.
     """
 
     app: str
-    site: str = ""
     agents: str = ""
 
     def owns(self, one: Mapping[str, Any], home: str) -> bool:
@@ -90,11 +87,10 @@ class AppOwner:
         """Return whether an agent on nodes belongs to an app in the given namespace.
 
         Args:
-            labels: Labels of the agent or its pod. Earlier versions of Eaves set only the label of the site.
+            labels: Labels of the agent or its pod.
             home: Namespace of the app.
         """
-        named = labels.get(NAMESPACE_LABEL)
-        return named == home if named else labels.get(SITE_LABEL) == self.site
+        return labels.get(NAMESPACE_LABEL) == home
 
 
 def find_owned(cluster: Cluster, owner: AppOwner, *, thorough: bool = False) -> list[dict[str, Any]]:
@@ -157,6 +153,11 @@ def is_applied_by_eaves(one: Mapping[str, Any]) -> bool:
     """Return whether Eaves applied an object, by its labels and its field managers."""
     entries = one["metadata"].get("managedFields") or ()
     return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
+
+
+def is_app_part(one: Mapping[str, Any]) -> bool:
+    """Return whether a deploy applied an object: Eaves did, and not for a training."""
+    return is_applied_by_eaves(one) and not is_training(one)
 
 
 def is_training(one: Mapping[str, Any]) -> bool:

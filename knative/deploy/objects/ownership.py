@@ -16,11 +16,11 @@ from knative.deploy.objects.labelled_objects import (
     Key,
     find_listed,
     find_owned,
+    is_app_part,
     is_applied_by_eaves,
     is_shared,
     key_of,
 )
-from knative.deploy.objects.legacy_objects import find_legacy_objects, refuse_former_sites
 from knative.deploy.objects.name_conflicts import find_foreign_objects
 from knative.resources.fields.labels import APP_LABEL
 
@@ -42,7 +42,7 @@ class OwnedObjects:
         inventory: The app's inventory as it was read.
         known: Existing objects that have the name of a rendered object, of any owner.
         others: Objects in `known` that don't carry the app's labels.
-        items: Inventory items of the app's own objects, including objects that earlier versions of Eaves applied.
+        items: Inventory items of the app's own objects; without an inventory, those that Eaves applied.
         left: Inventory items of the app's own objects that are no longer rendered and no longer needed.
     """
 
@@ -71,7 +71,6 @@ def find_holdings(
         needed: Function that says whether an object must stay although it isn't rendered, such as a pin.
 
     Raises:
-        ConflictError: When agents on nodes still run under a former name of the site.
         InvalidError: When the inventory is damaged.
         ClusterError: When a request to the cluster is refused or fails.
     """
@@ -79,10 +78,8 @@ def find_holdings(
     labelled = _find_known(cluster, owner, found, manifests) if found.items else find_owned(cluster, owner)
     there = {key_of(one, cluster): one for one in labelled}
     items = {_key(item): item for item in found.items}
-    if not items and there:  # an inventory without items was made by a deploy that stopped right after
-        former = find_legacy_objects(cluster, owner, list(there.values()))
-        refuse_former_sites(cluster, owner, former, manifests)
-        items = {key_of(one, cluster): build_item(one, cluster) for one in former}
+    if not items:  # the inventory was deleted, or its deploy stopped right after it was made
+        items = {key: build_item(one, cluster) for key, one in there.items() if is_app_part(one)}
     others = find_foreign_objects(cluster, manifests, there)
 
     def stays(item: InventoryItem) -> bool:

@@ -1,4 +1,4 @@
-"""Environment variables: misspelt names are reported, former names work, and contradicting ones are refused."""
+"""Environment variables: misspelt names are reported."""
 
 from __future__ import annotations
 
@@ -88,43 +88,17 @@ def test_a_list_of_sections_is_said_to_belong_into_the_file() -> None:
 
 
 def test_the_function_and_the_command_line_read_the_same_variables() -> None:
-    """EAVES_TOP_K is what container images of earlier versions read, so it is the name that stays."""
     names = {leaf.path.removeprefix("function."): leaf.env for leaf in iter_leaves(Project)}
     for leaf in iter_leaves(ServeSettings):
         assert leaf.env == names[leaf.path] == f"EAVES_{leaf.path.upper()}"
         assert next(one.env for one in FUNCTION if one.path == leaf.path) == leaf.env
-    former = [leaf.former_env for leaf in FUNCTION if leaf.former_env]
-    assert len(former) == len(list(iter_leaves(ServeSettings)))
 
 
-@pytest.mark.parametrize("name", ["EAVES_TOP_K", "EAVES_FUNCTION_TOP_K"])
-def test_either_name_sets_it_for_the_function_and_the_command_line(name: str) -> None:
-    assert build(FunctionSettings, env_layer(FunctionSettings, {name: "3"})).top_k == 3
-    assert build(Project, FILE, env_layer(Project, {name: "3"})).function.top_k == 3
-
-
-@pytest.mark.parametrize("leaves", [FUNCTION, []], ids=["function", "command line"])
-def test_the_former_name_is_reported_with_the_name_to_use(leaves: list[object]) -> None:
-    found = find_variable_warnings({"EAVES_FUNCTION_TOP_K": "3"}, leaves)  # type: ignore[arg-type]
-    assert found == ["EAVES_FUNCTION_TOP_K is the former name of EAVES_TOP_K; set EAVES_TOP_K instead"]
-
-
-def test_a_former_name_is_nothing_to_a_process_that_does_not_read_it() -> None:
-    assert find_variable_warnings({"EAVES_FUNCTION_TOP_K": "3"}, AGENT) == []
-
-
-def test_both_names_with_one_value_are_taken_and_with_two_are_refused() -> None:
-    both = {"EAVES_TOP_K": "3", "EAVES_FUNCTION_TOP_K": "3"}
-    assert build(Project, FILE, env_layer(Project, both)).function.top_k == 3
-    for cls, path in ((Project, "function.top_k"), (FunctionSettings, "top_k")):
-        with pytest.raises(ConfigError) as caught:
-            build(cls, env_layer(cls, both | {"EAVES_FUNCTION_TOP_K": "5", "EAVES_THRESHOLD": "7"}))
-        message = caught.value.message
-        assert f"environment variable EAVES_TOP_K: {path}: EAVES_FUNCTION_TOP_K is the former name" in message
-        assert "to '3' and '5'; unset EAVES_FUNCTION_TOP_K" in message
-        assert "threshold: must be <= 1" in message, "one fault must not hide another"
+def test_a_variable_sets_it_for_the_function_and_the_command_line() -> None:
+    assert build(FunctionSettings, env_layer(FunctionSettings, {"EAVES_TOP_K": "3"})).top_k == 3
+    assert build(Project, FILE, env_layer(Project, {"EAVES_TOP_K": "3"})).function.top_k == 3
 
 
 def test_a_faulty_value_names_the_variable_that_holds_it() -> None:
-    with pytest.raises(ConfigError, match="environment variable EAVES_FUNCTION_TOP_K: top_k: must be an integer"):
-        build(FunctionSettings, env_layer(FunctionSettings, {"EAVES_FUNCTION_TOP_K": "three"}))
+    with pytest.raises(ConfigError, match="environment variable EAVES_TOP_K: top_k: must be an integer"):
+        build(FunctionSettings, env_layer(FunctionSettings, {"EAVES_TOP_K": "three"}))

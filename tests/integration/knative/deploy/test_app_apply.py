@@ -177,7 +177,7 @@ def test_two_sites_in_one_cluster_have_agents_on_nodes_beside_each_other(
     mill = Cluster("edge", "mill", cluster._transport)
     app = full_app()
     at_mill = replace(app, function=replace(app.function, site="mill"))
-    owner = AppOwner(app="flowers", site="mill", agents=AGENTS)
+    owner = AppOwner(app="flowers", agents=AGENTS)
     done = outcomes(deploy(mill, at_mill, full_settings(), owner=owner))
     assert done[UNCHANGED] == {"Namespace/eaves-agents"}
     assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}

@@ -10,10 +10,9 @@ from knative.deploy.objects.apply_result import REMOVED
 from knative.deploy.objects.inventory import read_inventory
 from knative.deploy.pins import prune_pins
 from knative.deploy.rollout_advance import advance_all
-from knative.resources.fields.labels import MANAGER
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME, SITE, outcomes
-from tests.cluster.pins import IMAGES, PIN_KIND, image_of, list_pin, names, pinned, update
+from tests.cluster.pins import IMAGES, PIN_KIND, image_of, names, pinned, update
 from tests.cluster.rollouts import FIRST, SECOND, THIRD, shares
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -150,23 +149,6 @@ def test_pins_come_for_all_that_serve_and_go_with_the_setting(
 
 
 # What goes
-
-
-def test_the_one_pin_of_an_older_eaves_goes_when_those_that_replace_it_are_ready(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    (made,) = apiserver.all(PIN_KIND, namespace=HOME)
-    apiserver.remove(PIN_KIND, made["metadata"]["name"], namespace=HOME)
-    labels = {key: value for key, value in made["metadata"]["labels"].items() if key != "eaves.dev/pin"}
-    former = {**made, "metadata": {"name": "flowers-pin", "labels": labels}}
-    list_pin(cluster, apiserver.put(former, manager=MANAGER, namespace=HOME))
-    knative.unpulled[IMAGES[1]] = 1
-    update(cluster, IMAGES[1])
-    assert names(apiserver) == {"flowers-pin", "flowers-pin-bbbbbbbb", "flowers-pin-00000001"}
-    knative.pull(IMAGES[1])
-    update(cluster, IMAGES[1])
-    assert names(apiserver) == {"flowers-pin-bbbbbbbb", "flowers-pin-00000001"}
 
 
 def test_a_pin_that_the_inventory_does_not_list_stays(

@@ -18,7 +18,7 @@ from tests.cluster.deploys import OWNER, cut_removal, deploy, names, objects, ou
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, refusal
 
-ROSES = AppOwner(app="roses", site="barn", agents="eaves-agents")
+ROSES = AppOwner(app="roses", agents="eaves-agents")
 
 
 def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:

@@ -45,7 +45,7 @@ class Before:
 
 
 def owner(name: str) -> AppOwner:
-    return AppOwner(app=name, site="barn", agents=AGENTS)
+    return AppOwner(app=name, agents=AGENTS)
 
 
 def app(name: str) -> ClusterApp:

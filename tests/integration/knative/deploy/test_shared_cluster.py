@@ -68,8 +68,8 @@ def camera_app(site: str = "home") -> ClusterApp:
     return replace(plain_app(site=site), sources=CAMERA)
 
 
-def owner(site: str = "home", agents: str = AGENTS) -> AppOwner:
-    return AppOwner(app="flowers", site=site, agents=agents)
+def owner(agents: str = AGENTS) -> AppOwner:
+    return AppOwner(app="flowers", agents=agents)
 
 
 def cameras(server: FakeCluster) -> dict[str, str]:
@@ -98,10 +98,10 @@ def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
 
 
 def test_a_site_that_is_renamed_keeps_its_one_agent(cluster: Cluster, knative: Knative) -> None:
-    deploy(cluster, camera_app("barn"), full_settings(), owner=owner("barn"))
-    deploy(cluster, camera_app("stable"), full_settings(), owner=owner("stable"))
+    deploy(cluster, camera_app("barn"), full_settings(), owner=owner())
+    deploy(cluster, camera_app("stable"), full_settings(), owner=owner())
     assert len(cameras(knative.server)) == 1
-    remove_app(cluster, owner("mill"))
+    remove_app(cluster, owner())
     assert cameras(knative.server) == {}
 
 
@@ -123,7 +123,7 @@ def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed
     deploy(cluster, plain_app())
     apiserver.put(AUDIT, manager="helm", namespace="cams")
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
-    remove_app(cluster, AppOwner(app="flowers", site="barn"))
+    remove_app(cluster, AppOwner(app="flowers"))
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["audit"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from knative.gitops.gitops_files import change_traffic, write_gitops
@@ -69,16 +68,3 @@ def test_without_the_setting_all_go(tmp_path: Path) -> None:
     render(tmp_path, IMAGES[0])
     render(tmp_path, IMAGES[1], pin=False)
     assert pins(tmp_path) == {}
-
-
-@pytest.mark.parametrize("image", [IMAGES[0], IMAGES[3]], ids=["its own", "another one"])
-def test_the_pin_of_an_older_eaves_is_for_the_revision_that_its_file_names(tmp_path: Path, image: str) -> None:
-    render(tmp_path, IMAGES[0])
-    (path,) = tmp_path.glob("*-daemonset-*.yaml")
-    pin = yaml.safe_load(path.read_text())
-    del pin["metadata"]["annotations"]
-    pin["metadata"]["name"] = "flowers-pin"
-    pin["spec"]["template"]["spec"]["containers"][0]["image"] = image
-    path.write_text(path.read_text().splitlines()[0] + "\n" + yaml.safe_dump(pin))
-    render(tmp_path, IMAGES[1])
-    assert pins(tmp_path) == {IMAGES[1]: 1} | ({IMAGES[0]: 1} if image == IMAGES[0] else {})
