@@ -14,8 +14,7 @@ from eaves.config import setting
 class ServeSettings:
     """Settings of serving: the section `function` of eaves.yaml.
 
-    Its variables have the same names for the command line and for the function's process, such as EAVES_TOP_K. Earlier
-    versions of the command line read EAVES_FUNCTION_TOP_K instead.
+    Its variables have the same names for the command line and for the function's process, such as EAVES_TOP_K.
     """
 
     HAS_OWN_VARIABLES: ClassVar[bool] = True

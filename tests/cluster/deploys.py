@@ -50,7 +50,7 @@ def deploy(
     show: Callable[[ApplyResult], object] = lambda applied: None,
 ) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
-    manifests = render(app, settings, SiteSettings(name=owner.site, namespace=cluster.namespace))
+    manifests = render(app, settings, SiteSettings(name=app.function.site, namespace=cluster.namespace))
     needed = keep_pins(app.function.name, manifests)
     return apply_app(cluster, manifests, owner, needed=needed, adopt=adopt, dry_run=dry_run, show=show)
 

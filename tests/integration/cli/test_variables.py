@@ -87,16 +87,9 @@ def test_a_process_warns_of_a_variable_that_it_does_not_read(name: str, tmp_path
 
 
 def test_a_function_warns_once_and_serves(start: Start, image: bytes) -> None:
-    function = start(**{TYPO: "0", "EAVES_FUNCTION_TOP_K": "2"})
+    function = start(**{TYPO: "0", "EAVES_TOP_K": "2"})
     function.wait_ready()
     status, _, body = function.request("POST", "/", image, Content_Type="image/png")
     assert status == 200
-    assert body.count(b'"label"') == 2, "the former name still counts"
+    assert body.count(b'"label"') == 2
     assert function.log.count(SAID) == 1
-    assert function.log.count("EAVES_FUNCTION_TOP_K is the former name of EAVES_TOP_K; set EAVES_TOP_K instead") == 1
-
-
-def test_a_function_refuses_two_names_of_one_setting_at_odds(start: Start) -> None:
-    function = start(EAVES_TOP_K="3", EAVES_FUNCTION_TOP_K="2")
-    assert function.process.wait(30) == 78
-    assert "both are set: to '3' and '2'; unset EAVES_FUNCTION_TOP_K" in function.log

@@ -23,11 +23,11 @@ def roll_back(root: Path, *apps: LocalApp) -> str:
 
 
 def test_a_rollback_of_settings_names_them(tmp_path: Path) -> None:
-    function = replace(APP.function, scale=ScaleSettings(max=2), env={"EAVES_FUNCTION_TOP_K": "2"})
+    function = replace(APP.function, scale=ScaleSettings(max=2), env={"EAVES_TOP_K": "2"})
     changed = replace(APP, function=function, triggers=(default_trigger("flowers"),))
     assert roll_back(tmp_path, APP, changed) == (
         "flowers serves the same artifact with its previous settings; "
-        "changed: function.scale.max, function.env.EAVES_FUNCTION_TOP_K, triggers\n"
+        "changed: function.scale.max, function.env.EAVES_TOP_K, triggers\n"
     )
 
 
