@@ -1,4 +1,4 @@
-"""paho's client with a limit on the size of a packet, built for one connection."""
+"""paho's client with a limit on the size of a packet, built for one connection; a broker's refusals as sentences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from eaves.credentials.folder import AUTHORITIES, Credentials, read_credentials
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.trust import build_tls_context
-from eaves.mqtt.settings import ConnectionSettings
+from eaves.mqtt.message import ConnectionSettings
 
 KEPT_BYTES = 262_144
 """Number of bytes that are kept from the beginning of a packet that is too large: enough for its topic and
@@ -23,6 +24,13 @@ _PIECE_BYTES = 65_536
 PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 """Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
 UNSPECIFIED = 0x80
+UNSUPPORTED_VERSION = 0x84
+BAD_CREDENTIALS, NOT_AUTHORIZED = 0x86, 0x87
+SHUTTING_DOWN = 0x8B
+TAKEN_OVER = 0x8E
+"""Reason codes of MQTT 5 that `describe_refusal` explains. paho translates the return codes of MQTT 3.1.1's CONNACK to
+reason codes.
+Source: MQTT 5.0, section 2.4, Reason Code."""
 
 
 class BoundedClient(paho.Client):
@@ -182,3 +190,33 @@ def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSL
 
 def _fault(path: str, message: str) -> ConfigError:
     return ConfigError([Fault(origin="credentials", path=path, message=message)])
+
+
+def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
+    """Return why a broker ended or refused a connection."""
+    broker = f"the broker {settings.address.endpoint}"
+    if code.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):
+        place = f"the files username and password in {settings.credentials}" if settings.credentials else "credentials"
+        return f"{broker} refuses the user ({str(code).lower()}); check {place}"
+    if code.value == TAKEN_OVER:
+        return (
+            f"{broker} has given the session to another client named {settings.client_id!r}; set another client_id in "
+            "one of the two"
+        )
+    return f"{broker} ended the connection: {str(code).lower()}"
+
+
+def describe_error(error: Exception, settings: ConnectionSettings) -> str:
+    """Return why a connection failed, from the error that was raised."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    broker = f"the broker {settings.address.endpoint}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {broker} isn't trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {broker} failed: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return f"{broker} doesn't answer"
+    if isinstance(error, OSError):
+        return f"can't connect to {broker}: {error.strerror or error}"
+    return f"the connection to {broker} failed: {type(error).__name__}"

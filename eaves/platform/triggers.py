@@ -9,8 +9,7 @@ from typing import Any
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.credentials.redact import redact
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
+from eaves.delivery.mqtt.settings import MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
 

@@ -15,7 +15,7 @@ from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer
-from eaves.delivery.mqtt.link_factory import build_link
+from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer

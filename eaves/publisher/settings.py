@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.config import setting
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.delivery.mqtt.target import SCHEMES, find_url_fault, is_mqtt
+from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
 from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, DeliveryAttempt
-from eaves.delivery.mqtt.link_factory import build_link
+from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import IMAGE_CLASSIFIED, Event

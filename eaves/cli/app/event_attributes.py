@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from eaves.cli.display.output import say
-from eaves.delivery.mqtt.topic import find_names
+from eaves.delivery.mqtt.settings import find_names
 from eaves.events import (
     CONTEXT_ATTRIBUTES,
     DATASET_UPDATED,

@@ -16,7 +16,7 @@ from eaves.sources.camera.settings import CameraSettings
 from eaves.sources.claim_check.settings import ClaimCheckSettings
 from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.http.settings import HttpSourceSettings
-from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySourceSettings
 from eaves.sources.s3.settings import S3SourceSettings

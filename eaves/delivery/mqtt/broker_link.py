@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.discovery import DiscoveryPublisher
 from eaves.delivery.mqtt.home_assistant import OFFLINE, ONLINE, HomeAssistant
+from eaves.delivery.mqtt.settings import MqttTriggerSettings, broker_url
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.mqtt import (
     Acknowledgement,
@@ -22,7 +24,9 @@ from eaves.mqtt import (
     Message,
     Publication,
     SessionInfo,
+    parse_address,
 )
+from eaves.mqtt.message import Version
 
 SETTLE_S = 3.0
 """Maximum wait for a connection that is being made, in seconds; after it an event counts as not sent. It is long enough
@@ -196,3 +200,118 @@ class BrokerLink(ConnectionListener):
     def _notify(self, _: object) -> None:
         with self._state:
             self._state.notify_all()
+
+
+PAUSE_S = 10.0
+"""Minimum time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
+client
+that may publish to its topics can ask at any rate.
+"""
+LOOK_S = 60.0
+"""Maximum time, in seconds, that the idle thread waits for a request before it checks again."""
+
+
+class DiscoveryPublisher:
+    """A thread that publishes all Home Assistant messages as one batch after a request.
+
+    A batch is handed over when the previous one was answered, so that memory holds one batch at most, however many
+    requests arrive and however slow the broker is. Requests that arrive meanwhile count as one.
+
+    Args:
+        publish: Function that hands the messages over to the connection and returns the broker's acknowledgements.
+        clock: Clock for monotonic time.
+    """
+
+    def __init__(self, publish: Callable[[], Sequence[Future[Acknowledgement]]], *, clock: Clock = SYSTEM) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._asked = False
+        self._at_once = False
+        self._stopping = False
+        self._pending = 0
+        self._next_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="home-assistant", daemon=True)
+
+    def start(self) -> None:
+        """Start to handle requests."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop handling requests."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def is_alive(self) -> bool:
+        """Return whether requests are handled."""
+        return self._thread.is_alive()
+
+    def request(self, *, at_once: bool = False) -> None:
+        """Request that all messages are published again; never wait.
+
+        Args:
+            at_once: Whether to publish without the pause of `PAUSE_S`, and without delaying the next request. It suits
+                a new connection, because new connections come at a limited rate anyway.
+        """
+        with self._changed:
+            self._asked = True
+            self._at_once = self._at_once or at_once
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while self._wait():
+            sent = self._publish()
+            with self._changed:
+                self._pending = len(sent)
+            for one in sent:
+                one.add_done_callback(self._count)
+
+    def _wait(self) -> bool:
+        """Wait until it is time to publish; return False when the thread must stop."""
+        with self._changed:
+            while not self._stopping:
+                left_s = self._left_s()
+                if left_s <= 0:
+                    if not self._at_once:
+                        self._next_at = self._clock.monotonic() + PAUSE_S
+                    self._asked = self._at_once = False
+                    return True
+                self._clock.wait(self._changed, left_s)
+            return False
+
+    def _left_s(self) -> float:
+        if self._pending or not self._asked:
+            return LOOK_S
+        return 0.0 if self._at_once else self._next_at - self._clock.monotonic()
+
+    def _count(self, _: Future[Acknowledgement]) -> None:
+        with self._changed:
+            self._pending -= 1
+            self._changed.notify_all()
+
+
+MAX_NAME = 40
+
+
+def build_link(url: str, settings: MqttTriggerSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> BrokerLink:
+    """Return a broker link to the broker of a trigger's url; the broker link connects when it is started.
+
+    Each process uses a different client id, because no session is kept for it: with the same id, two machines with the
+    same names would disconnect each other.
+
+    Args:
+        url: URL of the trigger, which `find_url_fault` accepts.
+        settings: Settings of the trigger's `mqtt` section.
+        site: Name of the site.
+        app: Name of the app, which is also its function's name.
+        clock: Clock for monotonic time.
+    """
+    home = HomeAssistant(site=site, app=app, prefix=settings.discovery_prefix, clock=clock)
+    connection = ConnectionSettings(
+        address=parse_address(broker_url(url)),
+        client_id=f"eaves-{site[:MAX_NAME]}-{app[:MAX_NAME]}-{secrets.token_hex(4)}",
+        credentials=settings.credentials,
+        version=cast(Version, settings.version),
+    )
+    return BrokerLink(connection, home=home if settings.home_assistant else None, clock=clock)

@@ -26,8 +26,7 @@ from typing import Any
 
 from eaves import __version__
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.message import parse_object
-from eaves.delivery.mqtt.newest_event import NewestEvents
+from eaves.delivery.mqtt.message import NewestEvents, parse_object
 from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
 from eaves.mqtt import Publication
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import SinkResponse
-from eaves.delivery.mqtt.target import broker_url
+from eaves.delivery.mqtt.settings import broker_url
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.platform import AppSpec, TriggerSpec
@@ -74,7 +74,7 @@ class Publishers:
         _close(leaving)
 
     def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
-        from eaves.delivery.mqtt.link_factory import (
+        from eaves.delivery.mqtt.broker_link import (
             build_link,  # importing paho takes 0.1 s, which `eaves up` spends only with such a trigger
         )
         from eaves.delivery.mqtt.sink import MqttSink

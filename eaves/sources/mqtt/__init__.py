@@ -1,11 +1,8 @@
 """The mqtt source, which turns messages from an MQTT broker into frames.
 
-kind       the kind of source
-settings   settings of the kind in eaves.yaml
+kind       the kind of source, and its settings in eaves.yaml
 payload    extracts image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes
-json_path  finds a value in JSON by its path
-arrivals   numbers for messages whose sender gives no id
-message_handoff  bounded queue of messages that are received and not stored yet
+message_handoff  bounded queue of messages that are received and not stored yet; numbers for those without a sender's id
 source     the connection's thread hands messages over; the source's thread stores and acknowledges them
 
 Guarantees

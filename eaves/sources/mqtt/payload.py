@@ -19,8 +19,7 @@ from eaves.errors import EventError, UnsupportedContentError
 from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.mqtt.message import Message
 from eaves.sources.frame import Cause
-from eaves.sources.mqtt.json_path import find_value
-from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.mqtt.kind import MqttSourceSettings
 
 DROPPED_EXTENSIONS = frozenset(
     {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
@@ -229,3 +228,19 @@ def _is_attribute(name: str) -> bool:
 
 def _is_object(payload: bytes) -> bool:
     return payload[:64].lstrip()[:1] == b"{"
+
+
+def find_value(document: Any, pointer: str) -> Any:
+    """Return the value at a JSON Pointer in a document; None when there is no value.
+
+    Source: RFC 6901, sections 3 and 4.
+    """
+    for token in pointer.split("/")[1:]:
+        name = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, Mapping):
+            document = document.get(name)
+        elif isinstance(document, list) and name.isascii() and name.isdecimal():
+            document = document[int(name)] if int(name) < len(document) else None
+        else:
+            return None
+    return document

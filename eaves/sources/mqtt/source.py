@@ -11,18 +11,14 @@ from typing import cast
 
 from eaves import media_type
 from eaves.errors import InputError, SpoolError
-from eaves.mqtt.address import parse_address
+from eaves.mqtt.address import matches, parse_address
 from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
-from eaves.mqtt.message import Message
-from eaves.mqtt.session import SessionInfo
-from eaves.mqtt.settings import ConnectionSettings, Version
-from eaves.mqtt.topics import matches
+from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause, Frame
-from eaves.sources.mqtt.arrivals import Arrivals
-from eaves.sources.mqtt.message_handoff import HeldMessage, MessageHandoff
+from eaves.sources.mqtt.kind import MqttSourceSettings
+from eaves.sources.mqtt.message_handoff import Arrivals, HeldMessage, MessageHandoff
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
-from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.spool_refusal import REFUSED
 
 ENVELOPE_BYTES = 65_536

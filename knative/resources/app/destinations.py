@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eaves.delivery.mqtt.target import broker_url
+from eaves.delivery.mqtt.settings import broker_url
 from eaves.mqtt.address import parse_address
 from eaves.platform import TriggerSpec
 from eaves.reachability import TLS, find_address

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eaves.mqtt import BrokerConnection, ConnectionSettings, parse_address
-from eaves.mqtt.session import SessionInfo
-from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.mqtt.message import SessionInfo
+from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.source import MqttSource
 from tests.fakes.mqtt.listener import RecordingListener
 from tests.fakes.sources.source_context import RecordingContext

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.delivery.mqtt.acknowledgements import build_answer, refuse_size
+from eaves.delivery.mqtt.sink import build_answer, refuse_size
 from eaves.delivery.response_rules import Blame, DeliveryAction, choose_action, find_blame
 from eaves.mqtt import Acknowledgement
 

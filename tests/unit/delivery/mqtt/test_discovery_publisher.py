@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from eaves.delivery.mqtt.discovery import PAUSE_S, DiscoveryPublisher
+from eaves.delivery.mqtt.broker_link import PAUSE_S, DiscoveryPublisher
 from eaves.mqtt import Acknowledgement
 from tests.fakes.clock import ManualClock
 from tests.waiting import wait_until

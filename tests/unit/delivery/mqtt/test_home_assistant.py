@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, ONLINE, HomeAssistant, build_state, slugify
-from eaves.delivery.mqtt.newest_event import LATE_S
+from eaves.delivery.mqtt.message import LATE_S
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED, Event
 from eaves.mqtt import Publication
 from tests.fakes.clock import ManualClock

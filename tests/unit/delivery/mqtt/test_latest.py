@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.delivery.mqtt.newest_event import LATE_S, MAX_KEYS, NewestEvents
+from eaves.delivery.mqtt.message import LATE_S, MAX_KEYS, NewestEvents
 from eaves.events import Event
 from tests.fakes.clock import ManualClock
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from eaves.config import SettingsLayer, build
-from eaves.delivery.mqtt.target import broker_url, find_url_fault, topic_template
+from eaves.delivery.mqtt.settings import broker_url, find_url_fault, topic_template
 from eaves.errors import ConfigError
 from eaves.local.specs import LocalApp, LocalFunction, parse_app
 from eaves.mqtt import parse_address

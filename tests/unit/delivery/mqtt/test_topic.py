@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.delivery.mqtt.topic import MAX_BYTES, build_topic, find_topic_fault
+from eaves.delivery.mqtt.settings import MAX_BYTES, build_topic, find_topic_fault
 from eaves.events import IMAGE_CLASSIFIED, Event
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eaves.mqtt import Message
-from eaves.sources.mqtt.arrivals import MAX_OPEN, Arrivals
+from eaves.sources.mqtt.message_handoff import MAX_OPEN, Arrivals
 
 
 def message(packet_id: int, *, dup: bool = False, topic: str = "a", qos: int = 1) -> Message:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from eaves.events import Event, encode_structured
 from eaves.mqtt import Message
+from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.payload import MAX_EXTENSIONS_BYTES, UnusableError, read_message
-from eaves.sources.mqtt.settings import MqttSourceSettings
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 IN_BASE64 = base64.b64encode(PNG).decode()

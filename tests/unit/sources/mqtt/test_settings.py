@@ -8,8 +8,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.sources.mqtt.kind import KIND
-from eaves.sources.mqtt.settings import MqttSourceSettings
+from eaves.sources.mqtt.kind import KIND, MqttSourceSettings
 
 
 def read(**values: Any) -> MqttSourceSettings:

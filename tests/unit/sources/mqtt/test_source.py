@@ -10,8 +10,8 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.frame import Frame
+from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.message_handoff import HeldMessage
-from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
