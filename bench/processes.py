@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -116,14 +116,12 @@ def wait_for_answer(poll: Callable[[], int | None], port: int, message: Message)
     """
     deadline = time.perf_counter() + DEADLINE_S
     while (code := poll()) is None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-        with suppress(ConnectionError):
+        with closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection, suppress(ConnectionError):
             connection.request("POST", message.path, message.body, {"Content-Type": message.content_type})
             response = connection.getresponse()
             body = response.read()
             if response.status == 200:
                 return body
-        connection.close()
         if time.perf_counter() > deadline:
             raise TimeoutError(f"no answer on port {port} within {DEADLINE_S:g} s")
         time.sleep(RETRY_S)

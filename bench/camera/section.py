@@ -47,7 +47,8 @@ def measure(setup: Setup) -> Section:
     """Measure all arms in turn."""
     with serve_cameras(CAMERAS) as urls:
         arms = {OURS: partial(run_agent, urls)}
-        if shutil.which("ffmpeg"):
+        notes = () if shutil.which("ffmpeg") else ("ffmpeg was not measured: it is not installed.",)
+        if not notes:
             commands = [[word.format(url=url) for word in FFMPEG.split()] for url in urls]
             arms["ffmpeg as the child"] = partial(run_children, commands)
         arms["PyAV alone"] = partial(run_children, [read_bare(url, "keys") for url in urls])
@@ -60,10 +61,12 @@ def measure(setup: Setup) -> Section:
     with run_agent(()) as idle:
         time.sleep(SETTLE_S)
         folder_mb = memory_mb(idle.agent, descendants=False)
-    return build_section(found, folder_mb, _measure_child())
+    return build_section(found, folder_mb, _measure_child(), notes)
 
 
-def build_section(found: Mapping[str, Sequence[Load]], folder_mb: float, child: tuple[float, float]) -> Section:
+def build_section(
+    found: Mapping[str, Sequence[Load]], folder_mb: float, child: tuple[float, float], notes: tuple[str, ...]
+) -> Section:
     """Return the section of all turns by arm, an agent's memory with a folder, and PSS and RSS of an idle child."""
     loads = {name: [statistics.median(getattr(one, field) for one in turns) for field in Load.__dataclass_fields__]
              for name, turns in found.items()}  # fmt: skip
@@ -93,7 +96,7 @@ def build_section(found: Mapping[str, Sequence[Load]], folder_mb: float, child: 
     )
     rows = tuple((name, *(f"{value:.1f}" if value else "" for value in values)) for name, values in loads.items())
     heads = ("", "children, % of a core", "agent, % of a core", "frames/s", "PSS of a child MB", "PSS of the agent MB")
-    return Section(figures=figures, tables=(Table(heads=heads, rows=rows),))
+    return Section(figures=figures, tables=(Table(heads=heads, rows=rows),), notes=notes)
 
 
 def _observe(arm: partial[AbstractContextManager[Reader]], seconds: float) -> Load:

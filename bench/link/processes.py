@@ -111,20 +111,10 @@ class Part:
 
 
 def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
-    """Plan when processes are killed, at random times but equally often for each role.
+    """Plan when processes are killed: seconds from the start and the role, sorted by time.
 
-    The number of kills follows from `seconds`, `mean_s` and the number of roles, not from chance. The measurement is
-    divided into equal spans, each with one kill at a random moment. The roles are killed in random order, and each role
-    once before any role is killed again.
-
-    Args:
-        roles: Roles of the processes that may be killed, such as `agent`.
-        seconds: Length of the measurement, seconds.
-        mean_s: Intended mean seconds between two kills; the number of kills is a multiple of the number of roles.
-        seed: Seed of the random times and order.
-
-    Returns:
-        Seconds from the start, and the role; sorted by time.
+    The measurement is divided into equal spans of about `mean_s` seconds, each with one kill at a random moment. The
+    roles are killed in random order, and each role once before any role is killed again.
     """
     draw = random.Random(seed)
     rounds = max(1, round(seconds / mean_s / len(roles)))

@@ -63,19 +63,14 @@ def say(text: str) -> None:
 
 
 def run(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Measure both setups on one link, each on a network of its own; return the result as plain data for JSON.
-
-    Args:
-        plan: Settings of the measurement.
-        folder: Directory of all files; it is emptied first.
-    """
+    """Measure both setups on one link, each on a network of its own; return the result as plain data for JSON."""
     with open_arms(plan, folder) as arms:
         return _measure(plan, arms)
 
 
 @contextmanager
 def open_arms(plan: Plan, folder: Path) -> Iterator[dict[str, Arm]]:
-    """Start both setups over links without delay and loss, and stop them after the `with` block."""
+    """Start both setups over links without delay and loss, in an emptied folder; stop them after the `with` block."""
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
