@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         codes = [subprocess.run([*command, name], check=False, env=environ).returncode for name in names or SECTIONS]
         return max(codes)
     try:
-        models = () if names[0] in WITHOUT_MODELS else prepare()
+        models = [] if names[0] in WITHOUT_MODELS else prepare()
         setup = Setup(
             models=models, is_quick="--quick" in options, has_peers="--no-peers" not in options, environ=os.environ
         )

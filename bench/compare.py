@@ -244,8 +244,8 @@ def make_artifact(root: Path) -> tuple[Path, Path]:
         words = ("--path", str(images), "--arch", "efficientnet_lite0", "--output", str(folder / "run"))
         if not (folder / "run/run.json").is_file():
             run_module(f"training in {root}", "trainer", *words, root=root)
-        words = (str(folder / "run"), "--output", str(folder / "artifact"), "--precision", "fp32")
-        run_module(f"converting in {root}", "converters", *words, root=root)
+        given = (str(folder / "run"), "--output", str(folder / "artifact"), "--precision", "fp32")
+        run_module(f"converting in {root}", "converters", *given, root=root)
     image = folder / "image.jpg"
     image.write_bytes(build_image(IMAGE_BYTES))
     return folder / "artifact", image

@@ -58,7 +58,7 @@ def python(root: Path = ROOT) -> str:
     return sys.executable if root == ROOT else str(root / ".venv/bin/python")
 
 
-def environment(root: Path = ROOT, **more: str) -> dict[str, str]:
+def environment(root: Path = ROOT, /, **more: str) -> dict[str, str]:
     """Return the environment of a process as a platform sets it, with a checkout's modules and the variables `more`.
 
     Only PATH, HOME and TMPDIR are inherited from this process.

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +46,7 @@ class Load:
 def measure(setup: Setup) -> Section:
     """Measure all arms in turn."""
     with serve_cameras(CAMERAS) as urls:
-        arms = {OURS: partial(run_agent, urls)}
+        arms: dict[str, Callable[[], AbstractContextManager[Reader]]] = {OURS: partial(run_agent, urls)}
         notes = () if shutil.which("ffmpeg") else ("ffmpeg was not measured: it is not installed.",)
         if not notes:
             commands = [[word.format(url=url) for word in FFMPEG.split()] for url in urls]
@@ -99,7 +99,7 @@ def build_section(
     return Section(figures=figures, tables=(Table(heads=heads, rows=rows),), notes=notes)
 
 
-def _observe(arm: partial[AbstractContextManager[Reader]], seconds: float) -> Load:
+def _observe(arm: Callable[[], AbstractContextManager[Reader]], seconds: float) -> Load:
     with arm() as one:
         time.sleep(SETTLE_S)
         begun_at, frames = time.monotonic(), one.count()

@@ -48,12 +48,11 @@ def open_floor(artifact: Path, image: Path) -> Iterator[Floor]:
     """Start the process, yield it, and end it after the `with` block."""
     command = [sys.executable, "-P", "-m", "bench.function.floor", str(artifact), str(image)]
     environ = environment(OPENBLAS_NUM_THREADS="1")
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
-    try:
-        yield Floor(process)
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            yield Floor(process)
+        finally:
+            process.terminate()
 
 
 def serve(artifact: str, image: str) -> None:

@@ -81,9 +81,9 @@ def build_section(found: Mapping[str, Sequence[Load]], missing: Mapping[str, str
     )
     rows = []
     for name in names:
-        turns, loop = found[name], found[best["int8" if "int8" in name else "fp32"]]
+        turns, fastest_loop = found[name], found[best["int8" if "int8" in name else "fp32"]]
         cells = [name, bold(f"{rate(turns):.1f}", when=name == "Eaves, fp32" and rate(turns) < fastest)]
-        cells += [f"{rate(turns) / rate(loop):.2f}", f"{statistics.median(turn.cpu_ms for turn in turns):.1f}"]
+        cells += [f"{rate(turns) / rate(fastest_loop):.2f}", f"{statistics.median(turn.cpu_ms for turn in turns):.1f}"]
         cells += [f"{statistics.median(statistics.quantiles(turn.latencies_ms, n=20)[-1] for turn in turns):.0f}"]
         rows.append((*cells, ""))
     rows += [(name, "", "", "", "", reason) for name, reason in missing.items()]

@@ -118,7 +118,7 @@ class _Site:
     def part(self, side: Side, name: str, module: str, port: int, *arguments: str, **environ: str) -> Part:
         command = [*self.network.command(side), *PYTHON, module, *arguments]
         log = self.folder / f"{name}.log"
-        return Part(name=name, command=command, environ=environment(**environ), log=log, port=port)
+        return Part(name=name, command=command, environ={**environment(), **environ}, log=log, port=port)
 
     def function(self, side: Side, port: int) -> Part:
         return self.part(

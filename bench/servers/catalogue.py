@@ -46,7 +46,7 @@ class Server:
         python = FOLDER / "servers" / self.name / "bin/python" if self.requirements else Path(sys.executable)
         command = [str(python), *(word.replace("{port}", str(port)) for word in self.command)]
         given = {name: value.replace("{port}", str(port)) for name, value in self.environ.items()}
-        return command, environment(**given)
+        return command, {**environment(), **given}
 
 
 def build_ours(material: Material) -> list[Server]:

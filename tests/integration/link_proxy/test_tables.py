@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.link.page import build_tables
-from bench.report import ROOT
+from bench.processes import ROOT
 
 
 def result(link: str = "down") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.__main__ import SECTIONS
 from bench.function import container, many_connections, one_at_a_time
+from bench.function.start import BARE
 from bench.knative import build_section as build_knative
 from bench.knative import measure as measure_knative
 from bench.material import Setup
@@ -19,7 +20,7 @@ from bench.measure import Load, build_request, take_turns
 from bench.processes import ROOT, Start
 from bench.report import Section, UnavailableError
 from bench.servers.catalogue import Server, as_jpeg
-from bench.servers.comparison import BARE, Answers, build_section, find_fate
+from bench.servers.comparison import Answers, build_section, find_fate
 from bench.servers.running import Running, require_ours
 from eaves.platform.cold_start import ColdStart
 from tests.ports import find_port
