@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.__main__ import SECTIONS
 from bench.function.one_at_a_time import measure
 from bench.local_platform import build_event, measure_latency, measure_rates, run_platform
 from bench.material import Material, Setup
 from bench.measure import accept_events, send_all
 from bench.processes import memory_mb
+from bench.report import PAGE
 from tests.fakes.models.graph import write_graph_artifact
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,6 +26,11 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_graph_artifact(tmp_path_factory.mktemp("material") / "artifact").path
+
+
+def test_every_section_has_a_place_on_the_page() -> None:
+    page = PAGE.read_text()
+    assert all(0 < page.find(f"<!-- {name} -->\n") < page.find(f"<!-- /{name} -->\n") for name in SECTIONS)
 
 
 def test_one_image_at_a_time_is_measured_with_each_model(artifact: Path, tmp_path: Path) -> None:
