@@ -234,7 +234,7 @@ def _build_agent(root: Path, inbox: Path, sink: Sink) -> dict[str, str]:
 
 
 def make_artifact(root: Path) -> tuple[Path, Path]:
-    """Return an artifact that a checkout has made, made unless its code has made it before, and a JPEG."""
+    """Return an artifact and a JPEG that a checkout has made; it makes them unless its code has done it before."""
     found = hashlib.sha256(str(root).encode())
     for path in (path for source in (*SOURCES, "trainer") for path in sorted((root / source).rglob("*.py"))):
         found.update(path.read_bytes())

@@ -99,10 +99,10 @@ def run_platform(
         }
         (folder / "eaves.yaml").write_text(json.dumps(settings))
         command = [python(root), "-P", "-m", "eaves.cli"]
-        environ = environment(root)
+        environ = environment(root, EAVES_UP_CONSOLE_PORT="0")
         deploy = [*command, "deploy", str(artifact.absolute())]
         subprocess.run(deploy, check=True, env=environ, cwd=folder, capture_output=True)
-        up = [*command, "up", "--quiet", "--port", str(port), "--console-port", "0"]
+        up = [*command, "up", "--quiet", "--port", str(port)]
         with started(up, environ, folder) as process:
             wait_for_answer(process.poll, port, Message(path=f"/functions/{APP}", body=build_image(SMALL_BYTES)))
             yield Platform(pid=process.pid, port=port, folder=folder)

@@ -125,12 +125,7 @@ def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int
 
 
 class Killer:
-    """Thread that kills processes at planned times and restarts them.
-
-    Args:
-        parts: Processes by their role. Processes with the same role, one in each setup, are killed together.
-        plan: Time of each kill in seconds from the start, and the role to kill; sorted by time.
-    """
+    """Thread that kills processes at planned times and restarts them; those of one role are killed together."""
 
     def __init__(self, parts: Mapping[str, Sequence[Part]], plan: Sequence[tuple[float, str]]) -> None:
         self.kills: list[tuple[float, str]] = []
