@@ -5,6 +5,7 @@ UV ?= uv
 WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
+PLOTS := .venv/.plots
 .DEFAULT_GOAL := help
 .PHONY: demo test test-slow mutants fuzz screenshots lint type wheel bench experiment image image-test lock clean help
 
@@ -39,11 +40,11 @@ wheel: $(READY)  ## build the wheel, install it into a clean environment, and ru
 	build/wheel/venv/bin/pip install --no-deps --no-index build/wheel/eaves-*.whl
 	cd build/wheel/elsewhere && ../venv/bin/pytest tests/unit tests/contract
 
-bench: $(READY)  ## measure everything, write docs/benchmarks.md (half an hour; BENCH=one_at_a_time,package: some parts; EAVES_BENCH_RUN=a run; QUICK=1)
+bench: $(PLOTS)  ## measure everything, write docs/benchmarks.md (half an hour; BENCH=one_at_a_time,package: some sections; QUICK=1: print rough figures)
 	$(BIN)/python -m bench $(BENCH) $(if $(QUICK),--quick)
 
-experiment: $(READY)  ## compare edge and cloud-only over bad links, write docs/18-link-experiment.md (real packets need root; FULL=1 LINKS=good,down MINUTES=2)
-	$(BIN)/python -m bench.link $(if $(FULL),--full) $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PARTS),--parts "$(PARTS)")
+experiment: $(PLOTS)  ## compare edge and cloud-only over bad links, write docs/18-link-experiment.md (real packets need root; LINKS=good,down MINUTES=2)
+	$(BIN)/python -m bench.link $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)")
 
 image:  ## build the container images (OCI=docker, podman or buildah)
 	for role in function trainer agent agent-camera console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
@@ -57,6 +58,7 @@ BESIDE_AGENT = $(EDGE) --no-emit-package numpy $$(sed -n 's/^\([a-z0-9-]*\)==.*/
 lock:  ## pin requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrade)
 	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	$(LOCK) --group build --output-file requirements/build.txt
+	$(LOCK) -c requirements/dev.txt --group bench --output-file requirements/bench.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra camera $(BESIDE_AGENT) --output-file requirements/agent-camera.txt
@@ -77,3 +79,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(READY)
+
+$(PLOTS): requirements/bench.txt $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	touch $(PLOTS)

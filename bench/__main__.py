@@ -1,47 +1,82 @@
-"""Runs benchmarks: `python -m bench [--quick] [--no-peers] [PART,PART ...]` writes docs/benchmarks.md.
+"""Runs benchmarks: `python -m bench [--quick] [--no-peers] [SECTION,SECTION ...]`.
 
-Without a name it measures all parts anew. With names of parts, such as `one_at_a_time,package`, it measures these and
-keeps the latest results of the others. `--quick` makes short runs, and `--no-peers` leaves other servers out.
-
-`python -m bench page` writes the page again from the stored results, and `python -m bench prepare` only makes the
-models and installs the other servers. A name in `bench.registry.PRINTED` runs a benchmark that only prints its tables.
+Each section is measured in a process of its own and replaces its part of docs/benchmarks.md; without a name all are
+measured. `--quick` makes short runs and only prints their rough figures, and `--no-peers` leaves other servers out.
+`python -m bench prepare` only makes the models and installs the other servers, and `python -m bench compare BASE`
+compares this checkout with another one.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
-from bench import run
 from bench.material import Setup, prepare
-from bench.registry import PARTS, PRINTED
-from bench.report.page import write_page
-from bench.report.store import load_results
+from bench.processes import ROOT
+from bench.report import UnavailableError, describe_run, write_section
 from bench.servers.catalogue import install_peers
 
+SECTIONS = {
+    "one_at_a_time": "bench.function.one_at_a_time:measure",
+    "many_connections": "bench.function.many_connections:measure",
+    "process_start": "bench.function.start:measure",
+    "container_start": "bench.function.container:measure",
+    "knative": "bench.knative:measure",
+    "servers": "bench.servers.comparison:measure",
+    "local_platform": "bench.local_platform:measure",
+    "camera": "bench.camera.section:measure",
+    "package": "bench.package:measure",
+}
+"""Module and function of each section, in the order of the page; the function takes a `Setup`."""
+WITHOUT_MODELS = ("local_platform", "camera")
 
-def main(*words: str) -> None:
-    """Run what the words of the command line name."""
+
+def measure_section(name: str, setup: Setup) -> None:
+    """Measure a section in this process, and print it or write it to the page."""
+    module, _, function = SECTIONS[name].partition(":")
+    load, start = os.getloadavg()[0], time.perf_counter()
+    section = getattr(importlib.import_module(module), function)(setup)
+    stamp = describe_run(time.perf_counter() - start, load)
+    print(section.render(), stamp, sep="\n", flush=True)
+    if not setup.is_quick:
+        write_section(name, section, stamp)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run what the words of the command line name, and return the exit code."""
     names = [name for word in words if not word.startswith("-") for name in word.split(",") if name]
-    known = {part.name: part for part in PARTS}
-    for name in names:
-        if name not in {*known, *PRINTED, "page", "prepare"}:
-            sys.exit(
-                f"error: there is no benchmark {name!r}\ntry: some of {', '.join([*known, *PRINTED])}, page, prepare"
-            )
-    if "prepare" in names:
-        install_peers(Setup(environ=os.environ), prepare(os.environ)[0])
-    for name in names:
-        if name in PRINTED:
-            importlib.import_module(f"bench.{PRINTED[name]}").main()
-    chosen = [known[name] for name in names if name in known]
-    if chosen or not names:
-        options = {"is_quick": "--quick" in words, "has_peers": "--no-peers" not in words}
-        run.measure_parts(chosen or PARTS, os.environ, keep=bool(chosen), **options)
-    if chosen or not names or "page" in names:
-        print(f"written: {write_page(load_results())}")
+    options = [word for word in words if word.startswith("-")]
+    if unknown := {*names} - {*SECTIONS, "prepare"} | {*options} - {"--quick", "--no-peers"}:
+        print(f"error: unknown: {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"try: --quick, --no-peers, compare, prepare, or some of {', '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    if len(names) != 1:
+        command = [sys.executable, "-P", "-m", "bench", *options]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        codes = [subprocess.run([*command, name], check=False, env=environ).returncode for name in names or SECTIONS]
+        return max(codes)
+    try:
+        models = [] if names[0] in WITHOUT_MODELS else prepare()
+        setup = Setup(
+            models=models, is_quick="--quick" in options, has_peers="--no-peers" not in options, environ=os.environ
+        )
+        if names == ["prepare"]:
+            install_peers(setup, models[0])
+        else:
+            measure_section(names[0], setup)
+    except UnavailableError as error:
+        print(f"{names[0]} was not measured: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:2] == ["compare"]:
+        from bench import compare
+
+        sys.exit(compare.main(sys.argv[2:]))
+    sys.exit(main(sys.argv[1:]))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.report.machine import ROOT
-from bench.report.section import Section, UnavailableError, join_sections
-from eaves.artifact import open_artifact
+import numpy as np
+from PIL import Image
+
+from bench.processes import ROOT, environment, python
+from bench.report import Section, UnavailableError, join_sections
 
 FOLDER = ROOT / "build/bench"
 SHARED = ROOT.parent / "shared"
-"""Directory with photos of flowers and pretrained weights; without it the models have random weights, which doesn't
-change their speed."""
+"""Directory with photos of flowers and pretrained weights. Without photos the models learn colours, which doesn't
+change their speed; without the weights of a model, it isn't measured."""
 ARCHITECTURES = {"efficientnet_lite0": None, "inception_v3": "weights/inception_v3_notop.weights.h5"}
 """Architectures that are measured, the default one first, each with the file of its weights below `SHARED`; None: the
 weights are installed with Eaves."""
@@ -34,61 +34,36 @@ class Material:
 
     Attributes:
         name: Name of the model's architecture.
-        text: The name with the size of the input.
         run: Run that the artifacts were made from.
         exported: The fp32 model that tf2onnx writes by itself, with its weights in the same file.
-        fp32: Artifact with precision fp32, as a conversion without further options makes it.
-        int8: Artifact with precision int8.
-        updates: Artifacts with another head on the same backbone, by precision; empty when there is no second run.
+        precisions: Artifacts with the precisions `fp32` and `int8`; fp32 as a conversion without further options.
+        updates: Artifacts with another head on the same backbone, by precision.
         image: JPEG that is sent.
     """
 
     name: str
-    text: str
     run: Path
     exported: Path
-    fp32: Path
-    int8: Path
+    precisions: Mapping[str, Path]
     updates: Mapping[str, Path]
     image: Path
-
-    @property
-    def precisions(self) -> dict[str, Path]:
-        """The artifacts by precision."""
-        return {"fp32": self.fp32, "int8": self.int8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Everything that a part of the benchmark gets.
+    """Everything that a section gets.
 
     Attributes:
-        models: Models to measure, the default architecture's first; empty when the part needs none or there are none.
-        reason: Why there are no models; empty otherwise.
+        models: Models to measure, the default architecture's first; empty when the section needs none.
         is_quick: Whether to make short runs, whose figures are rough.
         has_peers: Whether other servers are installed and measured beside Eaves.
-        environ: Environment variables of the command, for parts with settings of their own.
+        environ: Environment variables of the command, for sections with settings of their own.
     """
 
     models: Sequence[Material] = ()
-    reason: str = ""
     is_quick: bool = False
     has_peers: bool = True
     environ: Mapping[str, str]
-
-    def need_models(self) -> Sequence[Material]:
-        """Return the models.
-
-        Raises:
-            UnavailableError: When there are none.
-        """
-        if not self.models:
-            raise UnavailableError(self.reason or "there is no model")
-        return self.models
-
-    def need_material(self) -> Material:
-        """Return the default architecture's model, for parts that measure one model; raises as `need_models`."""
-        return self.need_models()[0]
 
     def rounds(self, normal: int) -> int:
         """Return the number of rounds: `normal`, or 2 in a quick run."""
@@ -97,97 +72,31 @@ class Setup:
 
 def measure_each(setup: Setup, measure: Callable[[Setup, Material], Section]) -> Section:
     """Measure each model with `measure`, one after the other, and return the sections as one."""
-    models = setup.need_models()
-    return join_sections({material.name: measure(setup, material) for material in models})
+    return join_sections({material.name: measure(setup, material) for material in setup.models})
 
 
-def prepare(environ: Mapping[str, str], folder: Path = FOLDER, shared: Path = SHARED) -> list[Material]:
+def prepare(folder: Path = FOLDER, shared: Path = SHARED) -> list[Material]:
     """Return the models, and train, convert and export those that are missing; that takes some minutes, once.
-
-    Args:
-        environ: Environment variables. EAVES_BENCH_RUN names a run of image classification that is measured instead,
-            and EAVES_BENCH_RUN2 a run with another head on the same backbone.
-        folder: Directory for the models.
-        shared: Directory with `data/flowers` and `weights`, used when no run is named.
 
     Raises:
         UnavailableError: When a model can't be made.
     """
-    first, second = (environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "RUN2"))
-    pairs = [(first, second)] if first else [_train(arch, folder, shared) for arch in ARCHITECTURES]
-    return [_make(*pair, folder) for pair in pairs]
+    weights = {arch: shared / name if name else None for arch, name in ARCHITECTURES.items()}
+    found = [arch for arch, path in weights.items() if path is None or path.is_file()]
+    return [_make(*train_twice(arch, weights[arch], folder, shared), folder) for arch in found]
 
 
-def _make(run: str, second: str, folder: Path) -> Material:
-    """Return the model of a run, converted and exported if that wasn't done; `second` is a run with another head."""
-    made = (folder / "models" / _digest([run, second])).absolute()
-    found = {name: _convert(run, made / name / "artifact", name) for name in ("fp32", "int8")}
-    updates = {
-        name: _convert(second, made / f"{name}-update/artifact", name, ("--previous", str(previous)))
-        for name, previous in found.items()
-        if second
-    }
-    pictures = sorted(found["fp32"].glob("golden/*.jpg"), key=lambda path: path.stat().st_size)
-    if not pictures:
-        raise UnavailableError("the model's golden images are no JPEGs")
-    recipe = open_artifact(found["fp32"]).manifest.image_recipe
-    name = json.loads(Path(run, "run.json").read_bytes())["arch"]
-    return Material(
-        name=name,
-        text=f"{name}, {recipe.width}x{recipe.height} pixels",
-        run=Path(run).absolute(),
-        exported=_export(run, made / "exported.onnx"),
-        updates=updates,
-        image=pictures[-1],
-        **found,
-    )
-
-
-def render_setup(setup: Setup) -> str:
-    """Return the setup as JSON, for the process that measures a part."""
-    return json.dumps({**asdict(setup), "environ": {}}, default=str)
-
-
-def parse_setup(text: str, environ: Mapping[str, str]) -> Setup:
-    """Return the setup that `render_setup` wrote, with the environment variables of this process."""
-    values = json.loads(text)
-    return Setup(**{**values, "models": tuple(map(_parse_material, values["models"])), "environ": environ})
-
-
-def _parse_material(values: Mapping[str, Any]) -> Material:
-    texts = {name: values[name] for name in ("name", "text")}
-    updates = {precision: Path(path) for precision, path in values["updates"].items()}
-    paths = {name: Path(path) for name, path in values.items() if name not in (*texts, "updates")}
-    return Material(**texts, **paths, updates=updates)
-
-
-def _digest(runs: Sequence[str]) -> str:
-    """Return a digest of the runs and of the code that converts them, so that a change of either makes new models."""
-    found = hashlib.sha256()
-    files = [Path(run) / "run.json" for run in runs if run]
-    files += [path for source in SOURCES for path in sorted((ROOT / source).rglob("*.py"))]
-    for path in files:
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
-
-
-def _train(arch: str, folder: Path, shared: Path) -> tuple[str, str]:
-    """Return two runs of an architecture with the same backbone and different heads, trained if they don't exist.
-
-    Without photos of flowers and weights, one run has random weights and there is no second run.
-    """
-    data, weights = shared / "data/flowers/train", ARCHITECTURES[arch]
-    if not data.is_dir() or (weights is not None and not (shared / weights).is_file()):
-        run = folder / "random" / arch / "run"
-        if not (run / "run.json").is_file():
-            _run("making a model with random weights", "-m", "bench.model.random_run", arch, str(run.parent))
-        return str(run), ""
+def train_twice(arch: str, weights: Path | None, folder: Path, shared: Path) -> tuple[Path, Path]:
+    """Return two runs of an architecture with the same backbone and different heads, trained if they don't exist."""
+    data = shared / "data/flowers/train"
+    if not data.is_dir():
+        data = write_images(folder / "images")
     runs = []
     for name, more in ((arch, ()), (f"{arch}-2", ("--head-l2", "10"))):
-        runs.append(str(folder / "runs" / name))
-        if not Path(runs[-1], "run.json").is_file():
-            words = build_training_words(data, arch, shared / weights if weights else None, Path(runs[-1]))
-            _run(f"training {name}", "-P", "-m", "trainer", *words, *more)
+        runs.append(folder / "runs" / name)
+        if not (runs[-1] / "run.json").is_file():
+            words = build_training_words(data, arch, weights, runs[-1])
+            run_module(f"training {name}", "trainer", *words, *more)
     return runs[0], runs[1]
 
 
@@ -197,30 +106,70 @@ def build_training_words(data: Path, arch: str, weights: Path | None, run: Path)
     return ["--path", str(data), "--arch", arch, *given, "--output", str(run)]
 
 
-def _convert(run: str, output: Path, precision: str, more: Sequence[str] = ()) -> Path:
+def write_images(folder: Path, classes: int = 4, count: int = 48) -> Path:
+    """Write images of random colours in one folder per class, and return the folder."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        target = folder / str(number % classes) / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shade = np.eye(4)[number % classes][:3] + 0.2
+        pixels = (random.integers(0, 200, (16, 16, 3)) * shade).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).resize((400, 400), Image.Resampling.BICUBIC).save(target)
+    return folder
+
+
+def _make(run: Path, second: Path, folder: Path) -> Material:
+    """Return the model of a run, converted and exported if that wasn't done; `second` is a run with another head."""
+    made = (folder / "models" / _digest([run, second])).absolute()
+    found = {name: _convert(run, made / name / "artifact", name) for name in ("fp32", "int8")}
+    updates = {
+        name: _convert(second, made / f"{name}-update/artifact", name, "--previous", str(previous))
+        for name, previous in found.items()
+    }
+    return Material(
+        name=json.loads((run / "run.json").read_bytes())["arch"],
+        run=run.absolute(),
+        exported=_export(run, made / "exported.onnx"),
+        precisions=found,
+        updates=updates,
+        image=max(found["fp32"].glob("golden/*.jpg"), key=lambda path: path.stat().st_size),
+    )
+
+
+def _digest(runs: Sequence[Path]) -> str:
+    """Return a digest of the runs and of the code that converts them, so that a change of either makes new models."""
+    found = hashlib.sha256()
+    files = [run / "run.json" for run in runs]
+    files += [path for source in SOURCES for path in sorted((ROOT / source).rglob("*.py"))]
+    for path in files:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _convert(run: Path, output: Path, precision: str, *more: str) -> Path:
     if not (output / "manifest.json").is_file():
-        words = ("-P", "-m", "converters", run, "--output", str(output), "--precision", precision, *more)
         output.parent.mkdir(parents=True, exist_ok=True)
-        _run(f"converting {run} to {precision}", *words)
+        words = (str(run), "--output", str(output), "--precision", precision, *more)
+        run_module(f"converting {run.name} to {precision}", "converters", *words)
     return output
 
 
-def _export(run: str, output: Path) -> Path:
+def _export(run: Path, output: Path) -> Path:
     if not output.is_file():
-        words = ("--saved-model", str(Path(run) / "model"), "--output", str(output), "--opset", OPSET)
         output.parent.mkdir(parents=True, exist_ok=True)
-        _run("exporting as tf2onnx does it by itself", "-P", "-m", "tf2onnx.convert", *words)
+        words = ("--saved-model", str(run / "model"), "--output", str(output), "--opset", OPSET)
+        run_module("exporting as tf2onnx does it by itself", "tf2onnx.convert", *words)
     return output
 
 
-def _run(what: str, *words: str) -> None:
-    """Run this Python with the given words.
+def run_module(what: str, module: str, *words: str, root: Path = ROOT) -> None:
+    """Run a module with the Python and the code of a checkout.
 
     Raises:
         UnavailableError: When the process fails.
     """
     print(what, file=sys.stderr, flush=True)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, env=environ)
+    command = [python(root), "-P", "-m", module, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(root))
     if done.returncode:
         raise UnavailableError(f"{what} failed with {done.returncode}: {done.stderr[-500:].strip()}")

@@ -10,16 +10,16 @@ import json
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.material import Material, Setup, measure_each
-from bench.measure.wire import count_wire
-from bench.report.section import Figure, Section, Table
+from bench.measure import count_wire
+from bench.processes import environment, python
+from bench.report import Figure, Section, Table
 from eaves.oci.layers import wheels
 from eaves.oci.layers.bytecode import find_compiler
 from eaves.oci.layers.image import pick_image
@@ -57,28 +57,30 @@ class Update:
     digests: tuple[str, str]
 
 
-def measure_section(setup: Setup) -> Section:
+def measure(setup: Setup) -> Section:
     """Measure the container image's size and, for each model and precision, the cost of an update of the head."""
     updates = measure_each(setup, _measure_updates)
     with tempfile.TemporaryDirectory() as folder:
         sizes = measure_runtime(Path(folder))
     total = Figure(name="packages of the runtime, unpacked", value=sum(sizes.values()), unit="MB", bar=RUNTIME_BAR_MB)
-    return replace(updates, figures=(total, *updates.figures), tables=(_runtime_table(sizes, total), *updates.tables))
+    rows = tuple((name, f"{size:.1f}") for name, size in sorted(sizes.items(), key=lambda item: -item[1]))
+    title = f"Packages of the runtime, {this_platform()}, Python {VERSION}, with byte code:"
+    return replace(
+        updates,
+        figures=(total, *updates.figures),
+        tables=(Table(title=title, heads=("", "MB"), rows=rows), *updates.tables),
+    )
 
 
 def _measure_updates(setup: Setup, material: Material) -> Section:
     if not shutil.which("docker-registry"):
         return Section(notes=("The update of a head was not measured: docker-registry is not installed.",))
-    figures, tables, rounds = [], [], setup.rounds(ROUNDS)
+    figures, rounds = [], setup.rounds(ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
         for precision, new in material.updates.items():
             old, folders = material.precisions[precision], [Path(folder, f"{precision}{n}") for n in range(rounds)]
-            found = build_figures(precision, new, [measure(old, new, one) for one in folders])
-            figures += found
-            rows = tuple((one.name, one.render_value(), one.render_bar(), one.measured) for one in found)
-            title = f"Update of the head, {precision}, medians of {rounds}:"
-            tables.append(Table(title=title, heads=("", "measured", "bar", "values"), rows=rows))
-    return Section(figures=tuple(figures), tables=tuple(tables))
+            figures += build_figures(precision, new, [push_update(old, new, one) for one in folders])
+    return Section(figures=tuple(figures))
 
 
 def measure_runtime(folder: Path) -> dict[str, float]:
@@ -94,14 +96,7 @@ def measure_runtime(folder: Path) -> dict[str, float]:
     return sizes
 
 
-def _runtime_table(sizes: Mapping[str, float], total: Figure) -> Table:
-    rows = [(name, f"{size:.1f}", "") for name, size in sorted(sizes.items(), key=lambda item: -item[1])]
-    rows.append(("in all", total.render_value(), total.render_bar()))
-    title = f"Packages of the runtime, {this_platform()}, Python {VERSION}, with byte code:"
-    return Table(title=title, heads=("", "MB", "bar"), rows=tuple(rows))
-
-
-def measure(old: Path, new: Path, folder: Path) -> Update:
+def push_update(old: Path, new: Path, folder: Path) -> Update:
     """Push a container image with the artifact `old`, then one with `new`, and measure the second push."""
     layout = build_base(folder / "base")
     cache = folder.parent / "cache"
@@ -116,7 +111,9 @@ def measure(old: Path, new: Path, folder: Path) -> Update:
         up = wire.bytes["up"]
         arrived = {digest: size for digest, size in registry.blobs().items() if digest not in before}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-P", "-m", "eaves.cli", "verify", str(new)], check=True, capture_output=True)
+    subprocess.run(
+        [python(), "-P", "-m", "eaves.cli", "verify", str(new)], check=True, env=environment(), stdout=subprocess.PIPE
+    )
     floor = time.perf_counter() - start
     again = run_package(cache, new, "-t", f"oci:{folder}/again:v1", *words[:2])
     image = pick_image(open_layout(folder / "again"), open_layout(folder / "again").resolve("v1"), this_platform())

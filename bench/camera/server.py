@@ -1,15 +1,13 @@
 """Serves a looped H.264 stream by RTSP: `/usr/bin/python3 server.py PORT VIDEO`, with GStreamer's RTSP server.
 
 It runs with Debian's Python and imports nothing of the project. The frame that is sent depends on the time alone, as
-with a camera: one that connects late doesn't see the beginning. For each key frame that is sent, its mount point, its
-number and the monotonic time in nanoseconds are printed. Every path is a camera of its own.
+with a camera: one that connects late doesn't see the beginning. Every path is a camera of its own.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 import threading
 import time
@@ -29,20 +27,19 @@ LAUNCH = (
 )
 
 
-def load(path: Path) -> tuple[int, list[tuple[bytes, bool]]]:
-    """Return the rate, and the access units of the video with their key flags."""
+def load(path: Path) -> tuple[int, list[bytes]]:
+    """Return the rate, and the access units of the video."""
     index, data = json.loads(path.with_suffix(".json").read_text()), path.read_bytes()
-    ends = list(itertools.accumulate(size for size, _ in index["units"]))
-    units = [(data[end - size : end], is_key) for end, (size, is_key) in zip(ends, index["units"], strict=True)]
-    return index["rate"], units
+    ends = itertools.accumulate(index["units"])
+    return index["rate"], [data[end - size : end] for end, size in zip(ends, index["units"], strict=True)]
 
 
 class Factory(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]
     """Makes one camera's media, which all of its clients share."""
 
-    def __init__(self, name: str, rate: int, units: list[tuple[bytes, bool]]) -> None:
+    def __init__(self, rate: int, units: list[bytes]) -> None:
         super().__init__()
-        self.name, self.rate, self.units = name, rate, units
+        self.rate, self.units = rate, units
         self.set_launch(LAUNCH.format(rate=rate))
         self.set_shared(True)
         self.connect("media-configure", self.start)
@@ -58,13 +55,9 @@ class Factory(GstRtspServer.RTSPMediaFactory):  # type: ignore[misc]
         """Push the frame of the moment until the media ends."""
         number = int(time.monotonic() * self.rate) + 1
         while not ended.wait(max(0.0, number / self.rate - time.monotonic())):
-            data, is_key = self.units[number % len(self.units)]
-            at = time.monotonic_ns()
+            data = self.units[number % len(self.units)]
             if source.emit("push-buffer", Gst.Buffer.new_wrapped(data)) != Gst.FlowReturn.OK:
                 return
-            if is_key:
-                line = f"{self.name} {number % len(self.units)} {at}\n"
-                os.write(1, line.encode())  # as a whole, because each camera has a thread
             number = max(number + 1, int(time.monotonic() * self.rate))  # a camera that hung sends no backlog
 
 
@@ -76,7 +69,7 @@ def main() -> None:
     server = GstRtspServer.RTSPServer(address="127.0.0.1", service=port)
     server.get_thread_pool().set_max_threads(len(names))  # else a media that waits for a key frame delays all clients
     for name in names:
-        server.get_mount_points().add_factory(f"/{name}", Factory(name, rate, units))
+        server.get_mount_points().add_factory(f"/{name}", Factory(rate, units))
     if not server.attach(None):
         sys.exit("error: the port is in use")
     print("ready", flush=True)

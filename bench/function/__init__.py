@@ -1,1 +1,1 @@
-"""Benchmarks of a function: cold start, warm requests, decoding of frames, and a comparison with other servers."""
+"""Benchmarks of a function: its start as a process and in a container, its memory, and its predictions under load."""

@@ -8,40 +8,24 @@ spin, and prints one line of JSON. The recipe is the artifact's, the session is 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.report.machine import ROOT
+from bench.measure import Load
+from bench.processes import environment
 from eaves.artifact import open_artifact
 
-ENVIRON = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 SPINNING = "session.intra_op.allow_spinning"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looped:
-    """Measurements of a number of images.
-
-    Attributes:
-        durations_ms: Time of each image, ms.
-        per_second: Images per second.
-        cpu_ms: CPU time per image, ms.
-    """
-
-    durations_ms: Sequence[float]
-    per_second: float
-    cpu_ms: float
 
 
 class Floor:
@@ -50,26 +34,25 @@ class Floor:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def ask(self, *, threads: int, callers: int = 1, count: int) -> Looped:
+    def ask(self, *, threads: int, callers: int = 1, count: int) -> Load:
         """Predict the image `count` times with `callers` callers at a time and `threads` threads within one run."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{threads} {callers} {count}\n")
         self._process.stdin.flush()
-        return Looped(**json.loads(self._process.stdout.readline()))
+        return Load(**json.loads(self._process.stdout.readline()))
 
 
 @contextmanager
 def open_floor(artifact: Path, image: Path) -> Iterator[Floor]:
     """Start the process, yield it, and end it after the `with` block."""
     command = [sys.executable, "-P", "-m", "bench.function.floor", str(artifact), str(image)]
-    environ = {**os.environ, **ENVIRON}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
-    try:
-        yield Floor(process)
-    finally:
-        process.terminate()
-        process.wait()
+    environ = environment(OPENBLAS_NUM_THREADS="1")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        try:
+            yield Floor(process)
+        finally:
+            process.terminate()
 
 
 def serve(artifact: str, image: str) -> None:
@@ -102,7 +85,7 @@ def open_run(model: Path, threads: int, *, optimise: bool) -> Callable[[Any], ob
     return lambda batch: session.run(["logits", "probabilities"], {name: batch})
 
 
-def _loop(predict: Callable[[], object], callers: int, count: int) -> Looped:
+def _loop(predict: Callable[[], object], callers: int, count: int) -> Load:
     """Predict `count` times with `callers` callers, each in a thread of its own when there are several."""
     following, durations = repeat(None, count), []
 
@@ -120,7 +103,7 @@ def _loop(predict: Callable[[], object], callers: int, count: int) -> Looped:
     for thread in running:
         thread.join()
     seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
-    return Looped(durations_ms=durations, per_second=count / seconds, cpu_ms=cpu_s * 1000 / count)
+    return Load(latencies_ms=durations, per_second=count / seconds, cpu_ms=cpu_s * 1000 / count)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,62 @@ cloud-only  agent > [link] > receiver > function; the prediction returns over th
 
 from __future__ import annotations
 
+import itertools
 import json
+import secrets
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.link.network import Network, Side
-from bench.link.parts.camera import Camera
-from bench.link.parts.credentials import Credentials, make_credentials
-from bench.link.parts.processes import Part, build_environ
+from bench.link.processes import Part
+from bench.processes import environment
 from eaves.artifact import open_artifact
+from tests.inputs.certificates import make_certificate
 from tests.ports import find_ports
 
 SITE = "edge"
 FUNCTION = "flowers"
 PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(slots=True)
+class Camera:
+    """Simulated camera that writes photos at fixed times, whether or not earlier ones were processed.
+
+    Attributes:
+        inbox: Directory that the agent watches; the photos are written into it.
+        photos: Content of the photos, used one after the other and then again from the first.
+        taken: File name of each photo, and the time when it was complete in the directory, Unix seconds.
+        sizes: File name of each photo, and its size in bytes.
+    """
+
+    inbox: Path
+    photos: Sequence[bytes]
+    taken: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def run(self, start: float, seconds: float, stop: threading.Event) -> None:
+        """Write a photo each second from `start` (`time.monotonic`) on, for some seconds or until `stop` is set."""
+        for number, photo in enumerate(itertools.cycle(self.photos)):
+            due = start + number
+            if due >= start + seconds or stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self.take(f"photo-{number:06d}", photo)
+
+    def take(self, stem: str, photo: bytes) -> str:
+        """Write one JPEG into the directory, atomically, and return the name of its file."""
+        name = f"{stem}.jpg"
+        hidden = self.inbox / f".{name}"
+        hidden.write_bytes(photo)
+        self.sizes[name] = len(photo)
+        self.taken[name] = time.time()
+        hidden.rename(self.inbox / name)
+        return name
 
 
 @dataclass(slots=True)
@@ -72,12 +112,13 @@ class _Site:
     network: Network
     artifact: Path
     digest: str
-    credentials: Credentials
+    credentials: Path
+    """Folder with the folders `edge` (relay and agent), `cloud` (receiver) and `sites` (tokens of sites)."""
 
     def part(self, side: Side, name: str, module: str, port: int, *arguments: str, **environ: str) -> Part:
         command = [*self.network.command(side), *PYTHON, module, *arguments]
         log = self.folder / f"{name}.log"
-        return Part(name=name, command=command, environ=build_environ(**environ), log=log, port=port)
+        return Part(name=name, command=command, environ={**environment(), **environ}, log=log, port=port)
 
     def function(self, side: Side, port: int) -> Part:
         return self.part(
@@ -90,7 +131,6 @@ class _Site:
             EAVES_SITE=SITE,
             EAVES_HOST="127.0.0.1",
             EAVES_CONCURRENCY="1",
-            ORT_DISABLE_TELEMETRY="1",
             OPENBLAS_NUM_THREADS="1",
             PORT=str(port),
         )
@@ -119,8 +159,8 @@ class _Site:
             port,
             EAVES_HOST=self.network.cloud_host,
             PORT=str(port),
-            EAVES_CREDENTIALS=str(self.credentials.cloud),
-            EAVES_SITES=str(self.credentials.sites),
+            EAVES_CREDENTIALS=str(self.credentials / "cloud"),
+            EAVES_SITES=str(self.credentials / "sites"),
             EAVES_SPOOL=str(self.folder / "receiver.db"),
             EAVES_FOLDER=str(self.folder / "received"),
             **environ,
@@ -133,7 +173,7 @@ class _Site:
             "eaves.relay",
             port,
             EAVES_TO=f"https://{self.network.cloud_host}:{self.network.reach(receiver_port)}",
-            EAVES_CREDENTIALS=str(self.credentials.edge),
+            EAVES_CREDENTIALS=str(self.credentials / "edge"),
             EAVES_SITE=SITE,
             EAVES_SPOOL=str(self.folder / "relay.db"),
             EAVES_HOST="127.0.0.1",
@@ -165,13 +205,13 @@ def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence
     parts = {
         "function": site.function("cloud", function),
         "receiver": site.receiver(receiver, EAVES_FUNCTIONS=functions),
-        "desk": site.part("edge", "desk", "bench.link.parts.collector", desk, str(desk), str(folder / "desk.tsv")),
+        "desk": site.part("edge", "desk", "bench.link.collector", desk, str(desk), str(folder / "desk.tsv")),
         "agent": site.agent(
             camera.inbox,
             agent,
             f"http://127.0.0.1:{desk}/",
             url,
-            EAVES_FUNCTION_CREDENTIALS=str(site.credentials.edge),
+            EAVES_FUNCTION_CREDENTIALS=str(site.credentials / "edge"),
         ),
     }
     return Arm("cloud", folder, network, camera, parts, ("agent", "function", "receiver"), site.digest)
@@ -180,7 +220,23 @@ def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence
 def _prepare(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> tuple[_Site, Camera]:
     inbox = folder / "inbox"
     inbox.mkdir(parents=True)
-    credentials = make_credentials(folder / "credentials", SITE, ("127.0.0.1", network.cloud_host))
+    credentials = _make_credentials(folder / "credentials", network.cloud_host)
     digest = open_artifact(artifact).digest
     site = _Site(folder=folder, network=network, artifact=artifact.resolve(), digest=digest, credentials=credentials)
     return site, Camera(inbox=inbox, photos=photos)
+
+
+def _make_credentials(folder: Path, host: str) -> Path:
+    """Write the receiver's certificate and the token of the site, and return the folder."""
+    for name in ("edge", "cloud", "sites"):
+        (folder / name).mkdir(parents=True)
+    token = secrets.token_urlsafe(32)
+    for path in (folder / "edge/token", folder / "sites" / SITE):
+        path.write_text(token + "\n")
+        path.chmod(0o600)
+    certificate, key = make_certificate(folder / "made", host)
+    shutil.copy(certificate, folder / "edge/ca.crt")
+    shutil.copy(certificate, folder / "cloud/tls.crt")
+    shutil.move(key, folder / "cloud/tls.key")
+    (folder / "cloud/tls.key").chmod(0o600)
+    return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections import Counter
@@ -11,8 +10,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.link import collector
 from bench.link.arms import FUNCTION, SITE, Arm
-from bench.link.parts import collector
 from eaves.events import Event, event_id, reply_id, source_uri
 from eaves.sources.files import position
 
@@ -86,21 +85,15 @@ def read_edge(arm: Arm) -> Arrivals:
     )
 
 
-def read_folder(arm: Arm) -> list[str]:
-    """Return the ids of the predictions in the daily files of JSON lines that the receiver wrote to its directory."""
-    files = sorted((arm.folder / "received").glob("events-*.jsonl"))
-    return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
-
-
 def read_cloud(arm: Arm) -> Arrivals:
     """Return the predictions that arrived in the cloud-only setup: those that returned to the edge."""
     lines = collector.read(arm.folder / "desk.tsv")
     desk: dict[str, float] = {}
-    for at, _, key in lines:
+    for at, key in lines:
         desk.setdefault(key, at)
     names = _expected(arm)
     last = _earliest(names, desk)
-    times = Counter(key for _, _, key in lines)
+    times = Counter(key for _, key in lines)
     return Arrivals(
         at_edge=_earliest(names, arm.waiting, desk),
         last=last,

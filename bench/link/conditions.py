@@ -1,4 +1,4 @@
-"""Defines the links that the experiment compares: delay, bandwidth, loss, and the times at which each is up or down."""
+"""Defines the links that the experiment compares: delay, bandwidth, and the times at which each is up or down."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.link.proxy import Link
-
-SHORT = 0.4
-"""Length of a measurement in the shortened experiment, as a share of the full length; the experiment then ends within
-90 minutes."""
 
 State = Literal["up", "down", "silent"]
 """State of a link. `down`: the edge has no route, so a connection fails at once. `silent`: packets are dropped on the
@@ -23,8 +19,7 @@ class Condition:
     Attributes:
         name: Name of the link, as in file names and in `LINKS=` of the Makefile.
         text: Description of the link in the tables.
-        link: Delay (one way), bandwidth (per direction) and packet loss (per direction).
-        minutes: Minutes of a measurement in the full experiment.
+        link: Delay (one way) and bandwidth (per direction).
         course: Pairs of seconds and state that the link goes through again and again; empty: always up.
         middle_down: Whether the link is down for the middle third of the measurement; `course` is then ignored.
     """
@@ -32,13 +27,8 @@ class Condition:
     name: str
     text: str
     link: Link
-    minutes: float = 10.0
     course: tuple[tuple[float, State], ...] = ()
     middle_down: bool = False
-
-    def run_minutes(self, *, full: bool) -> float:
-        """Return how many minutes a measurement takes, in the full experiment or in the shortened one."""
-        return self.minutes if full else self.minutes * SHORT
 
     def phases(self, seconds: float) -> list[tuple[float, State]]:
         """Return the link's changes of state during a measurement: seconds from the start, and the new state."""
@@ -58,32 +48,10 @@ CONDITIONS = (
     Condition(name="good", text="50 ms one way, 20 Mbit/s", link=GOOD),
     Condition(name="slow", text="150 ms one way, 1 Mbit/s", link=Link(delay_ms=150, mbit_s=1)),
     Condition(
-        name="lossy",
-        text="like `good`, with 5 % of packets lost in each direction",
-        link=Link(delay_ms=50, mbit_s=20, loss=0.05),
-    ),
-    Condition(
         name="flapping", text="like `good`, 10 s up, 20 s down", link=GOOD, course=((10.0, "up"), (20.0, "down"))
     ),
-    Condition(
-        name="down", text="like `good`, down for the middle third of the run", link=GOOD, minutes=30.0, middle_down=True
-    ),
-    Condition(
-        name="silent",
-        text="like `good`, packets dropped without an answer for 30 s of each minute",
-        link=GOOD,
-        course=((30.0, "up"), (30.0, "silent")),
-    ),
+    Condition(name="down", text="like `good`, down for the middle third of the run", link=GOOD, middle_down=True),
 )
-
-ALONE = Condition(
-    name="alone",
-    text="like `good`, 20 s up, 20 s down",
-    link=GOOD,
-    course=((20.0, "up"), (20.0, "down")),
-)
-"""Link of the measurement in which only the edge setup is measured and no process is killed, so that only the state of
-the link can change the time of a prediction."""
 
 
 def find(names: str) -> list[Condition]:
@@ -92,7 +60,7 @@ def find(names: str) -> list[Condition]:
     Raises:
         ValueError: When there is no link with one of the names.
     """
-    wanted = [name for name in names.replace(",", " ").split() if name]
+    wanted = names.replace(",", " ").split()
     known = {one.name: one for one in CONDITIONS}
     if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"no link {unknown[0]!r} (known links: {', '.join(known)})")

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -34,50 +33,7 @@ class Traffic:
     bytes_down: int
 
 
-class Network(ABC):
-    """Simulated network with an edge, a cloud, and the link between them.
-
-    Attributes:
-        kind: Kind of the network, `packets` or `proxy`.
-        cloud_host: Address of the cloud; the receiver's certificate is valid for it.
-    """
-
-    kind: str
-    cloud_host: str
-
-    @abstractmethod
-    def command(self, side: Side) -> list[str]:
-        """Return the words to put before a command line so that it runs on this side, edge or cloud."""
-
-    @abstractmethod
-    def reach(self, port: int) -> int:
-        """Return the port of `cloud_host` at which a program at the edge can reach this port of the cloud."""
-
-    @abstractmethod
-    def set_link(self, link: Link) -> None:
-        """Set delay, bandwidth and loss of the link."""
-
-    @abstractmethod
-    def set_state(self, state: State) -> None:
-        """Set the link's state to up, down or silent."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Reset all connections over the link, as a router that loses its connection table does.
-
-        New connections are possible at once.
-        """
-
-    @abstractmethod
-    def traffic(self) -> Traffic:
-        """Return the number of bytes that have passed the link so far."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Remove the simulated network."""
-
-
-class PacketNetwork(Network):
+class PacketNetwork:
     """Network of two network namespaces and a process that carries packets between them; it needs root rights.
 
     Args:
@@ -176,7 +132,7 @@ class PacketNetwork(Network):
         return dict(json.loads(line))
 
 
-class ProxyNetwork(Network):
+class ProxyNetwork:
     """Network on the loopback address, with a TCP proxy in front of each port of the cloud; it needs no root rights."""
 
     kind = "proxy"
@@ -229,6 +185,9 @@ class ProxyNetwork(Network):
         """Stop all proxies."""
         for proxy in self._proxies.values():
             proxy.stop()
+
+
+Network = PacketNetwork | ProxyNetwork
 
 
 def open_network(name: str, *, seed: int = 0, kind: str = "") -> Network:

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.link.arms import Arm, build_cloud, build_edge
-from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge, read_folder
+from bench.link.arrivals import AgentWatcher, Arrivals, read_cloud, read_edge
 from bench.link.conditions import Condition
 from bench.link.network import Network, Traffic, open_network
-from bench.link.parts.processes import Killer, build_environ, plan_kills
+from bench.link.processes import Killer, plan_kills
 from bench.link.summary import Image
+from bench.processes import environment, python
 
 DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
-PASSED_ON_S = 20.0
 OFFSET_S = 0.5
 """Seconds by which the photos of the second setup are taken later than those of the first, so that the two functions
 don't compete for the CPU."""
@@ -39,10 +39,9 @@ class Plan:
         seconds: Time during which photos are taken, seconds.
         artifact: Directory of the artifact that predicts.
         photos: Content of the photos, used one after the other and then again from the first.
-        kill_mean_s: Mean seconds between two killed processes; 0: no process is killed.
+        kill_mean_s: Mean seconds between two killed processes.
         seed: Seed of the random kills and losses.
         kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may create them.
-        arms: Names of the setups to run: `edge`, `cloud`.
     """
 
     condition: Condition
@@ -52,52 +51,34 @@ class Plan:
     kill_mean_s: float = 30.0
     seed: int = 0
     kind: str = ""
-    arms: tuple[str, ...] = ("edge", "cloud")
 
 
 BUILD: dict[str, Callable[[Path, Network, Path, Sequence[bytes]], Arm]] = {"edge": build_edge, "cloud": build_cloud}
 READ: dict[str, Callable[[Arm], Arrivals]] = {"edge": read_edge, "cloud": read_cloud}
 
 
-def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure the setups that the plan names on one link, and return the result.
+def say(text: str) -> None:
+    """Write a line of progress to stderr, with the time of day."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
-    Args:
-        plan: Settings of the measurement.
-        folder: Directory of all files; it is emptied first.
-        say: Called with progress messages.
 
-    Returns:
-        The result as plain data for JSON.
-    """
-    with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind, names=plan.arms) as arms:
-        return _measure(plan, arms, say)
+def run(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Measure both setups on one link, each on a network of its own; return the result as plain data for JSON."""
+    with open_arms(plan, folder) as arms:
+        return _measure(plan, arms)
 
 
 @contextmanager
-def open_arms(
-    folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
-) -> Iterator[dict[str, Arm]]:
-    """Start the edge setup and the cloud-only setup, and stop them after the `with` block.
-
-    Their links have neither delay nor loss at first. Only the setups in `names` are started.
-
-    Args:
-        folder: Directory of all files; it is emptied first.
-        artifact: Directory of the artifact that predicts.
-        photos: Content of the photos that the cameras write.
-        seed: Seed of the random losses.
-        kind: Kind of the networks, `packets` or `proxy`; empty: packets if this user may create them.
-        names: Names of the setups to start: `edge`, `cloud`.
-    """
+def open_arms(plan: Plan, folder: Path) -> Iterator[dict[str, Arm]]:
+    """Start both setups over links without delay and loss, in an emptied folder; stop them after the `with` block."""
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
     arms: dict[str, Arm] = {}
     watchers: list[AgentWatcher] = []
     try:
-        for name in names:
-            networks[name] = open_network(f"lx{name[0]}", seed=seed, kind=kind)
-            arms[name] = BUILD[name](folder.resolve() / name, networks[name], artifact, photos)
+        for name, build in BUILD.items():
+            networks[name] = open_network(f"lx{name[0]}", seed=plan.seed, kind=plan.kind)
+            arms[name] = build(folder.resolve() / name, networks[name], plan.artifact, plan.photos)
             arms[name].start()
             watchers.append(AgentWatcher(arms[name].folder / "agent.db", arms[name].waiting))
         _warm_up(list(arms.values()))
@@ -125,14 +106,14 @@ def _warm_up(arms: Sequence[Arm]) -> None:
         arm.camera.taken.clear()
 
 
-def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) -> dict[str, Any]:
+def _measure(plan: Plan, arms: Mapping[str, Arm]) -> dict[str, Any]:
     condition, stop = plan.condition, threading.Event()
     for arm in arms.values():
         arm.network.set_link(condition.link)
     before = {name: arm.network.traffic() for name, arm in arms.items()}
     roles = sorted({role for arm in arms.values() for role in arm.killed})
     by_role = {role: [arm.parts[role] for arm in arms.values() if role in arm.killed] for role in roles}
-    kills = plan_kills(roles, seconds=plan.seconds, mean_s=plan.kill_mean_s, seed=plan.seed) if plan.kill_mean_s else []
+    kills = plan_kills(roles, seconds=plan.seconds, mean_s=plan.kill_mean_s, seed=plan.seed)
     killer = Killer(by_role, kills)
     start, began = time.monotonic() + 1.0, time.time() + 1.0
     phases = condition.phases(plan.seconds)
@@ -229,28 +210,15 @@ def _report(
         "bytes_up": after.bytes_up - before.bytes_up,
         "bytes_down": after.bytes_down - before.bytes_down,
         "drain_s": None if lost else round(max(0.0, max(arrived) - last), 3),
-        "passed_on": _passed_on(arm, len(arrived)) if arm.name == "edge" else None,
         "audit": _audit(arm) if arm.name == "edge" else None,
-        "ended_by_itself": {role: part.ended for role, part in arm.parts.items() if part.ended},
     }
-
-
-def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
-    """Wait until `expected` predictions are in the receiver's directory, and count them.
-
-    `lines` is the number of stored predictions, `ids` the number of distinct ones.
-    """
-    deadline = time.monotonic() + PASSED_ON_S
-    while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return {"lines": len(found), "ids": len(set(found))}
 
 
 def _audit(arm: Arm) -> dict[str, Any]:
     """Run `eaves relay audit` on the spools of the relay and the receiver; return its output and exit code."""
-    command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
+    command = [python(), "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
     spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
-    done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
+    done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=environment())
     try:
         said = json.loads(done.stdout)
     except ValueError:
@@ -260,11 +228,3 @@ def _audit(arm: Arm) -> dict[str, Any]:
 
 def _since(moment: float | None, taken: float) -> float | None:
     return None if moment is None else round(moment - taken, 4)
-
-
-def write_result(result: Mapping[str, Any], path: Path) -> None:
-    """Write a result as a JSON file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}")
-    hidden.write_text(json.dumps(result, indent=1) + "\n")
-    hidden.rename(path)

@@ -79,14 +79,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, min(len(ordered), -int(-share * len(ordered) // 1)) - 1)]
 
 
-def load_images(records: Sequence[Mapping[str, Any]]) -> list[Image]:
-    """Return the photos' measurements from the records of a result file."""
-    return [Image(**record) for record in records]
-
-
 def summarise(arm: Mapping[str, Any]) -> Row:
     """Return the summary of one setup, whose part of a result file is given."""
-    images = load_images(arm["images"])
+    images = [Image(**one) for one in arm["images"]]
     times = [float("inf") if one.predicted_s is None else one.predicted_s for one in images]
     return Row(
         images=len(images),

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.function.process import FUNCTION, Message, environment, function_environment
 from bench.material import FOLDER, Material, Setup
+from bench.processes import Message, environment, function_command, function_environment
 
 PEERS = Path(__file__).parent / "peers"
 MODEL = ("onnxruntime==1.32.0", "numpy==2.4.6", "pillow==13.0.0")
@@ -26,9 +26,8 @@ class Server:
     """One of the servers that the benchmarks compare.
 
     Attributes:
-        name: Name of the server in tables.
+        name: Name of the server in tables; that of a function of Eaves begins with `Eaves`.
         threads: Threads within one prediction and concurrent predictions, with the server's defaults.
-        is_ours: Whether the server is a function of Eaves.
         requirements: Python packages to install; empty: the server uses this project's environment.
         command: Arguments of the Python interpreter that start the server; `{port}` stands for the port.
         environ: Additional environment variables of the server; `{port}` stands for the port.
@@ -37,7 +36,6 @@ class Server:
 
     name: str
     threads: str
-    is_ours: bool = False
     requirements: tuple[str, ...] = ()
     command: tuple[str, ...]
     environ: Mapping[str, str]
@@ -48,7 +46,7 @@ class Server:
         python = FOLDER / "servers" / self.name / "bin/python" if self.requirements else Path(sys.executable)
         command = [str(python), *(word.replace("{port}", str(port)) for word in self.command)]
         given = {name: value.replace("{port}", str(port)) for name, value in self.environ.items()}
-        return command, environment(**given)
+        return command, {**environment(), **given}
 
 
 def build_ours(material: Material) -> list[Server]:
@@ -57,8 +55,7 @@ def build_ours(material: Material) -> list[Server]:
         Server(
             name=f"Eaves, {precision}",
             threads="Eaves' default",
-            is_ours=True,
-            command=FUNCTION[1:],
+            command=tuple(function_command()[1:]),
             environ=function_environment(artifact, "{port}"),
             encode=as_jpeg,
         )
@@ -72,7 +69,7 @@ def install_peers(setup: Setup, material: Material) -> tuple[list[Server], dict[
         return [], {"other servers": "not measured, by --no-peers"}
     found, missing = [], {}
     for peer in _build_peers(material):
-        if install(peer):
+        if not peer.requirements or install(peer):
             found.append(peer)
         else:
             missing[peer.name] = "its packages could not be installed"
@@ -80,9 +77,7 @@ def install_peers(setup: Setup, material: Material) -> tuple[list[Server], dict[
 
 
 def install(server: Server, folder: Path = FOLDER / "servers") -> bool:
-    """Install a server's packages into its own virtual environment, and return whether they are installed."""
-    if not server.requirements:
-        return True
+    """Install the packages of a server into its own virtual environment, and return whether they are installed."""
     home = folder / server.name
     marker, wanted = home / "installed.txt", "\n".join(server.requirements)
     if marker.is_file() and marker.read_text() == wanted:

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.function.process import Message, cpu_ms, first_answer, started
-from bench.measure.load import Load, LoadError, build_request, send_all
-from bench.measure.process import tree
-from bench.report.section import UnavailableError
+from bench.measure import Load, build_request, send_all
+from bench.processes import cpu_ms, started, wait_for_answer
+from bench.report import UnavailableError
 from bench.servers.catalogue import Server
 from tests.ports import find_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Running:
-    """A server that answers requests.
-
-    Attributes:
-        server: The server.
-        pid: Process id of its first process.
-        port: Its port on the loopback address.
-        request: HTTP request with the image, as bytes.
-    """
+    """A server that answers requests: its first process, its port on loopback, and the request with the image."""
 
     server: Server
     pid: int
     port: int
     request: bytes
 
-    def send(self, *, connections: int, count: int) -> Load:
+    def send(self, count: int, *, connections: int = 1) -> Load:
         """Send the image `count` times over `connections` connections, and return the measurements."""
-        return send_all(self.port, [self.request], connections=connections, count=count)
-
-    def cpu_ms(self) -> float:
-        """Return the CPU time that all processes of the server have used so far, ms."""
-        return sum(map(cpu_ms, tree(self.pid)))
+        before = cpu_ms(self.pid)
+        load = send_all(self.port, [self.request] * count, connections=connections)
+        return replace(load, cpu_ms=(cpu_ms(self.pid) - before) / count)
 
 
 @contextmanager
@@ -52,9 +41,13 @@ def run_servers(servers: Sequence[Server], image: bytes) -> Iterator[tuple[list[
         for server in servers:
             print(f"starting {server.name}", file=sys.stderr, flush=True)
             port, message = find_port(), server.encode(image)
+            own = ExitStack()
             try:
-                process = stack.enter_context(_serving(server, port, message))
-            except (TimeoutError, ChildProcessError, OSError) as error:
+                with own:
+                    process = own.enter_context(started(*server.start_words(port)))
+                    wait_for_answer(process.poll, port, message)
+                    stack.enter_context(own.pop_all())
+            except OSError as error:
                 failed[server.name] = f"it does not start: {error}"
                 continue
             request = build_request(message.body, path=message.path, content_type=message.content_type)
@@ -62,19 +55,8 @@ def run_servers(servers: Sequence[Server], image: bytes) -> Iterator[tuple[list[
         yield running, failed
 
 
-@contextmanager
-def _serving(server: Server, port: int, message: Message) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a server, yield it when it has answered the message, and end it after the `with` block."""
-    with started(*server.start_words(port)) as process:
-        first_answer(process, port, message)
-        yield process
-
-
 def require_ours(failed: Mapping[str, str]) -> None:
-    """Check that no function of Eaves is among the servers that failed.
-
-    Args:
-        failed: Names of the servers that failed, with the reason.
+    """Check that no function of Eaves is among the servers that failed, by name with the reason.
 
     Raises:
         UnavailableError: When one is; without it there is nothing to compare.
@@ -82,15 +64,3 @@ def require_ours(failed: Mapping[str, str]) -> None:
     for name, reason in failed.items():
         if name.startswith("Eaves"):
             raise UnavailableError(f"{name}: {reason}")
-
-
-def drop_failing(running: Sequence[Running], *, connections: int, count: int) -> tuple[list[Running], dict[str, str]]:
-    """Send some requests to every server so that it is warm, and return those that answer, and the others' reasons."""
-    kept, failed = [], {}
-    for one in running:
-        try:
-            one.send(connections=connections, count=count)
-            kept.append(one)
-        except (LoadError, OSError) as error:
-            failed[one.server.name] = str(error)[:200]
-    return kept, failed

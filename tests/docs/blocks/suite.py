@@ -35,7 +35,7 @@ STREAM = "stream"
 STORE = "store"
 """Preparation: an object store with an empty bucket `photos`."""
 SERVERS = frozenset({REGISTRY, CAMERA, STREAM, STORE})
-SHORT = {"ROLLOUTS": "1", "LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
+SHORT = {"LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
 """Sizes of simulations and experiments that would take longer than a test may."""
 
 EXPECTED: dict[str, tuple[str, ...]] = {
@@ -130,7 +130,6 @@ def prepare_loopback() -> Place:
         "EAVES": str(ROOT),
         "LISTEN": f"127.0.0.1:{other}",
         "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
-        "MATERIAL": str(SHARED),
         "SOURCE": str(ROOT),
         "HOST": "127.0.0.1",
         "AGENT_IMAGE": f"registry.example/team/eaves-agent@sha256:{'a' * 64}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.measure.load import build_requests, send_all
+from bench.measure import build_request, send_all
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
 from tests.processes.function import Function
 
@@ -15,7 +15,7 @@ def test_a_function_on_loopback_answers_the_load(tmp_path: Path) -> None:
     function = Function(artifact, tmp_path, module="tests.fakes.models.function", GATE=str(tmp_path / "gate"))
     try:
         function.wait_ready()
-        load = send_all(function.port(), build_requests([encode_png(COLOURS["red"])]), connections=2, count=6)
+        load = send_all(function.port(), [build_request(encode_png(COLOURS["red"]))] * 6, connections=2)
     finally:
         function.stop()
-    assert len(load.latencies_ms) == 6
+    assert len(load.latencies_ms) == len(load.begun_at) == 6

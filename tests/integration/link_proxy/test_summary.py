@@ -7,17 +7,15 @@ import math
 import pytest
 
 from bench.link.conditions import CONDITIONS, find
-from bench.link.parts.processes import plan_kills
+from bench.link.processes import plan_kills
 from bench.link.summary import (
     Image,
     compare_states,
     find_outages,
     find_undisturbed,
-    load_images,
     percentile,
     summarise,
 )
-from bench.link.transfer import OVERHEAD, decide, transfer, transfer_s
 
 
 def image(number: int, predicted_s: float | None, state: str = "up") -> Image:
@@ -67,10 +65,6 @@ def test_a_link_that_was_always_up_has_no_ratio() -> None:
     assert compare_states([image(1, 0.1)]) is None
 
 
-def test_images_are_read_as_they_were_written() -> None:
-    assert load_images([record(0.25)])[0].predicted_s == 0.25
-
-
 def test_a_course_is_repeated_until_the_run_ends() -> None:
     (flapping,) = find("flapping")
     assert flapping.phases(60) == [(0.0, "up"), (10.0, "down"), (30.0, "up"), (40.0, "down")]
@@ -85,29 +79,6 @@ def test_no_names_are_all_links_and_an_unknown_one_is_refused() -> None:
     assert find("") == list(CONDITIONS)
     with pytest.raises(ValueError, match=r"no link 'fast' \(known links: good"):
         find("good,fast")
-
-
-def test_a_small_image_takes_a_round_trip_and_its_bytes() -> None:
-    assert transfer_s(10_000, 8, 0.1) == pytest.approx(0.1 + 0.01 * OVERHEAD)
-
-
-def test_slow_start_costs_a_round_trip_for_each_doubling_until_the_link_is_busy() -> None:
-    quick = transfer_s(110_000, 1e6, 0.1)  # 10, 20 and 40 segments, and the rest: four round trips
-    assert quick == pytest.approx(0.4, abs=0.01)
-    busy = transfer_s(1_000_000, 1, 0.1)  # 14,480 bytes take longer than a round trip: the link is never idle
-    assert busy == pytest.approx(8 * OVERHEAD + 0.1, rel=0.01)
-
-
-def test_the_parts_of_a_transfer_come_to_its_whole() -> None:
-    found = transfer(250_000, 5, 0.1)  # 10, 20 and 40 segments; then the window is more than the link holds
-    assert (found.rounds, found.sent_bytes) == (3, 70 * 1448)
-    assert found.rest_s == pytest.approx((250_000 - 70 * 1448) * 8 * OVERHEAD / 5e6)
-    assert transfer_s(250_000, 5, 0.1) == pytest.approx(found.rest_s + 0.4)
-
-
-@pytest.mark.parametrize(("edge_s", "said"), [(1.4, "cloud-only is faster, by 3"), (0.9, "the edge is faster, by 1")])
-def test_cloud_only_is_faster_where_the_edge_takes_longer_by_more_than_the_link_adds(edge_s: float, said: str) -> None:
-    assert f"\n{said}" in decide(transfer(250_000, 5, 0.1), edge_s=edge_s, cloud_s=0.4, carried=2.4)
 
 
 def test_runs_of_a_length_have_as_many_kills_of_each_role_whatever_the_seed() -> None:

@@ -1,0 +1,146 @@
+"""Simulates one rollout of a function with Eaves' real counters and judge, and random requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from knative.rollout.analysis.decision import RevisionHealth, RolloutObservation, decide_rollout
+from knative.rollout.metrics.counters import MetricsReading, RequestCounters, accumulate
+from knative.rollout.plan import plan_decision
+from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.settings import RolloutSettings
+
+OLD, NEW = "f-00001", "f-00002"
+LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
+"""Seconds between two readings of the counters: LOOK_S at first, LATER_S once a step has taken LATER_AFTER_S seconds.
+The longer interval saves time and hardly changes the results."""
+FIRST_TIMES = 5.0
+"""Time of a process's first prediction, as a multiple of the mean time, because the first one is slower."""
+UNREAD = 0.02
+"""Probability that the counters of a pod can't be read at a reading."""
+POD_LIFE_S = 600.0
+"""Mean seconds until a pod stops. Half of the pods that stop are restarted, the other half are replaced by new pods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """Simulated behaviour of one revision of a function.
+
+    Attributes:
+        errors: Share of requests that fail, or a function that returns it for the seconds since the start of the
+            rollout.
+        refusals: Share of requests that are refused (4xx).
+        ms: Mean time of a prediction, ms.
+        cv: Standard deviation of the time of a prediction, divided by its mean.
+    """
+
+    errors: float | Callable[[float], float] = 0.0
+    refusals: float = 0.0
+    ms: float = 100.0
+    cv: float = 0.5
+
+    def error_rate(self, at_s: float) -> float:
+        """Return the share of requests that fail at a time, in seconds since the start of the rollout."""
+        return self.errors(at_s) if callable(self.errors) else self.errors
+
+
+@dataclass(slots=True)
+class Pod:
+    """One simulated replica of a function, with the counters of its requests."""
+
+    name: str
+    revision: str
+    restarts: int = 0
+    tally: RequestCounters = field(default_factory=RequestCounters)
+    slowest: RequestCounters = field(default_factory=RequestCounters)
+
+    def serve(self, random: np.random.Generator, requests: int, failed: int, refused: int, kind: Revision) -> None:
+        """Add requests with random times, of which some fail and some are refused, to the counters of this pod."""
+        answered = requests - failed - refused
+        seconds = 0.0
+        if answered:
+            # The sum of n times follows a gamma distribution.
+            spread = max(kind.cv, 1e-6) ** 2
+            seconds = float(random.gamma(answered / spread, spread * kind.ms)) / 1000
+            if not self.tally.timed:
+                first = FIRST_TIMES * kind.ms / 1000
+                seconds += first
+                self.slowest = RequestCounters(
+                    timed=1, seconds=round(first + seconds / answered, 6) if answered == 1 else first
+                )
+        self.tally += RequestCounters(
+            answered=answered, failed=failed, refused=refused, timed=answered, seconds=seconds
+        )
+
+    def read(self) -> MetricsReading:
+        """Return the counters as they are read from a real replica's metrics page."""
+        return MetricsReading(
+            pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Last phase of a simulated rollout, its reason, and how many requests the new revision had failed or refused."""
+
+    phase: RolloutPhase
+    failed: int
+    reason: str
+
+
+def simulate(old: Revision, new: Revision, *, per_second: float, seed: int) -> Ending:
+    """Simulate one rollout with this many requests per second of both revisions, until it is done, back or held."""
+    random = np.random.default_rng(seed)
+    kinds = {OLD: old, NEW: new}
+    pods = {OLD: [Pod("old-0", OLD), Pod("old-1", OLD)], NEW: [Pod("new-0", NEW)]}
+    state = RolloutState(old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, settings=RolloutSettings())
+    state = state.become(RolloutPhase.ADVANCING, {OLD: 100}, 0.0, what="begun")
+    now, failed, born = 0.0, 0, 3
+    while state.phase is RolloutPhase.ADVANCING:
+        look_s = LOOK_S if now - state.since < LATER_AFTER_S else LATER_S
+        now += look_s
+        requests = int(random.poisson(per_second * look_s))
+        of_new = int(random.binomial(requests, state.percent / 100))
+        readings: list[MetricsReading] = []
+        for name, count in ((OLD, requests - of_new), (NEW, of_new)):
+            rate = kinds[name].error_rate(now)
+            for pod, some in zip(pods[name], _divide(random, count, len(pods[name])), strict=True):
+                bad = int(random.binomial(some, rate))
+                refused = int(random.binomial(some - bad, kinds[name].refusals)) if kinds[name].refusals else 0
+                failed += bad + refused if name == NEW else 0
+                pod.serve(random, some, bad, refused, kinds[name])
+            readings += [pod.read() for pod in pods[name] if random.random() >= UNREAD]
+        present = [pod.name for some_pods in pods.values() for pod in some_pods]
+        state = replace(state, counts=accumulate(state.counts, readings, present))
+        unread = dict.fromkeys(set(present) - {one.pod for one in readings}, "timed out")
+        seen = RolloutObservation(
+            new=RevisionHealth(name=NEW), old=RevisionHealth(name=OLD), traffic=state.traffic, unread=unread
+        )
+        decision = decide_rollout(state, seen, now)
+        state = plan_decision(state, decision, state.traffic, now, tuple(unread)).state
+        born = _end_some(random, pods, born, look_s)
+    return Ending(phase=state.phase, failed=failed, reason=state.reason)
+
+
+def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
+    if pods == 1:
+        return [count]
+    first = int(random.binomial(count, 1 / pods))
+    return [first, *_divide(random, count - first, pods - 1)]
+
+
+def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
+    """Stop random pods, restart or replace them, and return the number of pods that have existed so far."""
+    for name, some in pods.items():
+        for index, pod in enumerate(some):
+            if random.random() >= look_s / POD_LIFE_S:
+                continue
+            if random.random() < 0.5:
+                some[index] = Pod(pod.name, name, restarts=pod.restarts + 1)
+            else:
+                some[index] = Pod(f"{name}-{born}", name)
+                born += 1
+    return born
