@@ -80,12 +80,14 @@ class Server:
         self._on_stop = on_stop
         self._stopping = stopping
         self._map: dict[int, Any] = {}
+        self._max_threads = concurrency + settings.queue + SPARE_THREADS
+        self._threads = 1
         largest = settings.max_body_bytes + 1  # the smallest size that waitress refuses
         self._server = create_server(
             app,
             map=self._map,
             sockets=[listening],
-            threads=concurrency + settings.queue + SPARE_THREADS,
+            threads=1,
             connection_limit=CONNECTIONS,
             channel_timeout=IDLE_S,
             recv_bytes=READ_BYTES,
@@ -117,7 +119,15 @@ class Server:
         self._server.task_dispatcher.shutdown(timeout=STOP_THREADS_S)
 
     def _poll(self, timeout_s: float) -> None:
+        """Run one round of the event loop, and start threads up to the number of connections.
+
+        Most processes are idle, and each thread costs time at the start and memory.
+        """
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+        wanted = min(self._max_threads, len(self._server.active_channels))
+        if wanted > self._threads:
+            self._threads = wanted
+            self._server.task_dispatcher.set_thread_count(wanted)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping.set()
