@@ -47,27 +47,6 @@ class ServeSettings:
         minimum=1024,
         maximum=2**31,
     )
-    max_buffered_bytes: int = setting(
-        64_000_000,
-        "Memory in bytes for all request bodies that arrive or wait, and as much again for all "
-        "data that is fetched; when it is reached, requests are refused with 429. One body of "
-        "the maximum size always fits.",
-        minimum=1024,
-        maximum=2**36,
-    )
-    read_timeout_s: float = setting(
-        30.0,
-        "Seconds that a sender may pause within a request; after that it is refused with 408.",
-        minimum=1,
-        maximum=3600,
-    )
-    min_rate_bytes_s: int = setting(
-        16_000,
-        "Minimum average bytes per second from a sender, after its first read_timeout_s; a "
-        "slower request is refused with 408.",
-        minimum=1,
-        maximum=2**30,
-    )
     max_pixels: int = setting(
         50_000_000,
         "Maximum number of pixels of an image, according to its header; a larger image is "
@@ -110,6 +89,13 @@ class ServeSettings:
         (), "Networks that a reference may lead to although they aren't public, such as 10.0.0.0/8."
     )
     dataref_timeout_s: float = setting(10.0, "Seconds that one fetch may take in all.", minimum=0.1, maximum=300)
+    dataref_max_bytes: int = setting(
+        64_000_000,
+        "Memory in bytes for all data that is fetched at the same time; when it is reached, requests are refused with "
+        "429. The data of one event of the maximum size always fits.",
+        minimum=1024,
+        maximum=2**36,
+    )
     dataref_credentials: Path | None = setting(
         None,
         "Folder with the files `access_key` and `secret_key`, and `session_token` for temporary keys. With them each "

@@ -13,9 +13,7 @@ from pathlib import Path
 
 from eaves.admin.routes import AdminResponse
 from eaves.errors import ConfigError, Fault
-from eaves.ingress.request import Request
-from eaves.ingress.response import Response, answer_problem
-from eaves.ingress.server import IngressLimits, IngressServer
+from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_problem
 
 CONNECTIONS = 8
 """Maximum number of connections that haven't sent a request yet; as many more may have a request that is being

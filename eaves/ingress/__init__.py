@@ -1,32 +1,26 @@
-"""A small HTTP(S) server built on the standard library, by which publisher, relay and receiver accept CloudEvents.
+"""A small HTTP(S) server on the standard library, by which publisher, relay, receiver and console listen.
 
-It also serves metrics and health of agents, and the Unix sockets of their queues (`eaves.admin.server`).
+It also serves the local platform, and metrics, health and queues of agents (`eaves.admin.server`).
 
-server        listens, and owns the connections
-connections   the bounded table of open connections, and which of them makes room for the next one
-connection    one connection: TLS handshake, requests in sequence, responses
-timed_reader  reads a socket with time limits
-head_reader   reads the request line and the headers, with a size limit
-request       a request as a route sees it
-response      a route's response
-framing       where a request's body ends, and refusal of ambiguous requests
-body          reads and unpacks the body in pieces, within its limits
-memory        one limit on the memory of all bodies
-content       parses the CloudEvents in a body
-store_route   the route of publisher and relay, which stores events in a durable queue and answers 202; imported by
-              itself, because it needs the modules of events and delivery
-tls/          certificates that may be renewed while the server runs
-wsgi/         the route that passes requests to a WSGI application, such as the console's
+server       listens, and owns the open connections, which are limited in number
+connection   one connection: TLS handshake, requests in sequence within time limits, responses
+request      a request as a route sees it, and the route's response
+body         where a request's body ends, and its bytes, read and unpacked in pieces within their limits
+memory       one limit on the memory of all bodies
+tls          certificates that may be renewed while the server runs
+store_route  the CloudEvents in a request, and the route of publisher and relay, which stores them in a durable queue
+             and answers 202; imported by itself, because it needs the modules of events and delivery
+wsgi         the route that passes requests to a WSGI application, such as the console's
 
 A route decides before the body is read; `Request.read_body` reads it. This package stores and sends no events, and
 knows no sites.
 """
 
+from eaves.ingress.connection import IngressLimits
 from eaves.ingress.memory import MemoryBudget
-from eaves.ingress.request import Caller, Request
-from eaves.ingress.response import Response, answer_error, answer_json, answer_problem
-from eaves.ingress.server import IngressLimits, IngressServer
-from eaves.ingress.tls.server_tls import ServerTls
+from eaves.ingress.request import Caller, Request, Response, answer_error, answer_json, answer_problem
+from eaves.ingress.server import IngressServer
+from eaves.ingress.tls import ServerTls
 
 __all__ = [
     "Caller",

@@ -1,23 +1,32 @@
-"""Reading of a request's body in pieces, which are unpacked as they arrive, within limits.
+"""A request's body: where it ends, and its bytes, which are read in pieces and unpacked as they arrive, within limits.
+
+A request that two programs would end at different places is refused, because a proxy and the server behind it would
+each take other bytes for the next request. Source: RFC 9112, sections 5.1, 5.2, 6.1 to 6.3 and 11.2.
 
 Memory is reserved for bytes that have arrived and were unpacked, not for the size that a sender announces.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import Message
 from io import BufferedIOBase
 
 from eaves.errors import EventError, ImageTooLargeError
-from eaves.ingress.framing import Framing
-from eaves.ingress.memory import Take
 
 LINE_BYTES = 1024
 """Maximum length of a line with the size of a chunk, and of a trailer, bytes."""
 TRAILERS = 64
 PIECE_BYTES = 65_536
 """Number of bytes that are read, and unpacked, at a time."""
+FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\0\r\n]*?)[ \t]*")
+"""A header. Source: RFC 9112, section 5, without line folding."""
+ONCE = frozenset({"host", "content-length", "content-type", "transfer-encoding"})
+"""Headers that a request may have once, as the attributes of an event."""
 _GZIP_WINDOW = 31
 """zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
 
@@ -26,14 +35,72 @@ class BrokenOffError(EventError):
     """The connection ended within a body, because the sender or the link failed; the event isn't at fault."""
 
 
-def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Take, gzipped: bool = False) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framing:
+    """Framing of a body.
+
+    Attributes:
+        chunked: Whether the body is sent in chunks.
+        length: Size of a body that isn't sent in chunks, bytes; None when the request doesn't give the size.
+    """
+
+    chunked: bool = False
+    length: int | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows the headers."""
+        return self.chunked or bool(self.length)
+
+
+def parse_headers(lines: list[str]) -> Message:
+    """Parse the lines of a request's headers, without their ends.
+
+    Raises:
+        EventError: When a header is malformed or ambiguous.
+    """
+    headers = Message()
+    for line in lines:
+        found = FIELD.fullmatch(line)
+        if found is None:
+            raise EventError(f"the header {line.partition(':')[0][:40].strip()!r} is malformed")
+        headers[found[1]] = found[2]
+    for name, times in Counter(map(str.lower, headers.keys())).items():
+        if times > 1 and (name in ONCE or name.startswith("ce-")):
+            raise EventError(f"the header {name[:40]} occurs {times} times")
+    return headers
+
+
+def parse_framing(headers: Message) -> Framing:
+    """Parse the framing of a request's body.
+
+    Raises:
+        EventError: When the headers give no valid framing, or give it in two ways.
+    """
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None and length is not None:
+        raise EventError("the request has both Content-Length and Transfer-Encoding")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise EventError(f"Transfer-Encoding must be chunked (got {coding[:40]!r})")
+        return Framing(chunked=True)
+    if length is None:
+        return Framing()
+    if not (length.isascii() and length.isdecimal() and len(length) <= 18):
+        raise EventError(f"Content-Length must be one number (got {length[:40]!r})")
+    return Framing(length=int(length))
+
+
+def read_body(
+    stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Callable[[int], None], gzipped: bool = False
+) -> bytes:
     """Read a request's body.
 
     Args:
         stream: Stream of the request, after its headers.
         framing: Framing of the body.
         max_bytes: Maximum size of the body, packed and unpacked, bytes.
-        take: Reserves memory for bytes that were read.
+        take: Reserves memory for bytes that were read; it raises OverloadedError when there is none.
         gzipped: Whether the body is one gzip member.
 
     Raises:
@@ -46,18 +113,17 @@ def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take:
     body = bytearray()
     sent = _iter_body(stream, framing, max_bytes)
     for piece in _unpack(sent) if gzipped else sent:
-        if len(body) + len(piece) > max_bytes:
-            raise build_too_large(max_bytes)
+        _check_size(len(body) + len(piece), max_bytes)
         take(len(piece))
         body += piece
     return bytes(body)
 
 
-def build_too_large(max_bytes: int) -> ImageTooLargeError:
-    """Build the error for a body that is larger than the server accepts."""
-    return ImageTooLargeError(
-        f"the request has more than {max_bytes} bytes", hint=("send a smaller body, or raise max_bytes")
-    )
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise ImageTooLargeError(
+            f"the request has more than {max_bytes} bytes", hint="send a smaller body, or raise max_bytes"
+        )
 
 
 def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iterator[bytes]:
@@ -66,8 +132,7 @@ def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iter
         return
     if framing.length is None:
         raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
-    if framing.length > max_bytes:
-        raise build_too_large(max_bytes)
+    _check_size(framing.length, max_bytes)
     yield from _iter_pieces(stream, framing.length)
 
 
@@ -76,8 +141,7 @@ def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
     total = 0
     while size := _read_size(stream):
         total += size
-        if total > max_bytes:
-            raise build_too_large(max_bytes)
+        _check_size(total, max_bytes)
         yield from _iter_pieces(stream, size)
         if _read_line(stream):
             raise EventError("a chunk of the request is longer than its declared size")
@@ -98,10 +162,9 @@ def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
 
 def _read_size(stream: BufferedIOBase) -> int:
     text = _read_line(stream).partition(b";")[0].strip(b" \t")
-    try:
-        return int(text, 16) if text and text.isalnum() and len(text) <= 16 else int("")
-    except ValueError as error:
-        raise EventError(f"the request has a chunk without a size (got {text[:20]!r})") from error
+    if re.fullmatch(rb"[0-9A-Fa-f]{1,16}", text) is None:
+        raise EventError(f"the request has a chunk without a size (got {text[:20]!r})")
+    return int(text, 16)
 
 
 def _read_line(stream: BufferedIOBase) -> bytes:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import EavesError, EventError
-from eaves.ingress.body import PIECE_BYTES, read_body
-from eaves.ingress.connections import ConnectionState
-from eaves.ingress.framing import Framing, parse_framing
-from eaves.ingress.head_reader import HEAD_BYTES, HeadReader
-from eaves.ingress.memory import MemoryBudget, MemoryReservation
-from eaves.ingress.request import Caller, Request
-from eaves.ingress.response import Response, TakeOver, answer_error, answer_problem
-from eaves.ingress.timed_reader import TimedReader
+from eaves.errors import EavesError
+from eaves.ingress.body import PIECE_BYTES, BrokenOffError, Framing, parse_framing, parse_headers, read_body
+from eaves.ingress.memory import MemoryReservation
+from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
 from eaves.web.origin import HINT, find_foreign
 
 if TYPE_CHECKING:
-    from eaves.ingress.server import ListeningSocket
+    from eaves.ingress.server import IngressServer
 
 HANDSHAKE_S = 10.0
 BODY_S = 300.0
@@ -35,195 +32,267 @@ LINGER_S = 5.0
 resets it and the response is lost. Source: RFC 9112, section 9.6."""
 LINE_BYTES = 8_192
 """Maximum length of the request line, bytes. Source: RFC 9112, section 3, names 8,000 as the minimum."""
+HEAD_BYTES, HEADERS = 65_536, 100
+"""Maximum size of the request line and all headers together, bytes, and maximum number of headers; several times what
+servers and proxies accept (nginx: 32 KB)."""
+REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/1\.([01])")
+"""A request line. Source: RFC 9112, section 3."""
+OTHER_VERSION = re.compile(r"[A-Z]+ [^ ]+( HTTP/[0-9.]+)?")
+"""A request line of another version, HTTP/0.9 among them."""
 WITHOUT_LENGTH = frozenset({204, 304})
 """Statuses whose response has no body and no Content-Length. Source: RFC 9110, sections 8.6 and 15.4.5."""
 
 _log = logging.getLogger(__name__)
 
 
-class IngressConnection(BaseHTTPRequestHandler):
-    """Reads requests and answers them until the client or the server closes the connection."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngressLimits:
+    """Limits of a server on sizes, numbers and times.
 
-    protocol_version = "HTTP/1.1"
-    server: ListeningSocket
-    request: socket.socket
+    Attributes:
+        max_bytes: Maximum size of a body, bytes.
+        in_flight_bytes: Maximum memory of all bodies at the same time, bytes; one of `max_bytes` always fits.
+        connections: Maximum number of connections at the same time.
+        keep_alive: Whether a connection accepts more than one request.
+        idle_s: Time without a request after which a connection is closed, seconds.
+        headers_s: Time limit for all headers of a request, and for the first request to begin, seconds.
+        stall_s: Maximum wait for the next bytes of a body, or for the peer to accept more of a response, seconds.
+        programs_only: Whether a server on loopback refuses requests that web pages may have sent. A server that
+            requires credentials doesn't need it, and may have a proxy before it.
+    """
 
-    def setup(self) -> None:
-        """Prepare to read the socket with time limits."""
-        self.connection = self.request
-        self._incoming = TimedReader(self.connection)
-        self._buffered = self.rfile = io.BufferedReader(self._incoming)
+    max_bytes: int
+    in_flight_bytes: int
+    connections: int = 128
+    keep_alive: bool = True
+    idle_s: float = 60.0
+    headers_s: float = 10.0
+    stall_s: float = 30.0
+    programs_only: bool = False
+
+
+class TimedReader(io.RawIOBase):
+    """Reads a socket with time limits, which a sender of single bytes can't evade.
+
+    Args:
+        connection: Socket to read.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+        self._stall_s = self._deadline = 0.0
+
+    def limit(self, *, stall_s: float, total_s: float) -> None:
+        """Set the maximum wait for the next bytes, and the time limit for all following reads together, seconds."""
+        self._stall_s = stall_s
+        self._deadline = time.monotonic() + total_s
+
+    def readable(self) -> bool:
+        """Return True, as the stream can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the bytes that have arrived, or wait for some.
+
+        Raises:
+            OSError: When a time limit is exceeded (TimeoutError), or the connection is broken.
+        """
+        left_s = min(self._stall_s, self._deadline - time.monotonic())
+        if left_s <= 0:
+            raise TimeoutError("the request takes too long")
+        self._connection.settimeout(left_s)
+        return self._connection.recv_into(buffer)
+
+
+class RefusedError(EavesError):
+    """A request whose head is refused."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = status  # type: ignore[misc]
+
+
+class Connection:
+    """One connection, whose thread reads requests and answers them until the client or the server closes it.
+
+    Args:
+        server: Server that has accepted the connection.
+        connection: Socket of the connection.
+        address: Network address of the peer; empty for a Unix socket.
+
+    Attributes:
+        is_released: Whether another owner continues the connection.
+    """
+
+    def __init__(self, server: IngressServer, connection: socket.socket, address: str) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._socket = connection
+        self._address = address
+        self._incoming = TimedReader(connection)
+        self._stream = io.BufferedReader(self._incoming)
         self._names: frozenset[str] = frozenset()
-        self._state = ConnectionState.NEW
+        self._is_admitted = self._is_broken = self._closes = self._asks_first = self._is_old = False
+        self.is_released = False
 
-    def finish(self) -> None:
-        """Leave the socket open; the server closes it."""
+    def run(self) -> None:
+        """Answer requests in sequence.
 
-    def handle(self) -> None:
-        """Answer requests in sequence."""
-        if isinstance(self.connection, ssl.SSLSocket):
-            self.connection.settimeout(HANDSHAKE_S)
-            self._shake_hands(self.connection)
-            self._names = list_names(self.connection.getpeercert() or {})
-        while self._answer_one():
-            pass
+        Raises:
+            OSError: When the peer ends the connection, or is too slow.
+        """
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._shake_hands(self._socket)
+        idle_s = self._limits.headers_s
+        while not self._closes:
+            self._incoming.limit(stall_s=idle_s, total_s=idle_s)
+            if not self._stream.peek(1):
+                return
+            try:
+                self._answer_one()
+            except EavesError as error:  # of the head
+                self._closes = True
+                self._send(answer_error(error))
+                self._linger()
+            if self._is_admitted:
+                self._server.mark(self._socket, is_busy=False)
+                idle_s = self._limits.idle_s
 
     def _shake_hands(self, connection: ssl.SSLSocket) -> None:
-        """Make the TLS handshake.
-
-        A connection that closes during the handshake, such as one that only tests the port, isn't counted as failed.
-        """
+        """Make the TLS handshake; one that the peer breaks off, such as a test of the port, isn't counted as failed."""
+        connection.settimeout(HANDSHAKE_S)
         try:
             connection.do_handshake()
         except ssl.SSLEOFError:
             raise
         except ssl.SSLError as error:
-            self.server.handshakes.add(str(self.client_address[0]), error.reason or str(error))
+            self._server.count_handshake(self._address, error.reason or str(error))
             raise
+        self._names = list_names(connection.getpeercert() or {})
 
-    def handle_expect_100(self) -> bool:
-        """Postpone `100 Continue` until a route reads the body."""
-        self._expects_word = True
-        return True
+    def _answer_one(self) -> None:
+        """Read a request and answer it.
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a request whose request line or headers the standard library rejects."""
-        self.close_connection = True
-        if code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            message = f"the request has more than 100 headers, or headers of more than {HEAD_BYTES} bytes"
-        status = 505 if code == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED else code
-        self._send(answer_problem(status, message or "the request is malformed"))
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Log nothing, because otherwise each event would write a line."""
-
-    def _answer_one(self) -> bool:
-        """Wait for a request and answer it; return whether another one may follow."""
-        if self._state is not ConnectionState.NEW:
-            self._mark(ConnectionState.IDLE)
-        limits = self.server.limits
-        idle_s = limits.headers_s if self._state is ConnectionState.NEW else limits.idle_s
-        self._incoming.limit(stall_s=idle_s, total_s=idle_s)
-        if not self._buffered.peek(1):
-            return False
-        self._incoming.limit(stall_s=limits.headers_s, total_s=limits.headers_s)
-        self._expects_word = False
-        self.command = self.requestline = ""
-        self.request_version = self.protocol_version
-        head: Any = HeadReader(self._buffered)
-        self.raw_requestline = head.readline(LINE_BYTES + 1)
-        if len(self.raw_requestline) > LINE_BYTES:
-            self.send_error(414, f"the request line has more than {LINE_BYTES} bytes")
-        elif self._parse(head):
-            if self.request_version == "HTTP/0.9":
-                self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported")
-            else:
-                self._serve()
-        return not self.close_connection
-
-    def _parse(self, head: Any) -> bool:
-        """Read the headers; return whether they are well-formed. `parse_request` reads them from `rfile`."""
-        self.rfile = head
-        try:
-            return self.parse_request()
-        finally:
-            self.rfile = self._buffered
-
-    def _serve(self) -> None:
-        """Answer a request whose headers have been read."""
-        if not self.server.limits.keep_alive:
-            self.close_connection = True
-        with self.server.budget.share() as share:
-            try:
-                framing = parse_framing(self.headers)
-            except EventError as error:
-                self.close_connection = True
-                self._send(answer_error(error))
-                self._linger()
-                return
+        Raises:
+            EavesError: When its head is refused.
+        """
+        self._closes, self._is_old = True, False
+        self._incoming.limit(stall_s=self._limits.headers_s, total_s=self._limits.headers_s)
+        line, *fields = self._read_head()
+        found = REQUEST_LINE.fullmatch(line)
+        if found is None and OTHER_VERSION.fullmatch(line):
+            raise RefusedError(505, "only HTTP/1.1 is supported")
+        if found is None:
+            raise RefusedError(400, f"the request line {line[:40]!r} is malformed")
+        headers = parse_headers(fields)
+        framing = parse_framing(headers)
+        self._is_old = found[3] == "0"
+        self._asks_first = framing.has_body and headers.get("expect", "").lower() == "100-continue"
+        kept = headers.get("connection", "keep-alive" if not self._is_old else "").lower()
+        with self._server.budget.share() as share:
             request = Request(
-                method=self.command,
-                target=self.path,
-                headers=self.headers,
-                caller=Caller(address=str(self.client_address[0]), names=self._names),
+                method=found[1],
+                target=found[2],
+                headers=headers,
+                caller=Caller(address=self._address, names=self._names),
                 framing=framing,
+                share=share,
                 read=partial(self._read, framing, share),
-                take=share,
-                on_admit=partial(self._admit, share),
+                on_admit=self._admit,
             )
             response = self._ask(request)
+        if self._is_broken:
+            return
         # The rest of a body must not be read as the next request.
-        self.close_connection |= not request.is_read or not request.admitted
-        self._send(response)
-        if not request.is_read:
+        may_stay = self._limits.keep_alive and request.is_read and request.admitted
+        self._closes = not may_stay or "close" in kept or (self._is_old and "keep-alive" not in kept)
+        self._send(response, with_body=request.method != "HEAD")
+        if not request.is_read and not self.is_released:
             self._linger()
 
+    def _read_head(self) -> list[str]:
+        """Read the request line and the headers.
+
+        Raises:
+            RefusedError: When they are too long, or a line doesn't end with CR and LF.
+            ConnectionError: When the connection ends within them.
+        """
+        lines: list[str] = []
+        left = HEAD_BYTES
+        while True:
+            line = self._stream.readline(min(left, HEAD_BYTES if lines else LINE_BYTES) + 1)
+            left -= len(line)
+            if not lines and len(line) > LINE_BYTES:
+                raise RefusedError(414, f"the request line has more than {LINE_BYTES} bytes")
+            if left < 0 or len(lines) > HEADERS + 1:
+                raise RefusedError(
+                    431, f"the request has more than {HEADERS} headers, or headers of more than {HEAD_BYTES} bytes"
+                )
+            if not line.endswith(b"\n"):
+                raise ConnectionError("the connection ended within a request")
+            if not line.endswith(b"\r\n"):
+                raise RefusedError(400, "a line of the request's head doesn't end with CR and LF")
+            if line != b"\r\n":
+                lines.append(line[:-2].decode("latin-1"))
+            elif lines:  # an empty line before a request is passed over. Source: RFC 9112, section 2.2
+                return lines
+
     def _ask(self, request: Request) -> Response:
-        if self.server.programs_only:
+        if self._server.programs_only:
             headers = request.headers
             if reason := find_foreign(headers.get("host", ""), headers.get("origin")):
                 return answer_problem(403, reason, HINT)
         try:
-            return self.server.serve(request)
+            return self._server.serve(request)
         except EavesError as error:
             return answer_error(error)
-        except ConnectionBrokenError:
-            raise
         except Exception:  # noqa: BLE001 - later requests must still be answered
             _log.exception("the request %s %s failed while it was answered", request.method, request.path[:128])
             return answer_problem(500, "unexpected error; see the log", kind="internal")
 
-    def _admit(self, share: MemoryReservation, owner: str, budget: MemoryBudget | None) -> None:
-        share.assign(owner, budget)
-        self._mark(ConnectionState.BUSY)
+    def _admit(self) -> None:
+        self._is_admitted = True
+        self._server.mark(self._socket, is_busy=True)
 
     def _read(self, framing: Framing, share: MemoryReservation, max_bytes: int, gzipped: bool) -> bytes:
-        self._incoming.limit(stall_s=self.server.limits.stall_s, total_s=BODY_S, in_hurry=share.is_short)
+        self._incoming.limit(stall_s=self._limits.stall_s, total_s=BODY_S)
         try:
-            if self._expects_word and framing.has_body:
+            if self._asks_first:
                 self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            return read_body(self.rfile, framing, max_bytes=max_bytes, take=share, gzipped=gzipped)
+            return read_body(self._stream, framing, max_bytes=max_bytes, take=share, gzipped=gzipped)
         except OSError as error:
-            raise ConnectionBrokenError(str(error)) from error
+            self._is_broken = True  # there is no one to answer
+            raise BrokenOffError(str(error)) from error
 
-    def _mark(self, state: ConnectionState) -> None:
-        self._state = state
-        self.server.connections.mark(self.connection, state)
-
-    def _send(self, response: Response) -> None:
+    def _send(self, response: Response, *, with_body: bool = True) -> None:
+        headers = {"Server": "eaves", "Date": formatdate(usegmt=True), **response.headers}
         if response.take_over is not None:
-            self._hand_over(response, response.take_over)
-            return
-        body = b"" if self.command == "HEAD" else response.body
-        self._write(self._build_head(response) + body)
-
-    def _hand_over(self, response: Response, take_over: TakeOver) -> None:
-        """Pass the socket to another owner; this connection neither reads, writes nor closes it afterwards."""
-        self.close_connection = True
-        head = self._build_head(response)
-        self.server.release(self.connection)
-        take_over(self.connection, head)
-
-    def _build_head(self, response: Response) -> bytes:
-        headers = {"Server": "eaves", "Date": self.date_time_string(), **response.headers}
-        if response.take_over is None and response.status not in WITHOUT_LENGTH:
+            self._closes = True
+        elif response.status not in WITHOUT_LENGTH:
             headers["Content-Length"] = str(len(response.body))
-        if self.close_connection:
+        if self._closes:
             headers["Connection"] = "close"
-        elif self.request_version == "HTTP/1.0":
+        elif self._is_old:
             headers["Connection"] = "keep-alive"
         try:
             phrase = HTTPStatus(response.status).phrase
         except ValueError:
             phrase = ""
-        fields = _fields([*headers.items(), *response.repeated])
-        return "\r\n".join([f"HTTP/1.1 {response.status} {phrase}", *fields, "", ""]).encode("latin-1", "replace")
+        # A line break in a value would begin another header.
+        fields = [f"{name}: {' '.join(value.splitlines())}" for name, value in (*headers.items(), *response.repeated)]
+        head = "\r\n".join([f"HTTP/1.1 {response.status} {phrase}", *fields, "", ""]).encode("latin-1", "replace")
+        if response.take_over is not None:
+            self.is_released = True
+            response.take_over(self._socket, head)
+            return
+        self._write(head + response.body if with_body else head)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        self.connection.settimeout(self.server.limits.stall_s)
+        self._socket.settimeout(self._limits.stall_s)
         for start in range(0, len(view), PIECE_BYTES):
-            self.connection.sendall(view[start : start + PIECE_BYTES])
+            self._socket.sendall(view[start : start + PIECE_BYTES])
 
     def _linger(self) -> None:
         """Read and discard what the sender still sends, so that it can read its response.
@@ -232,15 +301,11 @@ class IngressConnection(BaseHTTPRequestHandler):
         """
         deadline = time.monotonic() + LINGER_S
         plain: Any = socket.socket
-        plain.shutdown(self.connection, socket.SHUT_WR)
+        plain.shutdown(self._socket, socket.SHUT_WR)
         while (left_s := deadline - time.monotonic()) > 0:
-            self.connection.settimeout(left_s)
-            if not plain.recv(self.connection, PIECE_BYTES):
+            self._socket.settimeout(left_s)
+            if not plain.recv(self._socket, PIECE_BYTES):
                 return
-
-
-class ConnectionBrokenError(Exception):
-    """The peer has closed the connection or is too slow, so there is no one to answer."""
 
 
 def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
@@ -252,8 +317,3 @@ def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
     subject = [pair for group in certificate.get("subject", ()) for pair in group]
     common = [value for name, value in subject if name == "commonName"]
     return frozenset([*common, *(value for name, value in certificate.get("subjectAltName", ()) if name == "DNS")])
-
-
-def _fields(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the header lines; a line break in a value would begin another header, so it becomes a space."""
-    return [f"{name}: {' '.join(value.splitlines())}" for name, value in headers]

@@ -1,20 +1,26 @@
-"""An HTTP request and its caller, as the server passes them to a route."""
+"""An HTTP request and its caller, as the server passes them to a route, and the response that the route returns."""
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
+from typing import Any
 
-from eaves.errors import UnsupportedContentError
-from eaves.ingress.framing import Framing
-from eaves.ingress.memory import MemoryBudget, Take
-from eaves.ingress.response import Response
+from eaves.errors import EavesError, UnsupportedContentError
+from eaves.ingress.body import Framing
+from eaves.ingress.memory import MemoryBudget, MemoryReservation
+from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
+
+TakeOver = Callable[[socket.socket, bytes], None]
+"""Function that gets a connection's socket, and the head of the response, which it has to send. It owns the socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The peer that sends a request: its address, and the names in its client certificate.
+    """The peer that sends a request.
 
     Attributes:
         address: Network address of the peer.
@@ -35,28 +41,21 @@ class Request:
         headers: Headers by name, in any case.
         caller: Peer that sends the request.
         admitted: Whether a route has accepted the caller.
+        is_read: Whether nothing of the body is left to read.
     """
 
     def __init__(
-        self,
-        *,
-        method: str,
-        target: str,
-        headers: Message,
-        caller: Caller,
-        framing: Framing,
-        read: Callable[[int, bool], bytes],
-        take: Take,
-        on_admit: Callable[[str, MemoryBudget | None], None],
-    ) -> None:
+        self, *, method: str, target: str, headers: Message, caller: Caller, framing: Framing, share: MemoryReservation,
+        read: Callable[[int, bool], bytes], on_admit: Callable[[], None],
+    ) -> None:  # fmt: skip
         self.method = method
         self.path, _, self.query = target.partition("?")
         self.headers = headers
         self.caller = caller
         self.admitted = False
         self.is_read = not framing.has_body
+        self._share = share
         self._read = read
-        self._take = take
         self._on_admit = on_admit
 
     def admit(self, owner: str = "", budget: MemoryBudget | None = None) -> None:
@@ -67,7 +66,8 @@ class Request:
             budget: Budget for the body; None for the server's.
         """
         self.admitted = True
-        self._on_admit(owner, budget)
+        self._share.assign(owner, budget)
+        self._on_admit()
 
     def reserve_memory(self, size: int) -> None:
         """Reserve memory that the request needs in addition to its body; it is freed after the response.
@@ -75,7 +75,7 @@ class Request:
         Raises:
             OverloadedError: When no memory is available now.
         """
-        self._take(size)
+        self._share(size)
 
     def header_fields(self) -> Mapping[str, str]:
         """Return the headers as plain values."""
@@ -85,11 +85,12 @@ class Request:
         """Return the unpacked body.
 
         Args:
-            max_bytes: Maximum size of the body, packed and unpacked, bytes; the server's own limit applies as well.
+            max_bytes: Maximum size of the body, packed and unpacked, bytes.
 
         Raises:
             UnsupportedContentError: When the content coding isn't gzip.
-            EventError: When the body is incomplete, or its length isn't given.
+            BrokenOffError: When the sender ends the connection within the body, or is too slow.
+            EventError: When the body isn't well-formed, or its length isn't given.
             ImageTooLargeError: When the body is larger than allowed.
             OverloadedError: When no memory is available now.
         """
@@ -101,5 +102,50 @@ class Request:
         return body
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An HTTP response.
+
+    Attributes:
+        status: HTTP status.
+        headers: Headers, without those that the server sets itself.
+        repeated: Further headers in order, whose names may occur more than once, such as `Set-Cookie`.
+        body: Bytes of the body.
+        take_over: Function that continues the connection in place of the server, which forgets the socket; None for a
+            response that the server sends. The body's end is the end of the connection.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeated: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    take_over: TakeOver | None = None
+
+
 Serve = Callable[[Request], Response]
 """Function that answers a request. An EavesError becomes a response with its `http_status`."""
+
+
+def answer_json(value: Any, status: int = 200) -> Response:
+    """Build a JSON response from plain data."""
+    return Response(status=status, headers={"Content-Type": "application/json"}, body=json.dumps(value).encode())
+
+
+def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: str = "", **headers: str) -> Response:
+    """Build a response with a problem document.
+
+    Args:
+        status: HTTP status.
+        detail: What is wrong.
+        hint: Suggested fix.
+        kind: Last part of the problem's type; empty for `http-STATUS`.
+        headers: Further headers, with `_` in a name for `-`.
+    """
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named["Content-Type"] = CONTENT_TYPE
+    return Response(status=status, headers=named, body=build_problem(status, detail, hint, kind=kind))
+
+
+def answer_error(error: EavesError, **headers: str) -> Response:
+    """Build the response to a request that failed with an EavesError; `headers` as for `answer_problem`."""
+    return answer_problem(error.http_status, error.message, error.hint, kind=error_type(type(error)), **headers)

@@ -1,55 +1,46 @@
-"""Server that gives each connection a thread of its own."""
+"""Server that gives each connection a thread of its own, and limits their number.
+
+A connection is new until a route has accepted its caller. New connections have half of the places; when those are
+taken, the oldest new one is closed. So unknown callers can't displace known ones. When known callers have all places,
+the connection that has been idle for longest is closed, or else the oldest.
+"""
 
 from __future__ import annotations
 
+import enum
 import logging
+import select
 import socket
-import socketserver
 import threading
-from contextlib import suppress
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any
 
 from eaves.base.files import short_path
 from eaves.errors import ConfigError, Fault
-from eaves.ingress.connection import IngressConnection
-from eaves.ingress.connections import Connections
+from eaves.ingress.connection import Connection, IngressLimits
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
-from eaves.ingress.tls.handshakes import FailedHandshakes
-from eaves.ingress.tls.server_tls import ServerTls
+from eaves.ingress.tls import ServerTls
 from eaves.web.origin import listens_on_loopback
 
-POLL_S = 0.5
+BACKLOG = 128
+PAUSE_S = 0.1
+"""Pause after a connection couldn't be accepted, such as for want of a file descriptor, seconds."""
+LOG_EVERY_S = 3_600.0
+"""Minimum time between two log lines about failed handshakes of one address, seconds; a relay that doesn't trust a
+certificate tries every few seconds."""
+MAX_LOGGED = 1_000
+"""Maximum number of addresses whose failures are remembered."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngressLimits:
-    """Limits of a server on sizes, numbers and times.
+class ConnectionState(enum.Enum):
+    """State of a connection, which decides which connection is closed to make room for a new one."""
 
-    Attributes:
-        max_bytes: Maximum size of a body, bytes.
-        in_flight_bytes: Maximum memory of all bodies at the same time, bytes; one of `max_bytes` always fits.
-        connections: Maximum number of connections at the same time.
-        keep_alive: Whether a connection accepts more than one request.
-        idle_s: Time without a request after which a connection is closed, seconds.
-        headers_s: Time limit for all headers of a request, and for the first request to begin, seconds.
-        stall_s: Maximum wait for the next bytes of a body, or for the peer to accept more of a response, seconds.
-        programs_only: Whether a server on loopback refuses requests that web pages may have sent. A server that
-            requires credentials doesn't need it, and may have a proxy before it.
-    """
-
-    max_bytes: int
-    in_flight_bytes: int
-    connections: int = 128
-    keep_alive: bool = True
-    idle_s: float = 60.0
-    headers_s: float = 10.0
-    stall_s: float = 30.0
-    programs_only: bool = False
+    NEW = "new"
+    IDLE = "idle"
+    BUSY = "busy"
 
 
 class IngressServer:
@@ -61,13 +52,20 @@ class IngressServer:
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
         path: Path of a Unix socket of mode 0600, in place of host and port.
-        listening: A TCP socket that listens already, in place of host, port and path, such as one that the parent
-            process has opened.
+        listening: A TCP socket that is bound, in place of host, port and path, such as one that the parent process has
+            opened, in which it stays usable.
         tls: Certificates; None for plain HTTP.
         name: Name of the server, for messages.
 
     Raises:
         ConfigError: When the server can't listen on the address.
+
+    Attributes:
+        serve: Answers requests.
+        limits: Limits of the server.
+        budget: Memory for bodies.
+        programs_only: Whether requests that web pages may have sent are refused.
+        failed_handshakes: Number of failed TLS handshakes since the start.
     """
 
     def __init__(
@@ -75,36 +73,49 @@ class IngressServer:
         listening: socket.socket | None = None, tls: ServerTls | None = None, name: str = "receiver",
     ) -> None:  # fmt: skip
         self._path = path
-        address = listening or path or (host, port)
         try:
-            self._listener = ListeningSocket(address, serve, limits, tls, name)
+            self._socket = listening or (_bind_port(host, port) if path is None else _bind_path(path))
+            self._socket.listen(BACKLOG)
         except OSError as error:
             where, setting = (f"{host}:{port}", "port") if path is None else (str(path), "path")
             fault = Fault(origin=name, path=setting, message=f"can't listen on {where}: {error}")
             hint = "set another port with PORT" if path is None else "set another path for the socket"
             raise ConfigError([fault], hint=hint) from error
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(POLL_S,), name=name, daemon=True)
+        self._socket.setblocking(False)
+        self._tls = tls
+        self._name = name
+        self.serve, self.limits = serve, limits
+        self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
+        self.programs_only = limits.programs_only and path is None and listens_on_loopback(self._address[0])
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, ConnectionState] = {}
+        """Open connections, those whose state has changed last at the end."""
+        self.failed_handshakes = 0
+        self._logged_at: dict[str, float] = {}
+        self._stop, self._stopped = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        host, port, *_ = self._socket.getsockname()
+        return host, port
 
     @property
     def port(self) -> int:
         """TCP port; 0 for a Unix socket."""
-        return int(self._listener.server_address[1]) if self._path is None else 0
+        return self._address[1] if self._path is None else 0
 
     @property
     def connections(self) -> int:
         """Number of open connections."""
-        return len(self._listener.connections)
+        with self._lock:
+            return len(self._open)
 
     @property
     def taken_bytes(self) -> int:
         """Memory that bodies take now, bytes."""
-        return self._listener.budget.taken_bytes
-
-    @property
-    def failed_handshakes(self) -> int:
-        """Number of failed TLS handshakes since the start."""
-        return self._listener.handshakes.count
+        return self.budget.taken_bytes
 
     def is_alive(self) -> bool:
         """Return whether the server accepts connections."""
@@ -112,116 +123,116 @@ class IngressServer:
 
     def stop(self) -> None:
         """Stop listening and close every connection."""
-        self._listener.shutdown()
+        self._stop.close()
         self._thread.join()
-        self._listener.server_close()
+        self._socket.close()
+        self._stopped.close()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+        with self._lock:
+            for connection in self._open:
+                _hang_up(connection)
 
+    def _accept(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._socket, self._stopped], [], [])
+            if self._stopped in ready:
+                return
+            try:
+                connection, address = self._socket.accept()
+            except BlockingIOError:  # another process that listens on the same socket has it
+                continue
+            except OSError:
+                time.sleep(PAUSE_S)
+                continue
+            try:
+                self._start(connection, str(address[0]) if address else "")
+            except Exception:  # noqa: BLE001 - later connections must still be served
+                connection.close()
+                _log.exception("a connection to the %s couldn't be served", self._name)
 
-class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Listening socket, and the state that its connections share.
-
-    Attributes:
-        serve: Answers requests.
-        limits: Limits of the server.
-        budget: Memory for bodies.
-        connections: Open connections.
-        handshakes: Failed TLS handshakes.
-        programs_only: Whether requests that web pages may have sent are refused.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 128
-
-    def __init__(
-        self, address: tuple[str, int] | Path | socket.socket, serve: Serve, limits: IngressLimits,
-        tls: ServerTls | None, name: str,
-    ) -> None:  # fmt: skip
-        self.serve = serve
-        self.limits = limits
-        self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
-        self.connections = Connections(limits.connections)
-        self._tls = tls
-        self._path = address if isinstance(address, Path) else None
-        self._is_inherited = isinstance(address, socket.socket)
-        self.handshakes = FailedHandshakes()
-        self._released: set[int] = set()
-        if isinstance(address, Path):
-            self.programs_only, self.address_family = False, socket.AF_UNIX
-            super().__init__(str(address), IngressConnection)  # type: ignore[arg-type]
-            return
-        bound = address.getsockname()[:2] if isinstance(address, socket.socket) else address
-        self.programs_only = limits.programs_only and listens_on_loopback(bound[0])
-        self.address_family = socket.AF_INET6 if ":" in bound[0] else socket.AF_INET
-        super().__init__(bound, IngressConnection, bind_and_activate=not isinstance(address, socket.socket))
-        if isinstance(address, socket.socket):
-            self.socket.close()
-            self.socket = address
-
-    def server_bind(self) -> None:
-        """Bind the socket to its address.
-
-        The permissions of a Unix socket are restricted before a client can connect, as connecting is refused until the
-        socket listens.
-        """
-        if self._path is None:
-            super().server_bind()
-            return
-        self._path.unlink(missing_ok=True)
-        with short_path(self._path) as bound:
-            self.socket.bind(bound)
-        self._path.chmod(0o600)
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection.
-
-        Its own thread makes the TLS handshake, so a handshake that hangs delays no other connection.
-        """
-        connection, address = super().get_request()
-        address = address or ("", 0)  # a Unix socket has no address
-        if self._tls is None:
-            return connection, address
-        try:
+    def _start(self, connection: socket.socket, address: str) -> None:
+        """Start a connection's thread, which makes the TLS handshake too, so that one that hangs delays no other."""
+        if self._tls is not None:
             context = self._tls.context()
-            wrapped = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        except OSError:
-            connection.close()
-            raise
-        return wrapped, address
+            connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._make_room()
+            self._open[connection] = ConnectionState.NEW
+        threading.Thread(
+            target=self._run, args=(connection, address), name=f"{self._name} connection", daemon=True
+        ).start()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Make room for a connection, and start its thread."""
-        self.connections.add(request, str(client_address[0]))
-        super().process_request(request, client_address)
+    def _run(self, connection: socket.socket, address: str) -> None:
+        served = Connection(self, connection, address)
+        try:
+            served.run()
+        except (OSError, ValueError):  # the peer may end a connection at any time
+            _log.debug("a connection was closed before its request was complete", exc_info=True)
+        finally:
+            with self._lock:
+                self._open.pop(connection, None)
+            if not served.is_released:
+                _hang_up(connection)
+                connection.close()
 
-    def release(self, connection: socket.socket) -> None:
-        """Forget a connection without closing it, because another owner continues it."""
-        self._released.add(id(connection))
-        self.connections.remove(connection)
+    def mark(self, connection: socket.socket, *, is_busy: bool) -> None:
+        """Note whether a connection whose caller a route has accepted is answered; no effect after it was closed."""
+        with self._lock:
+            if self._open.pop(connection, None):
+                self._open[connection] = ConnectionState.BUSY if is_busy else ConnectionState.IDLE
 
-    def shutdown_request(self, request: Any) -> None:
-        """Close a connection and forget it, unless it was released."""
-        if id(request) in self._released:
-            self._released.remove(id(request))
+    def _make_room(self) -> None:
+        """Close a connection when there are too many; the caller holds the lock."""
+        by_state = {state: [one for one, found in self._open.items() if found is state] for state in ConnectionState}
+        new = by_state[ConnectionState.NEW]
+        if len(new) >= max(1, self.limits.connections // 2):
+            closed = new[0]
+        elif len(self._open) >= self.limits.connections:
+            closed = (by_state[ConnectionState.IDLE] or by_state[ConnectionState.BUSY])[0]
+        else:
             return
-        self.connections.remove(request)
-        super().shutdown_request(request)
+        del self._open[closed]
+        _hang_up(closed)
 
-    def shutdown(self) -> None:
-        """End `serve_forever`. A socket that another process has opened stays usable, and is polled to its end."""
-        if not self._is_inherited:
-            with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)  # ends the wait for connections, which else lasts up to POLL_S
-        super().shutdown()
+    def count_handshake(self, address: str, reason: str) -> None:
+        """Count a failed handshake, and log the first of each address in an hour."""
+        now = time.monotonic()
+        with self._lock:
+            self.failed_handshakes += 1
+            if now < self._logged_at.get(address, now):
+                return
+            if len(self._logged_at) >= MAX_LOGGED:
+                self._logged_at.clear()
+            self._logged_at[address] = now + LOG_EVERY_S
+        _log.warning(
+            "a TLS handshake with %s failed: %s; further failures with this address are logged at most once an hour",
+            address,
+            reason[:256],
+        )
 
-    def server_close(self) -> None:
-        """Stop listening, and end every connection."""
-        super().server_close()
-        self.connections.hang_up_all()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log at debug level only, because the peer may end a connection at any time."""
-        _log.debug("a connection was closed before its request was complete", exc_info=True)
+def _bind_port(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _bind_path(path: Path) -> socket.socket:
+    """Bind a Unix socket; its permissions are restricted before a client can connect, which it can once it listens."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        with short_path(path) as short:
+            bound.bind(short)
+        path.chmod(0o600)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        # The method of ssl.SSLSocket would take TLS away from the thread that reads the connection.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    except OSError:
+        return  # the peer has closed the connection

@@ -1,19 +1,22 @@
-"""Route of publisher and relay: POST / with events, which are in a durable queue before the response is sent."""
+"""The CloudEvents in a request, and the route that stores them before it answers, as publisher and relay do."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EventError, UnsupportedContentError
-from eaves.events import Event
-from eaves.ingress.content import is_batch, read_events
-from eaves.ingress.request import Request
-from eaves.ingress.response import Response, answer_problem
+from eaves.events import BATCH, STRUCTURED, Event, decode
+from eaves.ingress.request import Request, Response, answer_problem
+from eaves.link import decode_batch
+from eaves.link.batch import MEDIA_TYPE, check_values
 
 PATH = "/"
 STORED = Response(status=ACCEPTED)
 """Response for stored events, without a reply."""
+_parsing = threading.Lock()
+"""Lock for parsing JSON, which takes several times the text's size in memory: a process parses one text at a time."""
 
 
 class StoreRoute:
@@ -50,3 +53,44 @@ class StoreRoute:
                 raise EventError(f"event {index} of the batch: {event.message}", hint=event.hint)
         self._store([event for event in found if isinstance(event, Event)])
         return STORED
+
+
+def is_batch(request: Request) -> bool:
+    """Return whether the request contains many events. Source: CloudEvents, HTTP protocol binding, section 3."""
+    return _content_type(request).startswith(BATCH)
+
+
+def is_structured(request: Request) -> bool:
+    """Return whether the body contains an event's attributes, or those of many events."""
+    return _content_type(request).startswith(STRUCTURED)
+
+
+def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
+    """Return the events of a request, in order; one of a batch that is not well-formed is replaced by its error.
+
+    Args:
+        request: Request whose body isn't read yet.
+        max_bytes: Maximum size of the body, bytes.
+
+    Raises:
+        UnsupportedContentError: For a content type or coding that isn't supported.
+        EventError: When the body contains no event, or the only one is not well-formed.
+        ImageTooLargeError: When the body is larger, or contains more events, than allowed.
+        OverloadedError: When no memory is available now.
+    """
+    if not is_batch(request):
+        body = request.read_body(max_bytes)
+        if is_structured(request):
+            check_values(body)
+        with _parsing:
+            return [decode(request.header_fields(), body)]
+    media_type = _content_type(request).partition(";")[0].strip()
+    if media_type != MEDIA_TYPE:
+        raise UnsupportedContentError(f"a batch of CloudEvents must be {MEDIA_TYPE} (got {media_type[:64]!r})")
+    body = request.read_body(max_bytes)
+    with _parsing:
+        return decode_batch(body)
+
+
+def _content_type(request: Request) -> str:
+    return str(request.headers.get("content-type", "")).strip().lower()

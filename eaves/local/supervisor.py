@@ -37,7 +37,7 @@ from eaves.local.processes.logfiles import rotate
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.relays import Relays
 from eaves.local.routes import create_app
-from eaves.local.server import HOST, SocketPath, TcpPort, WebServer, build_port_error, resolve_host
+from eaves.local.server import HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
@@ -145,12 +145,12 @@ class Supervisor:
             self._opened = self._listen(opened, f"{address} port {opened.port}")
         sink_token = self._token.path if self._token is not None else None
         self._agents = Agents(state, sink=self.url, sink_token=sink_token, inherit=environ, clock=clock, launch=launch)
-        self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
+        self._control = WebServer(create_app(self, control=True), state.socket)
         self.console.start()
 
     def _listen(self, address: TcpPort, named: str) -> WebServer:
         try:
-            return WebServer(create_app(self, token=self._token), address, token=self._token, clock=self._clock)
+            return WebServer(create_app(self, token=self._token), address, token=self._token)
         except OSError as error:
             raise build_port_error(error, address, named) from error
 

@@ -8,7 +8,7 @@ from eaves.delivery import HttpAnswer, SinkClient
 from eaves.errors import DeliveryError, EventError, ForbiddenError, NotFoundError, UnsupportedContentError
 from eaves.events import Event, encode_binary
 from eaves.ingress import MemoryBudget, Request, Response
-from eaves.ingress.content import is_batch, read_events
+from eaves.ingress.store_route import is_batch, read_events
 from eaves.receiver.counters import FAILED, FORGED, PREDICTED, SiteCounters
 from eaves.receiver.intake import find_forgery
 

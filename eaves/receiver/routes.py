@@ -9,7 +9,7 @@ from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedE
 from eaves.events import Event, decode
 from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.body import BrokenOffError
-from eaves.ingress.content import is_batch, is_structured, read_events
+from eaves.ingress.store_route import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
 from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, SiteCounters

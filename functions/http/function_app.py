@@ -161,7 +161,7 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
     """
     start = time.perf_counter()
     headers = _read_headers(environ)
-    body = _read_body(environ, service.settings.max_body_bytes)
+    body = read_body(environ, service.settings.max_body_bytes)
     with service.reading:
         event = events.decode(headers, body) if events.is_event(headers) else None
     if event is None:
@@ -200,7 +200,7 @@ def _read_headers(environ: Environ) -> dict[str, str]:
     return headers
 
 
-def _read_body(environ: Environ, max_bytes: int) -> bytes:
+def read_body(environ: Environ, max_bytes: int) -> bytes:
     """Return the whole body in one piece: waitress has received it, and werkzeug would copy it in pieces.
 
     Waitress refuses most bodies that are too large before they are read.

@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 
 import eaves
 from eaves.errors import InputError, NotFoundError
-from functions.http.body import read_body
+from functions.http.function_app import read_body
 from functions.model.predictor import Predictor
 from functions.service import Service
 
@@ -65,7 +65,7 @@ def add_routes(app: Flask, service: Service) -> None:
     def infer(name: str, version: str = "") -> Response:
         from functions.http import inference_messages
 
-        body, json_bytes = read_body(service.settings.max_body_bytes), _json_bytes()
+        body, json_bytes = read_body(request.environ, service.settings.max_body_bytes), _json_bytes()
         with service.admission.queue_slot(), service.model.use() as predictor:
             _check_name(service, predictor, name, version)
             names = [spec.name for spec in predictor.outputs]

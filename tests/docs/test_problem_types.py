@@ -16,7 +16,6 @@ import functions
 from eaves import errors
 from eaves.errors import EavesError
 from eaves.web.problem_document import TYPE_PREFIX, error_type
-from functions.http import connection
 from functions.http.problems import error_response, fault_response
 
 ROOT = Path(__file__).parents[2]
@@ -45,9 +44,9 @@ def named() -> Iterator[type[EavesError]]:
 
 
 def http_codes() -> set[int]:
-    """What waitress, our own of it, and Flask refuse with; transfer encodings unheard of are our 400."""
+    """What waitress and Flask refuse with; transfer encodings unheard of are our 400."""
     theirs = [one for one in vars(utilities).values() if isinstance(one, type) and issubclass(one, utilities.Error)]
-    codes = {int(one.code) for one in (connection.RequestTimeout, *theirs) if hasattr(one, "code")}
+    codes = {int(one.code) for one in theirs if hasattr(one, "code")}
     return (codes | {one.code or 0 for one in FLASK}) - {HTTPStatus.NOT_IMPLEMENTED}
 
 

@@ -18,7 +18,7 @@ from eaves.errors import EavesError
 from eaves.recipe import Recipe
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
-from functions.http.request_parser import Parser
+from functions.http.server import FunctionParser
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.model import FakeModel, build_classifier
@@ -107,7 +107,7 @@ def http(chance: random.Random) -> Attempt:
     data = mutate(chance.choice(HTTP), HTTP, chance)
 
     def run() -> None:
-        parser, left = Parser(Adjustments()), data
+        parser, left = FunctionParser(Adjustments()), data
         while left and not parser.completed:
             left = left[parser.received(left[: chance.choice((1, 10, 8192))]) :]
 

@@ -279,7 +279,6 @@ SERVERS = {
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "eaves/local/routes.py": "its routes are asked here",
     "functions/http/app.py": "its routes are asked here",
-    "functions/http/listener.py": "what function and local platform listen with",
     "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
     "functions/http/server.py": "asked here",
     "trainer/run/run_server.py": "in a cluster only, by token, see knative/training/test_train_command.py",

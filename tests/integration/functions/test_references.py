@@ -153,7 +153,7 @@ def test_a_signed_url_is_neither_answered_nor_logged(
 def test_all_that_is_held_at_once_fits_into_memory(store: Store, tmp_path: Path) -> None:
     """Each is small enough; the second has no room while the first is predicted, and may come again."""
     classifier = Held(write_colours(tmp_path / "artifact"), cast(Session, ColourSession()), ServeSettings())
-    client = serve(store, tmp_path, classifier, max_body_bytes=1024, max_buffered_bytes=1024)
+    client = serve(store, tmp_path, classifier, max_body_bytes=1024, dataref_max_bytes=1024)
     store.data = RED + bytes(900)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(send, client.application.test_client(), store, "/first")

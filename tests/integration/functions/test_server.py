@@ -1,4 +1,4 @@
-"""The sockets of a function: slow senders, bounded memory, bounded connections, probes beside work, leaving."""
+"""The sockets of a function: slow senders, many connections, probes beside work, leaving."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from functions.http.connection import STALLED_S
-from functions.http.listener import CONNECTIONS
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
 from tests.processes.function import MAX_BODY, Function, raw_request, read_answer
 from tests.waiting import wait_until
@@ -104,101 +102,27 @@ def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        b"P",
-        HEAD,
-        HEAD + b"Content-Length: 50\r\n\r\n" + RED[:20],
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\n32\r\nabc",
-    ],
-    ids=["first byte", "header", "body", "chunk"],
-)
-@pytest.mark.parametrize("drip", [b"", b"x"], ids=["stalls", "drips"])
-def test_a_slow_sender_is_answered_and_cut_and_others_are_served(
-    start_gated: StartGated, part: bytes, drip: bytes
-) -> None:
-    gated = start_gated(EAVES_READ_TIMEOUT_S="1")
-    with gated.function.connect() as sender:
-        sender.sendall(part)
+def test_slow_senders_hold_no_thread(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_QUEUE="1")
+    with ExitStack() as stack:
+        for part in (b"P", HEAD, HEAD + b"Content-Length: 50\r\n\r\n" + RED[:20]) * 20:
+            stack.enter_context(gated.function.connect()).sendall(part)
         assert gated.post() == 200
 
-        def answered() -> bool:
-            if drip and not has_answer(sender, 0.2):
-                sender.sendall(drip)
-            return has_answer(sender)
 
-        wait_until(answered, 20, what="the end of its patience")
-        response, document = read_answer(sender)
-        assert response.status == document["status"] == 408
-        assert response.headers["Connection"] == "close"
-        assert document["type"] == "urn:eaves:problem:http-408"
-        assert sender.recv(1) == b""
-    assert gated.post() == 200
-
-
-def test_a_sender_that_keeps_up_the_least_rate_has_all_the_time_it_needs(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_READ_TIMEOUT_S="1", EAVES_MIN_RATE_BYTES_S="1000")
-    whole = raw_request(LARGE[: len(RED) + 6000])
-    pieces = [whole[at : at + 400] for at in range(0, len(whole), 400)]
-    with gated.function.connect() as sender:
-        for piece in pieces:
-            sender.sendall(piece)
-            assert not has_answer(sender, 0.2 if piece is not pieces[-1] else 0)
-        assert read_answer(sender)[0].status == 200
-
-
-def test_a_sender_that_reads_no_answers_holds_no_thread_and_is_cut(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_READ_TIMEOUT_S="1")
+def test_a_sender_that_reads_no_answers_holds_no_thread(start_gated: StartGated) -> None:
+    gated = start_gated()
     with gated.function.connect() as sender:
         sender.settimeout(0.5)
-
-        def is_cut() -> bool:
-            try:
-                sender.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
-            except TimeoutError:
-                assert gated.post() == 200
-            except ConnectionError:
-                return True
-            return False
-
-        wait_until(is_cut, 60)
-    assert gated.post() == 200
+        with pytest.raises(TimeoutError):
+            sender.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000_000)
+        assert gated.post() == 200
 
 
-def test_all_bodies_together_have_bounded_memory(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_MAX_BUFFERED_BYTES=str(3 * MAX_BODY))
-    whole = raw_request(LARGE)
-    with ExitStack() as stack:
-        senders = [stack.enter_context(gated.function.connect()) for _ in range(3)]
-        for sender in senders:
-            sender.sendall(whole[:-10])
-        late = stack.enter_context(gated.function.connect())
-        late.sendall(whole)
-        response, document = read_answer(late)
-        assert (response.status, response.headers["Retry-After"]) == (429, "1")
-        assert document["type"] == "urn:eaves:problem:overloaded"
-        for sender in senders:
-            sender.sendall(whole[-10:])
-            assert read_answer(sender)[0].status == 200
-    assert gated.post() == 200
-
-
-def test_a_stalled_sender_makes_room_for_one_that_sends(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_MAX_BUFFERED_BYTES=str(3 * MAX_BODY))
-    with ExitStack() as stack:
-        stalled = [stack.enter_context(gated.function.connect()) for _ in range(3)]
-        for sender in stalled:
-            sender.sendall(raw_request(LARGE)[:-10])
-        wait_until(lambda: gated.post(LARGE) == 200, STALLED_S + 15, what="room")
-        answered = [sender for sender in stalled if has_answer(sender, 0.2)]
-        assert [read_answer(sender)[0].status for sender in answered] == [429]
-
-
-def test_no_number_of_connections_locks_a_probe_out(start_gated: StartGated) -> None:
+def test_hundreds_of_silent_connections_lock_no_probe_out(start_gated: StartGated) -> None:
     gated = start_gated()
     with ExitStack() as stack:
-        for number in range(CONNECTIONS + 50):
+        for number in range(400):
             sender = stack.enter_context(gated.function.connect())
             sender.sendall(HEAD if number % 2 else b"")
         assert gated.readiness() == (200, "")
@@ -229,17 +153,6 @@ def test_a_sender_that_reads_only_when_it_has_sent_everything_gets_its_refusal(s
     status, headers, body = gated.function.request("POST", "/", bytes(30_000_000), Content_Type="image/png")
     assert (status, headers["Connection"]) == (413, "close")
     assert json.loads(body)["type"] == "urn:eaves:problem:http-413"
-
-
-def test_a_body_that_is_mostly_framing_is_refused(start_gated: StartGated) -> None:
-    gated = start_gated()
-    with gated.function.connect() as sender:
-        sender.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 15_000)
-        assert read_answer(sender)[0].status == 400
-    with gated.function.connect() as sender:
-        sender.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 90_000)
-        assert read_answer(sender)[0].status == 400
-    assert gated.post() == 200
 
 
 def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated) -> None:

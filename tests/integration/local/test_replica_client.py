@@ -13,7 +13,7 @@ import pytest
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.processes.replica_client import KEEP_S, ReplicaClient
-from functions.http.connection import IDLE_S
+from functions.http.server import IDLE_S
 from tests.ports import find_port
 from tests.waiting import wait_until
 

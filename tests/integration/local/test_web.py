@@ -18,7 +18,7 @@ from flask import Flask, request
 
 from eaves.events import Event
 from eaves.local.routes import SupervisorView, create_app
-from eaves.local.server import LIMITS, SocketPath, TcpPort, WebServer
+from eaves.local.server import LIMITS, TcpPort, WebServer
 from tests.fakes.console.absent import AbsentConsole
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
@@ -46,8 +46,8 @@ def ask(port: int) -> int:
 BIND = """
 import sys, pathlib
 from flask import Flask
-from eaves.local.server import SocketPath, WebServer
-server = WebServer(Flask("test"), SocketPath(pathlib.Path(sys.argv[1])))
+from eaves.local.server import WebServer
+server = WebServer(Flask("test"), pathlib.Path(sys.argv[1]))
 server.stop()
 """
 
@@ -68,7 +68,7 @@ def test_a_server_that_nobody_asks_has_one_thread(app: Flask) -> None:
     try:
         assert threading.active_count() == before + 1
         assert ask(port.port) == 200
-        assert threading.active_count() == before + 2
+        wait_until(lambda: threading.active_count() == before + 1, 10, what="the end of the connection's thread")
     finally:
         server.stop()
 
@@ -77,7 +77,7 @@ def test_a_socket_left_behind_is_replaced(app: Flask, tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    server = WebServer(app, SocketPath(path))
+    server = WebServer(app, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     server.stop()
 
@@ -88,42 +88,6 @@ def test_a_port_that_is_taken_is_an_error_at_once(app: Flask) -> None:
     with pytest.raises(OSError, match="Address already in use"):
         WebServer(app, TcpPort(port.port))
     server.stop()
-
-
-class WatchedPort(TcpPort):
-    """Keeps the sockets it bound, so that a test can close one."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self.bound: list[socket.socket] = []
-        self.refuse = 0
-
-    def bind(self) -> socket.socket:
-        if self.bound and self.refuse:
-            self.refuse -= 1
-            raise OSError("no address today")
-        self.bound.append(super().bind())
-        return self.bound[-1]
-
-
-@pytest.fixture
-def watched(app: Flask) -> Iterator[tuple[WebServer, WatchedPort]]:
-    port = WatchedPort()
-    server = WebServer(app, port)
-    yield server, port
-    server.stop()
-
-
-def test_a_server_that_lost_its_socket_listens_again_on_the_same_port(
-    watched: tuple[WebServer, WatchedPort], caplog: pytest.LogCaptureFixture
-) -> None:
-    _, port = watched
-    assert ask(port.port) == 200
-    port.refuse = 1
-    port.bound[0].shutdown(socket.SHUT_RDWR)
-    wait_until(lambda: len(port.bound) == 2, 20, what="the second socket")
-    wait_until(lambda: ask(port.port) == 200, 20, what="an answer")
-    assert "no address today" in caplog.text
 
 
 def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
@@ -177,8 +141,8 @@ EVENT_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nce-specversion: 1.0\r\nce-i
         (EVENT_HEAD + b"ce-id: 2\r\nContent-Length: 0\r\n\r\n", 400, "the header ce-id occurs 2 times"),
         (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
         (b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, ""),
-        (EVENT_HEAD + b"ce-large: " + b"x" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n", 431, "max_header"),
-        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400, "not HTTP/1.1"),
+        (EVENT_HEAD + b"ce-large: " + b"x" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n", 431, "65536 bytes"),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 505, "only HTTP/1.1"),
     ],
 )
 def test_refusals_are_problem_documents(broker_port: int, request_: bytes, status: int, detail: str) -> None:
@@ -257,18 +221,8 @@ def test_silent_connections_lock_nobody_out(serve: Callable[..., int]) -> None:
 
 
 def test_a_get_does_not_wait_behind_work(serve: Callable[..., int]) -> None:
-    port = serve(threads=2)
+    port = serve()
     with ExitStack() as stack:
         for _ in range(3):
             send_head(stack, port, b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert ask(port) == 200
-
-
-def test_a_sender_that_stalls_gives_its_memory_to_the_next_one(serve: Callable[..., int]) -> None:
-    port = serve(max_body_bytes=100_000, max_buffered_bytes=100_000, read_bytes=4096)
-    body = bytes(90_000)
-    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
-    with ExitStack() as stack:
-        stalled = send_head(stack, port, head + body[:-1])
-        wait_until(lambda: send_raw(port, head + body)[0] == 200, 20, what="memory for the next one")
-        assert stalled.recv(12) == b"HTTP/1.1 429"

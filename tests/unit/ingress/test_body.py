@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import EventError, ImageTooLargeError, OverloadedError
-from eaves.ingress.body import PIECE_BYTES, read_body
-from eaves.ingress.framing import Framing
+from eaves.ingress.body import PIECE_BYTES, Framing, read_body
 from eaves.ingress.memory import MemoryBudget
 
 CHUNKED = Framing(chunked=True)

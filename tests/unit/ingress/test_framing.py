@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
-import io
-
 import pytest
 
 from eaves.errors import EventError
-from eaves.ingress.framing import Framing, parse_framing
+from eaves.ingress.body import Framing, parse_framing, parse_headers
 
 
 def parse(text: str) -> Framing:
-    return parse_framing(http.client.parse_headers(io.BytesIO(text.encode("latin-1") + b"\r\n")))
+    return parse_framing(parse_headers(text.split("\r\n")[:-1]))
 
 
 @pytest.mark.parametrize(

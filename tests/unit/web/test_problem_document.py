@@ -10,7 +10,7 @@ import pytest
 from eaves.admin import routes
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import NotFoundError, OverloadedError
-from eaves.ingress.response import answer_error
+from eaves.ingress.request import answer_error
 from eaves.local.routes import create_app
 from eaves.web.problem_document import (
     CONTENT_TYPE,

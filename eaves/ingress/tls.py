@@ -5,99 +5,49 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, read_credentials
 from eaves.errors import ConfigError, Fault
-from eaves.ingress.tls.certificate_dates import read_validity
-
-LOOK_S = 1.0
-"""Interval at which the files are checked for changes, seconds."""
-LOG_EVERY_S = 86_400.0
-"""Interval at which an invalid certificate is logged, seconds."""
 
 _log = logging.getLogger(__name__)
-
-_Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class ServerTls:
     """Certificate of a folder, and the authorities of clients' certificates.
 
     A changed file is used from the next connection on. A file that can't be used, for example one that is half written,
-    is logged, and the last valid certificate stays in use until the file is usable.
+    is logged, and the last valid certificate stays in use until the file is changed again.
 
     Args:
         folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that an authority in
             it has signed.
-        clock: Wall clock and monotonic clock.
 
     Raises:
         ConfigError: When the files can't be used at the start.
     """
 
-    def __init__(self, folder: Path, *, clock: Clock = SYSTEM) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at = time.monotonic()
         self._signature = self._sign()
         self._context = build_context(folder)
-        self._log_dates()
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS context for the next connection."""
         with self._lock:
-            now = time.monotonic()
-            if now - self._looked_at >= LOOK_S:
-                self._looked_at = now
-                self._reread()
-            if self._clock.monotonic() - self._logged_at >= LOG_EVERY_S:
-                self._log_dates()
+            signature = self._sign()
+            if signature != self._signature:
+                self._signature = signature
+                try:
+                    self._context = build_context(self._folder)
+                    _log.info("the certificate in %s was read again", self._folder)
+                except ConfigError as error:
+                    _log.error("%s; the certificate that was read before stays in use", error.message)
             return self._context
 
-    def _log_dates(self) -> None:
-        """Log at the start and once a day that the certificate has expired or isn't valid yet."""
-        self._logged_at = self._clock.monotonic()
-        path = self._folder / CERTIFICATE
-        try:
-            validity = read_validity(path.read_text(errors="replace"))
-        except OSError:
-            return  # the file is being replaced
-        if validity is None:
-            return
-        now, (begin, end) = self._clock.now(), validity
-        if now > end:
-            _log.error("%s expired on %s: no client can connect until the certificate is renewed", path, _date(end))
-        elif now < begin:
-            _log.error(
-                "%s is valid only from %s: no client can connect before that, unless this machine's clock is wrong",
-                path,
-                _date(begin),
-            )
-
-    def _reread(self) -> None:
-        signature = self._sign()
-        if signature == self._signature:
-            return
-        try:
-            self._context = build_context(self._folder)
-        except ConfigError as error:
-            _log.error("%s; the certificate that was read before stays in use until this is corrected", error.message)
-        else:
-            _log.info("the certificate in %s was read again", self._folder)
-            self._signature = signature
-            self._log_dates()
-
-    def _sign(self) -> _Signature:
-        return tuple(_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES))
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    def _sign(self) -> list[tuple[int, int, int] | None]:
+        return [_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES)]
 
 
 def build_context(folder: Path) -> ssl.SSLContext:
