@@ -16,7 +16,6 @@ each of these is counted and logged by id. Sending the events is the task of `ea
     measures      counts and sizes
     admin         an operator's changes
     selection     which entries an operator's change applies to
-    takeover      moving the entries of another spool into an open one
     ledger/       a line for every event that was put, with its outcome
     file/         the SQLite file
 """

@@ -15,7 +15,6 @@ from eaves.errors import SpoolError
 from eaves.spool import Ledger, LedgerLimits, Selection, Spool
 from eaves.spool.admin import drop
 from eaves.spool.ledger.schema import SITE, insert_lost, site_of
-from eaves.spool.takeover import take_over
 from tests.fakes.clock import FrozenClock
 from tests.unit.spool.ledger.lines import BOUND, NOW, image, ledger_of, lines, states
 
@@ -241,15 +240,6 @@ def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: st
     assert [line.number for line in found] == [1, 2, 3]
     if change.startswith(("state", "digest")):
         assert (found[1].state, found[1].reason) == ("lost", "the line is damaged")
-
-
-def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(1))
-    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="holds a ledger"):
-        take_over(other, path)
-    with Spool(path) as spool:
-        assert states(spool) == {"id-1": "queued"}
 
 
 def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(path: Path) -> None:
