@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits, content_digest
-from eaves.spool.due_entries import LONGEST_WAIT_S
 from eaves.spool.entry import render_attributes
-from eaves.spool.file.database import connect
+from eaves.spool.file import connect
+from eaves.spool.selection import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0

@@ -1,23 +1,31 @@
-"""Writing and reading of the ledger."""
+"""The ledger of a spool: one line for each event that was put, which stays after the event was delivered.
+
+The ledger is a table in the spool's file and changes in the same commit as the entry, so that after a kill a line's
+state agrees with the queue. SQL triggers update a line's state for every writer of the file, including an operator's
+purge. The line of an event that is still in the spool is never deleted. Of the other lines, the oldest ones beyond the
+maximum number of lines are deleted and counted.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves.events import Event
+from eaves.spool import ledger_schema as schema
 from eaves.spool.entry import PutOutcome
-from eaves.spool.ledger import schema
-from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
-from eaves.spool.selection import Read
+from eaves.spool.ledger_schema import STATES, LineState, content_digest, line_key
 
+Read = Callable[[str, Sequence[Any]], list[Any]]
+"""Function that runs a query and returns its rows."""
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
 _LINES = f"SELECT {' + '.join(STATES)} FROM ledger_totals"  # noqa: S608 - constants
 _NO_BOUND = 1 << 62
+_INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
@@ -27,15 +35,83 @@ _TRIM = (
     "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
     f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
 )
-_TRIM_LOST = (
-    f"DELETE FROM ledger WHERE {_SITE} = ? AND source = ?"  # noqa: S608 - constants
-    " AND number < (SELECT max(number) FROM ledger) - ?"
-)
-"""Statement that deletes old lines in state `lost`, which replace damaged lines and belong to no site. Each is deleted
-once as many newer lines exist as the ledger may have.
-"""
 TRIM = 1_000
 """Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLimits:
+    """Limits of a ledger.
+
+    Attributes:
+        max_entries: Maximum number of lines; each takes 150 to 200 bytes of the file. Beyond it the oldest lines whose
+            events have left the spool are deleted and counted. An event that comes again after its line was deleted
+            counts as a new one.
+        ignored_lanes: Lanes whose entries don't count for the state of a line, such as lanes with copies for another
+            receiver.
+    """
+
+    max_entries: int = 1_000_000
+    ignored_lanes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLine:
+    """One line of a ledger: the record of one event that was put into the spool.
+
+    Attributes:
+        number: Line number in the order of arrival; never used again.
+        source: Source of the event.
+        id: Id of the event.
+        taken_at: Time at which the event was put first, Unix seconds.
+        state: `queued` while any entry of the event waits; `dead` when no entry waits and some are dead letters;
+            `released` when all were delivered; `removed` when one was deleted instead, by an operator or because the
+            dead letters' budget was used up; `lost` when the file was damaged and the event could not be read. A lost
+            event is stored when it comes again.
+        changed_at: Time at which the state changed last, Unix seconds.
+        repeats: Number of times that the same event came again.
+        reason: Reason why the event is dead or removed; empty otherwise.
+        digest: Digest of the event's content in hexadecimal digits; empty when it isn't known.
+        deleted: Number of lines that the ledger had deleted to keep its limit; set only in the first line of a reading
+            of the whole ledger.
+    """
+
+    number: int
+    source: str
+    id: str
+    taken_at: float
+    state: LineState
+    changed_at: float
+    repeats: int
+    reason: str = ""
+    digest: str = ""
+    deleted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCounts:
+    """Numbers of a ledger's lines by state, and its other counters.
+
+    Attributes:
+        queued: Number of lines in the state `queued` of `LedgerLine.state`.
+        released: Number of lines in the state `released`.
+        dead: Number of lines in the state `dead`.
+        removed: Number of lines in the state `removed`.
+        lost: Number of lines in the state `lost`.
+        repeats: Number of events that came again since the ledger was created.
+        conflicts: Number of events with the source and id of another event since the ledger was created. They were not
+            stored.
+        deleted: Number of lines that were deleted to keep `LedgerLimits.max_entries` since the ledger was created.
+    """
+
+    queued: int
+    released: int
+    dead: int
+    removed: int
+    lost: int
+    repeats: int
+    conflicts: int
+    deleted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +226,7 @@ class Ledger:
         """
         found = None if is_new else _find(db, source, event_id)
         if found is None:
-            schema.insert(db, source=source, event_id=event_id, key=key, digest=digest, taken_at=now, eid=eid)
+            db.execute(_INSERT, (key, digest, source, event_id, now, now, eid))
             if trims:
                 self._trim(db)
             return
@@ -207,7 +283,7 @@ class Ledger:
         most, lines = self._limits.max_entries, _count_lines(db)
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = db.execute(_TRIM_LOST, ("", schema.LOST_SOURCE, most)).rowcount
+            deleted = 0
             for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
                 deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
                 if deleted >= surplus:
