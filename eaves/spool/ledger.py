@@ -16,7 +16,7 @@ from typing import Any
 
 from eaves.events import Event
 from eaves.spool import ledger_schema as schema
-from eaves.spool.entry import PutOutcome
+from eaves.spool.entry import PutOutcome, PutRequest
 from eaves.spool.ledger_schema import STATES, LineState, content_digest, line_key
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
@@ -194,19 +194,7 @@ class Ledger:
         by_state = dict(zip(STATES, states, strict=True))
         return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
 
-    def add(
-        self,
-        db: sqlite3.Connection,
-        *,
-        source: str,
-        event_id: str,
-        key: int,
-        digest: bytes,
-        now: float,
-        eid: int,
-        is_new: bool = False,
-        trims: bool = True,
-    ) -> None:
+    def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool, trims: bool) -> None:
         """Add the line of an event that was just stored, within a commit.
 
         An event that was stored although it has a line (`put` without `once`, or a lost event that came again) keeps
@@ -214,19 +202,16 @@ class Ledger:
 
         Args:
             db: Connection within the transaction.
-            source: Source of the event.
-            event_id: Id of the event.
-            key: Result of `line_key` for source and id.
-            digest: Digest of the event's content.
+            put: The event.
             now: Current time, Unix seconds.
             eid: Row id of the event in the spool.
             is_new: Whether the event is known to have no line.
             trims: Whether lines beyond the limit are deleted; False when the caller knows from `room` that there are
                 none.
         """
-        found = None if is_new else _find(db, source, event_id)
+        found = None if is_new else _find(db, put)
         if found is None:
-            db.execute(_INSERT, (key, digest, source, event_id, now, now, eid))
+            db.execute(_INSERT, (put.key, put.digest, put.source, put.event_id, now, now, eid))
             if trims:
                 self._trim(db)
             return
@@ -235,7 +220,7 @@ class Ledger:
             self._count_repeat(db, number)
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
-            db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
+            db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, put.digest, eid, number))
 
     def room(self, db: sqlite3.Connection) -> int:
         """Return how many lines can be added before one must be deleted, within a commit."""
@@ -250,19 +235,19 @@ class Ledger:
         """
         return {key for (key,) in db.execute(_FIND_KEYS, (json.dumps(list(keys)),))}
 
-    def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
-        """Return whether this source and id have a line, within a commit."""
-        return _find(db, source, event_id) is not None
+    def has_line(self, db: sqlite3.Connection, put: PutRequest) -> bool:
+        """Return whether the event's source and id have a line, within a commit."""
+        return _find(db, put) is not None
 
-    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> Recalled:
+    def recall(self, db: sqlite3.Connection, put: PutRequest) -> Recalled:
         """Return what the ledger knows about an event, within a commit; a repetition or a conflict is counted."""
-        found = _find(db, source, event_id)
+        found = _find(db, put)
         if found is None:
             return NO_LINE
         number, known, _, state = found
         if _is_lost(state):
             return Recalled(has_line=True)
-        if known and known != digest:
+        if known and known != put.digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
             return Recalled(has_line=True, outcome=PutOutcome.CONFLICTING)
         self._count_repeat(db, number)
@@ -295,8 +280,8 @@ def _count_lines(db: sqlite3.Connection) -> int:
     return int(db.execute(_LINES).fetchone()[0])
 
 
-def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
-    return db.execute(_FIND, (line_key(source, event_id), source, event_id)).fetchone()
+def _find(db: sqlite3.Connection, put: PutRequest) -> Any:
+    return db.execute(_FIND, (put.key, put.source, put.event_id)).fetchone()
 
 
 def _is_lost(state: Any) -> bool:

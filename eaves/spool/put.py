@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import SpoolFullError
 from eaves.events import Event
-from eaves.spool.entry import EventRow, PutOutcome, to_row
+from eaves.spool.entry import PutOutcome, PutRequest, to_row
 from eaves.spool.ledger import NO_LINE, Ledger, Recalled
 from eaves.spool.ledger_schema import content_digest, line_key
 from eaves.spool.limits import SpoolLimits
@@ -17,23 +16,6 @@ from eaves.spool.schema import seen_key
 
 Remember = Callable[[sqlite3.Connection, bytes, float], bool]
 """Function that remembers an event's id with a time, and returns False when the id was remembered already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutRequest:
-    """An event that is to be stored.
-
-    Attributes:
-        row: Values of the event's row in the table `events`.
-        lanes: Lanes that get an entry for the event, without repetitions.
-        digest: Digest of the event's content for the ledger; empty when the spool has no ledger.
-        key: Key of the event's line in the ledger's index; 0 when the spool has no ledger.
-    """
-
-    row: EventRow
-    lanes: tuple[str, ...]
-    digest: bytes
-    key: int
 
 
 def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> PutRequest:
@@ -77,11 +59,7 @@ def store(
     for lane in put.lanes:
         seq = db.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (lane, eid)).lastrowid or 0
     if ledger is not None:
-        source, event_id = put.row[:2]
-        ledger.add(
-            db, source=source, event_id=event_id, key=put.key, digest=put.digest, now=now, eid=eid or 0, is_new=is_new,
-            trims=trims,
-        )  # fmt: skip
+        ledger.add(db, put, now=now, eid=eid or 0, is_new=is_new, trims=trims)
     return seq
 
 
@@ -155,10 +133,9 @@ class PutTransaction:
 
     def _recall(self, put: PutRequest) -> Recalled:
         """Return what the ledger and the remembered ids say about an event."""
-        source, event_id = put.row[:2]
-        line, key = NO_LINE, seen_key(source, event_id)
+        line, key = NO_LINE, seen_key(put.source, put.event_id)
         if self._ledger is not None and put.key in self._known:
-            line = self._ledger.recall(self._db, source=source, event_id=event_id, digest=put.digest)
+            line = self._ledger.recall(self._db, put)
         if line.outcome is not None:
             return line
         if self._ledger is None or not put.lanes:

@@ -15,11 +15,11 @@ from eaves.events import Event
 from eaves.spool import limits as retention
 from eaves.spool import selection as due
 from eaves.spool.database import Database, Version
-from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, Puts, build_entry
+from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, PutRequest, Puts, build_entry
 from eaves.spool.file import Lease, connect, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
-from eaves.spool.put import PutRequest, PutTransaction, build_put, store
+from eaves.spool.put import PutTransaction, build_put, store
 from eaves.spool.salvage import SpoolFile
 from eaves.spool.schema import seen_key
 
@@ -154,8 +154,8 @@ class Spool:
         def store_all(db: sqlite3.Connection) -> list[retention.Expired]:
             now, expired = self.clock.now(), []
             for put in puts:
-                if self._remember(db, seen_key(put.row[0], f"{put.row[1]}\0{put.digest.hex()}"), now):
-                    known = self.ledger is None or self.ledger.has_line(db, source=put.row[0], event_id=put.row[1])
+                if self._remember(db, seen_key(put.source, f"{put.event_id}\0{put.digest.hex()}"), now):
+                    known = self.ledger is None or self.ledger.has_line(db, put)
                     seq = store(db, put, now, None if known else self.ledger)
                     retention.make_dead(db, seq, reason, status, now)
                     expired += retention.keep_budget(db, self.limits, now, newest=seq)

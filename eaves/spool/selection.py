@@ -29,8 +29,7 @@ _FAILED = (
     f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > 0 AND not_before <= ?2 ORDER BY not_before LIMIT ?5)"  # noqa: S608 - constants
     f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > ?2 + ?6 ORDER BY not_before LIMIT ?5)"
 )
-_DUE = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5){_FAILED} ORDER BY seq LIMIT ?5"  # noqa: S608 - constants
-_DUE_NEWEST = (
+_NEWEST = (
     f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5){_FAILED} ORDER BY seq DESC LIMIT ?5"  # noqa: S608 - constants
 )
 _UNTRIED = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5)"  # noqa: S608 - constants
@@ -44,6 +43,7 @@ _TABLES = "deliveries NOT INDEXED JOIN events USING(eid)"
 """SQL that joins entries and events and reads them in the order of `seq`. NOT INDEXED keeps SQLite from using the index
 by lane, with which it would sort a large queue again for every batch."""
 _COLUMNS = "seq, lane, state, source, id, attributes, size_bytes, attempts, put_at, not_before, status, reason, died_at"
+_FIELDS = [{"id": "event_id"}.get(name, name) for name in _COLUMNS.split(", ")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,28 +146,14 @@ def list_stored(read: Read, selection: Selection, limit: int) -> list[Stored]:
 
 
 def _stored(row: Any) -> Stored:
-    seq, lane, state, source, event_id, text, size_bytes, attempts, put_at, not_before, status, reason, died_at = row
+    values = dict(zip(_FIELDS, row, strict=True))
     try:
-        attributes = to_event(text, b"").attributes()
+        attributes = to_event(values.pop("attributes"), b"").attributes()
     except (ValueError, KeyError):
         attributes = {}
-    return Stored(
-        seq=seq,
-        lane=lane,
-        state=state,
-        source=source,
-        event_id=event_id,
-        type=attributes.get("type") or "",
-        subject=attributes.get("subject") or "",
-        datacontenttype=attributes.get("datacontenttype") or "",
-        size_bytes=size_bytes,
-        attempts=attempts,
-        put_at=put_at,
-        not_before=0.0 if not_before == FREED else not_before,
-        status=status,
-        reason=reason,
-        died_at=died_at,
-    )
+    shown = {name: attributes.get(name) or "" for name in ("type", "subject", "datacontenttype")}
+    due = values.pop("not_before")
+    return Stored(**values, **shown, not_before=0.0 if due == FREED else due)
 
 
 def select_due(
@@ -175,7 +161,7 @@ def select_due(
 ) -> list[Any]:
     """Return the first entries of a lane that are due, as rows of `ENTRY`; see `Spool.peek`."""
     values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
-    return read(f"{ENTRY} WHERE seq IN ({_DUE}) ORDER BY seq", values)
+    return read(f"{ENTRY} WHERE seq IN ({_first_due('ASC')}) ORDER BY seq", values)
 
 
 def select_newest(read: Read, lane: str, *, exclude: Collection[int] = ()) -> list[Any]:
@@ -199,15 +185,11 @@ def choose_batch(
     No data is read.
     """
     order = "DESC" if newest_first else "ASC"
-    values: tuple[Any, ...] = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
-    if untried:
-        due, values = _UNTRIED_NEWEST if newest_first else _UNTRIED, values[:-1]
-    else:
-        due = _DUE_NEWEST if newest_first else _DUE
+    values = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
     sizes = read(
         "SELECT seq, ifnull(CAST(size_bytes AS INTEGER), 0) FROM deliveries JOIN events USING(eid)"  # noqa: S608 - constants
-        f" WHERE seq IN ({due}) ORDER BY seq {order}",
-        values,
+        f" WHERE seq IN ({_first_due(order, failed='' if untried else _FAILED)}) ORDER BY seq {order}",
+        values[:-1] if untried else values,
     )
     chosen: list[int] = []
     total = 0
@@ -234,3 +216,9 @@ def read_next_due(read: Read, lane: str, *, exclude: Collection[int] = ()) -> fl
     )
     rows = read(sql, (lane, json.dumps(list(exclude))))
     return float(rows[0][0]) if rows else None
+
+
+def _first_due(order: str, *, failed: str = _FAILED) -> str:
+    """Return the query for the first due entries of a lane in an order of their numbers."""
+    fresh = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq {order} LIMIT ?5)"  # noqa: S608 - constants
+    return f"{fresh}{failed} ORDER BY seq {order} LIMIT ?5"
