@@ -9,8 +9,8 @@ import itertools
 import json
 import math
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,17 +29,16 @@ _MAY_MATCH = (
     " AND instr(lower(subject), lower(?9))"
 )
 """Condition that every record that matches a filter meets; an empty text is within every text."""
-_BATCH = 2_000
 _NO_SOURCE = (DATASET_UPDATED, MODEL_PUBLISHED)
 """Types of events that no source of images sends."""
 _VALUES = """
-SELECT seq, type, source,
-    CASE WHEN valid THEN json_extract(extensions, '$.causesource') END,
-    CASE WHEN valid THEN json_extract(extensions, '$.label') END
+SELECT max(seq), type, source,
+    CASE WHEN valid THEN json_extract(extensions, '$.causesource') END AS cause,
+    CASE WHEN valid THEN json_extract(extensions, '$.label') END AS label
 FROM (
-    SELECT seq, type, source, extensions, instr(extensions, '"cause') AND json_valid(extensions) AS valid
-    FROM records WHERE seq > ? ORDER BY seq LIMIT ?
+    SELECT seq, type, source, extensions, instr(extensions, '"cause') AND json_valid(extensions) AS valid FROM records
 )
+GROUP BY type, source, cause, label ORDER BY 1
 """
 
 T = TypeVar("T")
@@ -57,9 +56,6 @@ class HistoryReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
-        self._inode = 0
-        self._seen = SeenValues()
 
     def newest(self) -> int:
         """Return `Record.seq` of the newest record; 0 when there is none."""
@@ -107,71 +103,35 @@ class HistoryReader:
 
     def labels(self) -> Sequence[str]:
         """Return the labels that predictions have, in alphabetical order."""
-        return self._read(lambda db: sorted(self._update(db).labels), [])
+        return sorted(self._read(_select_seen, _Seen()).labels[-MAX_CHOICES:])
 
     def sources(self) -> Sequence[str]:
         """Return the `source` attributes of events that no other event caused, in order."""
-        return self._read(lambda db: sorted(self._update(db).captured), [])
+        return sorted([*self._read(_select_seen, _Seen()).captured][-MAX_CHOICES:])
 
     def by_source(self) -> Sequence[SourceRecords]:
         """Return the newest records of each source, the source with the newest one first."""
-        return self._read(lambda db: _select_by_source(db, self._update(db)), [])
-
-    def _update(self, db: sqlite3.Connection) -> SeenValues:
-        """Return what records have had so far; a history that was replaced is read from its beginning."""
-        inode = self._path.stat().st_ino if self._path.exists() else 0
-        if inode != self._inode or _select_last(db) < self._seen.after:
-            self._inode, self._seen = inode, SeenValues()
-        self._seen.update(db)
-        return self._seen
+        return self._read(lambda db: _select_by_source(db, _select_seen(db)), [])[:MAX_CHOICES]
 
     def _read(self, read: Callable[[sqlite3.Connection], T], empty: T) -> T:
-        with self._lock:
-            return read_file(self._path, read, empty)
+        return read_file(self._path, read, empty)
 
 
-class SeenValues:
-    """What records have had so far. Not thread-safe.
-
-    A value stays after its last record was deleted, until `MAX_CHOICES` newer values are known.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """Values that records have; those with the newest records are last.
 
     Attributes:
-        after: `Record.seq` of the newest record that was read.
-        labels: `Record.seq` of the newest record with each label.
+        labels: Labels of predictions.
         captured: `Record.seq` of the newest event of each source that no other event caused.
         predicted: `Record.seq` of the newest prediction of an image of each source.
-        functions: `Record.seq` of the newest prediction of each function, by the prediction's source.
+        functions: The sources of predictions.
     """
 
-    def __init__(self) -> None:
-        self.after = 0
-        self.labels: dict[str, int] = {}
-        self.captured: dict[str, int] = {}
-        self.predicted: dict[str, int] = {}
-        self.functions: dict[str, int] = {}
-
-    def update(self, db: sqlite3.Connection) -> None:
-        """Read the records that were added since the last call."""
-        while rows := db.execute(_VALUES, (self.after, _BATCH)).fetchall():
-            for seq, kind, source, cause, label in rows:
-                if isinstance(cause, str) and kind != IMAGE_REJECTED:
-                    _put(self.predicted, cause, seq)
-                    _put(self.functions, source, seq)
-                    if isinstance(label, str):
-                        _put(self.labels, label, seq)
-                elif cause is None and kind not in _NO_SOURCE:
-                    _put(self.captured, source, seq)
-            self.after = rows[-1][0]
-            if len(rows) < _BATCH:
-                return
-
-
-def _put(seen: dict[str, int], value: str, seq: int) -> None:
-    """Note the newest record of a value; beyond the limit the value with the oldest record goes."""
-    seen.pop(value, None)  # put behind the others again, so that the first value has the oldest record
-    seen[value] = seq
-    if len(seen) > MAX_CHOICES:
-        del seen[next(iter(seen))]
+    labels: list[str] = field(default_factory=list)
+    captured: dict[str, int] = field(default_factory=dict)
+    predicted: dict[str, int] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
 
 
 def _bound(seq: int) -> int:
@@ -226,7 +186,23 @@ def _select_chain(db: sqlite3.Connection, record: Record) -> list[Record]:
     return sorted(chain.values(), key=lambda one: one.seq)
 
 
-def _select_by_source(db: sqlite3.Connection, seen: SeenValues) -> list[SourceRecords]:
+def _select_seen(db: sqlite3.Connection) -> _Seen:
+    seen, labels = _Seen(), dict[str, None]()
+    for seq, kind, source, cause, label in db.execute(_VALUES):
+        if isinstance(cause, str) and kind != IMAGE_REJECTED:
+            seen.predicted[cause] = seq
+            seen.functions.add(source)
+            if isinstance(label, str):
+                labels.pop(label, None)
+                labels[label] = None
+        elif cause is None and kind not in _NO_SOURCE:
+            seen.captured.pop(source, None)
+            seen.captured[source] = seq
+    seen.labels.extend(labels)
+    return seen
+
+
+def _select_by_source(db: sqlite3.Connection, seen: _Seen) -> list[SourceRecords]:
     seqs = [*seen.captured.values(), *seen.predicted.values()]
     by_seq = {one.seq: one for one in _find(db, "seq IN (SELECT value FROM json_each(?))", (str(seqs),))}
     found = [
@@ -235,6 +211,6 @@ def _select_by_source(db: sqlite3.Connection, seen: SeenValues) -> list[SourceRe
             captured=by_seq.get(seen.captured.get(source, 0)),
             predicted=by_seq.get(seen.predicted.get(source, 0)),
         )
-        for source in (seen.captured.keys() | seen.predicted.keys()) - seen.functions.keys()
+        for source in (seen.captured.keys() | seen.predicted.keys()) - seen.functions
     ]
     return sorted((one for one in found if one.newest_seq), key=lambda one: -one.newest_seq)
