@@ -93,11 +93,9 @@ class ExpendableFile:
             return work(self._open())
 
     def is_too_large(self, db: sqlite3.Connection) -> bool:
-        """Return whether the tables hold more than the size limit; free pages, which are used again, don't count."""
-        page, pages, free = (
-            int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_size", "page_count", "freelist_count")
-        )
-        return (pages - free) * page > self._max_bytes
+        """Return whether the file is larger than the size limit."""
+        page, pages = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_size", "page_count"))
+        return page * pages > self._max_bytes
 
     def close(self) -> None:
         """Close the file."""
@@ -117,6 +115,7 @@ class ExpendableFile:
         return self._db
 
     def _set_up(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA auto_vacuum=FULL")  # each commit gives free pages back to the disk
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=OFF")  # a power failure may lose writes or damage the file
         db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")

@@ -79,11 +79,11 @@ class HistoryReader:
             _encode(wanted.confidence),
             _clean(wanted.text),
         )
-        return self._read(lambda db: _find(db, _MAY_MATCH, values, wanted.matches, limit), [])
+        return self._read(lambda db: _find(db, _MAY_MATCH, values, wanted.matches, limit), list[Record]())
 
     def get(self, seq: int) -> Record | None:
         """Return one record; None when it was deleted or never existed."""
-        found = self._read(lambda db: _find(db, "seq = ?", (_bound(seq),)), [])
+        found = self._read(lambda db: _find(db, "seq = ?", (_bound(seq),)), list[Record]())
         return found[0] if found else None
 
     def chain(self, record: Record) -> Sequence[Record]:
@@ -95,7 +95,9 @@ class HistoryReader:
         causes = {record.seq: record.cause for record in records if record.cause is not None}
         ids = json.dumps([_clean(event_id) for _, event_id in causes.values()])
         found: dict[int, Record] = {}
-        for record in self._read(lambda db: _find(db, "id IN (SELECT value FROM json_each(?))", (ids,)), []):
+        for record in self._read(
+            lambda db: _find(db, "id IN (SELECT value FROM json_each(?))", (ids,)), list[Record]()
+        ):
             for seq, cause in causes.items():
                 if cause == record.identity and record.seq < seq:
                     found.setdefault(seq, record)
@@ -111,7 +113,7 @@ class HistoryReader:
 
     def by_source(self) -> Sequence[SourceRecords]:
         """Return the newest records of each source, the source with the newest one first."""
-        return self._read(lambda db: _select_by_source(db, _select_seen(db)), [])[:MAX_CHOICES]
+        return self._read(lambda db: _select_by_source(db, _select_seen(db)), list[SourceRecords]())[:MAX_CHOICES]
 
     def _read(self, read: Callable[[sqlite3.Connection], T], empty: T) -> T:
         return read_file(self._path, read, empty)

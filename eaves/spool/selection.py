@@ -146,7 +146,7 @@ def list_stored(read: Read, selection: Selection, limit: int) -> list[Stored]:
 
 
 def _stored(row: Any) -> Stored:
-    values = dict(zip(_FIELDS, row, strict=True))
+    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
     try:
         attributes = to_event(values.pop("attributes"), b"").attributes()
     except (ValueError, KeyError):

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from eaves.cli import cli
 from eaves.errors import PlatformError
 from eaves.events import Event
-from eaves.history import KEEP, MAX_ATTRIBUTE, MAX_EXTENSIONS, MAX_TEXT, FileHistory, read_history
+from eaves.history import KEEP, MAX_ATTRIBUTE, MAX_EXTENSIONS, MAX_TEXT, STEP, FileHistory, read_history
 from tests.fakes.clock import ManualClock
 
 ROOM_BYTES = 2_500_000
@@ -129,6 +129,25 @@ def test_the_files_stay_within_their_bound(tmp_path: Path) -> None:
     assert [record.seq for record in records] == list(range(records[0].seq, 2_001))
     history.close()
     assert size_bytes(path) <= 2_100_000
+
+
+def test_a_lower_bound_shrinks_the_file_in_small_steps(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    history = FileHistory(path)
+    for number in range(2_000):
+        history.add(event(number, extensions=LONG))
+    history.close()
+    before = size_bytes(path)
+    history = FileHistory(path, max_bytes=1_000_000)
+    kept = len(history.read(limit=KEEP))
+    for number in range(STEP):
+        history.add(event(number))
+    assert kept - 2 * STEP <= len(history.read(limit=KEEP)) <= kept + STEP
+    for number in range(3_000):
+        history.add(event(number))
+    history.close()
+    assert before > 4_000_000
+    assert size_bytes(path) <= 1_100_000
 
 
 def test_the_time_is_the_clocks(tmp_path: Path) -> None:
