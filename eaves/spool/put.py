@@ -133,15 +133,18 @@ class PutTransaction:
 
     def _recall(self, put: PutRequest) -> Recalled:
         """Return what the ledger and the remembered ids say about an event."""
-        line, key = NO_LINE, seen_key(put.source, put.event_id)
+        line = NO_LINE
         if self._ledger is not None and put.key in self._known:
             line = self._ledger.recall(self._db, put)
         if line.outcome is not None:
             return line
         if self._ledger is None or not put.lanes:
             self._has_seen = 1
-            is_known = not self._remember(self._db, key, self._now)
+            is_known = not self._remember(self._db, seen_key(put.source, put.event_id), self._now)
         else:  # the event's line in the ledger is what remembers it
-            find = "SELECT 1 FROM seen WHERE key = ?"
-            is_known = bool(self._has_seen) and self._db.execute(find, (key,)).fetchone() is not None
+            is_known = bool(self._has_seen) and self._is_seen(put)
         return Recalled(has_line=line.has_line, outcome=PutOutcome.REPEATED) if is_known else line
+
+    def _is_seen(self, put: PutRequest) -> bool:
+        find = "SELECT 1 FROM seen WHERE key = ?"
+        return self._db.execute(find, (seen_key(put.source, put.event_id),)).fetchone() is not None

@@ -151,7 +151,7 @@ def _stored(row: Any) -> Stored:
         attributes = to_event(values.pop("attributes"), b"").attributes()
     except (ValueError, KeyError):
         attributes = {}
-    shown = {name: attributes.get(name) or "" for name in ("type", "subject", "datacontenttype")}
+    shown: dict[str, Any] = {name: attributes.get(name) or "" for name in ("type", "subject", "datacontenttype")}
     due = values.pop("not_before")
     return Stored(**values, **shown, not_before=0.0 if due == FREED else due)
 

@@ -1,5 +1,5 @@
 """Flipped bytes and torn sectors anywhere in a spool's file or log: no event is delivered with other bytes, what is not
-delivered is kept, and the spool goes on.
+delivered is kept, and the spool still works.
 """
 
 from __future__ import annotations
