@@ -105,11 +105,11 @@ class HistoryReader:
 
     def labels(self) -> Sequence[str]:
         """Return the labels that predictions have, in alphabetical order."""
-        return sorted(self._read(_select_seen, _Seen()).labels[-MAX_CHOICES:])
+        return _list_newest(self._read(_select_seen, _Seen()).labels)
 
     def sources(self) -> Sequence[str]:
         """Return the `source` attributes of events that no other event caused, in order."""
-        return sorted([*self._read(_select_seen, _Seen()).captured][-MAX_CHOICES:])
+        return _list_newest(self._read(_select_seen, _Seen()).captured)
 
     def by_source(self) -> Sequence[SourceRecords]:
         """Return the newest records of each source, the source with the newest one first."""
@@ -121,16 +121,16 @@ class HistoryReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """Values that records have; those with the newest records are last.
+    """Values that records have.
 
     Attributes:
-        labels: Labels of predictions.
+        labels: `Record.seq` of the newest prediction with each label.
         captured: `Record.seq` of the newest event of each source that no other event caused.
         predicted: `Record.seq` of the newest prediction of an image of each source.
         functions: The sources of predictions.
     """
 
-    labels: list[str] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
     captured: dict[str, int] = field(default_factory=dict)
     predicted: dict[str, int] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
@@ -189,19 +189,21 @@ def _select_chain(db: sqlite3.Connection, record: Record) -> list[Record]:
 
 
 def _select_seen(db: sqlite3.Connection) -> _Seen:
-    seen, labels = _Seen(), dict[str, None]()
-    for seq, kind, source, cause, label in db.execute(_VALUES):
+    seen = _Seen()
+    for seq, kind, source, cause, label in db.execute(_VALUES):  # the newest record of a value comes last
         if isinstance(cause, str) and kind != IMAGE_REJECTED:
             seen.predicted[cause] = seq
             seen.functions.add(source)
             if isinstance(label, str):
-                labels.pop(label, None)
-                labels[label] = None
+                seen.labels[label] = seq
         elif cause is None and kind not in _NO_SOURCE:
-            seen.captured.pop(source, None)
             seen.captured[source] = seq
-    seen.labels.extend(labels)
     return seen
+
+
+def _list_newest(values: Mapping[str, int]) -> list[str]:
+    """Return the values with the newest records, in alphabetical order."""
+    return sorted(sorted(values, key=values.__getitem__)[-MAX_CHOICES:])
 
 
 def _select_by_source(db: sqlite3.Connection, seen: _Seen) -> list[SourceRecords]:
