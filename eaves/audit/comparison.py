@@ -10,7 +10,7 @@ from typing import Any, Self
 from eaves.audit import queries
 from eaves.audit.findings import Audit, AuditFinding, HourCounts
 from eaves.spool import LedgerLine
-from eaves.spool.ledger.line import line_key
+from eaves.spool.ledger_schema import line_key
 
 FINDINGS = 100
 """Maximum number of missing events, and of unknown events, that an audit lists."""

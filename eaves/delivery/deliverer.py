@@ -21,7 +21,7 @@ from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Entry, Lease, Puts, Spool
-from eaves.spool.file.database import Version
+from eaves.spool.database import Version
 
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0

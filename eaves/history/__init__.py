@@ -1,13 +1,8 @@
 """The history of a platform's accepted events, for people. It keeps the newest events and may lose any of them.
 
-record        what is stored of one event, and its limits
-rows          the columns of the file, and the connections to it
-file_history  writes the file; `eaves up` has one
-reading       reads the file while another process writes it, once
-records       the Protocol of a history that pages show, and the filter of its records
-reader        implements that Protocol on the file, with one kept connection
-filter_sql    a filter as SQL
-seen_values   labels and sources that records have, and the newest records of each source
+record        what is stored of one event, and its limits; the filter of records; the Protocols of a history
+file_history  writes the file; `eaves up` has one; others read it once while it is written
+reader        implements the Protocol that pages use on the file
 expendable_file  a bounded SQLite file that may be lost; thumbnails are in one, too
 recent_images  the newest images, held in memory by reference
 
@@ -16,11 +11,18 @@ records and the bytes are bounded. A damaged file is set aside and replaced: wri
 failure may damage the file.
 """
 
-from eaves.history.file_history import KEEP, MAX_BYTES, STEP, FileHistory, History
+from eaves.history.file_history import KEEP, MAX_BYTES, STEP, FileHistory, read_history, read_next
 from eaves.history.reader import HistoryReader
-from eaves.history.reading import read_history, read_next
-from eaves.history.record import MAX_ATTRIBUTE, MAX_EXTENSIONS, MAX_TEXT, Record
-from eaves.history.records import RecordFilter, Records, SourceRecords
+from eaves.history.record import (
+    MAX_ATTRIBUTE,
+    MAX_EXTENSIONS,
+    MAX_TEXT,
+    History,
+    Record,
+    RecordFilter,
+    Records,
+    SourceRecords,
+)
 
 __all__ = [
     "KEEP",

@@ -20,8 +20,6 @@ WAL_PAGES = 250
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """SQLite's error codes for a damaged file. Source: sqlite.org/rescode.html; extended codes have these in their lowest
 byte."""
-_INCREMENTAL = 2
-"""SQLite's value for incremental vacuum. Source: sqlite.org/pragma.html, auto_vacuum."""
 
 T = TypeVar("T")
 
@@ -95,25 +93,15 @@ class ExpendableFile:
             return work(self._open())
 
     def is_too_large(self, db: sqlite3.Connection) -> bool:
-        """Return whether the tables hold more than the size limit; pages that are free don't count."""
-        return ask_number(db, "page_count") - ask_number(db, "freelist_count") > self._max_pages(db)
-
-    def shrink(self, db: sqlite3.Connection) -> None:
-        """Give free pages of a file that is too large back to the disk, at most a megabyte, so that nobody waits long.
-
-        The operation must not be within a transaction.
-        """
-        if ask_number(db, "page_count") > self._max_pages(db):
-            db.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES})")  # `execute` would stop after the first page
+        """Return whether the file is larger than the size limit."""
+        page, pages = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_size", "page_count"))
+        return page * pages > self._max_bytes
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._closed = True
             self._close()
-
-    def _max_pages(self, db: sqlite3.Connection) -> int:
-        return self._max_bytes // ask_number(db, "page_size")
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
@@ -127,14 +115,12 @@ class ExpendableFile:
         return self._db
 
     def _set_up(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # the file can shrink, a few pages at a time
+        db.execute("PRAGMA auto_vacuum=FULL")  # each commit gives free pages back to the disk
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=OFF")  # a power failure may lose writes or damage the file
         db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         db.execute(f"PRAGMA journal_size_limit={2 * WAL_PAGES * 4096}")
         db.executescript(self._schema)
-        if ask_number(db, "auto_vacuum") != _INCREMENTAL:
-            db.execute("VACUUM")  # rewrites a file of an older version, so that it can shrink afterwards
 
     def _close(self) -> None:
         if self._db is not None:
@@ -156,8 +142,3 @@ def connect(database: Path | str, **options: object) -> sqlite3.Connection:
     db: sqlite3.Connection = sqlite3.connect(database, isolation_level=None, timeout=5, **options)  # type: ignore[call-overload]
     db.text_factory = lambda content: content.decode(errors="replace")
     return db
-
-
-def ask_number(db: sqlite3.Connection, pragma: str) -> int:
-    """Return the number that a pragma answers with."""
-    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])

@@ -47,38 +47,29 @@ class RecentImages:
         return len(self._older) + len(self._newest)
 
     def add(self, event: Event) -> None:
-        """Hold an event if it has an image; other events are ignored."""
+        """Hold an event if it has an image; other events, and one that is held already, are ignored."""
         if not event.data or not (event.datacontenttype or "").lower().startswith("image/"):
             return
         size = measure(event)
-        if size > self._max_bytes:
-            return
         with self._lock:
-            self._drop(event.source, event.id)
+            if size > self._max_bytes or self._find(event.source, event.id) is not None:
+                return
             if (before := self._newest.pop(event.source, None)) is not None:
                 self._older[before.source, before.id] = before
             self._newest[event.source] = event  # at the end, as the source that captured last
             self._bytes += size
             while self._bytes > self._max_bytes:
-                self._drop_oldest()
+                _, dropped = (self._older or self._newest).popitem(last=False)
+                self._bytes -= measure(dropped)
 
     def find(self, source: str, event_id: str) -> Event | None:
         """Return the event with this identity; None when it isn't held."""
         with self._lock:
-            newest = self._newest.get(source)
-            return newest if newest is not None and newest.id == event_id else self._older.get((source, event_id))
+            return self._find(source, event_id)
 
-    def _drop(self, source: str, event_id: str) -> None:
-        """Drop an event that is delivered again; the caller holds the lock."""
+    def _find(self, source: str, event_id: str) -> Event | None:
         newest = self._newest.get(source)
-        if newest is not None and newest.id == event_id:
-            self._bytes -= measure(self._newest.pop(source))
-        elif (older := self._older.pop((source, event_id), None)) is not None:
-            self._bytes -= measure(older)
-
-    def _drop_oldest(self) -> None:
-        _, dropped = (self._older or self._newest).popitem(last=False)
-        self._bytes -= measure(dropped)
+        return newest if newest is not None and newest.id == event_id else self._older.get((source, event_id))
 
 
 def measure(event: Event) -> int:

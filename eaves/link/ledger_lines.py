@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from eaves.errors import InputError
 from eaves.spool import LedgerLine
-from eaves.spool.ledger.line import STATES
+from eaves.spool.ledger_schema import STATES
 
 MAX_LINE = 1 << 20
 """Maximum length of a line that is read, bytes."""

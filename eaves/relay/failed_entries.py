@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
-from eaves.spool.file.schema import FREED
+from eaves.spool.schema import FREED
 
 LOOK_S = 60.0
 """Interval at which the spool is searched for failed entries that this process doesn't know, seconds."""

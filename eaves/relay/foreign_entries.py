@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
-from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, release_held
+from eaves.spool.admin import first_held, held_sources, hold, hold_all, release_held
 
 PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
 """Pauses before the first of the entries that are held together is sent again."""

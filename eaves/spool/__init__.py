@@ -5,25 +5,22 @@ delivered on any number of lanes (queues within the file); it is deleted with it
 before its call returns. A full spool refuses new events; only dead letters beyond their own budget are deleted, and
 each of these is counted and logged by id. Sending the events is the task of `eaves.delivery`.
 
-    queue         `Spool`: put, peek, ack, retry, dead-letter
-    entry         `Entry` and `DeadLetter`
-    due_entries   which entries are due, in which order
-    held_entries  entries that wait together
-    batch_put     puts of one commit
-    storage       how an event is inserted into the tables
-    limits        size, number and age of what is kept
-    retention     deletion of dead letters and remembered ids beyond the limits
-    measures      counts and sizes
-    admin         an operator's changes
-    selection     which entries an operator's change applies to
-    takeover      moving the entries of another spool into an open one
-    ledger/       a line for every event that was put, with its outcome
-    file/         the SQLite file
+    queue          `Spool`: put, peek, ack, retry, dead-letter, counts and sizes
+    entry          `Entry` and `DeadLetter`
+    put            how events are inserted into the tables
+    selection      which entries are due, in which order; which ones an operator's change applies to
+    admin          changes to many entries: an operator's, and entries that are held together
+    limits         size, number and age of what is kept, and deletion beyond that
+    ledger         a line for every event that was put, with its outcome; `ledger_schema`: its tables
+    database       the SQLite file: commits that threads share, reading, waiting; `schema`: its tables
+    file           connections, errors, and locks between processes
+    salvage        replacing a damaged file
 """
 
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, Puts
-from eaves.spool.file.lease import Lease, lease_path
-from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine, content_digest
+from eaves.spool.file import Lease, lease_path
+from eaves.spool.ledger import Ledger, LedgerCounts, LedgerLimits, LedgerLine
+from eaves.spool.ledger_schema import content_digest
 from eaves.spool.limits import SpoolLimits, WhenFull
 from eaves.spool.queue import Spool
 from eaves.spool.selection import Selection, Stored

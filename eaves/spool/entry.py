@@ -87,6 +87,33 @@ class LaneStatus:
     oldest_at: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutRequest:
+    """An event that is to be stored.
+
+    Attributes:
+        row: Values of the event's row in the table `events`.
+        lanes: Lanes that get an entry for the event, without repetitions.
+        digest: Digest of the event's content for the ledger; empty when the spool has no ledger.
+        key: Key of the event's line in the ledger's index; 0 when the spool has no ledger.
+    """
+
+    row: EventRow
+    lanes: tuple[str, ...]
+    digest: bytes
+    key: int
+
+    @property
+    def source(self) -> str:
+        """Source of the event."""
+        return self.row[0]
+
+    @property
+    def event_id(self) -> str:
+        """Id of the event."""
+        return self.row[1]
+
+
 def to_row(event: Event, attributes: Mapping[str, str] | None = None) -> EventRow:
     """Return the row of an event in the table `events`.
 

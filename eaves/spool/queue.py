@@ -12,29 +12,39 @@ from typing import Any, Self
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.spool import due_entries as due
-from eaves.spool import retention
-from eaves.spool.batch_put import PutTransaction
-from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
-from eaves.spool.file.database import Database, Version, connect
-from eaves.spool.file.lease import Lease, lease_path
-from eaves.spool.file.schema import seen_key
-from eaves.spool.file.spool_file import SpoolFile
+from eaves.spool import limits as retention
+from eaves.spool import selection as due
+from eaves.spool.database import Database, Version
+from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, PutRequest, Puts, build_entry
+from eaves.spool.file import Lease, connect, lease_path
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
-from eaves.spool.measures import SpoolMeasures
-from eaves.spool.storage import PutRequest, build_put, store
+from eaves.spool.put import PutTransaction, build_put, store
+from eaves.spool.salvage import SpoolFile
+from eaves.spool.schema import seen_key
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + ?, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
+_LANES = (
+    "SELECT lane, queued, dead, queued_bytes, dead_bytes, (SELECT put_at FROM events JOIN deliveries USING(eid)"
+    " WHERE seq = (SELECT min(seq) FROM (SELECT min(seq) AS seq FROM deliveries d"
+    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before = 0 UNION ALL SELECT min(seq) FROM deliveries d"
+    " WHERE d.lane = lanes.lane AND state = 'queued' AND not_before > 0))) FROM lanes ORDER BY lane"
+)
+
+_TRIED = (
+    "SELECT seq, not_before FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before > 0"
+    " AND attempts > 0 ORDER BY not_before LIMIT ?"
+)
+
 _log = logging.getLogger(__name__)
 
 
-class Spool(SpoolMeasures):
+class Spool:
     """A durable queue in one SQLite file, for many threads and many processes; an object can't be used across a fork.
 
     When the file is found damaged, the next call replaces it with a new one that holds every readable entry, and keeps
-    the damaged file beside it (see `eaves.spool.file.salvage`).
+    the damaged file beside it (see `eaves.spool.salvage`).
 
     Args:
         path: Path of the file, which is created together with its folder when it doesn't exist.
@@ -65,7 +75,6 @@ class Spool(SpoolMeasures):
         self.clock = clock
         self._kept_at = float("-inf")
         self.added = 0
-        self._looked_at: dict[str, float] = {}
         self._file = SpoolFile(path, connect, clock=clock, ledger=ledger)
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
@@ -145,8 +154,8 @@ class Spool(SpoolMeasures):
         def store_all(db: sqlite3.Connection) -> list[retention.Expired]:
             now, expired = self.clock.now(), []
             for put in puts:
-                if self._remember(db, seen_key(put.row[0], f"{put.row[1]}\0{put.digest.hex()}"), now):
-                    known = self.ledger is None or self.ledger.has_line(db, source=put.row[0], event_id=put.row[1])
+                if self._remember(db, seen_key(put.source, f"{put.event_id}\0{put.digest.hex()}"), now):
+                    known = self.ledger is None or self.ledger.has_line(db, put)
                     seq = store(db, put, now, None if known else self.ledger)
                     retention.make_dead(db, seq, reason, status, now)
                     expired += retention.keep_budget(db, self.limits, now, newest=seq)
@@ -168,10 +177,7 @@ class Spool(SpoolMeasures):
             exclude: Sequence numbers to leave out, such as those of deliveries in flight.
             after: Sequence number above which entries are returned.
         """
-        rows = due.select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
-        if not rows and not exclude:
-            self._check_index(lane)
-        return self._entries(rows)
+        return self._entries(due.select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after))
 
     def peek_batch(
         self,
@@ -204,8 +210,6 @@ class Spool(SpoolMeasures):
                 return list(known)
             if entries := self._entries(due.select_batch(self._read, seqs, newest_first=newest_first)):
                 return entries
-        if not after:
-            self._check_index(lane)
         return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
@@ -287,6 +291,53 @@ class Spool(SpoolMeasures):
             if (entry := self._readable(row)) is not None
         ]
 
+    def lanes(self) -> list[LaneStatus]:
+        """Return the status of each lane that has entries, sorted by name."""
+        return [
+            LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
+            for lane, queued, dead, waiting, kept, oldest in self._read(_LANES)
+        ]
+
+    def depth(self, lane: str | None = None) -> int:
+        """Return the number of entries queued on one lane or on all lanes; dead letters don't count."""
+        return sum(queued for name, (queued, _) in self.counts().items() if lane in (None, name))
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return a mapping from lane to its numbers of queued entries and dead letters, for lanes that have any."""
+        rows = self._read("SELECT lane, queued, dead FROM lanes")
+        return {lane: (queued, dead) for lane, queued, dead in rows}
+
+    def size_bytes(self) -> int:
+        """Return the size of the queued events in bytes, as `max_bytes` counts them.
+
+        The file itself never shrinks; SQLite reuses the space of deleted entries.
+        """
+        return int(self._usage("queued_bytes"))
+
+    def dead_bytes(self) -> int:
+        """Return the size of the dead letters in bytes, as their budget counts them."""
+        return int(self._usage("dead_bytes"))
+
+    def expired(self) -> int:
+        """Return how many dead letters were deleted to keep their budget since the file was created."""
+        return int(self._usage("expired"))
+
+    def remembered(self) -> int:
+        """Return how many ids `put(once=True)` remembers in the `seen` table."""
+        return int(self._usage("seen"))
+
+    def tried(self, lane: str, limit: int) -> list[tuple[int, float]]:
+        """Return the entries of a lane that failed and wait for another attempt, ordered by due time.
+
+        Each is a pair: the sequence number, and the Unix time in seconds that `retry` set. An entry that an operator
+        wants to be tried now is due at `FREED`.
+        """
+        return [(seq, due) for seq, due in self._read(_TRIED, (lane, limit))]
+
+    def is_queued(self, seq: int) -> bool:
+        """Return whether the entry exists and is queued, not a dead letter."""
+        return bool(self._read("SELECT 1 FROM deliveries WHERE seq = ? AND state = 'queued'", (seq,)))
+
     def seen(self, source: str, event_id: str) -> bool:
         """Return whether this pair was put with `once` and is still remembered."""
         if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
@@ -352,6 +403,9 @@ class Spool(SpoolMeasures):
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self.database().read(sql, values)
 
+    def _usage(self, column: str) -> int:
+        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - constants
+
     def _build_puts(self, events: Sequence[tuple[Event, Collection[str]]]) -> list[PutRequest]:
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
 
@@ -360,19 +414,6 @@ class Spool(SpoolMeasures):
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
         self.added += added
         return added
-
-    def _check_index(self, lane: str) -> None:
-        """Check every ten minutes whether a damaged index hides entries of a lane that has none due.
-
-        Raises:
-            SpoolDamagedError: When it does; the next call replaces the file.
-        """
-        now = self.clock.monotonic()
-        if now - self._looked_at.get(lane, float("-inf")) < retention.INDEX_LOOK_S:
-            return
-        self._looked_at[lane] = now
-        if due.is_hiding(self._read, lane, self.clock.now()):
-            raise self.database().report_damage(f"entries of the lane {lane} are missing from the index")
 
     def _entries(self, rows: list[Any]) -> list[Entry]:
         left = [*reversed(rows)]

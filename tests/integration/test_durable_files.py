@@ -9,7 +9,7 @@ import pytest
 
 from eaves.events import Event
 from eaves.spool import Spool
-from eaves.spool.file.database import complete_path
+from eaves.spool.file import replacement_path
 from tests.syscalls import needs_strace, trace
 
 pytestmark = [needs_strace, pytest.mark.disk]
@@ -90,7 +90,7 @@ def test_a_removed_spec_does_not_come_back(tmp_path: Path) -> None:
 
 SALVAGE = """
 import sys, pathlib
-from eaves.spool.file.salvage import replace_damaged
+from eaves.spool.salvage import replace_damaged
 replace_damaged(pathlib.Path(sys.argv[1]) / "spool.db")
 """
 
@@ -100,7 +100,7 @@ def test_a_salvaged_spool_is_on_disk_before_it_replaces_the_damaged_one(tmp_path
     with Spool(folder / "spool.db") as spool:
         spool.put(Event(id="1", source="/s", type="t"))
     calls = trace_paths(SALVAGE, folder)
-    complete = calls.index(("rename", complete_path(folder / "spool.db").name))
+    complete = calls.index(("rename", replacement_path(folder / "spool.db").name))
     assert calls[complete - 1] == ("fsync", "spool.db.salvage")
     assert calls[complete + 1] == ("fsync", ".")
     assert ("rename", "spool.db") in calls[complete:]

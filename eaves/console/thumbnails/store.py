@@ -12,7 +12,7 @@ from typing import Any
 
 from eaves.history import Record
 from eaves.history.expendable_file import ExpendableFile
-from eaves.history.rows import COLUMNS, build_values, parse_rows
+from eaves.history.record import COLUMNS, build_values, parse_rows
 
 MAX_BYTES = 32_000_000
 """Default size limit of the file, bytes: about 2,000 thumbnails with their predictions."""
@@ -142,7 +142,6 @@ class ThumbnailStore:
                 _attach(db, digest, prediction)
             if self._file.is_too_large(db):
                 _delete_oldest(db)
-        self._file.shrink(db)
 
 
 def digest_of(source: str, event_id: str) -> str:

@@ -137,7 +137,6 @@ class LocalBackend:
 
     def close(self) -> None:
         """Close the files of the history and of the thumbnails."""
-        self._records.close()
         self._images.store.close()
 
     def _fetch_image(self, source: str, event_id: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Full disks, really full: a conversion and a training end with 74 and say which disk it is; a spool stays whole."""
+"""Full disks, really full: a conversion and a training end with 74 and say which disk it is."""
 
 from __future__ import annotations
 
@@ -34,56 +34,6 @@ def test_a_conversion_on_a_full_disk(tmp_path: Path, left_kb: int) -> None:
     assert "error: the disk that holds" in done.stderr
     assert "is full" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-FILL = """
-import os
-from pathlib import Path
-from eaves.events import Event
-from eaves.spool import Spool
-
-with Spool(Path("former.db")) as former:
-    for number in range(10):
-        event = Event(id=str(number), source="/s", type="t", data=os.urandom(900_000))
-        former.put(event, lanes=("images",), once=True)
-"""
-EMPTY = """
-with Spool(Path("former.db")) as former:
-    for entry in former.peek("images", limit=10, now=2e9):
-        former.ack(entry)
-Path("former.db").rename("new.db")
-"""
-TAKE_OVER = """
-from pathlib import Path
-from eaves.errors import SpoolError
-from eaves.spool import Spool
-from eaves.spool.takeover import take_over
-
-with Spool(Path("new.db")) as spool:
-    try:
-        take_over(spool, Path("former.db"))
-    except SpoolError as error:
-        print(error.message)
-    print(spool.depth())
-with Spool(Path("former.db")) as former:
-    print(former.depth())
-"""
-
-
-@pytest.mark.parametrize("disk_kb", [14_500, 19_000])
-def test_a_spool_that_the_disk_has_no_room_for_twice_is_left_as_it_is(tmp_path: Path, disk_kb: int) -> None:
-    before = shlex.join([sys.executable, "-P", "-c", FILL])
-    done = run_on_disk(["-c", TAKE_OVER], tmp_path, size_kb=disk_kb, before=before)
-    message, moved, left = done.stdout.splitlines()
-    assert (moved, left) == ("0", "10"), done.stdout + done.stderr
-    assert "moving it needs" in message
-
-
-def test_room_in_the_file_counts_as_free(tmp_path: Path) -> None:
-    """What was delivered leaves room in the file, which never shrinks."""
-    before = shlex.join([sys.executable, "-P", "-c", FILL + EMPTY + FILL])
-    done = run_on_disk(["-c", TAKE_OVER], tmp_path, size_kb=35_000, before=before)
-    assert done.stdout.splitlines() == ["10", "0"], done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -90,7 +90,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(broker=broker, spool=spool, function=function, browser=Browser(app))
         server.stop()
         broker.stop()
-    reader.close()
     history.close()
 
 

@@ -67,11 +67,11 @@ def kill_clients(forks: Forks, folder: Path, seed: int, count: int, most: int | 
 
 
 def make_damaged(folder: Path) -> Path:
-    """A spool of which a page of the table of entries is destroyed."""
+    """A spool of which the index that finds entries is destroyed."""
     path = folder / "damaged.db"
     with Spool(path) as spool:
         spool.put_many([(make_event(f"e{number}"), LANES) for number in range(COUNT)])
-        root = spool.database().read("SELECT rootpage FROM sqlite_master WHERE name = 'deliveries'")[0][0]
+        root = spool.database().read("SELECT rootpage FROM sqlite_master WHERE name = 'by_due'")[0][0]
     zero_page(path, root)
     return path
 

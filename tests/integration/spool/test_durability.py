@@ -12,7 +12,8 @@ import pytest
 
 from eaves.events import Event
 from eaves.spool import Spool
-from eaves.spool.file.database import WAL_LIMIT_BYTES, connect
+from eaves.spool.database import WAL_LIMIT_BYTES
+from eaves.spool.file import connect
 
 pytestmark = pytest.mark.disk
 

@@ -29,7 +29,7 @@ from eaves.errors import (
 )
 from eaves.events import Event
 from eaves.spool import Entry, Puts, Spool
-from eaves.spool.file.database import Version
+from eaves.spool.database import Version
 from tests.unit.delivery.harness import (
     AT_ONCE,
     FOR_EVER,

@@ -150,21 +150,6 @@ def test_a_lower_bound_shrinks_the_file_in_small_steps(tmp_path: Path) -> None:
     assert size_bytes(path) <= 1_100_000
 
 
-def test_a_file_of_an_older_version_can_shrink_too(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    FileHistory(path).close()
-    old = sqlite3.connect(path)
-    old.execute("PRAGMA auto_vacuum=NONE")
-    old.execute("VACUUM")
-    old.close()
-    history = FileHistory(path)
-    history.add(event(1))
-    history.close()
-    with contextlib.closing(sqlite3.connect(path)) as opened:
-        assert opened.execute("PRAGMA auto_vacuum").fetchone() == (2,)
-    assert [record.id for record in read_history(path)] == ["1"]
-
-
 def test_the_time_is_the_clocks(tmp_path: Path) -> None:
     clock = ManualClock()
     history = FileHistory(tmp_path / "history.db", clock=clock)

@@ -137,26 +137,6 @@ def test_a_history_that_is_replaced_is_read_from_its_beginning(path: Path) -> No
     assert (reader.newest(), list(reader.labels())) == (2, ["daisy"])
 
 
-def test_a_reader_that_still_has_the_old_file_open_loses_no_record_of_the_new_one(path: Path) -> None:
-    """SQLite deletes the log beside a database's path when the last connection closes."""
-    flow = build_flow(3, with_images=False)
-    history = FileHistory(path)
-    history.add(flow.events[0])
-    reader = HistoryReader(path)
-    assert reader.newest() == 1
-    path.rename(path.with_name("history.db.damaged"))
-    for suffix in ("-wal", "-shm"):
-        path.with_name(f"history.db{suffix}").unlink()
-    new = FileHistory(path)
-    for event in flow.events:
-        new.add(event)
-    reader.close()
-    history.close()
-    assert path.with_name("history.db-wal").exists()
-    assert HistoryReader(path).newest() == 6
-    new.close()
-
-
 def test_a_damaged_history_is_an_error_with_a_hint_until_it_is_set_aside(path: Path) -> None:
     path.write_bytes(b"not a database, and longer than a header " * 10)
     reader = HistoryReader(path)
@@ -180,7 +160,6 @@ def test_reading_changes_no_file(path: Path, tmp_path: Path) -> None:
     before = [Path(f"{left}{suffix}").read_bytes() for suffix in ("", "-wal")]
     reader = HistoryReader(left)
     assert reader.newest() == 10
-    reader.close()
     assert [Path(f"{left}{suffix}").read_bytes() for suffix in ("", "-wal")] == before
 
 
@@ -196,4 +175,3 @@ def test_reading_keeps_no_lock_and_no_snapshot(path: Path) -> None:
     assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     assert path.with_name("history.db-wal").stat().st_size == 0
     history.close()
-    reader.close()

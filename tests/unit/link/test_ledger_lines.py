@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eaves.errors import InputError
 from eaves.link.ledger_lines import MAX_LINE, encode_line, encode_lines, parse_line, read_lines
 from eaves.spool import LedgerLine
-from eaves.spool.ledger.line import STATES
+from eaves.spool.ledger_schema import STATES
 
 TEXT = st.text(min_size=1, max_size=40)
 

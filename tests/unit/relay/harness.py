@@ -20,7 +20,7 @@ from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
-from eaves.spool.file.database import connect
+from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, list_entries, redrive, retry_now
-from eaves.spool.retention import BATCH
+from eaves.spool.limits import BATCH
 from tests.fakes.clock import ManualClock
 
 START = 1_000_000.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import tempfile
@@ -15,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eaves.errors import SpoolError, SpoolFullError
-from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
-from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits, content_digest
-from eaves.spool.due_entries import LONGEST_WAIT_S
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits
 from eaves.spool.entry import render_attributes
-from eaves.spool.file.database import connect
+from eaves.spool.file import connect
+from eaves.spool.selection import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0
@@ -175,27 +174,6 @@ def test_acknowledging_many_on_a_full_disk_releases_none(tmp_path: Path) -> None
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=6))
 def test_attributes_are_rendered_as_the_json_module_does(attributes: dict[str, str]) -> None:
     assert render_attributes(attributes) == json.dumps(attributes)
-
-
-@given(
-    st.fixed_dictionaries(
-        {
-            "type": st.sampled_from([IMAGE_CAPTURED, IMAGE_CLASSIFIED]),
-            "id": st.text(min_size=1),
-            "traceparent": st.text(),
-        },
-        optional={"zone": st.text(), "subject": st.text()},
-    ),
-    st.binary(max_size=20),
-)
-def test_the_digest_of_a_release_before_is_the_same(attributes: dict[str, str], data: bytes) -> None:
-    """After an upgrade, the digest that the earlier release stored distinguishes a repetition from another event."""
-    own, content = {name: value for name, value in attributes.items() if name != "traceparent"}, data
-    if attributes["type"] == IMAGE_CLASSIFIED:
-        own, content = {name: attributes.get(name, "") for name in ("source", "id", "type")}, b""
-    head = json.dumps(own, sort_keys=True).encode()
-    expected = hashlib.sha256(len(head).to_bytes(8, "big") + head + content).digest()[:8]
-    assert content_digest(attributes, data) == expected
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,7 +12,7 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
-from eaves.spool.file.database import connect
+from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock
 
 NOW = 1_000_000.0

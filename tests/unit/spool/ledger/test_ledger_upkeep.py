@@ -1,4 +1,4 @@
-"""A ledger over months: lines beyond its bounds, sites, ignored lanes, openings after an earlier release or damage."""
+"""A ledger over months: lines beyond its bounds, sites, ignored lanes, openings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import pytest
 from eaves.errors import SpoolError
 from eaves.spool import Ledger, LedgerLimits, Selection, Spool
 from eaves.spool.admin import drop
-from eaves.spool.ledger.schema import SITE, insert_lost, site_of
-from eaves.spool.takeover import take_over
+from eaves.spool.ledger_schema import SITE, site_of
 from tests.fakes.clock import FrozenClock
 from tests.unit.spool.ledger.lines import BOUND, NOW, image, ledger_of, lines, states
 
@@ -101,19 +100,6 @@ def test_sql_and_python_find_the_same_site_in_a_source(source: str, site: str) -
         assert db.execute(f"SELECT {SITE.format('?1')}", (source,)).fetchone() == (site,)
 
 
-def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put_many([(image(number), ("out",)) for number in range(3)])
-    with closing(sqlite3.connect(path)) as db:
-        for name in ("TRIGGER ledger_site_in", "TRIGGER ledger_site_out", "TABLE ledger_sites"):
-            db.execute(f"DROP {name}")
-        for name in ("by_site", "settled"):
-            db.execute(f"DROP INDEX ledger_{name}")
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(3))
-        assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
-
-
 def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> None:
     with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
         for number in range(9):
@@ -153,25 +139,6 @@ def test_a_ledger_that_begins_to_ignore_a_lane_says_what_the_others_say(path: Pa
         assert states(spool) == {"id-1": "queued"}
     with Spool(path, ledger=LedgerLimits(ignored_lanes=("broker",))) as spool:
         assert states(spool) == {"id-1": "dead"}
-
-
-def test_what_an_earlier_release_has_put_gets_its_line_at_the_next_opening(path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
-        spool.ack_many(spool.peek("out", limit=2, now=2e9))
-    with Spool(path) as spool:
-        spool.ledger = None  # an earlier release has none, and the triggers in the file work for it
-        spool.put_many([(image(number), ("out",)) for number in (1, 7)])
-        spool.ack_many(spool.peek("out", limit=1, now=2e9))
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool) == {"id-0": "released", "id-1": "queued", "id-2": "released", "id-7": "queued"}
-        assert not spool.put(image(7), once=True)
-        spool.ack_many(spool.peek("out", limit=9, now=2e9))
-        assert set(states(spool).values()) == {"released"}
-    before = path.stat().st_mtime_ns
-    with Spool(path, ledger=BOUND):
-        pass
-    assert path.stat().st_mtime_ns == before, "nothing is missing, so nothing is written"
 
 
 def test_an_event_that_is_there_twice_keeps_its_one_line(path: Path) -> None:
@@ -243,15 +210,6 @@ def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: st
         assert (found[1].state, found[1].reason) == ("lost", "the line is damaged")
 
 
-def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(1))
-    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="holds a ledger"):
-        take_over(other, path)
-    with Spool(path) as spool:
-        assert states(spool) == {"id-1": "queued"}
-
-
 def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put(image(1), once=True)
@@ -263,28 +221,6 @@ def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(pat
         assert [line.reason for line in lines(spool)] == ["", "of another site"]
 
 
-@pytest.mark.parametrize("has_left", [False, True])
-def test_a_dead_letter_under_another_events_id_has_no_opening_write_anything(path: Path, has_left: bool) -> None:
-    def run(sql: str) -> None:
-        with closing(sqlite3.connect(path)) as db, db:
-            db.execute(sql)
-
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(1), once=True)
-        if has_left:
-            spool.ack_many(spool.peek("out", now=NOW))
-        spool.put_dead([(replace(image(1), data=b"another"), "out")], "of another site", 403)
-    # A repair makes such a line `lost`, so this shows whether there was one.
-    run(
-        "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(1, x'', 'urn:x', 'x', 0, 0, 999)"
-    )
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool)["x"] == "queued"
-    run("DELETE FROM ledger WHERE id = 'id-1'")  # as if an earlier release, which knows no ledger, had put the event
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool)["x"] == "lost"
-
-
 def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
     bound = LedgerLimits(ignored_lanes=("broker",))
     with Spool(path, ledger=bound) as spool:
@@ -293,13 +229,3 @@ def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
         spool.put_dead([(replace(image(2), data=b"another"), "out")], "of another site", 403)
     with Spool(path, ledger=bound) as spool:
         assert "lost" not in states(spool).values()
-
-
-def test_a_line_in_the_place_of_a_damaged_one_goes_in_its_turn(path: Path) -> None:
-    with Spool(path, ledger=LedgerLimits(max_entries=20)) as spool:
-        spool.put(image(0))
-        spool.database().commit(lambda db: insert_lost(db, 2))
-        for number in range(1, 40):
-            spool.put(image(number), once=True)
-            spool.ack_many(spool.peek("out", limit=9, now=2e9))
-        assert "lost" not in {line.state for line in lines(spool)}

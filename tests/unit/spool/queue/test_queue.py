@@ -13,7 +13,7 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import list_entries, redrive
-from eaves.spool.file.database import connect
+from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock, ManualClock
 from tests.unit.spool.queue.entries import NOW, ids, image, rows
 

@@ -9,7 +9,8 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.spool import Spool
-from eaves.spool.file.database import WAL_LIMIT_BYTES, connect
+from eaves.spool.database import WAL_LIMIT_BYTES
+from eaves.spool.file import connect
 from tests.unit.spool.queue.entries import image, rows
 
 # Files

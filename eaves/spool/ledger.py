@@ -1,23 +1,31 @@
-"""Writing and reading of the ledger."""
+"""The ledger of a spool: one line for each event that was put, which stays after the event was delivered.
+
+The ledger is a table in the spool's file and changes in the same commit as the entry, so that after a kill a line's
+state agrees with the queue. SQL triggers update a line's state for every writer of the file, including an operator's
+purge. The line of an event that is still in the spool is never deleted. Of the other lines, the oldest ones beyond the
+maximum number of lines are deleted and counted.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves.events import Event
-from eaves.spool.entry import PutOutcome
-from eaves.spool.ledger import schema
-from eaves.spool.ledger.line import STATES, LedgerCounts, LedgerLimits, LedgerLine, content_digest, line_key
-from eaves.spool.selection import Read
+from eaves.spool import ledger_schema as schema
+from eaves.spool.entry import PutOutcome, PutRequest
+from eaves.spool.ledger_schema import STATES, LineState, content_digest, line_key
 
+Read = Callable[[str, Sequence[Any]], list[Any]]
+"""Function that runs a query and returns its rows."""
 _FIND = "SELECT number, digest, eid, state FROM ledger WHERE key = ? AND source = ? AND id = ?"
 _FIND_KEYS = "SELECT key FROM ledger WHERE key IN (SELECT value FROM json_each(?))"
 _LINES = f"SELECT {' + '.join(STATES)} FROM ledger_totals"  # noqa: S608 - constants
 _NO_BOUND = 1 << 62
+_INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
@@ -27,15 +35,83 @@ _TRIM = (
     "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
     f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
 )
-_TRIM_LOST = (
-    f"DELETE FROM ledger WHERE {_SITE} = ? AND source = ?"  # noqa: S608 - constants
-    " AND number < (SELECT max(number) FROM ledger) - ?"
-)
-"""Statement that deletes old lines in state `lost`, which replace damaged lines and belong to no site. Each is deleted
-once as many newer lines exist as the ledger may have.
-"""
 TRIM = 1_000
 """Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLimits:
+    """Limits of a ledger.
+
+    Attributes:
+        max_entries: Maximum number of lines; each takes 150 to 200 bytes of the file. Beyond it the oldest lines whose
+            events have left the spool are deleted and counted. An event that comes again after its line was deleted
+            counts as a new one.
+        ignored_lanes: Lanes whose entries don't count for the state of a line, such as lanes with copies for another
+            receiver.
+    """
+
+    max_entries: int = 1_000_000
+    ignored_lanes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLine:
+    """One line of a ledger: the record of one event that was put into the spool.
+
+    Attributes:
+        number: Line number in the order of arrival; never used again.
+        source: Source of the event.
+        id: Id of the event.
+        taken_at: Time at which the event was put first, Unix seconds.
+        state: `queued` while any entry of the event waits; `dead` when no entry waits and some are dead letters;
+            `released` when all were delivered; `removed` when one was deleted instead, by an operator or because the
+            dead letters' budget was used up; `lost` when the file was damaged and the event could not be read. A lost
+            event is stored when it comes again.
+        changed_at: Time at which the state changed last, Unix seconds.
+        repeats: Number of times that the same event came again.
+        reason: Reason why the event is dead or removed; empty otherwise.
+        digest: Digest of the event's content in hexadecimal digits; empty when it isn't known.
+        deleted: Number of lines that the ledger had deleted to keep its limit; set only in the first line of a reading
+            of the whole ledger.
+    """
+
+    number: int
+    source: str
+    id: str
+    taken_at: float
+    state: LineState
+    changed_at: float
+    repeats: int
+    reason: str = ""
+    digest: str = ""
+    deleted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerCounts:
+    """Numbers of a ledger's lines by state, and its other counters.
+
+    Attributes:
+        queued: Number of lines in the state `queued` of `LedgerLine.state`.
+        released: Number of lines in the state `released`.
+        dead: Number of lines in the state `dead`.
+        removed: Number of lines in the state `removed`.
+        lost: Number of lines in the state `lost`.
+        repeats: Number of events that came again since the ledger was created.
+        conflicts: Number of events with the source and id of another event since the ledger was created. They were not
+            stored.
+        deleted: Number of lines that were deleted to keep `LedgerLimits.max_entries` since the ledger was created.
+    """
+
+    queued: int
+    released: int
+    dead: int
+    removed: int
+    lost: int
+    repeats: int
+    conflicts: int
+    deleted: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,19 +194,7 @@ class Ledger:
         by_state = dict(zip(STATES, states, strict=True))
         return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
 
-    def add(
-        self,
-        db: sqlite3.Connection,
-        *,
-        source: str,
-        event_id: str,
-        key: int,
-        digest: bytes,
-        now: float,
-        eid: int,
-        is_new: bool = False,
-        trims: bool = True,
-    ) -> None:
+    def add(self, db: sqlite3.Connection, put: PutRequest, *, now: float, eid: int, is_new: bool, trims: bool) -> None:
         """Add the line of an event that was just stored, within a commit.
 
         An event that was stored although it has a line (`put` without `once`, or a lost event that came again) keeps
@@ -138,19 +202,16 @@ class Ledger:
 
         Args:
             db: Connection within the transaction.
-            source: Source of the event.
-            event_id: Id of the event.
-            key: Result of `line_key` for source and id.
-            digest: Digest of the event's content.
+            put: The event.
             now: Current time, Unix seconds.
             eid: Row id of the event in the spool.
             is_new: Whether the event is known to have no line.
             trims: Whether lines beyond the limit are deleted; False when the caller knows from `room` that there are
                 none.
         """
-        found = None if is_new else _find(db, source, event_id)
+        found = None if is_new else _find(db, put)
         if found is None:
-            schema.insert(db, source=source, event_id=event_id, key=key, digest=digest, taken_at=now, eid=eid)
+            db.execute(_INSERT, (put.key, put.digest, put.source, put.event_id, now, now, eid))
             if trims:
                 self._trim(db)
             return
@@ -159,7 +220,7 @@ class Ledger:
             self._count_repeat(db, number)
         if waiting is None:
             sql = "UPDATE ledger SET state = ?, changed_at = ?, digest = ?, deleted = 0, reason = '', eid = ?"
-            db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
+            db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, put.digest, eid, number))
 
     def room(self, db: sqlite3.Connection) -> int:
         """Return how many lines can be added before one must be deleted, within a commit."""
@@ -174,19 +235,19 @@ class Ledger:
         """
         return {key for (key,) in db.execute(_FIND_KEYS, (json.dumps(list(keys)),))}
 
-    def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
-        """Return whether this source and id have a line, within a commit."""
-        return _find(db, source, event_id) is not None
+    def has_line(self, db: sqlite3.Connection, put: PutRequest) -> bool:
+        """Return whether the event's source and id have a line, within a commit."""
+        return _find(db, put) is not None
 
-    def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> Recalled:
+    def recall(self, db: sqlite3.Connection, put: PutRequest) -> Recalled:
         """Return what the ledger knows about an event, within a commit; a repetition or a conflict is counted."""
-        found = _find(db, source, event_id)
+        found = _find(db, put)
         if found is None:
             return NO_LINE
         number, known, _, state = found
         if _is_lost(state):
             return Recalled(has_line=True)
-        if known and known != digest:
+        if known and known != put.digest:
             db.execute("UPDATE ledger_totals SET conflicts = conflicts + 1")
             return Recalled(has_line=True, outcome=PutOutcome.CONFLICTING)
         self._count_repeat(db, number)
@@ -207,7 +268,7 @@ class Ledger:
         most, lines = self._limits.max_entries, _count_lines(db)
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = db.execute(_TRIM_LOST, ("", schema.LOST_SOURCE, most)).rowcount
+            deleted = 0
             for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
                 deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
                 if deleted >= surplus:
@@ -219,8 +280,8 @@ def _count_lines(db: sqlite3.Connection) -> int:
     return int(db.execute(_LINES).fetchone()[0])
 
 
-def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
-    return db.execute(_FIND, (line_key(source, event_id), source, event_id)).fetchone()
+def _find(db: sqlite3.Connection, put: PutRequest) -> Any:
+    return db.execute(_FIND, (put.key, put.source, put.event_id)).fetchone()
 
 
 def _is_lost(state: Any) -> bool:

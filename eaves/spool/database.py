@@ -10,7 +10,6 @@ syncs the log at every commit, so a commit survives power loss.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -19,12 +18,19 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.base.files import make_directory, sync
+from eaves.base.files import make_directory
 from eaves.errors import SpoolDamagedError, SpoolError
-from eaves.spool.file import schema, write_ahead_log
-from eaves.spool.file.lease import Lease
-from eaves.spool.file.sqlite_errors import FOREIGN, SALVAGE_HINT, spool_error, translated
-from eaves.spool.ledger import schema as ledger_schema
+from eaves.spool import ledger_schema, schema
+from eaves.spool.file import (
+    FOREIGN,
+    connect,
+    make_file,
+    open_lease,
+    replacement_path,
+    spool_error,
+    translated,
+    users_lease,
+)
 
 T = TypeVar("T")
 Version = tuple[str, int, int]
@@ -34,7 +40,6 @@ POLL_S = 1.0
 """Interval at which one of the waiting threads checks for changes by other processes, in seconds. Changes by this
 process wake the threads at once.
 """
-BUSY_TIMEOUT_S = 30.0
 READER_CACHE_KB = 512
 """Size of the page cache of the connection that reads, in KiB; SQLite's default is 2,000.
 
@@ -61,13 +66,6 @@ class _Change(Generic[T]):
     done: bool = False
     result: T | None = None
     error: Exception | None = None
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection with explicit transactions that every thread can use."""
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    db.text_factory = lambda text: text.decode(errors="replace")  # damaged text must not fail the whole query
-    return db
 
 
 class Database:
@@ -108,11 +106,10 @@ class Database:
             # Only one process opens the file at a time, because switching a new file to WAL needs exclusive access and
             # SQLite doesn't wait for it.
             with open_lease(path):
-                if complete_path(path).exists():
+                if replacement_path(path).exists():
                     raise SpoolDamagedError(f"a process was killed while it replaced {path}")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
-                self._repair_log()
                 make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 self._writer.execute("PRAGMA journal_mode = WAL")
@@ -129,21 +126,6 @@ class Database:
                 self._reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KB}")
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
-
-    def _repair_log(self) -> None:
-        """Repair the write-ahead log when no other process has the file open.
-
-        SQLite reads the log only at the first open after a crash. No other process can open the file meanwhile, because
-        this process holds `open_lease`.
-
-        Raises:
-            SpoolDamagedError: When the log can't be repaired completely.
-        """
-        self._users.release()
-        if self._users.acquire() and write_ahead_log.repair(self.path):
-            raise SpoolDamagedError(f"the write-ahead log of {self.path} is damaged")
-        self._users.release()
-        self._users.acquire(blocking=True, shared=True)
 
     def close(self) -> None:
         """Close the file after the commit in progress; every later call raises SpoolError."""
@@ -206,11 +188,6 @@ class Database:
                 return self._reader.execute(sql, values).fetchall()
             except FOREIGN as error:
                 raise self._translated(error) from error
-
-    def report_damage(self, what: str) -> SpoolDamagedError:
-        """Mark the file as damaged, for damage that SQLite itself doesn't notice; return the error to raise."""
-        self.damaged = True
-        return SpoolDamagedError(f"spool {self.path}: {what}", hint=SALVAGE_HINT)
 
     def version(self, lane: str) -> Version:
         """Return the current version of a lane's content."""
@@ -318,29 +295,3 @@ def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
         db.execute("ROLLBACK TO change")
         change.error = error
     db.execute("RELEASE change")
-
-
-def open_lease(path: Path) -> Lease:
-    """Return the lease that is held while a file is opened, created or replaced."""
-    return Lease(path.with_name(f"{path.name}.open.lease"))
-
-
-def complete_path(path: Path) -> Path:
-    """Return the path of the new, complete file while it waits to replace the damaged file at `path`."""
-    return path.with_name(f"{path.name}.salvaged")
-
-
-def users_lease(path: Path) -> Lease:
-    """Return the lease that every process with the open file shares, so that no process replaces the file meanwhile."""
-    return Lease(path.with_name(f"{path.name}.users.lease"))
-
-
-def make_file(path: Path) -> None:
-    """Create an empty file that only its owner can access, and write its name to disk.
-
-    An existing file is never opened: closing it again would drop the locks that this process holds on it.
-    Source: sqlite.org/howtocorrupt.html, section 2.2.
-    """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        sync(path.parent)

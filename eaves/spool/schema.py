@@ -1,4 +1,4 @@
-"""Tables of a spool file, the check that a file is a spool, and the upgrade from the previous version."""
+"""Tables of a spool file, and the check that a file is a spool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUEUED, DEAD = "queued", "dead"
 FREED = 1.0
 """Due time, in Unix seconds, that marks a failed entry which an operator has made due now."""
 
-_EVENTS = """\
+_TABLES = """\
 CREATE TABLE events(
     eid INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE events(
     size_bytes INTEGER NOT NULL,  -- data and attributes
     put_at REAL NOT NULL,  -- Unix seconds, as all times here
     data BLOB NOT NULL,
-    crc INTEGER  -- of attributes and data; none in rows of an earlier release
+    crc INTEGER  -- of attributes and data
 );
 
 CREATE TABLE deliveries(
@@ -39,9 +39,8 @@ CREATE TABLE deliveries(
     died_at REAL NOT NULL DEFAULT 0
 );
 
-CREATE INDEX by_event ON deliveries(eid)"""
+CREATE INDEX by_event ON deliveries(eid);
 
-_LATER = """\
 CREATE INDEX by_due ON deliveries(lane, state, not_before, seq);
 
 CREATE INDEX dead_by_age ON deliveries(died_at, seq) WHERE state = 'dead';
@@ -68,15 +67,7 @@ CREATE TABLE lanes(
     dead_bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 
-INSERT INTO lanes
-    SELECT lane, total(state = 'queued'), total(state = 'dead'),
-           total(size_bytes * (state = 'queued')), total(size_bytes * (state = 'dead'))
-    FROM deliveries JOIN events USING(eid) GROUP BY lane;
-
-INSERT INTO usage
-    SELECT total(size_bytes * queued), total(size_bytes * (1 - queued)), 0, 0
-    FROM (SELECT size_bytes, EXISTS(SELECT 1 FROM deliveries d WHERE d.eid = e.eid AND d.state = 'queued') AS queued
-          FROM events e);
+INSERT INTO usage VALUES(0, 0, 0, 0);
 
 CREATE TRIGGER seen_in AFTER INSERT ON seen BEGIN
     UPDATE usage SET seen = seen + 1;
@@ -135,62 +126,26 @@ CREATE TRIGGER delivery_out AFTER DELETE ON deliveries BEGIN
     DELETE FROM events WHERE eid = old.eid AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = old.eid);
 END"""
 
-_FROM_1 = """\
-ALTER TABLE seen RENAME TO seen_1;
-
-DROP TRIGGER event_in;
-
-DROP TRIGGER event_out;
-
-DROP TRIGGER delivery_in;
-
-DROP TRIGGER delivery_moved;
-
-DROP TRIGGER delivery_out;
-
-DROP TABLE usage;
-
-DROP TABLE lanes;
-
-DROP INDEX by_lane"""
-
 
 def ensure(db: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of a new file, upgrade an older file, or check that the file has the current version.
+    """Create the tables of a new file, or check that the file has the current version.
 
     Raises:
-        SpoolError: When the file is another program's or a later version's; it is left unchanged.
+        SpoolError: When the file is another program's or another version's; it is left unchanged.
     """
     db.execute("BEGIN IMMEDIATE")
     found = (_pragma(db, "application_id"), _pragma(db, "user_version"))
     if found == (0, 0) and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        _run(db, _EVENTS)
-        _run(db, _LATER)
-        _mark(db)
-    elif found == (APPLICATION_ID, 1):
-        _run(db, _FROM_1)
-        _run(db, _LATER)
-        db.create_function("seen_key", 2, seen_key, deterministic=True)
-        db.execute("INSERT OR IGNORE INTO seen SELECT seen_key(source, id), CAST(at AS INTEGER) FROM seen_1")
-        db.execute("DROP TABLE seen_1")
-        _mark(db)
+        run(db, _TABLES)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
     elif found != (APPLICATION_ID, VERSION):
         what = f"has schema version {found[1]}" if found[0] == APPLICATION_ID else "belongs to another program"
         raise SpoolError(
-            f"{path} {what}; this version of Eaves reads spools of schema versions 1 to {VERSION}",
+            f"{path} {what}; this version of Eaves reads spools of schema version {VERSION}",
             hint="deliver its events with the version that wrote it, or use another file",
         )
-    if not has_crc(db):
-        db.execute("ALTER TABLE events ADD COLUMN crc INTEGER")
     db.execute("COMMIT")
-
-
-def has_crc(db: sqlite3.Connection) -> bool:
-    """Return whether the events table of a file has a column for a checksum; older files of the same version have none.
-
-    Earlier releases can read and write a file with the column; the rows that they write have no checksum.
-    """
-    return any(row[1] == "crc" for row in db.execute("PRAGMA table_info(events)"))
 
 
 def seen_key(source: str, event_id: str) -> bytes:
@@ -198,14 +153,10 @@ def seen_key(source: str, event_id: str) -> bytes:
     return hashlib.sha256(f"{source}\0{event_id}".encode(errors="surrogatepass")).digest()[:16]
 
 
-def _run(db: sqlite3.Connection, statements: str) -> None:
+def run(db: sqlite3.Connection, statements: str) -> None:
+    """Execute statements that are separated by blank lines, within the caller's transaction."""
     for statement in statements.split(";\n\n"):
         db.execute(statement)
-
-
-def _mark(db: sqlite3.Connection) -> None:
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
