@@ -216,7 +216,6 @@ NAMES = frozenset(
         "EAVES_SPOOL_MAX_BYTES",
         "EAVES_SPOOL_MAX_ENTRIES",
         "EAVES_STATE",
-        "EAVES_TAKEOVER",
         "EAVES_THREADS",
         "EAVES_THRESHOLD",
         "EAVES_THROUGH",

@@ -103,10 +103,6 @@ class StateDirectory:
         """Return the log file of an app's relay."""
         return self.log(f"{app}.{RELAY}")
 
-    def former_spools(self, app: str) -> list[Path]:
-        """Return the queue files of an app's sources from an earlier version, in which each source had an agent."""
-        return sorted((self.root / "sources").glob(f"{app}.*.db"))
-
     def log(self, name: str) -> Path:
         """Return the log file of a function or of another process with this name."""
         return self.logs / f"{name}.log"

@@ -20,7 +20,6 @@ from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from eaves.sources.agent.agent_spool import SpoolTakeover, open_spool
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliverers import build_deliverers
@@ -53,9 +52,7 @@ def main(**options: Any) -> None:
     proxies = parse_proxies(os.environ)
     client = SinkClient(ca_certs_pem=settings.ca_certs, proxies=proxies)
     limits = settings.limits(remembered=count_remembered(configured))
-    with open_spool(settings, limits) as spool, client, ExitStack() as stack:
-        takeover = SpoolTakeover(spool, settings.former_spools())
-        takeover.start()
+    with Spool(settings.spool, limits=limits) as spool, client, ExitStack() as stack:
         agent_id = load_agent_id(settings.spool)
         sources = [build_source(one, settings, spool, overrides, proxies, agent_id) for one in configured]
         deliverers = build_deliverers(settings, spool, client, overrides, build_function_client(settings, proxies))
@@ -79,7 +76,6 @@ def main(**options: Any) -> None:
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:
-            takeover.stop()
             stop(sources, deliverers)
 
 

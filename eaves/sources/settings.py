@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +68,6 @@ class AgentSettings:
     )
     spool: Path = setting(
         Path("/spool/agent.db"), "Path of the durable queue; it must be on a disk that outlives the agent."
-    )
-    takeover: str = setting(
-        "",
-        "Spool files whose entries this agent moves into its own spool, with their history, "
-        "and then deletes, as a JSON list of paths. Earlier versions had one spool for each "
-        "source. A spool that doesn't fit on the disk waits.",
     )
     spool_max_bytes: int = setting(
         1_000_000_000,
@@ -174,23 +167,8 @@ class AgentSettings:
             dead_when_full=WhenFull(self.spool_dead_when_full),
         )
 
-    def former_spools(self) -> tuple[Path, ...]:
-        """Return the spool files of earlier versions that the setting `takeover` names.
-
-        Raises:
-            ValueError: When `takeover` is not a JSON list of paths.
-        """
-        listed = json.loads(self.takeover or "[]")
-        if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
-            raise ValueError("it is not a list of strings")
-        return tuple(map(Path, listed))
-
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return path and message of each violated rule that concerns several settings."""
-        try:
-            self.former_spools()
-        except ValueError as error:
-            yield "takeover", f"must be a JSON list of paths: {error} (got {self.takeover[:80]!r})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must be an http:// or https:// address (got {self.sink!r})"
         elif self.sink and self.sink_token and (fault := check_receiver(self.sink, with_path=True)):

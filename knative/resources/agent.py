@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -39,7 +38,6 @@ from knative.resources.fields.node_inputs import FOLDER as IMAGES
 from knative.resources.fields.node_inputs import build_folder, build_node_input, is_device
 from knative.resources.fields.pod import (
     USER,
-    build_env,
     build_privileged_security,
     build_pull_secrets,
     build_security,
@@ -221,7 +219,6 @@ def _add_folder(
     """Add to a pod the folder of the node that the agent watches, its spool, and that of an earlier version."""
     (container,) = pod["containers"]
     volume, mount = build_node_input(find_path(source), is_file=False)
-    container["env"] += build_env({VARIABLES["takeover"]: json.dumps([f"{FORMER_SPOOL}/agent.db"])})
     container["volumeMounts"].insert(1, mount)
     container["volumeMounts"].append({"name": "former", "mountPath": FORMER_SPOOL})
     pod["volumes"] += [volume, spool, former]

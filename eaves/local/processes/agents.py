@@ -63,11 +63,6 @@ class Agents(ProcessGroup):
         agent = self.member(app)
         return tuple(f"{source}: {agent.describe()}" for source in self.list_sources(app)) if agent else ()
 
-    def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return the variable EAVES_TAKEOVER with the spool files of an earlier version, which the agent takes over."""
-        former = self._state.former_spools(app)
-        return {"EAVES_TAKEOVER": json.dumps([str(path) for path in former])} if former else {}
-
     def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
         """Return the environment of an app's agent; None for an app without sources."""
         name = app.function.name

@@ -5,7 +5,6 @@ kinds           loads a kind by its name, and imports no other kind
 context         a source's interface to its agent; stores a frame as an event in the spool
 counters        counters and state of one source, for `eaves status`
 supervision     runs one source in a thread, and restarts it
-agent_spool     the agent's spool, into which the spools of earlier versions are moved
 deliverers      deliver from the spool to function and sink
 
 Each source runs in a thread of its own, so a source that fails or waits delays no other.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import tempfile
 from pathlib import Path
 
@@ -11,12 +9,9 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.sources.agent.agent_spool import AGAIN_S, SpoolTakeover, open_spool
-from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import BATCH_BYTES, adopt, take_over
 from tests.fakes.clock import START, ManualClock
-from tests.waiting import wait_until
 
 NOW = START
 
@@ -104,42 +99,3 @@ def test_a_spool_that_another_process_uses_is_left_as_it_is(tmp_path: Path) -> N
         with pytest.raises(SpoolError, match="is still used by another process"):
             take_over(spool, tmp_path / "old.db", wait_s=0.3)
         assert (other.depth(), spool.depth()) == (1, 0)
-
-
-def test_an_agent_takes_over_at_its_start_what_it_can_and_runs_in_any_case(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    paths = [tmp_path / f"digits.{name}.db" for name in ("a", "b", "c", "gone")]
-    for path, source in zip(paths[:2], ("/s/a", "/s/b"), strict=True):
-        fill(path, source, range(10))
-    paths[2].mkdir()
-    clock = ManualClock()
-    settings = AgentSettings(spool=tmp_path / "digits.db", takeover=json.dumps([str(path) for path in paths]))
-    with open_spool(settings, settings.limits(remembered=1_000)) as spool:
-
-        def sources() -> set[str]:
-            return {entry.event.source for entry in spool.peek("sink", limit=100, now=NOW)}
-
-        takeover = SpoolTakeover(spool, settings.former_spools(), clock=clock)
-        takeover.start()
-        assert sources() == {"/s/a", "/s/b"}, "before any image is captured"
-        assert paths[2].exists()
-        assert not any(path.exists() for path in paths[:2])
-        assert "can't be moved yet" in caplog.text
-        paths[2].rmdir()
-        fill(paths[2], "/s/c", range(10))
-
-        def moved() -> bool:
-            clock.turn(AGAIN_S)
-            return not paths[2].exists()
-
-        wait_until(moved, what="another try")
-        assert "/s/c" in sources()
-        takeover.stop()
-        assert caplog.text.count("can't be moved yet") == 1
-
-
-@pytest.mark.parametrize("text", ["/a.db", '"/a.db"', "[1]"])
-def test_what_is_no_list_of_spools_is_reported(text: str) -> None:
-    assert dict(AgentSettings(takeover=text).faults()).keys() == {"takeover"}

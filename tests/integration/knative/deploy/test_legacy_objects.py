@@ -79,20 +79,6 @@ def test_a_deploy_takes_everything_over_and_moves_the_agents(cluster: Cluster, f
     assert objects(former) == {}
 
 
-def test_the_new_agent_takes_over_the_queue_of_the_former_one(cluster: Cluster, former: FakeCluster) -> None:
-    before = volumes(former.get(DAEMON_SET, "flowers-barn-camera", namespace=AGENTS))
-    deploy(cluster, same_app(), full_settings())
-    after = former.get(DAEMON_SET, "flowers-cams-camera", namespace=AGENTS)
-    assert volumes(after) == {
-        "images": before["images"],
-        "spool": "/var/lib/eaves/cams/flowers/camera",
-        "former": before["spool"],
-    }
-    (container,) = after["spec"]["template"]["spec"]["containers"]
-    env = {entry["name"]: entry["value"] for entry in container["env"]}
-    assert (env["EAVES_SPOOL"], env["EAVES_TAKEOVER"]) == ("/spool/agent.db", '["/former/agent.db"]')
-
-
 def test_the_former_agent_ends_before_the_new_one_starts(cluster: Cluster, former: FakeCluster) -> None:
     """Its pod is seen for a while after its DaemonSet is gone."""
     labels = {"eaves.dev/app": "flowers", "eaves.dev/source": "camera", "eaves.dev/site": "barn"}
