@@ -10,7 +10,8 @@ from pathlib import Path
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.bucket import Bucket, open_bucket
+from eaves.bucket.bucket import Bucket
+from eaves.bucket.s3_bucket import S3Bucket
 from eaves.credentials.redact import redact
 from eaves.errors import EavesError
 from eaves.events import DATADIGEST, DATAREF, Event
@@ -168,7 +169,7 @@ def open_claim_checker(
     location = settings.location()
     if location is None:
         return None
-    bucket = open_bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
+    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
     return ClaimChecker(bucket, over_bytes=settings.claim_check_over_bytes, prefix=location.prefix)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from enum import Enum, auto
 
-from eaves.bucket import Bucket, BucketLocation, StoredObject
+from eaves.bucket.bucket import Bucket, StoredObject
+from eaves.bucket.location import BucketLocation
 from eaves.errors import ForbiddenError, ImageTooLargeError, NotFoundError, SpoolError, StatusError
 from eaves.events import event_id
 from eaves.sources.context import SourceContext

@@ -29,6 +29,7 @@ KIND = SourceKind(
     run=run,
     runs_as=("service",),
     remembers=lambda settings: settings.max_objects,
+    extra="s3",
     addresses=find_addresses,
     port_setting="webhook_port",
     host_setting="webhook_host",

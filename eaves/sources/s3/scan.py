@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from eaves.base.clock import Clock
-from eaves.bucket import Bucket, StoredObject
+from eaves.bucket.bucket import Bucket, StoredObject
 
 PAGE = 1_000
 """Number of objects that one step handles, which one request lists."""

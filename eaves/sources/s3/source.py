@@ -6,7 +6,8 @@ import random
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
-from eaves.bucket import Bucket, StoredObject, open_bucket
+from eaves.bucket.bucket import Bucket, StoredObject
+from eaves.bucket.s3_bucket import S3Bucket
 from eaves.errors import ConfigError, DeliveryError, EavesError, ForbiddenError, NotFoundError, SpoolError, StatusError
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
@@ -53,9 +54,7 @@ class S3Source:
         self._context = context
         self._clock = context.clock
         self._location = settings.location
-        self._bucket = bucket or open_bucket(
-            self._location, credentials=context.credentials, proxies=context.proxies, clock=context.clock
-        )
+        self._bucket = bucket or S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
         refers = settings.sends == "reference"
         self._capturer = ObjectCapturer(self._bucket, self._location, context, refers=refers)
         self.hints = Hints(context.clock)

@@ -6,12 +6,12 @@ import hashlib
 import threading
 from collections.abc import Iterator
 
-from eaves.bucket import StoredObject
+from eaves.bucket.bucket import StoredObject
 from eaves.errors import EavesError, ImageTooLargeError, NotFoundError
 
 
 class MemoryBucket:
-    """Implements `eaves.bucket.Bucket`.
+    """Implements `eaves.bucket.bucket.Bucket`.
 
     Attributes:
         objects: Content and media type of each object, by key.

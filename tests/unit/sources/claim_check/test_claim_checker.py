@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from eaves.bucket import Bucket
+from eaves.bucket.bucket import Bucket
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError, SpoolFullError, StatusError, UnreachableError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
