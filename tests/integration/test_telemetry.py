@@ -145,7 +145,7 @@ def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tm
 
 
 LIBRARIES = (
-    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.cloudevents_sdk", "flask",
+    "PIL.Image", "boto3", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.cloudevents_sdk", "flask",
     "fsspec", "jinja2", "kubernetes", "nacl.secret", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
     "watchdog.observers", "yaml",
 )  # fmt: skip
