@@ -19,7 +19,7 @@ from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySourceSettings
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger
 

@@ -23,7 +23,7 @@ from eaves.sources.http.source import HttpSource
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay.settings import ReplaySourceSettings
 from eaves.sources.replay.source import ReplaySource
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool
 from tests.fakes.http.camera import open_camera, respond

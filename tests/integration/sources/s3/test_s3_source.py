@@ -17,7 +17,7 @@ import urllib3
 from eaves.bucket.s3_bucket import S3Bucket
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent_lanes import IMAGES
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool, SpoolLimits
 from tests.ports import find_port
