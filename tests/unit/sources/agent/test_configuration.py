@@ -13,8 +13,7 @@ import pytest
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
 from eaves.sources.agent.kinds import list_kinds, load_kind
-from eaves.sources.folder.kind import KIND
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import KIND, FolderSourceSettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -66,7 +65,7 @@ def test_options_that_need_pixels_are_refused_for_images_that_stay_in_a_bucket(
 ) -> None:
     source = (
         "from eaves.sources import SourceKind\n"
-        "from eaves.sources.replay.settings import ReplaySourceSettings\n"
+        "from eaves.sources.replay import ReplaySourceSettings\n"
         "KIND = SourceKind(settings=ReplaySourceSettings, run=print, refers=lambda one: '' if one.loop else 'https://a')\n"
     )
     add_package(tmp_path, "theirs:KIND", source)
