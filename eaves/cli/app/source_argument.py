@@ -21,7 +21,7 @@ def parse_source(text: str, options: Mapping[str, Any], *, origin: str, hint: st
     """Parse a source on the command line into settings as eaves.yaml holds them, and check them.
 
     Args:
-        text: A URL, the path of a folder, a video file or a device, the path of a YAML file with the
+        text: A URL, the path of a folder, an archive, a video file or a device, the path of a YAML file with the
             settings, or the settings themselves in YAML.
         options: Name of a setting to its value; settings that are None are left out.
         origin: Name of the option or argument, for faults.

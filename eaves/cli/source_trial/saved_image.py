@@ -32,7 +32,7 @@ class SavedImage:
 def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> SavedImage | None:
     """Write the image of a trial to a file; return None when it isn't written.
 
-    Without a target the file is a new one in the current folder, and the image of a folder isn't written.
+    Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
 
     Args:
         trial: Trial with an event.

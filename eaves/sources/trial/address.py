@@ -14,6 +14,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "mqtt", "mqtts", "
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps")
 _STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
 """Endings of the path of an http address that is a stream: a playlist of HLS, and the usual names of MJPEG."""
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
     *(".flv", ".mjpg", ".mjpeg", ".h264", ".h265", ".264", ".265", ".hevc"),
@@ -24,7 +25,7 @@ def parse_place(text: str) -> dict[str, Any] | None:
     """Return the settings of a source for its address or path; None for any other text.
 
     Args:
-        text: An address with one of `SCHEMES`, or the path of a folder, a video file or a device.
+        text: An address with one of `SCHEMES`, or the path of a folder, an archive, a video file or a device.
     """
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
@@ -42,6 +43,8 @@ def parse_place(text: str) -> dict[str, Any] | None:
         return {"kind": "camera", "url": str(path.absolute())}
     if stat.S_ISDIR(mode):
         return {"kind": "folder", "path": str(path.absolute())}
+    if text.lower().endswith(_ARCHIVES):
+        return {"kind": "replay", "path": str(path.absolute())}
     if path.suffix.lower() in _VIDEO_SUFFIXES:
         return {"kind": "camera", "url": str(path.absolute())}
     return None

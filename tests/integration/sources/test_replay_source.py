@@ -1,10 +1,14 @@
-"""The replay source: once and in a loop, at a pace, over restarts."""
+"""The replay source: folders and archives, once and in a loop, at a pace, over restarts and damage."""
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import threading
-from collections.abc import Iterator
+import time
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +19,8 @@ from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay import KIND, ReplaySource, ReplaySourceSettings
+from eaves.sources.replay.kind import KIND, ReplaySourceSettings
+from eaves.sources.replay.source import ReplaySource
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.fakes.sources.source_context import RecordingContext
@@ -40,6 +45,35 @@ def write_folder(path: Path) -> Path:
     return path
 
 
+def write_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("notes.txt", "no image")
+        for name, at in zip(NAMES, TIMES, strict=True):
+            archive.writestr(zipfile.ZipInfo(name, time.localtime(at)[:6]), image(name))
+    return path
+
+
+def write_tar(path: Path, mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, at in zip(NAMES, TIMES, strict=True):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(image(name)), at
+            archive.addfile(member, io.BytesIO(image(name)))
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return path
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "folder": write_folder,
+    "photos.zip": write_zip,
+    "photos.tar": lambda path: write_tar(path, "w"),
+    "photos.tgz": write_tar,
+    "photos.tar.xz": lambda path: write_tar(path, "w:xz"),
+}
+
+
 @contextmanager
 def playing(path: Path, context: RecordingContext | None = None, **values: object) -> Iterator[RecordingContext]:
     context = context or RecordingContext()
@@ -58,14 +92,16 @@ def wait_for_end(context: RecordingContext) -> None:
     wait_until(lambda: context.states and "were played" in context.states[-1][1], 20, what="the end")
 
 
-def test_each_image_is_played_once_with_its_own_time(tmp_path: Path) -> None:
-    with playing(write_folder(tmp_path / "folder")) as context:
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path) -> None:
+    path = WRITERS[name](tmp_path / name)
+    with playing(path) as context:
         wait_for_end(context)
     found = {frame.subject: frame for frame in context.frames}
-    assert list(found) == ["a/1.jpg", "2.jpg", "c/3.jpg"]
+    assert list(found) == (["a/1.jpg", "2.jpg", "c/3.jpg"] if name == "folder" else NAMES)
     for one, at in zip(NAMES, TIMES, strict=True):
         assert found[one].data == image(one)
-        assert found[one].captured_at_ns == at * 10**9
+        assert abs((found[one].captured_at_ns or 0) / 1e9 - at) <= (2 if name.endswith(".zip") else 0)
         assert found[one].camera == ("" if one == "2.jpg" else one[0])
     assert context.dropped == {}
     assert [state for state, _ in context.states] == ["watching", "finished"]
@@ -115,13 +151,13 @@ def test_a_restart_plays_none_of_the_images_that_an_option_left_out(tmp_path: Pa
 
 
 def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path) -> None:
-    path = write_folder(tmp_path / "photos")
+    path = write_zip(tmp_path / "photos.zip")
     positions: set[str] = set()
     for _ in range(2):
         with playing(path, RecordingContext(), loop=True) as context:
             wait_until(lambda context=context: len(context.frames) >= 7, 20)  # type: ignore[misc]
         played = context.frames
-        assert [frame.subject for frame in played[:6]] == ["a/1.jpg", "2.jpg", "c/3.jpg"] * 2
+        assert [frame.subject for frame in played[:6]] == NAMES * 2
         assert not positions & {frame.position for frame in played}
         positions |= {frame.position for frame in played}
         assert len({frame.position for frame in played}) == len(played)
@@ -160,7 +196,7 @@ def test_a_full_queue_is_waited_for_with_the_same_image(tmp_path: Path) -> None:
 def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
     with playing(tmp_path / "later") as context:
         wait_until(lambda: context.states, 20)
-        assert context.states == [("waiting", f"folder {tmp_path}/later can't be opened: No such file or directory")]
+        assert context.states == [("waiting", f"{tmp_path}/later is neither a folder nor an archive")]
         write_folder(tmp_path / "later")
         wait_for_end(context)
     assert len(context.frames) == 3
@@ -184,12 +220,141 @@ def test_a_folder_that_is_gone_in_the_middle_is_waited_for(tmp_path: Path) -> No
         wait_until(turned, 20)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[: len(data) // 2], id="half"),
+        pytest.param(lambda data: b"PK\x03\x04" + bytes(100), id="no archive"),
+        pytest.param(lambda data: b"", id="empty"),
+    ],
+)
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tgz"])
+def test_a_damaged_archive_is_said_and_waited_out(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = WRITERS[name](tmp_path / name)
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    with playing(path) as context:
+        wait_until(lambda: any("can't be read" in reason for _, reason in context.states), 20)
+        path.write_bytes(good)
+        wait_for_end(context)
+    assert {frame.subject for frame in context.frames} == set(NAMES)
+
+
+def test_an_image_of_an_archive_that_is_damaged_or_too_large_holds_up_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("1.jpg", b"broken in the archive")
+        archive.writestr("2.jpg", bytes(3_000))
+        archive.writestr("3.jpg", JPEG)
+        archive.writestr("../4.jpg", JPEG)
+    path.write_bytes(path.read_bytes().replace(b"broken", b"BROKEN"))
+    context = RecordingContext()
+    context.max_bytes = 2_900
+    with playing(path, context):
+        wait_for_end(context)
+    assert [frame.subject for frame in context.frames] == ["3.jpg"]
+    assert context.dropped == {"unreadable": 1, "too_large": 1}
+
+
+def test_a_zip_that_says_less_than_it_holds_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.jpg", bytes(50_000_000))
+    size = (50_000_000).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(size, (100).to_bytes(4, "little")))
+    with playing(path) as context:
+        wait_for_end(context)
+    assert context.frames == []
+    assert context.dropped == {"unreadable": 1}
+
+
 def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     clock = ManualClock()
     with playing(tmp_path / "empty", RecordingContext(clock=clock), loop=True):
         wait_until(lambda: clock.waiting, 20)
         assert clock.next_due_s() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "1e25"])
+def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> None:
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in (("1.jpg", {}), ("2.jpg", {"mtime": mtime}), ("3.jpg", {})):
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(JPEG), headers
+            archive.addfile(member, io.BytesIO(JPEG))
+    with playing(path) as context:
+        wait_for_end(context)
+    assert [(frame.subject, frame.captured_at_ns) for frame in context.frames] == [
+        ("1.jpg", 0),
+        ("2.jpg", 0),
+        ("3.jpg", 0),
+    ]
+    assert context.dropped == {}
+
+
+def write_half_tar(path: Path) -> Path:
+    """A tar that ends within its third image, of which Python notices the end only when the next one is looked for."""
+    with tarfile.open(path, "w") as archive:
+        for name in NAMES:
+            member = tarfile.TarInfo(name)
+            member.size = 2_000
+            archive.addfile(member, io.BytesIO(image(name) + bytes(2_000)))
+    path.write_bytes(path.read_bytes()[: 2 * (512 + 2_048) + 512 + 100])
+    return path
+
+
+def turn_until(clock: ManualClock, predicate: Callable[[], object]) -> None:
+    """Let time pass until something is so."""
+
+    def turned() -> object:
+        if clock.waiting:
+            clock.turn(11)
+        return predicate()
+
+    wait_until(turned, 20)
+
+
+def test_a_truncated_archive_in_a_loop_is_said_once(tmp_path: Path) -> None:
+    clock = ManualClock()
+    path = write_half_tar(tmp_path / "photos.tar")
+    with playing(path, RecordingContext(clock=clock), loop=True) as context:
+        turn_until(clock, lambda: len(context.frames) >= 10)
+        assert [state for state, _ in context.states] == ["watching", "waiting"]
+        write_tar(tmp_path / "good.tar", "w").replace(path)
+        turn_until(clock, lambda: context.states[-1] == ("watching", ""))
+    assert [state for state, _ in context.states] == ["watching", "waiting", "watching"]
+
+
+def test_a_queue_that_is_full_hides_no_truncated_archive_for_long(tmp_path: Path) -> None:
+    clock = ManualClock()
+    context = RecordingContext(clock=clock)
+    with playing(write_half_tar(tmp_path / "photos.tar"), context, loop=True):
+        turn_until(clock, lambda: context.states[-1:] and context.states[-1][0] == "waiting")
+        context.refuse = SpoolFullError("spool is full (1 GB)")
+        turn_until(clock, lambda: context.states[-1][0] == "paused")
+        context.refuse = None
+        turn_until(clock, lambda: context.states[-1][0] == "waiting")
+    assert [state for state, _ in context.states] == ["watching", "waiting", "paused", "waiting"]
+
+
+def test_an_image_that_cannot_be_read_is_counted_once_however_often_its_archive_is_tried(tmp_path: Path) -> None:
+    clock = ManualClock()
+    path = write_half_tar(tmp_path / "photos.tar")
+    context = RecordingContext(clock=clock)
+    rounds: list[str] = []
+
+    class Index(DictIndex):
+        def seen(self, source: str, event_id: str) -> bool:
+            rounds.append(event_id)
+            return super().seen(source, event_id)
+
+    context.index = Index(clock)
+    with playing(path, context):
+        turn_until(clock, lambda: len(rounds) >= 12)
+    assert [frame.subject for frame in context.frames] == NAMES[:2]
+    assert context.dropped == {"unreadable": 1}
 
 
 @contextmanager
@@ -208,13 +373,38 @@ def playing_at_most(
         assert not thread.is_alive()
 
 
-def test_what_holds_more_than_is_remembered_is_not_played_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "played"), [("photos.zip", 0), ("photos.tar", 2), ("folder", 0)])
+def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played: int, tmp_path: Path) -> None:
     """A restart would play it again: the ids of its first images are forgotten by then."""
-    path = write_folder(tmp_path / "folder")
+    path = WRITERS[name](tmp_path / name)
     with playing_at_most(3, path, RecordingContext()) as context:
         wait_for_end(context)
     with playing_at_most(2, path, RecordingContext()) as context:
         wait_until(lambda: context.states[-1:] and context.states[-1][0] == "waiting", 20)
         assert f"{path} contains more than 2 images" in context.states[-1][1]
         assert "split it" in context.states[-1][1]
-    assert context.frames == []
+    assert len(context.frames) == played
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar"])
+def test_in_a_loop_nothing_is_remembered_of_an_archive(name: str, tmp_path: Path) -> None:
+    with playing_at_most(2, WRITERS[name](tmp_path / name), RecordingContext(), loop=True) as context:
+        wait_until(lambda: len(context.frames) >= 6, 20)
+
+
+def test_an_archive_that_is_read_in_vain_takes_a_tenth_of_a_processor(tmp_path: Path) -> None:
+    """Each attempt reads a large archive, which is refused or damaged at its end, up to that point."""
+    clock = ManualClock()
+
+    class SlowIndex(DictIndex):
+        def seen(self, source: str, event_id: str) -> bool:
+            clock.turn(5.0)
+            return super().seen(source, event_id)
+
+    context = RecordingContext(clock=clock)
+    context.index = SlowIndex(clock)
+    with playing_at_most(2, write_tar(tmp_path / "photos.tar", "w"), context):
+        wait_until(lambda: clock.waiting, 20)  # the first attempt plays two images
+        clock.turn(11)
+        wait_until(lambda: clock.waiting and len(context.frames) == 2, 20)
+        assert clock.next_due_s() == pytest.approx(100.0)

@@ -36,7 +36,9 @@ def test_an_address(text: str, settings: dict[str, Any] | None) -> None:
     assert parse_place(text) == settings
 
 
-@pytest.mark.parametrize(("name", "kind"), [("film.MP4", "camera"), ("note.txt", None)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("day.zip", "replay"), ("day.tar.gz", "replay"), ("film.MP4", "camera"), ("note.txt", None)]
+)
 def test_a_file(name: str, kind: str | None, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert (parse_place(str(tmp_path / name)) or {}).get("kind") == kind

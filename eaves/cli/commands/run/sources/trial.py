@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--save",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File for the image, which is replaced if it exists. Default: a new file NAME.jpg in the current folder; an "
-    "image that is in a folder already isn't copied.",
+    "image that is in a folder or archive already isn't copied.",
 )
 @click.option(
     "--timeout",
@@ -46,7 +46,7 @@ def command(source: str, credentials: Path | None, save: Path | None, timeout: f
     """Connect to a source, take one image, and show what would be sent. Nothing is sent.
 
     NAME is a source in eaves.yaml. A URL needs no eaves.yaml: rtsp, rtmp, http, mqtt://BROKER/TOPIC, s3, or the path of
-    a folder, a video or its device. A mapping as under `sources:` works too.
+    a folder, an archive, a video or its device. A mapping as under `sources:` works too.
 
     When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
