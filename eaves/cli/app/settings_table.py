@@ -13,7 +13,7 @@ from eaves.cli.app.project import Project
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.sources.camera.settings import CameraSettings
-from eaves.sources.claim_check.settings import ClaimCheckSettings
+from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.mqtt.settings import MqttSourceSettings

@@ -12,7 +12,7 @@ from eaves.bucket.bucket import Bucket
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError, SpoolFullError, StatusError, UnreachableError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.claim_check.claim_checker import ClaimChecker
+from eaves.sources.claim_check import ClaimChecker
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock
