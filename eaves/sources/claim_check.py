@@ -6,6 +6,7 @@ bucket can't be used, events keep their data, because predictions must not depen
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.config import setting
 from eaves.credentials.redact import redact
 from eaves.errors import EavesError
@@ -135,13 +136,11 @@ class ClaimChecker:
         self._bucket = bucket
         self._over_bytes = over_bytes
         self._prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
-        self._clock = clock
         self._lock = threading.Lock()
         self._stored: RecentValues[str] = RecentValues(MAX_STORED)
-        self._failures = 0
+        self._broken = False
+        self._stop = StopFlag(clock)
         self.reason = ""
-        self._retry_at = 0.0
-        self._testing = False
 
     def check_in(self, event: Event, *, is_known: Callable[[], bool] = lambda: False) -> Event:
         """Return the event of an image, without data when its image is in the bucket.
@@ -155,9 +154,8 @@ class ClaimChecker:
         key = self._build_key(event)
         with self._lock:
             url = self._stored.get(key)
-            broken = self._failures > 0
+            broken = self._broken
         if url is None and broken:
-            self._test_later(event.source)
             return event
         if url is None and is_known():
             return event
@@ -173,6 +171,7 @@ class ClaimChecker:
 
     def stop(self) -> None:
         """End the requests in progress."""
+        self._stop.set()
         self._bucket.abort()
 
     def _build_key(self, event: Event) -> str:
@@ -186,11 +185,16 @@ class ClaimChecker:
         return f"{self._prefix}{_name(event.source)}/{event.id}-{digest}{suffix}"
 
     def _fail(self, error: EavesError, source: str) -> None:
+        """Send the following images with their data until a thread finds that the bucket can be used again."""
+        self._note(error, source)
+        with self._lock, contextlib.suppress(RuntimeError):  # without a thread, the next image tries the bucket itself
+            if not self._broken:
+                threading.Thread(target=self._recover, args=(source,), name="claim-check", daemon=True).start()
+                self._broken = True
+
+    def _note(self, error: EavesError, source: str) -> None:
         reason = redact(error.message)[:256]
-        with self._lock:
-            is_new, self.reason = reason != self.reason, reason
-            self._failures += 1
-            self._retry_at = self._clock.monotonic() + RETRY.pause_s(self._failures)
+        is_new, self.reason = reason != self.reason, reason
         if is_new:
             _log.warning(
                 "source %s: large images are sent with their data, because their bucket can't be used: %s",
@@ -198,31 +202,19 @@ class ClaimChecker:
                 reason,
             )
 
-    def _test_later(self, source: str) -> None:
-        """Try the bucket in a thread when its pause is over."""
-        with self._lock:
-            if self._testing or self._clock.monotonic() < self._retry_at:
+    def _recover(self, source: str) -> None:
+        """Try the bucket after growing pauses until it can be used."""
+        key, failures = f"{self._prefix}{_name(source)}/{TEST_OBJECT}", 1
+        while not self._stop.wait(RETRY.pause_s(failures)):
+            try:
+                self._bucket.put(key, b"", content_type=UNKNOWN)
+            except EavesError as error:
+                failures += 1
+                self._note(error, source)
+            else:
+                self._broken, self.reason = False, ""
+                _log.info("source %s: large images are stored in their bucket again", _name(source))
                 return
-            self._testing = True
-        try:
-            threading.Thread(target=self._test, args=(source,), name="claim-check", daemon=True).start()
-        except RuntimeError:  # no thread can be started now
-            with self._lock:
-                self._testing = False
-
-    def _test(self, source: str) -> None:
-        key = f"{self._prefix}{_name(source)}/{TEST_OBJECT}"
-        try:
-            self._bucket.put(key, b"", content_type=UNKNOWN)
-        except EavesError as error:
-            self._fail(error, source)
-        else:
-            with self._lock:
-                self._failures, self.reason = 0, ""
-            _log.info("source %s: large images are stored in their bucket again", _name(source))
-        finally:
-            with self._lock:
-                self._testing = False
 
 
 def open_claim_checker(
