@@ -10,6 +10,7 @@ import base64
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
@@ -52,6 +53,8 @@ MAX_ATTEMPTS = 2
 """Number of attempts for one request; callers try again after longer pauses."""
 MAX_REQUESTS = 8
 """Maximum number of requests at the same time, among them those that nobody waits for any more."""
+UNSIGNED_S = 300.0
+"""Time after which credentials are looked for again while there are none, seconds; a machine's may come late."""
 _KEYS, _SOURCE = "check the files of the credentials", "check the credentials"
 _REFUSED: Mapping[str, tuple[str, str]] = {
     "InvalidAccessKeyId": ("the store doesn't know the access key", _KEYS),
@@ -118,8 +121,9 @@ class AwsClient:
         self._credentials = credentials
         self._proxies = proxies
         self._timeout_s = timeout_s
-        self._lock = threading.Lock()
+        self._lock, self._building = threading.Lock(), threading.Lock()
         self._client: Any = None
+        self._expires_at = float("inf")
         self._built_for: tuple[AwsKeys | None, str] | None = None
         self._waiting: set[Future[Any]] = set()
         self._threads = 0
@@ -171,10 +175,9 @@ class AwsClient:
 
     def close(self) -> None:
         """Close every connection."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-            self._client = self._built_for = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def _send(self, future: Future[T], send: Callable[[Any], T]) -> None:
         with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
@@ -191,10 +194,9 @@ class AwsClient:
         folder = self._credentials
         keys = read_aws_keys(folder) if folder is not None else None
         needed = keys, read_credentials(folder).authorities_pem
-        with self._lock:
-            if self._client is None or needed != self._built_for:
-                if self._client is not None:
-                    self._client.close()
+        with self._building:
+            if self._client is None or needed != self._built_for or time.monotonic() > self._expires_at:
+                self.close()
                 self._client, self._built_for = self._build(*needed), needed
             return self._client
 
@@ -215,7 +217,9 @@ class AwsClient:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
+        self._expires_at = float("inf")
         if session.get_credentials() is None:
+            self._expires_at = time.monotonic() + UNSIGNED_S
             config = config.merge(Config(signature_version=UNSIGNED))
         client = session.client(
             self._service,

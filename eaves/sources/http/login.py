@@ -106,8 +106,8 @@ class Authentication:
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         self._count += 1
         client_nonce = secrets.token_urlsafe(16)
-        pair = self._username, self._password
-        return {"Authorization": answer_digest(self._challenge, *pair, method, uri, self._count, client_nonce)}
+        answer = answer_digest(self._challenge, self._username, self._password, method, uri, self._count, client_nonce)
+        return {"Authorization": answer}
 
 
 def answer_digest(

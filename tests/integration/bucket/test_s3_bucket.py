@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -219,7 +220,7 @@ def test_an_object_that_is_larger_than_listed_is_refused() -> None:
         build(fake.url).get(FOUND, 1_000)
 
 
-def refuse(status: int, code: str, more: str = "", **headers: str) -> bytes:
+def refuse(status: int, code: str, more: str = "", **headers: Any) -> bytes:
     body = f"<Error><Code>{code}</Code><Message>secret text</Message>{more}</Error>" if code else ""
     return respond(status, body.encode(), **headers)
 
