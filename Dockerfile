@@ -1,4 +1,4 @@
-# Build the container image of a role: docker build --target function|trainer|agent|agent-camera|console .
+# Build the container image of a role: docker build --target function|trainer|agent|agent-camera|agent-s3|console .
 # Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
 # small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
 # lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
@@ -45,11 +45,15 @@ FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
 RUN /tools/bin/install-lock agent
 
-# The stage holds only the packages that an agent with cameras has in addition to a plain agent, so that its container image shares
-# all layers of the plain agent's.
+# These stages hold only the packages that an agent with cameras or buckets has in addition to a plain agent, so that its container
+# image shares all layers of the plain agent's.
 FROM agent-environment AS agent-camera-packages
 COPY requirements/agent-camera.txt requirements/
 RUN /tools/bin/add-lock agent-camera
+
+FROM agent-environment AS agent-s3-packages
+COPY requirements/agent-s3.txt requirements/
+RUN /tools/bin/add-lock agent-s3
 
 # The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
 # adds packages with other kinds of sources.
@@ -104,6 +108,17 @@ FROM agent AS agent-camera
 LABEL org.opencontainers.image.title="eaves-agent-camera" \
       org.opencontainers.image.description="An agent that also takes images from video streams"
 COPY --from=agent-camera-packages /added /
+
+# For cameras with claim checks, which need both.
+FROM agent-camera AS agent-camera-s3
+LABEL org.opencontainers.image.title="eaves-agent-camera-s3" \
+      org.opencontainers.image.description="An agent that also takes images from video streams, and uses buckets"
+COPY --from=agent-s3-packages /added /
+
+FROM agent AS agent-s3
+LABEL org.opencontainers.image.title="eaves-agent-s3" \
+      org.opencontainers.image.description="An agent that also uses buckets"
+COPY --from=agent-s3-packages /added /
 
 FROM runtime AS console
 LABEL org.opencontainers.image.title="eaves-console" \

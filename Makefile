@@ -47,7 +47,7 @@ experiment: $(PLOTS)  ## compare edge and cloud-only over bad links, write docs/
 	$(BIN)/python -m bench.link $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)")
 
 image:  ## build the container images (OCI=docker, podman or buildah)
-	for role in function trainer agent agent-camera console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
+	for role in function trainer agent agent-camera agent-s3 console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
 image-test: $(READY)  ## build the function's container image without a daemon and compare it with that of `eaves package` (needs root; slow)
 	$(BIN)/pytest -m slow tests/integration/oci/test_dockerfile.py
@@ -62,8 +62,9 @@ lock:  ## pin requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrad
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra camera $(BESIDE_AGENT) --output-file requirements/agent-camera.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra s3 $(BESIDE_AGENT) --output-file requirements/agent-s3.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra console --extra cluster $(foreach name,numpy rich pygments markdown-it-py mdurl paho-mqtt,--no-emit-package $(name)) --output-file requirements/console.txt
-	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --extra oci --output-file requirements/train.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra convert --extra oci --output-file requirements/train.txt
 
 clean:  ## delete the virtual environment and all build output
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -26,7 +26,7 @@ from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
-from eaves.sources.claim_check.settings import ClaimCheckSettings
+from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings

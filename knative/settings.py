@@ -25,6 +25,12 @@ class KnativeSettings:
     agent_camera_image: str = setting(
         "", "Container image by digest of the agents of sources of kind `camera` (Dockerfile, target `agent-camera`)."
     )
+    agent_s3_image: str = setting(
+        "",
+        "Container image by digest of the agents of sources of kind `s3`, or with `claim_check_bucket` (Dockerfile, "
+        "target `agent-s3`). For a camera with `claim_check_bucket`, `agent_camera_image` is the target "
+        "`agent-camera-s3`.",
+    )
     trainer_image: str = setting("", "Container image of the trainer by digest (Dockerfile, target `trainer`).")
     dataref_secret: str = setting(
         "",
@@ -81,7 +87,7 @@ class KnativeSettings:
             value = getattr(self, name)
             if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):
                 yield name, f"must be a quantity such as 250m or 256Mi (got {value!r})"
-        for name in ("image", "agent_image", "agent_camera_image", "trainer_image"):
+        for name in ("image", "agent_image", "agent_camera_image", "agent_s3_image", "trainer_image"):
             value = getattr(self, name)
             if value and "@sha256:" not in value:
                 yield name, f"must name a digest, REPOSITORY@sha256:..., as a tag can be moved (got {value!r})"

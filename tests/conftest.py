@@ -29,6 +29,13 @@ for name in ("COLUMNS", "LINES"):
     # xdist's workers have the size of the terminal in their environment, where tables would be cut to it.
     os.environ.pop(name, None)
 
+# Tests of buckets look for no credentials of the person who runs them, and no cloud's machine.
+os.environ |= {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
 # Container images often forbid Python to keep what it has compiled. Then every run compiles 800 files of tests, and
 # each process that a test starts compiles hundreds of our modules.
 sys.dont_write_bytecode = False
@@ -48,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, what, tests in (
         ("agent", "the agent's container image", "sources"),
         ("agent-camera", "the container image of agents with cameras", "cameras"),
+        ("agent-s3", "the container image of agents with buckets", "buckets"),
         ("trainer", "the trainer's container image", "trainings"),
         ("console", "the container image of a site's console", "its pages"),
         ("mosquitto", "a container image with mosquitto and its clients", "MQTT"),

@@ -1,192 +1,301 @@
-"""HTTP client that sends one signed request at a time to S3, to SQS, or to a server compatible with them.
+"""boto3's clients of S3 and SQS: credentials, time limits, and what an error means. The one import of boto3.
 
-One time limit covers the whole exchange, whatever the server does: a timer ends it. The timer uses real time, because
-sockets can't use the clock of a test.
+boto3 limits the wait for the next bytes only, and its requests can't be ended from another thread. Therefore each
+request runs in a thread of its own, and its caller stops waiting when the time is over or `abort` is called.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import contextlib
+import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
-from eaves.base.clock import SYSTEM, Clock
-from eaves.credentials.aws_signature import sign_request
+from eaves.credentials.aws_signature import AwsKeys
 from eaves.credentials.folder import AUTHORITIES, read_aws_keys, read_credentials
-from eaves.errors import ConfigError, DeliveryError, Fault, UnreachableError
+from eaves.errors import (
+    ConfigError,
+    EavesError,
+    Fault,
+    ForbiddenError,
+    NotFoundError,
+    StatusError,
+    UnreachableError,
+)
 from eaves.http_client.connection_errors import find_connection_fault
-from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.http_client.response_body import LargeAnswerError, read_body
+from eaves.http_client.trust import build_tls_context
+
+try:
+    import boto3
+    from botocore import UNSIGNED
+    from botocore import exceptions as aws
+    from botocore.config import Config
+    from botocore.parsers import ResponseParserError
+except ImportError as missing:
+    missing_fault = Fault(origin="packages", path="boto3", message="is not installed; sources with a bucket need it")
+    raise ConfigError(
+        [missing_fault], hint="python -m pip install '.[s3]'   # in a checkout; on a cluster: target agent-s3"
+    ) from missing
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
-"""Time limit for each wait for the next bytes of an answer, seconds."""
+"""Time limit for each wait for the next bytes of an answer, seconds. It is longer than `WAIT_S` of a queue."""
 TOTAL_TIMEOUT_S = 60.0
 """Time limit for one request with its answer, seconds. 20 MB at 3 Mbit/s take 53 s."""
-CONNECTIONS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Answer to a request.
-
-    Attributes:
-        status: HTTP status.
-        headers: Headers; names are found in any case.
-        body: Body, unpacked; of an answer that isn't a success only its beginning.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+MAX_ATTEMPTS = 2
+"""Number of attempts for one request; callers try again after longer pauses."""
+MAX_REQUESTS = 8
+"""Maximum number of requests at the same time, among them those that nobody waits for any more."""
+UNSIGNED_S = 300.0
+"""Time after which credentials are looked for again while there are none, seconds; a machine's may come late."""
+_KEYS, _SOURCE = "check the files of the credentials", "check the credentials"
+_REFUSED: Mapping[str, tuple[str, str]] = {
+    "InvalidAccessKeyId": ("the store doesn't know the access key", _KEYS),
+    "InvalidClientTokenId": ("the service doesn't know the access key", _KEYS),
+    "SignatureDoesNotMatch": ("the secret key is wrong", _KEYS),
+    "InvalidSignatureException": ("the secret key is wrong", _KEYS),
+    "InvalidToken": ("the session token is wrong", _KEYS),
+    "InvalidSecurity": ("the access key is not valid", _KEYS),
+    "ExpiredToken": ("the session token has expired", _KEYS),
+    "ExpiredTokenException": ("the session token has expired", _KEYS),
+    "TokenRefreshRequired": ("the session token has expired", _KEYS),
+    "AccountProblem": ("the account of the access key can't be used", _KEYS),
+    "RequestTimeTooSkewed": (
+        "this machine's clock differs from the store's by more than 15 minutes",
+        "set this machine's clock, for example with NTP",
+    ),
+}
+"""Meaning and remedy of codes that concern the credentials. Source: Amazon S3 API Reference, Error responses; AWS
+Security Token Service API Reference, common errors."""
+_OTHER_REGION = {"301", "307", "308", "PermanentRedirect", "AuthorizationHeaderMalformed"}
+_GONE = {
+    "404": "does not exist",
+    "NoSuchKey": "does not exist",
+    "412": "was replaced",
+    "PreconditionFailed": "was replaced",
+    "InvalidObjectState": "is in an archive",
+}
+T = TypeVar("T")
 
 
 class AwsClient:
-    """Sends requests to one service. Many threads can use it. It follows no redirects and repeats no request.
+    """Sends requests to one service by boto3. Many threads can use it.
+
+    With keys in the folder `credentials`, requests are signed with them. Otherwise boto3 finds credentials itself:
+    environment variables, a profile or SSO session, a web identity (IRSA), the role of the container or the machine.
+    Without any, requests are not signed, as public buckets accept them.
 
     Args:
-        region: Region that requests are signed for.
-        service: Service that requests are signed for: `s3` or `sqs`.
+        service: `s3` or `sqs`.
+        endpoint: Address of the service; empty for that of Amazon.
+        region: Region of the service.
+        shown: Name of what is used, for messages, such as `bucket photos at minio.example`.
         credentials: Folder with those of the files `access_key`, `secret_key`, `session_token` and `ca.crt` that are
-            needed; they are read at each request. None sends requests without a signature.
+            needed; they are read at each request.
         proxies: Proxies of the process.
-        clock: Wall clock, for the time of signatures.
         timeout_s: Time limit for one request with its answer, seconds.
     """
 
     def __init__(
         self,
-        *,
-        region: str,
         service: str,
+        *,
+        endpoint: str,
+        region: str,
+        shown: str,
         credentials: Path | None,
         proxies: Proxies = DIRECT,
-        clock: Clock = SYSTEM,
         timeout_s: float = TOTAL_TIMEOUT_S,
     ) -> None:
-        self._region = region
         self._service = service
+        self._endpoint = endpoint
+        self._region = region
+        self._shown = shown
         self._credentials = credentials
         self._proxies = proxies
-        self._clock = clock
         self._timeout_s = timeout_s
-        self._lock = threading.Lock()
-        self._http: HttpClient | None = None
-        self._authorities = ""
+        self._lock, self._building = threading.Lock(), threading.Lock()
+        self._client: Any = None
+        self._expires_at = float("inf")
+        self._built_for: tuple[AwsKeys | None, str] | None = None
+        self._waiting: set[Future[Any]] = set()
+        self._threads = 0
         self._aborted = False
 
-    def send(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"", max_bytes: int
-    ) -> Answer:
-        """Send one request and return the answer, whatever its status is.
+    def request(self, send: Callable[[Any], T], what: str) -> T:
+        """Return what `send` returns, which gets boto3's client and sends one request.
 
         Args:
-            method: HTTP method.
-            url: URL, percent-encoded.
-            headers: Headers, which are signed.
-            body: Body of the request.
-            max_bytes: Maximum size of the body of a success, bytes.
+            send: Sends the request and reads its answer; it runs in another thread.
+            what: What is requested, such as `the object gate/1.jpg`, for messages.
 
         Raises:
-            UnreachableError: When there is no answer.
-            LargeAnswerError: When the answer is larger than `max_bytes`.
-            ConfigError: When the credentials can't be read.
+            UnreachableError: When there is no complete answer.
+            NotFoundError: When the bucket, the object or this version of it doesn't exist.
+            ConfigError: When the credentials, the region or this machine's clock are wrong.
+            ForbiddenError: When the credentials are right and don't allow the request.
+            StatusError: For any other answer.
         """
-        http = self._connect()
-        if self._aborted:
-            raise UnreachableError("the request was not sent, because its sender stops")
-        sent = {"User-Agent": "eaves", "Accept-Encoding": "identity", **self._sign(method, url, headers or {}, body)}
-        deadline = time.monotonic() + self._timeout_s
-        timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=min(READ_TIMEOUT_S, self._timeout_s))
+        future: Future[T] = Future()
+        with self._lock:
+            if self._aborted:
+                raise UnreachableError("the request was not sent, because its sender stops")
+            if self._threads >= MAX_REQUESTS:
+                raise UnreachableError(f"the {self._shown} answers earlier requests without an end")
+            self._threads += 1
+            self._waiting.add(future)
+        threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
         try:
-            with _ended_after(self._timeout_s, http):
-                response = http.request(method, url, headers=sent, body=body or None, timeout=timeout)
-                if method == "HEAD":
-                    response.release_conn()
-                    return Answer(status=response.status, headers=response.headers, body=b"")
-                content = read_body(response, deadline, max_bytes=max_bytes)
-        except LargeAnswerError:
-            raise
-        except (HTTPError, OSError, ValueError) as error:
-            raise self._explain(error, url, late=time.monotonic() >= deadline) from error
-        return Answer(status=response.status, headers=response.headers, body=content)
+            return future.result(self._timeout_s)
+        except TimeoutError as error:
+            raise UnreachableError(f"the {self._shown} did not answer within {self._timeout_s:g} s") from error
+        except aws.ClientError as error:
+            raise self._explain_refusal(error.response, what) from error
+        except (aws.BotoCoreError, ResponseParserError, ValueError) as error:
+            raise self._explain(error) from error
+        finally:
+            with self._lock:
+                self._waiting.discard(future)
 
     def abort(self) -> None:
-        """End the requests in progress, and all later ones, from any thread."""
-        self._aborted = True
-        http = self._http
-        if http is not None:
-            http.abort()
+        """End the wait for requests in progress, and refuse all later ones, from any thread."""
+        with self._lock:
+            self._aborted = True
+            waiting = list(self._waiting)
+        for future in waiting:
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(UnreachableError("the request was ended, because its sender stops"))
 
     def close(self) -> None:
         """Close every connection."""
-        with self._lock:
-            if self._http is not None:
-                self._http.close()
-            self._http = None
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
-    def _connect(self) -> HttpClient:
-        """Return the HTTP client, or a new one when the authorities to trust have changed."""
+    def _send(self, future: Future[T], send: Callable[[Any], T]) -> None:
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            try:
+                future.set_result(send(self._connect()))
+            except Exception as error:  # noqa: BLE001 - it is raised where somebody waits
+                future.set_exception(error)
+            finally:
+                with self._lock:
+                    self._threads -= 1
+
+    def _connect(self) -> Any:
+        """Return boto3's client, or a new one when the files of the credentials have changed."""
         folder = self._credentials
-        authorities = read_credentials(folder).authorities_pem
-        with self._lock:
-            if self._http is None or authorities != self._authorities:
-                try:
-                    http = HttpClient(proxies=self._proxies, ca_certs_pem=authorities, connections=CONNECTIONS)
-                except ValueError as error:
-                    fault = Fault(origin="credentials", path=f"{folder}/{AUTHORITIES}", message=str(error))
-                    raise ConfigError([fault], hint=f"ls -l {folder}") from error
-                if self._http is not None:
-                    self._http.close()
-                self._http, self._authorities = http, authorities
-            return self._http
+        keys = read_aws_keys(folder) if folder is not None else None
+        needed = keys, read_credentials(folder).authorities_pem
+        with self._building:
+            if self._client is None or needed != self._built_for or time.monotonic() > self._expires_at:
+                self.close()
+                self._client, self._built_for = self._build(*needed), needed
+            return self._client
 
-    def _sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return all headers of a request; without keys, it isn't signed."""
-        keys = read_aws_keys(self._credentials) if self._credentials is not None else None
-        if keys is None:
-            return dict(headers)
-        signature = sign_request(
-            method,
-            url,
-            keys=keys,
-            region=self._region,
-            service=self._service,
-            at=datetime.fromtimestamp(self._clock.now(), UTC),
-            headers=headers,
-            payload_sha256=hashlib.sha256(body).hexdigest(),
+    def _build(self, keys: AwsKeys | None, authorities_pem: str) -> Any:
+        given = (keys.access_key, keys.secret_key, keys.session_token or None) if keys else (None, None, None)
+        session = boto3.session.Session(*given, region_name=self._region)
+        config = Config(
+            connect_timeout=min(CONNECT_TIMEOUT_S, self._timeout_s),
+            read_timeout=min(READ_TIMEOUT_S, self._timeout_s),
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            proxies=self._find_proxies(),
+            ignore_configured_endpoint_urls=True,
+            s3={
+                "addressing_style": "path" if self._endpoint else "auto",
+                "us_east_1_regional_endpoint": "regional",
+            },
+            # Stores beside Amazon S3 don't all know the checksums that boto3 would add.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
         )
-        return {**headers, **signature}
+        self._expires_at = float("inf")
+        if session.get_credentials() is None:
+            self._expires_at = time.monotonic() + UNSIGNED_S
+            config = config.merge(Config(signature_version=UNSIGNED))
+        client = session.client(
+            self._service,
+            endpoint_url=self._endpoint or None,
+            config=config,
+            verify=self._find_authorities(authorities_pem),
+        )
+        client.meta.events.register("before-call.s3", _forbid_other_regions)
+        return client
 
-    def _explain(self, error: Exception, url: str, *, late: bool) -> DeliveryError:
-        """Return the error for a request without an answer; the same fault gives the same text each time."""
-        host = urlsplit(url).netloc
-        if late:
-            return UnreachableError(f"{host} did not answer completely within {self._timeout_s:g} s")
-        fault = find_connection_fault(error)
+    def _find_authorities(self, pem: str) -> str | None:
+        """Return the file of authorities to trust: `ca.crt` of the credentials, else the system's; None for boto3's."""
+        if not pem:
+            return ssl.get_default_verify_paths().cafile
+        path = f"{self._credentials}/{AUTHORITIES}"
+        try:
+            build_tls_context(pem)
+        except ValueError as error:
+            fault = Fault(origin="credentials", path=path, message=str(error))
+            raise ConfigError([fault], hint=f"ls -l {self._credentials}") from error
+        return path
+
+    def _find_proxies(self) -> dict[str, str]:
+        """Return the proxy by scheme, with its user name and password."""
+        found = {}
+        for scheme in ("http", "https"):
+            address = self._endpoint or f"https://{self._service}.{self._region}.amazonaws.com"
+            if address.startswith(f"{scheme}:") and (proxy := self._proxies.find(address)):
+                user, _, password = base64.b64decode(proxy.authorization.partition(" ")[2]).decode().partition(":")
+                login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+                found[scheme] = proxy.url.replace("://", f"://{login}")
+        return found
+
+    def _explain(self, error: Exception) -> EavesError:
+        """Return the error for a request without a usable answer; the same fault gives the same text each time."""
+        cause = getattr(error, "kwargs", {}).get("error")
+        fault = find_connection_fault(cause) if isinstance(cause, Exception) else None
         if fault is not None:
-            return UnreachableError(f"no connection to {host}: {fault.reason[:256]}", hint=fault.hint)
-        if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-            return UnreachableError(f"{host} did not send anything for {READ_TIMEOUT_S:g} s")
-        return UnreachableError(f"{host} closed the connection before its answer was complete")
+            return UnreachableError(f"no connection to the {self._shown}: {fault.reason[:256]}", hint=fault.hint)
+        if isinstance(error, aws.ReadTimeoutError | aws.ConnectTimeoutError):
+            return UnreachableError(f"the {self._shown} did not send anything for {READ_TIMEOUT_S:g} s")
+        if isinstance(error, aws.HTTPClientError | aws.ResponseStreamingError | aws.IncompleteReadError):
+            return UnreachableError(f"the {self._shown} closed the connection before its answer was complete")
+        if isinstance(error, aws.PaginationError | ResponseParserError | ValueError):
+            return StatusError(f"the answer of the {self._shown} can't be used: {str(error)[:160]}", status=502)
+        message = f"boto3 can't use its credentials or settings ({type(error).__name__}): {str(error)[:160]}"
+        return ConfigError([Fault(origin=self._shown, path="", message=message)], hint=_SOURCE)
+
+    def _explain_refusal(self, response: Mapping[str, Any], what: str) -> EavesError:
+        """Return the error for an answer that isn't a success; the same refusal gives the same text each time."""
+        metadata, error = response.get("ResponseMetadata", {}), response.get("Error", {})
+        status, code = int(metadata.get("HTTPStatusCode", 502)), str(error.get("Code", ""))[:64]
+        region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region") or error.get("Region", "")
+        if code == "NoSuchBucket":
+            return NotFoundError(f"the {self._shown} does not exist", hint="check the bucket's name and the endpoint")
+        if gone := _GONE.get(code) or _GONE.get(str(status)):
+            return NotFoundError(f"{what} {gone} in the {self._shown}")
+        message = hint = ""
+        if code in _OTHER_REGION or str(status) in _OTHER_REGION:
+            other = f" {region[:40]}" if region and region != self._region else ""
+            message = f"it is in another region{other}, not in {self._region}"
+            hint = f"set the region to{other or ' that of the bucket'}"
+        elif code in _REFUSED:
+            meaning, hint = _REFUSED[code]
+            message = f"{meaning} ({code})"
+        if message:
+            return ConfigError([Fault(origin=self._shown, path="", message=message)], hint=hint)
+        if status in (401, 403):
+            return ForbiddenError(
+                f"the {self._shown} refuses access to {what} ({code})",
+                hint="check the access key or role, and whether its policy allows listing, reading or writing",
+            )
+        shown = f" ({code})" if code and code != str(status) else ""
+        return StatusError(f"the {self._shown} answers with status {status}{shown}", status=status, detail=code)
 
 
-@contextmanager
-def _ended_after(timeout_s: float, http: HttpClient) -> Iterator[None]:
-    timer = threading.Timer(timeout_s, http.abort)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _forbid_other_regions(params: dict[str, Any], **_: object) -> None:
+    """Keep boto3 from sending a request again to another region, whose host the URLs of datarefs wouldn't name."""
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True

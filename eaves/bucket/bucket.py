@@ -35,7 +35,7 @@ class Bucket(Protocol):
     Every method that sends a request raises `UnreachableError` when the store can't be reached, `NotFoundError` when
     the bucket or the object doesn't exist, `ConfigError` when the store doesn't accept the access key, the region or
     this machine's clock, `ForbiddenError` when it accepts the key and refuses the request, and `StatusError` for any
-    other answer, all of `eaves.errors`. Each request ends within a time limit, and none is repeated.
+    other answer, all of `eaves.errors`. Each request ends within a time limit; `abort` ends it earlier.
     """
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[StoredObject]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -26,12 +26,10 @@ from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent.identity import load_agent_id
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.agent_lanes import IMAGES
+from eaves.sources.claim_check import open_claim_checker
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
-
-if TYPE_CHECKING:
-    from eaves.sources.claim_check.claim_checker import ClaimChecker
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
@@ -113,19 +111,10 @@ def build_source(
         credentials=configured.common.credentials,
         proxies=proxies,
         options=configured.options,
-        claims=build_claim_checker(configured, proxies),
+        claims=open_claim_checker(configured.claims, credentials=configured.common.credentials, proxies=proxies),
         agent_id=agent_id,
     )
     return SupervisedSource(partial(configured.kind.run, configured.settings), context)
-
-
-def build_claim_checker(configured: ConfiguredSource, proxies: Proxies) -> ClaimChecker | None:
-    """Build what stores the large images of a source in a bucket; None when none is stored in one."""
-    if not configured.claims.claim_check_over_bytes:
-        return None
-    from eaves.sources.claim_check.claim_checker import open_claim_checker
-
-    return open_claim_checker(configured.claims, credentials=configured.common.credentials, proxies=proxies)
 
 
 def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:

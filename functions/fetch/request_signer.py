@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from eaves.credentials.aws_signature import S3, sign_request
+from eaves.credentials.aws_signature import sign_get
 from eaves.credentials.folder import read_aws_keys, read_credentials
 from eaves.errors import ClaimDeniedError, ConfigError
 from functions.fetch.store_answers import is_presigned
@@ -58,7 +58,7 @@ class RequestSigner:
                 hint="put the files access_key and secret_key into the folder that dataref_credentials names",
             )
         region = self._region or find_region(urlsplit(url).hostname or "")
-        return sign_request("GET", url, keys=keys, region=region, service=S3, at=self._now())
+        return sign_get(url, keys=keys, region=region, at=self._now())
 
     def read_authorities(self) -> str:
         """Return the certificate authorities in the file `ca.crt`, as PEM; empty without such a file.

@@ -49,8 +49,9 @@ _REVISION_LABEL = "controller-revision-hash"
 _ROOM = "kubectl -n {namespace} describe pods -l {pods}; kubectl describe nodes | grep -A8 'Allocated resources'"
 _AGENT_FIXES = {
     "knative.image": (
-        "set knative.agent_image, or knative.agent_camera_image for a camera, in eaves.yaml to an existing container "
-        "image for the nodes' processor architecture, by digest (Dockerfile, targets agent and agent-camera)"
+        "set knative.agent_image (for a camera knative.agent_camera_image, for a bucket knative.agent_s3_image) in "
+        "eaves.yaml to an existing container image for the nodes' processor architecture, by digest (Dockerfile, "
+        "targets agent, agent-camera and agent-s3)"
     ),
     "knative.memory_limit": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
     "knative.memory": _ROOM,

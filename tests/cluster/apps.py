@@ -19,6 +19,7 @@ from knative.specs import (
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 AGENT_IMAGE = "registry.example/barn/agent@sha256:" + "c" * 64
+S3_IMAGE = "registry.example/barn/agent-s3@sha256:" + "b" * 64
 CAMERA_IMAGE = "registry.example/barn/agent-camera@sha256:" + "d" * 64
 NAME = "flowers"
 
@@ -102,5 +103,7 @@ def plain_site(**changes: object) -> SiteSettings:
 
 def full_settings(**changes: object) -> KnativeSettings:
     """Settings for every kind of object."""
-    made = KnativeSettings(agent_image=AGENT_IMAGE, agent_camera_image=CAMERA_IMAGE, pull_secret="registry-login")
+    made = KnativeSettings(
+        agent_image=AGENT_IMAGE, agent_camera_image=CAMERA_IMAGE, agent_s3_image=S3_IMAGE, pull_secret="registry-login"
+    )
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.bucket import Bucket, parse_location
-from eaves.bucket.aws_client import AwsClient
+from eaves.bucket.bucket import Bucket
+from eaves.bucket.location import parse_location
 from eaves.bucket.s3_bucket import S3Bucket
 from eaves.errors import ImageTooLargeError, NotFoundError
 from tests.fakes.bucket import DictBucket
@@ -46,8 +46,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     name = hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
     store.s3.create_bucket(Bucket=name)
     location = parse_location(f"s3://{name}", endpoint=store.url)
-    client = AwsClient(region="us-east-1", service="s3", credentials=write_keys(tmp_path / "keys"))
-    opened = S3Bucket(location, client, page_keys=PAGE)
+    opened = S3Bucket(location, credentials=write_keys(tmp_path / "keys"), page_keys=PAGE)
     yield opened
     opened.close()
 

@@ -172,6 +172,12 @@ def camera_image(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def agent_s3_image(pytestconfig: pytest.Config) -> str:
+    """The container image of agents with buckets, by digest."""
+    return pinned(pytestconfig, "agent-s3")
+
+
+@pytest.fixture(scope="session")
 def trainer_image(pytestconfig: pytest.Config) -> str:
     """The trainer's container image, by digest."""
     return pinned(pytestconfig, "trainer")

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.bucket import StoredObject
+from eaves.bucket.bucket import StoredObject
 from eaves.errors import ImageTooLargeError, NotFoundError
 
 
 class DictBucket:
-    """Implements `eaves.bucket.Bucket`.
+    """Implements `eaves.bucket.bucket.Bucket`.
 
     Attributes:
         data: Content by key.

@@ -145,8 +145,8 @@ def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tm
 
 
 LIBRARIES = (
-    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.cloudevents_sdk", "flask",
-    "fsspec", "jinja2", "kubernetes", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
+    "PIL.Image", "boto3", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.cloudevents_sdk",
+    "flask", "fsspec", "jinja2", "kubernetes", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
     "watchdog.observers", "yaml",
 )  # fmt: skip
 """Those of pyproject.toml that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs: docs/09-trust.md."""

@@ -20,8 +20,7 @@ from eaves.sources.__main__ import build_source
 from eaves.sources.agent.configuration import ConfiguredSource
 from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
-from eaves.sources.folder.kind import KIND
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import KIND, FolderSourceSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from eaves.spool import Spool

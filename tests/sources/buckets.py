@@ -11,7 +11,7 @@ from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.options import FrameOptions
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import ManualClock

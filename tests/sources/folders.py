@@ -11,7 +11,7 @@ from typing import Any
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
 from eaves.sources.options import FrameOptions
 from tests.fakes.clock import ManualClock

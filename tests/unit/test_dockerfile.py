@@ -16,7 +16,11 @@ from eaves.oci.package import ENTRYPOINT, PORT, USER
 from eaves.oci.runtime import CODE, ENVIRONMENT, PACKAGES
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
-COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources", "agent-camera": "eaves.sources"}
+COMMANDS = {
+    "function": "functions",
+    "trainer": "trainer",
+    **dict.fromkeys(("agent", "agent-camera", "agent-s3", "agent-camera-s3"), "eaves.sources"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +122,22 @@ def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[
     ]
 
 
-def test_an_agent_with_cameras_has_every_layer_of_the_plain_agent_and_one_more(stages: dict[str, list[str]]) -> None:
-    """A node that has the plain agent fetches PyAV only, and the plain agent has nothing of it."""
-    assert stages["agent-camera"][0] == "FROM agent AS agent-camera"
-    copies = [line for line in stages["agent-camera"] if line.startswith("COPY ")]
-    assert copies == ["COPY --from=agent-camera-packages /added /"]
-    assert not [line for line in inherited(stages, "agent") if "camera" in line]
+@pytest.mark.parametrize(
+    ("target", "below", "packages"),
+    [
+        ("agent-camera", "agent", "agent-camera"),
+        ("agent-s3", "agent", "agent-s3"),
+        ("agent-camera-s3", "agent-camera", "agent-s3"),
+    ],
+)
+def test_a_larger_agent_has_every_layer_of_the_smaller_one_and_one_more(
+    stages: dict[str, list[str]], target: str, below: str, packages: str
+) -> None:
+    """A node that has the plain agent fetches PyAV or boto3 only, and the plain agent has nothing of them."""
+    assert stages[target][0] == f"FROM {below} AS {target}"
+    copies = [line for line in stages[target] if line.startswith("COPY ")]
+    assert copies == [f"COPY --from={packages}-packages /added /"]
+    assert not [line for line in inherited(stages, "agent") if "camera" in line or "s3" in line]
     (adding,) = [line for line in stages["tools"] if "add-lock" in line]
     assert "--no-deps --root /added" in adding
 

@@ -21,8 +21,9 @@ LOCKS = {  # lock: what it is made from, and what of that the container image le
     "serve.txt": (["serve"], {"rich", "pyyaml", "urllib3", "paho-mqtt"}),
     "agent.txt": (["sources"], {"rich", "pyyaml", "numpy"}),
     "agent-camera.txt": (["camera"], BESIDE_AGENT),
+    "agent-s3.txt": (["s3"], BESIDE_AGENT),
     "console.txt": (["console", "cluster"], {"rich", "numpy", "paho-mqtt"}),
-    "train.txt": (["train", "s3", "convert", "oci"], set()),
+    "train.txt": (["train", "convert", "oci"], set()),
     "dev.txt": (
         ["serve", "sources", "train", "s3", "convert", "console", "cluster", "oci", "demo", "camera"],
         set(),

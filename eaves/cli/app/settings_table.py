@@ -13,13 +13,13 @@ from eaves.cli.app.project import Project
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.sources.camera.settings import CameraSettings
-from eaves.sources.claim_check.settings import ClaimCheckSettings
-from eaves.sources.folder.settings import FolderSourceSettings
-from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.claim_check import ClaimCheckSettings
+from eaves.sources.folder.kind import FolderSourceSettings
+from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.settings import ReplaySourceSettings
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.replay.kind import ReplaySourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger
 

@@ -63,6 +63,10 @@ class Agents(ProcessGroup):
         agent = self.member(app)
         return tuple(f"{source}: {agent.describe()}" for source in self.list_sources(app)) if agent else ()
 
+    def find_environ(self, app: str) -> Mapping[str, str]:
+        """Return the variables with which boto3 logs in at a bucket; only agents get them."""
+        return {name: value for name, value in self._inherit.items() if name.startswith("AWS_")}
+
     def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
         """Return the environment of an app's agent; None for an app without sources."""
         name = app.function.name

@@ -10,7 +10,7 @@ from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.sources.agent.kinds import load_kind
-from eaves.sources.claim_check.settings import ClaimCheckSettings
+from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.kind import AnyKind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings

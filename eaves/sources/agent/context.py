@@ -24,7 +24,7 @@ from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 if TYPE_CHECKING:
-    from eaves.sources.claim_check.claim_checker import ClaimChecker
+    from eaves.sources.claim_check import ClaimChecker
 
 SILENT_S = 900.0
 """Time after which a source counts as hung when it calls no method of its context, seconds. It is three times the

@@ -28,6 +28,11 @@ class SourceCounters:
 
     Args:
         clock: Wall clock and monotonic clock.
+
+    Attributes:
+        unusable: Why every image is dropped; empty while images are captured, and while an option leaves them out.
+        captured: Number of images that were stored.
+        last_captured_at: Time at which the last image was stored, Unix seconds; None before the first image.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -35,10 +40,10 @@ class SourceCounters:
         self._lock = threading.Lock()
         self._state, self._reason = NOT_STARTED
         self._failure = ""
-        self._captured = 0
-        self._captured_at: float | None = None
+        self.captured = 0
+        self.last_captured_at: float | None = None
         self._dropped: Counter[str] = Counter()
-        self._unusable, self._unusable_images = "", 0
+        self.unusable, self._unusable_images = "", 0
         self._reconnects: deque[float] = deque(maxlen=MAX_RECONNECTS)
         self._error, self._error_at = "", 0.0
 
@@ -51,29 +56,14 @@ class SourceCounters:
         """
         if self._failure:
             return "failed"
-        return "waiting" if self._unusable and self._state == "watching" else self._state
+        return "waiting" if self.unusable and self._state == "watching" else self._state
 
     @property
     def reason(self) -> str:
         """Why the source captures nothing now; empty while it captures."""
-        if self._unusable and self._state in ("watching", "finished"):
-            return self._failure or self._unusable
+        if self.unusable and self._state in ("watching", "finished"):
+            return self._failure or self.unusable
         return self._failure or self._reason
-
-    @property
-    def unusable(self) -> str:
-        """Why every image is dropped; empty while images are captured, and while an option leaves them out."""
-        return self._unusable
-
-    @property
-    def captured(self) -> int:
-        """Number of images that were stored."""
-        return self._captured
-
-    @property
-    def last_captured_at(self) -> float | None:
-        """Time at which the last image was stored, Unix seconds; None before the first image."""
-        return self._captured_at
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -97,9 +87,9 @@ class SourceCounters:
     def count_captured(self) -> None:
         """Count an image that was stored."""
         with self._lock:
-            self._captured += 1
-            self._captured_at = self._clock.now()
-            self._unusable, self._unusable_images = "", 0
+            self.captured += 1
+            self.last_captured_at = self._clock.now()
+            self.unusable, self._unusable_images = "", 0
 
     def count_dropped(self, cause: Cause, count: int = 1, *, reason: str = "") -> None:
         """Count images that were dropped.
@@ -114,17 +104,17 @@ class SourceCounters:
         with self._lock:
             self._dropped[cause] += count
             if cause == "unchanged":  # the options were applied to this image without an error
-                self._unusable, self._unusable_images = "", 0
-            elif cause in ERRORS and (reason or not self._captured):
+                self.unusable, self._unusable_images = "", 0
+            elif cause in ERRORS and (reason or not self.captured):
                 self._unusable_images += count
-                if not self._captured or self._unusable_images >= MIN_UNUSABLE:
+                if not self.captured or self._unusable_images >= MIN_UNUSABLE:
                     self._note_unusable(reason or ERRORS[cause])
 
     def _note_unusable(self, reason: str) -> None:
-        since = " since the last captured one" if self._captured else ""
-        began, self._unusable = not self._unusable, _shorten(f"every image{since} was dropped: {reason}")
+        since = " since the last captured one" if self.captured else ""
+        began, self.unusable = not self.unusable, _shorten(f"every image{since} was dropped: {reason}")
         if began:
-            self._error, self._error_at = self._unusable, self._clock.now()
+            self._error, self._error_at = self.unusable, self._clock.now()
 
     def count_reconnect(self) -> None:
         """Count a reconnection."""

@@ -2,9 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.config import setting
 from eaves.sources.context import SourceContext
-from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.kind import SourceKind
+
+MIN_REMEMBER_S = 172_800
+"""Minimum of the setting `remember_s`, seconds: two days, because files in the folder are marked as needed once a
+day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderSourceSettings:
+    """Settings of a watched folder."""
+
+    path: Path = setting(Path("/images"), "Folder to watch, including all its subfolders.")
+    polling: bool = setting(
+        False,
+        "Scan the folder every `poll_s` instead of using the kernel's file "
+        "notifications. NFS and other network folders need this.",
+    )
+    poll_s: float = setting(
+        1.0,
+        "Seconds between two scans when polling. The pause after a scan is at least ten times "
+        "the duration of the scan, so that a large folder takes at most a tenth of a core.",
+        minimum=0.01,
+        maximum=3600,
+    )
+    settle_s: float = setting(
+        2.0,
+        "Seconds that a file must stay unchanged before it is captured, if no "
+        "notification says that its writer closed it.",
+        minimum=0,
+        maximum=600,
+    )
+    known_files: int = setting(
+        200_000,
+        "Maximum number of sent files that are remembered in memory, about 100 bytes each; for "
+        "further files, each scan reads the spool. The default takes 20 MB of the 256 MB that "
+        "an agent's pod may use.",
+        minimum=0,
+    )
+    max_files: int = setting(
+        1_000_000,
+        "Number of images in the folder at which capture is paused until some are removed, "
+        "because the spool could not remember all that were sent. It remembers twice as many, "
+        "about 60 bytes each: the default takes up to 120 MB of disk.",
+        minimum=1,
+    )
+    remember_s: int = setting(
+        604_800,
+        "Seconds that the spool remembers an image after it was removed from the folder; an "
+        "image that returns later is sent again. Files that stay in the folder are never "
+        "forgotten. The default, 7 days, allows a disk to be unplugged for a week.",
+        minimum=MIN_REMEMBER_S,
+    )
 
 
 def run(settings: FolderSourceSettings, context: SourceContext) -> None:

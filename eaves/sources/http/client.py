@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
@@ -23,14 +23,18 @@ from eaves.http_client.connection_errors import describe_unreachable, find_conne
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.retry_after import parse_retry_after
 from eaves.sources.frame import Cause
-from eaves.sources.http.authentication import Authentication
-from eaves.sources.http.completeness import has_end
-from eaves.sources.http.redirects import STATUSES, find_target
+from eaves.sources.http.kind import PORTS
+from eaves.sources.http.login import Authentication
 
 MAX_STEPS = 6
 """Maximum number of HTTP requests for one picture, including those after redirects and challenges."""
 CONNECT_TIMEOUT_S = 10.0
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+"""HTTP statuses of redirects whose target has the same picture. Source: RFC 9110, section 15.4."""
 _CHUNK_BYTES = 64 << 10
+_TAIL_BYTES = 4_096
+"""Number of bytes at the end of the data that are searched for the end mark, because some cameras append padding."""
+_ENDS = {"image/jpeg": b"\xff\xd9", "image/png": b"IEND", "image/gif": b";"}
 _HEADERS = {"User-Agent": "eaves", "Accept": "image/*", "Accept-Encoding": "identity, gzip;q=0.1"}
 
 
@@ -150,7 +154,7 @@ class SnapshotClient:
                 if response.status == 401:
                     self._log_in(response, answered=answered)
                     answered = True
-                elif response.status in STATUSES and (location := response.headers.get("location")):
+                elif response.status in REDIRECTS and (location := response.headers.get("location")):
                     url, answered = self._redirected(url, location), False
                 else:
                     retry_after_s = parse_retry_after(response.headers.get("retry-after"), now)
@@ -261,3 +265,38 @@ def _explain(error: Exception) -> str:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def find_target(url: str, location: str) -> str:
+    """Return the URL that a redirect leads to: only the same host is allowed, because requests carry credentials.
+
+    Raises:
+        ValueError: When the redirect leads to another host or port, from https:// to http://, or to no valid URL; the
+            message says which.
+    """
+    here = urlsplit(url)
+    try:
+        there = urlsplit(urljoin(url, location.strip()))
+        port = there.port
+    except ValueError:
+        raise ValueError("redirects to an invalid address") from None
+    if there.scheme not in PORTS or not there.hostname:
+        raise ValueError("redirects to an address that is not http:// or https://")
+    if there.hostname != here.hostname:
+        raise ValueError(f"redirects to another host, {there.hostname[:100]!r}")
+    if here.scheme == "https" and there.scheme == "http":
+        raise ValueError("redirects from https:// to http://")
+    upgraded = here.scheme == "http" and there.scheme == "https"
+    if not upgraded and (port or PORTS[there.scheme]) != (here.port or PORTS[here.scheme]):
+        raise ValueError(f"redirects to another port, {port}")
+    host = there.netloc.rpartition("@")[2]  # a user name in a redirect is not sent
+    return urlunsplit((there.scheme, host, there.path or "/", there.query, ""))
+
+
+def has_end(data: bytes) -> bool:
+    """Return whether the data of an image contain the end mark of their format.
+
+    Formats that give their size at the beginning have no end mark; the result is then True.
+    """
+    mark = _ENDS.get(media_type.sniff(data))
+    return mark is None or mark in data[-_TAIL_BYTES:]

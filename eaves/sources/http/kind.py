@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+from urllib.parse import urlsplit
 
+from eaves.config import setting
 from eaves.reachability import find_address
 from eaves.sources.context import SourceContext
-from eaves.sources.http.settings import HttpSourceSettings
 from eaves.sources.kind import SourceKind
+
+PORTS = {"http": 80, "https": 443}
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSourceSettings:
+    """Settings of a picture at a URL."""
+
+    url: str = setting(MISSING, "Address of an image, http:// or https://, such as a camera's snapshot.")
+    every_s: float = setting(
+        5.0,
+        "Seconds between two requests. The default suits scenes that change within seconds; "
+        "for a camera that takes one image per minute, 60 is enough.",
+        minimum=0.05,
+        maximum=86_400,
+    )
+    timeout_s: float = setting(
+        10.0,
+        "Seconds that one image may take, from the request to its last byte, including redirects and logins.",
+        minimum=0.1,
+        maximum=250,
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # its message may quote a password
+            usable = False
+        if not usable or _UNSAFE.search(self.url):
+            yield "url", "must be an http:// or https:// address, such as http://camera.example/snapshot.jpg"
 
 
 def run(settings: HttpSourceSettings, context: SourceContext) -> None:

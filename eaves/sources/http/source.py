@@ -9,15 +9,15 @@ from urllib.parse import unquote, urlsplit
 from eaves.base.backoff import Backoff
 from eaves.credentials.folder import Credentials, read_credentials
 from eaves.credentials.placeholders import fill_in
-from eaves.errors import ConfigError, Fault, SpoolError
+from eaves.errors import ConfigError, Fault
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Frame
-from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
-from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.http.kind import HttpSourceSettings
+from eaves.sources.http.login import Authentication
 from eaves.sources.http.snapshot_identity import SnapshotIdentity
-from eaves.sources.spool_refusal import REFUSED, explain_refusal
+from eaves.sources.spool_refusal import capture_when_possible
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
@@ -112,22 +112,18 @@ class HttpSource:
 
     def _capture(self, frame: Frame) -> None:
         """Store a frame, and retry while the queue is full; count pictures that are due meanwhile as dropped."""
-        context, failures = self._context, 0
+        context, every_s = self._context, self._settings.every_s
         began = context.clock.monotonic()
-        while True:
-            try:
-                context.capture(frame)
-                break
-            except SpoolError as error:
-                failures += 1
-                context.report("paused", explain_refusal(error))
-                if not context.wait(REFUSED.pause_s(failures)):
-                    return
-                passed = int((context.clock.monotonic() - began) / self._settings.every_s)
-                if passed:
-                    began += passed * self._settings.every_s
-                    context.drop("spool_full", passed)
-        context.report("watching")
+
+        def count_missed() -> None:
+            nonlocal began
+            passed = int((context.clock.monotonic() - began) / every_s)
+            if passed:
+                began += passed * every_s
+                context.drop("spool_full", passed)
+
+        if capture_when_possible(context, frame, count_missed) is not None:
+            context.report("watching")
 
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""

@@ -13,11 +13,8 @@ from eaves import media_type
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ImageError, ImageTooLargeError
 from eaves.sources.frame import Cause, Dropped, Frame
-from eaves.sources.options.hours import parse_hours
-from eaves.sources.options.lru_cache import RecentValues
-from eaves.sources.options.rate import Pacer, parse_interval_ns
-from eaves.sources.options.region import OutsideImageError, parse_region
-from eaves.sources.options.settings import FrameOptions
+from eaves.sources.options.pacing import Pacer, RecentValues
+from eaves.sources.options.settings import FrameOptions, OutsideImageError, parse_hours, parse_interval_ns, parse_region
 
 if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor

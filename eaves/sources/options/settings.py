@@ -1,14 +1,175 @@
-"""Options that every source has."""
+"""Options that every source has, and the parsing of those that are texts: hours, rate and region."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from eaves.config import setting
-from eaves.sources.options.hours import parse_hours
-from eaves.sources.options.rate import parse_interval_ns
-from eaves.sources.options.region import parse_region
+from eaves.errors import ImageError
+
+_SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours:
+    """Spans of the day during which frames are captured.
+
+    Attributes:
+        spans: Begin (included) and end (excluded) of each span; an end before the begin is on the next day.
+        zone: Time zone of the spans; None for the machine's.
+    """
+
+    spans: tuple[tuple[time, time], ...]
+    zone: tzinfo | None = None
+
+    def contain(self, moment_ns: int) -> bool:
+        """Return whether a time, nanoseconds since 1970, is within one of the spans.
+
+        False for a time that has no valid date.
+        """
+        try:
+            clock = datetime.fromtimestamp(moment_ns / 1e9, UTC).astimezone(self.zone).time()
+        except (ValueError, OverflowError, OSError):
+            return False
+        return any(begin <= clock < end if begin < end else clock >= begin or clock < end for begin, end in self.spans)
+
+
+def parse_hours(texts: Sequence[str], zone: str = "") -> Hours | None:
+    """Parse hours such as `22:00-06:00`; None when none are given.
+
+    Args:
+        texts: Texts of the spans.
+        zone: Name of a time zone in the IANA database; empty for the machine's.
+
+    Raises:
+        ValueError: When a text is malformed, or the machine doesn't know the time zone.
+    """
+    found = None
+    if zone:
+        try:
+            found = ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"must be a time zone that this machine knows, such as Europe/Berlin (got {zone!r})"
+            ) from error
+    spans = tuple(_parse_span(text) for text in texts)
+    return Hours(spans=spans, zone=found) if spans else None
+
+
+def _parse_span(text: str) -> tuple[time, time]:
+    match = _SPAN.fullmatch(text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        hour, minute, end_hour, end_minute = map(int, match.groups())
+        begin = time(hour, minute)
+        end = time(0) if (end_hour, end_minute) == (24, 0) else time(end_hour, end_minute)
+    except ValueError:
+        raise ValueError(f"must be hours such as 22:00-06:00 (got {text[:40]!r})") from None
+    if begin == end != time(0):
+        raise ValueError(f"must begin and end at different times (got {text[:40]!r})")
+    return begin, end
+
+
+_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|min|h|d)\s*")
+_UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+
+
+def parse_interval_ns(rate: str) -> int:
+    """Return the nanoseconds between two frames at a rate such as `2/s`, `30/min` or `1/10s`; 0 for an empty text.
+
+    Raises:
+        ValueError: When the text is malformed, faster than 1,000 frames a second, or slower than one in a year.
+    """
+    if not rate.strip():
+        return 0
+    match = _RATE.fullmatch(rate)
+    frames = float(match[1]) if match else 0.0
+    if match is None or not frames:
+        raise ValueError(f"must be a number of frames per time, such as 2/s, 30/min or 1/10s (got {rate[:40]!r})")
+    interval_s = float(match[2] or 1) * _UNITS_S[match[3]] / frames
+    if not 0.001 <= interval_s <= 366 * 86_400:
+        raise ValueError(f"must be between 1000/s and 1/366d (got {rate[:40]!r})")
+    return round(interval_s * 1e9)
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a rectangle in pixels; right and bottom are just outside the rectangle."""
+
+
+class OutsideImageError(ImageError):
+    """Error of an image that is too small to contain its region."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A rectangle of an upright image, with the origin at its top left.
+
+    Source: IIIF Image API 3.0, section 4.1, which gives regions as left, top, width, height as well.
+
+    Attributes:
+        left: Left edge, in pixels or as a share of the image's width.
+        top: Top edge, in pixels or as a share of the image's height.
+        width: Width, in pixels or as a share of the image's width.
+        height: Height, in pixels or as a share of the image's height.
+        shares: Whether all four numbers are shares of 0 to 1 and not pixels.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+    shares: bool
+
+    def box(self, size: tuple[int, int]) -> Box:
+        """Return the rectangle in pixels.
+
+        Args:
+            size: Width and height of the upright image, pixels.
+
+        Raises:
+            OutsideImageError: When the rectangle reaches beyond the image. It was measured in larger images then, and
+                would show another part of the scene in this one.
+        """
+        across, down = size if self.shares else (1, 1)
+        left, top = round(self.left * across), round(self.top * down)
+        right, bottom = round((self.left + self.width) * across), round((self.top + self.height) * down)
+        if self.shares:
+            left, top = min(left, across - 1), min(top, down - 1)
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        if right > size[0] or bottom > size[1]:
+            raise OutsideImageError(
+                f"crop extends to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
+                hint="give crop as shares of the image, or correct the pixels",
+            )
+        return left, top, right, bottom
+
+
+def parse_region(numbers: Sequence[float]) -> Region | None:
+    """Parse a region from four numbers, which are shares when none is above 1; None for no numbers.
+
+    Raises:
+        ValueError: When the numbers are not a valid rectangle.
+    """
+    if not numbers:
+        return None
+    given = ",".join(f"{number:g}" for number in numbers)
+    if len(numbers) != 4:
+        raise ValueError(f"must be left, top, width, height (got {given})")
+    left, top, width, height = numbers
+    if min(left, top) < 0 or min(width, height) <= 0:
+        raise ValueError(f"must lie within the image, with a width and a height above 0 (got {given})")
+    shares = max(numbers) <= 1
+    if shares and max(left + width, top + height) > 1 + 1e-9:
+        raise ValueError(f"must lie within the image: left + width and top + height must be <= 1 (got {given})")
+    if not shares and any(number != int(number) for number in numbers):
+        raise ValueError(f"must be whole pixels, or shares of at most 1 (got {given})")
+    return Region(left=left, top=top, width=width, height=height, shares=shares)
+
 
 MIN_SIDE = 16
 """Minimum of `max_side`, pixels; smaller images are useless to a model."""

@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.config import setting
 from eaves.sources.context import SourceContext
 from eaves.sources.kind import SourceKind
-from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
+
+MAX_IMAGES = 100_000
+"""Maximum number of images in a recording that is played once, because their ids are remembered so that a restart
+doesn't play them again. It is also the maximum for every folder, whose names and times are kept in memory (about 20
+MB)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySourceSettings:
+    """Settings of a recording that is played."""
+
+    path: Path = setting(
+        Path("/images"),
+        "Folder, including all its subfolders, or archive with the images: .zip, .tar, "
+        ".tar.gz, .tgz, .tar.bz2 or .tar.xz.",
+    )
+    every_s: float = setting(
+        1.0,
+        "Seconds between two images; 0 captures as fast as the queue accepts them, for load "
+        "tests. The default is slow enough to watch.",
+        minimum=0,
+        maximum=86_400,
+    )
+    loop: bool = setting(False, "Start again after the last image. The images of each round have ids of their own.")
+    times: str = setting(
+        "original",
+        "Capture time of the events: `original` is the time when the file was last modified, "
+        "`now` is the time when it is played.",
+        choices=("original", "now"),
+    )
 
 
 def run(settings: ReplaySourceSettings, context: SourceContext) -> None:

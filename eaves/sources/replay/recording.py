@@ -18,8 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from eaves.errors import StorageError
 from eaves.media_type import is_image_path
-from eaves.sources.folder.reader import FileVersion, read_file
-from eaves.sources.folder.scanner import scan
+from eaves.sources.folder.reader import FileVersion, read_file, scan
 
 MAX_TIME_S = 253_402_300_800
 """End of the year 9999, Unix seconds. The times in a tar may be any number, even infinite; later ones count as 1970."""

@@ -17,12 +17,12 @@ from eaves.events import event_id
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.frame import Cause, Frame, Outcome
+from eaves.sources.replay.kind import MAX_IMAGES, ReplaySourceSettings
 from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
-from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
-from eaves.sources.spool_refusal import explain_refusal
+from eaves.sources.spool_refusal import capture_when_possible
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to open a missing recording, and between attempts to store an image in a full queue."""
+"""Pauses between attempts to open a missing recording."""
 IDLE_S = 60.0
 """Interval at which the source calls its context after the last image was played, seconds, so that it doesn't count as
 hung."""
@@ -152,22 +152,15 @@ class ReplaySource:
         return True
 
     def _capture(self, frame: Frame) -> None:
-        failures = 0
-        while not self._context.stopping:
-            try:
-                outcome = self._context.capture(frame)
-            except SpoolError as error:
-                failures += 1
-                self._context.report("paused", explain_refusal(error))
-                self._context.wait(RETRY.pause_s(failures))
-            else:
-                self._played += 1
-                if outcome is Outcome.DROPPED and not self._settings.loop:
-                    self._remember(frame)
-                if outcome is Outcome.UNUSABLE and not self._settings.loop:
-                    self._unusable.add(frame.position)  # in memory only, because another setting may change it
-                self._report_playing()
-                return
+        outcome = capture_when_possible(self._context, frame)
+        if outcome is None:
+            return
+        self._played += 1
+        if outcome is Outcome.DROPPED and not self._settings.loop:
+            self._remember(frame)
+        if outcome is Outcome.UNUSABLE and not self._settings.loop:
+            self._unusable.add(frame.position)  # in memory only, because another setting may change it
+        self._report_playing()
 
     def _remember(self, frame: Frame) -> None:
         """Store the id of an image that an option left out, so that it is also skipped after a restart.

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from eaves.base.clock import Clock
-from eaves.bucket import Bucket, StoredObject
+from eaves.bucket.bucket import Bucket, StoredObject
 
 PAGE = 1_000
 """Number of objects that one step handles, which one request lists."""
@@ -29,21 +28,6 @@ costs one request a second on average."""
 
 Look = Callable[[StoredObject], bool]
 """Looks at an object and returns whether the next one may follow now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderEnd:
-    """Last known key of one folder directly below the prefix.
-
-    Attributes:
-        folder: Text with which the keys of the folder begin; the prefix itself for keys that are in no folder.
-        key: Last known key.
-        modified_at_ns: Time of the last change of its object, nanoseconds since 1970.
-    """
-
-    folder: str
-    key: str
-    modified_at_ns: int
 
 
 class BucketScan:
@@ -72,8 +56,8 @@ class BucketScan:
         self._clock = clock
         self._begin = begin
         self._end = end
-        self._ends: dict[str, FolderEnd] = {}
-        self._found_ends: dict[str, FolderEnd] = {}
+        self._ends: dict[str, StoredObject] = {}
+        self._found_ends: dict[str, StoredObject] = {}
         self._full_at = float("-inf")
         self._ends_at = float("inf")
         self._soonest_at = float("-inf")
@@ -133,14 +117,12 @@ class BucketScan:
         return False
 
     def _keep_end(self, found: StoredObject) -> None:
-        folder = self._folder(found.key)
-        self._found_ends[folder] = FolderEnd(folder=folder, key=found.key, modified_at_ns=found.modified_at_ns)
+        self._found_ends[self._folder(found.key)] = found
         if len(self._found_ends) > MAX_FOLDERS:
             self._found_ends = self._newest()
 
-    def _newest(self) -> dict[str, FolderEnd]:
-        newest = heapq.nlargest(MAX_ENDS, self._found_ends.values(), key=lambda end: end.modified_at_ns)
-        return {end.folder: end for end in newest}
+    def _newest(self) -> dict[str, StoredObject]:
+        return dict(heapq.nlargest(MAX_ENDS, self._found_ends.items(), key=lambda end: end[1].modified_at_ns))
 
     def _finish(self) -> None:
         self._end()
@@ -159,13 +141,11 @@ class BucketScan:
 
     def _list_ends(self, look: Look) -> None:
         """List the objects after the last known key of each folder, by one request for each."""
-        for end in list(self._ends.values()):
-            for found in islice(self._bucket.list(end.folder, after=end.key), PAGE):
+        for folder, end in list(self._ends.items()):
+            for found in islice(self._bucket.list(folder, after=end.key), PAGE):
                 ready = look(found)
-                if self._folder(found.key) == end.folder:
-                    self._ends[end.folder] = FolderEnd(
-                        folder=end.folder, key=found.key, modified_at_ns=found.modified_at_ns
-                    )
+                if self._folder(found.key) == folder:
+                    self._ends[folder] = found
                 if not ready:
                     return
 

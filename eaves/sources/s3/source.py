@@ -1,4 +1,4 @@
-"""Main loop of the s3 source: look at keys that notifications name, list the bucket, capture new images."""
+"""The s3 source: look at keys that notifications name, list the bucket, capture new images."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ import random
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
-from eaves.bucket import Bucket, StoredObject, open_bucket
-from eaves.errors import ConfigError, DeliveryError, EavesError, ForbiddenError, NotFoundError, SpoolError, StatusError
+from eaves.bucket.bucket import Bucket, StoredObject
+from eaves.bucket.s3_bucket import S3Bucket
+from eaves.errors import (
+    ConfigError,
+    DeliveryError,
+    EavesError,
+    ForbiddenError,
+    ImageTooLargeError,
+    NotFoundError,
+    SpoolError,
+    StatusError,
+)
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
-from eaves.sources.s3.capturer import ObjectCapturer, ObjectOutcome
-from eaves.sources.s3.hints import Hints
-from eaves.sources.s3.notifications import Notifications
+from eaves.sources.faults import ImageFaults
+from eaves.sources.files import build_text
+from eaves.sources.frame import Frame, Outcome
+from eaves.sources.s3.kind import S3SourceSettings
+from eaves.sources.s3.notifications import Hints, Notifications
 from eaves.sources.s3.scan import BucketScan
-from eaves.sources.s3.settings import S3SourceSettings
 from eaves.sources.sent_images import SentImages
-from eaves.sources.spool_refusal import explain_refusal
+from eaves.sources.spool_refusal import capture_when_possible, explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
@@ -33,6 +44,7 @@ START_S = 86_400.0
 first pass, seconds. Without this bound, a clock that is years behind would make every object new."""
 LOOK_S = 60.0
 """Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
+_MEDIA = {"jpg": "jpeg", "tif": "tiff"}
 _UNAVAILABLE = (DeliveryError, ConfigError, NotFoundError, ForbiddenError)
 
 
@@ -53,11 +65,9 @@ class S3Source:
         self._context = context
         self._clock = context.clock
         self._location = settings.location
-        self._bucket = bucket or open_bucket(
-            self._location, credentials=context.credentials, proxies=context.proxies, clock=context.clock
-        )
-        refers = settings.sends == "reference"
-        self._capturer = ObjectCapturer(self._bucket, self._location, context, refers=refers)
+        self._bucket = bucket or S3Bucket(self._location, credentials=context.credentials, proxies=context.proxies)
+        self._refers = settings.sends == "reference"
+        self._faults = ImageFaults(context)
         self.hints = Hints(context.clock)
         self.notifications = Notifications(settings, context, self.hints)
         self._sent = SentImages(
@@ -101,14 +111,12 @@ class S3Source:
                 self._scan.step(self._look_at_found)
                 self._sent.save()
             except (SpoolError, *_UNAVAILABLE) as error:
-                fault = self._explain(error)
-            else:
-                fault = self._capturer.failure
-            if self._context.stopping:
-                return
-            if fault:
+                if self._context.stopping:
+                    return
                 failures += 1
-                self._context.report("waiting", fault)
+                self._context.report(
+                    "waiting", explain_refusal(error) if isinstance(error, SpoolError) else error.message
+                )
                 self._context.wait(RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
                 continue
             if failures:
@@ -133,7 +141,7 @@ class S3Source:
                 continue
             try:
                 found = self._bucket.find(key)
-                ready = self._look_at(found, self._capturer.identify(found))
+                ready = self._look_at(found, self._identify(found))
             except (NotFoundError, ForbiddenError, StatusError):
                 continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
             except EavesError:
@@ -146,7 +154,7 @@ class S3Source:
         """Look at an object that the scan has found; return whether the next one may follow now."""
         if not self._is_image(found.key) or found.size_bytes == 0:
             return not self._context.stopping
-        identity = self._capturer.identify(found)
+        identity = self._identify(found)
         self._sent.find(identity)
         if self._passing_over and not self._is_new(found) and identity not in self._sent:
             self._sent.pass_over(identity)
@@ -157,17 +165,84 @@ class S3Source:
         """Capture an object unless it was sent; return whether the next one may follow now."""
         if found.size_bytes == 0 or identity in self._sent or self._sent.full:
             return not self._context.stopping
-        outcome = self._capturer.capture(found, identity)
-        if outcome is ObjectOutcome.DROPPED:
+        outcome = self._capture(found, identity)
+        if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
-        elif outcome in {ObjectOutcome.CAPTURED, ObjectOutcome.UNUSABLE}:
+        elif outcome is not None:
             self._sent.add(identity)
-        return outcome is not ObjectOutcome.STOPPED and not self._context.stopping and not self._capturer.pausing
+        return not self._context.stopping
+
+    def _capture(self, found: StoredObject, identity: str) -> Outcome | None:
+        """Read an object and pass it to the agent; None when this version is gone, or may be captured later.
+
+        A fault of the object is reported, so that other objects can follow.
+
+        Raises:
+            DeliveryError: When the store can't be reached.
+            ConfigError: When the store refuses the access key.
+        """
+        name, largest = build_text(found.key)[:256], self._context.max_bytes
+        try:
+            if found.size_bytes > largest:
+                raise ImageTooLargeError(f"it has {found.size_bytes} bytes, more than {largest}")
+            outcome = capture_when_possible(self._context, self._build_frame(found))
+        except ImageTooLargeError as error:
+            self._faults.report("too_large", identity, f"{name}: {error.message}")
+            return Outcome.UNUSABLE
+        except NotFoundError:
+            return None
+        except (ForbiddenError, StatusError) as error:
+            self._faults.report("unreadable", identity, f"{error.message}; the source tries again")
+            return None
+        except (DeliveryError, ConfigError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one object must not stop all others
+            self._faults.report(
+                "failed", identity, f"{name} can't be made into an event; the source tries again", error
+            )
+            return None
+        self._faults.forget(identity)
+        return outcome
+
+    def _build_frame(self, found: StoredObject) -> Frame:
+        below = found.key.removeprefix(self._location.prefix).lstrip("/")
+        first, deeper, _ = below.partition("/")
+        dataref = digest = content_type = ""
+        data = b""
+        if self._refers:
+            exact = self._bucket.inspect(found)
+            dataref, digest = self._bucket.url(exact), exact.digest
+            suffix = below.rpartition(".")[2].lower()
+            content_type = f"image/{_MEDIA.get(suffix, suffix)}"
+        else:
+            data = self._bucket.get(found, self._context.max_bytes)
+        return Frame(
+            data=data,
+            position=self._position(found),
+            subject=build_text(below),
+            captured_at_ns=found.modified_at_ns,
+            camera=build_text(first) if deeper else "",
+            content_type=content_type,
+            dataref=dataref,
+            digest=digest,
+        )
+
+    def _identify(self, found: StoredObject) -> str:
+        """Return the id of the event that one version of an object becomes."""
+        return event_id(self._context.source, self._position(found))
+
+    def _position(self, found: StoredObject) -> str:
+        """Return the text that identifies one version of an object.
+
+        Listings have no version ids. Content and time of the last change tell versions apart as well, and are the same
+        in a bucket without versions.
+        """
+        return f"{self._location.name}\0{found.key}\0{found.etag}\0{found.modified_at_ns}"
 
     def _is_image(self, key: str) -> bool:
         below = key.removeprefix(self._location.prefix).lstrip("/")
         if media_type.is_unsupported_path(below):
-            self._capturer.report_unsupported(key)
+            self._faults.report_unsupported(key, build_text(key))
         return media_type.is_image_path(below)
 
     def _is_new(self, found: StoredObject) -> bool:
@@ -192,9 +267,6 @@ class S3Source:
             self._context.report("paused", f"{reason}; capture is paused until some are removed")
         else:
             self._context.report("watching")
-
-    def _explain(self, error: EavesError) -> str:
-        return explain_refusal(error) if isinstance(error, SpoolError) else error.message
 
     def _wake(self) -> None:
         self.hints.wake()

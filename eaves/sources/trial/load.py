@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eaves.sources.options import FrameOptions
-from eaves.sources.options.hours import parse_hours
-from eaves.sources.options.rate import parse_interval_ns
+from eaves.sources.options.settings import parse_hours, parse_interval_ns
 from eaves.sources.trial.findings import Load, StreamFacts
 
 HOUR_S = 3_600

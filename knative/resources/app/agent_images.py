@@ -11,9 +11,10 @@ from knative.specs import ClusterApp, ClusterSource
 SETTINGS: Mapping[str, str] = {
     "": "agent_image",
     "camera": "agent_camera_image",
+    "s3": "agent_s3_image",
 }
 """Setting in the section `knative` of the container image, by the extra of Eaves that it includes."""
-TARGETS: Mapping[str, str] = {"": "agent", "camera": "agent-camera"}
+TARGETS: Mapping[str, str] = {"": "agent", "camera": "agent-camera", "s3": "agent-s3"}
 """Target of the Dockerfile of each container image, by the extra of Eaves that it includes."""
 
 

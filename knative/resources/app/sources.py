@@ -71,7 +71,8 @@ def reads_file(source: ClusterSource) -> bool:
 def find_extra(source: ClusterSource) -> str:
     """Return the extra of Eaves that a source's agent needs; empty when a plain agent suffices."""
     kind = _find_kind(source)
-    return kind.extra if kind else ""
+    extra = kind.extra if kind else ""
+    return extra or ("s3" if source.options.get("claim_check_bucket") else "")
 
 
 def source_values(source: ClusterSource) -> dict[str, Any]:

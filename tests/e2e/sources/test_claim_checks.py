@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
-    place: Place, outside: KnativeSink, image: str, agent_image: str, s3_image: str, tiny_artifact: Path
+    place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
 ) -> None:
     host, key = start_signing_store(place.cluster, s3_image)
     make_keys(place.cluster, "agent-keys", key)
@@ -35,7 +35,7 @@ def test_a_claim_check_is_fetched_with_the_secret_of_the_function(
     place.configure(
         sources=[source],
         triggers=[{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}],
-        knative={"agent_image": agent_image, "dataref_secret": "function-keys"},
+        knative={"agent_s3_image": agent_s3_image, "dataref_secret": "function-keys"},
         function={"dataref_hosts": [host], "dataref_schemes": ["http"], "dataref_networks": ["10.0.0.0/8"]},
     )
     place.eaves("deploy", image, "--plain-http")

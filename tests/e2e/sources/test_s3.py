@@ -54,7 +54,7 @@ def notify(cluster: Cluster, url: str, token: str, key: str) -> str:
 
 @pytest.mark.parametrize("sends", ["bytes", "reference"])
 def test_images_in_a_bucket_are_predicted_once(
-    sends: str, place: Place, outside: KnativeSink, image: str, agent_image: str, s3_image: str, tiny_artifact: Path
+    sends: str, place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
 ) -> None:
     host = start_store(place.cluster, s3_image)
     make_keys(place.cluster, "keys", ANY_KEY)
@@ -62,7 +62,7 @@ def test_images_in_a_bucket_are_predicted_once(
     source = build_source(host, every_s=0.5, sends=sends)
     allowed = {"dataref_hosts": [host], "dataref_schemes": ["http"], "dataref_networks": ["10.0.0.0/8"]}
     triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
-    knative = {"agent_image": agent_image, **({"dataref_secret": "keys"} if sends == "reference" else {})}
+    knative = {"agent_s3_image": agent_s3_image, **({"dataref_secret": "keys"} if sends == "reference" else {})}
     place.configure(
         sources=[source], triggers=triggers, knative=knative, function=allowed if sends == "reference" else {}
     )
@@ -79,7 +79,7 @@ def test_images_in_a_bucket_are_predicted_once(
 
 @needs_kubectl
 def test_the_store_reports_new_images_to_the_service_of_the_source(
-    place: Place, outside: KnativeSink, image: str, agent_image: str, s3_image: str, tiny_artifact: Path
+    place: Place, outside: KnativeSink, image: str, agent_s3_image: str, s3_image: str, tiny_artifact: Path
 ) -> None:
     host = start_store(place.cluster, s3_image)
     make_keys(place.cluster, "keys", {**ANY_KEY, "token": "hook"})
@@ -87,7 +87,7 @@ def test_the_store_reports_new_images_to_the_service_of_the_source(
     never = {"every_s": 86_400, "full_every_s": 86_400}
     triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
     source = build_source(host, webhook_port=9100, **never)
-    place.configure(sources=[source], triggers=triggers, knative={"agent_image": agent_image})
+    place.configure(sources=[source], triggers=triggers, knative={"agent_s3_image": agent_s3_image})
     place.eaves("deploy", image, "--plain-http")
     wait_until(lambda: len(subjects(outside)) == 1, 180, pause_s=0.5, what="the first prediction")
     put(place.cluster, pictures(tiny_artifact, "inbox/b.png", "inbox/c.png"))

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eaves.bucket import StoredObject, open_bucket, parse_location
-from eaves.bucket.aws_client import AwsClient
+from eaves.bucket.bucket import StoredObject
+from eaves.bucket.location import parse_location
 from eaves.bucket.s3_bucket import S3Bucket
-from eaves.errors import ConfigError, DeliveryError, EavesError, ImageTooLargeError, StatusError, UnreachableError
+from eaves.errors import (
+    ConfigError,
+    DeliveryError,
+    EavesError,
+    ForbiddenError,
+    ImageTooLargeError,
+    NotFoundError,
+    StatusError,
+    UnreachableError,
+)
 from eaves.http_client.proxies import Proxies, Proxy
 from tests.fakes.http.camera import Answer, FakeCamera, open_camera, respond
-from tests.sources.store import Store, open_store, write_keys
+from tests.sources.store import KEYS, Store, open_store, write_keys
 from tests.waiting import wait_until
 
 FOUND = StoredObject(key="a.jpg", etag="abc", size_bytes=3, modified_at_ns=0)
@@ -32,8 +44,8 @@ def store() -> Iterator[Store]:
 
 
 def build(url: str, *, timeout_s: float = 5.0, credentials: Path | None = None) -> S3Bucket:
-    client = AwsClient(region="us-east-1", service="s3", credentials=credentials, timeout_s=timeout_s)
-    return S3Bucket(parse_location("s3://photos", endpoint=url), client)
+    location = parse_location("s3://photos", endpoint=url)
+    return S3Bucket(location, credentials=credentials, timeout_s=timeout_s)
 
 
 def serving(answer: bytes) -> Answer:
@@ -44,7 +56,7 @@ def test_a_bucket_with_versions_gives_the_url_of_one_version(store: Store, tmp_p
     store.s3.create_bucket(Bucket="versions")
     store.s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
     location = parse_location("s3://versions", endpoint=store.url)
-    bucket = open_bucket(location, credentials=write_keys(tmp_path / "keys"))
+    bucket = S3Bucket(location, credentials=write_keys(tmp_path / "keys"))
     bucket.put("a.jpg", b"first", content_type="image/jpeg")
     first = bucket.inspect(bucket.find("a.jpg"))
     bucket.put("a.jpg", b"second", content_type="image/jpeg")
@@ -52,6 +64,21 @@ def test_a_bucket_with_versions_gives_the_url_of_one_version(store: Store, tmp_p
     assert bucket.url(first) == f"{store.url}/versions/a.jpg?versionId={first.version_id}"
     assert bucket.get(first, 100) == b"first"
     assert bucket.get(bucket.find("a.jpg"), 100) == b"second"
+
+
+@pytest.mark.parametrize("key", ["../x.jpg", "a/../b/./c.jpg", "./a.jpg", "a//b c+ü%2F.jpg"])
+def test_keys_that_others_chose_are_read_exactly_and_are_no_url_where_clients_would_change_it(
+    store: Store, tmp_path: Path, key: str
+) -> None:
+    name = hashlib.sha256(key.encode()).hexdigest()[:20]
+    store.s3.create_bucket(Bucket=name)
+    store.s3.put_object(Bucket=name, Key=key, Body=key.encode())
+    bucket = S3Bucket(parse_location(f"s3://{name}", endpoint=store.url), credentials=write_keys(tmp_path / "keys"))
+    (found,) = bucket.list("")
+    assert (found.key, bucket.find(key), bucket.get(found, 100)) == (key, found, key.encode())
+    if "./" in key:
+        with pytest.raises(NotFoundError, match="no URL can name"):
+            bucket.url(found)
 
 
 def test_the_digest_is_known_when_the_store_has_a_checksum_of_the_whole_content(store: Store, tmp_path: Path) -> None:
@@ -101,9 +128,9 @@ def test_requests_go_through_the_proxy_of_the_process() -> None:
     with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
         port = int(fake.url.rpartition(":")[2])
         proxies = Proxies(http=Proxy(host="127.0.0.1", port=port))
-        bucket = open_bucket(parse_location("s3://photos", endpoint="http://minio.example:9000"), proxies=proxies)
+        bucket = S3Bucket(parse_location("s3://photos", endpoint="http://minio.example:9000"), proxies=proxies)
         assert list(bucket.list("")) == []
-        assert fake.asked[0].target.startswith("http://minio.example:9000/photos/?")
+        assert fake.asked[0].target.startswith("http://minio.example:9000/photos?")
 
 
 def hang(fake: FakeCamera) -> Answer:
@@ -166,15 +193,10 @@ LOOP = (
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
-        (respond(200, LOOP), StatusError, "refers to itself as the next one"),
-        (respond(200, b"<html>"), StatusError, "it is not XML"),
-        (respond(200, b"x" * (9 << 20)), StatusError, "a page has more than"),
-        (
-            respond(200, b"<a/>", length=1_000, Connection="close"),
-            UnreachableError,
-            "closed the connection before its answer was complete",
-        ),
-        (respond(200, b"<a/>", length=-1), UnreachableError, "closed the connection before"),
+        (respond(200, LOOP), StatusError, "same next token"),
+        (respond(200, b"<html>"), StatusError, "status 500"),
+        (respond(200, HEAD.encode(), length=1_000, Connection="close"), EavesError, "photos at 127.0.0.1"),
+        (respond(200, HEAD.encode(), length=-1), EavesError, "photos at 127.0.0.1"),
         (respond(301, b"", Location="http://127.0.0.1:1/"), ConfigError, "another region"),
         (respond(302, b"", Location="http://127.0.0.1:1/"), StatusError, "status 302"),
         (respond(500, b"<Error>" * 100_000), StatusError, "status 500"),
@@ -186,6 +208,88 @@ def test_a_store_that_answers_wrongly_is_refused(answer: bytes, kind: type[Eaves
         list(build(fake.url).list(""))
 
 
+@pytest.mark.parametrize("length", [1_000, -1])
+def test_an_object_that_breaks_off_is_not_taken_for_complete(length: int) -> None:
+    answer = respond(200, b"ab", length=length, Connection="close")
+    with open_camera(serving(answer)) as fake, pytest.raises(UnreachableError):
+        build(fake.url).get(FOUND, 10_000)
+
+
 def test_an_object_that_is_larger_than_listed_is_refused() -> None:
     with open_camera(serving(respond(200, b"x" * 2_000))) as fake, pytest.raises(ImageTooLargeError):
         build(fake.url).get(FOUND, 1_000)
+
+
+def refuse(status: int, code: str, more: str = "", **headers: Any) -> bytes:
+    body = f"<Error><Code>{code}</Code><Message>secret text</Message>{more}</Error>" if code else ""
+    return respond(status, body.encode(), **headers)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (refuse(404, "NoSuchBucket"), NotFoundError, "the bucket photos at 127.0.0.1:"),
+        (refuse(404, "NoSuchKey"), NotFoundError, "the object a.jpg does not exist in the bucket photos at"),
+        (refuse(404, ""), NotFoundError, "the object a.jpg does not exist"),
+        (refuse(412, "PreconditionFailed"), NotFoundError, "the object a.jpg was replaced"),
+        (refuse(403, "InvalidObjectState"), NotFoundError, "the object a.jpg is in an archive"),
+        (refuse(403, "InvalidAccessKeyId"), ConfigError, "the store doesn't know the access key (InvalidAccessKeyId)"),
+        (refuse(403, "SignatureDoesNotMatch"), ConfigError, "the secret key is wrong"),
+        (refuse(400, "ExpiredToken"), ConfigError, "the session token has expired"),
+        (
+            refuse(403, "RequestTimeTooSkewed"),
+            ConfigError,
+            "this machine's clock differs from the store's by more than",
+        ),
+        (refuse(403, "AccessDenied"), ForbiddenError, "refuses access to the object a.jpg (AccessDenied)"),
+        (refuse(403, ""), ForbiddenError, "refuses access to the object a.jpg (403)"),
+        (refuse(503, "SlowDown"), StatusError, "answers with status 503 (SlowDown)"),
+        (
+            refuse(301, "PermanentRedirect", x_amz_bucket_region="eu-west-2"),
+            ConfigError,
+            "it is in another region eu-west-2, not in us-east-1",
+        ),
+        (
+            refuse(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
+            ConfigError,
+            "it is in another region eu-west-1, not in us-east-1",
+        ),
+    ],
+)
+def test_a_refusal_has_a_plain_message(answer: bytes, kind: type[EavesError], text: str, tmp_path: Path) -> None:
+    with open_camera(serving(answer)) as fake, pytest.raises(EavesError) as error:
+        build(fake.url, credentials=write_keys(tmp_path / "keys")).get(FOUND, 1_000)
+    assert type(error.value) is kind
+    assert text in error.value.message
+    assert "secret text" not in error.value.message
+
+
+def write_profile(folder: Path) -> dict[str, str]:
+    role = "[profile far]\nrole_arn = arn:aws:iam::123456789012:role/agent\nsource_profile = near\n[profile near]\n"
+    (folder / "config").write_text(role + "\n".join(f"{name} = {value}" for name, value in KEYS.items()))
+    return {"AWS_CONFIG_FILE": str(folder / "config"), "AWS_PROFILE": "far"}
+
+
+def write_web_identity(folder: Path) -> dict[str, str]:
+    (folder / "token").write_text("a.b.c")
+    role = "arn:aws:iam::123456789012:role/agent"
+    return {"AWS_ROLE_ARN": role, "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token")}
+
+
+@pytest.mark.parametrize("write", [write_profile, write_web_identity])
+def test_without_keys_in_files_the_role_of_the_environment_signs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], dict[str, str]]
+) -> None:
+    """A profile that assumes a role, and the web identity that a cluster gives a pod (IRSA)."""
+    for name, value in {**write(tmp_path), "AWS_ENDPOINT_URL_STS": store.url}.items():
+        monkeypatch.setenv(name, value)
+    with open_camera(serving(respond(200, f"{HEAD}</ListBucketResult>".encode()))) as fake:
+        assert list(build(fake.url, credentials=tmp_path).list("")) == []
+        assert "Credential=ASIA" in fake.asked[-1].headers["authorization"]
+        assert fake.asked[-1].headers["x-amz-security-token"]
+
+
+def test_without_boto3_a_bucket_says_what_to_install() -> None:
+    code = "import sys; sys.modules['boto3'] = None\nimport eaves.bucket.s3_bucket"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "boto3: is not installed" in done.stderr

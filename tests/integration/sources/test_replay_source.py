@@ -19,8 +19,7 @@ from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.kind import KIND
-from eaves.sources.replay.settings import ReplaySourceSettings
+from eaves.sources.replay.kind import KIND, ReplaySourceSettings
 from eaves.sources.replay.source import ReplaySource
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex

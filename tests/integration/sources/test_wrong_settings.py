@@ -16,14 +16,14 @@ import pytest
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
-from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.http.source import HttpSource
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.settings import ReplaySourceSettings
+from eaves.sources.replay.kind import ReplaySourceSettings
 from eaves.sources.replay.source import ReplaySource
-from eaves.sources.s3.settings import S3SourceSettings
+from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool
 from tests.fakes.http.camera import open_camera, respond

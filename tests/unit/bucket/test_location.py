@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.bucket import parse_location
+from eaves.bucket.location import parse_location
 
 
 @pytest.mark.parametrize(

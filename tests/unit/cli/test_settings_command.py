@@ -16,7 +16,7 @@ from eaves.config import SettingsLayer, build, iter_leaves
 from eaves.errors import ConfigError, NotFoundError
 from eaves.local.settings import LocalSettings
 from eaves.sources.agent.kinds import OWN
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import FolderSourceSettings
 from trainer.settings import TrainSettings
 
 

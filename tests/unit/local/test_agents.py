@@ -163,3 +163,14 @@ def test_an_agent_of_which_a_source_hangs_is_started_again(
         agents.reconcile(apps)
         clock.turn(LIVENESS_S / 2)
     assert [child.running for child in launch.children] == [False, True, True]
+
+
+def test_an_agent_gets_the_variables_with_which_boto3_logs_in(
+    clock: ManualClock, launch: FakeLauncher, tmp_path: Path
+) -> None:
+    inherit = {"AWS_PROFILE": "shop", "OTHER": "x"}
+    agents = Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit=inherit, clock=clock, launch=launch)
+    agents.reconcile({"a": app("a", "one")})
+    environ = launch.environs["eaves.sources"]
+    assert environ["AWS_PROFILE"] == "shop"
+    assert "OTHER" not in environ

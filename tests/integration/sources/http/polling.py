@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eaves.config import SettingsLayer, build
-from eaves.sources.http.kind import KIND
-from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.http.kind import KIND, HttpSourceSettings
 from tests.fakes.http.camera import FakeCamera, respond
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs import hostile

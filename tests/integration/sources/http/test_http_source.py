@@ -15,8 +15,8 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.http_client.pools import HttpClient
-from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, SnapshotClient
+from eaves.sources.http.login import Authentication
 from tests.fakes.clock import ManualClock
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.fakes.sources.source_context import RecordingContext

@@ -14,6 +14,7 @@ from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
 from knative.render.rendering import render_app
 from knative.resources.agent import CHILD_STOP_S
+from knative.resources.app.agent_images import find_agent_image
 from knative.resources.app.destinations import Destination, find_destinations
 from knative.resources.reachability_pod import build_reachability_pod
 from knative.settings import KnativeSettings
@@ -132,6 +133,13 @@ def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() ->
     made = render_app(app(DEVICE, nodes={"camera": "usb"}), full_settings(), plain_site(selector={"edge": "yes"}))
     (found,) = [one for one in made if one["metadata"].get("labels", {}).get("eaves.dev/source") and "spec" in one]
     assert found["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "yes", "camera": "usb"}
+
+
+def test_a_camera_with_claim_checks_keeps_its_container_image() -> None:
+    """The target agent-camera-s3 is that container image with one layer more."""
+    claims = {"claim_check_over_bytes": 1_000_000, "claim_check_bucket": "s3://photos"}
+    source = replace(app({**STREAM, **claims}).sources[0])
+    assert find_agent_image(source, full_settings()) == CAMERA_IMAGE
 
 
 def test_a_missing_container_image_is_a_fault_that_names_its_target() -> None:

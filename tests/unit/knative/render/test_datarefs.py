@@ -11,9 +11,10 @@ import pytest
 from eaves.errors import ConfigError
 from knative.client.kinds import KSERVICE
 from knative.render.rendering import render_app
+from knative.resources.app.agent_images import find_agent_image, find_missing_images
 from knative.resources.app.destinations import Destination, find_destinations
 from knative.specs import ClusterApp, ClusterSource
-from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, full_settings, plain_app, plain_site
 from tests.cluster.manifests import restricted_faults, validate
 
 HOSTS = {"EAVES_DATAREF_HOSTS": "photos.s3.eu-central-1.amazonaws.com"}
@@ -42,6 +43,22 @@ def faults(wanted: ClusterApp, **settings: Any) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         render_app(wanted, full_settings(**settings), plain_site())
     return {fault.path: fault.message for fault in error.value.faults}
+
+
+@pytest.mark.parametrize(
+    ("source", "image"),
+    [
+        (ClusterSource(name="gate", claim="photos", options=LARGE), S3_IMAGE),
+        (ClusterSource(name="shop", kind="s3", options={"bucket": "s3://photos"}), S3_IMAGE),
+        (ClusterSource(name="gate", claim="photos"), AGENT_IMAGE),
+    ],
+)
+def test_an_agent_with_a_bucket_has_the_container_image_with_boto3(source: ClusterSource, image: str) -> None:
+    assert find_agent_image(source, full_settings()) == image
+    wanted = replace(plain_app(), sources=(source,))
+    assert dict(find_missing_images(wanted, full_settings(agent_s3_image=""))).keys() == (
+        {"agent_s3_image"} if image == S3_IMAGE else set()
+    )
 
 
 def test_the_keys_are_a_secret_that_the_functions_user_can_read() -> None:

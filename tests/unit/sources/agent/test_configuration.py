@@ -13,8 +13,7 @@ import pytest
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
 from eaves.sources.agent.kinds import list_kinds, load_kind
-from eaves.sources.folder.kind import KIND
-from eaves.sources.folder.settings import FolderSourceSettings
+from eaves.sources.folder.kind import KIND, FolderSourceSettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -66,7 +65,7 @@ def test_options_that_need_pixels_are_refused_for_images_that_stay_in_a_bucket(
 ) -> None:
     source = (
         "from eaves.sources import SourceKind\n"
-        "from eaves.sources.replay.settings import ReplaySourceSettings\n"
+        "from eaves.sources.replay.kind import ReplaySourceSettings\n"
         "KIND = SourceKind(settings=ReplaySourceSettings, run=print, refers=lambda one: '' if one.loop else 'https://a')\n"
     )
     add_package(tmp_path, "theirs:KIND", source)
@@ -165,9 +164,9 @@ def test_faults_of_claim_checks(values: dict[str, Any], message: str) -> None:
 
 def test_an_agent_without_claim_checks_imports_no_client_for_them() -> None:
     code = (
-        "import sys; from eaves.sources.__main__ import build_claim_checker;"
+        "import sys; from eaves.sources.claim_check import open_claim_checker;"
         "from eaves.sources.agent.configuration import read_source;"
-        "one, _ = read_source({'name': 'a'}, '', ''); assert build_claim_checker(one, None) is None;"
+        "one, _ = read_source({'name': 'a'}, '', ''); assert open_claim_checker(one.claims, credentials=None) is None;"
         "print([name for name in sys.modules if name.startswith('eaves.bucket')])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)

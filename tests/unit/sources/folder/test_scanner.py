@@ -10,10 +10,7 @@ import pytest
 
 from eaves.errors import StorageError
 from eaves.media_type import is_image_path
-from eaves.sources.folder.reader import FileVersion
-from eaves.sources.folder.scan_pace import ScanPace
-from eaves.sources.folder.scanner import scan
-from tests.fakes.clock import ManualClock
+from eaves.sources.folder.reader import FileVersion, scan
 
 
 def count_open_files() -> int:
@@ -92,21 +89,6 @@ def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path) -> None:
         assert count_open_files() <= before + 2
     files.close()  # type: ignore[attr-defined]
     assert count_open_files() == before
-
-
-def test_the_pause_after_a_scan_is_the_interval_or_ten_times_the_scan() -> None:
-    clock = ManualClock()
-    pace = ScanPace(clock)
-    assert pace.next_at <= clock.monotonic()
-    for length_s, pause_s in ((1.0, 60.0), (30.0, 300.0), (0.5, 60.0)):
-        pace.begin()
-        for _ in range(2):
-            with pace.measured():
-                clock.turn(length_s / 2)
-            clock.turn(1000)  # captures files in between
-        pace.end(60.0)
-        assert pace.next_at - clock.monotonic() == pytest.approx(pause_s)
-        assert pace.soonest_at - clock.monotonic() == pytest.approx(10 * length_s)
 
 
 def test_images_that_no_function_reads_are_reported(tmp_path: Path) -> None:

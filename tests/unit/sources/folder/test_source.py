@@ -200,21 +200,6 @@ def test_a_watch_that_ends_is_started_again_and_what_it_missed_is_found(folder: 
         assert len(run.kernel.watches) == 2
 
 
-def test_a_watch_that_tells_nothing_is_started_again(folder: Path) -> None:
-    """A disk that was unplugged and comes back at once has the same numbers, and its watch is deaf."""
-    with running(folder, settle_s=0.0) as run:
-        run.write("a.png")
-        run.tell("a.png")
-        run.advance(2 * RESCAN_S)
-        assert len(run.kernel.watches) == 1
-        run.write("b.png")
-        run.advance(RESCAN_S + 10)
-        assert run.subjects == ["a.png", "b.png"]
-        assert len(run.kernel.watches) == 2
-        run.advance(10 * RESCAN_S)
-        assert len(run.kernel.watches) == 2
-
-
 def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder.rmdir()
     with running(folder, settle_s=0.0) as run:

@@ -6,10 +6,8 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from eaves.sources.http.completeness import has_end
-from eaves.sources.http.kind import KIND
-from eaves.sources.http.redirects import find_target
-from eaves.sources.http.settings import HttpSourceSettings
+from eaves.sources.http.client import find_target, has_end
+from eaves.sources.http.kind import KIND, HttpSourceSettings
 from tests.inputs import hostile
 
 

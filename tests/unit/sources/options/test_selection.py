@@ -17,7 +17,8 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.frame import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
-from eaves.sources.options.rate import Pacer, parse_interval_ns
+from eaves.sources.options.pacing import Pacer
+from eaves.sources.options.settings import parse_interval_ns
 from tests.fakes.clock import START, ManualClock
 
 SECOND = 1_000_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.s3.notification import parse_notification
+from eaves.sources.s3.notifications import parse_notification
 
 
 def record(key: Any = "gate/1.jpg", bucket: Any = "photos", name: Any = "ObjectCreated:Put") -> dict[str, Any]:

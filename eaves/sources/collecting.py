@@ -1,17 +1,29 @@
-"""Folder that images are collected in. A file's name contains the image's event id, which identifies known images."""
+"""Collection of training images from a source, with the options that later images for predictions also get.
+
+No event is sent, and nothing but images is written into the folder. A file's name contains the image's event id, which
+identifies known images.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from eaves import media_type
 from eaves.base.files import write_atomically
-from eaves.errors import SpoolError
+from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.events import Event
+from eaves.http_client.proxies import Proxies
+from eaves.sources.agent.configuration import ConfiguredSource
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.agent.counters import SourceCounters
+from eaves.sources.agent.supervision import SupervisedSource, stop_sources
+from eaves.sources.settings import ATTRIBUTES_BYTES
 
 ID_LENGTH = 16
 """Number of characters of the event id in a file's name: 64 bits, which distinguish a million images."""
@@ -96,3 +108,65 @@ def _moment(time: str | None) -> str:
     """Format a capture time for the beginning of a file name, so that files sort by time."""
     moment = datetime.fromisoformat(time).astimezone(UTC) if time else datetime.now(UTC)
     return moment.strftime("%Y%m%dT%H%M%S%f")[:18] + "Z"
+
+
+TICK_S = 0.2
+"""Interval between two calls of `watch`, seconds."""
+
+
+def collect(
+    configured: ConfiguredSource,
+    images: CollectedImages,
+    *,
+    site: str,
+    wanted: int,
+    proxies: Proxies,
+    watch: Callable[[SourceCounters], None],
+) -> None:
+    """Collect images exactly as an agent would capture them.
+
+    Args:
+        configured: Source to run.
+        images: Folder that the images are collected in.
+        site: Name of the site, which is part of the images' ids.
+        wanted: Total number of images to reach, including those of earlier calls.
+        proxies: HTTP proxies of the process.
+        watch: Called from time to time with the source's counters.
+
+    Raises:
+        ConfigError: When the source's images stay in a bucket.
+    """
+    if configured.kind.refers(configured.settings):
+        fault = Fault(origin="source", path=configured.common.name, message="its images stay in their bucket")
+        raise ConfigError([fault], hint="set `sends: bytes` to collect the images themselves")
+    enough = threading.Event()
+
+    def store(event: Event) -> bool:
+        if len(images) >= wanted:
+            return False
+        stored = images.store(event)
+        if len(images) >= wanted:
+            enough.set()
+        return stored
+
+    context = AgentContext(
+        configured.common.name,
+        site=site,
+        index=images,
+        store=store,
+        max_bytes=configured.common.max_bytes,
+        spool_max_bytes=configured.common.max_bytes + ATTRIBUTES_BYTES,
+        credentials=configured.common.credentials,
+        proxies=proxies,
+        options=configured.options,
+    )
+    if len(images) >= wanted:
+        return
+    source = SupervisedSource(partial(configured.kind.run, configured.settings), context)
+    source.start()
+    try:
+        while not enough.wait(TICK_S):
+            watch(source.counters)
+    finally:
+        stop_sources([source])
+        watch(source.counters)

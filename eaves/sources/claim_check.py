@@ -1,23 +1,94 @@
-"""Storing of large images in a bucket before their events are spooled."""
+"""Claim checks: large images go to a bucket, and their events refer to them by `dataref`.
+
+An image is in the bucket before its event is in the spool, so no event refers to an image that doesn't exist. While the
+bucket can't be used, events keep their data, because predictions must not depend on a link.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import SYSTEM, Clock
-from eaves.bucket import Bucket, open_bucket
+from eaves.base.clock import SYSTEM, Clock, StopFlag
+from eaves.config import setting
 from eaves.credentials.redact import redact
 from eaves.errors import EavesError
 from eaves.events import DATADIGEST, DATAREF, Event
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.media_type import UNKNOWN
-from eaves.sources.claim_check.settings import ClaimCheckSettings
-from eaves.sources.options.lru_cache import RecentValues
+from eaves.reachability import find_address
+from eaves.sources.options.pacing import RecentValues
+
+if TYPE_CHECKING:
+    from eaves.bucket.bucket import Bucket
+    from eaves.bucket.location import BucketLocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimCheckSettings:
+    """Settings that keep large images in a bucket; docs/23-buckets.md explains them."""
+
+    claim_check_over_bytes: int = setting(
+        0,
+        "Size in bytes above which an image is stored in `claim_check_bucket`; its event then has the image's URL "
+        "(`dataref`) and digest instead of its data. The default, 0, stores none.",
+        minimum=0,
+    )
+    claim_check_bucket: str = setting(
+        "",
+        "Bucket for large images, s3://NAME or s3://NAME/PREFIX. `credentials` holds its `access_key` and "
+        "`secret_key`. The function fetches the images, so `function.dataref_hosts` must allow the bucket's host.",
+    )
+    claim_check_endpoint: str = setting(
+        "", "Address of the store that has the bucket, such as https://minio.example:9000; empty: Amazon S3."
+    )
+    claim_check_region: str = setting("", "Region of the bucket. The default, empty, is us-east-1.")
+    claim_check_timeout_s: float = setting(
+        10.0,
+        "Seconds that storing one image in the bucket may take. An image that takes longer, or that comes while the "
+        "bucket can't be used, is sent with its data.",
+        minimum=0.1,
+        maximum=250,
+    )
+
+    def location(self) -> BucketLocation | None:
+        """Return the location of the bucket; None when no image is stored in one.
+
+        Raises:
+            ValueError: When the address of the bucket is malformed.
+        """
+        if not self.claim_check_over_bytes:
+            return None
+        from eaves.bucket.location import parse_location  # an agent without claim checks needs no HTTP client for it
+
+        return parse_location(
+            self.claim_check_bucket, endpoint=self.claim_check_endpoint, region=self.claim_check_region
+        )
+
+    def addresses(self) -> Iterator[str]:
+        """Yield the `HOST:PORT` of the bucket, `tls://HOST:PORT` with TLS; nothing when no image is stored in one."""
+        location = self.location()
+        if location is not None:
+            yield find_address(location.base_url)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        if not self.claim_check_over_bytes:
+            if self.claim_check_bucket:
+                yield "claim_check_bucket", "has no effect without claim_check_over_bytes"
+            return
+        try:
+            self.location()
+        except ValueError as error:
+            name, _, message = str(error).partition(": ")
+            yield f"claim_check_{'bucket' if name == 'address' else name}", message
+
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses before a bucket that could not be used is tried again."""
@@ -65,13 +136,11 @@ class ClaimChecker:
         self._bucket = bucket
         self._over_bytes = over_bytes
         self._prefix = f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
-        self._clock = clock
         self._lock = threading.Lock()
         self._stored: RecentValues[str] = RecentValues(MAX_STORED)
-        self._failures = 0
+        self._broken = False
+        self._stop = StopFlag(clock)
         self.reason = ""
-        self._retry_at = 0.0
-        self._testing = False
 
     def check_in(self, event: Event, *, is_known: Callable[[], bool] = lambda: False) -> Event:
         """Return the event of an image, without data when its image is in the bucket.
@@ -85,9 +154,8 @@ class ClaimChecker:
         key = self._build_key(event)
         with self._lock:
             url = self._stored.get(key)
-            broken = self._failures > 0
+            broken = self._broken
         if url is None and broken:
-            self._test_later(event.source)
             return event
         if url is None and is_known():
             return event
@@ -103,6 +171,7 @@ class ClaimChecker:
 
     def stop(self) -> None:
         """End the requests in progress."""
+        self._stop.set()
         self._bucket.abort()
 
     def _build_key(self, event: Event) -> str:
@@ -116,11 +185,16 @@ class ClaimChecker:
         return f"{self._prefix}{_name(event.source)}/{event.id}-{digest}{suffix}"
 
     def _fail(self, error: EavesError, source: str) -> None:
+        """Send the following images with their data until a thread finds that the bucket can be used again."""
+        self._note(error, source)
+        with self._lock, contextlib.suppress(RuntimeError):  # without a thread, the next image tries the bucket itself
+            if not self._broken:
+                threading.Thread(target=self._recover, args=(source,), name="claim-check", daemon=True).start()
+                self._broken = True
+
+    def _note(self, error: EavesError, source: str) -> None:
         reason = redact(error.message)[:256]
-        with self._lock:
-            is_new, self.reason = reason != self.reason, reason
-            self._failures += 1
-            self._retry_at = self._clock.monotonic() + RETRY.pause_s(self._failures)
+        is_new, self.reason = reason != self.reason, reason
         if is_new:
             _log.warning(
                 "source %s: large images are sent with their data, because their bucket can't be used: %s",
@@ -128,31 +202,19 @@ class ClaimChecker:
                 reason,
             )
 
-    def _test_later(self, source: str) -> None:
-        """Try the bucket in a thread when its pause is over."""
-        with self._lock:
-            if self._testing or self._clock.monotonic() < self._retry_at:
+    def _recover(self, source: str) -> None:
+        """Try the bucket after growing pauses until it can be used."""
+        key, failures = f"{self._prefix}{_name(source)}/{TEST_OBJECT}", 1
+        while not self._stop.wait(RETRY.pause_s(failures)):
+            try:
+                self._bucket.put(key, b"", content_type=UNKNOWN)
+            except EavesError as error:
+                failures += 1
+                self._note(error, source)
+            else:
+                self._broken, self.reason = False, ""
+                _log.info("source %s: large images are stored in their bucket again", _name(source))
                 return
-            self._testing = True
-        try:
-            threading.Thread(target=self._test, args=(source,), name="claim-check", daemon=True).start()
-        except RuntimeError:  # no thread can be started now
-            with self._lock:
-                self._testing = False
-
-    def _test(self, source: str) -> None:
-        key = f"{self._prefix}{_name(source)}/{TEST_OBJECT}"
-        try:
-            self._bucket.put(key, b"", content_type=UNKNOWN)
-        except EavesError as error:
-            self._fail(error, source)
-        else:
-            with self._lock:
-                self._failures, self.reason = 0, ""
-            _log.info("source %s: large images are stored in their bucket again", _name(source))
-        finally:
-            with self._lock:
-                self._testing = False
 
 
 def open_claim_checker(
@@ -168,7 +230,9 @@ def open_claim_checker(
     location = settings.location()
     if location is None:
         return None
-    bucket = open_bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
+    from eaves.bucket.s3_bucket import S3Bucket  # an agent without a bucket needs no boto3
+
+    bucket = S3Bucket(location, credentials=credentials, proxies=proxies, timeout_s=settings.claim_check_timeout_s)
     return ClaimChecker(bucket, over_bytes=settings.claim_check_over_bytes, prefix=location.prefix)
 
 

@@ -9,34 +9,39 @@ least one always is.
 
 from __future__ import annotations
 
-import re
+from collections import OrderedDict
 from dataclasses import dataclass
-
-from eaves.sources.options.lru_cache import RecentValues
+from typing import Generic, TypeVar
 
 MAX_CAMERAS = 1_000
 """Maximum number of cameras whose last frame is remembered. A limit is needed because camera names come from topics or
 folders, and other programs may create any number of these."""
-_RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|min|h|d)\s*")
-_UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+V = TypeVar("V")
 
 
-def parse_interval_ns(rate: str) -> int:
-    """Return the nanoseconds between two frames at a rate such as `2/s`, `30/min` or `1/10s`; 0 for an empty text.
+class RecentValues(Generic[V]):
+    """A dictionary with at most `limit` values, which forgets the least recently used one.
 
-    Raises:
-        ValueError: When the text is malformed, faster than 1,000 frames a second, or slower than one in a year.
+    Args:
+        limit: Maximum number of values; a further one replaces the value that was read or written longest ago.
     """
-    if not rate.strip():
-        return 0
-    match = _RATE.fullmatch(rate)
-    frames = float(match[1]) if match else 0.0
-    if match is None or not frames:
-        raise ValueError(f"must be a number of frames per time, such as 2/s, 30/min or 1/10s (got {rate[:40]!r})")
-    interval_s = float(match[2] or 1) * _UNITS_S[match[3]] / frames
-    if not 0.001 <= interval_s <= 366 * 86_400:
-        raise ValueError(f"must be between 1000/s and 1/366d (got {rate[:40]!r})")
-    return round(interval_s * 1e9)
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[str, V] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        """Return the value of a key; None when there is none, or it was forgotten."""
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        """Store a value under a key."""
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)

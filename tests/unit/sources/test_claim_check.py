@@ -8,16 +8,15 @@ import threading
 
 import pytest
 
-from eaves.bucket import Bucket
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError, SpoolFullError, StatusError, UnreachableError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.claim_check.claim_checker import ClaimChecker
+from eaves.sources.claim_check import ClaimChecker
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.options import FrameOptions
+from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import ManualClock
 from tests.fakes.models.artifact import COLOURS, encode_png
-from tests.fakes.sources.memory_bucket import MemoryBucket
 from tests.sources.contexts import build_context
 from tests.waiting import wait_until
 
@@ -25,11 +24,34 @@ SMALL, LARGE = b"\xff\xd8\xff" + bytes(97), b"\xff\xd8\xff" + bytes(98)
 OVER_BYTES = 100
 
 
+class GatedBucket(DictBucket):
+    """A bucket whose requests to store an object wait for `gate`, and fail with `error` while it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: EavesError | None = None
+        self.puts: list[str] = []
+        self.types: dict[str, str] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def put(self, key: str, data: bytes, *, content_type: str) -> str:
+        self.puts.append(key)
+        assert self.gate.wait(20)
+        if self.error is not None:
+            raise self.error
+        self.types[key] = content_type
+        return super().put(key, data, content_type=content_type)
+
+    def abort(self) -> None:
+        self.gate.set()
+
+
 class Rig:
     """A context with a bucket; `full` makes the queue refuse."""
 
     def __init__(self, prefix: str = "", **values: object) -> None:
-        self.bucket = MemoryBucket()
+        self.bucket = GatedBucket()
         self.clock = ManualClock()
         self.events: list[Event] = []
         self.full = False
@@ -50,18 +72,13 @@ class Rig:
         return self.events[-1]
 
 
-def test_it_needs_nothing_but_a_bucket() -> None:
-    buckets: list[Bucket] = [MemoryBucket()]
-    assert buckets
-
-
 def test_a_large_image_is_in_the_bucket_and_its_event_refers_to_it() -> None:
     rig = Rig(prefix="images")
     assert rig.capture(SMALL, "1").data == SMALL
     event = rig.capture(LARGE, "2")
     digest = hashlib.sha256(LARGE).hexdigest()
     key = f"images/test/cam/{event_id('/eaves/test/cam', '2')}-{digest[:16]}.jpg"
-    assert rig.bucket.objects == {key: (LARGE, "image/jpeg")}
+    assert (rig.bucket.data, rig.bucket.types) == ({key: LARGE}, {key: "image/jpeg"})
     assert (event.data, event.datacontenttype) == (b"", "image/jpeg")
     assert event.extensions == {
         "partitionkey": "cam",
@@ -74,7 +91,7 @@ def test_it_is_the_edited_image_whose_size_counts() -> None:
     image = encode_png(COLOURS["red"])
     rig = Rig(options=FrameOptions(jpeg_quality=50))
     event = rig.capture(image)
-    [(data, kind)] = rig.bucket.objects.values()
+    (data,), (kind,) = rig.bucket.data.values(), rig.bucket.types.values()
     assert data != image
     assert (kind, event.extensions["datadigest"]) == ("image/jpeg", f"sha256:{hashlib.sha256(data).hexdigest()}")
 

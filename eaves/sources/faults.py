@@ -1,0 +1,68 @@
+"""Images that a source can't capture: each is counted and logged once."""
+
+from __future__ import annotations
+
+import logging
+
+from eaves.sources.context import SourceContext
+from eaves.sources.frame import Cause
+
+MAX_REPORTED = 10_000
+"""Maximum number of faults that are remembered. Beyond that number, all are forgotten and reported again."""
+MAX_LOGGED, LOGGED_S = 20, 3600.0
+"""Maximum number of faults that are logged within this time, seconds: anybody who may write to a folder or bucket could
+flood the log otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+class ImageFaults:
+    """Counts and logs the faults of one source's images. For one thread only.
+
+    Args:
+        context: Interface to the agent.
+    """
+
+    def __init__(self, context: SourceContext) -> None:
+        self._context = context
+        self._reported: set[str] = set()
+        self._logged, self._logged_since_s = 0, float("-inf")
+        self._logged_unsupported = False
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._reported
+
+    def forget(self, key: str) -> None:
+        """Forget a fault that is over."""
+        self._reported.discard(key)
+
+    def report(self, cause: Cause, key: str, message: str, error: Exception | None = None) -> None:
+        """Count and log a fault unless the same was reported before."""
+        if not self._count(cause, key):
+            return
+        now_s = self._context.clock.monotonic()
+        if now_s - self._logged_since_s >= LOGGED_S:
+            self._logged, self._logged_since_s = 0, now_s
+        self._logged += 1
+        if self._logged <= MAX_LOGGED:
+            further = "; further ones are counted, and not logged for an hour" if self._logged == MAX_LOGGED else ""
+            _log.error("not captured: %s%s", message, further, exc_info=error)
+
+    def report_unsupported(self, key: str, name: str) -> None:
+        """Count an image in a format that no function reads; only the first one is logged."""
+        if self._count("unsupported", f"{key}//") and not self._logged_unsupported:
+            self._logged_unsupported = True
+            _log.error(
+                "not captured: %s: functions can't read HEIC and AVIF; set the camera or the export to JPEG. Further "
+                "such images are not logged; they are counted as dropped, with the cause unsupported",
+                name[:256],
+            )
+
+    def _count(self, cause: Cause, key: str) -> bool:
+        if key in self._reported:
+            return False
+        if len(self._reported) >= MAX_REPORTED:
+            self._reported.clear()
+        self._reported.add(key)
+        self._context.drop(cause)
+        return True
