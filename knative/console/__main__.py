@@ -79,7 +79,6 @@ def open_console(
     history = FileHistory(file, max_bytes=settings.history_max_bytes)
     stack.callback(history.close)
     reader = HistoryReader(file)
-    stack.callback(reader.close)
     intake = EventIntake(history)
     store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=settings.thumbnails_max_bytes)
     stack.callback(store.close)
