@@ -25,9 +25,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from converters.int8.candidate_selection import SHARE_ON_TRAINED
 from converters.int8.evidence import AGREEMENT_IMAGES, CONFIDENCE, labels_suffice
-from converters.int8.labelled_split import AT_MOST
+from converters.int8.images import AT_MOST
+from converters.int8.precision_choice import SHARE_ON_TRAINED
 from converters.settings import ConvertSettings
 from eaves.base.statistics import images_needed, lower_bound, paired_p_value, tango_score
 
@@ -205,7 +205,7 @@ def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judg
     good = different <= SHARE_ON_TRAINED * drop
     picked = np.where(
         good.any(axis=1), good.argmax(axis=1), different.argmin(axis=1)
-    )  # as in converters.int8.candidate_selection
+    )  # as in converters.int8.precision_choice
     return float(passes[np.arange(runs), picked].mean())
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from converters.convert import convert
-from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference import ReferenceOutputs
+from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.errors import ArtifactError, ConversionError, ParityError, RunError

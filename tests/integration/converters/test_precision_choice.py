@@ -85,7 +85,6 @@ def test_a_run_with_16_held_out_images_ships_int8_if_it_is_asked_for(tiny_run: P
     assert shipped.size_bytes < found.size_bytes_fp32 / 2
     run = open_run(tiny_run)
     assert (found.images, found.calibration_images, found.picking_images) == (16, 56, 56)
-    assert found.reduce_range
     assert manifest.parity.passed
     assert manifest.parity.images == len(run.samples())
     assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
@@ -172,13 +171,6 @@ def test_auto_then_ships_fp32_with_the_table_and_the_reason(
     assert "the int8 answers differ too much" in page
 
 
-def test_no_further_int8_graph_is_made_when_the_time_is_over(tiny_graph: Path, tmp_path: Path) -> None:
-    asked = settings(tolerance_int8=0.0, max_accuracy_drop=20, int8_time_limit_s=0)
-    (trial,) = convert(tiny_graph, tmp_path / "artifact", asked).manifest.quantisation.trials
-    assert trial.judged
-    assert trial.kept_fp32 == ()
-
-
 # By labels and by agreement.
 
 
@@ -236,15 +228,6 @@ def test_photos_without_labels_decide_by_agreement(
     reported = CliRunner().invoke(cli, ["inspect", str(artifact.path)])
     assert "of 554 images" in reported.output
     assert "agree" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
-
-
-def test_photos_suffice_where_the_labelled_images_are_out_of_reach(tiny_graph: Path, tmp_path: Path) -> None:
-    photos = write_noisy(tmp_path / "photos", 720, noise=30)
-    asked = settings(data=str(tmp_path / "gone"), unlabelled=str(photos), min_agreement=0.9, calibration_images=10)
-    artifact = convert(tiny_graph, tmp_path / "artifact", asked)
-    evidence = artifact.manifest.quantisation.evidence
-    assert (artifact.manifest.precision, evidence.kind, evidence.labelled_images) == ("int8", "agreement", 0)
-    assert evidence.images == 720 - 210
 
 
 def declare(graph: Path, folder: Path, samples: Path) -> Path:

@@ -23,10 +23,9 @@ from PIL import Image
 
 import eaves
 from converters.convert import convert
-from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference import run_reference
+from converters.model_source import ModelSource, open_source
+from converters.proof import ParityTolerance, prove_parity, run_reference
 from converters.settings import ConvertSettings
-from converters.source.model_source import ModelSource, open_source
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ParityError
 from eaves.inference.session import open_session

@@ -26,10 +26,10 @@ from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_s
 from eaves.inference.handler import load_handler
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from functions.model.tasks import open_predictor
+from functions.model.pipeline import open_predictor
 from functions.settings import ServeSettings
 from tests.fakes.models.sensors import LABELS, build_sensor_graph, write_sensors
-from tests.processes.function import Function
+from tests.processes.function import Function, serving
 
 SETTINGS = ConvertSettings()
 
@@ -90,17 +90,13 @@ def test_outputs_are_asked_for_by_names_of_any_length(tmp_path: Path) -> None:
         node.output[:] = [renamed.get(name, name) for name in node.output]
         node.input[:] = [renamed.get(name, name) for name in node.input]
     made = convert(write_sensors(tmp_path / "model", graph), tmp_path / "a", SETTINGS)
-    function = Function(made.path, tmp_path)
-    try:
-        function.wait_ready()
+    with serving(made.path, tmp_path) as function:
         tensor = {"name": "window", "datatype": "FP32", "shape": [1, 4, 3], "data": [1.0] * 12}
         for asked in ([], [long[0]], [long[1]], list(long)):
             request = {"inputs": [tensor], **({"outputs": [{"name": name} for name in asked]} if asked else {})}
             status, _, body = function.request("POST", "/v2/models/air/infer", json.dumps(request).encode())
             assert status == 200, body
             assert {one["name"] for one in json.loads(body)["outputs"]} == set(asked or long)
-    finally:
-        function.stop()
 
 
 def test_goldens_that_differ_are_found(artifact: Artifact, tmp_path: Path) -> None:
@@ -220,13 +216,8 @@ def test_a_handler_reads_what_the_sensor_writes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    started = Function(artifact.path, tmp_path_factory.mktemp("function"), EAVES_SELF_TEST="all")
-    try:
-        started.wait_ready()
+    with serving(artifact.path, tmp_path_factory.mktemp("function"), EAVES_SELF_TEST="all") as started:
         yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])

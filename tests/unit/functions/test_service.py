@@ -24,8 +24,8 @@ from eaves.errors import GoldenError, HandlerError, InWorkError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.classifier import Classifier
-from functions.model.predictor import Prediction, Turn
+from functions.model.image_tasks import Classifier
+from functions.model.pipeline import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel

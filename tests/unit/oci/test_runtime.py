@@ -49,8 +49,8 @@ def test_a_function_has_what_it_loads_late() -> None:
     paths = {file.path.removeprefix("opt/code/") for file in code_files()}
     late = {
         "functions/http/app.py",
-        "functions/fetch/dataref.py",
-        "functions/model/embedder.py",
+        "functions/fetch/dataref_new.py",
+        "functions/model/image_tasks.py",
         "eaves/cloudevents_sdk.py",
     }
     assert late <= paths

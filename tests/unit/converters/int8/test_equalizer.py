@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.int8.calibration import ChannelCalibration, calibrate
-from converters.int8.equalizer import FEATURES, FLOOR, STRENGTH, by_group, equalize
+from converters.int8.equalizer import FEATURES, FLOOR, STRENGTH, ChannelCalibration, by_group, calibrate, equalize
 from tests.fakes.models.network import Network, copy, images, operators, run
 
 BATCH = images()

@@ -14,7 +14,7 @@ from eaves.artifact import Artifact, DecisionRule
 from eaves.errors import ImageError, TensorError
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
-from functions.model.classifier import Classifier
+from functions.model.image_tasks import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import build_classifier
