@@ -30,16 +30,16 @@ from converters.previous_artifacts import find_converted, find_previous, write_s
 from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity, run_reference, run_session
 from converters.report_page import OriginalModel, page_path, write_page
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, check_handler, copy_handler, open_staging
+from converters.staging import StagingDirectory, check_staged, copy_handler, open_staging
 from converters.tensor_conversion import convert_tensor
-from eaves.artifact import Artifact, Manifest, Parity, check, write_artifact
+from eaves.artifact import Artifact, Manifest, Parity, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
-from eaves.inference.session import Session, open_session
+from eaves.inference.session import Session
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run.run import ParitySample
 
@@ -122,7 +122,7 @@ class _Conversion:
         cache: Path | None,
     ) -> None:
         self.source = source
-        self.staging, self.folder = place.staging, place.folder
+        self.place, self.staging, self.folder = place, place.staging, place.folder
         self.output = output
         self.settings = settings
         self.progress = progress
@@ -166,12 +166,9 @@ class _Conversion:
             for one, sample in zip(truth.probabilities, samples, strict=True)
         ]
         manifest = self._describe(read_signature(prepared), choice, parity, opset, right)
-        staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
-        check(staged, open_session(staged).attempt)
-        if self.source.handler is not None:
-            check_handler(staged, self.settings.timeout_s)
-        if page and self.source.route == "run":
-            write_settings(self.output, staged.digest, self.settings)
+        check_staged(self.place, manifest, self.source.handler, self.settings.timeout_s)
+        if page and self.source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
+            write_settings(self.output, manifest.digest(), self.settings)
         artifact = write_artifact(self.staging, self.output, manifest)
         if page:
             original = OriginalModel(

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, Manifest, check
 from eaves.artifact.store import HANDLER, MANIFEST, MAX_HANDLER_BYTES
 from eaves.base.locks import unfinished_folder
 from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.replay import replay_in_child
+from eaves.inference.session import open_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +72,16 @@ def copy_handler(path: str, staging: Path) -> Path | None:
     return staging / HANDLER
 
 
-def check_handler(staged: Artifact, timeout_s: float) -> None:
-    """Replay every golden image through the handler, as `eaves verify --run-handler` does.
-
-    Args:
-        staged: Artifact that is complete except for its manifest's file, which this function writes.
-        timeout_s: Maximum seconds for all images.
+def check_staged(place: StagingDirectory, manifest: Manifest, handler: Path | None, timeout_s: float) -> None:
+    """Replay every golden case as a function does, also through the handler if there is one.
 
     Raises:
         HandlerError: The handler fails.
-        GoldenError: The handler makes inputs from a golden image that differ from those recorded for the image.
+        GoldenError: A golden case gives other outputs, or the handler makes other inputs than those recorded.
     """
-    (staged.path / MANIFEST).write_bytes(staged.manifest.to_json())
-    for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):
-        result.require()
+    staged = Artifact(path=place.staging, manifest=manifest, digest=manifest.digest())
+    check(staged, open_session(staged).attempt)
+    if handler is not None:
+        (place.staging / MANIFEST).write_bytes(manifest.to_json())
+        for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):
+            result.require()

@@ -21,16 +21,16 @@ from converters.onnx.graph import Signature, canonicalize, read_tensors, write_g
 from converters.onnx.graph_preparation import fuse, optimize
 from converters.proof import run_tensor_reference
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, check_handler
+from converters.staging import StagingDirectory, check_staged
 from converters.untrusted_onnx import load_foreign, opset_of
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, check, write_artifact
+from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.golden import GOLDEN, INDEX, difference, tensor_digest, write_index
 from eaves.artifact.manifest import TENSOR, label_output
 from eaves.artifact.store import LABELS, MODEL, file_digest, file_entries
 from eaves.errors import ArtifactError, ConversionError, ParityError
-from eaves.inference.session import Session, open_session
+from eaves.inference.session import Session
 from trainer.progress import TrainingProgress
 
 Tensor = npt.NDArray[Any]
@@ -73,10 +73,7 @@ def convert_tensor(
     (place.staging / LABELS).write_text(labels, encoding="utf-8")
     _write_goldens(source, place.staging, inputs, truth, settings.golden)
     manifest = _describe(source, signature, parity, place.staging, settings, opset)
-    staged = Artifact(path=place.staging, manifest=manifest, digest=manifest.digest())
-    check(staged, open_session(staged).attempt)
-    if source.handler is not None:
-        check_handler(staged, settings.timeout_s)
+    check_staged(place, manifest, source.handler, settings.timeout_s)
     return write_artifact(place.staging, output, manifest)
 
 

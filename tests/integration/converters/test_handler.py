@@ -89,11 +89,6 @@ def test_it_is_served(artifact: Artifact) -> None:
         assert prediction.payload["score"] == pytest.approx(max(case.probabilities), abs=1e-3)
 
 
-def test_the_same_again_is_the_same_bytes(artifact: Artifact, scans: Path, tmp_path: Path) -> None:
-    again = convert(scans, tmp_path / "again", settings(tmp_path))
-    assert again.digest == artifact.digest
-
-
 BROKEN = {
     "an import": ("import no_such_module\n", "can't be loaded: ModuleNotFoundError"),
     "nothing": ("x = 1\n", "defines neither a function preprocess nor a function postprocess"),

@@ -21,7 +21,6 @@ from eaves.artifact.store import (
     MODEL,
     check_content,
     file_digest,
-    file_entries,
 )
 from eaves.errors import ArtifactError
 from tests.fakes.models.artifact import build_manifest, fill, write_colours
@@ -275,12 +274,3 @@ def test_a_manifest_that_does_not_fit_its_files_is_never_renamed_into_place(tmp_
     with pytest.raises(ArtifactError, match=r"labels\.txt"):
         write_artifact(staging, tmp_path / "artifact", manifest)
     assert not (tmp_path / "artifact").exists()
-
-
-def test_entries_are_sorted_and_leave_the_manifest_out(artifact: Artifact) -> None:
-    entries = file_entries(artifact.path)
-    assert list(entries) == [
-        *("golden/000.png", "golden/001.png", "golden/002.png", "golden/golden.json"),
-        *("labels.txt", "model.onnx", "weights/backbone.bin"),
-    ]
-    assert entries["weights/backbone.bin"].size_bytes == 5000

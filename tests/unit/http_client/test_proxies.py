@@ -15,7 +15,7 @@ PROXY = "http://proxy.example:3128"
 OF_OTHER_ADDRESSES = {
     "eaves/admin/unix_socket.py",  # a path
     "eaves/local/processes/replica_client.py",  # a process on loopback, whose kept connections it looks at first
-    "functions/fetch/dataref_new.py",  # an address that was checked, in a process without urllib3
+    "functions/fetch/dataref.py",  # an address that was checked, in a process without urllib3
     "knative/client/port_forward.py",  # a port within a pod
     "knative/console/inside_cluster.py",  # a pod's own address, from another pod of the cluster
 }

@@ -49,7 +49,7 @@ def test_a_function_has_what_it_loads_late() -> None:
     paths = {file.path.removeprefix("opt/code/") for file in code_files()}
     late = {
         "functions/http/app.py",
-        "functions/fetch/dataref_new.py",
+        "functions/fetch/dataref.py",
         "functions/model/image_tasks.py",
         "eaves/cloudevents_sdk.py",
     }

@@ -110,13 +110,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
-def test_other_sides_in_the_file_are_other_images_judged_on(photos: Path, tmp_path: Path) -> None:
-    dataset = scan(photos, val_fraction=0.2, seed=5)
-    source = write_run(tmp_path, dataset)
-    assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val")
-    assert of(dataset, "val") != of(scan(photos, val_fraction=0.2, seed=0), "val")
-
-
 def test_an_image_that_was_trained_on_is_not_judged_on_under_another_name(photos: Path, tmp_path: Path) -> None:
     dataset = scan(photos, val_fraction=0.2)
     source = write_run(tmp_path, dataset)

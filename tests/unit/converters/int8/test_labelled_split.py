@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,13 +12,11 @@ import pytest
 from converters.declaration import Interface
 from converters.int8.images import LabelledSplit, load_labelled
 from converters.int8.precision_choice import UNREADABLE, GraphPredictions, classify
-from converters.int8.quantizer import convolutions
-from converters.model_source import UNKNOWN, ModelSource, _licence, read_licences
+from converters.model_source import UNKNOWN, ModelSource, read_licences
 from eaves.artifact import DecisionRule
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
-from tests.fakes.models.network import Network
 from trainer.data.dataset import scan
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.progress import SilentProgress
@@ -151,37 +148,6 @@ def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_a
 # Licences.
 
 
-def about(*lines: str) -> metadata.PackageMetadata:
-    class Given(metadata.Distribution):
-        def read_text(self, filename: str) -> str | None:
-            return "\n".join(("Metadata-Version: 2.4", "Name: given", *lines)) if filename == "METADATA" else None
-
-        def locate_file(self, path: Any) -> Any:
-            raise AssertionError
-
-    return Given().metadata
-
-
-MIT = "Classifier: License :: OSI Approved :: MIT License"
-APACHE = "Classifier: License :: OSI Approved :: Apache Software License"
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (("License-Expression: MIT OR Apache-2.0", "License: another", MIT), "MIT OR Apache-2.0"),
-        (("License: BSD-3-Clause", MIT), "BSD-3-Clause"),
-        ((f"License: {'Permission is granted ' * 20}", MIT), "MIT License"),
-        (("License: BSD\n        and more lines", MIT), "MIT License"),
-        ((MIT, APACHE), "MIT License, Apache Software License"),
-        (("License: ", "Classifier: Topic :: Software Development"), UNKNOWN),
-        ((), UNKNOWN),
-    ],
-)
-def test_a_licence_is_what_the_metadata_states(lines: tuple[str, ...], expected: str) -> None:
-    assert _licence(about(*lines)) == expected
-
-
 def test_every_tool_has_a_licence() -> None:
     from converters.model_source import TOOLS
 
@@ -189,8 +155,3 @@ def test_every_tool_has_a_licence() -> None:
     assert set(found) == set(TOOLS)
     assert UNKNOWN not in found.values()
     assert all(0 < len(licence) <= 100 for licence in found.values())
-
-
-def test_only_convolutions_are_quantised() -> None:
-    network = Network()
-    assert convolutions(network.build(network.floats())) == []
