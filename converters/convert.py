@@ -13,31 +13,33 @@ import numpy as np
 import onnx
 
 from converters.export import export
-from converters.handlers import check_handler, copy_handler
+from converters.golden_images import choose_goldens, label_goldens, write_goldens
 from converters.int8.precision_choice import PrecisionChoice, PrecisionInputs, choose_precision
-from converters.latency import measure_latency
+from converters.model_source import (
+    UNKNOWN,
+    ModelSource,
+    TensorSource,
+    installed,
+    open_source,
+    open_tensor_source,
+    read_licences,
+)
 from converters.onnx.graph import Signature, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
-from converters.onnx.variants import write_variants
 from converters.previous_artifacts import find_converted, find_previous, write_settings
-from converters.proof.golden_images import choose_goldens, label_goldens, write_goldens
-from converters.proof.parity import ParityTolerance, prove_parity, run_session
-from converters.proof.reference import ReferenceOutputs, run_reference
+from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity, run_reference, run_session
 from converters.report_page import OriginalModel, page_path, write_page
 from converters.settings import ConvertSettings
-from converters.source.licences import UNKNOWN, installed, read_licences
-from converters.source.model_source import ModelSource, open_source
-from converters.source.tensor_source import TensorSource, open_tensor_source
-from converters.staging_directory import StagingDirectory, open_staging
+from converters.staging import StagingDirectory, check_staged, copy_handler, open_staging
 from converters.tensor_conversion import convert_tensor
-from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
+from eaves.artifact import Artifact, Manifest, Parity, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
-from eaves.inference.session import Session, open_session
+from eaves.inference.session import Session
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run.run import ParitySample
 
@@ -120,7 +122,7 @@ class _Conversion:
         cache: Path | None,
     ) -> None:
         self.source = source
-        self.staging, self.folder = place.staging, place.folder
+        self.place, self.staging, self.folder = place, place.staging, place.folder
         self.output = output
         self.settings = settings
         self.progress = progress
@@ -147,7 +149,7 @@ class _Conversion:
             cache=self._cache(),
         )
         choice = choose_precision(work, self.settings, self.progress)
-        variants = self._stage(choice)
+        self._stage(choice)
         expected = truth
         if choice.model is not None:
             session = Session(self.staging / MODEL, optimise=False)
@@ -163,21 +165,17 @@ class _Conversion:
             self.source.labels[int(np.argmax(one))] == sample.label
             for one, sample in zip(truth.probabilities, samples, strict=True)
         ]
-        manifest = self._describe(read_signature(prepared), choice, parity, variants, opset, right)
-        staged = Artifact(path=self.staging, manifest=manifest, digest=manifest.digest())
-        check(staged, open_session(staged).attempt)
-        if self.source.handler is not None:
-            check_handler(staged, self.settings.timeout_s)
-        timings = measure_latency(self.fp32, staged) if page else None
-        if page and self.source.route == "run":
-            write_settings(self.output, staged.digest, self.settings)
+        manifest = self._describe(read_signature(prepared), choice, parity, opset, right)
+        check_staged(self.place, manifest, self.source.handler, self.settings.timeout_s)
+        if page and self.source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
+            write_settings(self.output, manifest.digest(), self.settings)
         artifact = write_artifact(self.staging, self.output, manifest)
-        if timings is not None:
+        if page:
             original = OriginalModel(
                 quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source)
             )
             try:
-                write_page(page_path(self.output), manifest, timings, original)
+                write_page(artifact, original)
             except OSError as error:  # the artifact is complete without the page
                 _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
         return artifact
@@ -201,9 +199,7 @@ class _Conversion:
         """Run the original model on the samples; return its outputs, and the proof that the fp32 graph gives them."""
         settings, paths = self.settings, [sample.path for sample in samples]
         with self.progress.phase("Proving parity", 1) as step:
-            truth = run_reference(
-                self.source, paths, timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb
-            )
+            truth = run_reference(self.source, paths, timeout_s=settings.timeout_s)
             demand = ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance)
             source = self.source
             parity = prove_parity(
@@ -225,35 +221,21 @@ class _Conversion:
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
 
-    def _stage(self, choice: PrecisionChoice) -> tuple[Variant, ...]:
-        """Write into the artifact the chosen graph, the labels, and graphs for single CPU types if fp32 is chosen."""
-        variants: tuple[Variant, ...] = ()
-        if choice.model is None and self.settings.targets:
-            with self.progress.phase("Building graphs for target CPUs", 1) as step:
-                variants = write_variants(
-                    self.prepared_file,
-                    self.staging,
-                    self.settings.targets,
-                    split=self.source.split,
-                    folder=self.folder,
-                )
-                step()
+    def _stage(self, choice: PrecisionChoice) -> None:
+        """Write into the artifact the chosen graph and the labels."""
         shutil.copytree((choice.model or self.fp32).parent, self.staging, dirs_exist_ok=True)
         labels = "".join(f"{label}\n" for label in self.source.labels)
         (self.staging / LABELS).write_text(labels, encoding="utf-8")
-        return variants
 
     def _describe(
-        self, signature: Signature, choice: PrecisionChoice, parity: Parity, variants: tuple[Variant, ...], opset: int,
-        right: Sequence[bool],
-    ) -> Manifest:  # fmt: skip
+        self, signature: Signature, choice: PrecisionChoice, parity: Parity, opset: int, right: Sequence[bool]
+    ) -> Manifest:
         """Build the manifest.
 
         Args:
             signature: Input and outputs of the graph.
             choice: Chosen precision.
             parity: Result of the parity proof of the fp32 graph.
-            variants: Graphs for single CPU types.
             opset: Operator set of the graph.
             right: Whether the model gives each sample the label of its folder.
         """
@@ -270,8 +252,6 @@ class _Conversion:
             golden_tolerance=_golden_tolerance(found.trials[-1].kept_fp32) if int8 else self.settings.tolerance,
             precision=INT8 if int8 else FP32,
             quantisation=found,
-            targets=self.settings.targets,
-            variants=variants,
             optimise_on_open=not int8,
             task=source.task,
             temperature=source.temperature,

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.child_process import ChildLimits, run_child
+from converters.child_process import run_child
 from converters.onnx.adapter import adapt
 from converters.onnx.graph import show_features
 from converters.settings import ConvertSettings
-from converters.source.untrusted_onnx import load_foreign, opset_of
+from converters.untrusted_onnx import load_foreign, opset_of
 from eaves.artifact.manifest import EMBED, FEATURES
 from eaves.errors import ArtifactError, ConversionError
 
 if TYPE_CHECKING:
-    from converters.source.model_source import ModelSource
+    from converters.model_source import ModelSource
     from eaves.inference.session import Session
 
 
@@ -73,14 +72,12 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> Expo
 
 
 def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
-    with TemporaryDirectory() as folder:
-        result = run_child(
-            "converters.tensorflow.tensorflow_export",
-            {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
-            Path(folder) / "facts.json",
-            what="tf2onnx",
-            limits=ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb),
-        )
+    result = run_child(
+        "converters.tensorflow_export",
+        {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
+        what="tf2onnx",
+        timeout_s=settings.timeout_s,
+    )
     if source.route != "run":
         model = onnx.load(str(output), load_external_data=False)
         adapt(model, source.interface, source.recipe, len(source.labels))

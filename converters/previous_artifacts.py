@@ -10,13 +10,12 @@ from pathlib import Path
 
 import onnx
 
+from converters.model_source import ModelSource
 from converters.onnx.graph import is_head
 from converters.settings import ConvertSettings
-from converters.source.model_source import ModelSource
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.conversion_results import INT8
-from eaves.artifact.permitted_files import HANDLER
-from eaves.artifact.store import file_digest
+from eaves.artifact.store import HANDLER, file_digest
 from eaves.base.files import write_atomically
 from eaves.errors import ArtifactError
 from trainer.run.run import MANIFEST
@@ -101,16 +100,15 @@ def is_intact(artifact: Artifact) -> bool:
         return False
 
 
-def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str, *, reduce_range: bool) -> str:
+def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str) -> str:
     """Return the digest of everything that an int8 backbone depends on: the fp32 backbone and the rounding.
 
     Args:
         model: Prepared graph; the result doesn't depend on its head.
         source: The model with its recipe.
         runtime: Version of onnxruntime.
-        reduce_range: Whether weights have 7 bits.
     """
-    digest = hashlib.sha256(f"{QUANTISER_VERSION} {runtime} {reduce_range} {source.recipe.digest()}\n".encode())
+    digest = hashlib.sha256(f"{QUANTISER_VERSION} {runtime} {source.recipe.digest()}\n".encode())
     for node in model.graph.node:
         digest.update(node.SerializeToString(deterministic=True))
     for tensor in model.graph.initializer:

@@ -1,7 +1,4 @@
-"""Renders `NAME.html` beside the artifact NAME: the result of a conversion, one file without scripts.
-
-The page is outside the artifact because it contains times, and an artifact's bytes don't depend on the machine.
-"""
+"""Renders `NAME.html` beside the artifact NAME: the result of a conversion, one file without scripts."""
 
 from __future__ import annotations
 
@@ -14,29 +11,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from converters.int8.explanation import format_bound, format_lower_bound
-from eaves.artifact import FP32, INT8, TARGETS, Artifact, Manifest, Quantisation, load_golden
+from converters.int8.evidence import format_bound, format_lower_bound
+from eaves.artifact import FP32, INT8, Artifact, Manifest, Quantisation, load_golden
 from eaves.artifact.conversion_results import AGREEMENT
 from trainer.report import charts, html_page
 
 CHART_PIXELS = 220
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
-    """Median times on the converting machine, on one thread; None if not measured.
-
-    Attributes:
-        fp32_ms: Milliseconds for one image with the portable fp32 graph.
-        shipped_ms: Milliseconds for one image with the graph that a function opens on this machine.
-        fp32_session_ms: Milliseconds to open the portable fp32 graph.
-        shipped_session_ms: Milliseconds to open the graph that a function opens on this machine.
-    """
-
-    fp32_ms: float | None = None
-    shipped_ms: float | None = None
-    fp32_session_ms: float | None = None
-    shipped_session_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,25 +56,22 @@ def page_path(artifact: Path) -> Path:
     return artifact.with_name(f"{artifact.name}.html")
 
 
-def write_page(path: Path, manifest: Manifest, timings: Timings, original: OriginalModel = UNKNOWN) -> None:
-    """Write the page of an artifact.
-
-    Args:
-        path: Result of `page_path` for the artifact, whose golden images are shown.
-        manifest: Manifest of the artifact.
-        timings: Measured times.
-        original: The model that was converted.
+def write_page(artifact: Artifact, original: OriginalModel = UNKNOWN) -> None:
+    """Write the page of an artifact beside it.
 
     Raises:
         ArtifactError: The artifact's golden images can't be read.
     """
-    artifact = Artifact(path=path.with_suffix(""), manifest=manifest, digest=manifest.digest())
-    html_page.write_page(path, build_page(artifact, timings, original))
+    html_page.write_page(page_path(artifact.path), build_page(artifact, original))
 
 
-def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = UNKNOWN) -> str:
+def build_page(artifact: Artifact, original: OriginalModel = UNKNOWN) -> str:
     """Return the HTML of the page that reports on a conversion."""
-    manifest, golden = artifact.manifest, _add_thumbnails(artifact, build_golden(artifact, original.golden_labels))
+    manifest = artifact.manifest
+    golden = [
+        {**row, "image": html_page.build_thumbnail(artifact.path / row["file"])}
+        for row in build_golden(artifact, original.golden_labels)
+    ]
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),
         manifest=manifest,
@@ -104,15 +81,10 @@ def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = U
         verdict=build_verdict(manifest),
         scale=_scale(manifest.quantisation),
         trials=build_trials(manifest.quantisation),
-        speed=_speed(timings),
-        targets={name: ", ".join(sorted(TARGETS[name].flags)) for name in manifest.targets},
-        variants={variant.target: variant.path for variant in manifest.variants},
         golden=golden,
         wrong_by_original=sum(item["by_original"] for item in golden),
         wrong_by_int8=sum(item["by_int8"] for item in golden),
         quality=original.quality,
-        files=dict(_files(manifest)),
-        tools=_tools(manifest),
     )
 
 
@@ -207,19 +179,6 @@ def build_trials(found: Quantisation) -> list[dict[str, Any]]:
     return [fp32, *rows]
 
 
-def _speed(timings: Timings) -> list[dict[str, Any]]:
-    """Return the rows of the table of times, each with the factor by which the shipped graph is faster than fp32."""
-    pairs = (
-        ("one image", timings.fp32_ms, timings.shipped_ms),
-        ("opening the model", timings.fp32_session_ms, timings.shipped_session_ms),
-    )
-    rows = [
-        {"what": what, "fp32": fp32, "shipped": shipped, "times": fp32 / shipped if fp32 and shipped else None}
-        for what, fp32, shipped in pairs
-    ]
-    return [row for row in rows if row["fp32"] is not None or row["shipped"] is not None]
-
-
 def build_golden(artifact: Artifact, original: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Return a row for each golden image: its label, the expected answer and, if it is wrong, whether int8 caused that.
 
@@ -253,23 +212,3 @@ def build_golden(artifact: Artifact, original: Sequence[str] = ()) -> list[dict[
             }
         )
     return rows
-
-
-def _add_thumbnails(artifact: Artifact, golden: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "image": html_page.build_thumbnail(artifact.path / row["file"])} for row in golden]
-
-
-def _files(manifest: Manifest) -> list[tuple[str, int]]:
-    """Return path and size in bytes of each file of an artifact, the largest first; golden images are one entry."""
-    golden = [entry.size_bytes for name, entry in manifest.files.items() if name.startswith("golden/")]
-    rows = [(name, entry.size_bytes) for name, entry in manifest.files.items() if not name.startswith("golden/")]
-    return sorted([*rows, (f"golden/, {len(golden)} files", sum(golden))], key=lambda row: -row[1])
-
-
-def _tools(manifest: Manifest) -> list[dict[str, str]]:
-    """Return every tool with its version and licence."""
-    names = sorted(manifest.toolchain.keys() | manifest.licences.keys() - {"model"})
-    return [
-        {"name": name, "version": manifest.toolchain.get(name, ""), "licence": manifest.licences.get(name, "")}
-        for name in names
-    ]

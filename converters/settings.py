@@ -1,11 +1,10 @@
-"""Defines the settings of a conversion: the section `convert` of eaves.yaml."""
+"""Defines the settings of a conversion and of publishing: the sections `convert` and `pipeline` of eaves.yaml."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from eaves.artifact.manifest import CLASSIFY, EMBED
-from eaves.artifact.targets import TARGETS
 from eaves.config import setting
 
 OPSET = 17
@@ -57,13 +56,6 @@ class ConvertSettings:
         "Folder of photos without labels, subfolders included, on which int8 is compared with fp32 if there are "
         "too few labelled images; photos that were trained on, and copies, are left out.",
     )
-    int8_time_limit_s: float = setting(
-        300.0,
-        "Seconds after which no further int8 graph is built; the best graph so far is judged. Inception V3 on "
-        "two cores takes 80 s for the first graph and up to 270 s to measure which layers are sensitive to "
-        "rounding; with 300 s a first model is trained, converted and deployed within ten minutes.",
-        minimum=0,
-    )
     data: str = setting(
         "",
         "Labelled images that int8 is calibrated and judged on, in a form that `data.path` accepts; empty: the "
@@ -74,13 +66,6 @@ class ConvertSettings:
         "Number of training images that the value ranges of int8 are measured on; more images take longer "
         "and change little.",
         minimum=1,
-    )
-    targets: tuple[str, ...] = setting(
-        (),
-        "CPUs that the model will run on; empty: any CPU. If all of them have int8 dot products (the `vnni` ones "
-        "and arm64), int8 weights get 8 bits instead of 7; an fp32 artifact gets an optimised graph for each of "
-        "them that this CPU can build for.",
-        choices=tuple(TARGETS),
     )
     previous: str = setting(
         "",
@@ -113,6 +98,38 @@ class ConvertSettings:
     timeout_s: float = setting(
         900.0, "Seconds after which a child process of the conversion is stopped.", minimum=10, maximum=86400
     )
-    memory_limit_mb: int = setting(
-        0, "Maximum resident memory of a child process, MB; 0: no limit. Inception V3 takes about 1,000.", minimum=0
+
+
+NEVER = 100.0
+"""Value of `max_accuracy_drop` that disables the comparison, because no model can lose more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """Settings that say when a pipeline publishes its model."""
+
+    floor: float = setting(
+        0.0,
+        "Accuracy that a model needs to be published, 0 to 1 (mean recall, if classes weigh alike in training): the "
+        "lower end of its 95 % confidence interval on held-out images must reach it. The lower end must also exceed "
+        "the figure of always answering the most frequent class.",
+        minimum=0,
+        maximum=1,
+    )
+    class_floor: float = setting(
+        0.5,
+        "Recall that each class needs, 0 to 1: a model is not published if the held-out images show, with 95 % "
+        "confidence, that fewer images of a class are right; 0: no floor.",
+        minimum=0,
+        maximum=1,
+    )
+    max_accuracy_drop: float = setting(
+        5.0,
+        "Points of accuracy or mean recall (of 100) that a model may lose compared with the model published last, with "
+        "the best one so far, and with the one that serves after a rollback: the upper bound of its loss on the same "
+        "held-out images, with 95 % confidence, must not exceed it. 5 points take about 200 images if two equally good "
+        "models differ on 6 % of answers, and 59 if they never differ; 100: the model is not compared, and becomes the "
+        "best one so far.",
+        minimum=0,
+        maximum=100,
     )

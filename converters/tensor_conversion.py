@@ -16,25 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.child_process import ChildLimits
-from converters.handlers import check_handler
+from converters.model_source import UNKNOWN, TensorSource, installed, read_licences
 from converters.onnx.graph import Signature, canonicalize, read_tensors, write_graph
-from converters.onnx.graph_preparation import fuse
-from converters.onnx.optimizer import optimize
-from converters.proof.reference import run_tensor_reference
+from converters.onnx.graph_preparation import fuse, optimize
+from converters.proof import run_tensor_reference
 from converters.settings import ConvertSettings
-from converters.source.licences import UNKNOWN, installed, read_licences
-from converters.source.tensor_source import TensorSource
-from converters.source.untrusted_onnx import load_foreign, opset_of
-from converters.staging_directory import StagingDirectory
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, check, write_artifact
+from converters.staging import StagingDirectory, check_staged
+from converters.untrusted_onnx import load_foreign, opset_of
+from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, write_artifact
 from eaves.artifact import Source as Origin
 from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.golden import GOLDEN, INDEX, difference, tensor_digest, write_index
 from eaves.artifact.manifest import TENSOR, label_output
 from eaves.artifact.store import LABELS, MODEL, file_digest, file_entries
 from eaves.errors import ArtifactError, ConversionError, ParityError
-from eaves.inference.session import Session, open_session
+from eaves.inference.session import Session
 from trainer.progress import TrainingProgress
 
 Tensor = npt.NDArray[Any]
@@ -70,18 +66,14 @@ def convert_tensor(
         signature, opset = _prepare(source, place, settings)
         step()
     with progress.phase("Proving parity", 1) as step:
-        limits = ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
-        inputs, truth = run_tensor_reference(source, signature.input, signature.outputs, limits)
+        inputs, truth = run_tensor_reference(source, signature.input, signature.outputs, settings.timeout_s)
         parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL, tables=()), settings.tolerance)
         step()
     labels = "".join(f"{label}\n" for label in source.labels)
     (place.staging / LABELS).write_text(labels, encoding="utf-8")
     _write_goldens(source, place.staging, inputs, truth, settings.golden)
     manifest = _describe(source, signature, parity, place.staging, settings, opset)
-    staged = Artifact(path=place.staging, manifest=manifest, digest=manifest.digest())
-    check(staged, open_session(staged).attempt)
-    if source.handler is not None:
-        check_handler(staged, settings.timeout_s)
+    check_staged(place, manifest, source.handler, settings.timeout_s)
     return write_artifact(place.staging, output, manifest)
 
 
@@ -222,7 +214,6 @@ def _describe(
             asked=settings.precision,
             reason="int8 was not tried: it is judged on labelled images, and this model does not take images",
         ),
-        targets=settings.targets,
         source=Origin(route="onnx", digest=source.digest),
         task=TENSOR,
         opset=opset,

@@ -13,8 +13,8 @@ from dataclasses import MISSING
 
 import click
 
+from converters.declaration import Declaration, TensorDeclaration
 from converters.settings import ConvertSettings
-from converters.source.declaration import Declaration, TensorDeclaration
 from eaves import errors
 from eaves.cli import COMMANDS, load_command
 from eaves.cli.app.project import Project

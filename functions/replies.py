@@ -9,7 +9,7 @@ from typing import Any
 
 from eaves.artifact import Artifact
 from eaves.events import Event, reply_id, source_uri
-from functions.model.predictor import Prediction, Predictor
+from functions.model.pipeline import Pipeline, Prediction
 from functions.settings import FunctionSettings
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
@@ -33,7 +33,7 @@ def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dic
     }
 
 
-def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, settings: FunctionSettings) -> Event:
+def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, settings: FunctionSettings) -> Event:
     """Build the reply event to the event `cause`. Its id is the same on every retry and every replica."""
     artifact = predictor.artifact
     return Event(

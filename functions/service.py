@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 from eaves import events
 from eaves.errors import (
     ClaimError,
-    ConfigError,
     DamagedError,
     DeliveryError,
-    Fault,
     InputError,
     UnsupportedContentError,
 )
@@ -25,7 +23,7 @@ from functions import replies
 from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
-from functions.model.predictor import Array, Prediction, Predictor
+from functions.model.pipeline import Array, Pipeline, Prediction
 from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 
@@ -48,25 +46,19 @@ class Service:
         model: The model, loading or loaded.
         settings: The function's settings.
         concurrency: Maximum number of concurrent predictions.
-        environ: Environment variables, which may name proxies for fetching datarefs.
-
-    Raises:
-        ConfigError: When datarefs are enabled and a proxy's address is invalid.
 
     Attributes:
         reading: Lock to hold while a request that may be JSON is parsed, since parsing takes tens of MB of memory.
     """
 
-    def __init__(
-        self, model: LoadingModel, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, model: LoadingModel, settings: FunctionSettings, *, concurrency: int) -> None:
         self.model = model
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
         self._recent = ReplyCache(settings.recent_replies)
-        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
+        self._desk = _open_desk(settings) if settings.dataref_hosts else None
         self._room = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> CachedReply:
@@ -103,7 +95,7 @@ class Service:
             prediction, predictor = self._predict(data, content_type)
         return replies.build_prediction_document(prediction, predictor.artifact)
 
-    def run(self, predictor: Predictor, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
+    def run(self, predictor: Pipeline, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
         """Return the model's outputs for each example.
 
         Each example waits for a permit of its own; the caller holds a queue slot.
@@ -134,7 +126,7 @@ class Service:
         headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
         return CachedReply(headers=headers, body=body)
 
-    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Predictor]:
+    def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.
 
         Raises:
@@ -169,7 +161,7 @@ class Service:
             )
         return self._desk.fetch(reference, take)
 
-    def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Predictor]:
+    def _predict(self, data: bytes, content_type: str) -> tuple[Prediction, Pipeline]:
         media_type = content_type.partition(";")[0].strip().lower()
         with self.model.use() as predictor:
             if data and not predictor.accepts(media_type):
@@ -235,32 +227,17 @@ def _find_digest(event: Event) -> str:
     return found[1].lower()
 
 
-def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
-    """Create the fetcher of datarefs.
-
-    Raises:
-        ConfigError: When a proxy's address is invalid.
-    """
-    from eaves.http_client.proxies import parse_proxies
-    from functions.fetch.dataref import (
-        DatarefFetcher,
-    )  # imported only when used: TLS and the HTTP client delay a cold start
+def _open_desk(settings: FunctionSettings) -> DatarefFetcher:
+    """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
+    from functions.fetch.dataref import DatarefFetcher
     from functions.fetch.url_policy import UrlPolicy
 
     reach = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
-    proxies = parse_proxies(environ)
-    if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
-        # TLS within TLS is not in the standard library, and urllib3, which supports it, is not in a function's
-        # container image.
-        fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
-        raise ConfigError([fault], hint="give the http:// address of the proxy; a function can't use a proxy over TLS")
     signer = None
     if settings.dataref_credentials is not None:
-        from functions.fetch.request_signer import RequestSigner  # imported only when used, as above
+        from functions.fetch.request_signer import RequestSigner
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
-    return DatarefFetcher(
-        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies, signer=signer
-    )
+    return DatarefFetcher(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, signer=signer)

@@ -1,4 +1,4 @@
-"""Renders an evaluation or a comparison as an HTML page."""
+"""Renders an evaluation as an HTML page."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from converters.evaluation.comparison import RunComparison
-from converters.evaluation.labelled_images import LabelledImages
-from converters.evaluation.metrics import Evaluation
-from converters.evaluation.paired_comparison import Pairing
+from converters.evaluation.images import LabelledImages
+from converters.evaluation.metrics import Evaluation, Pairing
 from trainer.data.unused_files import group_by_cause
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail
@@ -40,36 +38,6 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
         pairing=pairing,
         differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
     )
-
-
-def build_comparison_page(found: RunComparison) -> str:
-    """Return the HTML of a comparison of two runs."""
-    pairing = found.pairing
-    shown = pairing.differing[:DIFFERING] if pairing else ()
-    labels = found.runs[0].run.labels
-    return build_page(
-        Path(__file__).with_name("comparison.html.j2"),
-        found=found,
-        labels=labels,
-        confusion=found.confusion_difference() if len(labels) <= MATRIX_CLASSES else [],
-        curves=[_curves(found, name) for name in ("val_accuracy", "val_loss", "accuracy", "loss")],
-        pairing=pairing,
-        models=[_model(evaluation) for evaluation in found.evaluations],
-        differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
-    )
-
-
-def _curves(found: RunComparison, name: str) -> dict[str, Any]:
-    """Return title and chart of one figure (such as `val_accuracy`) by epoch for both runs."""
-    lines = [
-        charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])
-        for css, facts in zip(("train", "val"), found.runs, strict=True)
-    ]
-    title = name.replace("val_", "held-out ")
-    return {
-        "title": title,
-        "chart": charts.draw_curves(lines, y_label=title, y_max=1.0 if name.endswith("accuracy") else None),
-    }
 
 
 def _model(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Equalises the ranges of channels that share one int8 scale, so that int8's answers are closer to fp32's.
+"""Measures the value range of each channel of each tensor on images, and equalises those that share one int8 scale.
 
 Dividing a channel by s in the layer that computes it and multiplying by s in the layers that use it doesn't change the
 answers of fp32, because ReLU, pooling and concatenation commute with positive factors. Channels of small range then use
-more of the 256 steps that the largest channel needs.
+more of the 256 steps that the largest channel needs, so int8's answers are closer to fp32's.
 
 Source: Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv:1906.04721),
 section 4.1; with ranges measured on images instead of derived from weights.
@@ -10,14 +10,18 @@ section 4.1; with ranges measured on images instead of derived from weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.int8.calibration import ChannelCalibration
 from converters.onnx.graph import is_head
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
+from eaves.onnxruntime import InferenceSession, SessionOptions
 
 STRENGTH = 0.5
 """Exponent of the equalisation, 0 to 1: each channel is divided by its range to this power. At 1, all channels of an
@@ -29,7 +33,77 @@ hardly any values aren't scaled up."""
 FEATURES = "backbone/feature_scale"
 _TRANSPARENT = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 
-Scale = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class ChannelRanges:
+    """Ranges of the channels of one tensor (N, C, H, W) over all images.
+
+    Attributes:
+        low: (C,) smallest value of each channel, at most 0.
+        high: (C,) largest value of each channel, at least 0.
+        mean: (C,) mean value of each channel.
+    """
+
+    low: Values
+    high: Values
+    mean: Values
+
+    @property
+    def peak(self) -> Values:
+        """Largest magnitude of each channel, (C,)."""
+        return np.maximum(-self.low, self.high)
+
+    def scaled(self, scale: Values) -> ChannelRanges:
+        """Return the ranges of the channels after each channel's values are divided by its number in `scale`, (C,)."""
+        return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
+
+
+@dataclass(slots=True)
+class ChannelCalibration:
+    """Value ranges of the channels of every tensor that int8 may quantise, and the number of measured images."""
+
+    channels: dict[str, ChannelRanges] = field(default_factory=dict)
+    images: int = 0
+
+    def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
+        """Extend the ranges by the values of one image's tensors."""
+        for name, value in tensors.items():
+            if value.ndim != 4:
+                continue
+            low, high = value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64)
+            mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
+            found = ChannelRanges(np.minimum(low, 0), np.maximum(high, 0), mean)
+            old = self.channels.get(name)
+            if old is not None:
+                found.low, found.high = np.minimum(old.low, found.low), np.maximum(old.high, found.high)
+                found.mean = old.mean + (found.mean - old.mean) / (self.images + 1)
+            self.channels[name] = found
+        self.images += 1
+
+
+def calibrate(model: onnx.ModelProto, images: Iterable[npt.NDArray[np.uint8]]) -> ChannelCalibration:
+    """Run a prepared graph over images and measure every tensor.
+
+    Args:
+        model: Graph from `graph_preparation`.
+        images: Input tensors, (H, W, 3) uint8.
+    """
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    results = {value.name for value in model.graph.output}
+    names = [name for node in model.graph.node for name in node.output if name not in results]
+    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # several threads would sum in another order each time
+    session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    del watched
+    calibration = ChannelCalibration()
+    for image in images:
+        calibration.add(dict(zip(names, session.run(names, {"image": image[np.newaxis]}), strict=True)))
+    return calibration
 
 
 def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> ChannelCalibration:
@@ -45,7 +119,7 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
     unshare(model)
     graph = Graph(model.graph)
     free = _find_free(graph) & set(calibration.channels)
-    scales: dict[str, Scale] = {}
+    scales: dict[str, Values] = {}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         nodes.append(node)
@@ -91,12 +165,12 @@ def _makes_up(graph: Graph, user: onnx.NodeProto, name: str, free: set[str]) -> 
     return user.op_type in _TRANSPARENT and user.output[0] in free
 
 
-def _scale_of(name: str, scales: dict[str, Scale], calibration: ChannelCalibration) -> Scale:
+def _scale_of(name: str, scales: dict[str, Values], calibration: ChannelCalibration) -> Values:
     return scales[name] if name in scales else np.ones(len(calibration.channels[name].peak))
 
 
 def _rescale(
-    graph: Graph, conv: onnx.NodeProto, scales: dict[str, Scale], calibration: ChannelCalibration, free: set[str]
+    graph: Graph, conv: onnx.NodeProto, scales: dict[str, Values], calibration: ChannelCalibration, free: set[str]
 ) -> None:
     kernel = numpy_helper.to_array(graph.weights[conv.input[1]]).astype(np.float64)
     if conv.input[0] in scales:
@@ -114,7 +188,7 @@ def _rescale(
     graph.set_value(conv.input[1], kernel)
 
 
-def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
+def by_group(channels: Values, shape: tuple[int, ...], groups: int) -> Values:
     """Arrange one value per input channel so that it can be multiplied with a convolution's kernel.
 
     Args:
@@ -128,11 +202,11 @@ def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
     if groups == 1:
         return channels[np.newaxis]
     group = np.arange(shape[0]) // (shape[0] // groups)
-    values: Scale = channels[group[:, np.newaxis] * shape[1] + np.arange(shape[1])]
+    values: Values = channels[group[:, np.newaxis] * shape[1] + np.arange(shape[1])]
     return values
 
 
-def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Scale) -> onnx.NodeProto:
+def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Values) -> onnx.NodeProto:
     """Return a node that multiplies the pooled features back to their original scale, on which the head was trained."""
     out = pool.output[0]
     pool.output[0] = f"{out}/equalised"

@@ -1,26 +1,70 @@
-"""Finds the images that an int8 graph is fitted to, selected on and assessed on."""
+"""Finds the images that int8 is fitted to, selected on and assessed on; it is never assessed on images of training.
+
+Labelled images are on the sides that the model's run stores. Photos without labels may be added to the assessment.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from converters.evaluation.images import find_photo_copies
 from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
-from converters.int8.labelled_split import AT_MOST, LabelledSplit, load_labelled, without_images
-from converters.int8.unlabelled import find_unlabelled
+from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
-from converters.source.model_source import ModelSource
 from eaves.artifact.conversion_results import INT8
 from eaves.base.statistics import images_needed
-from eaves.errors import ConversionError
+from eaves.errors import ConversionError, DatasetError, RunError, StorageError
+from eaves.media_type import UNKNOWN, sniff
+from trainer.data.listing import Split
+from trainer.data.reading import DatasetImages, find_local, read_images
+from trainer.data.split.groups import group_copies
+from trainer.data.split.near_duplicates import ImageFingerprint
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
 from trainer.progress import TrainingProgress
+from trainer.run.run import ParitySample
+from trainer.settings import DataSettings
 
+AT_MOST = 5000
+"""Maximum number of images that int8 is assessed on. That many can show that the loss is at most 1 percentage point if
+6 % of the answers differ from fp32's. Inception V3 takes 7 minutes for them."""
+DECLARED_SHARE = 0.5
+"""Share of images on which int8 is assessed if the model was trained on none of them; the others are used for
+calibration."""
 PICKING_IMAGES = 200
 """Number of training images, other than the calibration images, on which a candidate is selected."""
-
 FEWEST_TO_PICK = 50
 """Minimum number of training images, other than the calibration images, on which a candidate is selected; if there are
 fewer, the calibration images are used for the selection too."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSplit:
+    """Labelled images of a model: training images for calibration, held-out images for assessing int8.
+
+    Attributes:
+        calibration: Training images on which ranges are measured.
+        judged: Held-out images with their labels, on which int8 is assessed.
+        groups: Name of the group of each image that is in one, by its sha256.
+        trained: sha256 of every image of the training side, hex.
+        looks: Fingerprints of the images of both sides, except images that can't be decoded or are flat.
+    """
+
+    calibration: tuple[Path, ...]
+    judged: tuple[ParitySample, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    trained: frozenset[str] = frozenset()
+    looks: tuple[ImageFingerprint, ...] = ()
+
+    def digest(self) -> str:
+        """Return the sha256 of the assessed images and their labels, hex."""
+        lines = "".join(f"{sample.sha256} {sample.label}\n" for sample in self.judged)
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +85,14 @@ class Int8Images:
 
 
 def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, progress: TrainingProgress) -> Int8Images:
-    """Find the images that int8 is fitted to, selected on and assessed on.
-
-    Args:
-        source: The model to convert.
-        settings: Settings of the conversion.
-        cache: Local folder for labelled images that are downloaded or unpacked.
-        progress: Receives the phases and their steps.
+    """Find the images that int8 is fitted to, selected on and assessed on; downloads are stored in `cache`.
 
     Raises:
         ConversionError: There are no images to fit int8 to, or too few to show that int8 is accurate enough. Too few
             images are no error when the precision is set to int8.
     """
     count = settings.calibration_images
-    try:
-        labelled = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
-    except ConversionError as error:
-        if not settings.unlabelled:
-            raise
-        labelled = without_images(source, error)
+    labelled = load_labelled(source, settings.data, images=count + PICKING_IMAGES, cache=cache, progress=progress)
     unlabelled = find_unlabelled(
         settings.unlabelled,
         known=labelled.trained | {sample.sha256 for sample in labelled.judged},
@@ -68,10 +101,8 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         progress=progress,
     )
     fitted = labelled.calibration
-    if not fitted:  # photos can be used too, but those that int8 is fitted to can't assess it
-        fitted, unlabelled = unlabelled[: count + PICKING_IMAGES], unlabelled[count + PICKING_IMAGES :]
     if not fitted:
-        raise ConversionError("there are no training images and no photos without labels to calibrate int8 on")
+        raise ConversionError("there are no training images to calibrate int8 on")
     total, allowed = len(labelled.judged) + len(unlabelled), AllowedLoss.of(settings)
     if settings.precision != INT8 and not can_pass(len(labelled.judged), total, allowed):
         raise ConversionError(
@@ -81,3 +112,150 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         )
     picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted
     return Int8Images(calibration=fitted[:count], picking=picking, labelled=labelled, unlabelled=unlabelled)
+
+
+def load_labelled(
+    source: ModelSource, data: str, *, images: int, cache: Path, progress: TrainingProgress
+) -> LabelledSplit:
+    """Find the labelled images of a model, on the sides that its run stores.
+
+    Int8 is never assessed on an image that the run was trained on, nor on one in whose group an image of its class
+    was. Images that are neither training nor held-out images of the run are left out. If none of the images is the
+    run's, they count as another dataset, of which half is used for the assessment, as with the images of a declared
+    model.
+
+    Args:
+        source: The model to convert.
+        data: Path or URI of the labelled images; empty means the model's own.
+        images: Maximum number of images to calibrate on.
+        cache: Local folder for downloaded and unpacked files.
+        progress: Receives the phases and their steps.
+
+    Raises:
+        ConversionError: There are no images, they have other classes, or the run's list of its images can't be read.
+    """
+    place = data or source.data_path
+    hint = "set convert.data to the folder of the labelled images"
+    if not place:
+        raise ConversionError("the location of the labelled images is not known", hint=hint)
+    try:
+        path, _ = find_local(DataSettings(path=place), cache=cache, progress=progress)
+        found = read_images(path, progress)
+    except (DatasetError, StorageError) as error:
+        raise ConversionError(f"the labelled images can't be read: {error.message}", hint=hint) from error
+    if found.listing.labels != tuple(sorted(source.labels)):
+        raise ConversionError(
+            f"the classes in {place} ({', '.join(found.listing.labels[:5])}) are not those of the model "
+            f"({', '.join(source.labels[:5])})",
+            hint=hint,
+        )
+    split = _load_split(source.model.parent) if source.route == "run" else {}
+    sides, groups = _choose_sides(split, found, progress)
+    ordered = sorted(found.seen, key=lambda item: item.digest)
+    mates = find_trained_mates(split)
+    held_out = [item for item in ordered if sides.get(item.digest) == "val" and item.digest not in mates]
+    return LabelledSplit(
+        calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
+        judged=tuple(
+            ParitySample(path=item.entry.path, label=item.entry.label, sha256=item.digest)
+            for item in held_out[:AT_MOST]
+        ),
+        groups=groups,
+        trained=frozenset(digest for digest, side in sides.items() if side == "train"),
+        looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
+    )
+
+
+def _load_split(run: Path) -> Mapping[str, SplitEntry]:
+    file = run / SPLIT_FILE
+    try:
+        return parse_split(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError, RunError) as error:
+        raise ConversionError(f"{file} can't be read: {error}", hint="train the model again") from error
+
+
+def _choose_sides(
+    split: Mapping[str, SplitEntry], found: DatasetImages, progress: TrainingProgress
+) -> tuple[Mapping[str, Split], Mapping[str, str]]:
+    """Return the side of each usable image and the group of each image in one, by digest: as in training, if known."""
+    present = {item.digest for item in found.seen}
+    sides: dict[str, Split] = {digest: entry.split for digest, entry in split.items()}
+    if present & sides.keys():
+        held_out = {digest for digest, side in sides.items() if side == "val"}
+        if gone := len(held_out - present):
+            _log.warning(
+                "%d of the %d images that the run held out no longer exist; int8 is judged on the others",
+                gone,
+                len(held_out),
+            )
+        return sides, {digest: entry.group for digest, entry in split.items() if entry.group}
+    seen, labels = found.seen, found.listing.labels
+    alike = group_copies(
+        [item.look for item in seen],
+        [item.digest for item in seen],
+        [labels.index(item.entry.label) for item in seen],
+        "similar",
+        progress,
+    )
+    groups = {seen[position].digest: seen[group[0]].digest for group in alike.groups for position in group}
+    for item in seen:
+        declared = (item.entry.split or "train") if found.listing.declared else None
+        sides[item.digest] = declared or _draw_side(groups.get(item.digest, item.digest))
+    return sides, groups
+
+
+def _draw_side(group: str) -> Split:
+    """Return the side of a group of which the model was trained on no image, by a hash of its name."""
+    number = int.from_bytes(hashlib.sha256(f"0:{group}".encode()).digest()[:8], "big")
+    return "val" if number / 2**64 < DECLARED_SHARE else "train"
+
+
+def find_unlabelled(
+    folder: str, *, known: Collection[str], looks: Sequence[ImageFingerprint], at_most: int, progress: TrainingProgress
+) -> tuple[Path, ...]:
+    """Find the photos of a folder and its subfolders, without copies, in an order that the files' contents decide.
+
+    Copies of one photo (other bytes, another encoding or size) count as one, because they would give the same answer.
+    Pictures of one colour can't be distinguished from copies and are left out, as are pictures that can't be decoded.
+
+    Args:
+        folder: Local folder; empty means no photos.
+        known: sha256 of the images that are left out, hex: training images, and images with labels.
+        looks: Fingerprints of these images as far as they exist; copies of them are left out too.
+        at_most: Maximum number of photos, one of each content, that are compared and returned.
+        progress: Receives one step for each file.
+
+    Raises:
+        ConversionError: The folder can't be read.
+    """
+    if not folder:
+        return ()
+    hint = "set convert.unlabelled to a folder of photos"
+    root = Path(folder)
+    if not root.is_dir():
+        raise ConversionError(f"the photos without labels can't be read: {folder} is not a folder", hint=hint)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    found: dict[str, Path] = {}
+    try:
+        with progress.phase("Finding photos without labels", len(files)) as step:
+            for path in files:
+                content = path.read_bytes()
+                if sniff(content) != UNKNOWN:
+                    found.setdefault(hashlib.sha256(content).hexdigest(), path)
+                step()
+    except OSError as error:
+        raise ConversionError(f"the photos without labels can't be read: {error}", hint=hint) from error
+    photos = [found[digest] for digest in sorted(found) if digest not in known][:at_most]
+    copies = find_photo_copies(photos, looks, title="Comparing photos without labels", progress=progress)
+    copied = copies.of_known | copies.of_photo
+    different = tuple(path for path, other in zip(photos, copied | copies.undecided, strict=True) if not other)
+    if len(different) < len(photos):
+        _log.warning(
+            "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled "
+            "images, and %d have only one colour or can't be read",
+            len(different),
+            len(photos),
+            int(copied.sum()),
+            int(copies.undecided.sum()),
+        )
+    return different

@@ -1,11 +1,12 @@
-"""Quantises fp32 graphs to int8: static, per channel, 8-bit weights and activations.
+"""Quantises fp32 graphs to int8: static, per channel, 7-bit weights and 8-bit activations.
 
-Layers after the convolutions stay fp32.
+Layers after the convolutions stay fp32. Weights have 7 bits, because the sum of two products of 7-bit weights and 8-bit
+activations fits into the 16 bits that x86 CPUs without VNNI use for it (VPMADDUBSW saturates).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,29 +14,27 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from converters.int8.calibration import ChannelCalibration
-from converters.int8.equalizer import by_group
+from converters.int8.equalizer import ChannelCalibration, by_group
 from converters.onnx.graph import canonicalize, is_head
+from converters.onnx.graph_preparation import optimize
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
-from converters.onnx.optimizer import optimize
+from eaves.onnxruntime import InferenceSession, SessionOptions
 from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+from trainer.progress import TrainingProgress
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
 """Operators that have an int8 kernel and are between convolutions. The others (global pooling, the head, softmax) take
 little time and lose the most accuracy when quantised: a head's weights have outliers (a real classifier fell from 0.61
 to 0.15)."""
-LIMIT, REDUCED_LIMIT = 127, 64
-"""Largest absolute value of a quantised weight: with 8 bits, and with 7 bits (`reduce_range`). Source: onnxruntime,
-quantization/quant_utils.py, symmetric."""
+LIMIT = 64
+"""Largest absolute value of a quantised weight of 7 bits. Source: onnxruntime, quantization/quant_utils.py,
+symmetric, `reduce_range`."""
+RANKING_IMAGES = 6
+"""Number of images on which the error of each layer is measured; so few suffice to find the worst layers."""
 
 
 def quantize(
-    model: onnx.ModelProto,
-    calibration: ChannelCalibration,
-    folder: Path,
-    *,
-    keep: Collection[str] = (),
-    reduce_range: bool,
+    model: onnx.ModelProto, calibration: ChannelCalibration, folder: Path, *, keep: Collection[str] = ()
 ) -> onnx.ModelProto:
     """Quantise a prepared graph.
 
@@ -44,8 +43,6 @@ def quantize(
         calibration: Calibration of the graph.
         folder: Folder for intermediate files.
         keep: Names of convolutions that stay fp32.
-        reduce_range: Whether weights have 7 bits: the sum of two products of 7-bit weights and 8-bit activations fits
-            into the 16 bits that x86 CPUs without VNNI use for it (VPMADDUBSW saturates).
 
     Returns:
         model: One portable, optimised graph, which must be opened with optimisation disabled.
@@ -55,14 +52,13 @@ def quantize(
     unshare(fresh)
     graph = Graph(fresh.graph)
     spared = _spared(graph, set(keep), calibration)
-    limit = REDUCED_LIMIT if reduce_range else LIMIT
     for node in fresh.graph.node:
         if node.op_type == "Conv" and node.name not in spared:
-            _correct_bias(graph, node, calibration, limit)
+            _correct_bias(graph, node, calibration)
     quantiser = QDQQuantizer(
         fresh,
         per_channel=True,
-        reduce_range=reduce_range,
+        reduce_range=True,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=_ranges(graph, calibration),
@@ -123,7 +119,7 @@ def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> se
     return spared
 
 
-def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration, limit: int) -> None:
+def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration) -> None:
     """Correct a convolution's bias by the mean error that rounding its weights causes in the outputs.
 
     Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
@@ -133,15 +129,15 @@ def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibr
     if kernel is None or channels is None or len(conv.input) < 3 or graph.value(conv.input[2]) is None:
         return
     exact = kernel.astype(np.float64)
-    error = (_round(exact, limit) - exact).sum(axis=(2, 3))
+    error = (_round(exact) - exact).sum(axis=(2, 3))
     means = by_group(channels.mean, exact.shape, attributes(conv).get("group", 1))
     bias = numpy_helper.to_array(graph.weights[conv.input[2]])
     graph.set_value(conv.input[2], bias - (error * means).sum(axis=1))
 
 
-def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
-    """Return a kernel with weights rounded as int8 rounds them; the largest weight of each output is `limit` steps."""
-    step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / limit
+def _round(kernel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a kernel with weights rounded as int8 rounds them; the largest weight of each output is `LIMIT` steps."""
+    step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / LIMIT
     step[step == 0] = 1
     rounded: npt.NDArray[np.float64] = np.round(kernel / step) * step
     return rounded
@@ -191,25 +187,48 @@ def _take_bytes(model: onnx.ModelProto) -> None:
     replace_nodes(model.graph, nodes)
 
 
-def fake_quantize(
-    model: onnx.ModelProto, calibration: ChannelCalibration, name: str, *, reduce_range: bool
-) -> onnx.ModelProto:
-    """Return a prepared graph in which only one convolution uses rounded inputs and weights, in fp32 arithmetic.
+def rank(
+    model: onnx.ModelProto,
+    calibration: ChannelCalibration,
+    images: Sequence[npt.NDArray[np.uint8]],
+    progress: TrainingProgress,
+) -> list[str]:
+    """Rank convolutions by the error of the logits when only one of them is rounded, the worst first.
 
     Args:
-        model: Prepared graph; it is not changed.
+        model: Prepared graph.
         calibration: Calibration of the graph.
-        name: Name of the convolution.
-        reduce_range: Whether weights have 7 bits.
+        images: Input tensors of calibration, (H, W, 3) uint8; the first `RANKING_IMAGES` are used.
+        progress: Receives one step for each layer.
     """
+    chosen = images[:RANKING_IMAGES]
+    exact, names = _logits(model, chosen), convolutions(model)
+    errors: dict[str, float] = {}
+    with progress.phase("Measuring the layers' sensitivity to int8", len(names)) as step:
+        for name in names:
+            errors[name] = float(np.mean((_logits(fake_quantize(model, calibration, name), chosen) - exact) ** 2))
+            step()
+    return sorted(errors, key=lambda name: (-errors[name], name))
+
+
+def _logits(model: onnx.ModelProto, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    options = SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(["logits"], {"image": image[np.newaxis]})[0] for image in images])
+
+
+def fake_quantize(model: onnx.ModelProto, calibration: ChannelCalibration, name: str) -> onnx.ModelProto:
+    """Return a copy of a prepared graph in which one convolution uses rounded inputs and weights, in fp32."""
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
     unshare(fresh)
-    graph, limit = Graph(fresh.graph), REDUCED_LIMIT if reduce_range else LIMIT
+    graph = Graph(fresh.graph)
     (conv,) = (node for node in fresh.graph.node if node.name == name)
-    _correct_bias(graph, conv, calibration, limit)
+    _correct_bias(graph, conv, calibration)
     kernel = numpy_helper.to_array(graph.weights[conv.input[1]]).astype(np.float64)
-    graph.set_value(conv.input[1], _round(kernel, limit))
+    graph.set_value(conv.input[1], _round(kernel))
     channels = calibration.channels.get(conv.input[0])
     if channels is None:
         return fresh

@@ -2,7 +2,7 @@
 
     image uint8 (batch, H, W, 3) RGB -> order of channels -> scale -> layout -> the model -> logits, probabilities
 
-For the proof, `proof.reference_process` computes the same steps in NumPy, so that the proof is independent of this
+For the proof, `converters.reference_process` computes the same steps in NumPy, so that the proof is independent of this
 module.
 """
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.source.model_interface import Interface, check_input
+from converters.declaration import Interface, check_input
 from eaves.artifact.manifest import FEATURES
 from eaves.errors import ConversionError
 from eaves.recipe import Recipe

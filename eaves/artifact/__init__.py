@@ -5,7 +5,6 @@
     weights/*.bin           the graph's external data
     labels.txt              one label per line, in the order of the outputs
     golden/                 inputs that travel with the model, and the outputs that it must reproduce for them
-    variants/TARGET/        the same graph, fully optimised for one instruction set
     handler.py              user code that makes the graph's input from bytes and the reply from its outputs
 
 The contents are not trusted: opening an artifact checks names, sizes and digests, and never unpickles or imports a
@@ -13,18 +12,14 @@ file.
 """
 
 from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial
-from eaves.artifact.decision_rule import DecisionRule
 from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
-from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
+from eaves.artifact.manifest import DecisionRule, FileEntry, Manifest, Source, TensorSpec, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
-from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 
 __all__ = [
     "FP32",
     "INT8",
-    "TARGETS",
     "Artifact",
-    "Cpu",
     "DecisionRule",
     "Evidence",
     "FileEntry",
@@ -37,9 +32,7 @@ __all__ = [
     "Source",
     "TensorSpec",
     "Trial",
-    "Variant",
     "check",
-    "detect_cpu",
     "load_golden",
     "open_artifact",
     "parse_manifest",

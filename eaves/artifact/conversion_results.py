@@ -125,21 +125,13 @@ class Quantisation:
         minimum=0,
         maximum=1,
     )
-    evidence: Evidence = setting(
-        Evidence, "Evidence that the decision rests on; absent from artifacts made before it was recorded."
-    )
+    evidence: Evidence = setting(Evidence, "Evidence that the decision rests on.")
     trials: tuple[Trial, ...] = setting(
         (), "Trials in the order they were made; the judged trial is the last, and it is what ships if int8 ships."
     )
     picking_images: int = setting(0, "Number of training images that were used to select one of the trials.", minimum=0)
-    reduce_range: bool = setting(False, "True if the weights have 7 bits, which don't saturate on x86 without VNNI.")
     calibration_images: int = setting(0, "Number of images on which the activation ranges were measured.", minimum=0)
     calibration_key: str = setting("", "Key of the calibration: a conversion with the same key reuses it.")
-    instruction_set: str = setting(
-        "any",
-        "CPU needed to reproduce the recorded answers; vnni means AVX512-VNNI, AVX-VNNI or ARM dot products.",
-        choices=("any", "vnni"),
-    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""

@@ -82,7 +82,6 @@ class GoldenResult:
         allowed_probabilities: Largest difference allowed for probabilities.
         fault: What differs, in which part (recipe or model), and by how much; empty when nothing differs.
         hint: Command or edit that fixes the fault.
-        graph: Path in the artifact of the graph that was run, when the caller records it.
     """
 
     file: str
@@ -93,7 +92,6 @@ class GoldenResult:
     allowed_probabilities: float
     fault: str = ""
     hint: str = ""
-    graph: str = ""
 
     @property
     def ok(self) -> bool:

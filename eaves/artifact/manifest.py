@@ -14,18 +14,50 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eaves.artifact.conversion_results import FP32, INT8, Parity, Quantisation
-from eaves.artifact.decision_rule import DecisionRule
-from eaves.artifact.targets import TARGETS
 from eaves.base.strict_json import parse_json
 from eaves.config import SettingsLayer, build, setting
 from eaves.errors import ArtifactError, ConfigError
 from eaves.recipe import Recipe, parse_recipe
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRule:
+    """The rule that chooses an image's label from its scores: the largest product of score and label weight."""
+
+    label_weights: tuple[float, ...] = setting(
+        (),
+        "Weight of each label, in the order of `labels`, above 0; the label of an image has the largest product of "
+        "score and weight. Empty: the label has the highest score.",
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each weight that is not above 0."""
+        for index, weight in enumerate(self.label_weights):
+            if weight <= 0:
+                yield f"label_weights[{index}]", f"must be > 0 (got {weight})"
+
+    def weigh(self, probabilities: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the numbers, (..., labels), of which the largest decides, for scores of the same shape."""
+        return probabilities * self.label_weights if self.label_weights else probabilities
+
+    def choose(self, probabilities: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the index of each image's label, (...), for scores (..., labels)."""
+        chosen: npt.NDArray[Any] = self.weigh(probabilities).argmax(axis=-1)
+        return chosen
+
+    def rank(self, probabilities: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the indices of one image's labels, (labels,), the chosen one first; `probabilities` is (labels,)."""
+        ranked: npt.NDArray[Any] = (-self.weigh(probabilities)).argsort(kind="stable")
+        return ranked
+
+
 SCHEMA_VERSION = 2
-VARIANTS = "variants"
 MAX_LABELS = 100_000
 MAX_TEXT = 256
 """Maximum number of characters in a label, in a model's name and in its version. Each is an attribute of every reply,
@@ -34,8 +66,6 @@ CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
 FEATURES = "features"
 """Name of the output that the task `embed` has in addition to the outputs of `classify`: (N, D) float32, the features
 from which the classification head computes the labels."""
-OPTIONAL = ("decision",)
-"""Fields that a manifest may lack, because earlier versions of Eaves did not write them."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,17 +91,6 @@ class TensorSpec:
         return len(example) == len(wanted) and all(
             want in (-1, size) for size, want in zip(example, wanted, strict=True)
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """The graph fully optimised for one instruction set.
-
-    The session uses it if the CPU supports that set, and onnxruntime has the version that made the graph.
-    """
-
-    path: str = setting(MISSING, "Path of the variant's graph: variants/TARGET/model.onnx.")
-    target: str = setting(MISSING, "Instruction set that the variant is made for.", choices=tuple(TARGETS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +138,6 @@ class Manifest:
     )
     precision: str = setting(FP32, "Precision of the graph's weights and arithmetic.", choices=(FP32, INT8))
     quantisation: Quantisation = setting(Quantisation, "Decision whether int8 ships, with the measurements behind it.")
-    targets: tuple[str, ...] = setting((), "Instruction sets that the model was converted for.", choices=tuple(TARGETS))
-    variants: tuple[Variant, ...] = setting(
-        (),
-        "Graphs made for one instruction set each, by the onnxruntime that `toolchain` names; another version opens "
-        "model.onnx.",
-    )
     optimise_on_open: bool = setting(True, "True if onnxruntime optimises model.onnx when it opens the graph.")
     source: Source = setting(Source, "Kind and digest of what was converted.")
     task: str = setting(
@@ -167,11 +180,6 @@ class Manifest:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
             yield "precision", f"is {self.precision}, but quantisation.shipped is {self.quantisation.shipped}"
-        if self.quantisation.instruction_set != "any" and self.precision != INT8:
-            yield "quantisation.instruction_set", f"must be `any` if the precision is {self.precision}"
-        for index, variant in enumerate(self.variants):
-            if variant.path != f"{VARIANTS}/{variant.target}/model.onnx":
-                yield f"variants[{index}].path", f"must be {VARIANTS}/{variant.target}/model.onnx"
 
     def _task_faults(self) -> Iterator[tuple[str, str]]:
         if not self.labels and self.task != TENSOR:
@@ -229,7 +237,7 @@ def parse_manifest(content: bytes) -> Manifest:
     if not isinstance(values, dict):
         raise ArtifactError("manifest.json is not a JSON object")
     _check_version(values.get("schema_version"))
-    missing = [field.name for field in fields(Manifest) if field.name not in values and field.name not in OPTIONAL]
+    missing = [field.name for field in fields(Manifest) if field.name not in values]
     if missing:
         raise ArtifactError(f"manifest.json lacks {', '.join(missing)}", hint="convert the run again")
     try:
@@ -265,9 +273,6 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
     made = build(Manifest, SettingsLayer(origin="manifest.json", values={**values, "files": {}, "recipe": None}))
     if recipe is not None and made.task == TENSOR:
         raise ArtifactError(f"manifest.json: recipe must be null where the task is {TENSOR}")
-    unlisted = [variant.path for variant in made.variants if variant.path not in files]
-    if unlisted:
-        raise ArtifactError(f"manifest.json: files doesn't list {unlisted[0]}, which variants names")
     return replace(made, files=files, recipe=recipe)
 
 

@@ -45,7 +45,6 @@ GROUPS = {
             "train": "Train a model on labelled images.",
             "convert": "Convert a run to an artifact and prove that outputs are equal.",
             "evaluate": "Measure the accuracy of models on labelled images.",
-            "compare": "Show the differences between two training runs.",
             "inspect": "Show the contents of a run, an artifact or a container image.",
             "verify": "Verify an artifact's outputs or a container image's signature.",
             "package": "Build a function's container image, without Docker.",

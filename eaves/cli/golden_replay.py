@@ -18,7 +18,7 @@ def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Se
         EavesError: When the child process can't replay a case; `eaves.inference.replay` lists the causes.
     """
     from eaves.artifact import load_golden
-    from eaves.inference.replay import graphs, replay_in_child
+    from eaves.inference.replay import replay_in_child
 
-    with progress("replaying golden images", len(load_golden(artifact)) * len(graphs(artifact))) as bar:
+    with progress("replaying golden images", len(load_golden(artifact))) as bar:
         return replay_in_child(artifact, run_handler=run_handler, on_case=bar.update)

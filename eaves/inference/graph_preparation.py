@@ -16,15 +16,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from eaves.artifact import Artifact, Cpu, check, detect_cpu, load_golden, open_artifact
+from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.manifest import TENSOR
 from eaves.artifact.store import MODEL, file_entries
 from eaves.base.files import make_directory, rename_durably, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import ArtifactError, EavesError
 from eaves.inference.handler import Handler
-from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, graph_name
-from eaves.inference.session import OUTPUTS, Session, find_variant
+from eaves.inference.prepared_graphs import INDEX, WEIGHTS, check_graph, detect_layout, graph_name
+from eaves.inference.session import OUTPUTS, Session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 TIMEOUT_S = 600.0
@@ -64,7 +64,7 @@ def _run_child(artifact: Artifact, folder: Path, timeout_s: float) -> subprocess
     return subprocess.run(words, capture_output=True, timeout=timeout_s, check=False)
 
 
-def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:
+def prepare_graph(artifact: Artifact, folder: Path, *, detect: Callable[[], str] = detect_layout) -> Path | None:
     """Prepare an artifact's graph for this machine in the current process, and return the graph's folder.
 
     Returns:
@@ -99,12 +99,10 @@ def _prepare(artifact: Artifact, folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _missing_graph(artifact: Artifact, folder: Path, detect: Callable[[], Cpu] = detect_cpu) -> str | None:
-    """Return the name of the graph to prepare; None if it is there and undamaged, or a variant is opened instead."""
+def _missing_graph(artifact: Artifact, folder: Path, detect: Callable[[], str] = detect_layout) -> str | None:
+    """Return the name of the graph to prepare; None if it is there and undamaged, or would change nothing."""
     name = graph_name(artifact, detect())
-    if name is None or find_variant(artifact.manifest, detect) is not None:
-        return None
-    if not (folder / name).is_dir():
+    if name is None or not (folder / name).is_dir():
         return name
     try:
         check_graph(folder / name, digests=True)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import Artifact, Predict, TensorSpec
-from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import HANDLER
 from eaves.errors import ArtifactError, HandlerError, InputError
 from eaves.inference import json_values
 

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eaves.artifact import Artifact, Cpu, detect_cpu
+from eaves.artifact import Artifact
 from eaves.artifact.manifest import FileEntry
-from eaves.artifact.permitted_files import check_file, file_digest
-from eaves.artifact.store import MODEL
+from eaves.artifact.store import MODEL, check_file, file_digest
 from eaves.errors import ArtifactError
 from eaves.onnxruntime import VERSION
 
@@ -25,23 +24,38 @@ INDEX, WEIGHTS = "files.json", "weights.bin"
 FILES = (MODEL, WEIGHTS)
 MIN_BYTES = 4_000_000
 """Minimum size of the weights, bytes, for which a graph is prepared; smaller models open in a few milliseconds."""
-_LAYOUTS = ("avx2", "avx512")
+CPUINFO = Path("/proc/cpuinfo")
+_MAX_CPUINFO_BYTES = 16 * 1024  # a machine with many CPUs repeats the entry; the first one is enough
 _log = logging.getLogger(__name__)
 
 
-def graph_name(artifact: Artifact, cpu: Cpu) -> str | None:
+def detect_layout(path: Path = CPUINFO) -> str:
+    """Return the block layout of onnxruntime on this CPU: `avx512`, `avx2`, or empty where it has none.
+
+    Source: onnxruntime, core/mlas: NchwcBlockSize is 16 floats with AVX512F and 8 with AVX2.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_CPUINFO_BYTES).decode("ascii", "replace")
+    except OSError:
+        return ""
+    flags = next((line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")), [])
+    return "avx512" if "avx512f" in flags else "avx2" if "avx2" in flags else ""
+
+
+def graph_name(artifact: Artifact, layout: str) -> str | None:
     """Return the name of the folder of an artifact's prepared graph; None if preparing would change nothing.
 
     int8 graphs are final, on ARM onnxruntime has no layout in blocks, and small models gain nothing.
     """
     manifest = artifact.manifest
     weights = sum(entry.size_bytes for name, entry in manifest.files.items() if name.startswith("weights/"))
-    if not manifest.optimise_on_open or cpu.layout not in _LAYOUTS or weights < MIN_BYTES:
+    if not manifest.optimise_on_open or not layout or weights < MIN_BYTES:
         return None
-    return f"{artifact.digest}-{cpu.layout}-onnxruntime-{VERSION}"
+    return f"{artifact.digest}-{layout}-onnxruntime-{VERSION}"
 
 
-def find_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:
+def find_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], str] = detect_layout) -> Path | None:
     """Return the file of an artifact's prepared graph; None if there is none for this CPU and this onnxruntime.
 
     A graph that can't be read, or has missing files or other sizes, is logged and not used.
@@ -49,7 +63,7 @@ def find_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu
     Args:
         folder: Folder of prepared graphs; None means that there is none.
         artifact: Opened artifact.
-        detect: Returns this machine's CPU; called only if the folder exists.
+        detect: Returns this machine's block layout; called only if the folder exists.
     """
     try:
         if folder is None or not folder.is_dir():
@@ -64,7 +78,7 @@ def find_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu
     return folder / name / MODEL
 
 
-def discard_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], Cpu] = detect_cpu) -> None:
+def discard_graph(folder: Path | None, artifact: Artifact) -> None:
     """Remove an artifact's prepared graph after it gave other outputs than the golden images', if there is one.
 
     Each start checks only the sizes of its files, so the content may be damaged. The next start opens the artifact's
@@ -72,7 +86,7 @@ def discard_graph(folder: Path | None, artifact: Artifact, detect: Callable[[], 
     """
     import shutil  # a start that succeeds doesn't need it
 
-    if (graph := find_graph(folder, artifact, detect)) is not None:
+    if (graph := find_graph(folder, artifact)) is not None:
         shutil.rmtree(graph.parent, ignore_errors=True)
         _log.warning("removed the prepared graph %s; the next start opens the artifact's own graph", graph.parent)
 

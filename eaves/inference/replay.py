@@ -16,37 +16,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from eaves import errors
 from eaves.artifact import Artifact, GoldenResult, load_golden, open_artifact, replay
-from eaves.artifact.permitted_files import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError
 from eaves.inference.handler import Handler, load_handler
-from eaves.inference.session import find_variant, open_session
+from eaves.inference.session import open_session
 
 TIMEOUT_S = 600.0
 """Time limit for all cases together, seconds; a graph or a handler that hangs must not hang its caller."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Maximum number of bytes in a child's output: 200 cases through two graphs are about 200 KB."""
+"""Maximum number of bytes in a child's output: 200 cases are about 100 KB."""
 RUN_HANDLER = "--run-handler"
 
 _FIELDS = {field.name: {"str": str, "float": float}[str(field.type)] for field in fields(GoldenResult)}
 
 
-def graphs(artifact: Artifact) -> tuple[str, ...]:
-    """Return the artifact's graphs to replay: the portable one, and the variant for this CPU when there is one.
-
-    This machine serves with the variant; other machines may serve with the portable graph.
-    """
-    variant = find_variant(artifact.manifest)
-    return (MODEL,) if variant is None else (MODEL, variant.path)
-
-
 def replay_all(artifact: Artifact, *, run_handler: bool = False) -> Iterator[GoldenResult]:
-    """Replay every golden case through every graph for this CPU, in the current process.
+    """Replay every golden case in the current process.
 
     Args:
         artifact: Opened artifact.
@@ -54,19 +44,13 @@ def replay_all(artifact: Artifact, *, run_handler: bool = False) -> Iterator[Gol
             inputs, or they are the stored tensors.
 
     Raises:
-        ArtifactError: When there are no golden cases, or onnxruntime refuses a graph.
+        ArtifactError: When there are no golden cases, or onnxruntime refuses the graph.
         HandlerError: When the handler fails.
     """
     handler = load_handler(artifact) if run_handler else Handler()
-    cases = load_golden(artifact)
-    chosen = graphs(artifact)
-    for graph in chosen:
-        session = open_session(artifact, portable=graph == MODEL)
-        for case in cases:
-            result = replay(artifact, handler.follow(session.attempt), case, prepare=handler.preprocess)
-            if result.fault and len(chosen) > 1:
-                result = replace(result, fault=f"{graph}: {result.fault}")
-            yield replace(result, graph=graph)
+    session = open_session(artifact)
+    for case in load_golden(artifact):
+        yield replay(artifact, handler.follow(session.attempt), case, prepare=handler.preprocess)
 
 
 def replay_in_child(
@@ -90,7 +74,7 @@ def replay_in_child(
             reasons of `replay_all`.
         EavesError: When the child raised another error of Eaves.
     """
-    expected = [(graph, case.file) for graph in graphs(artifact) for case in load_golden(artifact)]
+    expected = [case.file for case in load_golden(artifact)]
     if not expected:
         raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
     command = [sys.executable, "-P", "-m", "eaves.inference.replay", str(artifact.path.absolute())]
@@ -114,7 +98,7 @@ def replay_in_child(
         results = tuple(_parse(line) for line in output.splitlines())
     except (ValueError, TypeError, KeyError, RecursionError):
         results = ()
-    if [(result.graph, result.file) for result in results] != expected:
+    if [result.file for result in results] != expected:
         what = f"ended the process that replays the golden images after {len(results)} of {len(expected)}"
         raise _fault(artifact, f"{what} (exit {process.returncode})", run_handler=run_handler)
     return results

@@ -9,12 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact import Artifact, Manifest, Variant
+from eaves.artifact import Artifact, Manifest
 from eaves.artifact.manifest import TENSOR
-from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
 from eaves.errors import ArtifactError
-from eaves.inference.prepared_graphs import find_graph, log_unused
-from eaves.onnxruntime import VERSION, GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
+from eaves.inference.prepared_graphs import detect_layout, find_graph, log_unused
+from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, RunOptions, SessionOptions
 
 Floats = npt.NDArray[np.float32]
 SPIN_US = "10"
@@ -181,37 +180,28 @@ def open_session(
     artifact: Artifact,
     *,
     threads: int = 1,
-    detect: Callable[[], Cpu] = detect_cpu,
-    portable: bool = False,
+    detect: Callable[[], str] = detect_layout,
     prepared: Path | None = None,
 ) -> Session:
-    """Open a session with the graph for this CPU, else with the portable graph.
+    """Open a session with the graph that this machine has prepared, else with the artifact's own.
 
-    The graph for this CPU is the artifact's variant, or else the graph that this machine has prepared. A prepared graph
-    that can't be opened is logged, and the portable graph is opened.
+    A prepared graph that can't be opened is logged, and the artifact's own is opened.
 
     Args:
         artifact: Opened artifact.
         threads: Threads within one run, see `Session`.
-        detect: Returns this machine's CPU; called only when there are variants or prepared graphs to choose from, or
-            the model needs VNNI.
-        portable: Whether to open the portable graph in any case.
+        detect: Returns this machine's block layout; called only when there are prepared graphs.
         prepared: Folder of graphs that this machine has prepared, see `eaves.inference.prepared_graphs`; None means
             that there is none.
 
     Raises:
-        ArtifactError: When graph and manifest differ, or this CPU would give other outputs.
+        ArtifactError: When graph and manifest differ.
     """
-    if artifact.manifest.quantisation.instruction_set == "vnni" and detect().overflows:
-        raise ArtifactError(
-            f"{artifact.path} is int8 for CPUs with int8 dot products; this CPU has none, and its sums would overflow",
-            hint="convert again with precision fp32, or without convert.targets",
-        )
-    final = None if portable else find_final_graph(artifact, prepared, detect)
+    final = find_graph(prepared, artifact, detect)
     try:
         return _open(artifact, threads, final)
     except ArtifactError as error:
-        if final is None or final.is_relative_to(artifact.path):
+        if final is None:
             raise
         log_unused(error)
         return _open(artifact, threads, None)
@@ -219,41 +209,14 @@ def open_session(
 
 def _open(artifact: Artifact, threads: int, final: Path | None) -> Session:
     manifest = artifact.manifest
-    tables = () if manifest.task == TENSOR else OUTPUTS
-    if final is not None:
-        session = Session(final, threads=threads, optimise=False, tables=tables)
-    else:
-        session = Session(artifact.model_path, threads=threads, optimise=manifest.optimise_on_open, tables=tables)
+    session = Session(
+        final or artifact.model_path,
+        threads=threads,
+        optimise=manifest.optimise_on_open and final is None,
+        tables=() if manifest.task == TENSOR else OUTPUTS,
+    )
     session.check(manifest)
     return session
-
-
-def find_final_graph(artifact: Artifact, prepared: Path | None, detect: Callable[[], Cpu] = detect_cpu) -> Path | None:
-    """Return the graph for this CPU that needs no optimising, whose weights sessions map; None: there is none.
-
-    It is the artifact's variant, or else the graph in the folder `prepared`.
-    """
-    variant = find_variant(artifact.manifest, detect)
-    return find_graph(prepared, artifact, detect) if variant is None else artifact.path / variant.path
-
-
-def find_variant(manifest: Manifest, detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
-    """Return the variant to open on this CPU; None if no variant fits, or another version of onnxruntime made them.
-
-    The operators of a variant belong to onnxruntime alone, and no version promises to read what another has written.
-    """
-    if not manifest.variants or manifest.toolchain.get("onnxruntime") != VERSION:
-        return None
-    return pick_variant(manifest.variants, detect)
-
-
-def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
-    """Return the variant for this CPU's block layout and instructions; of several, the one with the most CPU flags."""
-    if not variants:
-        return None
-    here = detect()
-    fitting = [one for one in variants if TARGETS[one.target].layout == here.layout and here.runs(one.target)]
-    return max(fitting, key=lambda one: len(TARGETS[one.target].flags), default=None)
 
 
 def _is_table(value: Any) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import eaves
 from eaves.artifact import Artifact
-from eaves.artifact.permitted_files import HANDLER, MANIFEST
+from eaves.artifact.store import HANDLER, MANIFEST
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform

@@ -2,9 +2,19 @@
 
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
-limited. When a proxy is configured, the tunnel through it leads to the checked address too
-(`functions.fetch.proxy_tunnel`). Requests for private objects are signed (`functions.fetch.request_signer`), and never
-after a redirect to another host.
+limited. No proxy is used: one would resolve the name again, to an unchecked address. Requests for private objects are
+signed (`functions.fetch.request_signer`), and never after a redirect to another host.
+
+While a link is down, something else may answer in the store's place: a router, a captive portal, a proxy. So the event
+is at fault only by an answer that proves to be the store's own:
+
+- by TLS, in which the host's certificate was verified, at the dataref and at each redirect;
+- or by the header that every answer of the S3 API has;
+- or, for an error, by the code in its body, as S3, MinIO, Google and Azure write it.
+
+Such an answer becomes a ClaimError (422), and the event a dead letter. Any other answer becomes a DeliveryError (503):
+the sender keeps the event and sends it again. So does an answer that a changed key or permission would turn into a
+success, as a ClaimDeniedError (503), so that a wrong key loses no image.
 
 Source: CloudEvents extension dataref (extensions/dataref.md).
 """
@@ -13,7 +23,7 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -24,15 +34,69 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin
 
-from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
-from eaves.http_client.proxies import DIRECT, Proxies, Proxy
+from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.trust import build_tls_context
-from functions.fetch.proxy_tunnel import open_tunnel
-from functions.fetch.store_answers import LATER, Trail, is_from_store, is_presigned, read_refusal
-from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy
+from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy, is_presigned
 
 if TYPE_CHECKING:
     from functions.fetch.request_signer import RequestSigner
+
+
+LATER = "send again later"
+_RETRIED = frozenset({408, 409, 425, 429})
+"""HTTP statuses 4xx after which fetching the same data may succeed on a later attempt."""
+_DENIED = frozenset({401, 403})
+_DENIED_IF_SIGNED = frozenset({301, 307, 400})
+"""Statuses with which S3 refuses a signed request: a bucket in another region without a Location to follow, and a wrong
+region or expired token. Source: Amazon S3, API Reference, Error responses."""
+_STORE_HEADER = "x-amz-request-id"
+"""Source: Amazon S3, API Reference, Common response headers; MinIO and Ceph send it too."""
+_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+"""The code of an error in the body of S3's answer, such as `SignatureDoesNotMatch`."""
+_BODY_BYTES = 4096
+_CHECK = "check the keys in dataref_credentials, dataref_region, the bucket's policy and the function's clock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What is known of the way from a dataref to the URL that answers.
+
+    Attributes:
+        verified: Whether each host up to this answer has proved its name by a certificate.
+        misled: Whether a redirect that may not be the store's own led to this URL, so that even the store's answer is
+            about something else.
+    """
+
+    verified: bool
+    misled: bool
+
+
+def is_from_store(response: http.client.HTTPResponse, trail: Trail) -> bool:
+    """Return whether the headers of an answer, or a verified certificate, show that it is the store's own."""
+    return not trail.misled and (trail.verified or _STORE_HEADER in response.headers)
+
+
+def read_refusal(response: http.client.HTTPResponse, *, signed: bool, presigned: bool, trail: Trail) -> EavesError:
+    """Return the error for an answer that isn't the data of a dataref.
+
+    Args:
+        response: The answer; the beginning of its body is read.
+        signed: Whether the function signed the request.
+        presigned: Whether the URL carries a signature of its own, which may have expired.
+        trail: What is known of the way to the URL that answers.
+    """
+    status = response.status
+    if status >= 500 or status in _RETRIED:
+        return DeliveryError(f"the host of a dataref answered {status}", hint=LATER)
+    code = _CODE.search(response.read(_BODY_BYTES))
+    answered = f"the host of a dataref answered {status}" + (f" ({code[1].decode('ascii')})" if code else "")
+    if (status in _DENIED and not presigned) or (status in _DENIED_IF_SIGNED and signed):
+        hint = _CHECK if signed else "set dataref_credentials, or allow reading without a key"
+        return ClaimDeniedError(answered, hint=hint)
+    if (code and not trail.misled) or is_from_store(response, trail):
+        return ClaimError(answered, hint="send the data itself")
+    return DeliveryError(f"{answered}, and nothing shows that the answer is the store's own", hint=LATER)
+
 
 MAX_REDIRECTS = 3
 CHUNK_BYTES = 1 << 16
@@ -51,7 +115,7 @@ class FetchedData:
     Attributes:
         data: The data.
         content_type: Their content type; empty when the answer had none.
-        proven: Whether the answer was the store's own (`functions.fetch.store_answers`).
+        proven: Whether the answer was the store's own (`functions.fetch.dataref`).
     """
 
     data: bytes
@@ -73,7 +137,6 @@ class DatarefFetcher:
         timeout_s: Time limit of one fetch including its redirects, seconds.
         resolve: Function that returns a host's IP addresses.
         context: TLS context; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
-        proxies: Proxies that requests are sent through; the connection to a proxy has no TLS.
         signer: Signs the requests to the host that a dataref names; None: no request is signed.
     """
 
@@ -85,7 +148,6 @@ class DatarefFetcher:
         timeout_s: float,
         resolve: Resolve = resolve_host,
         context: ssl.SSLContext | None = None,
-        proxies: Proxies = DIRECT,
         signer: RequestSigner | None = None,
     ) -> None:
         self._reach = reach
@@ -93,7 +155,6 @@ class DatarefFetcher:
         self._timeout_s = timeout_s
         self._resolve = resolve
         self._context = context
-        self._proxies = proxies
         self._signer = signer
         self._authorities_pem = ""
 
@@ -142,7 +203,7 @@ class DatarefFetcher:
         headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
         signature = self._signer.sign(url) if self._signer is not None and signed else {}
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
+        with self._connected(host, port, parts.scheme, end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
             connection.sock = sock
             connection.auto_open = 0  # it would connect by name, to an unchecked address
@@ -191,11 +252,12 @@ class DatarefFetcher:
         return left_s
 
     @contextmanager
-    def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
+    def _connected(self, host: str, port: int, scheme: str, end: float) -> Iterator[socket.socket]:
         """Open a checked connection to a host, and shut it down at the time `end`, even while bytes still arrive."""
         addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
-        sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
-        timer = _cutting_timer(sock, end)
+        sock = self._connect(host, addresses, port, end)
+        timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
+        timer.daemon = True
         try:
             if scheme == "https":
                 sock = self._secure(sock, host)
@@ -230,32 +292,6 @@ class DatarefFetcher:
             except OSError as error:
                 fault = error
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
-
-    def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
-        """Return a connection through a proxy to the first of the host's addresses that the proxy can connect to.
-
-        The proxy's own address is not checked: the operator of the function chose it, not the event.
-        """
-        own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
-        fault: Exception | None = None
-        for address in addresses:
-            sock = self._connect(proxy.host, own, proxy.port, end)
-            timer = _cutting_timer(sock, end)
-            timer.start()
-            try:
-                sock.settimeout(self._left_s(end))
-                open_tunnel(sock, proxy, address, port)
-            except (UnreachableError, OSError, http.client.HTTPException) as error:
-                sock.close()
-                fault = error
-            else:
-                return sock
-            finally:
-                timer.cancel()
-        self._left_s(end)
-        raise UnreachableError(
-            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=LATER
-        ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
         """Resolve a host name until the time `end` at the latest; the system's own resolver has no time limit."""
@@ -295,13 +331,6 @@ class DatarefFetcher:
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
-
-
-def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
-    """Return a timer that shuts a connection down at the time `end`; the caller starts it."""
-    timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
-    timer.daemon = True
-    return timer
 
 
 def _cut(sock: socket.socket) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from eaves.credentials.aws_signature import sign_get
 from eaves.credentials.folder import read_aws_keys, read_credentials
 from eaves.errors import ClaimDeniedError, ConfigError
-from functions.fetch.store_answers import is_presigned
+from functions.fetch.url_policy import is_presigned
 
 DEFAULT_REGION = "us-east-1"
 """Region of hosts whose name has none, such as a MinIO server with its default settings."""

@@ -23,6 +23,8 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 """The IPv6 range for public addresses. Python's `is_global` is true for addresses outside of it too. Source: IANA, IPv6
 address space."""
+_SIGNATURES = frozenset({"x-amz-signature", "x-goog-signature", "signature", "sig"})
+"""Names of query parameters with a signature, in lower case: those of S3, Google, CloudFront and Azure."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -96,6 +98,11 @@ class UrlPolicy:
             return True
         given_out = isinstance(real, ipaddress.IPv4Address) or real in _UNICAST
         return given_out and real.is_global and not real.is_multicast
+
+
+def is_presigned(query: str) -> bool:
+    """Return whether the query of a URL carries a signature, which expires at some time."""
+    return any(part.partition("=")[0].lower() in _SIGNATURES for part in query.split("&"))
 
 
 def find_url_fault(url: str, *, hosts: Sequence[str], schemes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 import eaves
 from eaves.errors import InputError, NotFoundError
 from functions.http.function_app import read_body
-from functions.model.predictor import Predictor
+from functions.model.pipeline import Pipeline
 from functions.service import Service
 
 JSON_BYTES = "Inference-Header-Content-Length"
@@ -78,7 +78,7 @@ def add_routes(app: Flask, service: Service) -> None:
         return Response(body, content_type="application/octet-stream", headers={JSON_BYTES: str(json_bytes)})
 
 
-def _check_name(service: Service, predictor: Predictor, name: str, version: str) -> None:
+def _check_name(service: Service, predictor: Pipeline, name: str, version: str) -> None:
     """Check that a request names the served model: by the function's name or the model's, and its version if given.
 
     Raises:

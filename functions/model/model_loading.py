@@ -16,19 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.permitted_files import MODEL
+from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
-from eaves.inference.prepared_graphs import discard_graph
-from eaves.inference.session import Session, find_final_graph, open_session
+from eaves.inference.prepared_graphs import discard_graph, find_graph
+from eaves.inference.session import Session, open_session
 from eaves.inference.session_pool import ActivePredictions, SessionPool, ThreadPlan, plan_threads, second_session_fits
 from eaves.resource_limits import count_usable_cpus, read_memory_limit
-from functions.model.tasks import open_predictor
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 
 if TYPE_CHECKING:
     from eaves.inference.handler import Handler
-    from functions.model.predictor import Predictor
+    from functions.model.pipeline import Pipeline
 
 LATER_MODULES = ("eaves.cloudevents_sdk", "concurrent.futures", "functions.http.app")
 """Modules that a prediction for an image doesn't need: those for events, and Flask. Their import takes 70 ms."""
@@ -58,7 +57,7 @@ class LoadingModel:
     def __init__(self, settings: FunctionSettings, timing: StartTiming) -> None:
         self._settings = settings
         self._timing = timing
-        self._predictor: Predictor | None = None
+        self._predictor: Pipeline | None = None
         self._opened = threading.Event()
         self._done = threading.Event()
         self._answered = threading.Event()
@@ -82,14 +81,14 @@ class LoadingModel:
         return self._done.is_set() and self.failure is None
 
     @property
-    def proven(self) -> Predictor | None:
+    def proven(self) -> Pipeline | None:
         """The predictor once its golden check has passed; None before, and after a failure.
 
         It is also returned while the process ends.
         """
         return self._predictor if self.ready else None
 
-    def require_ready(self) -> Predictor:
+    def require_ready(self) -> Pipeline:
         """Return the predictor if the function should get requests: the model is ready and the process isn't ending.
 
         Raises:
@@ -107,7 +106,7 @@ class LoadingModel:
         self._done.wait(timeout_s)
 
     @contextmanager
-    def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
+    def use(self, *, wait_s: float = 60.0) -> Iterator[Pipeline]:
         """Return the predictor once the model is loaded. So a request during a cold start is delayed and not refused.
 
         A request that arrives during the golden check is computed at the same time, and its response is sent only after
@@ -184,6 +183,7 @@ class LoadingModel:
         self._timing.mark("open session")
         # The main thread imports these modules meanwhile; if it is still at it, the import waits for it.
         from eaves.inference.handler import load_handler
+        from functions.model.pipeline import open_predictor
 
         handler = load_handler(artifact)
         self.pool = SessionPool(session, plan, self.active)
@@ -207,7 +207,7 @@ def _plan(artifact: Artifact, settings: FunctionSettings) -> ThreadPlan:
     weights = sum(
         entry.size_bytes for path, entry in manifest.files.items() if path == MODEL or path.startswith("weights/")
     )
-    maps_weights = not manifest.optimise_on_open or find_final_graph(artifact, settings.prepared_graphs) is not None
+    maps_weights = not manifest.optimise_on_open or find_graph(settings.prepared_graphs, artifact) is not None
     return plan_threads(
         cpus=cpus,
         concurrency=settings.concurrency or cpus,

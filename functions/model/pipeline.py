@@ -5,29 +5,65 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eaves.artifact import Artifact, TensorSpec
+from eaves.artifact.manifest import EMBED, TENSOR
 from eaves.errors import TensorError
 from eaves.images import decoder
 from eaves.inference import handler as handlers
 from eaves.inference.handler import Handler
 from eaves.inference.session import Runner
-from functions.model.predictor import Array, Prediction, Turn
 from functions.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact
+    from eaves.inference.handler import Handler
+    from eaves.inference.session import Runner
+    from functions.settings import ServeSettings
+
+
+Array = npt.NDArray[Any]
+Turn = Callable[[], AbstractContextManager[None]]
+"""Function whose context manager waits for a turn to run the model, and holds it until the end of the block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A model's prediction for one example.
+
+    Attributes:
+        payload: Members of the reply's JSON that depend on the task, such as `predictions`.
+        attributes: Extension attributes of the reply that triggers can filter by; brokers can't filter by the reply's
+            data.
+        timings_ms: Milliseconds by stage: `decode`, `preprocess`, `infer`, `postprocess`; only stages that ran.
+    """
+
+    payload: Mapping[str, Any]
+    attributes: Mapping[str, str]
+    timings_ms: Mapping[str, float]
 
 
 class Pipeline(ABC):
-    """Base class of the tasks' predictors; safe to call from many threads.
+    """One task of one loaded artifact: the base class of the tasks' predictors; safe to call from many threads.
 
     Args:
         artifact: Opened artifact.
         session: ONNX session of the artifact, or a pool of its sessions.
         handler: Handler of the artifact; an empty one changes nothing.
+
+    Attributes:
+        artifact: The served artifact.
+        reply_type: Event type of a reply.
+        content_types: Media types that are accepted, such as `image/*`, for messages to people.
+        input: Type and shape of a batch as tensor: `image`, uint8 (n, H, W, 3) of any size, or the graph's own input.
+        outputs: Types and shapes of the outputs of `run`, in this order.
     """
 
     reply_type: str
@@ -48,6 +84,8 @@ class Pipeline(ABC):
 
     def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
         """Predict one example from the bytes that were sent; `turn` waits for a turn to run the model.
+
+        A handler.py is called within the turn too, as it may not expect more calls at a time than there are turns.
 
         Raises:
             InputError: When the example can't be read, or the handler reports that it is invalid.
@@ -163,3 +201,21 @@ class ImagePipeline(Pipeline):
 def elapsed_ms(start: float, end: float) -> float:
     """Return the milliseconds between two readings of `perf_counter`."""
     return round((end - start) * 1000, 3)
+
+
+def open_predictor(artifact: Artifact, session: Runner, settings: ServeSettings, handler: Handler) -> Pipeline:
+    """Open the predictor for an artifact's task.
+
+    Only the module of that task is imported, since each import delays the start.
+    """
+    if artifact.manifest.task == TENSOR:
+        from functions.model.tensor_predictor import TensorPredictor
+
+        return TensorPredictor(artifact, session, handler)
+    if artifact.manifest.task == EMBED:
+        from functions.model.image_tasks import Embedder
+
+        return Embedder(artifact, session, settings, handler=handler)
+    from functions.model.image_tasks import Classifier
+
+    return Classifier(artifact, session, settings, handler=handler)

@@ -19,8 +19,7 @@ from eaves.inference import json_values
 from eaves.inference.handler import Handler
 from eaves.inference.json_tensor import parse_tensor
 from eaves.inference.session import Runner
-from functions.model.pipeline import Pipeline, elapsed_ms
-from functions.model.predictor import Array
+from functions.model.pipeline import Array, Pipeline, elapsed_ms
 
 
 class TensorPredictor(Pipeline):

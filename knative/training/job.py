@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from converters.gate.settings import PipelineSettings
-from converters.settings import ConvertSettings
+from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault

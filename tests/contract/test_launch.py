@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import HANDLER
 from eaves.local.processes.ports import HOST
 from eaves.local.processes.process import Child, Launch, Process
 from eaves.local.processes.zygote.forked_process import ForkedProcess

@@ -42,24 +42,6 @@ def build_run(root: Path) -> Path:
     return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
 
 
-def strip_split(run: Path, target: Path) -> Path:
-    """A copy of a run as an earlier Eaves left it: without the split, and without the figure that it is judged by."""
-    from eaves.artifact.store import file_digest
-    from trainer.data.split.stored_split import SPLIT_FILE
-    from trainer.run.run import MANIFEST, write_json
-
-    shutil.copytree(run, target)
-    (target / SPLIT_FILE).unlink()
-    manifest = json.loads((target / MANIFEST).read_text())
-    del manifest["files"][SPLIT_FILE]
-    metrics = json.loads((target / "metrics.json").read_text())
-    write_json(target / "metrics.json", {name: metrics[name] for name in metrics.keys() - {"figure", "decision"}})
-    size = (target / "metrics.json").stat().st_size
-    manifest["files"]["metrics.json"] = {"sha256": file_digest(target / "metrics.json"), "size_bytes": size}
-    write_json(target / MANIFEST, manifest)
-    return target
-
-
 def build_artifact(root: Path) -> Path:
     """Train and convert; returns the artifact, `root`/artifact."""
     from converters.convert import convert
@@ -76,8 +58,8 @@ def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
         declaration: `root`/model.yaml, with the run's held-out images as samples.
     """
     from converters.export import export
+    from converters.model_source import open_source
     from converters.settings import ConvertSettings
-    from converters.source.model_source import open_source
 
     source = open_source(run)
     root.mkdir(parents=True, exist_ok=True)

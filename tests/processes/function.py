@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -122,16 +123,23 @@ def start(tiny_artifact: Path, tmp_path: Path) -> Iterator[Start]:
         function.process.wait()
 
 
-@pytest.fixture(scope="module")
-def shared_function(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """One process for all tests that only talk to it."""
-    function = Function(tiny_artifact, tmp_path_factory.mktemp("function"))
+@contextmanager
+def serving(artifact: Path, folder: Path, **environ: str) -> Iterator[Function]:
+    """A function process that serves the artifact and is ready; it ends with the block."""
+    function = Function(artifact, folder, **environ)
     try:
         function.wait_ready()
         yield function
     finally:
         function.process.kill()
         function.process.wait()
+
+
+@pytest.fixture(scope="module")
+def shared_function(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """One process for all tests that only talk to it."""
+    with serving(tiny_artifact, tmp_path_factory.mktemp("function")) as function:
+        yield function
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.gate.settings import PipelineSettings
-from converters.settings import ConvertSettings
+from converters.settings import ConvertSettings, PipelineSettings
 from eaves.base.names import NAME_PATTERN
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eaves.artifact import INT8, Artifact, Evidence, Manifest, Quantisation, Trial
+from eaves.artifact import INT8, Artifact, Manifest, Quantisation, Trial
 from eaves.artifact.manifest import TENSOR
-from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import HANDLER
 from eaves.base.statistics import round_outward
 
 Lines = Iterator[tuple[str, str]]
@@ -109,18 +109,11 @@ def _precision(manifest: Manifest) -> Lines:
     if found.trials:
         yield from _evidence(found)
     if manifest.precision == INT8:
-        needs = "int8 dot products (AVX512-VNNI, AVX-VNNI or ARM)" if found.instruction_set == "vnni" else "any CPU"
-        yield "runs on", needs + (", with weights of 7 bits" if found.reduce_range else "")
         yield "calibrated", f"on {found.calibration_images} images"
-    if manifest.targets:
-        yield "targets", ", ".join(manifest.targets)
 
 
 def _evidence(found: Quantisation) -> Lines:
     evidence = found.evidence
-    if evidence == Evidence():  # the artifact was made before evidence was kept
-        yield "judged on", f"{found.images} labelled images; this older artifact records no other evidence"
-        return
     yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
     if evidence.labelled_images:
         counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"

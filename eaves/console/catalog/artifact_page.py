@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from converters import report_page
-from eaves.artifact import INT8, Artifact, Manifest
-from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact import Artifact, Manifest
+from eaves.artifact.store import HANDLER
 from eaves.console.catalog.directories import foreign_content
 from eaves.console.catalog.figures import format_percent, format_points
 from eaves.console.catalog.update_size import list_parts
@@ -221,13 +221,9 @@ def _golden_row(number: int, row: dict[str, object]) -> GoldenRow:
 
 def _facts(artifact: Artifact) -> Sequence[tuple[str, str]]:
     manifest = artifact.manifest
-    found = manifest.quantisation
-    needed = "int8 dot products (VNNI)" if manifest.precision == INT8 and found.instruction_set == "vnni" else "any CPU"
     licence = manifest.licences.get("model", "")
     facts = [
         ("Precision", manifest.precision),
-        ("Runs on", needed),
-        ("Prepared for", ", ".join(manifest.targets)),
         ("Made from", {"run": "a run"}.get(manifest.source.route, f"a {manifest.source.route} model")),
         ("First weights", clean_text(manifest.source.weights, 200)),
         ("Own code", "handler.py, which runs in the function" if HANDLER in manifest.files else ""),

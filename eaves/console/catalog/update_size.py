@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from eaves.artifact import Artifact
-from eaves.artifact.permitted_files import MANIFEST
+from eaves.artifact.store import MANIFEST
 from eaves.console.model.words import describe_size
 from eaves.oci.layers.artifact_layers import BACKBONE, split_parts
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from eaves.artifact import Artifact
 from eaves.artifact.golden import INDEX as GOLDEN_INDEX
-from eaves.artifact.permitted_files import HANDLER, MANIFEST
+from eaves.artifact.store import HANDLER, MANIFEST
 from eaves.errors import OciError
 from eaves.oci.layers.layer import LayerFile
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.artifact import open_artifact, write_artifact
-from eaves.artifact.permitted_files import HANDLER
-from eaves.artifact.store import file_entries
+from eaves.artifact.store import HANDLER, file_entries
 from eaves.errors import StartError
 from eaves.events import Event
 from knative.specs import ClusterApp, ClusterFunction, build_default_trigger

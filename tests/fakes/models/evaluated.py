@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from converters.evaluation.model import ImagePrediction
+from converters.evaluation.models import ImagePrediction
 from eaves.images.pixels import decode
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -24,13 +24,11 @@ class ColourModel:
         name: str = "colours",
         *,
         answers: Mapping[str, str] | None = None,
-        tells: bool = True,
-        kind: str = "artifact",
         score: float = 0.9,
     ) -> None:
         self.name = name
-        self.kind = kind
-        self.labels = tuple(COLOURS) if tells else None
+        self.kind = "artifact"
+        self.labels = tuple(COLOURS)
         self.trained_on: frozenset[str] | None = frozenset()
         self.run: Path | None = None
         self._answers = answers or {}

@@ -10,9 +10,9 @@ import numpy as np
 from eaves.artifact import Artifact
 from eaves.errors import EavesError
 from eaves.inference.session import Session
-from functions.model.classifier import Classifier
+from functions.model.image_tasks import Classifier
 from functions.model.model_loading import LoadingModel
-from functions.model.predictor import Prediction, Predictor, Turn
+from functions.model.pipeline import Pipeline, Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from functions.start_timing import StartTiming
 from tests.fakes.models.artifact import ColourSession
@@ -28,7 +28,7 @@ class FakeModel(LoadingModel):
     """
 
     def __init__(
-        self, predictor: Predictor | None = None, failure: EavesError | None = None, *, checking: bool = False
+        self, predictor: Pipeline | None = None, failure: EavesError | None = None, *, checking: bool = False
     ) -> None:
         super().__init__(FunctionSettings(), StartTiming())
         self._predictor = predictor
@@ -40,7 +40,7 @@ class FakeModel(LoadingModel):
         self.failure = failure
         self._done.set()
 
-    def use(self, *, wait_s: float = 0.0) -> _GeneratorContextManager[Predictor]:
+    def use(self, *, wait_s: float = 0.0) -> _GeneratorContextManager[Pipeline]:
         """Use the predictor as the real model does, without waiting."""
         return super().use(wait_s=0.0)
 

@@ -16,18 +16,16 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper
 
-from eaves.artifact import TARGETS, Artifact, Variant, open_artifact
+from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.golden import INDEX
-from eaves.artifact.permitted_files import HANDLER, MODEL
-from eaves.artifact.targets import detect_cpu
+from eaves.artifact.store import HANDLER, MODEL
 from eaves.cli import cli
 from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError, ImageError
 from eaves.inference.handler import load_handler
-from eaves.inference.prepared_graphs import MIN_BYTES, graph_name
+from eaves.inference.prepared_graphs import MIN_BYTES, detect_layout, graph_name
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from eaves.onnxruntime import VERSION
-from functions.model.classifier import Classifier
+from functions.model.image_tasks import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
 from tests.fakes.models.graph import build_graph, save, write_graph_artifact
@@ -286,33 +284,6 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
     assert "3 golden images are reproduced" in done.stderr
 
 
-def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
-    here = [name for name in TARGETS if TARGETS[name].layout == detect_cpu().layout and detect_cpu().runs(name)]
-    if not here:
-        pytest.skip("no variant fits this CPU")
-    name = f"variants/{here[0]}/model.onnx"
-    variants = (Variant(path=name, target=here[0]),)
-    fields = {"toolchain": {"onnxruntime": VERSION}, "targets": (here[0],), "variants": variants}
-
-    def artifact(at: str, *, portable: float, variant: float) -> Path:
-        def add(staging: Path) -> None:
-            save(build_graph(location="", scale=portable), staging / MODEL)
-            save(build_graph(location="", scale=variant), staging / name)
-
-        return write_graph_artifact(tmp_path / at, change=add, **fields).path
-
-    good = eaves("verify", artifact("good", portable=1, variant=1))
-    assert good.exit_code == 0
-    assert f"3 golden images are reproduced by each of the graphs model.onnx and {name}" in good.stderr
-    for at, scales, blamed in (("a", (2, 1), "model.onnx"), ("b", (1, 2), name)):
-        path = artifact(at, portable=scales[0], variant=scales[1])
-        error = eaves("verify", path).exception
-        assert isinstance(error, GoldenError)
-        assert error.message.startswith(f"{blamed}: golden image golden/000.png: logits differ")
-        rows = json.loads(eaves("verify", path, "-o", "json").stdout)["cases"]
-        assert [row["graph"] for row in rows if not row["ok"]] == [blamed] * 3
-
-
 STORED = {
     3: "the inputs are stored in the artifact",
     0: "the recipe computed the inputs",
@@ -403,7 +374,7 @@ def test_deploy_prepares_the_graph_for_this_machine(tmp_path: Path) -> None:
     assert eaves("init", tmp_path, "--name", "colours").exit_code == 0
     options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
     artifact = write_graph_artifact(tmp_path / "large", change=enlarge)
-    name = graph_name(artifact, detect_cpu())
+    name = graph_name(artifact, detect_layout())
     if name is None:
         pytest.skip("onnxruntime has no layout in blocks for this CPU")
     graphs = tmp_path / "state/graphs"

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from converters.convert import convert
-from converters.evaluation.artifact_model import ArtifactModel
-from converters.evaluation.run_model import RunModel
+from converters.evaluation.models import ArtifactModel, RunModel
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.store import file_digest
@@ -24,7 +23,7 @@ from eaves.errors import ParityError
 from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.inference.session import open_session
 from tests.once import build_once_here
-from tests.processes.function import Function
+from tests.processes.function import Function, serving
 from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.run.run import Run, open_run, write_json
 from trainer.settings import DataSettings, TrainSettings
@@ -74,13 +73,8 @@ def artifact(made: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    started = Function(artifact.path, tmp_path_factory.mktemp("function"))
-    try:
-        started.wait_ready()
+    with serving(artifact.path, tmp_path_factory.mktemp("function")) as started:
         yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 def test_the_run_and_the_manifest_have_the_rule(run: Run, artifact: Artifact) -> None:

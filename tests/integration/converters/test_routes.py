@@ -20,15 +20,14 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from converters.child_process import ChildLimits, run_child
+from converters import tensorflow_export
+from converters.child_process import run_child
 from converters.convert import convert
 from converters.export import export
-from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference import run_reference
+from converters.model_source import open_source
+from converters.proof import ParityTolerance, prove_parity, run_reference
 from converters.settings import ConvertSettings
-from converters.source.model_source import open_source
-from converters.tensorflow import tensorflow_export
-from converters.tensorflow.tensorflow_model import open_model
+from converters.tensorflow_model import open_model
 from eaves.artifact import Artifact, load_golden, open_artifact
 from eaves.cli import cli
 from eaves.errors import ConversionError, ParityError
@@ -36,7 +35,6 @@ from eaves.inference.session import Session, open_session
 from tests.waiting import wait_until
 from trainer.run.run import open_run
 
-LIMITS = ChildLimits(timeout_s=60)
 FP32 = ConvertSettings(precision="fp32")
 
 
@@ -323,14 +321,6 @@ def test_a_graph_the_low_memory_way_cannot_take_is_frozen_and_says_so(tiny_run: 
         open_model(replace(source, signature="serving_default").job())
 
 
-def test_a_limit_of_memory_is_an_error_that_says_so(tiny_run: Path, tmp_path: Path) -> None:
-    settings = ConvertSettings(memory_limit_mb=100)
-    with pytest.raises(
-        ConversionError, match=r"used \d+ MB of memory, which is more than convert\.memory_limit_mb \(100\)"
-    ):
-        export(open_source(tiny_run), tmp_path / "out.onnx", settings)
-
-
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A child that does what its job says."""
@@ -344,37 +334,33 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "obedient_child"
 
 
-def run(module: str, code: str, facts: Path, limits: ChildLimits = LIMITS) -> dict[str, Any]:
-    return run_child(module, {"code": code}, facts, what="it", limits=limits)
+def run(module: str, code: str, timeout_s: float = 60) -> dict[str, Any]:
+    return run_child(module, {"code": code}, what="it", timeout_s=timeout_s)
 
 
-def test_a_childs_end_is_reported(module: str, tmp_path: Path) -> None:
-    facts = tmp_path / "facts.json"
+def test_a_childs_end_is_reported(module: str) -> None:
     with pytest.raises(ConversionError, match="it was killed by signal 11; the end of its output:\nlast words"):
-        run(module, "os.kill(os.getpid(), 11)", facts)
+        run(module, "os.kill(os.getpid(), 11)")
     with pytest.raises(ConversionError, match=r"it failed with exit code 1; the end of its output:\n[\s\S]*KeyError"):
-        run(module, "{}['x']", facts)
+        run(module, "{}['x']")
     with pytest.raises(ConversionError, match="no such layer") as caught:
-        run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')", facts)
+        run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')")
     assert caught.value.hint == "H"
     with pytest.raises(ConversionError, match=r"it was stopped: it took longer than convert\.timeout_s \(1 s\)"):
-        run(module, "time.sleep(60)", facts, ChildLimits(timeout_s=1))
-    assert run(module, "pass", facts)["peak_bytes"] > 1e6
+        run(module, "time.sleep(60)", 1)
+    assert run(module, "pass") == {}
 
 
-def test_a_job_arrives_whole_however_late_the_child_reads_it(module: str, tmp_path: Path) -> None:
-    """A pipe holds 64 KB, and the parent looks at the child every 0.05 s."""
-    facts, limits = tmp_path / "facts.json", ChildLimits(timeout_s=20)
-    assert run(module, f"pass  # {'x' * 1_000_000}", facts, limits)["peak_bytes"] > 0
+def test_a_job_larger_than_a_pipe_arrives_whole(module: str) -> None:
+    assert run(module, f"pass  # {'x' * 1_000_000}") == {}
 
 
 def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
     """Even a parent that is killed leaves none behind."""
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = (
-        "import sys; from pathlib import Path; from converters.child_process import *\n"
-        f"run_child({module!r}, {{'code': {code!r}}}, Path({str(tmp_path / 'f')!r}), what='it', "
-        "limits=ChildLimits(timeout_s=60))"
+        "from converters.child_process import run_child\n"
+        f"run_child({module!r}, {{'code': {code!r}}}, what='it', timeout_s=60)"
     )
     with subprocess.Popen([sys.executable, "-c", parent]) as process:
         wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text() != "")
@@ -396,7 +382,6 @@ def _runs(pid: int) -> bool:
 def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path, arch: str) -> None:
     """1.0 GB, of which TensorFlow itself is half; 6 GB when its graph was frozen first."""
     subprocess.run([sys.executable, "-c", FRESH, arch, str(tmp_path / "model")], check=True, capture_output=True)
-    facts = tmp_path / "facts.json"
     job: dict[str, Any] = {
         "route": "saved_model",
         "model": str(tmp_path / "model"),
@@ -404,12 +389,15 @@ def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path
         "layout": "NHWC",
     }
     job |= {"height": 299, "width": 299, "opset": 17, "output": str(tmp_path / "out.onnx")}
-    said = run_child(
-        "converters.tensorflow.tensorflow_export", job, facts, what="tf2onnx", limits=ChildLimits(timeout_s=500)
+    # Linux counts a parent's memory for its child: this process has more than the one that is measured here.
+    code = (
+        "import resource; from converters.child_process import run_child\n"
+        f"said = run_child('converters.tensorflow_export', {job!r}, what='tf2onnx', timeout_s=500)\n"
+        "assert said == {'warnings': []}, said\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
     )
-    assert said["low_memory"]
-    assert said["warnings"] == []
-    assert said["peak_bytes"] < 1.5e9
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1.5e9
     operators = Counter(node.op_type for node in onnx.load(str(tmp_path / "out.onnx")).graph.node)
     assert operators["Transpose"] == 1
     assert operators["BatchNormalization"] == 0

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from eaves.artifact import Artifact
-from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
-from tests.processes.function import Function
+from tests.processes.function import Function, serving
 from tests.waiting import wait_until
 
 SOURCE = """
@@ -56,13 +56,8 @@ def write_artifact(target: Path, source: str) -> Artifact:
 @pytest.fixture(scope="module")
 def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     folder = tmp_path_factory.mktemp("handlers")
-    started = Function(write_artifact(folder / "a", SOURCE).path, folder, EAVES_SELF_TEST="none")
-    try:
-        started.wait_ready()
+    with serving(write_artifact(folder / "a", SOURCE).path, folder, EAVES_SELF_TEST="none") as started:
         yield started
-    finally:
-        started.process.kill()
-        started.process.wait()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from eaves.artifact import TARGETS, Artifact, Cpu, Quantisation, TensorSpec, Variant, check
+from eaves.artifact import Artifact, TensorSpec, check
 from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError
-from eaves.inference.session import Session, open_session, pick_variant
-from eaves.onnxruntime import VERSION
+from eaves.inference.session import Session, open_session
 from tests.fakes.models.artifact import ColourSession
 from tests.fakes.models.graph import WEIGHTS, build_graph, save, write_graph_artifact
 
@@ -36,63 +34,6 @@ def test_a_graph_answers_the_same_optimised_or_not(artifact: Artifact, optimise:
     assert np.allclose(logits, expected[0], atol=1e-5)
     assert np.allclose(probabilities, expected[1], atol=1e-5)
     assert check(artifact, open_session(artifact).answer) == 3
-
-
-# Every variant answers something else, so that the answer says which file was opened.
-SCALES = {name: 10.0 * number for number, name in enumerate(TARGETS, start=1)}
-
-
-def with_variants(target: Path, names: list[str], **manifest: object) -> Artifact:
-    def add(at: Path) -> None:
-        for name in names:
-            save(build_graph(location="", scale=SCALES[name]), at / f"variants/{name}/model.onnx")
-
-    variants = tuple(Variant(path=f"variants/{name}/model.onnx", target=name) for name in names)
-    fields = {"toolchain": {"onnxruntime": VERSION}, "targets": tuple(names), "variants": variants, **manifest}
-    return write_graph_artifact(target, change=add, **fields)
-
-
-AVX2 = Cpu(flags=frozenset({"avx2", "fma"}))
-AVX512 = Cpu(flags=TARGETS["x86_64_avx512"].flags)
-VNNI = Cpu(flags=TARGETS["x86_64_avx512_vnni"].flags)
-ARM = Cpu(flags=frozenset({"asimd", "asimddp"}))
-CHOICES = {
-    "an AVX2 file on AVX2": (["x86_64_avx2"], AVX2, "x86_64_avx2"),
-    "an AVX512 file on AVX2": (["x86_64_avx512"], AVX2, None),
-    "an AVX2 file on AVX512": (["x86_64_avx2"], AVX512, None),
-    "an AVX512 file on AVX512": (["x86_64_avx512"], AVX512, "x86_64_avx512"),
-    "an AVX512 file on AVX512 with VNNI": (["x86_64_avx512"], VNNI, "x86_64_avx512"),
-    "a VNNI file without VNNI": (["x86_64_avx512_vnni"], AVX512, None),
-    "the most demanding of two": (["x86_64_avx512", "x86_64_avx512_vnni"], VNNI, "x86_64_avx512_vnni"),
-    "one of all": (list(TARGETS), AVX512, "x86_64_avx512"),
-    "an ARM file on x86": (["arm64"], AVX512, None),
-    "an ARM file on ARM": (list(TARGETS), ARM, "arm64"),
-    "AVX512F without the rest": (list(TARGETS), Cpu(flags=AVX2.flags | {"avx512f"}), None),
-    "an unknown CPU": (list(TARGETS), Cpu(), None),
-}
-
-
-@pytest.mark.parametrize("case", CHOICES)
-def test_the_file_opened_is_the_one_for_this_cpu(tmp_path: Path, case: str) -> None:
-    names, cpu, expected = CHOICES[case]
-    opened = open_session(with_variants(tmp_path / "a", names), detect=lambda: cpu)
-    logits, _ = opened.run(IMAGE)
-    scale = SCALES[expected] if expected else 1.0
-    assert logits[0, 0] == pytest.approx(8.0 * scale, rel=1e-5)
-
-
-@pytest.mark.parametrize("toolchain", [{"onnxruntime": "1.0.0"}, {}])
-def test_a_variant_of_another_onnxruntime_is_not_opened(tmp_path: Path, toolchain: dict[str, str]) -> None:
-    artifact = with_variants(tmp_path / "a", ["x86_64_avx512"], toolchain=toolchain)
-    opened = open_session(artifact, detect=lambda: AVX512)
-    assert opened.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
-    assert opened.maps_weights is False
-    again = with_variants(tmp_path / "b", ["x86_64_avx512"])
-    assert open_session(again, detect=lambda: AVX512).maps_weights is True
-
-
-def test_nothing_is_asked_of_the_machine_without_variants() -> None:
-    assert pick_variant((), lambda: pytest.fail("read /proc/cpuinfo")) is None
 
 
 def test_an_operator_of_an_unknown_domain_is_refused(tmp_path: Path) -> None:
@@ -156,26 +97,6 @@ def test_a_batch_that_an_unproven_graph_does_not_take_is_the_artifacts_fault(art
         with pytest.raises(ArtifactError, match=r"onnxruntime can't run .*model.onnx on u?int8"):
             session.attempt(batch)
     assert session.attempt(IMAGE)["logits"][0, 0] == pytest.approx(8.0, rel=1e-5)
-
-
-def test_the_portable_graph_opens_where_a_variant_fits(tmp_path: Path) -> None:
-    artifact = with_variants(tmp_path / "a", ["x86_64_avx2"])
-    opened = open_session(artifact, detect=lambda: AVX2, portable=True)
-    assert opened.run(IMAGE)[0][0, 0] == pytest.approx(8.0, rel=1e-5)
-
-
-ARM = Cpu(flags=frozenset({"asimd"}))
-
-
-@pytest.mark.parametrize("here", [AVX2, AVX512])
-def test_int8_whose_sums_would_overflow_here_is_refused_before_it_answers(tmp_path: Path, here: Cpu) -> None:
-    found = Quantisation(asked="int8", shipped=True, instruction_set="vnni")
-    made = write_graph_artifact(tmp_path / "a", precision="int8", quantisation=found, optimise_on_open=False)
-    with pytest.raises(ArtifactError, match="int8 dot products") as caught:
-        open_session(made, detect=lambda: here)
-    assert "precision fp32" in (caught.value.hint or "")
-    for fine in (VNNI, ARM, Cpu()):
-        assert open_session(made, detect=partial(Cpu, flags=fine.flags)).run(IMAGE)[0].shape == (1, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08" * 1000])

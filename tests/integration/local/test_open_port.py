@@ -20,7 +20,6 @@ from eaves.events import Event, encode_binary
 from eaves.platform import RELAY, SourceSpec
 from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.fakes.mqtt.slow_link import SlowLink
-from tests.inputs.artifacts import build_tiny_dataset
 from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -120,12 +119,6 @@ def test_sources_and_commands_of_the_machine_still_reach_the_platform(
     for arguments in (["send", str(image)], ["status"], ["queue"], ["events"]):
         done = run(tmp_path, *arguments, "--state", str(harness.state))
         assert done.returncode == 0, done.stderr
-    url, photos = f"http://127.0.0.1:{port}/functions/digits", build_tiny_dataset(tmp_path / "photos")
-    refused = run(tmp_path, "evaluate", url, str(photos))
-    assert refused.returncode == 69
-    assert "answered 401: requests to this address need the platform's token" in refused.stderr
-    measured = run(tmp_path, "evaluate", url, str(photos), "--token-file", str(token))
-    assert measured.returncode == 0, measured.stderr
     assert status_of(harness.platform).dead == 0
 
 

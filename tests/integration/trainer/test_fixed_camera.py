@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.evaluation.model import open_model
+from converters.evaluation.models import open_model
 from eaves.config import SettingsLayer, build
 from tests.inputs.fixed_camera import FixedCamera, encode
 from trainer.data.dataset import Dataset, scan
@@ -77,8 +77,8 @@ def write_true_split(folder: Path, manifest: Path, seed: int) -> Path:
 
 def score(run: Run, photos: list[tuple[str, bytes]]) -> float:
     """The share of the photos that the run answers rightly."""
-    with open_model(str(run.path)) as model:
-        return float(np.mean([model.classify(data).label == label for label, data in photos]))
+    model = open_model(str(run.path))
+    return float(np.mean([model.classify(data).label == label for label, data in photos]))
 
 
 def measure(camera: FixedCamera, folder: Path, *, count: int, separate: int, side: int) -> tuple[float, float, float]:

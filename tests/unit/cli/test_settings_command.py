@@ -89,7 +89,7 @@ def test_every_type_and_unit_is_a_word_of_the_field() -> None:
     units = {item["setting"]: item["unit"] for item in found if item["unit"]}
     assert units["relay.rate_bytes"] == "bytes per second"
     assert units["function.max_body_bytes"] == "bytes"
-    assert units["convert.memory_limit_mb"] == "MB"
+    assert units["convert.timeout_s"] == "seconds"
     unclear = [item["setting"] for item in found if item["setting"].endswith("_s") and not item["unit"]]
     assert unclear == []
 

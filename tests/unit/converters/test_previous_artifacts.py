@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from converters.int8.calibration import calibrate
+from converters.declaration import Interface
+from converters.golden_images import choose_goldens, label_goldens, write_goldens
+from converters.int8.equalizer import calibrate
 from converters.int8.quantizer import quantize
+from converters.model_source import ModelSource
 from converters.onnx.graph import canonicalize, write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, find_previous, reuse_backbone
-from converters.proof.golden_images import choose_goldens, label_goldens, write_goldens
-from converters.proof.reference import ReferenceOutputs
-from converters.source.model_interface import Interface
-from converters.source.model_source import ModelSource
+from converters.proof import ReferenceOutputs
 from eaves.artifact import Artifact, DecisionRule, Quantisation, Trial, load_golden, write_artifact
 from eaves.artifact.store import MODEL, file_digest
 from eaves.errors import ArtifactError
@@ -65,10 +65,8 @@ def change(model: onnx.ModelProto, prefix: str, number: int = 0) -> onnx.ModelPr
     return fresh
 
 
-def key(
-    model: onnx.ModelProto, source: ModelSource | None = None, *, runtime: str = RUNTIME, reduced: bool = True
-) -> str:
-    return calibration_key(model, source or build_source(), runtime, reduce_range=reduced)
+def key(model: onnx.ModelProto, source: ModelSource | None = None, *, runtime: str = RUNTIME) -> str:
+    return calibration_key(model, source or build_source(), runtime)
 
 
 def test_the_key_is_of_the_backbone_and_not_of_the_head() -> None:
@@ -97,7 +95,6 @@ def rewired(model: onnx.ModelProto) -> onnx.ModelProto:
 
 KEYS: dict[str, Callable[[onnx.ModelProto], str]] = {
     "another version of onnxruntime": lambda model: key(model, runtime="1.32"),
-    "weights of 8 bits": lambda model: key(model, reduced=False),
     "another recipe": lambda model: key(model, build_source(recipe=Recipe(height=8, width=9))),
     "another operator": lambda model: key(rewired(model)),
     "another number of labels": lambda model: key(wider(model)),
@@ -114,7 +111,7 @@ def write_int8(model: onnx.ModelProto, target: Path) -> Artifact:
     """An int8 artifact of a network: graph and weights are real, the rest is the colours'."""
     work = target.parent / f"{target.name}.work"
     work.mkdir()
-    int8 = quantize(model, calibrate(model, BATCH), work, reduce_range=True)
+    int8 = quantize(model, calibrate(model, BATCH), work)
     staging = fill(work / "staging")
     write_graph(int8, staging / MODEL, split=True)
     found = Quantisation(asked="int8", shipped=True, calibration_key=key(model), trials=(Trial(),))
@@ -128,7 +125,7 @@ def test_a_new_head_goes_into_the_graph_of_the_previous_artifact(tmp_path: Path)
     updated = change(change(model, "head/"), "head/", 1)
     reused = reuse_backbone(previous, updated)
     assert reused is not None
-    fresh = quantize(updated, calibrate(updated, BATCH), tmp_path, reduce_range=True)
+    fresh = quantize(updated, calibrate(updated, BATCH), tmp_path)
     assert np.array_equal(run(reused, BATCH)[0], run(fresh, BATCH)[0])
     assert not np.allclose(run(reused, BATCH)[0], run(onnx.load(str(previous.model_path)), BATCH)[0])
     (tmp_path / "new").mkdir()

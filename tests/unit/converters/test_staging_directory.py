@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.staging_directory import open_staging
+from converters.staging import open_staging
 from eaves.errors import ArtifactError
 
 

@@ -17,9 +17,9 @@ from eaves.errors import EavesError, GoldenError, ImageError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.classifier import Classifier
+from functions.model.image_tasks import Classifier
 from functions.model.model_loading import LoadingModel
-from functions.model.predictor import Prediction, Turn
+from functions.model.pipeline import Prediction, Turn
 from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming

@@ -17,14 +17,11 @@ NEEDLESS = {
         "functions.http.inference_messages",
         "functions.fetch.dataref",
         "functions.fetch.url_policy",
-        "functions.fetch.proxy_tunnel",
         "functions.fetch.request_signer",
-        "functions.fetch.store_answers",
         "eaves.credentials.aws_signature",
         "eaves.http_client",
         "eaves.credentials.folder",
         "eaves.credentials.placeholders",
-        "functions.model.embedder",
         "functions.model.tensor_predictor",
     ),  # only where they are used
 }
@@ -33,7 +30,7 @@ NEEDLESS = {
 def test_a_function_imports_nothing_it_does_not_need() -> None:
     code = (
         "import sys, functions.__main__, functions.model.model_loading, functions.http.function_app\n"
-        "import functions.http.server, functions.model.classifier\n"
+        "import functions.http.server, functions.model.image_tasks\n"
         f"print(sorted({NEEDLESS!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
@@ -43,7 +40,7 @@ def test_a_function_imports_nothing_it_does_not_need() -> None:
 def test_the_session_opens_before_what_only_a_prediction_needs_is_imported() -> None:
     later = {
         *("PIL", "flask", "werkzeug", "eaves.images.decoder", "eaves.events", "eaves.inference.handler"),
-        *("functions.model.predictor", "functions.model.pipeline"),
+        "functions.model.pipeline",
     }
     code = (
         "import sys, functions.__main__, functions.model.model_loading\n"

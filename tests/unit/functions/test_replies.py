@@ -11,7 +11,7 @@ import pytest
 
 from eaves.artifact import Artifact
 from eaves.events import IMAGE_CLASSIFIED, Event, reply_id
-from functions.model.predictor import Prediction
+from functions.model.pipeline import Prediction
 from functions.replies import build_prediction_document, build_reply
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import write_colours

@@ -9,33 +9,10 @@ import pytest
 
 from eaves.errors import InWorkError
 from functions.reply_cache import MAX_BYTES, CachedReply, ReplyCache
-from tests.waiting import wait_until
 
 
 def reply(text: str, size: int = 0) -> CachedReply:
     return CachedReply(headers={"ce-id": text}, body=text.encode() + bytes(size))
-
-
-def test_who_comes_while_the_first_is_in_work_waits_for_its_reply() -> None:
-    recent, go, entered, calls = ReplyCache(4), threading.Event(), threading.Barrier(4), []
-
-    def make() -> CachedReply:
-        calls.append(1)
-        go.wait(10)
-        return reply("a")
-
-    def ask() -> tuple[CachedReply, bool]:
-        entered.wait(10)
-        return recent.get_or_make("key", make)
-
-    with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(ask) for _ in range(4)]
-        wait_until(lambda: calls)
-        go.set()
-        answers = [future.result(10) for future in futures]
-    assert len(calls) == 1
-    assert [made for _, made in answers].count(True) == 1
-    assert len({id(answer) for answer, _ in answers}) == 1
 
 
 def test_a_recent_reply_comes_from_memory_and_the_oldest_is_forgotten() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -19,13 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.config import SettingsLayer, build
-from eaves.errors import GoldenError, HandlerError, InWorkError
+from eaves.errors import GoldenError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
-from functions.model.classifier import Classifier
-from functions.model.predictor import Prediction, Turn
+from functions.model.image_tasks import Classifier
+from functions.model.pipeline import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
@@ -189,23 +187,6 @@ def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClien
     assert "store.example" in send(other, event).text
 
 
-def test_a_reference_to_who_can_not_be_reached_may_be_sent_again(classifier: Counting) -> None:
-    allowed = {"dataref_hosts": ("127.0.0.1:1",), "dataref_schemes": ("http",), "dataref_networks": ("127.0.0.0/8",)}
-    settings = build(FunctionSettings, SettingsLayer(origin="test", values=allowed))
-    event = replace(EVENT, data=b"").with_extensions(dataref="http://127.0.0.1:1/a.png")
-    response = send(serve(classifier, settings), event)
-    assert (response.status_code, problem(response)) == (503, "unreachable")
-
-
-def test_an_event_in_work_for_long_is_409(artifact: Artifact) -> None:
-    class Slow(Counting):
-        def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
-            raise InWorkError("the same event is still being processed")
-
-    response = send(serve(Slow(artifact)))
-    assert (response.status_code, problem(response)) == (409, "in-work")
-
-
 def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
     response = client.post("/", data=RED, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"})
     assert (response.status_code, problem(response)) == (415, "unsupported-content")
@@ -231,30 +212,6 @@ def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifac
     assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
 
 
-class Thousand(Classifier):
-    """A classifier of 1,000 classes, as Inception V3 has them: picture n is of class n."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        labels = tuple(f"class {number:04d}" for number in range(1_000))
-        wide = replace(artifact, manifest=replace(artifact.manifest, labels=labels))
-        super().__init__(wide, cast(Session, ColourSession()), SETTINGS)
-
-    def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
-        """The class that the data names."""
-        label = self.artifact.manifest.labels[int(data)]
-        payload = {"predictions": [{"label": label, "score": 1.0}]}
-        return Prediction(payload=payload, attributes={"label": label, "confidence": "high"}, timings_ms={})
-
-
-def test_no_prediction_of_a_model_of_a_thousand_classes_is_lost_from_the_metrics(artifact: Artifact) -> None:
-    client = serve(Thousand(artifact))
-    for number in range(1_000):
-        event = replace(EVENT, id=str(number), data=str(number).encode())
-        assert send(client, event).status_code == 200
-    counted = {label: value for (name, label), value in samples(client).items() if name == "eaves_predictions_total"}
-    assert counted == {f"class {number:04d}": 1 for number in range(1_000)}
-
-
 def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
     about = client.get("/").get_json()
     assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
@@ -268,24 +225,6 @@ def test_the_index_of_what_is_not_ready_says_so() -> None:
     failed = create_app(FakeModel(failure=GoldenError("logits differ")), SETTINGS, concurrency=1).test_client()
     assert failed.get("/").get_json()["reason"] == "logits differ"
     assert samples(failed)["eaves_ready", ""] == 0
-
-
-def test_a_handlers_fault_is_500_with_an_id_and_a_logged_traceback(
-    artifact: Artifact, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Failing(Counting):
-        def predict(self, data: bytes, *, turn: Turn = nullcontext) -> Prediction:
-            try:
-                raise KeyError("secret")
-            except KeyError as error:
-                raise HandlerError("handler.py: preprocess failed: KeyError: secret") from error
-
-    response = send(serve(Failing(artifact)))
-    assert (response.status_code, problem(response)) == (500, "handler")
-    assert "secret" not in response.text
-    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.error_id in response.text  # type: ignore[attr-defined]
-    assert "KeyError: 'secret'" in caplog.text
 
 
 def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:

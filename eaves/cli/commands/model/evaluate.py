@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,8 @@ from eaves.cli.latest import ModelPath, find_latest
 from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
-    from converters.evaluation.labelled_images import LabelledImages
-    from converters.evaluation.metrics import Evaluation
-    from converters.evaluation.paired_comparison import Pairing
+    from converters.evaluation.images import LabelledImages
+    from converters.evaluation.metrics import Evaluation, Pairing
 
 COLUMNS = {
     "label": "CLASS",
@@ -42,11 +41,6 @@ COLUMNS = {
     type=ModelPath(exists=True, file_okay=False),
     help="Run whose training images are left out. The training images of a MODEL that is a run are always left out.",
 )
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="File with the token that is sent to each MODEL that is a URL, such as that of `eaves up --host`.",
-)
 @page_option("HTML page to write, with the figures and mistakes.")
 @click.option(
     "--min-accuracy",
@@ -57,13 +51,12 @@ COLUMNS = {
 @output_option
 @click.pass_context
 def command(
-    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, token_file: Path | None,
-    page: Path | None, min_accuracy: float | None, form: str,
+    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
+    min_accuracy: float | None, form: str,
 ) -> None:  # fmt: skip
     """Measure the accuracy of one or two models on the labelled images in DATA.
 
-    MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
-    http://127.0.0.1:8480/functions/NAME. Two models are compared on the same images.
+    MODEL is the directory of a run or of an artifact. Two models are compared on the same images.
 
     DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive.
     In a folder with the subfolders train and val, only the images in val are used.
@@ -71,10 +64,9 @@ def command(
     if len(models) > 2:
         message = f"takes one or two models (got {len(models)})"
         raise ConfigError([Fault(origin="MODEL", path="", message=message)], hint="eaves evaluate MODEL MODEL DATA")
-    places = tuple(model if "://" in model else str(find_latest(Path(model))) for model in models)
-    found, evaluations = _evaluate(places, data, held_out_of, token_file)
+    found, evaluations = _evaluate([str(find_latest(Path(model))) for model in models], data, held_out_of)
 
-    from converters.evaluation.paired_comparison import pair
+    from converters.evaluation.metrics import pair
 
     pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if page is not None:
@@ -95,22 +87,18 @@ def command(
 
 
 def _evaluate(
-    places: tuple[str, ...], data: str, held_out_of: Path | None, token_file: Path | None
+    places: Sequence[str], data: str, held_out_of: Path | None
 ) -> tuple[LabelledImages, tuple[Evaluation, ...]]:
-    from contextlib import ExitStack
-
-    from converters.evaluation.labelled_images import load_unseen_images
+    from converters.evaluation.images import load_unseen_images
     from converters.evaluation.metrics import evaluate
-    from converters.evaluation.model import open_model
-    from eaves.http_client.proxies import parse_proxies
+    from converters.evaluation.models import open_model
 
     prepare_tensorflow()
     progress = build_bars()
     path, faults = find_labelled_data(data, progress)
-    with ExitStack() as stack:
-        models = [stack.enter_context(open_model(place, parse_proxies(os.environ), token_file)) for place in places]
-        found = load_unseen_images(path, models, held_out_of, faults, cache=find_image_cache(), progress=progress)
-        return found, tuple(evaluate(model, found, progress) for model in models)
+    models = [open_model(place) for place in places]
+    found = load_unseen_images(path, models, held_out_of, faults, cache=find_image_cache(), progress=progress)
+    return found, tuple(evaluate(model, found, progress) for model in models)
 
 
 def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> dict[str, Any]:
@@ -125,7 +113,7 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
-    from converters.evaluation.labelled_images import describe_left_out
+    from converters.evaluation.images import describe_left_out
     from trainer.data.unused_files import render_not_used
     from trainer.evaluation.quality_sentence import count_images
 
@@ -148,9 +136,6 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         if evaluation.refused:
             first = evaluation.refused[0]
             say(f"{len(evaluation.refused)} images can't be read, such as {first.file}: {first.reason}")
-        if evaluation.unseen:
-            names = ", ".join(evaluation.unseen[:10])
-            say(f"no prediction of the function had one of these labels, so it may not know them: {names}")
         print_rows(_classes(evaluation), COLUMNS, "table")
     if pairing:
         low, high = round_outward(pairing.interval, 3)

@@ -75,7 +75,7 @@ def command(
     Prints the container image's name by digest. The same inputs give the same digest on any machine.
     """
     from eaves.artifact import open_artifact
-    from eaves.artifact.permitted_files import HANDLER
+    from eaves.artifact.store import HANDLER
     from eaves.oci.descriptor import parse_image_platform
     from eaves.oci.image_location import open_location
     from eaves.oci.package import Base, package

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from converters.gate.settings import PipelineSettings
+from converters.settings import PipelineSettings
 from eaves import logs
 from eaves.cli.registry_options import PLAIN_HTTP
 from eaves.config import complete as complete_settings
@@ -22,7 +22,7 @@ from eaves.errors import CancelledError, ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
 
 if TYPE_CHECKING:
-    from converters.gate.publication_check import Passed
+    from converters.publication_check import Passed
     from eaves.config import SettingsLayer
     from trainer.lifecycle import StopRequest
     from trainer.run.run_location import RunLocation
@@ -205,7 +205,7 @@ def _judge(
         StoppedError: When a signal asks the pipeline to stop.
         EavesError: When the images or the published model that it is compared with can't be read.
     """
-    from converters.gate.publication_check import check_publication
+    from converters.publication_check import check_publication
     from eaves.cli.registry_options import build_access
     from trainer.lifecycle import Stoppable
     from trainer.progress import LoggedProgress
@@ -227,7 +227,7 @@ def _judge(
 
 def _tag(passed: Passed, artifact: Path, tag: str, *, plain_http: bool) -> None:
     """Tag the best model so far, after the model was published."""
-    from converters.gate.published_model import tag_roles
+    from converters.published_models import tag_roles
     from eaves.artifact import open_artifact
     from eaves.cli.registry_options import build_access
 

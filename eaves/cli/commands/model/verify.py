@@ -27,7 +27,6 @@ COLUMNS: Columns = {
     "allowed_logits": Column("ALLOWED", drop=2),
     "probabilities": "PROBABILITIES",
     "allowed_probabilities": Column("ALLOWED", drop=3),
-    "graph": Column("GRAPH", drop=1),
     "ok": "OK",
 }
 
@@ -58,7 +57,7 @@ def command(
     """Verify that ARTIFACT gives the outputs that its author measured, or that IMAGE is signed.
 
     For an artifact, every digest is recomputed and every golden image is replayed through the same session that serves
-    requests. When the artifact has a graph for this CPU beside the portable one, both are checked.
+    requests.
 
     For a container image (HOST/REPOSITORY[:TAG|@DIGEST], or oci:DIR[:NAME], which has no signatures), the signature is
     checked, then the digests of every platform's manifest, config and layers. None of its code is run.
@@ -79,7 +78,7 @@ def command(
 
 def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
     from eaves.artifact import load_golden, open_artifact
-    from eaves.artifact.permitted_files import HANDLER
+    from eaves.artifact.store import HANDLER
 
     artifact = open_artifact(path, level="full")
     has_handler = HANDLER in artifact.manifest.files
@@ -90,10 +89,7 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
         say(f"handler.py was not run: {_inputs(load_golden(artifact))} (to run it: eaves verify --run-handler)")
     for result in results:
         result.require()
-    graphs = sorted({result.graph for result in results})
-    by = f" by each of the graphs {' and '.join(graphs)}" if len(graphs) > 1 else ""
-    images = len(results) // len(graphs)
-    say(f"verified: {len(artifact.manifest.files)} digests are right, {images} golden images are reproduced{by}")
+    say(f"verified: {len(artifact.manifest.files)} digests are right, {len(results)} golden images are reproduced")
 
 
 def _inputs(cases: Sequence[GoldenCase]) -> str:

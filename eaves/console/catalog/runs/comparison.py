@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from markupsafe import Markup
 
-from converters.evaluation.paired_comparison import Pairing, Right
+from converters.evaluation.metrics import Pairing, Right
 from eaves.console.catalog.directories import foreign_content
 from eaves.console.catalog.figures import Share, format_interval, format_points
 from eaves.console.catalog.runs.files import RunFiles
@@ -132,7 +132,7 @@ def _pair(first: RunFiles, second: RunFiles) -> tuple[list[_Pair], str]:
         if found is None:
             return [], (
                 f"The run {files.run.path.name} was made by an earlier version of Eaves and keeps no {HELD_OUT_FILE}. "
-                "Compare the two with `eaves compare`, which runs both models."
+                "Compare the two with `eaves evaluate`, which runs both models."
             )
     one, other = answers[0] or {}, answers[1] or {}
     pairs = [_Pair(first=one[digest], second=other[digest]) for digest in sorted(one.keys() & other.keys())]

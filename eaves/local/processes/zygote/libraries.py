@@ -12,7 +12,7 @@ MODULES = (
     *("PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"),
     *(
         "functions.model.model_loading",
-        "functions.model.classifier",
+        "functions.model.image_tasks",
         "functions.process_usage",
         "eaves.resource_limits",
     ),

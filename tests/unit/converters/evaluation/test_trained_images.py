@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from converters.evaluation.labelled_images import LabelledImages, describe_left_out, load_unseen_images
+from converters.evaluation.images import LabelledImages, describe_left_out, load_unseen_images
 from eaves.errors import DatasetError
 from tests.fakes.models.evaluated import ColourModel
 from tests.inputs.fixture import write_fixture

@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from converters.int8.calibration import ChannelCalibration, calibrate
-from converters.int8.equalizer import FEATURES, FLOOR, STRENGTH, by_group, equalize
+from converters.int8.equalizer import FEATURES, FLOOR, STRENGTH, ChannelCalibration, calibrate, equalize
 from tests.fakes.models.network import Network, copy, images, operators, run
 
 BATCH = images()
@@ -206,8 +205,6 @@ def test_what_takes_no_factor_gets_what_it_got(case: str) -> None:
     for name in names:
         if name in calibration.channels:
             assert np.allclose(again.channels[name].peak, calibration.channels[name].peak, rtol=1e-4)
-    for one, other in zip(run(before, BATCH, "logits"), run(after, BATCH, "logits"), strict=True):
-        assert np.allclose(one, other, atol=1e-4)
     results = [value.name for value in before.graph.output]
     for one, other in zip(run(before, BATCH, *results), run(after, BATCH, *results), strict=True):
         assert np.allclose(one, other, atol=1e-4)
@@ -219,11 +216,3 @@ def test_a_graph_without_convolutions_stays() -> None:
     before = operators(model)
     equalize(model, calibrate(model, BATCH))
     assert operators(model) == before
-
-
-def test_values_of_the_input_as_a_grouped_kernel_sees_them() -> None:
-    channels = np.arange(6.0)
-    assert by_group(channels, (4, 6, 3, 3), 1).tolist() == [[0, 1, 2, 3, 4, 5]]
-    assert by_group(channels, (4, 3, 3, 3), 2).tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
-    assert by_group(channels, (6, 1, 3, 3), 6).tolist() == [[0], [1], [2], [3], [4], [5]]
-    assert by_group(channels, (12, 1, 3, 3), 6)[:4].tolist() == [[0], [0], [1], [1]]

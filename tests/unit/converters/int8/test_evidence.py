@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.int8.evidence import NO_LABEL, AllowedLoss, Indices, assess_candidate, can_pass, count_missing
-from converters.int8.explanation import explain, round_up
+from converters.int8.evidence import (
+    NO_LABEL,
+    AllowedLoss,
+    Indices,
+    assess_candidate,
+    can_pass,
+    count_missing,
+    explain,
+    round_up,
+)
 from eaves.artifact import Evidence
 from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
 

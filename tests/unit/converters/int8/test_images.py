@@ -72,14 +72,6 @@ def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tm
     assert {path.name for path in found.unlabelled} == {"500.jpg", "501.jpg"}
 
 
-def test_photos_are_fitted_to_where_no_labelled_image_can_be_read(tmp_path: Path) -> None:
-    build_source(tmp_path, write_data(tmp_path / "trained on"))  # the run keeps its split
-    photos = write_photos(tmp_path / "photos", PICKING_IMAGES + 30)
-    found = find(tmp_path, count=0, calibration_images=10, unlabelled=str(photos))
-    assert (len(found.calibration), len(found.picking), len(found.unlabelled)) == (10, PICKING_IMAGES, 20)
-    assert not set(found.unlabelled) & (set(found.calibration) | set(found.picking))
-
-
 def test_images_that_can_show_nothing_are_reported_with_what_could(tmp_path: Path) -> None:
     message = r"\d held-out labelled images are too few .* at most 3 points: it takes at least 99, or 500 photos"
     with pytest.raises(ConversionError, match=message):

@@ -12,15 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.evaluation.labelled_images import load_labelled_images, load_unseen_images, with_groups
-from converters.int8.images import Int8Images, find_images
-from converters.int8.labelled_split import LabelledSplit, load_labelled
-from converters.settings import ConvertSettings
-from converters.source.model_interface import Interface
-from converters.source.model_source import ModelSource
-from eaves.config import SettingsLayer, build
+from converters.declaration import Interface
+from converters.evaluation.images import load_labelled_images, with_groups
+from converters.int8.images import LabelledSplit, load_labelled
+from converters.model_source import ModelSource
 from eaves.errors import ConversionError
-from tests.fakes.models.evaluated import ColourModel
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_split
@@ -114,13 +110,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
-def test_other_sides_in_the_file_are_other_images_judged_on(photos: Path, tmp_path: Path) -> None:
-    dataset = scan(photos, val_fraction=0.2, seed=5)
-    source = write_run(tmp_path, dataset)
-    assert {sample.path for sample in load(source, tmp_path).judged} == of(dataset, "val")
-    assert of(dataset, "val") != of(scan(photos, val_fraction=0.2, seed=0), "val")
-
-
 def test_an_image_that_was_trained_on_is_not_judged_on_under_another_name(photos: Path, tmp_path: Path) -> None:
     dataset = scan(photos, val_fraction=0.2)
     source = write_run(tmp_path, dataset)
@@ -147,38 +136,6 @@ def test_held_out_images_that_are_gone_are_counted(
     assert "3 of the 16 images that the run held out no longer exist" in caplog.text
 
 
-def find_for_int8(source: ModelSource, tmp_path: Path, unlabelled: Path) -> Int8Images:
-    values = {"precision": "int8", "unlabelled": str(unlabelled), "calibration_images": 10}
-    return find_images(
-        source,
-        build(ConvertSettings, SettingsLayer(origin="test", values=values)),
-        tmp_path / "cache",
-        SilentProgress(),
-    )
-
-
-def test_photos_that_were_trained_on_judge_nothing_when_the_images_of_the_run_are_gone(
-    photos: Path, tmp_path: Path
-) -> None:
-    dataset = scan(photos, val_fraction=0.5, seed=0)
-    source = write_run(tmp_path, dataset)
-    trained = {sha256(path) for path in of(dataset, "train")}
-    photos.rename(tmp_path / "moved")
-    found = find_for_int8(source, tmp_path, tmp_path / "moved")
-    used = {sha256(path) for path in (*found.calibration, *found.picking, *found.unlabelled)}
-    assert used == {sha256(tmp_path / "moved" / path.relative_to(photos)) for path in of(dataset, "val")}
-    assert not used & trained
-
-
-def test_photos_are_refused_where_the_run_does_not_tell_what_it_was_trained_on(photos: Path, tmp_path: Path) -> None:
-    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
-    (tmp_path / "run" / SPLIT_FILE).unlink()
-    message = r"it has no split\.jsonl, and the photos without labels can't be used"
-    with pytest.raises(ConversionError, match=message) as caught:
-        find_for_int8(source, tmp_path, photos)
-    assert caught.value.hint == "train the model again"
-
-
 def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_path: Path) -> None:
     dataset = scan(photos, val_fraction=0.2)
     source = write_run(tmp_path, dataset)
@@ -200,19 +157,3 @@ def test_a_damaged_file_is_refused(photos: Path, tmp_path: Path, text: str) -> N
     with pytest.raises(ConversionError, match="can't be read") as caught:
         load(source, tmp_path)
     assert caught.value.hint == "train the model again"
-
-
-def test_a_run_without_the_file_cannot_be_judged(photos: Path, tmp_path: Path) -> None:
-    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
-    (tmp_path / "run" / SPLIT_FILE).unlink()
-    with pytest.raises(ConversionError, match=r"does not list its held-out images: it has no split\.jsonl") as caught:
-        load(source, tmp_path)
-    assert caught.value.hint == "train the model again"
-
-
-def test_a_run_without_the_file_is_evaluated_on_all_images(photos: Path, tmp_path: Path) -> None:
-    model = ColourModel("old")
-    model.kind, model.trained_on, model.run = "run", None, Path("run")
-    found = load_unseen_images(photos, [model], None, cache=tmp_path, progress=SilentProgress())
-    assert len(found.images) == 80
-    assert "has no split.jsonl): all images are used" in found.notes[0]

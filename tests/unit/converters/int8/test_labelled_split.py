@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import onnx
 import pytest
 
-from converters.int8.labelled_split import LabelledSplit, load_labelled
-from converters.int8.quantizer import convolutions
-from converters.onnx.graph_preparation import prepare
-from converters.onnx.variants import write_variants
-from converters.proof.graph_predictions import UNREADABLE, GraphPredictions, classify
-from converters.source.licences import UNKNOWN, _licence, read_licences
-from converters.source.model_interface import Interface
-from converters.source.model_source import ModelSource
-from eaves.artifact import TARGETS, DecisionRule, detect_cpu
+from converters.declaration import Interface
+from converters.int8.images import LabelledSplit, load_labelled
+from converters.int8.precision_choice import UNREADABLE, GraphPredictions, classify
+from converters.model_source import UNKNOWN, ModelSource, read_licences
+from eaves.artifact import DecisionRule
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
-from tests.fakes.models.network import Network, images, run
 from trainer.data.dataset import scan
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.progress import SilentProgress
@@ -156,90 +148,10 @@ def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_a
 # Licences.
 
 
-def about(*lines: str) -> metadata.PackageMetadata:
-    class Given(metadata.Distribution):
-        def read_text(self, filename: str) -> str | None:
-            return "\n".join(("Metadata-Version: 2.4", "Name: given", *lines)) if filename == "METADATA" else None
-
-        def locate_file(self, path: Any) -> Any:
-            raise AssertionError
-
-    return Given().metadata
-
-
-MIT = "Classifier: License :: OSI Approved :: MIT License"
-APACHE = "Classifier: License :: OSI Approved :: Apache Software License"
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        (("License-Expression: MIT OR Apache-2.0", "License: another", MIT), "MIT OR Apache-2.0"),
-        (("License: BSD-3-Clause", MIT), "BSD-3-Clause"),
-        ((f"License: {'Permission is granted ' * 20}", MIT), "MIT License"),
-        (("License: BSD\n        and more lines", MIT), "MIT License"),
-        ((MIT, APACHE), "MIT License, Apache Software License"),
-        (("License: ", "Classifier: Topic :: Software Development"), UNKNOWN),
-        ((), UNKNOWN),
-    ],
-)
-def test_a_licence_is_what_the_metadata_states(lines: tuple[str, ...], expected: str) -> None:
-    assert _licence(about(*lines)) == expected
-
-
 def test_every_tool_has_a_licence() -> None:
-    from converters.source.licences import TOOLS
+    from converters.model_source import TOOLS
 
     found = read_licences(TOOLS)
     assert set(found) == set(TOOLS)
     assert UNKNOWN not in found.values()
     assert all(0 < len(licence) <= 100 for licence in found.values())
-
-
-# Graphs for one instruction set.
-
-
-@pytest.fixture
-def prepared(tmp_path: Path) -> Path:
-    network = Network(side=16)
-    last = network.add("Relu", network.conv(network.floats(), 32, 3))
-    onnx.save(network.build(network.conv(last, 32, 3)), str(tmp_path / "exported.onnx"))
-    onnx.save(prepare(tmp_path / "exported.onnx", split=True), str(tmp_path / "prepared.onnx"))
-    return tmp_path / "prepared.onnx"
-
-
-def test_each_layout_that_this_machine_has_gets_a_graph(prepared: Path, tmp_path: Path) -> None:
-    here = detect_cpu()
-    fitting = [name for name in TARGETS if here.runs(name) and TARGETS[name].layout == here.layout]
-    if not fitting:
-        pytest.skip(f"no layout of a graph is known for this CPU: {sorted(here.flags)[:8]}")
-    (tmp_path / "staging").mkdir()
-    made = write_variants(prepared, tmp_path / "staging", list(TARGETS), split=False, folder=tmp_path)
-    (variant,) = made
-    assert variant.target == min(fitting, key=lambda name: len(TARGETS[name].flags))
-    path = tmp_path / "staging" / variant.path
-    assert path.parent.name == variant.target
-    batch = images(side=16)
-    exact = run(onnx.load(str(prepared)), batch)[0]
-    assert np.allclose(Session(path, optimise=False).run(batch)[0], exact, rtol=1e-4, atol=1e-4)
-    domains = {node.domain for node in onnx.load(str(path), load_external_data=False).graph.node}
-    if here.layout != "arm64":
-        assert "com.microsoft.nchwc" in domains
-
-
-def test_a_target_that_this_machine_is_not_gets_none_and_a_warning(
-    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    here = detect_cpu()
-    others = [name for name in TARGETS if not here.runs(name) or TARGETS[name].layout != here.layout]
-    others = [name for name in others if name != "arm64"]  # it needs none
-    (tmp_path / "staging").mkdir()
-    assert write_variants(prepared, tmp_path / "staging", others, split=False, folder=tmp_path) == ()
-    assert list((tmp_path / "staging").iterdir()) == []
-    assert len(caplog.messages) == len(others) > 0
-    assert all("convert on a machine with such a CPU" in message for message in caplog.messages)
-
-
-def test_only_convolutions_are_quantised(tmp_path: Path) -> None:
-    network = Network()
-    assert convolutions(network.build(network.floats())) == []

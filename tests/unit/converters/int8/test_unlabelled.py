@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.int8.unlabelled import find_unlabelled
+from converters.int8.images import find_unlabelled
 from eaves.errors import ConversionError
 from tests.fakes.models.artifact import encode_png
 from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from converters.declaration import Interface
 from converters.onnx.adapter import adapt
-from converters.proof.reference_process import build_input, read_outputs
-from converters.source.model_interface import Interface
-from converters.source.untrusted_onnx import external_files, load_foreign
+from converters.reference_process import build_input, read_outputs
+from converters.untrusted_onnx import external_files, load_foreign
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from eaves.recipe import Recipe

@@ -97,13 +97,6 @@ def test_the_batch_dimension_gets_a_stable_name(tmp_path: Path) -> None:
     assert (graph.name, graph.doc_string) == ("eaves", "")
 
 
-@pytest.mark.parametrize("split", [True, False])
-def test_names_from_counters_do_not_reach_the_bytes(tmp_path: Path, split: bool) -> None:
-    for folder, batch in (("a", "unk__7"), ("b", "unk__4711")):
-        write(tmp_path / folder, build_model(batch=batch), split=split)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
 def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
     path = write(tmp_path / "a", build_model())
     assert (tmp_path / "a" / WEIGHTS / BACKBONE).stat().st_size == 48 * 32 * 4

@@ -11,9 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from converters.onnx.graph_preparation import prepare
+from converters.onnx.graph_preparation import optimize, prepare
 from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling, unshare
-from converters.onnx.optimizer import optimize
 from tests.fakes.models.network import Network, copy, images, operators, run
 
 BATCH = images()

@@ -22,7 +22,7 @@ from eaves.events import IMAGE_CLASSIFIED, REPLY_TYPES, Event, decode, encode_st
 from eaves.inference.session import Session
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
-from functions.model.predictor import Turn
+from functions.model.pipeline import Turn
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from eaves.artifact import Artifact, DecisionRule
 from eaves.errors import ImageError, TensorError
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
-from functions.model.classifier import Classifier
+from functions.model.image_tasks import Classifier
 from functions.settings import ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import build_classifier
@@ -72,19 +71,6 @@ def test_no_other_label_is_named_if_the_score_of_the_label_is_below_the_threshol
     assert (found.payload, found.attributes) == ({"predictions": []}, {"confidence": "low"})
     kept = build_classifier(weighted, ServeSettings(threshold=0.1)).predict(encode_png(BLUISH_RED))
     assert [item["label"] for item in kept.payload["predictions"]] == ["red", "blue"]
-
-
-def test_a_handler_may_make_the_reply_instead(artifact: Artifact) -> None:
-    def postprocess(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"label": "ripe", "redness": float(outputs["probabilities"][2])}
-
-    handler = Handler(postprocess=postprocess, content_types=("text/csv",))
-    classifier = Classifier(artifact, cast(Session, ColourSession()), ServeSettings(), handler=handler)
-    prediction = classifier.predict(encode_png(COLOURS["red"]))
-    assert prediction.payload["redness"] > 0.9
-    assert prediction.attributes == {"label": "ripe"}
-    assert set(prediction.timings_ms) == {"decode", "preprocess", "infer", "postprocess"}
-    assert [classifier.accepts(kind) for kind in ("text/csv", "image/png")] == [True, False]
 
 
 def test_tensors_for_a_handlers_graph_are_the_graphs_own(artifact: Artifact) -> None:

@@ -45,7 +45,7 @@ FULL = TrainingJob(
     namespace="eaves",
     data=DataSettings(path="photos", balance="none", allowed_prefixes=("s3://photos/barn", "s3://photos/yard")),
     train=TrainSettings(mode="finetune", epochs=5, batch_size=16),
-    convert=ConvertSettings(precision="fp32", targets=("arm64-generic",)),
+    convert=ConvertSettings(precision="fp32", calibration_images=7),
     job=JobSettings(
         data="s3://photos/flowers",
         output="s3://models/runs/",

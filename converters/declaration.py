@@ -1,0 +1,331 @@
+"""Loads `model.yaml`, the declaration of a foreign model, and describes the model's input and outputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import MISSING, asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
+from eaves.config import SettingsLayer, build, setting
+from eaves.config.yaml_text import load_yaml
+from eaves.errors import ConfigError, ConversionError, Fault
+from eaves.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """Input and outputs of a model; the defaults are those of a run, which needs no adaptation.
+
+    Attributes:
+        input: Name of the input; empty means the only one.
+        logits: Name of the output with logits; empty if there is none.
+        probabilities: Name of the output with probabilities; empty if there is none.
+        output_is: Content of the only output if no output is named: `logits` or `probabilities`.
+        features: Name of the output with features; empty if they aren't wanted.
+        multiply: Factor for pixels 0..255, one number or one for each channel in the model's own order.
+        add: Number that is added after multiplying, one or one for each channel in the model's own order.
+        layout: Axes of the input, `NHWC` or `NCHW`.
+        channels: Order of the channels in the input, `RGB` or `BGR`.
+    """
+
+    input: str = ""
+    logits: str = ""
+    probabilities: str = ""
+    output_is: str = ""
+    features: str = ""
+    multiply: tuple[float, ...] = (1.0,)
+    add: tuple[float, ...] = (0.0,)
+    layout: str = "NHWC"
+    channels: str = "RGB"
+
+    @property
+    def scales(self) -> bool:
+        """Whether pixel values are scaled (multiplied or shifted) between the recipe's tensor and the model's input."""
+        return set(self.multiply) != {1.0} or set(self.add) != {0.0}
+
+    def pick_input(self, names: Collection[str]) -> str:
+        """Return the name of the model's input.
+
+        Raises:
+            ConversionError: The input doesn't exist, or isn't the only one.
+        """
+        found = ", ".join(sorted(names)) or "none"
+        if len(names) != 1:
+            raise ConversionError(f"the model must have one input, the images; it has {found}")
+        if self.input not in {"", *names}:
+            raise ConversionError(
+                f"the model has no input {self.input}; it has {found}", hint="correct `input` in the declaration"
+            )
+        return next(iter(names))
+
+    def pick_outputs(self, names: Collection[str]) -> tuple[str | None, str | None]:
+        """Return the names of the outputs with logits and probabilities; one of them may be None.
+
+        Raises:
+            ConversionError: A declared output doesn't exist, or the content of the outputs isn't declared.
+        """
+        found = ", ".join(sorted(names)) or "none"
+        missing = [name for name in (self.logits, self.probabilities, self.features) if name and name not in names]
+        if missing:
+            raise ConversionError(
+                f"the model has no output {missing[0]}; it has {found}",
+                hint="correct `logits`, `probabilities` or `features` in the declaration",
+            )
+        if self.logits or self.probabilities:
+            return self.logits or None, self.probabilities or None
+        others = [name for name in names if name != self.features]
+        if self.output_is and len(others) == 1:
+            (only,) = others
+            return (only, None) if self.output_is == "logits" else (None, only)
+        ours = [name if name in names else None for name in ("logits", "probabilities")]
+        if any(ours):
+            return ours[0], ours[1]
+        raise ConversionError(
+            "the declaration does not name the output that holds logits or probabilities; the model's outputs "
+            f"are {found}",
+            hint="declare `logits: NAME` or `probabilities: NAME`, or, if the model has a single output, "
+            "`output_is: logits`",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the interface as plain data for JSON."""
+        return asdict(self)
+
+
+def parse_interface(values: dict[str, Any]) -> Interface:
+    """Parse the result of `to_dict` after JSON has turned tuples into lists."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Interface(**fields)
+
+
+def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
+    """Check that images of the declared size fit the shape of a model's input; None in a shape means any size.
+
+    Raises:
+        ConversionError: Images of the recipe don't fit.
+    """
+    sizes = (3, height, width) if interface.layout == "NCHW" else (height, width, 3)
+    fits = shape is None or (
+        len(shape) == 4 and all(own in {None, size} for own, size in zip(shape[1:], sizes, strict=True))
+    )
+    if not fits:
+        own = ", ".join("?" if size is None else str(size) for size in shape or ())
+        wanted = ", ".join(map(str, sizes))
+        raise ConversionError(
+            f"the model's input has the shape ({own}), but the declaration says (batch, {wanted}) with the layout "
+            f"{interface.layout}",
+            hint="correct `height`, `width` or `layout` in the declaration",
+        )
+
+
+NAME = "model.yaml"
+Declared = TypeVar("Declared", "Declaration", "TensorDeclaration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """Declaration of an image model, in a file beside the model or named by `--declare`."""
+
+    name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
+    task: str = setting(
+        CLASSIFY, "Task of the artifact; the task `tensor` has settings of its own.", choices=(CLASSIFY, EMBED)
+    )
+    labels: tuple[str, ...] = setting(
+        MISSING,
+        "Class names in the order of the outputs, or the name of a file with one class per line, "
+        "relative to the declaration.",
+    )
+    height: int = setting(MISSING, "Height of the model's input, pixels.", minimum=1, maximum=4096)
+    width: int = setting(MISSING, "Width of the model's input, pixels.", minimum=1, maximum=4096)
+    resize: str = setting(
+        "stretch",
+        "How an image is brought to this size: both sides stretched, the centre cropped, or the rest padded with grey.",
+        choices=("stretch", "crop", "pad"),
+    )
+    filter: str = setting(
+        "bilinear", "Filter for resampling, which is antialiased.", choices=("bilinear", "bicubic", "lanczos")
+    )
+    multiply: tuple[float, ...] = setting(
+        (1.0,),
+        "Factor that pixels 0 to 255 are multiplied by: one number, or one for each channel in the "
+        "model's channel order.",
+    )
+    add: tuple[float, ...] = setting(
+        (0.0,), "Offset that is added after multiplying: one number, or one for each channel."
+    )
+    layout: str = setting(
+        "NHWC", "Order of the axes of the model's input; PyTorch models use NCHW.", choices=("NHWC", "NCHW")
+    )
+    channels: str = setting(
+        "RGB", "Order of the channels in the model's input; Caffe models use BGR.", choices=("RGB", "BGR")
+    )
+    signature: str = setting("serving_default", "Name of the signature to convert, in a SavedModel.")
+    input: str = setting("", "Name of the model's input; empty: the only input.")
+    logits: str = setting("", "Name of the output that holds logits.")
+    probabilities: str = setting("", "Name of the output that holds probabilities.")
+    features: str = setting("", "Name of the output that holds features, for the task `embed`.")
+    output_is: str = setting(
+        "", "Content of the model's only output, if the output is not named.", choices=("logits", "probabilities")
+    )
+    samples: Path = setting(
+        MISSING,
+        "Folder with one subfolder of images per label, relative to the declaration; the converted "
+        "model must give the same answers as the original on them.",
+    )
+    licence: str = setting("", "Licence of the model, an SPDX identifier.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield faults between several fields: (setting, what is wrong)."""
+        yield from _name_faults(self.name, self.version)
+        if not self.labels:
+            yield "labels", "must be two or more (got 0)"
+        for path, values in (("multiply", self.multiply), ("add", self.add)):
+            if len(values) not in {1, 3}:
+                yield path, f"must be one number, or one for each of three channels (got {len(values)})"
+        if self.task == EMBED and not self.features:
+            yield "features", "must name an output if the task is embed"
+        if 0 in self.multiply:
+            yield "multiply", "must not be 0"
+        if self.output_is and (self.logits or self.probabilities):
+            yield (
+                "output_is",
+                ("can't be set together with `logits` or `probabilities`: it is for a model whose output is not named"),
+            )
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe of the model. Its scale is the declared one, or 1 and 0 if the declared one differs by channel."""
+        one = len(self.multiply) == len(self.add) == 1
+        return Recipe(
+            height=self.height,
+            width=self.width,
+            resize=self.resize,  # type: ignore[arg-type]
+            filter=self.filter,  # type: ignore[arg-type]
+            multiply=self.multiply[0] if one else 1.0,
+            add=self.add[0] if one else 0.0,
+        )
+
+    @property
+    def interface(self) -> Interface:
+        """Input and outputs of the model."""
+        return Interface(
+            input=self.input,
+            logits=self.logits,
+            probabilities=self.probabilities,
+            output_is=self.output_is,
+            features=self.features if self.task == EMBED else "",
+            multiply=self.multiply,
+            add=self.add,
+            layout=self.layout,
+            channels=self.channels,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorDeclaration:
+    """Declaration of an ONNX file that doesn't take images; the file states its input and outputs."""
+
+    name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
+    task: str = setting(TENSOR, "Task of the artifact.", choices=(TENSOR,))
+    labels: tuple[str, ...] = setting(
+        (),
+        "Names of the numbers of the one output that has this many numbers, or the name of a file with one "
+        "name per line; empty: no labels.",
+    )
+    samples: Path = setting(
+        MISSING,
+        "Folder of .json files, one example each, relative to the declaration; the converted model must "
+        "give the same answers as the original on them.",
+    )
+    licence: str = setting("", "Licence of the model, an SPDX identifier.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield faults between several fields: (setting, what is wrong)."""
+        yield from _name_faults(self.name, self.version)
+
+
+def load_declaration(path: Path) -> Declaration:
+    """Load a declaration; labels in a file are replaced by their names, and the samples' folder by a complete path.
+
+    Raises:
+        ConfigError: The declaration has faults; the error lists all of them.
+    """
+    values = _read(path)
+    for key in ("multiply", "add"):
+        if isinstance(values.get(key), int | float):
+            values[key] = [values[key]]
+    return _complete(build(Declaration, SettingsLayer(origin=path.name, values=values)), path)
+
+
+def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
+    """Load a declaration of the task `tensor`; return None when it is for another task.
+
+    Raises:
+        ConfigError: The declaration has faults; the error lists all of them.
+    """
+    values = _read(path)
+    if values.get("task") != TENSOR:
+        return None
+    return _complete(build(TensorDeclaration, SettingsLayer(origin=path.name, values=values)), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            [Fault(origin=str(path), path="", message=f"the declaration can't be read: {error}")]
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])
+    return values
+
+
+def _complete(declared: Declared, path: Path) -> Declared:
+    faults: list[Fault] = []
+    labels = _load_labels(declared.labels, path, faults) if declared.labels else ()
+    samples = path.parent / declared.samples
+    if not samples.is_dir():
+        faults.append(
+            Fault(origin=path.name, path="samples", message=f"must be an existing folder (got {str(samples)!r})")
+        )
+    if faults:
+        raise ConfigError(faults)
+    return replace(declared, labels=labels, samples=samples)
+
+
+def _name_faults(name: str, version: str) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
+        yield (
+            "name",
+            (f"must be at most 40 lower-case letters, digits and dashes, starting with a letter (got {name!r})"),
+        )
+    if version and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", version):
+        yield "version", f"must be at most 64 letters, digits, `_`, `.` and `-` (got {version!r})"
+
+
+def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tuple[str, ...]:
+    if len(labels) == 1:
+        try:
+            text = (path.parent / labels[0]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            faults.append(
+                Fault(origin=path.name, path="labels", message=f"the file of class names can't be read: {error}")
+            )
+            return labels
+        labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+    double = sorted({label for label in labels if labels.count(label) > 1})
+    if len(labels) < 2:
+        faults.append(Fault(origin=path.name, path="labels", message=f"must be two or more (got {len(labels)})"))
+    if double:
+        faults.append(
+            Fault(
+                origin=path.name, path="labels", message=f"must be different names (repeated: {', '.join(double[:5])})"
+            )
+        )
+    return labels

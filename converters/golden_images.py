@@ -1,0 +1,116 @@
+"""Chooses the golden images of an artifact and records the outputs that the shipped graph must give for them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.model_source import ModelSource
+from converters.previous_artifacts import is_intact
+from converters.proof import ReferenceOutputs
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
+from eaves.artifact.golden import GOLDEN, INDEX, write_index
+from eaves.artifact.manifest import FEATURES
+from eaves.artifact.store import HANDLER, file_digest
+from eaves.errors import ArtifactError
+from eaves.inference.json_values import numbers
+from trainer.run.run import ParitySample
+
+
+def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int) -> tuple[ParitySample, ...]:
+    """Choose one golden image for each label, at most `limit` images.
+
+    The golden images of a previous artifact of this model are kept if they still cover the labels that `limit` images
+    can cover, so that an update ships no golden images. Otherwise the sample with the lowest digest of each label is
+    used, so that the same images always give the same choice.
+    """
+    labels = sorted({sample.label for sample in source.samples})[:limit]
+    for artifact in previous:
+        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and is_intact(artifact) else ()
+        if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
+            return old
+    first: dict[str, ParitySample] = {}
+    for sample in sorted(source.samples, key=lambda sample: sample.sha256):
+        first.setdefault(sample.label, sample)
+    return tuple(first[label] for label in labels)
+
+
+def _is_of(manifest: Manifest, source: ModelSource) -> bool:
+    handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
+    own = file_digest(source.handler) if source.handler else ""
+    return (manifest.name, manifest.labels, manifest.recipe, handler) == (
+        source.name,
+        source.labels,
+        source.recipe,
+        own,
+    )
+
+
+def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
+    name = f"{GOLDEN}/{number:03d}.npy"
+    np.save(staging / name, np.ascontiguousarray(tensor), allow_pickle=False)
+    return name
+
+
+def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
+    try:
+        cases = load_golden(artifact)
+    except ArtifactError:  # an unreadable artifact is nothing to build on
+        return ()
+    paths = [artifact.path / case.file for case in cases]
+    return tuple(
+        ParitySample(path=path, label=case.label, sha256=file_digest(path))
+        for path, case in zip(paths, cases, strict=True)
+    )
+
+
+def label_goldens(
+    goldens: Sequence[ParitySample], samples: Sequence[ParitySample], truth: ReferenceOutputs, source: ModelSource
+) -> tuple[str, ...]:
+    """Return the label that the original model gives to each golden image.
+
+    Args:
+        goldens: Golden images, which are some of `samples`.
+        samples: Every image that the original was run on.
+        truth: Outputs of the original for each sample.
+        source: The original model.
+    """
+    place = {sample.sha256: index for index, sample in enumerate(samples)}
+    chosen = source.decision.choose(truth.probabilities)
+    return tuple(source.labels[chosen[place[golden.sha256]]] for golden in goldens)
+
+
+def write_goldens(
+    staging: Path, goldens: Sequence[ParitySample], samples: Sequence[ParitySample], expected: ReferenceOutputs
+) -> None:
+    """Copy the golden images and record their expected outputs.
+
+    Args:
+        staging: Directory of the artifact that is being built.
+        goldens: Golden images, which are some of `samples`.
+        samples: Every image that the original was run on.
+        expected: Outputs for each sample: the original's for fp32, the shipped graph's own for int8.
+    """
+    (staging / GOLDEN).mkdir()
+    place = {sample.sha256: index for index, sample in enumerate(samples)}
+    cases = []
+    for number, golden in enumerate(goldens):
+        index = place[golden.sha256]
+        name = f"{GOLDEN}/{number:03d}{golden.path.suffix.lower()}"
+        shutil.copyfile(golden.path, staging / name)
+        case = GoldenCase(
+            file=name,
+            label=golden.label,
+            tensor=_write_tensor(staging, number, expected.tensors[index]) if expected.tensors is not None else "",
+            tensor_sha256=expected.tensor_sha256[index],
+            logits=tuple(expected.logits[index].tolist()),
+            probabilities=tuple(expected.probabilities[index].tolist()),
+            outputs={} if expected.features is None else {FEATURES: tuple(numbers(expected.features[index]))},
+        )
+        cases.append(case)
+    write_index(staging / INDEX, cases)

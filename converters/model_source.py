@@ -1,0 +1,337 @@
+"""Opens the model that a conversion starts from: a run, or a foreign model with a declaration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from converters.declaration import NAME, Declaration, Interface, load_declaration, load_tensor_declaration
+from eaves.artifact.manifest import CLASSIFY, DecisionRule
+from eaves.artifact.store import file_digest
+from eaves.errors import ConfigError, ConversionError, Fault
+from eaves.recipe import Recipe
+from trainer.run.run import MANIFEST, ParitySample, open_run
+
+Route = Literal["run", "keras", "saved_model", "onnx"]
+PER_LABEL, AT_MOST = 8, 200
+"""Maximum number of sample images for each label and in total that are used to prove parity; a declared folder may hold
+thousands."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """A model to convert, with its properties.
+
+    Attributes:
+        route: Kind of the model's files.
+        model: Path of a SavedModel directory, a `.keras` or an `.onnx` file.
+        name: Name of the model.
+        version: Version of the model.
+        labels: Class names in the order of the outputs.
+        recipe: Recipe that turns an image's bytes into a uint8 tensor; the scale of `interface` is applied in the
+            graph.
+        interface: Input and outputs of the model itself.
+        digest: sha256 of a run's run.json, of a file, or of the sorted digests of a directory's files, hex.
+        signature: Signature of a SavedModel.
+        split: Whether training froze the backbone, so that backbone and head get a file of weights each.
+        samples: Labelled images for the proof and the golden images.
+        temperature: Divisor of the logits before they become probabilities.
+        figure: Figure that the run's model is judged by: `accuracy` or `mean recall`; empty if it is not known.
+        decision: Rule that chooses the label from the probabilities.
+        data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
+        licence: SPDX identifier of the model's licence; empty if not known.
+        task: Task of the artifact.
+        handler: Path of the handler.py that is copied into the artifact, or None.
+        quality: What a run says about the model's accuracy, as one sentence; empty when it is not known.
+        weights: What a run says about the weights that its training began with: `file_sha256`, `origin`, `licence`.
+    """
+
+    route: Route
+    model: Path
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    recipe: Recipe
+    interface: Interface
+    digest: str
+    signature: str = "serving_default"
+    split: bool = False
+    samples: tuple[ParitySample, ...] = ()
+    temperature: float = 1.0
+    figure: str = ""
+    decision: DecisionRule = field(default_factory=DecisionRule)
+    data_path: str | None = None
+    licence: str = ""
+    task: str = CLASSIFY
+    handler: Path | None = None
+    quality: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    def job(self) -> dict[str, Any]:
+        """Return the properties that child processes need, as plain data."""
+        return {
+            "route": self.route,
+            "model": str(self.model.absolute()),
+            "signature": self.signature,
+            "layout": self.interface.layout,
+            "height": self.recipe.height,
+            "width": self.recipe.width,
+            "recipe": self.recipe.to_dict(),
+            "interface": self.interface.to_dict(),
+            "handler": str(self.handler.absolute()) if self.handler else None,
+        }
+
+
+def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> ModelSource:
+    """Open and check the model at a path.
+
+    Args:
+        path: Path of a run, a SavedModel, a `.keras` or an `.onnx` file.
+        declaration: Path of the declaration; None means the `model.yaml` in the directory or beside the file.
+        handler: Path of the handler.py that is copied into the artifact; samples may then be files of any kind.
+
+    Raises:
+        RunError: The run is incomplete.
+        ConfigError: The declaration has faults; the error lists all of them.
+        ConversionError: The path holds none of these, or the declaration is missing.
+    """
+    if (path / MANIFEST).is_file():
+        return replace(_open_run(path), handler=handler)
+    route = route_of(path)
+    declared = load_declaration(find_declaration(path, declaration))
+    digest = digest_of(path, route)
+    return ModelSource(
+        route=route,
+        model=path,
+        name=declared.name,
+        version=declared.version or f"0-{digest[:8]}",
+        labels=declared.labels,
+        recipe=declared.recipe,
+        interface=declared.interface,
+        digest=digest,
+        signature=declared.signature,
+        samples=_samples(declared, any_kind=handler is not None),
+        data_path=str(declared.samples),
+        licence=declared.licence,
+        task=declared.task,
+        handler=handler,
+    )
+
+
+def _open_run(path: Path) -> ModelSource:
+    run = open_run(path)
+    metrics = run.metrics()
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        data_path = str(config["data"]["path"])
+    # the config is of another version; without its data path, int8 can't be assessed
+    except (OSError, ValueError, KeyError, TypeError):
+        data_path = None
+    return ModelSource(
+        route="run",
+        model=run.saved_model,
+        name=run.name,
+        version=run.version,
+        labels=run.labels,
+        recipe=run.recipe,
+        interface=Interface(),
+        digest=file_digest(path / MANIFEST),
+        split=run.mode == "frozen",
+        samples=run.samples(),
+        temperature=float(metrics.get("temperature", 1.0)),
+        figure=str(run.verdict.get("figure", "")),
+        decision=DecisionRule(label_weights=tuple(metrics.get("decision", {}).get("label_weights", ()))),
+        data_path=data_path,
+        quality=str(run.verdict.get("text", "")),
+        weights=run.weights,
+    )
+
+
+def route_of(path: Path) -> Route:
+    """Return the kind of a foreign model's files.
+
+    Raises:
+        ConversionError: The kind is not known.
+    """
+    if (path / "saved_model.pb").is_file():
+        return "saved_model"
+    if path.is_file() and path.suffix == ".keras":
+        return "keras"
+    if path.is_file() and path.suffix == ".onnx":
+        return "onnx"
+    if not path.exists():
+        found = "it does not exist"
+    elif path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        found = f"it is a directory with {', '.join(names[:8]) or 'nothing in it'}{', ...' if len(names) > 8 else ''}"
+    else:
+        found = f"it is a file that ends in {path.suffix or 'nothing'}"
+    raise ConversionError(
+        f"{path} is not a model that can be converted: {found}",
+        hint="name a run (it holds run.json), a SavedModel (saved_model.pb), a .keras file or an .onnx file",
+    )
+
+
+def find_declaration(path: Path, declaration: Path | None) -> Path:
+    """Return the path of a model's declaration: the named file, or the one beside the model.
+
+    Raises:
+        ConversionError: There is no such file.
+    """
+    beside = (path if path.is_dir() else path.parent) / NAME
+    if declaration is None and not beside.is_file() and path.is_dir():
+        beside = path.absolute().parent / NAME
+    chosen = declaration or beside
+    if not chosen.is_file():
+        raise ConversionError(
+            f"{path} needs a declaration of its labels and inputs, but {chosen} does not exist",
+            hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
+        )
+    return chosen
+
+
+def digest_of(path: Path, route: Route) -> str:
+    """Return the sha256, hex, of a model's only file, or of the names and contents of its several files."""
+    if route == "keras":
+        return file_digest(path)
+    if route == "onnx":
+        from converters.untrusted_onnx import external_files
+
+        parts = external_files(path)
+        if not parts:
+            return file_digest(path)
+        files, root = [path, *parts], path.parent
+    else:
+        files = [file for file in path.rglob("*") if file.is_file() and file != path / NAME]
+        root = path
+    lines = sorted(f"{file.relative_to(root)} {file_digest(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ...]:
+    """Return the first images of each label by name, the same number for each label."""
+    per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
+    chosen: list[ParitySample] = []
+    for label in declared.labels:
+        folder = declared.samples / label
+        if "/" in label or label in (".", ".."):  # such a label would name another folder
+            continue
+        found = folder.glob("[!.]*") if any_kind else (f for f in folder.glob("*") if f.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in found if file.is_file())
+        chosen += [ParitySample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
+    if not chosen:
+        named = ", ".join(declared.labels[:5])
+        message = (
+            f"the folder of samples {declared.samples} has no images in subfolders named like the labels ({named})"
+        )
+        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+    return tuple(chosen[:: -(-len(chosen) // AT_MOST)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSource:
+    """An ONNX file of a model that doesn't take images.
+
+    Attributes:
+        model: Path of the file.
+        name: Name of the model.
+        version: Version of the model.
+        labels: Names for the numbers of one output; empty for none.
+        digest: sha256 of the file and its weights, hex.
+        samples: Files with one example each, for the proof and the golden examples.
+        licence: SPDX identifier of the model's licence; empty if not known.
+        handler: Path of the handler.py that is copied into the artifact, or None.
+    """
+
+    model: Path
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    digest: str
+    samples: tuple[Path, ...]
+    licence: str = ""
+    handler: Path | None = None
+
+
+def open_tensor_source(
+    path: Path, declaration: Path | None = None, *, handler: Path | None = None
+) -> TensorSource | None:
+    """Open and check a model that is declared for the task tensor; return None for other models.
+
+    Args:
+        path: Path of an `.onnx` file.
+        declaration: Path of the declaration; None means the `model.yaml` beside the file.
+        handler: Path of the handler.py that is copied into the artifact; samples may then be files of any kind.
+
+    Raises:
+        ConfigError: The declaration has faults; the error lists all of them.
+        ConversionError: The path is no `.onnx` file, or the declaration is missing.
+    """
+    if (path / MANIFEST).is_file():
+        return None
+    route = route_of(path)
+    declared = load_tensor_declaration(find_declaration(path, declaration))
+    if declared is None:
+        return None
+    if route != "onnx":
+        raise ConversionError(
+            f"{path} is not an .onnx file, which the task tensor requires",
+            hint="export the model to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+        )
+    found = declared.samples.glob("[!.]*" if handler else "*.json")
+    files = sorted(file for file in found if file.is_file())[:AT_MOST]
+    if not files:
+        message = f"the folder of samples {declared.samples} has no .json files"
+        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+    digest = digest_of(path, route)
+    return TensorSource(
+        model=path,
+        name=declared.name,
+        version=declared.version or f"0-{digest[:8]}",
+        labels=declared.labels,
+        digest=digest,
+        samples=tuple(files),
+        licence=declared.licence,
+        handler=handler,
+    )
+
+
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
+UNKNOWN = "NOASSERTION"
+"""SPDX's value for a licence that is not stated. Source: SPDX 2.3, section 7.13."""
+_LONGEST = 100
+_CLASSIFIER = "License :: OSI Approved :: "
+
+
+def installed() -> list[str]:
+    """Return the conversion's tools that are installed; TensorFlow may be missing, because ONNX files don't need it."""
+    return [name for name in TOOLS if any(metadata.distributions(name=name))]
+
+
+def read_licences(distributions: Iterable[str]) -> dict[str, str]:
+    """Return each installed distribution's licence from its metadata: an SPDX expression, or a short name."""
+    return {name: _licence(metadata.metadata(name)) for name in distributions}
+
+
+def _licence(about: metadata.PackageMetadata) -> str:
+    """Return the licence in a distribution's metadata.
+
+    Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers.
+    """
+    stated, loose = (_stated(about, field) for field in ("License-Expression", "License"))
+    if stated or (loose and len(loose) <= _LONGEST and "\n" not in loose):
+        return stated or loose
+    named = [
+        entry.removeprefix(_CLASSIFIER) for entry in about.get_all("Classifier", []) if entry.startswith(_CLASSIFIER)
+    ]
+    return ", ".join(named) or UNKNOWN
+
+
+def _stated(about: metadata.PackageMetadata, field: str) -> str:
+    return str(dict(about.json).get(field.lower().replace("-", "_"), ""))

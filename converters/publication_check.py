@@ -1,0 +1,307 @@
+"""Checks whether a new artifact may be published: on held-out images, and against the models published before.
+
+A model is evaluated as it would be served, from its artifact, on images that its run held out. Its accuracy is compared
+with a floor, and its answers with those of the models that were published before: the last, the best, and the one that
+serves after a rollback. Too little evidence never counts as a pass. This module trains and publishes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from converters.evaluation.images import (
+    LabelledImages,
+    describe_left_out,
+    find_trained_looks,
+    leave_out_copies,
+    load_labelled_images,
+    with_groups,
+)
+from converters.evaluation.metrics import Evaluation, Pairing, evaluate, pair
+from converters.evaluation.models import ArtifactModel
+from converters.published_models import NOTHING, Published, PublishedModels, find_published
+from converters.settings import NEVER, PipelineSettings
+from eaves.artifact import Artifact, open_artifact
+from eaves.artifact.manifest import CLASSIFY
+from eaves.artifact.store import HANDLER
+from eaves.base.statistics import images_needed, round_outward
+from eaves.errors import DatasetError, OciNotFoundError, RefusedModelError, RunError
+from eaves.oci.registry.registry import Access
+from trainer.data.reading import find_local
+from trainer.data.split.stored_split import SPLIT_FILE, parse_split
+from trainer.evaluation import ACCURACY
+from trainer.evaluation.model_quality import MIN_GROUPS
+from trainer.evaluation.quality_sentence import count_images
+from trainer.progress import TrainingProgress
+from trainer.run.run import MANIFEST, open_run
+from trainer.run.run_location import RunLocation
+from trainer.settings import DataSettings
+
+_WHERE = "the run and its report are kept"
+
+
+def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
+    """Check that a model's figure reaches the floor, and that no class is below its own.
+
+    Args:
+        evaluation: Evaluation of the model's artifact on images that its run held out.
+        settings: Settings with the floors.
+
+    Returns:
+        A line with the figures by which the model passed.
+
+    Raises:
+        RefusedModelError: The lower end of the interval does not reach the floor, or does not exceed the figure of
+            always answering the most frequent class, or a class is shown to be right less often than its floor.
+    """
+    figure = evaluation.measured["figure"]
+    low, high = round_outward(evaluation.interval, 3)
+    what = count_images(figure["images"], figure["groups"], "held-out")
+    figures = f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {what}"
+    if figure["groups"] < MIN_GROUPS:
+        raise RefusedModelError(
+            f"the model is not published: {figures}; at least {MIN_GROUPS} images or groups of images are needed",
+            hint=f"hold out more images; {_WHERE}",
+        )
+    if evaluation.interval[0] < settings.floor:
+        raise RefusedModelError(
+            f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "
+            f"({settings.floor:g})",
+            hint=f"add images, or lower pipeline.floor if this {figure['name']} is good enough; {_WHERE}",
+        )
+    if evaluation.interval[0] <= figure["baseline"]:
+        label = Counter(image.label for image in evaluation.images).most_common(1)[0][0]
+        raise RefusedModelError(
+            f"the model is not published: {figures}; always answering {label!r} gives {figure['baseline']:.3f}, and "
+            "the lower end of the interval must exceed that",
+            hint=f"add images, or choose another architecture; {_WHERE}",
+        )
+    missed = [
+        f"{item.name} ({item.right} of {item.images} right)"
+        for item in evaluation.quality.weak_classes
+        if item.upper_bound < settings.class_floor
+    ]
+    if missed:
+        raise RefusedModelError(
+            f"the model is not published: {figures}; with 95 % confidence, fewer than {settings.class_floor:.0%} of "
+            f"the images of these classes are right: {', '.join(missed)}",
+            hint=f"add images of these classes, or lower pipeline.class_floor (0 for no floor); {_WHERE}",
+        )
+    return figures
+
+
+def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
+    """Check that a model's figure is not lower than that of an earlier model by more than allowed.
+
+    Args:
+        pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
+            on as far as that is known. If the earlier model was trained on some of them, it only seems better, so that
+            a pass remains valid.
+        name: Name of the earlier model.
+        settings: Settings with the allowed loss.
+        note: Uncertainty about the images, which is added to the message of a refusal.
+
+    Returns:
+        A line with the figures by which the model passed.
+
+    Raises:
+        RefusedModelError: The images do not exclude that the new model loses more than the settings allow.
+    """
+    bound = 100 * pairing.bound_drop()
+    at_most = round_outward((bound, bound), 1)[1]
+    figures = (
+        f"of {pairing.images} held-out images, the new model is right on {pairing.gained} that {name} answered "
+        f"wrongly, and wrong on {pairing.lost} that {name} answered rightly: it loses at most {at_most:.1f} points "
+        f"of {pairing.figure}, with 95 % confidence"
+    )
+    allowed = settings.max_accuracy_drop
+    if bound <= allowed:
+        return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
+    raise RefusedModelError(
+        f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
+        hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
+        f"{_WHERE}",
+    )
+
+
+def _advise(pairing: Pairing, allowed: float) -> str:
+    """Return advice for a refused model: more held-out images, unless the measured loss itself is too large."""
+    if -100 * pairing.difference > allowed or not allowed:
+        return "look at the wrong answers in the report"
+    if pairing.figure != ACCURACY:  # how many are needed depends on the classes and groups that they are of
+        return "hold out more images of the rarest class"
+    if len(set(pairing.judged.groups.tolist())) < pairing.images:
+        return "hold out more images, of other groups"
+    differing = (pairing.lost + pairing.gained) / pairing.images
+    return (
+        f"hold out about {images_needed(differing, allowed / 100)} images, which are enough to show whether "
+        "the loss is allowed"
+    )
+
+
+_UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
+AT_MOST = 5000
+"""Maximum number of images that a model is evaluated on. That many images suffice to detect a loss of 1 percentage
+point of accuracy if the models give different answers to 6 % of the images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """Result of the check of a model that may be published.
+
+    Attributes:
+        lines: Lines with the figures by which the model passed.
+        published: The models that are published already.
+        best: Best model so far among those; None when it is the new one.
+        again: Whether the model itself is published already, so that no role changes.
+    """
+
+    lines: tuple[str, ...]
+    published: PublishedModels = NOTHING
+    best: Published | None = None
+    again: bool = False
+
+
+def check_publication(
+    path: Path, place: RunLocation, data: DataSettings, tag: str, settings: PipelineSettings, *, access: Access,
+    progress: TrainingProgress,
+) -> Passed:  # fmt: skip
+    """Check whether a model may be published, by its artifact.
+
+    Args:
+        path: Directory of the artifact, beside those of earlier models.
+        place: Location of the model's run.
+        data: Settings that name the run's images.
+        tag: Container image name to publish to, as `eaves package` takes it.
+        settings: Settings with the requirements.
+        access: Access to the registry.
+        progress: Receives one step for each image.
+
+    Raises:
+        RefusedModelError: The model is not good enough, or the evidence doesn't suffice.
+        EavesError: The images, the run or the registry can't be read.
+    """
+    artifact = open_artifact(path)
+    if artifact.manifest.task != CLASSIFY:
+        line = f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"
+        return Passed(lines=(line,), again=True)
+    models = find_published(tag, artifact.manifest.version, access)
+    for found in (models.own, models.last):
+        if found is not None and found.artifact_digest == artifact.digest:
+            line = f"{found.name} is this model; it was checked before it was published"
+            return Passed(lines=(line,), again=True)
+    images = _held_out(place, data, progress)
+    evaluation = evaluate(ArtifactModel(path), images, progress)
+    lines = [*describe_left_out(images), check_floor(evaluation, settings), *models.lines]
+    references = [found for found in models.references() if found.artifact_digest != artifact.digest]
+    if not references:
+        lines.append("the model is not compared: no earlier model is published here")
+        return Passed(lines=tuple(lines), published=models)
+    if settings.max_accuracy_drop >= NEVER:
+        lines.append(
+            "the model is not compared: pipeline.max_accuracy_drop turns the comparison off; the next ones are "
+            "compared with it"
+        )
+        return Passed(lines=tuple(lines), published=models)
+    gone, exceeded = set[str](), set[str]()
+    for reference in references:
+        try:
+            with reference.artifact(path.parent, place.cache / "published") as earlier:
+                pairing, note = _compare(reference, earlier, artifact, evaluation, images, place, progress)
+        except OciNotFoundError as error:
+            gone.add(reference.artifact_digest)
+            lines.append(f"{reference.name} can't be fetched any more and is left out: {error.message}")
+            continue
+        lines.append(check_replacement(pairing, reference.name, settings, note=note))
+        if pairing.interval[0] > 0:
+            exceeded.add(reference.artifact_digest)
+    candidates = (found for found in (models.best, models.last) if found and found.artifact_digest not in gone)
+    best = next(candidates, None)
+    if best is not None and best.artifact_digest in exceeded:
+        best = None
+    if best is None:
+        lines.append("the model is the best one so far, with which the next ones are compared")
+    return Passed(lines=tuple(lines), published=models, best=best)
+
+
+def _compare(
+    reference: Published, earlier: Artifact, artifact: Artifact, evaluation: Evaluation, images: LabelledImages,
+    place: RunLocation, progress: TrainingProgress,
+) -> tuple[Pairing, str]:  # fmt: skip
+    """Compare an earlier model with the new one, on images that the earlier one wasn't trained on.
+
+    Returns:
+        pairing: The comparison.
+        note: Uncertainty about the images, for the message of a refusal; empty if there is none.
+
+    Raises:
+        RefusedModelError: The earlier model can't be evaluated on any image.
+    """
+    _check_handler(earlier, artifact, reference)
+    trained_on = _find_trained_on(place, earlier.manifest.version)
+    shared = [image for image in images.images if image.digest not in (trained_on or ())]
+    shared = [image for image in shared if image.label in earlier.manifest.labels]
+    if not shared:
+        raise RefusedModelError(
+            f"the model is not published: {reference.name} has none of the held-out images' classes, or was trained on "
+            "all their images, so the loss of accuracy can't be measured",
+            hint=_UNCOMPARED,
+        )
+    before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
+    note = f"; {reference.name} may have been trained on some of them: its run is not beside this one"
+    return pair(before, evaluation), note if trained_on is None else ""
+
+
+def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
+    """Load the images that the run held out and that still exist, at most `AT_MOST` of them, chosen by digest.
+
+    Copies of its training images, which a split that the data declare may hold out, are left out.
+
+    Raises:
+        RunError: The run doesn't store which images it held out.
+        DatasetError: None of the images exists any more.
+    """
+    split = open_run(place.local).split()
+    if split is None:
+        raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
+    path, faults = find_local(data, cache=place.cache, progress=progress)
+    trained_on = {digest for digest, one in split.items() if one.split == "train"}
+    found = with_groups(load_labelled_images(path, trained_on, faults), [split])
+    left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
+    if not left:
+        raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
+    looks = find_trained_looks(trained_on, path, (), cache=place.cache, progress=progress)
+    return leave_out_copies(replace(found, images=tuple(left)), looks, progress)
+
+
+def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
+    """Return the sha256, hex, of the images that the model of this version was trained on.
+
+    The run of that version is searched for beside the run at `place`; None when it is not there.
+    """
+    for name in place.beside().folders():
+        store = place.beside().at(name)
+        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
+            if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
+                split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
+                return frozenset(digest for digest, entry in split.items() if entry.split == "train")
+    return None
+
+
+def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
+    """Check that the earlier model has no handler.py or the new model's; no other handler.py is ever run.
+
+    Raises:
+        RefusedModelError: The earlier model's handler.py is other code.
+    """
+    handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
+    if handler is not None and (known is None or known.sha256 != handler.sha256):
+        raise RefusedModelError(
+            f"the model is not published: {last.name} has another {HANDLER}, which is not run here, so the loss "
+            "of accuracy can't be measured",
+            hint=_UNCOMPARED,
+        )

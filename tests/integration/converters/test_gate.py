@@ -1,0 +1,311 @@
+"""A model before it is published: judged on what its run held out, beside the one that is at the registry."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from converters.publication_check import Passed, check_publication
+from converters.published_models import NOTHING, find_published, tag_roles
+from converters.settings import PipelineSettings
+from eaves.artifact import Artifact, open_artifact, write_artifact
+from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries
+from eaves.errors import OciError, RefusedModelError
+from eaves.oci.copy import Overlay, copy_image
+from eaves.oci.image_location import open_location
+from eaves.oci.layers.artifact_layers import artifact_parts, part_files
+from eaves.oci.layers.image import Start, build_image, load_image
+from eaves.oci.layers.layer import write_layer
+from eaves.oci.package import ARTIFACT_LABEL
+from eaves.oci.registry.registry import Access
+from eaves.oci.store.layout import create_layout
+from tests.container_images.packaging import build_base
+from tests.container_images.registries import LocalRegistry
+from trainer.data.split.stored_split import SPLIT_FILE
+from trainer.progress import SilentProgress
+from trainer.run.run_location import RunLocation, build_location
+from trainer.settings import DataSettings
+
+ACCESS = Access(plain_http=True)
+EARLIER, LATER = "20200101-000000-00000000", "20990101-000000-00000000"
+LOOSE = PipelineSettings(max_accuracy_drop=40.0)
+"""For 16 held-out images, on which two models that never differ are at most 17 points apart."""
+
+
+def altered(
+    artifact: Path, target: Path, *, version: str, swapped: bool = False, half: bool = False, handler: str = ""
+) -> Artifact:
+    """A copy of an artifact that is another model: of another version, its classes in another order, with a handler.
+
+    Args:
+        artifact: The artifact.
+        target: New folder.
+        version: Version of the copy.
+        swapped: Whether all its answers are wrong.
+        half: Whether the answers to the last two of its four classes are wrong.
+        handler: Text of its handler.py.
+    """
+    shutil.copytree(artifact, target / "staging", ignore=shutil.ignore_patterns("manifest.json"))
+    manifest = open_artifact(artifact).manifest
+    labels = manifest.labels[1:] + manifest.labels[:1] if swapped else manifest.labels
+    labels = (*labels[:2], labels[3], labels[2]) if half else labels
+    (target / "staging" / LABELS).write_text("".join(f"{label}\n" for label in labels))
+    if handler:
+        (target / "staging" / HANDLER).write_text(handler)
+    files = file_entries(target / "staging")
+    return write_artifact(
+        target / "staging", target / version, replace(manifest, version=version, labels=labels, files=files)
+    )
+
+
+def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None:
+    """Put a container image that holds an artifact, and nothing that runs it, at a registry."""
+    layout, base = create_layout(folder / "layout"), build_base(folder / "base")
+    parts = artifact_parts(artifact, allow_handler=True)
+    layers = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
+    labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
+    start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
+    made = build_image(layout, load_image(base, base.resolve("base")), layers, start)
+    copy_image(Overlay([layout], base), open_location(name, ACCESS).store, made, name=name.rpartition(":")[2])
+
+
+class Gate:
+    """A run with its artifact, and a repository."""
+
+    def __init__(self, run: Path, artifact: Path, repository: str, folder: Path) -> None:
+        self.folder, self.repository = folder, repository
+        self.place: RunLocation = build_location(run, folder / "work")
+        self.data = DataSettings(path=run.parent / "digits")
+        self.artifacts = folder / "artifacts"
+        self.artifacts.mkdir()
+        self.path = shutil.copytree(artifact, self.artifacts / open_artifact(artifact).manifest.version)
+
+    def judge(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> str:
+        return "\n".join(self.check(settings, path=path, tag=tag).lines)
+
+    def check(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> Passed:
+        named = f"{self.repository}:{tag}"
+        return check_publication(
+            path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=SilentProgress()
+        )
+
+    def make(self, version: str, **how: Any) -> Artifact:
+        return altered(self.path, self.folder / f"made-{version}", version=version, **how)
+
+    def pipeline(self, made: Artifact, settings: PipelineSettings = LOOSE, *, tag: str = "{version}") -> Passed:
+        """Check, push and tag a model, as a pipeline does."""
+        version, target = made.manifest.version, f"{self.repository}:{tag}"
+        passed = self.check(settings, path=made.path, tag=tag)
+        push(made, target.replace("{version}", version), self.folder / f"pipeline-{version}")
+        assert tag_roles(passed.published, target, version, passed.best, ACCESS) == []
+        return passed
+
+    def named(self, tag: str) -> str:
+        """Digest of the container image that a tag names."""
+        return open_location(f"{self.repository}:{tag}", ACCESS).resolve().digest
+
+    def publish(self, version: str, *, tag: str = "", says: str = "", **how: Any) -> Artifact:
+        made = self.make(version, **how)
+        push(made, f"{self.repository}:{tag or version}", self.folder / f"push-{version}", says=says)
+        return made
+
+
+@pytest.fixture
+def gate(
+    registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Gate:
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-60:].strip("-")
+    return Gate(tiny_run, tiny_artifact, f"{registry.host}/{name}", tmp_path)
+
+
+def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
+    reported = gate.judge()
+    assert "on 16 held-out images" in reported
+    assert "no earlier model is published here" in reported
+    with pytest.raises(RefusedModelError, match=r"pipeline\.floor \(0\.99\)"):
+        gate.judge(PipelineSettings(floor=0.99))
+
+
+def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
+    gate.publish(EARLIER, swapped=True)  # all of its answers are wrong
+    gate.publish("20200102-000000-00000000")  # answers the same
+    reported = gate.judge()
+    assert "the new model is right on 0 that" in reported
+    assert "20200102-000000-00000000 answered wrongly, and wrong on 0" in reported
+    with pytest.raises(RefusedModelError, match=r"max_accuracy_drop allows 5; .*its run is not beside this one"):
+        gate.judge(PipelineSettings())
+
+
+def test_copies_of_training_images_dont_count(gate: Gate, tmp_path: Path) -> None:
+    """A split that the data declare may hold out what was trained on, saved again."""
+    run = shutil.copytree(gate.place.local, tmp_path / "run")
+    photos = Path(shutil.copytree(gate.data.path, tmp_path / "photos"))
+    split = [json.loads(line) for line in (run / SPLIT_FILE).read_text().splitlines()]
+    trained = {line["digest"] for line in split if line["split"] == "train"}
+    file = next(file for file in sorted(photos.glob("*/*")) if file_digest(file) in trained)
+    with Image.open(file) as image:
+        image.save(file.with_name("again.png"), compress_level=1)
+    entry = {"digest": file_digest(file.with_name("again.png")), "label": file.parent.name, "split": "val", "group": ""}
+    text = "".join(json.dumps(line) + "\n" for line in (*split, entry))
+    (run / SPLIT_FILE).write_text(text)
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["files"][SPLIT_FILE] = {"sha256": file_digest(run / SPLIT_FILE), "size_bytes": len(text.encode())}
+    (run / "run.json").write_text(json.dumps(manifest))
+    gate.place, gate.data = build_location(run, tmp_path / "work"), DataSettings(path=photos)
+    reported = gate.judge()
+    assert "1 images are left out: they are copies of images that the model was trained on" in reported
+    assert "on 16 held-out images" in reported
+
+
+def test_a_worse_model_than_the_one_that_serves_is_refused(gate: Gate) -> None:
+    """Its classes are in another order: an accuracy near 0 is below guessing, so the floor alone would refuse it."""
+    gate.publish(EARLIER)
+    worse = altered(gate.path, gate.folder / "worse", version=LATER, swapped=True)
+    with pytest.raises(RefusedModelError, match="always answering"):
+        gate.judge(path=worse.path)
+
+
+def night(number: int) -> str:
+    return f"202001{number:02d}-000000-00000000"
+
+
+@pytest.mark.parametrize("tag", ["{version}", "stable"], ids=["version", "stable"])
+def test_a_model_is_compared_with_the_best_one_so_far_too(gate: Gate, tag: str) -> None:
+    """The last one is as bad as the new one; without the best one, a chain could go down for ever."""
+    gate.pipeline(gate.make(night(1)), tag=tag)
+    best = gate.named(tag.replace("stable", "stable-").replace("{version}", "") + "best")
+    gate.publish(night(2), tag="" if tag == "{version}" else tag, half=True)
+    worse = gate.make(night(3), half=True)
+    with pytest.raises(RefusedModelError, match=r"best answered wrongly, and wrong on 8 that .*best answered rightly"):
+        gate.judge(path=worse.path, tag=tag)
+    passed = gate.pipeline(gate.make(night(4)), tag=tag)
+    assert len(passed.lines) == 3, "the floor, the last, the best"
+    assert gate.named("best" if tag == "{version}" else "stable-best") == best, "it was not shown to be better"
+
+
+def test_a_model_that_is_shown_to_be_better_is_the_best_one(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1), half=True))
+    passed = gate.pipeline(gate.make(night(2)))
+    assert passed.lines[-1] == "the model is the best one so far, with which the next ones are compared"
+    assert gate.named("best") == gate.named(night(2))
+
+
+def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1), half=True))
+    slow = gate.make(night(3), half=True)
+    passed = gate.check(path=slow.path)
+    gate.pipeline(gate.make(night(2)))
+    better = gate.named("best")
+    push(slow, f"{gate.repository}:{night(3)}", gate.folder / "slow")
+    assert tag_roles(passed.published, f"{gate.repository}:{{version}}", night(3), passed.best, ACCESS) == []
+    assert gate.named("best") == better == gate.named(night(2))
+
+
+def test_before_there_was_a_best_one_the_last_one_is_it(gate: Gate) -> None:
+    gate.publish(night(1))
+    passed = gate.pipeline(gate.make(night(2)))
+    assert f"{gate.repository}:best has no model (any more): the best model so far is not known" in passed.lines
+    assert gate.named("best") == gate.named(night(1))
+
+
+def test_a_publication_without_a_comparison_begins_anew(gate: Gate) -> None:
+    gate.pipeline(gate.make(night(1)))
+    gate.pipeline(gate.make(night(2), half=True), PipelineSettings(max_accuracy_drop=100))
+    assert gate.named("best") == gate.named(night(2))
+
+
+def test_a_model_is_compared_with_the_one_that_serves_after_a_rollback(gate: Gate) -> None:
+    """The last one was taken back, so that the new one may not be as bad as that."""
+    gate.publish(night(1), tag="serving")
+    gate.publish(night(2), half=True)
+    worse = gate.make(night(3), half=True)
+    with pytest.raises(RefusedModelError, match=r"wrong on 8 that .*:serving answered rightly"):
+        gate.judge(path=worse.path)
+    gate.pipeline(gate.make(night(4)))
+    assert gate.named("serving") == gate.named(night(4)), "from here on it is what serves, as far as one knows"
+
+
+def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate: Gate, registry: LocalRegistry) -> None:
+    gate.pipeline(gate.make(night(1)))
+    gate.publish(night(2), half=True)
+    place = open_location(f"{gate.repository}:best", ACCESS)
+    image = load_image(place.store, place.resolve())
+    registry.blob_path(image.layers[-1].digest).unlink()
+    passed = gate.check(path=gate.make(night(3), half=True).path)
+    assert any("best can't be fetched any more and is left out" in line for line in passed.lines), passed.lines
+    assert passed.best is not None
+    assert passed.best.name == f"{gate.repository}:{night(2)}"
+    registry.blob_path(gate.named(night(2))).unlink()
+    passed = gate.check(path=gate.path)
+    assert f"{gate.repository}:{night(2)} has no model (any more) and is left out" in passed.lines
+
+
+def test_a_role_that_cannot_be_tagged_is_reported_and_nothing_more(gate: Gate, registry: LocalRegistry) -> None:
+    gate.publish(night(1))
+    passed = gate.check(path=gate.make(night(2)).path)
+    registry.blob_path(gate.named(night(1))).unlink()
+    (line,) = tag_roles(passed.published, f"{gate.repository}:{{version}}", night(2), passed.best, ACCESS)
+    assert line.startswith(f"{gate.repository}:best was not changed, so the next model is compared as before: ")
+
+
+def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
+    own = open_artifact(gate.path)
+    push(own, f"{gate.repository}:{own.manifest.version}", gate.folder / "own")
+    assert "is this model" in gate.judge(PipelineSettings(floor=1.0))
+
+
+def test_a_tag_that_stays_names_the_model_before(gate: Gate) -> None:
+    gate.publish(LATER, tag="stable")
+    assert f"{gate.repository}:stable answered wrongly" in gate.judge(tag="stable")
+
+
+def test_an_artifact_that_is_still_here_is_not_fetched(gate: Gate, registry: LocalRegistry) -> None:
+    before = gate.publish(EARLIER)
+    shutil.copytree(before.path, gate.artifacts / EARLIER)
+    gate.judge()
+    fetched = [line for line in registry.log.read_text().splitlines() if "GET" in line and "/blobs/" in line]
+    repository = gate.repository.rpartition("/")[2]
+    assert sum(repository in line for line in fetched) == 1, "the config, which names the artifact"
+
+
+def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, tiny_run: Path) -> None:
+    gate.publish(EARLIER)
+    runs = gate.folder / "runs"
+    shutil.copytree(tiny_run, runs / "new")
+    shutil.copytree(tiny_run, runs / "before")
+    manifest = json.loads((runs / "before/run.json").read_text())
+    (runs / "before/run.json").write_text(json.dumps(manifest | {"version": EARLIER}))
+    gate.place = build_location(runs / "new", gate.folder / "work")
+    assert "may have been trained on" not in gate.judge()
+    lines = [json.loads(line) for line in (runs / "before/split.jsonl").read_text().splitlines()]
+    trained = "".join(json.dumps(line | {"split": "train"}) + "\n" for line in lines)
+    (runs / "before/split.jsonl").write_text(trained)
+    with pytest.raises(RefusedModelError, match="was trained on all their images"):
+        gate.judge()
+
+
+def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_believed(gate: Gate) -> None:
+    gate.publish(EARLIER, says="sha256:" + "0" * 64)
+    with pytest.raises(OciError, match="is not the one that its labels name"):
+        gate.judge()
+
+
+def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Gate) -> None:
+    marker = gate.folder / "ran"
+    gate.publish(EARLIER, handler=f"open({str(marker)!r}, 'w').close()\n")
+    with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
+        gate.judge()
+    assert not marker.exists()
+
+
+def test_tags_that_are_no_versions_dont_count(gate: Gate) -> None:
+    gate.publish(EARLIER, tag="latest")
+    assert find_published(f"{gate.repository}:{{version}}", LATER, ACCESS) == NOTHING
+    assert find_published(f"{gate.repository}-nothing:{{version}}", LATER, ACCESS) == NOTHING

@@ -1,0 +1,135 @@
+"""Content of a declaration, and all its faults reported at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from converters.declaration import Declaration, Interface, load_declaration
+from converters.model_source import open_source
+from eaves.errors import ConfigError, ConversionError
+from tests.fakes.models.artifact import COLOURS, encode_png
+
+GOOD = {"name": "flowers", "labels": ["red", "green"], "height": 8, "width": 8, "samples": "samples"}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    for name, colour in list(COLOURS.items())[:2]:
+        (folder / "samples" / name).mkdir(parents=True, exist_ok=True)
+        (folder / "samples" / name / "a.png").write_bytes(encode_png(colour))
+    values = {**GOOD, "labels": list(COLOURS)[:2], **changes}
+    kept = {key: value for key, value in values.items() if value is not None}
+    (folder / "model.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    return folder / "model.yaml"
+
+
+def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
+    declared = load_declaration(write(tmp_path, multiply=0.5, add=[1, 2, 3]))
+    assert declared.interface.multiply == (0.5,)
+    assert declared.interface.add == (1.0, 2.0, 3.0)
+    assert (declared.recipe.multiply, declared.recipe.add) == (1.0, 0.0)  # what a recipe can't say, the graph does
+    assert load_declaration(write(tmp_path, multiply=0.5, add=-1)).recipe.add == -1
+
+
+def test_labels_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("rose\ntulip\n\n")
+    assert load_declaration(write(tmp_path, labels="labels.txt")).labels == ("rose", "tulip")
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        name="My Model",
+        height=0,
+        width=None,
+        resize="squash",
+        layout="CHWN",
+        colour="RGB",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_declaration(path)
+    text = caught.value.message
+    for fault in (
+        "height: must be >= 1",
+        "width: is required",
+        "resize: must be one of",
+        "layout: must",
+        "colour: unknown",
+    ):
+        assert f"model.yaml: {fault}" in text, text
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": "My Model"}, "name: must be at most 40 lower-case"),
+        ({"version": "a b"}, "version: must be at most 64 letters"),
+        ({"multiply": [1, 2]}, "multiply: must be one number, or one for each of three channels"),
+        ({"multiply": 0}, "multiply: must not be 0"),
+        ({"multiply": "x"}, r"multiply\[0\]: must be a number"),
+        ({"output_is": "logits", "logits": "y"}, "output_is: can't be set together"),
+        ({"output_is": "classes"}, "output_is: must be one of"),
+        ({"samples": "elsewhere"}, "samples: must be an existing folder"),
+        ({"labels": "labels.txt"}, "labels: the file of class names can't be read"),
+        ({"labels": ["a", "a"]}, r"labels: must be different names \(repeated: a\)"),
+        ({"labels": ["a", "b"]}, "samples: .* has no images in subfolders named like the labels"),
+    ],
+)
+def test_a_fault_names_its_setting(tmp_path: Path, changes: dict[str, object], fault: str) -> None:
+    write(tmp_path, **changes)
+    (tmp_path / "m.keras").write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"model.yaml: {fault}"):
+        open_source(tmp_path / "m.keras")
+
+
+def test_a_source_is_what_was_declared(tmp_path: Path) -> None:
+    write(tmp_path, licence="Apache-2.0")
+    (tmp_path / "m.keras").write_bytes(b"weights")
+    source = open_source(tmp_path / "m.keras")
+    assert (source.route, source.name, source.split, source.licence) == ("keras", "flowers", False, "Apache-2.0")
+    assert source.version == f"0-{source.digest[:8]}"
+    assert [sample.label for sample in source.samples] == list(COLOURS)[:2]
+    assert source.data_path == str(tmp_path / "samples")
+
+
+def test_what_cannot_be_converted_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(ConversionError, match=r"it is a directory with weights\.pt") as caught:
+        open_source(tmp_path)
+    assert caught.value.hint is not None
+    assert "run.json" in caught.value.hint
+    with pytest.raises(ConversionError, match=r"a file that ends in \.pt"):
+        open_source(tmp_path / "weights.pt")
+    with pytest.raises(ConversionError, match="it does not exist"):
+        open_source(tmp_path / "nowhere")
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ConversionError, match="needs a declaration"):
+        open_source(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("interface", "names", "expected"),
+    [
+        (Interface(), ["probabilities", "logits"], ("logits", "probabilities")),
+        (Interface(logits="y"), ["y", "features"], ("y", None)),
+        (Interface(probabilities="p"), ["y", "p"], (None, "p")),
+        (Interface(output_is="logits"), ["out"], ("out", None)),
+        (Interface(output_is="probabilities"), ["out"], (None, "out")),
+    ],
+)
+def test_outputs_are_picked(interface: Interface, names: list[str], expected: tuple[str | None, str | None]) -> None:
+    assert interface.pick_outputs(names) == expected
+
+
+@pytest.mark.parametrize("interface", [Interface(), Interface(logits="z")])
+def test_outputs_nobody_declared_are_not_guessed(interface: Interface) -> None:
+    with pytest.raises(ConversionError, match=r"(it has|outputs are) out"):
+        interface.pick_outputs(["out"])
+
+
+def test_the_defaults_change_nothing() -> None:
+    declared = Declaration(name="a", labels=("a", "b"), height=1, width=1, samples=Path())
+    assert not declared.interface.scales
+    assert declared.interface == Interface()
