@@ -131,7 +131,7 @@ class Connection:
         self._socket = connection
         self._address = address
         self._incoming = TimedReader(connection)
-        self._stream = io.BufferedReader(self._incoming)
+        self._stream = io.BufferedReader(self._incoming, PIECE_BYTES)  # an image arrives in one or two reads
         self._names: frozenset[str] = frozenset()
         self._is_admitted = self._is_broken = self._closes = self._asks_first = self._is_old = False
         self.is_released = False
