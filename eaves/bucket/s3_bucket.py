@@ -61,8 +61,11 @@ class S3Bucket:
         if after:
             asked["StartAfter"] = after
         pages = self._request(lambda s3: iter(s3.get_paginator("list_objects_v2").paginate(**asked)))
-        while (page := self._request(lambda _: next(pages, None))) is not None:
+        truncated = True
+        while truncated:
+            page: dict[str, Any] = self._request(lambda _: next(pages, {}))
             yield from map(_read_object, page.get("Contents", ()))
+            truncated = page.get("IsTruncated", False)
 
     def find(self, key: str) -> StoredObject:
         """Return the present version of an object, exactly as `list` yields it.

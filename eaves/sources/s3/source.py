@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 from eaves import media_type
 from eaves.base.backoff import Backoff
@@ -99,6 +100,8 @@ class S3Source:
             with self._context.on_stop(self._wake):
                 self._run()
         finally:
+            with suppress(SpoolError):  # then the next start reads these images again
+                self._sent.save()
             self.notifications.close()
             self._bucket.close()
 
