@@ -12,7 +12,7 @@ from eaves.recipe import Recipe
 from trainer.data.augmentation import Augmentation
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
+from trainer.model.architectures import ARCHITECTURES, PRETRAINED, Architecture
 from trainer.model.scales import SCALES, Scale
 
 FINETUNE_EPOCHS = 3
@@ -88,9 +88,8 @@ class TrainSettings:
 
     arch: str = setting(
         PRETRAINED,
-        "Architecture of the network; `auto` compares those whose pretrained weights are on this machine, on the "
-        "training images, and logs the result.",
-        choices=(*ARCHITECTURES, AUTO),
+        "Architecture of the network.",
+        choices=tuple(ARCHITECTURES),
     )
     weights: str = setting(
         "auto",
@@ -146,8 +145,8 @@ class TrainSettings:
     )
     selection_s: float = setting(
         60.0,
-        "Seconds after which no further backbone or input size is compared with those before it, which are smaller; "
-        "0: the smallest is taken without a comparison.",
+        "Seconds after which no further input size is compared with those before it, which are smaller; 0: the "
+        "smallest is taken without a comparison.",
         minimum=0,
     )
     val_fraction: float = setting(
@@ -215,13 +214,13 @@ class TrainSettings:
             yield "weights", f"must be auto or none, as {arch.name} has no pretrained weights (got {self.weights!r})"
         if not arch.pretrained and self.mode in ("frozen", "finetune"):
             yield "mode", f"must be auto or full, as {arch.name} is always trained in full (got {self.mode!r})"
-        if self.arch != AUTO and self.image_size and self.image_size < arch.min_size:
+        if self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 
     @property
     def architecture(self) -> Architecture:
-        """Properties of the architecture; while `train.arch` is still `auto`, those of the pretrained network."""
-        return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
+        """Properties of the architecture."""
+        return ARCHITECTURES[self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:

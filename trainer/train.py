@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.errors import StoppedError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
@@ -23,7 +23,6 @@ from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import prior_correction
-from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
@@ -67,7 +66,6 @@ def train(
     progress: TrainingProgress | None = None,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    share: Shard | None = None,
 ) -> Run:
     """Train a model and write a run; resume a killed training of the same settings and data.
 
@@ -80,7 +78,6 @@ def train(
         progress: Receives the phases of the training and their steps.
         cache: Local folder for reusable files; None means `.cache` beside a local run, else `~/.cache/eaves`.
         stop: `threading.Event`; once it is set, training writes a checkpoint and stops.
-        share: Share of this pod in an Indexed Job, index 0; None means a single process.
 
     Returns:
         run: The run; for a URI, its local copy.
@@ -111,52 +108,10 @@ def train(
                 SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(
-                dataset, settings, place, progress, clock, identity=identity, share=share, checkpoints=checkpoints
-            ) as task:
+            with _open_task(dataset, settings, place, progress, clock, identity.fingerprint, checkpoints) as task:
                 run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
-
-
-def compute_share(
-    data: DataSettings,
-    settings: TrainSettings,
-    output: str | Path,
-    *,
-    share: Shard,
-    progress: TrainingProgress | None = None,
-    cache: Path | None = None,
-    stop: threading.Event | None = None,
-) -> None:
-    """Compute the features of one pod's share of the images for index 0 to train on, unless the run exists.
-
-    Args:
-        data: Settings of the section `data`, equal to those of index 0.
-        settings: Settings of the section `train`, equal to those of index 0.
-        output: URI of the run, equal to that of index 0.
-        share: Share of this pod.
-        progress: Receives the phases and their steps.
-        cache: Local folder for reusable files.
-        stop: `threading.Event`; once it is set, the computation stops.
-
-    Raises:
-        EavesError: The errors of `train`.
-    """
-    data, place = _absolute(data), build_location(output, cache)
-    progress = Stoppable(progress or SilentProgress(), stop or threading.Event())
-    settings = _fetch_weights(settings, place, progress)
-    dataset, identity = _load(data, settings, place, progress)
-    if place.find(identity.fingerprint) is not None:
-        return
-    clock = run_records.PhaseTimer()
-    with (
-        suppress(ShardDoneError),
-        _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task,
-    ):
-        from trainer.training import fit
-
-        fit.fit(task)
 
 
 @contextmanager
@@ -228,26 +183,15 @@ def _open_task(
     place: RunLocation,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
-    *,
-    identity: TrainingIdentity,
-    share: Shard | None,
-    checkpoints: Checkpoints | None = None,
+    fingerprint: str,
+    checkpoints: Checkpoints,
 ) -> Iterator[TrainingTask]:
     """Select what the training begins with, and yield its task with decoded pixels and a built model."""
-    if share is not None and place.uri is None:
-        fault = Fault(
-            origin="training", path="output", message="must be a URI that all pods of an Indexed Job can reach"
-        )
-        raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
-    features = place.features(settings.cache, shared=share is not None)
+    features = place.features(settings.cache)
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
         from trainer.training.training_task import TrainingTask
-    candidates, reason = list_candidates(
-        settings, [example.path for example in dataset.examples if example.split == "train"]
-    )
-    if reason:
-        _logger.info("%s", reason)
+    candidates = list_candidates(settings, [example.path for example in dataset.examples if example.split == "train"])
     first = candidates[0].settings
     with ExitStack() as stack:
         decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
@@ -259,11 +203,8 @@ def _open_task(
                 decoded.dataset,
                 features=features,
                 unfinished=place.unfinished(),
-                fingerprint=identity.fingerprint,
-                code=identity.code,
-                is_finished=lambda: place.find(identity.fingerprint) is not None,
+                fingerprint=fingerprint,
                 progress=progress,
-                share=share,
             )
         settings = selection.apply(settings)
         if settings.recipe() != first.recipe():
@@ -283,7 +224,6 @@ def _open_task(
             features=features,
             selection=selection,
             checkpoints=checkpoints,
-            share=share,
         )
 
 

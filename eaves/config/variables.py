@@ -97,7 +97,6 @@ NAMES = frozenset(
         "EAVES_JOB_RETRIES",
         "EAVES_JOB_SECRET",
         "EAVES_JOB_SERVICE_ACCOUNT",
-        "EAVES_JOB_SHARDS",
         "EAVES_JOB_SINK",
         "EAVES_JOB_TTL_S",
         "EAVES_JOB_WORK_CLAIM",

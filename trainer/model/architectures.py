@@ -15,11 +15,8 @@ from typing import Any
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
 from trainer.model.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
 
-AUTO = "auto"
-"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.selection`)."""
-PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
-"""Architecture with installed pretrained weights, which is also the default of `train.arch`; and the one that `auto`
-takes where there are no pretrained weights."""
+PRETRAINED = "efficientnet_lite0"
+"""Architecture with installed pretrained weights, the default of `train.arch`."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""
@@ -38,7 +35,6 @@ class Architecture:
         min_size: Smallest possible side of the input in pixels.
         cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
             architecture has none.
-        gmacs: Multiplications and additions for one image at the default size, billions.
         more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
@@ -55,7 +51,6 @@ class Architecture:
     size: int
     min_size: int
     cut: str
-    gmacs: float
     more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
@@ -110,7 +105,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block_10_add",
-            gmacs=0.407,
             more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
             scale=LITE,
@@ -122,7 +116,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=299,
             min_size=75,
             cut="mixed7",
-            gmacs=5.7,
         ),
         Architecture(
             name="mobilenet_v2",
@@ -131,7 +124,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block_12_add",
-            gmacs=0.3,
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -140,7 +132,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="expanded_conv_7_add",
-            gmacs=0.06,
         ),
         Architecture(
             name="mobilenet_v3_large",
@@ -149,7 +140,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="expanded_conv_11_add",
-            gmacs=0.22,
         ),
         Architecture(
             name="efficientnet_v2_b0",
@@ -160,7 +150,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="block5e_add",
-            gmacs=0.72,
             scale=TORCH,
         ),
         Architecture(
@@ -170,7 +159,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="conv4_block6_out",
-            gmacs=3.5,
         ),
         Architecture(
             name="xception",
@@ -179,7 +167,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=299,
             min_size=71,
             cut="add_10",  # Keras numbers these layers per process; `build_model` starts the numbers from 0
-            gmacs=8.4,
         ),
         Architecture(
             name="densenet121",
@@ -188,7 +175,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=224,
             min_size=32,
             cut="pool4_pool",
-            gmacs=2.9,
             scale=TORCH,
         ),
         Architecture(
@@ -198,7 +184,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             size=32,
             min_size=16,
             cut="",
-            gmacs=0.006,
             pretrained=False,
             scale=UNIT,
             epochs=40,

@@ -16,7 +16,7 @@ from trainer.evaluation.calibration import bins, prior_correction, softmax
 from trainer.evaluation.temperature import cross_fit
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
-from trainer.selection.selection import COLUMNS, parse_figures
+from trainer.selection.selection import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.
@@ -79,7 +79,7 @@ def build_report(facts: ReportFacts) -> str:
         measured=facts.measured,
         curves=_curves(facts.history) if facts.history else [],
         columns=COLUMNS,
-        selection=[row.cells() for row in parse_figures(facts.about.get("selection", {}).get("figures", ()))],
+        selection=[describe_row(row) for row in facts.about["selection"]["figures"]],
         matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
         pairs=build_pairs(facts.measured),
         classes=build_classes(facts.measured, facts.measured["calibration"]["ece_by_label"]),

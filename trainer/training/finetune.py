@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from eaves.errors import ConfigError, Fault
 from trainer.data.augmentation import Augmentation
-from trainer.features.feature_cache import Array, map_array
+from trainer.feature_cache import Array, map_array
 from trainer.training import loop
 from trainer.training.head import TrainableHead, fit_head
 from trainer.training.training_task import TrainingResult, TrainingTask
@@ -38,7 +38,6 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
     rows = np.concatenate([np.arange(len(decoded.labels)), *[train] * (augmentation.variants - 1)])
     with map_array((len(rows), *lower.output_shape[1:]), DTYPE) as activations:
         _fill(task, lower, augmentation, activations)
-        task.end_pass()
         start = fit_head(task, _features(task, upper, activations))
         head = TrainableHead(start, images=len(train), l2=settings.head_l2)
         trained = np.concatenate([train, np.arange(len(decoded.labels), len(rows))])
@@ -116,7 +115,7 @@ def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray
     """Return the features of the unchanged images, computed by the top blocks before they are fine-tuned."""
     digests = task.digests()
     features = np.empty((len(digests), *upper.output_shape[1:]), np.float32)
-    task.cache(f"backbone above {task.settings.cut_layer}", shared=False).compute(
+    task.cache(f"backbone above {task.settings.cut_layer}").compute(
         upper,
         lambda rows: activations[rows],
         digests,

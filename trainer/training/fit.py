@@ -46,7 +46,6 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
         title="Backbone pass",
         wait=task.input_wait,
     )
-    task.end_pass()
     head = fit_head(task, features)
     head.fold_into(model.get_layer("head"))
     val_logits = head.linear(features[decoded.rows("val")]).astype(np.float32)
@@ -59,7 +58,6 @@ def fit_full(task: TrainingTask) -> TrainingResult:
     Raises:
         StuckTrainingError: The network learns nothing from the images.
     """
-    task.end_pass()  # there is no pass to share
     # This model wraps the same layers, so that the saved model carries no optimizer.
     model, decoded, settings = task.model, task.decoded, task.settings
     with half_precision(model):

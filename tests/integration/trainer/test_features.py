@@ -82,7 +82,7 @@ def train(folder: Path, made: TrainSettings, store: FileStore) -> tuple[Any, Any
             settings=made,
             progress=progress,
             features=store,
-            selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
+            selection=ModelSelection(image_size=made.image_size, scale=made.own_scale),
         )
         return built, fit.fit(task), progress.done
 

@@ -21,7 +21,7 @@ from trainer.check.inspection import Inspection, inspect_data
 from trainer.check.label_doubts import find_doubts
 from trainer.check.page import build_check_page
 from trainer.data.dataset import scan
-from trainer.features.feature_cache import FeatureCache
+from trainer.feature_cache import FeatureCache
 from trainer.progress import SilentProgress
 from trainer.storage import open_store
 

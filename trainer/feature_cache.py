@@ -113,27 +113,12 @@ class FeatureCache:
     def __init__(self, store: FileStore, key: str) -> None:
         self._store = store.at(key)
 
-    def load(self, digests: Sequence[str], out: Array, *, seen: set[str] | None = None) -> list[int]:
-        """Read the cached values.
-
-        Args:
-            digests: sha256 of each image, hex.
-            out: (len(digests), ...); the rows of images in the cache are filled.
-            seen: Names of the cache's files that were read into the same `out` before and are skipped; the files read
-                now are added.
-
-        Returns:
-            missing: Rows that this call did not fill.
-        """
+    def load(self, digests: Sequence[str], out: Array) -> list[int]:
+        """Fill the rows of `out`, (len(digests), ...), whose images are in the cache; return the other rows."""
         rows = {digest: row for row, digest in enumerate(digests)}
         for name in sorted(self._store.list()):
-            if not name.endswith(".npz") or (seen is not None and name in seen):
+            if not name.endswith(".npz") or (held := self._read(name, out)) is None:
                 continue
-            held = self._read(name, out)
-            if held is None:
-                continue
-            if seen is not None:
-                seen.add(name)
             for index, digest in enumerate(held[0]):
                 row = rows.pop(digest, None)
                 if row is not None:
