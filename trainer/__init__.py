@@ -15,7 +15,7 @@ same from a command line; the container of a training Job starts it.
     feature_cache        cache of the outputs of the frozen layers
     run/                 the run directory, its upload and its files
     report/              report.html, and the frame of all HTML pages
-    check/               inspection of a folder of images before training
+    check                inspection of labelled images before training
     prefetch             prepares the next batches while a network computes
     lifecycle            signals and exit codes;  progress: progress bars
     reader               command of the pod that serves a run over HTTP

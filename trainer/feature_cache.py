@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.base.disk_errors import reserve
-from trainer.prefetch import InputWait, prefetch
+from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
@@ -142,7 +142,6 @@ class FeatureCache:
         batch_size: int,
         progress: TrainingProgress,
         title: str,
-        wait: InputWait | None = None,
     ) -> int:
         """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
@@ -156,7 +155,6 @@ class FeatureCache:
             batch_size: Number of images in one batch.
             progress: Receives the images of each computed batch.
             title: Title of the phase in the progress.
-            wait: Receives the time for which the model waited for its inputs; None means that it is not measured.
 
         Returns:
             computed: Number of images that the model computed.
@@ -168,7 +166,7 @@ class FeatureCache:
         with (
             progress.phase(title, len(missing)) as step,
             _in_background(self.save) as save,
-            closing(prefetch(read, chain.from_iterable(shards), wait=wait)) as inputs,
+            closing(prefetch(read, chain.from_iterable(shards))) as inputs,
         ):
             for shard in shards:
                 for rows in shard:

@@ -243,7 +243,6 @@ def _train(
     decoded, dataset = task.decoded, task.decoded.dataset
     with clock.phase("fit"):
         fitted = fit.fit(task)
-    clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
     label_weights, held_out = dataset.label_weights(), [dataset.examples[row] for row in decoded.rows("val")]
     measured = metrics.measure_quality(
         decoded.labels[decoded.rows("val")],

@@ -89,7 +89,7 @@ def _print_frozen(folder: Path) -> None:
                 settings=made,
                 progress=SilentProgress(),
                 features=open_store(folder / "features"),
-                selection=ModelSelection(image_size=made.image_size, scale=made.own_scale),
+                selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
             )
             seconds.append(_seconds(partial(fit.fit, task)))
     first, second = seconds

@@ -185,7 +185,7 @@ def _measure_case(case: InputCase, dataset: Dataset, features: Path) -> InputFig
             settings=made,
             progress=watch,
             features=open_store(features),
-            selection=ModelSelection(image_size=made.image_size, scale=made.own_scale),
+            selection=ModelSelection(arch=made.arch, image_size=made.image_size, scale=made.own_scale),
         )
         watch.wait = task.input_wait
         fit.fit(task)

@@ -60,7 +60,6 @@ NAMES = frozenset(
         "EAVES_DATA_GROUP_BY",
         "EAVES_DATA_NEAR_COPIES",
         "EAVES_DATA_PATH",
-        "EAVES_DATA_UNPACKED_GB",
         "EAVES_EVENTS_PORT",
         "EAVES_FOLDER",
         "EAVES_FORWARD_IMAGES",

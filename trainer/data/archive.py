@@ -26,6 +26,8 @@ from eaves.errors import DatasetError
 from trainer.data.listing import leaves_root
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+MAX_BYTES = 50_000_000_000
+"""Maximum size of the unpacked files, bytes; protects the disk from an archive that is made to fill it."""
 _CHUNK_BYTES = 2**20
 _CORRUPT = (
     zipfile.BadZipFile,
@@ -44,7 +46,7 @@ _UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.
 """Error numbers of the operating system when a member's name is too long, or is the name of a file and of a folder."""
 
 
-def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
+def unpack_once(file: Path, cache: Path, *, limit_bytes: int = MAX_BYTES) -> Path:
     """Unpack an archive into `cache`, whole or not at all, unless it is there already; return its folder.
 
     Raises:
@@ -63,32 +65,21 @@ def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
                 for older in place.iterdir():
                     if older != work:
                         shutil.rmtree(older, ignore_errors=True)
-                unpack(file, work / "files", limit_bytes=limit_bytes, name=file.name)
+                _unpack(file, work / "files", limit_bytes)
                 (work / "files").rename(target)
     return _top(target)
 
 
-def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
-    """Unpack an archive; a failure may leave some of its files behind.
-
-    Args:
-        archive: Path of the archive.
-        folder: Folder to unpack into; it must not exist yet.
-        limit_bytes: Maximum size of the unpacked files in bytes.
-        name: Name of the archive in error messages; its suffix decides the format.
-
-    Raises:
-        DatasetError: The archive is damaged, too large, or has members that no dataset has.
-        OSError: The archive can't be read, or the disk is full or read-only.
-    """
-    left = limit_bytes
+def _unpack(archive: Path, folder: Path, limit_bytes: int) -> None:
+    """Unpack an archive into a new folder; a failure may leave some of its files behind."""
+    left, name = limit_bytes, archive.name
     try:
         folder.mkdir()
         for member, stream in (_zip if name.lower().endswith(".zip") else _tar)(archive, name):
             left -= _write(stream, folder, member, name, left)
             if left < 0:
                 message = f"{name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
-                raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
+                raise DatasetError(message, hint="unpack it yourself if you trust it, and name the folder")
     except _CORRUPT as error:
         raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or create it again") from error
 

@@ -221,7 +221,7 @@ def scan(
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
     of_class = [item.entry.label for item in first]
-    black = describe_black([item.brightest for item in first], of_class)
+    black = describe_black(first)
     notes = [note for note in (black, "" if group_by else copied.note) if note]
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
@@ -234,9 +234,9 @@ def scan(
         of = list(placed.of)
         notes.extend(_notes(placed.parted))
         if not group_by:
-            below, times = [item.entry.below for item in first], [item.taken for item in first]
             separate = [name or digest for name, digest in zip(names, digests, strict=True)]
-            notes.extend(filter(None, [propose_group_by(below, of_class, times, separate)]))
+            proposal = propose_group_by([item.entry.below for item in first], of_class, separate)
+            notes.extend(filter(None, [proposal]))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)

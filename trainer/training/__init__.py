@@ -4,5 +4,4 @@ fit                 trains by mode: the head, the top blocks or the whole networ
 training_task       input and result of a training
 loop                the training loop;  checkpoint: the state that it resumes from
 head, finetune      trains the linear head on features; trains the top blocks and the head
-stuck               ends a training that learns nothing
 """

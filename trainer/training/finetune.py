@@ -51,7 +51,6 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
             stage="finetune",
             checkpoints=task.checkpoints,
             class_weight=task.class_weight,
-            wait=task.input_wait,
         )
     head.fold_into(task.model.get_layer("head"))
     return TrainingResult(history=history, val_logits=task.validate(), head=str(start.recipe))
@@ -106,7 +105,6 @@ def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activation
             batch_size=task.settings.batch_size,
             progress=task.progress,
             title=f"Backbone pass {variant + 1}/{augmentation.variants}",
-            wait=task.input_wait,
         )
         start += len(rows)
 
@@ -123,6 +121,5 @@ def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray
         batch_size=task.settings.batch_size,
         progress=task.progress,
         title="Top blocks",
-        wait=task.input_wait,
     )
     return features

@@ -13,11 +13,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.model.half_precision import half_precision
 from trainer.training import loop
 from trainer.training.finetune import fit_finetune
 from trainer.training.head import fit_head
-from trainer.training.stuck import StuckWatch
 from trainer.training.training_task import TrainingResult, TrainingTask
 
 
@@ -44,7 +42,6 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
         batch_size=task.settings.batch_size,
         progress=task.progress,
         title="Backbone pass",
-        wait=task.input_wait,
     )
     head = fit_head(task, features)
     head.fold_into(model.get_layer("head"))
@@ -53,30 +50,20 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:
-    """Train every layer on pixels; each epoch uses another variant of every image.
-
-    Raises:
-        StuckTrainingError: The network learns nothing from the images.
-    """
+    """Train every layer on pixels; each epoch uses another variant of every image."""
     # This model wraps the same layers, so that the saved model carries no optimizer.
     model, decoded, settings = task.model, task.decoded, task.settings
-    with half_precision(model):
-        rows = decoded.rows("train")
-        batches = loop.Batches(
-            decoded.pixels, decoded.labels, rows, settings, shuffle=True, augment=_build_augment(task)
-        )
-        history = loop.fit(
-            keras.Model(model.input, model.get_layer("head").output),
-            batches,
-            settings,
-            task.progress,
-            validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
-            stage="full",
-            checkpoints=task.checkpoints,
-            class_weight=task.class_weight,
-            watch=StuckWatch(labels=decoded.dataset.labels, steps=len(batches)),
-            wait=task.input_wait,
-        )
+    rows, augment = decoded.rows("train"), _build_augment(task)
+    history = loop.fit(
+        keras.Model(model.input, model.get_layer("head").output),
+        loop.Batches(decoded.pixels, decoded.labels, rows, settings, shuffle=True, augment=augment),
+        settings,
+        task.progress,
+        validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
+        stage="full",
+        checkpoints=task.checkpoints,
+        class_weight=task.class_weight,
+    )
     return TrainingResult(history=history, val_logits=task.validate())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trainer.data.pixels import DecodedDataset
 from trainer.feature_cache import FeatureCache, cache_key
-from trainer.prefetch import InputWait, prefetch
+from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
@@ -32,7 +32,6 @@ class TrainingTask:
         features: Storage of cached features.
         selection: What was selected for the training, among it the scale of the model's layer `scaling`.
         checkpoints: Checkpoints to resume from and to write; None for none.
-        input_wait: Time for which the network has waited for its inputs so far.
     """
 
     model: Any
@@ -43,7 +42,6 @@ class TrainingTask:
     features: FileStore
     selection: ModelSelection
     checkpoints: Checkpoints | None = None
-    input_wait: InputWait = field(default_factory=InputWait)
 
     @property
     def class_weight(self) -> dict[int, float]:
@@ -72,7 +70,7 @@ class TrainingTask:
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         with (
             self.progress.phase("Validation", len(rows)) as step,
-            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches, wait=self.input_wait)) as inputs,
+            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches)) as inputs,
         ):
             for images in inputs:
                 outputs.append(np.asarray(self.model.predict_on_batch(images)["logits"]))

@@ -243,7 +243,7 @@ def test_an_archive_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypa
         proxy.routes["data.example:80"] = int(web.url.rpartition(":")[2])
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
         found = remote.mirror("http://data.example/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
-    assert found.path.read_bytes() == content
+    assert found[0].read_bytes() == content
     assert "GET http://data.example/flowers.zip" in proxy.targets()
 
 
@@ -252,9 +252,9 @@ def publish(web: Web, *others: str) -> str:
     for name, data in PHOTOS.items():
         (web.folder / "sets" / name).parent.mkdir(parents=True, exist_ok=True)
         (web.folder / "sets" / name).write_bytes(data)
-    rows = [json.dumps({"path": name, "label": name.split("/")[0]}) for name in (*PHOTOS, *others)]
-    (web.folder / "sets" / "m.jsonl").write_text("\n".join(rows))
-    return f"{web.url}/sets/m.jsonl"
+    rows = ["path,label", *(f"{name},{name.split('/')[0]}" for name in (*PHOTOS, *others))]
+    (web.folder / "sets" / "m.csv").write_text("\n".join(rows))
+    return f"{web.url}/sets/m.csv"
 
 
 def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(web: Web, tmp_path: Path) -> None:

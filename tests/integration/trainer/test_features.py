@@ -144,37 +144,3 @@ def test_the_saved_model_answers_as_the_fine_tuned_one(folder: Path, store: File
 def test_a_layer_that_is_no_cut_is_a_fault_of_the_setting(folder: Path, store: FileStore, layer: str) -> None:
     with pytest.raises(ConfigError, match="cut: the network can't be divided at this layer"):
         train(folder, settings(mode="finetune", cut=layer), store)
-
-
-def test_half_precision_trains_and_leaves_a_float32_model() -> None:
-    import keras
-
-    from trainer.model import keras_model
-    from trainer.model.half_precision import half_precision, has_tensor_cores
-    from trainer.training import loop
-
-    made = build(TrainSettings, SettingsLayer(origin="test", values={"arch": "small_cnn"}))
-    built = keras_model.build_model(made, made.own_scale, 3)
-    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
-    rows = np.arange(64)
-    before = np.asarray(built(images)["logits"])
-    with half_precision(built, wanted=True):
-        inside = built(images)["logits"]
-        assert inside.dtype == "float16"
-        np.testing.assert_allclose(np.asarray(inside, np.float32), before, atol=0.02)
-        history = loop.fit(
-            keras.Model(built.input, built.get_layer("head").output),
-            loop.Batches(images, rows % 3, rows, made, shuffle=True),
-            made,
-            SilentProgress(),
-            validation=None,
-            stage="full",
-            checkpoints=None,
-            schedule=(8, 1e-3),
-        )
-    assert history[-1]["loss"] < history[0]["loss"]
-    after = built(images)["logits"]
-    assert after.dtype == "float32"
-    assert all(variable.dtype == "float32" for variable in built.trainable_variables)
-    assert not np.allclose(after, before)
-    assert not has_tensor_cores()

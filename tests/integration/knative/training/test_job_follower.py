@@ -191,7 +191,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     assert isinstance(error, InputError)
     assert error.exit_code == 65
     assert error.message.splitlines() == [
-        f"{NAME} failed: images, event or output can't be used, or the training is stuck (exit code 65 of {pod})",
+        f"{NAME} failed: images, event or output can't be used (exit code 65 of {pod})",
         "s3://photos/digits has no images",
     ]
     assert error.hint is not None
