@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import StoppedError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.earlier_run import find_earlier
+from trainer.data.split.earlier_run import SETTINGS, find_earlier
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
@@ -28,7 +27,6 @@ from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
 from trainer.run.run_location import RunLocation, build_location
-from trainer.run.stored_settings import SETTINGS, render_settings, save_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
@@ -93,7 +91,7 @@ def train(
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
-    with disk_errors(place.local), _keep_settings(place, data, settings):
+    with disk_errors(place.local):
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, identity = _load(data, settings, place, progress)
@@ -105,24 +103,13 @@ def train(
             store = place.checkpoints(work)
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
-                SETTINGS: render_settings(data, started),
+                SETTINGS: run_records.render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
             with _open_task(dataset, settings, place, progress, clock, identity.fingerprint, checkpoints) as task:
                 run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
-
-
-@contextmanager
-def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
-    """Store the run's settings, so that it can be continued even if it is stopped before its first checkpoint."""
-    try:
-        yield
-    except StoppedError:
-        if (store := place.settings()) is not None:
-            save_settings(store, data, settings)
-        raise
 
 
 def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:

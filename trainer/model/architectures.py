@@ -33,8 +33,6 @@ class Architecture:
             side of the input in pixels.
         size: Default side of the input in pixels; `train.image_size` overrides it.
         min_size: Smallest possible side of the input in pixels.
-        cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
-            architecture has none.
         more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
@@ -50,7 +48,6 @@ class Architecture:
     build: Callable[[str | None, int], Any]
     size: int
     min_size: int
-    cut: str
     more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
@@ -104,7 +101,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=build_efficientnet_lite0,
             size=224,
             min_size=32,
-            cut="block_10_add",
             more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
             scale=LITE,
@@ -115,7 +111,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="InceptionV3"),
             size=299,
             min_size=75,
-            cut="mixed7",
         ),
         Architecture(
             name="mobilenet_v2",
@@ -123,7 +118,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV2"),
             size=224,
             min_size=32,
-            cut="block_12_add",
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -131,15 +125,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
-            cut="expanded_conv_7_add",
-        ),
-        Architecture(
-            name="mobilenet_v3_large",
-            paper="1905.02244",
-            build=partial(_build_application, name="MobileNetV3Large", include_preprocessing=False),
-            size=224,
-            min_size=32,
-            cut="expanded_conv_11_add",
         ),
         Architecture(
             name="efficientnet_v2_b0",
@@ -149,7 +134,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
             size=224,
             min_size=32,
-            cut="block5e_add",
             scale=TORCH,
         ),
         Architecture(
@@ -158,24 +142,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="ResNet50V2"),
             size=224,
             min_size=32,
-            cut="conv4_block6_out",
-        ),
-        Architecture(
-            name="xception",
-            paper="1610.02357",
-            build=partial(_build_application, name="Xception"),
-            size=299,
-            min_size=71,
-            cut="add_10",  # Keras numbers these layers per process; `build_model` starts the numbers from 0
-        ),
-        Architecture(
-            name="densenet121",
-            paper="1608.06993",
-            build=partial(_build_application, name="DenseNet121"),
-            size=224,
-            min_size=32,
-            cut="pool4_pool",
-            scale=TORCH,
         ),
         Architecture(
             name="small_cnn",
@@ -183,7 +149,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=_build_small_cnn,
             size=32,
             min_size=16,
-            cut="",
             pretrained=False,
             scale=UNIT,
             epochs=40,

@@ -81,10 +81,6 @@ class RunLocation:
         """Return the storage for the checkpoints of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
-    def settings(self) -> FileStore | None:
-        """Return the storage for the settings of an unfinished run on this machine; None for a run at a URI."""
-        return open_store(checkpoints_beside(self.local)) if self.uri is None else None
-
     def features(self, wanted: str) -> FileStore:
         """Return the storage of cached features: `wanted`, a folder or URI, or the default if that is empty."""
         return open_store(wanted or self.cache / FEATURES)

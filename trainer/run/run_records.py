@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -61,6 +62,12 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
         dataset=dataset.digest(),
         code=code_digest(),
     )
+
+
+def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
+    """Return the settings of both sections as JSON."""
+    text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
+    return text.encode(errors="backslashreplace")
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:

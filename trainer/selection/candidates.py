@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -76,8 +75,8 @@ def list_scales(candidate: Candidate) -> list[Candidate]:
 
 def compute_features(
     candidate: Candidate, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Compute the features of images that are read from their files.
+) -> npt.NDArray[np.float32]:
+    """Compute the features, (N, features), of images that are read from their files.
 
     Args:
         candidate: The network.
@@ -85,22 +84,18 @@ def compute_features(
         store: Storage of cached features; the pass of a frozen backbone finds those of the selected candidate there.
         progress: Receives one step for each image that the network sees.
 
-    Returns:
-        values: (N, features) float32.
-        seconds: Duration, s.
-
     Raises:
         ConfigError: The candidate's weights can't be loaded.
         DatasetError: An image can't be decoded, or no longer be read.
     """
     from trainer.model.keras_model import build_backbone, weights_digest
 
-    started, settings, scale = time.monotonic(), candidate.settings, candidate.scale
+    settings, scale = candidate.settings, candidate.scale
     recipe = settings.recipe(scale)
     with native_stderr():
         backbone = build_backbone(settings)
     values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
-    key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone), layer="backbone")
+    key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone))
 
     def decode(row: int) -> npt.NDArray[np.uint8]:
         path = examples[row].path
@@ -122,7 +117,7 @@ def compute_features(
             progress=progress,
             title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
         )
-    return values, time.monotonic() - started
+    return values
 
 
 class _CompiledNetwork:

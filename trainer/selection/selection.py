@@ -17,9 +17,9 @@ SELECTION_FILE = "selection.json"
 COLUMNS = ("input", "pixels", "accuracy (95 % interval)", "head", "")
 
 Figures = Mapping[str, Any]
-"""A row of the table: `size` of the input in pixels, name of the `scale`, and a `note` (`selected`, or why it wasn't
-measured). If it was: `accuracy`, the share of the images that the best head on the candidate's features gets right in
-cross-validation, with the classes' weights; its `interval_95`, [lower end, upper end]; and the best `head` as text."""
+"""A row of the table: `size` of the input in pixels; name of the `scale`; `accuracy`, the share of the images that the
+best head on the candidate's features gets right in cross-validation, with the classes' weights; its `interval_95`,
+[lower end, upper end]; the best `head` as text; and a `note`, such as `selected`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,14 @@ class ModelSelection:
 
 def describe_row(row: Figures) -> list[str]:
     """Return a row of the table as texts, in the order of `COLUMNS`."""
-    accuracy = ""
-    if "accuracy" in row:
-        low, high = round_outward(row["interval_95"], 2)
-        accuracy = f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})"
-    return [str(row["size"]), row["scale"], accuracy, row.get("head", ""), row["note"]]
+    low, high = round_outward(row["interval_95"], 2)
+    return [
+        str(row["size"]),
+        row["scale"],
+        f"{row['accuracy']:.3f} ({low:.2f} to {high:.2f})",
+        row["head"],
+        row["note"],
+    ]
 
 
 def save_selection(store: FileStore, fingerprint: str, selection: ModelSelection) -> None:

@@ -8,11 +8,9 @@ repeated for each fold.
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -123,11 +121,10 @@ def _spread(examples: Sequence[Example]) -> list[Example]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """A candidate with the features of some images, the seconds that these took, and its cross-validated answers."""
+    """A candidate with the features of some images, and its cross-validated answers."""
 
     candidate: Candidate
     features: Features
-    seconds: float
     answers: CandidateAnswers
 
     @property
@@ -135,12 +132,14 @@ class _Measured:
         return f"{self.candidate.settings.arch} at {self.candidate.size} pixels"
 
     def describe(self, rows: LabelledRows, note: str = "") -> Figures:
-        measured = {
+        return {
+            "size": self.candidate.size,
+            "scale": self.candidate.scale.name,
             "accuracy": self.answers.accuracy,
             "interval_95": list(estimate_interval(self.answers.right, rows)),
             "head": str(self.answers.recipe),
+            "note": note,
         }
-        return _name(self.candidate, note) | measured
 
 
 class _Selector:
@@ -154,7 +153,7 @@ class _Selector:
         self._recipes = list_recipes(self._settings.head_l2)
         self._scales = list_scales(candidates[0])
         frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
-        self._compares = frozen and len(candidates) > 1 and self._settings.selection_s > 0
+        self._compares = frozen and len(candidates) > 1
         self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
     @property
@@ -169,15 +168,13 @@ class _Selector:
         before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
         if not (self._compares or self._nested):
             return before
-        if not self._compares:
-            self._candidates = self._candidates[:1]
         examples = self._dataset.examples
         if self._nested:
             trained = [example for example in examples if example.split == "train"]
             held_out = [example for example in examples if example.split == "val"]
         else:
             trained, held_out = choose_examples(examples, IMAGES), []
-        measured, skipped = self._measure_sizes([*trained, *held_out], len(trained))
+        measured = [self._measure(one, [*trained, *held_out], len(trained)) for one in self._candidates]
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
@@ -188,7 +185,7 @@ class _Selector:
             reasons=(*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])),
             doubt=before.doubt,
             images=len(rows.labels),
-            figures=(*before.figures, *compared, *skipped),
+            figures=(*before.figures, *compared),
             predicted=self._predict(measured, [*trained, *held_out]) if self._nested else None,
         )
 
@@ -221,35 +218,15 @@ class _Selector:
             figures=tuple(one.describe(rows, "taken" if one is best else "") for one in measured),
         )
 
-    def _measure_sizes(self, examples: Sequence[Example], trained: int) -> tuple[list[_Measured], list[Figures]]:
-        """Measure the candidates from the smallest on, as long as the time allows."""
-        measured: list[_Measured] = []
-        skipped: list[Figures] = []
-        limit_s, started = self._settings.selection_s, time.monotonic()
-        for candidate in self._candidates:
-            if measured and not skipped:
-                last = measured[-1]
-                expected = last.seconds * (candidate.size / last.candidate.size) ** 2
-                late = time.monotonic() - started + expected > limit_s
-            if measured and (skipped or late):
-                skipped.append(_name(candidate, f"not measured within {limit_s:g} s"))
-            else:
-                measured.append(self._measure(candidate, examples, trained))
-        return measured, skipped
-
     def _measure(self, candidate: Candidate, examples: Sequence[Example], trained: int) -> _Measured:
-        features, seconds = compute_features(candidate, examples, self._store, self._progress)
+        features = compute_features(candidate, examples, self._store, self._progress)
         answers = cross_validate(features[:trained], describe_rows(self._dataset, examples[:trained]), self._recipes)
-        return _Measured(candidate=candidate, features=features, seconds=seconds, answers=answers)
+        return _Measured(candidate=candidate, features=features, answers=answers)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
         answers = predict_nested([one.features for one in measured], rows, self._recipes)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
-
-
-def _name(candidate: Candidate, note: str) -> dict[str, Any]:
-    return {"size": candidate.size, "scale": candidate.scale.name, "note": note}
 
 
 def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> str:

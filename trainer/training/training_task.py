@@ -48,17 +48,11 @@ class TrainingTask:
         """Index of each class to the weight of its images in the loss."""
         return self.decoded.dataset.class_weights()
 
-    def cache(self, layer: str, *, variant: int = 0, dtype: str = "float32") -> FeatureCache:
-        """Return the cache of a frozen layer's outputs for a variant of the images, stored as `dtype`."""
-        key = cache_key(
-            recipe=self.settings.recipe(self.selection.scale).digest(),
-            scale=self.selection.scale.name,
-            backbone=self.backbone_sha256,
-            layer=layer,
-            augmentation=self.settings.augmentation.key(variant),
-            dtype=dtype,
-        )
-        return FeatureCache(self.features, key)
+    def cache(self) -> FeatureCache:
+        """Return the cache of the frozen backbone's features."""
+        scale = self.selection.scale
+        recipe = self.settings.recipe(scale).digest()
+        return FeatureCache(self.features, cache_key(recipe=recipe, scale=scale.name, backbone=self.backbone_sha256))
 
     def digests(self) -> list[str]:
         """Return the sha256 of each image, in the order of the rows."""

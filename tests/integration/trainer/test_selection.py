@@ -235,10 +235,6 @@ def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
     assert rows[selected]["note"] == "selected"
     assert rows[selected]["accuracy"] >= max(row["accuracy"] for row in rows.values()) - 0.02
     assert "efficientnet_lite0" in (run.path / "report.html").read_text()
-    only = build(TrainSettings, SettingsLayer(origin="test", values={"selection_s": 0.0}))
-    smallest = train(DataSettings(path=tmp_path / "photos", near_copies="off"), only, tmp_path / "smallest")
-    assert smallest.recipe.height == 224
-    assert [row["size"] for row in smallest.selection["figures"]] == [224]
 
 
 @pytest.mark.slow

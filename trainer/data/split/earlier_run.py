@@ -25,7 +25,9 @@ NEW = "new"
 """Value of `train.split` for a new split that keeps no earlier one."""
 DECIDING = ("data.near_copies", "data.group_by", "train.val_fraction")
 """Settings that decide the split."""
-_MANIFEST, _CONFIG, _SETTINGS = "run.json", "config.json", "settings.json"
+SETTINGS = "settings.json"
+"""Name of the file with the settings of an unfinished run, beside its checkpoints."""
+_MANIFEST, _CONFIG = "run.json", "config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def find_earlier(
 
 def _find_changes(store: FileStore, deciding: Mapping[str, str | float]) -> str:
     """Return in words which settings that decide the split differ from those of a run; empty when none does."""
-    before, changes = _json(store, _CONFIG) or _json(store, _SETTINGS), []
+    before, changes = _json(store, _CONFIG) or _json(store, SETTINGS), []
     for name, value in deciding.items():
         section, _, key = name.partition(".")
         values = before.get(section)

@@ -44,7 +44,7 @@ FULL = TrainingJob(
     site="barn",
     namespace="eaves",
     data=DataSettings(path="photos", balance="none", allowed_prefixes=("s3://photos/barn", "s3://photos/yard")),
-    train=TrainSettings(mode="finetune", epochs=5, batch_size=16),
+    train=TrainSettings(mode="full", epochs=5, batch_size=16),
     convert=ConvertSettings(precision="fp32", targets=("arm64-generic",)),
     job=JobSettings(
         data="s3://photos/flowers",
