@@ -22,7 +22,7 @@ class DataSettings:
     path: str | Path = setting(
         MISSING,
         "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); "
-        "or a manifest (.csv) of path,label[,split]; or an archive (.zip, .tar, .tar.gz). A path or a URI: "
+        "or a manifest (.csv) of path,label[,split]. A path or a URI: "
         "s3://, gs://, http(s)://, file://.",
     )
     balance: str = setting(

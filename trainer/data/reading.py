@@ -16,7 +16,7 @@ from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
-from trainer.data import archive, manifest, remote
+from trainer.data import manifest, remote
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
@@ -85,21 +85,14 @@ class DatasetImages:
 
 
 def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """Download and unpack the images if needed; return the local folder or manifest, and faults of files left out.
+    """Download the images if needed; return the local folder or manifest, and faults of files left out.
 
     Raises:
-        DatasetError: The URI holds nothing, or the archive isn't safe.
+        DatasetError: The URI holds nothing.
         StorageError: The URI can't be reached, or the disk is full.
     """
     place = str(data.path).removeprefix("file://")
-    faults: tuple[DataFault, ...] = ()
-    if is_uri(place):
-        path, faults = remote.mirror(place, cache / "remote", progress)
-    else:
-        path = Path(place)
-    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
-        path = archive.unpack_once(path, cache / "unpacked")
-    return path, faults
+    return remote.mirror(place, cache / "remote", progress) if is_uri(place) else (Path(place), ())
 
 
 def load_listing(path: Path) -> Listing:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
-from trainer.data import archive, manifest
+from trainer.data import manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
@@ -55,13 +55,13 @@ def mirror(
     """Download the files of `uri` into `cache` unless they are there already.
 
     Args:
-        uri: URI of a folder (not over HTTP, which has no listing), a manifest or an archive.
+        uri: URI of a folder (not over HTTP, which has no listing) or a manifest.
         cache: Local folder that is kept between runs.
         progress: Receives one step for each file.
         attempts: Maximum number of attempts for each file.
 
     Returns:
-        path: The local folder, manifest or archive.
+        path: The local folder or manifest.
         faults: Faults of the files left out.
 
     Raises:
@@ -70,16 +70,15 @@ def mirror(
     """
     place = _Place(uri, cache, attempts)
     file = place.folder / place.name
-    if place.name.lower().endswith((*archive.SUFFIXES, *manifest.SUFFIXES)):
+    if place.name.lower().endswith(manifest.SUFFIXES):
         place.fetch([(place.name, place.root)], progress)
-        if place.name.lower().endswith(manifest.SUFFIXES):
-            parent = place.root.partition("?")[0].rpartition("/")[0]
-            wanted = dict.fromkeys(row.path for row in manifest.parse_manifest(file) if not suffix_fault(row.path))
-            place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
+        parent = place.root.partition("?")[0].rpartition("/")[0]
+        wanted = dict.fromkeys(row.path for row in manifest.parse_manifest(file) if not suffix_fault(row.path))
+        place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
         return file, ()
     if uri.lower().startswith("http"):
         message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
-        raise DatasetError(message, hint="name a manifest (.csv) or an archive (.zip, .tar, .tar.gz) instead")
+        raise DatasetError(message, hint="name a manifest (.csv) instead")
     return place.folder, _mirror_folder(place, uri, progress)
 
 

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from eaves.resource_limits import count_usable_cpus
+
 PACKAGES = ("eaves", "trainer")
 """Python packages of Eaves whose code a training executes."""
 
@@ -34,18 +36,8 @@ def describe_hardware() -> dict[str, str]:
     """Return the processor, the number of usable CPUs, the memory and the system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": _processor(),
-        "CPUs usable": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "processor": platform.processor() or platform.machine(),
+        "CPUs usable": str(count_usable_cpus()),
         "memory": f"{memory:.1f} GiB",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
-
-
-def _processor() -> str:
-    """Return the model name of the processor; where the system states none (Linux on ARM), the architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

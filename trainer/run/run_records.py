@@ -172,7 +172,6 @@ def write_records(
         history=fitted.history,
         truth=decoded.labels[held_out],
         logits=fitted.val_logits,
-        groups=decoded.groups("val"),
         files=[dataset.examples[row].path for row in held_out],
         seconds=seconds,
         hardware=about["hardware"],

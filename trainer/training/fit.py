@@ -58,7 +58,6 @@ def fit_full(task: TrainingTask) -> TrainingResult:
         settings,
         task.progress,
         validation=loop.Batches(decoded.pixels, decoded.labels, decoded.rows("val"), settings, shuffle=False),
-        stage="full",
         checkpoints=task.checkpoints,
         class_weight=task.class_weight,
     )

@@ -108,12 +108,11 @@ def fit(
     progress: TrainingProgress,
     *,
     validation: Batches | None,
-    stage: str,
     checkpoints: Checkpoints | None,
     class_weight: dict[int, float] | None = None,
     schedule: tuple[int, float] | None = None,
 ) -> list[dict[str, float]]:
-    """Train a model; resume from the last checkpoint of this stage if there is one.
+    """Train a model; resume from the last checkpoint if there is one. A finished training returns at once.
 
     Args:
         model: Keras model from inputs to (N, classes) logits. Its trainable variables are trained, and its `losses` are
@@ -122,8 +121,6 @@ def fit(
         settings: Settings with the schedule.
         progress: Receives every step.
         validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
-        stage: Name of this part of a training (`head`, `finetune`, `full`), which has its own checkpoints. A finished
-            stage returns at once with its last weights.
         checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training. None for none.
         class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
         schedule: (epochs, peak learning rate); None means those of the settings.
@@ -136,7 +133,7 @@ def fit(
     """
     epochs, rate = schedule or settings.schedule()
     trainer = _Trainer(model, keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches)), class_weight)
-    at = _restore(trainer, stage, checkpoints)
+    at = _restore(trainer, checkpoints)
     with progress.phase("Training", epochs * len(batches)) as report:
         try:
             report(at.epoch * len(batches) + at.step, _note(at, epochs))
@@ -144,7 +141,7 @@ def fit(
                 with closing(batches.epoch(at.epoch, at.step)) as ready:
                     for inputs, labels in ready:
                         at.add(*trainer.step(inputs, labels), len(labels))
-                        _after_step(trainer, at, stage, checkpoints, report, epochs)
+                        _after_step(trainer, at, checkpoints, report, epochs)
                 measured = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
                 if validation is not None:
                     measured |= _validate(trainer, validation, checkpoints)
@@ -152,9 +149,9 @@ def fit(
                 at.epoch, at.step, at.loss, at.correct, at.images = at.epoch + 1, 0, 0.0, 0, 0
                 report(0, _note(at, epochs))
         except StoppedError:
-            _save(trainer, at, stage, checkpoints)
+            _save(trainer, at, checkpoints)
             raise
-    _save(trainer, at, stage, checkpoints)
+    _save(trainer, at, checkpoints)
     return at.history
 
 
@@ -205,14 +202,12 @@ def _count_right(logits: Any, labels: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.int64))
 
 
-def _after_step(
-    trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None, report: Step, epochs: int
-) -> None:
+def _after_step(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None, report: Step, epochs: int) -> None:
     report(1, _note(at, epochs))
     if checkpoints is not None:
         checkpoints.check_stop()
         if checkpoints.due():
-            _save(trainer, at, stage, checkpoints)
+            _save(trainer, at, checkpoints)
 
 
 def _validate(trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None) -> dict[str, float]:
@@ -237,14 +232,14 @@ def _note(at: _Position, epochs: int) -> str:
     return " ".join([f"epoch {max(number, 1)}/{epochs}", *parts])
 
 
-def _save(trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None) -> None:
+def _save(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None) -> None:
     if checkpoints is not None:
         arrays = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(trainer.variables())}
-        checkpoints.save(stage, arrays, asdict(at))
+        checkpoints.save(arrays, asdict(at))
 
 
-def _restore(trainer: _Trainer, stage: str, checkpoints: Checkpoints | None) -> _Position:
-    found = checkpoints.load(stage) if checkpoints is not None else None
+def _restore(trainer: _Trainer, checkpoints: Checkpoints | None) -> _Position:
+    found = checkpoints.load() if checkpoints is not None else None
     if found is None:
         return _Position()
     for number, variable in enumerate(trainer.variables()):

@@ -52,9 +52,10 @@ def small(data: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
 
 def position(output: Path) -> tuple[int, int]:
     """(epoch, step) of the last checkpoint; (-1, 0) when there is none."""
-    pointer = output.parent / f".{output.name}.unfinished" / "checkpoints" / "full" / "latest.json"
+    latest = output.parent / f".{output.name}.unfinished" / "checkpoints" / "latest.npz"
     try:
-        meta = json.loads(pointer.read_text())[0]["meta"]
+        with np.load(latest) as arrays:
+            meta = json.loads(arrays["meta"].tobytes())
     except FileNotFoundError:
         return -1, 0
     return meta["epoch"], meta["step"]
@@ -158,7 +159,7 @@ def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, buc
         return start(digits, output, *options, "--work", work, log=tmp_path / f"{number}.log")
 
     process = on_machine(1)
-    wait_until(lambda: store.exists("checkpoints/full/latest.json"), timeout_s=STARTED_S)
+    wait_until(lambda: store.exists("checkpoints/latest.npz"), timeout_s=STARTED_S)
     process.kill()
     process.wait()
     with pytest.raises(RunError, match=r"is not a run: it has no run.json"):

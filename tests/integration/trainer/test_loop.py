@@ -53,7 +53,6 @@ def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
         made,
         progress,
         validation=loop.Batches(inputs, labels, rows, made, shuffle=False),
-        stage="full",
         checkpoints=None,
         schedule=(EPOCHS, 0.05),
     )
@@ -101,7 +100,6 @@ def test_the_next_batch_is_read_before_a_step_ends() -> None:
         made,
         Waiting(),
         validation=None,
-        stage="full",
         checkpoints=None,
         schedule=(1, 0.01),
     )

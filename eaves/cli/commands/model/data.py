@@ -34,7 +34,7 @@ def command() -> None:
 def check(path: str | None, form: str) -> None:
     """Report what training finds in PATH: classes, copies and unused files.
 
-    PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
+    PATH is a path or URI of a folder with one subfolder of images per class or a manifest (.csv).
     Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
     would refuse the images.
     """

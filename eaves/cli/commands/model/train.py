@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
+@click.option("--data", help="Folder with one subfolder of images per class, or a manifest: path or URI.")
 @click.option(
     "--run",
     "output",

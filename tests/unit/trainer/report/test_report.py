@@ -54,7 +54,6 @@ def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int 
         history=[epoch, epoch | {"loss": 1.0, "val_loss": 1.5}],
         truth=truth,
         logits=logits,
-        groups=[str(number) for number in range(len(truth))],
         files=[file] * len(truth),
         seconds={"fit": 1.25},
         hardware={"processor": "A & B"},
@@ -88,18 +87,15 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
 
 
 def test_the_temperature_is_reported_with_its_reason(tmp_path: Path) -> None:
-    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>unscaled</span>"
+    facts = build_facts(tmp_path, ["a", "b"], wrong=1)
     html = build_report(facts)
     assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
-    assert legend not in html
     logits, truth = sample_logits(4.0, images=100, classes=2)
     measured = measure_quality(truth, logits, ["a", "b"])
-    groups, files = [str(number) for number in range(100)], [facts.files[0]] * 100
-    facts = replace(facts, truth=truth, logits=logits, groups=groups, files=files, measured=measured)
+    facts = replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured)
     scaled = build_report(facts)
     assert measured["temperature"] > 2
     assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
-    assert legend in scaled
 
 
 def test_scores_of_weighted_classes_are_corrected_and_the_labels_are_not(tmp_path: Path) -> None:
