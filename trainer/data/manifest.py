@@ -39,8 +39,8 @@ def load_manifest(file: Path) -> Listing:
     Raises:
         DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
     """
-    rows, faults = _unique(file, parse_manifest(file))
-    entries = []
+    rows = _unique(file, parse_manifest(file))
+    entries, faults = list[ListedImage](), list[DataFault]()
     for row in sorted(rows, key=lambda row: row.split != "val"):
         path = file.parent / row.path
         fault = suffix_fault(row.path)
@@ -130,18 +130,13 @@ def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
     )
 
 
-def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
-    """Return the rows without repeated paths, and faults of repeated rows; refuse a path with two labels or sides."""
+def _unique(file: Path, rows: list[Row]) -> list[Row]:
+    """Return the rows without repeated paths; refuse a path with two labels or sides."""
     first: dict[str, Row] = {}
-    faults = []
     for row in rows:
         known = first.setdefault(row.path, row)
-        if known is row:
-            continue
         if (known.label, known.split) != (row.label, row.split):
             named = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
             message = f"{file.name}: {row.path} is {named[0]} in line {known.line} and {named[1]} in line {row.line}"
             raise DatasetError(message, hint="remove one of the two lines")
-        reason = f"line {row.line} of {file.name} repeats line {known.line}; the image is used once"
-        faults.append(DataFault(file=row.path, reason=reason, used=True))
-    return list(first.values()), faults
+    return list(first.values())

@@ -25,7 +25,6 @@ from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
 
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".tif": "image/tiff"}
 _CHUNK = 256
 TURNED = 5
 """Lowest EXIF orientation (of 1 to 8) that swaps width and height; every higher orientation swaps them too. Source:
@@ -133,15 +132,11 @@ def read_records(listing: Listing, faults: list[DataFault], progress: TrainingPr
         for start in range(0, len(listing.entries), _CHUNK):
             chunk = listing.entries[start : start + _CHUNK]
             names = [entry_name(listing, entry.path) for entry in chunk]
-            for entry, name, seen in zip(chunk, names, pool.map(_read, chunk, names), strict=True):
+            for name, seen in zip(names, pool.map(_read, chunk, names), strict=True):
                 step()
                 if isinstance(seen, str):
                     faults.append(DataFault(file=name, reason=seen))
                     continue
-                expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
-                if seen.media_type not in (UNKNOWN, expected):
-                    reason = f"the file's content is {seen.media_type}, which its name does not show"
-                    faults.append(DataFault(file=name, reason=reason, used=True))
                 yield seen
 
 

@@ -155,8 +155,6 @@ def test_a_shot_of_a_part_in_a_fixture_encoded_again_is_found(tmp_path: Path) ->
         if item.group:
             groups.setdefault(item.group, set()).add(item.path.stem)
     assert sorted(map(sorted, groups.values())) == [[f"{number:04d}", f"again{number}"] for number in range(4)]
-    assert len(dataset.faults) == 4
-    assert all(fault.used and fault.reason.endswith("which is in another class") for fault in dataset.faults)
 
 
 def test_many_photos_in_two_classes_are_no_fixed_camera() -> None:
