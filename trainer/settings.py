@@ -130,11 +130,11 @@ class TrainSettings:
         maximum=0.9,
     )
     split: str = setting(
-        "",
-        "Earlier run whose split is kept: its name beside this run, its directory or its URI; `new`: make a new "
-        "split; empty: the newest run beside this one that was trained on the same `data.path`, if there is one and "
-        "val_fraction, data.near_copies and data.group_by are as they were; else the split is new. New images are "
-        "added to the split.",
+        "kept",
+        "`kept`: the split of the newest run beside this one that was trained on the same `data.path`, if there is one "
+        "and val_fraction, data.near_copies and data.group_by are as they were, else a new one; new images are added "
+        "to it. `new`: a new split.",
+        choices=("kept", "new"),
     )
     seed: int = setting(
         0,

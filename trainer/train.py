@@ -17,7 +17,7 @@ from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.earlier_run import SETTINGS, find_earlier
+from trainer.data.split.earlier_run import NONE, SETTINGS, find_earlier
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
@@ -100,7 +100,7 @@ def train(
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            store = place.checkpoints(work)
+            store = place.unfinished()
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
                 SETTINGS: run_records.render_settings(data, started),
@@ -136,17 +136,20 @@ def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
 ) -> tuple[Dataset, TrainingIdentity]:
     """Load the dataset and build the training's identity."""
-    earlier = find_earlier(
-        settings.split,
-        data_path=data.to_dict()["path"],
-        deciding={
-            "data.near_copies": data.near_copies,
-            "data.group_by": data.group_by,
-            "train.val_fraction": settings.val_fraction,
-        },
-        run=place.run(),
-        unfinished=place.unfinished(),
-        beside=place.beside(),
+    earlier = (
+        NONE
+        if settings.split == "new"
+        else find_earlier(
+            data_path=data.to_dict()["path"],
+            deciding={
+                "data.near_copies": data.near_copies,
+                "data.group_by": data.group_by,
+                "train.val_fraction": settings.val_fraction,
+            },
+            run=place.run(),
+            unfinished=place.unfinished(),
+            beside=place.beside(),
+        )
     )
     dataset = load_dataset(
         data,

@@ -91,7 +91,7 @@ class TrainingJob:
     def run_name(self) -> str:
         """Name of the run. It is the same for the same training, also when its pods get more memory."""
         settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
-        later = {"near_copies": "exact", "group_by": "", "split": ""}  # defaults must not change older names
+        later = {"near_copies": "exact", "group_by": "", "split": "kept"}  # defaults must not change older names
         deciding = {
             key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
         }

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +41,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
 
 
-class NetworkInputs(Protocol):
-    """Inputs of a network, one per example: an array, or an object that is indexed like one."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        ...
-
-    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        """Return the input of one example (an integer), or the stacked inputs of several."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedDataset:
     """A dataset and the pixels of its examples; each row holds the pixels of one example.
@@ -64,7 +52,7 @@ class DecodedDataset:
     """
 
     dataset: Dataset
-    pixels: NetworkInputs
+    pixels: PixelRows | npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:

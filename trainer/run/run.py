@@ -254,16 +254,8 @@ def new_run(output: Path) -> Iterator[Path]:
                 shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
 
 
-def checkpoints_of(work: Path) -> Path:
-    """Return the checkpoint folder of the unfinished run that is written in `work`.
-
-    The folder stays when the process is killed, so that the training can be resumed.
-    """
-    return work.parent / CHECKPOINTS
-
-
 def checkpoints_beside(output: Path) -> Path:
-    """Return the folder that holds the checkpoints of the unfinished run that will be moved to `output`."""
+    """Return the folder with the checkpoints of the unfinished run at `output`; a killed process leaves it behind."""
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 

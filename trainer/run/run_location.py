@@ -20,7 +20,6 @@ from trainer.run.run import (
     build_name,
     check_output,
     checkpoints_beside,
-    checkpoints_of,
     open_run,
 )
 from trainer.run.run_upload import fetch_run, find_fingerprint, publish
@@ -76,10 +75,6 @@ class RunLocation:
     def beside(self) -> FileStore:
         """Return the storage of the folder or URI above this run, in which other runs may be."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
-
-    def checkpoints(self, work: Path) -> FileStore:
-        """Return the storage for the checkpoints of the run that is made in `work`."""
-        return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
     def features(self, wanted: str) -> FileStore:
         """Return the storage of cached features: `wanted`, a folder or URI, or the default if that is empty."""

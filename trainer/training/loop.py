@@ -19,7 +19,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import StoppedError
-from trainer.data.pixels import NetworkInputs
+from trainer.data.pixels import PixelRows
 from trainer.prefetch import prefetch
 from trainer.progress import Step, TrainingProgress
 from trainer.settings import TrainSettings
@@ -44,7 +44,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: NetworkInputs,
+        inputs: PixelRows | npt.NDArray[Any],
         labels: Rows,
         rows: Rows,
         settings: TrainSettings,

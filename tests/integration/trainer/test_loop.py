@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -64,43 +63,3 @@ def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
         assert steps[number * 4 - 1] == last
         assert done[number - 1] == f"{last} val_accuracy {figures['val_accuracy']:.3f}"
     assert len({note.split("loss")[1] for note in steps}) > EPOCHS, "the figures follow every step"
-
-
-class Tracked:
-    """Inputs that are all alike; knows how many batches have been read."""
-
-    def __init__(self, batches: int) -> None:
-        self.read = [threading.Event() for _ in range(batches)]
-
-    def __len__(self) -> int:
-        return 8 * len(self.read)
-
-    def __getitem__(self, rows: Any) -> Any:
-        self.read[int(rows[0]) // 8].set()
-        return np.zeros((len(rows), 8), np.float32)
-
-
-def test_the_next_batch_is_read_before_a_step_ends() -> None:
-    inputs, made, steps = Tracked(6), settings(), 0
-
-    class Waiting(Recorded):
-        @contextmanager
-        def phase(self, title: str, total: int) -> Iterator[Step]:
-            def step(count: int = 1, note: str = "") -> None:
-                nonlocal steps
-                steps += count
-                if count and steps < len(inputs.read):
-                    assert inputs.read[steps].wait(30), f"step {steps} ends before batch {steps} is read"
-
-            yield step
-
-    loop.fit(
-        linear_model(),
-        loop.Batches(inputs, np.zeros(len(inputs), np.int64), np.arange(len(inputs)), made, shuffle=False),
-        made,
-        Waiting(),
-        validation=None,
-        checkpoints=None,
-        schedule=(1, 0.01),
-    )
-    assert steps == len(inputs.read)

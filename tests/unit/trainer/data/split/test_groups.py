@@ -230,18 +230,6 @@ def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies
     assert len(expected) > 50
 
 
-def test_pairs_of_copies_come_once_the_smaller_position_first() -> None:
-    pictures = near_duplicates.FingerprintIndex(plain_looks(clusters(60, 6, 0)))
-    found = [
-        pair
-        for first, second in pictures.copies(fresh=200)
-        for pair in zip(first.tolist(), second.tolist(), strict=True)
-    ]
-    expected = {(first, second) for second in range(200, 360) for first in range(second) if first // 6 == second // 6}
-    assert len(found) == len(set(found))
-    assert set(found) == expected
-
-
 @pytest.mark.parametrize("near_copies", ["exact", "similar"])
 def test_memory_does_not_grow_with_the_pairs(near_copies: str) -> None:
     """2,000 pictures that all look alike are 2 million pairs, which took 220 MB."""
