@@ -196,7 +196,7 @@ def _open_task(
                 fingerprint=fingerprint,
                 progress=progress,
             )
-        settings = selection.apply(settings)
+        settings = replace(settings, image_size=selection.image_size)
         if settings.recipe() != first.recipe():
             stack.close()
             decoded = stack.enter_context(

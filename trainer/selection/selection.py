@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from eaves.base.statistics import round_outward
 from trainer.model.scales import Scale, find_scale
-from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
 SELECTION_FILE = "selection.json"
@@ -44,10 +43,6 @@ class ModelSelection:
     images: int = 0
     figures: tuple[Figures, ...] = ()
     predicted: Mapping[str, int] | None = None
-
-    def apply(self, settings: TrainSettings) -> TrainSettings:
-        """Return the settings with what was selected."""
-        return replace(settings, image_size=self.image_size)
 
     def render(self) -> str:
         """Return the table as text, one line for each row; empty if nothing was measured."""

@@ -107,10 +107,9 @@ def fit(
     settings: TrainSettings,
     progress: TrainingProgress,
     *,
-    validation: Batches | None,
+    validation: Batches,
     checkpoints: Checkpoints | None,
     class_weight: dict[int, float] | None = None,
-    schedule: tuple[int, float] | None = None,
 ) -> list[dict[str, float]]:
     """Train a model; resume from the last checkpoint if there is one. A finished training returns at once.
 
@@ -123,7 +122,6 @@ def fit(
         validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
         checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training. None for none.
         class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
-        schedule: (epochs, peak learning rate); None means those of the settings.
 
     Returns:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
@@ -131,7 +129,7 @@ def fit(
     Raises:
         StoppedError: The process is asked to stop; a checkpoint of the last step is written.
     """
-    epochs, rate = schedule or settings.schedule()
+    epochs, rate = settings.schedule()
     trainer = _Trainer(model, keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches)), class_weight)
     at = _restore(trainer, checkpoints)
     with progress.phase("Training", epochs * len(batches)) as report:
@@ -143,9 +141,7 @@ def fit(
                         at.add(*trainer.step(inputs, labels), len(labels))
                         _after_step(trainer, at, checkpoints, report, epochs)
                 measured = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
-                if validation is not None:
-                    measured |= _validate(trainer, validation, checkpoints)
-                at.history.append(measured)
+                at.history.append(measured | _validate(trainer, validation, checkpoints))
                 at.epoch, at.step, at.loss, at.correct, at.images = at.epoch + 1, 0, 0.0, 0, 0
                 report(0, _note(at, epochs))
         except StoppedError:

@@ -45,7 +45,7 @@ def settings(**values: Any) -> TrainSettings:
 def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
     rng = np.random.default_rng(0)
     inputs, labels = rng.normal(size=(32, 8)).astype(np.float32), rng.integers(0, 2, 32)
-    made, progress, rows = settings(), Recorded(), np.arange(32)
+    made, progress, rows = settings(epochs=EPOCHS, learning_rate=0.05), Recorded(), np.arange(32)
     history = loop.fit(
         linear_model(),
         loop.Batches(inputs, labels, rows, made, shuffle=True),
@@ -53,7 +53,6 @@ def test_the_note_holds_the_figures_of_the_epoch_it_names() -> None:
         progress,
         validation=loop.Batches(inputs, labels, rows, made, shuffle=False),
         checkpoints=None,
-        schedule=(EPOCHS, 0.05),
     )
     assert progress.notes[0] == (0, f"epoch 1/{EPOCHS}")
     steps = [note for count, note in progress.notes if count == 1]
