@@ -55,21 +55,12 @@ class Inspection:
     notes: tuple[str, ...]
     images: tuple[ImageRecord, ...]
 
-    def sizes(self) -> dict[str, list[int]]:
-        """Return width and height in pixels of the smallest, the median and the largest image."""
-        ordered = sorted((image.size for image in self.images), key=lambda size: size[0] * size[1])
-        if not ordered:
-            return {}
-        chosen = {"smallest": ordered[0], "median": ordered[len(ordered) // 2], "largest": ordered[-1]}
-        return {name: list(size) for name, size in chosen.items()}
-
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data for JSON."""
         return {
             "root": str(self.root),
             "problems": list(self.problems),
             "classes": self.classes,
-            "sizes": self.sizes(),
             "not_used": [{"reason": cause.reason, "files": list(cause.files)} for cause in self.not_used],
             "copies": [[image.name for image in group] for group in self.copies],
             "copies_across_classes": [[image.name for image in group] for group in self.copies_across],

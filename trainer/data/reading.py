@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eaves.errors import ImageError
-from eaves.images.envelope import open_envelope
-from eaves.images.pixels import Pixels, decode
+from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import manifest, remote
@@ -26,9 +25,6 @@ from trainer.settings import DataSettings
 from trainer.storage import is_uri
 
 _CHUNK = 256
-TURNED = 5
-"""Lowest EXIF orientation (of 1 to 8) that swaps width and height; every higher orientation swaps them too. Source:
-CIPA DC-008 (EXIF 3.0), tag 274."""
 BLACK = 32
 """Brightness, of 255, below which an image is nearly black."""
 SAMPLED = 2**16
@@ -49,7 +45,6 @@ class ImageRecord:
         media_type: Media type that the file's first bytes show.
         fault: Why the image can't be decoded; empty if it can. The attributes below have no meaning then.
         look: Fingerprint of the image; None when the image is flat.
-        size: Width and height of the upright image in pixels.
         brightest: The 99.9th percentile of the image's values, 0 to 255, from about `SAMPLED` pixels.
     """
 
@@ -59,7 +54,6 @@ class ImageRecord:
     media_type: str
     fault: str = ""
     look: near_duplicates.ImageFingerprint | None = None
-    size: tuple[int, int] = (0, 0)
     brightest: int = 255
 
     @property
@@ -186,18 +180,8 @@ def _read(entry: ListedImage, name: str) -> ImageRecord | str:
     record = ImageRecord(entry=entry, name=name, digest=hashlib.sha256(data).hexdigest(), media_type=sniff(data))
     try:
         pixels = decode(data, at_least=near_duplicates.DECODED)
-        size = _full_size(data, pixels)
     except ImageError as error:
         return replace(record, fault=error.message)
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLED) ** 0.5))
     brightest = int(np.percentile(pixels[::step, ::step], 99.9))
-    return replace(record, look=near_duplicates.fingerprint_pixels(pixels), size=size, brightest=brightest)
-
-
-def _full_size(data: bytes, pixels: Pixels) -> tuple[int, int]:
-    """Return width and height of the original image in pixels, upright; `pixels` may be scaled down."""
-    envelope = open_envelope(data)
-    if envelope.size is None:
-        return pixels.shape[1], pixels.shape[0]
-    width, height = envelope.size
-    return (height, width) if envelope.orientation >= TURNED else (width, height)
+    return replace(record, look=near_duplicates.fingerprint_pixels(pixels), brightest=brightest)

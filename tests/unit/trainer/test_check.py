@@ -39,24 +39,12 @@ def inspect(root: Path) -> Inspection:
     return inspect_data(root, progress=SilentProgress())
 
 
-def test_classes_and_sizes_are_reported(tmp_path: Path) -> None:
+def test_classes_are_reported(tmp_path: Path) -> None:
     save(fill(tmp_path) / "red/large.png", 999, size=(200, 100))
     found = inspect(tmp_path)
     assert found.classes == {"blue": 12, "green": 12, "red": 13}
-    assert found.sizes() == {"smallest": [80, 60], "median": [80, 60], "largest": [200, 100]}
     assert (found.problems, found.copies, found.copies_across, found.not_used) == ((), (), (), ())
     assert found.notes == ()
-
-
-def test_the_size_of_a_jpeg_is_its_own_and_upright(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (600, 1200, 3)).astype(np.uint8)).save(
-        tmp_path / "a/turned.jpg", exif=exif
-    )
-    assert inspect(tmp_path).sizes()["largest"] == [600, 1200]
 
 
 def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Path) -> None:

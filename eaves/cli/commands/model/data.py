@@ -65,8 +65,7 @@ def _print(found: Inspection) -> None:
     if rows:
         print_rows(rows, COLUMNS, "table")
     if found.images:
-        sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
-        print_sentence(f"{_count(len(found.images), 'image')} ({sizes})")
+        print_sentence(_count(len(found.images), "image"))
     else:
         print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
