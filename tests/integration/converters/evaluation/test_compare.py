@@ -29,7 +29,7 @@ def compare(*arguments: str | Path) -> Any:
 @pytest.fixture(scope="module")
 def shorter(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the same images that was trained for one epoch."""
-    values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8, "variants": 1}
+    values = {"arch": "small_cnn", "epochs": 1, "image_size": 16, "batch_size": 8, "augment": False}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     images = tiny_run.parent / "digits"
     return build_once_here(
