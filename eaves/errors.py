@@ -14,7 +14,6 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   │   └── ClaimTooLargeError          HTTP 413   a dataref to more bytes than allowed
     │   ├── TensorError                     HTTP 422   JSON that is not a valid input tensor of a model
     │   ├── DatasetError                               no usable training data
-    │   ├── StuckTrainingError                         a training that learns nothing from its data
     │   └── RunError                                   a directory that is not a complete run
     ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this version can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
@@ -157,10 +156,6 @@ class TensorError(InputError):
 
 class DatasetError(InputError):
     """A dataset without usable training data."""
-
-
-class StuckTrainingError(InputError):
-    """A training whose loss doesn't fall while every held-out image gets the same prediction."""
 
 
 class RunError(InputError):

@@ -17,13 +17,12 @@ from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from trainer.features.sharding import Shard
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
 from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import quiet_libraries
-from trainer.train import build_environment, compute_share, train
+from trainer.train import build_environment, train
 from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
@@ -83,34 +82,13 @@ def main(
     event = _event(folder, prefixes, parameters)
     if event:
         name, output = name or build_name(Path(output).name), event.output(output)
-    sections, share, progress = _settings(parameters, layers, prefixes), _share(os.environ), build_progress(sys.stderr)
+    sections, progress = _settings(parameters, layers, prefixes), build_progress(sys.stderr)
     with stop_on_signals() as stop:
-        if share is not None and share.index:
-            compute_share(*sections, output, share=share, progress=progress, cache=work, stop=stop)
-            return
-        run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop, share=share)
+        run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop)
     if run.verdict:
         _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
     low, high = round_outward(run.metrics()["val_accuracy_interval_95"], 3)
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
-
-
-def _share(environ: Mapping[str, str]) -> Shard | None:
-    """Return the share of this pod in an Indexed Job; None for a single process.
-
-    Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode. Kubernetes sets
-    JOB_COMPLETION_INDEX; JOB_COMPLETIONS is the Job's own `env`, the same number as its `completions`.
-    """
-    index, count = environ.get("JOB_COMPLETION_INDEX"), environ.get("JOB_COMPLETIONS")
-    if index is None or count == "1":
-        return None
-    if count is None or not count.isdecimal() or not index.isdecimal() or int(index) >= int(count):
-        message = (
-            f"must be the Job's number of completions, a whole number above JOB_COMPLETION_INDEX {index} "
-            f"(got {count!r})"
-        )
-        raise ConfigError([Fault(origin="environment variable JOB_COMPLETIONS", path="", message=message)])
-    return Shard(index=int(index), count=int(count))
 
 
 def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:

@@ -39,8 +39,8 @@ ENDINGS = (
     ExitCode(code=0, meaning="the run is complete, from this training or an earlier one", action=""),
     ExitCode(code=1, meaning="a defect of Eaves or a library", action="Count"),
     ExitCode(code=2, meaning="the command line is not valid", action="FailJob"),
-    ExitCode(code=65, meaning="images, event or output can't be used, or the training is stuck", action="FailJob"),
-    ExitCode(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
+    ExitCode(code=65, meaning="images, event or output can't be used", action="FailJob"),
+    ExitCode(code=74, meaning="storage can't be read or written", action="Count"),
     ExitCode(code=75, meaning="the training was stopped after it had written a checkpoint", action="Ignore"),
     ExitCode(code=78, meaning="a setting is not valid, or the weights can't be loaded", action="FailJob"),
     ExitCode(

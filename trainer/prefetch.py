@@ -6,11 +6,9 @@ The number of batches in memory is bounded, and their order is that of the keys,
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TypeVar
@@ -25,19 +23,8 @@ Key = TypeVar("Key")
 Batch = TypeVar("Batch")
 
 
-@dataclass(slots=True, kw_only=True)
-class InputWait:
-    """Time for which networks had nothing to compute because their next batch was not ready.
-
-    Attributes:
-        seconds: Sum of the waiting times, s.
-    """
-
-    seconds: float = 0.0
-
-
 def prefetch(
-    load: Callable[[Key], Batch], keys: Iterable[Key], *, wait: InputWait | None = None, workers: int | None = None
+    load: Callable[[Key], Batch], keys: Iterable[Key], *, workers: int | None = None
 ) -> Generator[Batch, None, None]:
     """Yield `load(key)` for each key, in order, while threads load those of the next keys.
 
@@ -47,7 +34,6 @@ def prefetch(
     Args:
         load: Function from a key to a batch; several threads call it at the same time.
         keys: Keys of the batches.
-        wait: Receives the time for which the caller waited for batches; None means that it is not measured.
         workers: Number of threads; None means one per usable CPU, at most `WORKERS`.
 
     Raises:
@@ -58,10 +44,7 @@ def prefetch(
     try:
         waiting: deque[Future[Batch]] = deque(pool.submit(load, key) for key in islice(left, threads + 1))
         while waiting:
-            started = time.perf_counter()
             batch = waiting.popleft().result()
-            if wait is not None:
-                wait.seconds += time.perf_counter() - started
             waiting.extend(pool.submit(load, key) for key in islice(left, 1))
             yield batch
     finally:

@@ -9,22 +9,10 @@ from typing import Any, Literal, cast
 
 from eaves.config import setting
 from eaves.recipe import Recipe
-from trainer.data.augmentation import Augmentation
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
+from trainer.model.architectures import ARCHITECTURES, PRETRAINED, Architecture
 from trainer.model.scales import SCALES, Scale
-
-FINETUNE_EPOCHS = 3
-"""Epochs of fine-tuning over four variants of each image, so that the network sees each image twelve times."""
-FINETUNE_LEARNING_RATE = 2e-5
-"""Learning rate of fine-tuning, small compared with the head's, so that features learned on a million images change
-only a little. Accuracy on 137 of 500 training photos of flowers that were held out for this choice: 0.825, against
-0.796 at 5e-6 and 0.781 with the frozen backbone; 1e-4 overfits at once."""
-
-FINETUNE_CROP, FULL_CROP = 0.25, 0.1
-"""Largest share of each side that a variant cuts away. The mean accuracy of `small_cnn` was 0.831 with 0.1 and 0.813
-with 0.25 on five sets: four of a drawn part, with 30 and 120 photos a class, and one of flowers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +22,7 @@ class DataSettings:
     path: str | Path = setting(
         MISSING,
         "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); "
-        "or a manifest (.csv, .jsonl) of path,label[,split]; or an archive (.zip, .tar, .tar.gz). A path or a URI: "
+        "or a manifest (.csv) of path,label[,split]. A path or a URI: "
         "s3://, gs://, http(s)://, file://.",
     )
     balance: str = setting(
@@ -58,11 +46,6 @@ class DataSettings:
         "the manifest's folder), `name:(part[0-9]+)_` by the first group of a regular expression on the file's "
         "name, `column:part` by a column of the manifest; empty: images are not grouped. Takes precedence over "
         "near_copies.",
-    )
-    unpacked_gb: float = setting(
-        50.0,
-        "Maximum size of an unpacked archive, GB; protects the disk from an archive that is made to fill it.",
-        minimum=0,
     )
     allowed_prefixes: tuple[str, ...] = setting(
         (),
@@ -88,9 +71,8 @@ class TrainSettings:
 
     arch: str = setting(
         PRETRAINED,
-        "Architecture of the network; `auto` compares those whose pretrained weights are on this machine, on the "
-        "training images, and logs the result.",
-        choices=(*ARCHITECTURES, AUTO),
+        "Architecture of the network.",
+        choices=tuple(ARCHITECTURES),
     )
     weights: str = setting(
         "auto",
@@ -101,26 +83,19 @@ class TrainSettings:
     mode: str = setting(
         "auto",
         "Which layers are trained. `frozen`: only the head, on features that are computed once; takes minutes. "
-        "`finetune`: first the head, then also the top blocks of the backbone, on activations of a few variants "
-        "of each image that are computed once. `full`: all layers; needs thousands of images. `auto`: frozen if "
-        "the backbone has pretrained weights, else full.",
-        choices=("auto", "frozen", "finetune", "full"),
+        "`full`: all layers; needs thousands of images. `auto`: frozen if the backbone has pretrained weights, else "
+        "full.",
+        choices=("auto", "frozen", "full"),
     )
-    cut: str = setting(
-        "", "Name of the layer above which `finetune` trains the backbone; empty: the architecture's default."
-    )
-    variants: int = setting(
-        4,
-        "Number of variants of each training image when fine-tuning: the image itself, and copies that are "
-        "mirrored, cropped and lit differently. `full` trains on the image and on a new variant in alternate "
-        "epochs. 1: only the image itself, in both modes.",
-        minimum=1,
-        maximum=64,
+    augment: bool = setting(
+        True,
+        "Whether `full` trains on each image and, in alternate epochs, on a new variant of it, which is mirrored, "
+        "cropped and lit differently.",
     )
     mirror: bool = setting(
         True,
-        "Whether half of the variants are mirrored, left to right. Set to false if a mirrored image belongs to "
-        "another class or to none, such as writing, or left and right parts.",
+        "Whether half of the variants of `augment` are mirrored, left to right. Set to false if a mirrored image "
+        "belongs to another class or to none, such as writing, or left and right parts.",
     )
     cache: str = setting(
         "",
@@ -129,25 +104,21 @@ class TrainSettings:
     )
     epochs: int = setting(
         0,
-        "Number of epochs, which are passes over the training images (when fine-tuning: over all their "
-        "variants); 0: 3 for fine-tuning, else the architecture's default. The head of a frozen backbone is solved and "
-        "needs none.",
+        "Number of epochs, which are passes over the training images; 0: the architecture's default. The head of a "
+        "frozen backbone is solved and needs none.",
         minimum=0,
     )
     batch_size: int = setting(32, "Number of images per training step.", minimum=1, maximum=4096)
     learning_rate: float = setting(
-        0.0, "Peak learning rate, which falls to 0 along a cosine; 0: the default of the mode.", minimum=0, maximum=1
+        0.0,
+        "Peak learning rate, which falls to 0 along a cosine; 0: the architecture's default.",
+        minimum=0,
+        maximum=1,
     )
     head_l2: float = setting(
         0.0,
         "L2 penalty on the head of a pretrained backbone, divided by the number of training images (the more images, "
         "the less a prior should weigh); 0: cross-validation on the training images chooses it.",
-        minimum=0,
-    )
-    selection_s: float = setting(
-        60.0,
-        "Seconds after which no further backbone or input size is compared with those before it, which are smaller; "
-        "0: the smallest is taken without a comparison.",
         minimum=0,
     )
     val_fraction: float = setting(
@@ -159,11 +130,11 @@ class TrainSettings:
         maximum=0.9,
     )
     split: str = setting(
-        "",
-        "Earlier run whose split is kept: its name beside this run, its directory or its URI; `new`: make a new "
-        "split; empty: the newest run beside this one that was trained on the same `data.path`, if there is one and "
-        "val_fraction, data.near_copies and data.group_by are as they were; else the split is new. New images are "
-        "added to the split.",
+        "kept",
+        "`kept`: the split of the newest run beside this one that was trained on the same `data.path`, if there is one "
+        "and val_fraction, data.near_copies and data.group_by are as they were, else a new one; new images are added "
+        "to it. `new`: a new split.",
+        choices=("kept", "new"),
     )
     seed: int = setting(
         0,
@@ -213,15 +184,15 @@ class TrainSettings:
         arch = self.architecture
         if not arch.pretrained and self.weights not in ("auto", "none"):
             yield "weights", f"must be auto or none, as {arch.name} has no pretrained weights (got {self.weights!r})"
-        if not arch.pretrained and self.mode in ("frozen", "finetune"):
+        if not arch.pretrained and self.mode == "frozen":
             yield "mode", f"must be auto or full, as {arch.name} is always trained in full (got {self.mode!r})"
-        if self.arch != AUTO and self.image_size and self.image_size < arch.min_size:
+        if self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 
     @property
     def architecture(self) -> Architecture:
-        """Properties of the architecture; while `train.arch` is still `auto`, those of the pretrained network."""
-        return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
+        """Properties of the architecture."""
+        return ARCHITECTURES[self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:
@@ -236,16 +207,11 @@ class TrainSettings:
         return self.resolved_mode == "frozen"
 
     @property
-    def resolved_mode(self) -> Literal["frozen", "finetune", "full"]:
+    def resolved_mode(self) -> Literal["frozen", "full"]:
         """Part of the network that is trained; `auto` means `full` if `weights_kind` is `none`, else `frozen`."""
         if self.mode == "auto":
             return "frozen" if self.weights_kind != "none" else "full"
-        return cast(Literal["frozen", "finetune", "full"], self.mode)
-
-    @property
-    def cut_layer(self) -> str:
-        """Layer above which fine-tuning trains; if the setting is empty, the architecture's default."""
-        return self.cut or self.architecture.cut
+        return cast(Literal["frozen", "full"], self.mode)
 
     @property
     def own_scale(self) -> Scale:
@@ -266,20 +232,11 @@ class TrainSettings:
         return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=scale.multiply, add=scale.add)
 
     def schedule(self) -> tuple[int, float]:
-        """Return (epochs, peak learning rate): the settings, or the defaults of the training mode; (0, 0) if frozen."""
+        """Return (epochs, peak learning rate): the settings, or the architecture's defaults; (0, 0) if frozen."""
         if self.frozen:
             return 0, 0.0
-        arch, finetunes = self.architecture, self.resolved_mode == "finetune"
-        epochs, rate = (FINETUNE_EPOCHS, FINETUNE_LEARNING_RATE) if finetunes else (arch.epochs, arch.learning_rate)
-        return self.epochs or epochs, self.learning_rate or rate
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """Variants of an image that are trained on; the head of a frozen backbone is trained on the image itself."""
-        crop = FULL_CROP if self.resolved_mode == "full" else FINETUNE_CROP
-        variants = 1 if self.frozen else self.variants
-        return Augmentation(variants=variants, crop=crop, mirror=self.mirror, seed=self.seed)
+        return self.epochs or self.architecture.epochs, self.learning_rate or self.architecture.learning_rate
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain data for JSON, including the derived augmentation."""
-        return asdict(self) | {"augmentation": self.augmentation.to_dict()}
+        """Return the settings as plain data for JSON."""
+        return asdict(self)

@@ -44,10 +44,6 @@ class FileStore:
         """Return the store of the files under `name`."""
         return FileStore(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
 
-    def local(self, name: str) -> Path | None:
-        """Return the file's path when the store is a folder on this machine, whether or not it exists; else None."""
-        return Path(self._root, name) if self.is_local else None
-
     def read(self, name: str) -> bytes:
         """Return a file's bytes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eaves.base.disk_errors import disk_errors
-from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.earlier_run import find_earlier
+from trainer.data.split.earlier_run import NONE, SETTINGS, find_earlier
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import prior_correction
-from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
 from trainer.run.run_location import RunLocation, build_location
-from trainer.run.stored_settings import SETTINGS, render_settings, save_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
@@ -67,7 +64,6 @@ def train(
     progress: TrainingProgress | None = None,
     cache: Path | None = None,
     stop: threading.Event | None = None,
-    share: Shard | None = None,
 ) -> Run:
     """Train a model and write a run; resume a killed training of the same settings and data.
 
@@ -80,7 +76,6 @@ def train(
         progress: Receives the phases of the training and their steps.
         cache: Local folder for reusable files; None means `.cache` beside a local run, else `~/.cache/eaves`.
         stop: `threading.Event`; once it is set, training writes a checkpoint and stops.
-        share: Share of this pod in an Indexed Job, index 0; None means a single process.
 
     Returns:
         run: The run; for a URI, its local copy.
@@ -96,7 +91,7 @@ def train(
     stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
-    with disk_errors(place.local), _keep_settings(place, data, settings):
+    with disk_errors(place.local):
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, identity = _load(data, settings, place, progress)
@@ -105,69 +100,16 @@ def train(
             _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
-            store = place.checkpoints(work)
+            store = place.unfinished()
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
-                SETTINGS: render_settings(data, started),
+                SETTINGS: run_records.render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(
-                dataset, settings, place, progress, clock, identity=identity, share=share, checkpoints=checkpoints
-            ) as task:
+            with _open_task(dataset, settings, place, progress, clock, identity.fingerprint, checkpoints) as task:
                 run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
-
-
-def compute_share(
-    data: DataSettings,
-    settings: TrainSettings,
-    output: str | Path,
-    *,
-    share: Shard,
-    progress: TrainingProgress | None = None,
-    cache: Path | None = None,
-    stop: threading.Event | None = None,
-) -> None:
-    """Compute the features of one pod's share of the images for index 0 to train on, unless the run exists.
-
-    Args:
-        data: Settings of the section `data`, equal to those of index 0.
-        settings: Settings of the section `train`, equal to those of index 0.
-        output: URI of the run, equal to that of index 0.
-        share: Share of this pod.
-        progress: Receives the phases and their steps.
-        cache: Local folder for reusable files.
-        stop: `threading.Event`; once it is set, the computation stops.
-
-    Raises:
-        EavesError: The errors of `train`.
-    """
-    data, place = _absolute(data), build_location(output, cache)
-    progress = Stoppable(progress or SilentProgress(), stop or threading.Event())
-    settings = _fetch_weights(settings, place, progress)
-    dataset, identity = _load(data, settings, place, progress)
-    if place.find(identity.fingerprint) is not None:
-        return
-    clock = run_records.PhaseTimer()
-    with (
-        suppress(ShardDoneError),
-        _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task,
-    ):
-        from trainer.training import fit
-
-        fit.fit(task)
-
-
-@contextmanager
-def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
-    """Store the run's settings, so that it can be continued even if it is stopped before its first checkpoint."""
-    try:
-        yield
-    except StoppedError:
-        if (store := place.settings()) is not None:
-            save_settings(store, data, settings)
-        raise
 
 
 def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
@@ -194,17 +136,20 @@ def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
 ) -> tuple[Dataset, TrainingIdentity]:
     """Load the dataset and build the training's identity."""
-    earlier = find_earlier(
-        settings.split,
-        data_path=data.to_dict()["path"],
-        deciding={
-            "data.near_copies": data.near_copies,
-            "data.group_by": data.group_by,
-            "train.val_fraction": settings.val_fraction,
-        },
-        run=place.run(),
-        unfinished=place.unfinished(),
-        beside=place.beside(),
+    earlier = (
+        NONE
+        if settings.split == "new"
+        else find_earlier(
+            data_path=data.to_dict()["path"],
+            deciding={
+                "data.near_copies": data.near_copies,
+                "data.group_by": data.group_by,
+                "train.val_fraction": settings.val_fraction,
+            },
+            run=place.run(),
+            unfinished=place.unfinished(),
+            beside=place.beside(),
+        )
     )
     dataset = load_dataset(
         data,
@@ -228,26 +173,15 @@ def _open_task(
     place: RunLocation,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
-    *,
-    identity: TrainingIdentity,
-    share: Shard | None,
-    checkpoints: Checkpoints | None = None,
+    fingerprint: str,
+    checkpoints: Checkpoints,
 ) -> Iterator[TrainingTask]:
     """Select what the training begins with, and yield its task with decoded pixels and a built model."""
-    if share is not None and place.uri is None:
-        fault = Fault(
-            origin="training", path="output", message="must be a URI that all pods of an Indexed Job can reach"
-        )
-        raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
-    features = place.features(settings.cache, shared=share is not None)
+    features = place.features(settings.cache)
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
         from trainer.training.training_task import TrainingTask
-    candidates, reason = list_candidates(
-        settings, [example.path for example in dataset.examples if example.split == "train"]
-    )
-    if reason:
-        _logger.info("%s", reason)
+    candidates = list_candidates(settings, [example.path for example in dataset.examples if example.split == "train"])
     first = candidates[0].settings
     with ExitStack() as stack:
         decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
@@ -259,13 +193,10 @@ def _open_task(
                 decoded.dataset,
                 features=features,
                 unfinished=place.unfinished(),
-                fingerprint=identity.fingerprint,
-                code=identity.code,
-                is_finished=lambda: place.find(identity.fingerprint) is not None,
+                fingerprint=fingerprint,
                 progress=progress,
-                share=share,
             )
-        settings = selection.apply(settings)
+        settings = replace(settings, image_size=selection.image_size)
         if settings.recipe() != first.recipe():
             stack.close()
             decoded = stack.enter_context(
@@ -283,7 +214,6 @@ def _open_task(
             features=features,
             selection=selection,
             checkpoints=checkpoints,
-            share=share,
         )
 
 
@@ -303,7 +233,6 @@ def _train(
     decoded, dataset = task.decoded, task.decoded.dataset
     with clock.phase("fit"):
         fitted = fit.fit(task)
-    clock.seconds["input_wait"] = round(task.input_wait.seconds, 2)
     label_weights, held_out = dataset.label_weights(), [dataset.examples[row] for row in decoded.rows("val")]
     measured = metrics.measure_quality(
         decoded.labels[decoded.rows("val")],

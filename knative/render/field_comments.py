@@ -9,7 +9,6 @@ _TRAINING = {
     "podFailurePolicy": (
         "By exit code: a pod that is evicted costs no attempt; bad images or settings end the Job at once."
     ),
-    "completions": "Number of pods that share the images; the variable JOB_COMPLETIONS has the same number.",
     "restartPolicy": "A podFailurePolicy requires Never.",
     "terminationGracePeriodSeconds": "Seconds that a stopped pod has to write its checkpoint.",
     "automountServiceAccountToken": "The pod needs no access to the API server.",

@@ -83,19 +83,14 @@ class TrainingJob:
 
     @property
     def place(self) -> str:
-        """Path or URI below which runs are stored, as seen from a pod.
-
-        Several pods need a URI, also when they share a volume.
-        """
-        if not self.job.output_claim:
-            return self.job.output.rstrip("/")
-        return f"file://{RUNS}" if self.job.shards > 1 else RUNS
+        """Path or URI below which runs are stored, as seen from a pod."""
+        return RUNS if self.job.output_claim else self.job.output.rstrip("/")
 
     @property
     def run_name(self) -> str:
         """Name of the run. It is the same for the same training, also when its pods get more memory."""
         settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
-        later = {"near_copies": "exact", "group_by": "", "split": ""}  # defaults must not change older names
+        later = {"near_copies": "exact", "group_by": "", "split": "kept"}  # defaults must not change older names
         deciding = {
             key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
         }
@@ -196,8 +191,6 @@ def build_spec(
     }
     if job.deadline_s:
         spec["activeDeadlineSeconds"] = job.deadline_s
-    if job.shards > 1:
-        spec |= {"completionMode": "Indexed", "completions": job.shards, "parallelism": job.shards}
     template = {
         "metadata": {"labels": labels(training.name, training.site, part)},
         "spec": _pod(training, container),
@@ -232,14 +225,13 @@ def build_container(
 ) -> dict[str, Any]:
     """Build the container of a Job's pods, which mounts the volumes of `_volumes`."""
     job = training.job
-    shared = {"JOB_COMPLETIONS": str(job.shards)} if job.shards > 1 else {}
     places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": training.knative.trainer_image,
         "command": list(command),
         "args": list(arguments),
-        "env": build_env({**TELEMETRY_OFF, **places, **shared, **env}),
+        "env": build_env({**TELEMETRY_OFF, **places, **env}),
     }
     if job.secret:
         container["envFrom"] = [{"secretRef": {"name": job.secret}}]

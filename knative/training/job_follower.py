@@ -28,11 +28,6 @@ FOLLOW_S = 15.0
 PATIENCE_S = 900.0
 """Seconds without a connection to the cluster after which following ends; the Job continues."""
 GONE_S = 120.0
-_INDEX = "batch.kubernetes.io/job-completion-index"
-"""Label of a pod with its completion index.
-
-Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
-"""
 _KEPT_LINES = 5000
 
 
@@ -95,8 +90,7 @@ def follow_job(
     Args:
         cluster: Connection to the Job's cluster.
         name: Name of the Job.
-        on_line: Function that gets each log line of the training; of an Indexed Job, only the pod with index 0 is
-            followed.
+        on_line: Function that gets each log line of the training.
         say: Function that gets a text when something happens to the Job or its pods.
         patience_s: Maximum seconds without a connection to the cluster.
         follow_s: Seconds that the log is followed before the Job itself is read again.
@@ -157,7 +151,7 @@ class _Follower:
         if job is None:
             hint = "run the same command again; the new Job continues from the last checkpoint"
             raise NotFoundError(f"the Job {self._name} was removed", hint=hint)
-        pods = [pod for pod in pods_of(self._cluster, job) if _index(pod) == "0"]
+        pods = pods_of(self._cluster, job)
         if pods:
             self._change(pods)
             self._read(pods[-1])
@@ -204,12 +198,6 @@ class _Follower:
         if text != self._last_line:
             self._last_line = text
             self._say(text)
-
-
-def _index(pod: Mapping[str, Any]) -> str:
-    """Return the completion index of an Indexed Job's pod; other pods have index 0."""
-    metadata = pod["metadata"]
-    return str((metadata.get("labels") or {}).get(_INDEX) or (metadata.get("annotations") or {}).get(_INDEX) or "0")
 
 
 def _end(pod: Mapping[str, Any] | None) -> str:

@@ -50,12 +50,6 @@ class JobSettings:
         "Memory request of a pod; Inception V3 takes 2 GB with a frozen backbone, and 3 GB in full at batch size 16.",
     )
     memory_limit: str = setting("", "Memory limit of a pod; empty: no limit but the node's memory.")
-    shards: int = setting(
-        1,
-        "Number of pods that share the pass of the images through the backbone (an Indexed Job).",
-        minimum=1,
-        maximum=100,
-    )
     queue: str = setting("", "Kueue LocalQueue that trainings wait in; empty: trainings start at once.")
     retries: int = setting(
         4, "Number of failed pods after which the training fails; evicted pods don't count.", minimum=0, maximum=100

@@ -55,10 +55,6 @@ def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
             "job.base",
             "must name the base container image with Python, which the function's container image is built on",
         )
-    if job.shards > 1:
-        yield fault(
-            "job.shards", f"must be 1 in a pipeline, as a single pod continues after the training (got {job.shards})"
-        )
     if "@" in urlsplit(job.sink).netloc:
         yield fault("job.sink", "must not have a password, as everyone who can read Jobs can read it")
     if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):

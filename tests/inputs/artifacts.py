@@ -37,7 +37,7 @@ def build_run(root: Path) -> Path:
     from trainer.settings import DataSettings, TrainSettings
     from trainer.train import train
 
-    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "variants": 1}
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "augment": False}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
 

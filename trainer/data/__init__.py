@@ -1,11 +1,10 @@
 """Finds, reads, splits and decodes labelled images, from local files or from a URI.
 
     listing        the images of a dataset by name              folder         lists a folder per class
-    manifest       lists rows of path, label and split          archive        unpacks an untrusted archive
-    remote         mirrors a URI into a local directory         reading        reads and hashes every file
-    unused_files   groups files that are not used by cause      dataset        the dataset, checked and split
+    manifest       lists rows of path, label and split          remote         mirrors a URI into a local directory
+    reading        reads and hashes every file                  unused_files   groups unused files by cause
+    dataset        the dataset, checked and split               split/         decides which images are held out
     pixels         decodes examples to one uint8 array          augmentation   fixed variants of an image
-    split/         decides which images are held out
 
 Images at a URI are downloaded to local files first, so the modules that read images know nothing about URIs. Only
 `remote` imports fsspec.

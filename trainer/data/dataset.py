@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eaves.errors import DatasetError
-from trainer.data.listing import DataFault, Listing, Split
-from trainer.data.reading import ImageRecord, describe_black, entry_name, find_local, read_images
+from trainer.data.listing import DataFault, Split
+from trainer.data.reading import ImageRecord, describe_black, find_local, read_images
 from trainer.data.split import groups, splitting
 from trainer.data.split.proposals import propose_group_by
 from trainer.data.split.stored_split import SplitEntry
@@ -66,7 +66,7 @@ class Dataset:
         root: Local folder that holds the images.
         labels: Class names, sorted; an example's label is an index into them.
         examples: The images, in order of class and path.
-        faults: Faults of files that are left out, and of some files that are used nevertheless (`DataFault.used`).
+        faults: Faults of the files that are left out.
         declared: Whether the data declare the split.
         groups: Number of groups of images that stay together: groups of `data.group_by` if it is set, else groups of
             images that look alike.
@@ -143,9 +143,8 @@ class Dataset:
         """
         gone = {fault.file for fault in faults}
         kept = tuple(item for item in self.examples if str(item.path.relative_to(self.root)) not in gone)
-        before = tuple(fault for fault in self.faults if not (fault.used and fault.file in gone))
         lookalikes = self.lookalikes & {item.digest for item in kept}
-        left = replace(self, examples=kept, faults=(*before, *faults), lookalikes=lookalikes)
+        left = replace(self, examples=kept, faults=(*self.faults, *faults), lookalikes=lookalikes)
         _check_sides(left)
         return left
 
@@ -159,7 +158,7 @@ def load_dataset(
     known: Mapping[str, Split] | None = None,
     progress: TrainingProgress | None = None,
 ) -> Dataset:
-    """Load the dataset that the settings name; download and unpack it into `cache` unless it is there already.
+    """Load the dataset that the settings name; download it into `cache` unless it is there already.
 
     Args:
         data: Settings that name the images.
@@ -170,7 +169,7 @@ def load_dataset(
         progress: Receives one step for each file.
 
     Raises:
-        DatasetError: `scan` refuses the images, the URI holds nothing, or the archive isn't safe.
+        DatasetError: `scan` refuses the images, or the URI holds nothing.
         StorageError: The URI can't be reached, or the disk is full.
     """
     progress = progress or SilentProgress()
@@ -200,8 +199,7 @@ def scan(
     """Find, hash, check and split the images of a local folder or manifest.
 
     Args:
-        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL
-            manifest.
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV manifest.
         val_fraction: Share of each class that is held out when the data declare no split.
         seed: Seed of the split; another seed gives another split.
         near_copies: Value of `data.near_copies`.
@@ -215,33 +213,36 @@ def scan(
     """
     progress = progress or SilentProgress()
     found = read_images(path, progress)
-    listing, first, faults = found.listing, found.seen, list(found.faults)
-    labels = [listing.labels.index(item.entry.label) for item in first]
+    listing, first = found.listing, found.seen
+    labels = [listing.labels.index(item.label) for item in first]
     digests = [item.digest for item in first]
     copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
-    of_class = [item.entry.label for item in first]
-    black = describe_black([item.brightest for item in first], of_class)
-    notes = [note for note in (black, "" if group_by else copied.note) if note]
+    notes = [note for note in (describe_black(first), "" if group_by else copied.note) if note]
     if listing.declared:
         of = [item.entry.split or "train" for item in first]
     else:
         items = [
-            splitting.SplitImage(digest=item.digest, label=item.entry.label, group=name)
+            splitting.SplitImage(digest=item.digest, label=item.label, group=name)
             for item, name in zip(first, names, strict=True)
         ]
         placed = splitting.assign_sides(items, fraction=val_fraction, seed=seed, known=known or {})
         of = list(placed.of)
-        notes.extend(_notes(placed.parted))
+        if parted := placed.parted:
+            groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
+            notes.append(
+                f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
+                "other images to hold out, or an earlier run had placed them (--split new makes a new split); accuracy "
+                "may be overestimated"
+            )
         if not group_by:
-            below, times = [item.entry.below for item in first], [item.taken for item in first]
             separate = [name or digest for name, digest in zip(names, digests, strict=True)]
-            notes.extend(filter(None, [propose_group_by(below, of_class, times, separate)]))
+            below, of_class = [item.entry.below for item in first], [item.label for item in first]
+            notes.extend(filter(None, [propose_group_by(below, of_class, separate)]))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)
     ]
-    faults.extend(_near_faults(listing, examples, copied))
     # With `similar`, images of a class that look alike are in one group already.
     alike = [] if by_person or (near_copies == "similar" and not listing.declared) else copied.alike
     lookalikes = _find_lookalikes(examples, [*copied.copies, *alike], declared=listing.declared)
@@ -254,7 +255,7 @@ def scan(
         root=listing.root,
         labels=listing.labels,
         examples=tuple(sorted(examples, key=lambda item: (item.label, str(item.path)))),
-        faults=tuple(faults),
+        faults=found.faults,
         declared=listing.declared,
         groups=len(by_person) or len(copied.groups),
         lookalikes=lookalikes,
@@ -285,16 +286,6 @@ def _group_names(
     return [key or name for key, name in zip(keys, names, strict=True)], frozenset(key for key in keys if key)
 
 
-def _notes(parted: Mapping[str, int]) -> Iterator[str]:
-    if parted:
-        groups_are = "1 group are" if len(parted) == 1 else f"{len(parted)} groups are"
-        yield (
-            f"{sum(parted.values())} images of {groups_are} on both sides of the split: their classes have too few "
-            "other images to hold out, or an earlier run had placed them (--split new makes a new split); accuracy may "
-            "be overestimated"
-        )
-
-
 def _find_lookalikes(examples: Sequence[Example], alike: Sequence[Sequence[int]], *, declared: bool) -> frozenset[str]:
     """Return the digests of the held-out images that are in one set with a training image, as `Dataset` defines them.
 
@@ -314,29 +305,6 @@ def _find_lookalikes(examples: Sequence[Example], alike: Sequence[Sequence[int]]
             if example.split == "val" and (example.label in trained or (declared and trained)):
                 found.add(example.digest)
     return frozenset(found)
-
-
-def _near_faults(listing: Listing, examples: Sequence[Example], copied: groups.CopyGroups) -> Iterator[DataFault]:
-    """Yield a fault for each training image that looks like a held-out one, and for copies in two classes.
-
-    The images are used all the same; the faults are only reported.
-    """
-    named = set[int]()
-    for group in (*copied.copies, *copied.groups):
-        first, *_ = ordered = sorted(group)
-        held = next((position for position in ordered if examples[position].split == "val"), None)
-        for position in ordered:
-            item = examples[position]
-            if held is not None and item.split == "train":
-                reason = f"{entry_name(listing, examples[held].path)}, which is held out"
-            elif item.label != examples[first].label:
-                reason = f"{entry_name(listing, examples[first].path)}, which is in another class"
-            else:
-                continue
-            if position not in named:
-                named.add(position)
-                reason = f"it is nearly the same picture as {reason}"
-                yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
 
 
 def _check_sides(dataset: Dataset) -> None:

@@ -22,17 +22,15 @@ NOT_CONVERTED = "HEIC and AVIF can't be read; convert the file to JPEG (`magick 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFault:
-    """A fault of a file, found before training.
+    """A fault of a file, found before training, for which the file is left out.
 
     Attributes:
         file: Path of the file relative to the dataset's root.
         reason: What is wrong with the file.
-        used: Whether the file is used in spite of the fault; most files with faults are left out.
     """
 
     file: str
     reason: str
-    used: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +83,7 @@ def suffix_fault(name: str) -> DataFault | None:
 
 
 def leaves_root(name: str) -> bool:
-    """Return whether a path from a manifest, an archive or an object store could lead outside its root."""
+    """Return whether a path from a manifest or an object store could lead outside its root."""
     parts = PurePosixPath(name).parts  # "" and "." have no parts; they are the root itself
     return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 
@@ -158,7 +156,7 @@ def check_not_loose(listing: Listing) -> None:
 
 def _why_empty(faults: Collection[DataFault], name: str) -> str:
     """Return the end of an error message: how many files of an empty class are not used, and why; or an empty text."""
-    found = [fault for fault in faults if not fault.used and name in PurePosixPath(fault.file).parts[:-1]]
+    found = [fault for fault in faults if name in PurePosixPath(fault.file).parts[:-1]]
     if not found:
         return ""
     files = "1 file in its folder is" if len(found) == 1 else f"{len(found)} files in its folder are"

@@ -1,15 +1,14 @@
-"""Lists the images of a CSV or JSONL manifest, which has one row per image: path, label and an optional split.
+"""Lists the images of a CSV manifest, which has one row per image: path, label and an optional split.
 
 Paths are relative to the manifest and stay below its folder, so that a manifest means the same on every machine and a
 foreign manifest can't name other files of this machine.
 
-Source: RFC 4180 for CSV; jsonlines.org for JSONL.
+Source: RFC 4180.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from typing import Any, cast
 from eaves.errors import DatasetError
 from trainer.data.listing import DECLARED, DataFault, ListedImage, Listing, Split, leaves_root, suffix_fault
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson")
+SUFFIXES = (".csv",)
 COLUMNS = ("path", "label", "split")
 _SHOWN = 5
 
@@ -40,8 +39,8 @@ def load_manifest(file: Path) -> Listing:
     Raises:
         DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
     """
-    rows, faults = _unique(file, parse_manifest(file))
-    entries = []
+    rows = _unique(file, parse_manifest(file))
+    entries, faults = list[ListedImage](), list[DataFault]()
     for row in sorted(rows, key=lambda row: row.split != "val"):
         path = file.parent / row.path
         fault = suffix_fault(row.path)
@@ -82,8 +81,8 @@ def parse_manifest(file: Path) -> list[Row]:
         raise DatasetError(f"can't read the manifest {file}: {error.strerror}") from error
     rows: list[Row] = []
     wrong: list[str] = []
-    for line, values in _csv(file.name, text) if file.suffix.lower() == ".csv" else _jsonl(text):
-        row = values if isinstance(values, str) else _parse_row(line, values)
+    for line, values in _csv(file.name, text):
+        row = _parse_row(line, values)
         if isinstance(row, str):
             wrong.append(f"line {line}: {row}")
         else:
@@ -114,29 +113,9 @@ def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
         raise DatasetError(f"{name}: line {reader.line_num} is not valid CSV: {error}") from error
 
 
-def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, f"not valid JSON: {error}"[:120]
-            continue
-        yield number, values if isinstance(values, dict) else "not a JSON object"
-
-
 def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
     """Return a row, or what is wrong with it."""
-    found = {}
-    for name in COLUMNS:
-        value = values.get(name)
-        if name == "label" and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if value is not None and not isinstance(value, str):
-            return f"{name} must be a string (got {value!r:.40})"
-        found[name] = (value or "").strip()
-    path, label, split = found["path"], found["label"], found["split"]
+    path, label, split = ((values.get(name) or "").strip() for name in COLUMNS)
     if not path:
         return "no path"
     if leaves_root(path):
@@ -145,29 +124,19 @@ def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
         return f"{path[:80]} has no label"
     if split and split not in DECLARED:
         return f"split must be train or val (got {split[:40]!r})"
-    columns = {str(name): _plain(value) for name, value in values.items() if name not in COLUMNS}
+    columns = {name: value.strip() for name, value in values.items() if name not in COLUMNS and isinstance(value, str)}
     return Row(
         line=line, path=PurePosixPath(path).as_posix(), label=label, split=cast(Split, split) or None, columns=columns
     )
 
 
-def _plain(value: Any) -> str:
-    """Return the value of a further column as text; a list or an object becomes empty, so that it names no group."""
-    return str(value).strip() if isinstance(value, str | int | float) else ""
-
-
-def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
-    """Return the rows without repeated paths, and faults of repeated rows; refuse a path with two labels or sides."""
+def _unique(file: Path, rows: list[Row]) -> list[Row]:
+    """Return the rows without repeated paths; refuse a path with two labels or sides."""
     first: dict[str, Row] = {}
-    faults = []
     for row in rows:
         known = first.setdefault(row.path, row)
-        if known is row:
-            continue
         if (known.label, known.split) != (row.label, row.split):
             named = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
             message = f"{file.name}: {row.path} is {named[0]} in line {known.line} and {named[1]} in line {row.line}"
             raise DatasetError(message, hint="remove one of the two lines")
-        reason = f"line {row.line} of {file.name} repeats line {known.line}; the image is used once"
-        faults.append(DataFault(file=row.path, reason=reason, used=True))
-    return list(first.values()), faults
+    return list(first.values())

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,18 +41,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _log = logging.getLogger(__name__)
 
 
-class NetworkInputs(Protocol):
-    """Inputs of a network, one per example: an array, or an object that is indexed like one."""
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        ...
-
-    def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        """Return the input of one example (an integer), or the stacked inputs of several."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedDataset:
     """A dataset and the pixels of its examples; each row holds the pixels of one example.
@@ -64,7 +52,7 @@ class DecodedDataset:
     """
 
     dataset: Dataset
-    pixels: NetworkInputs
+    pixels: PixelRows | npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
@@ -103,7 +91,7 @@ def decode(
     with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool, _open_nameless(folder) as file:
         kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
         faults: list[DataFault] = []
-        with progress.phase("Reading images", len(dataset.examples)) as step:
+        with progress.phase("Decoding images", len(dataset.examples)) as step:
             for example, result in zip(dataset.examples, _decode_all(dataset.examples, recipe, pool), strict=True):
                 step()
                 if isinstance(result, str):
@@ -175,15 +163,16 @@ class _KeptRows:
     Args:
         descriptor: File descriptor of the open file.
         shape: Shape of one row.
-        most_bytes: Maximum size of the file in bytes.
+        max_bytes: Maximum size of the file in bytes.
         left_free_bytes: Bytes that the file leaves free on its disk.
     """
 
-    def __init__(self, descriptor: int, shape: tuple[int, int, int], most_bytes: int, left_free_bytes: int) -> None:
-        self._descriptor, self.shape = descriptor, shape
-        self._most_bytes, self._left_free_bytes = most_bytes, left_free_bytes
+    def __init__(self, descriptor: int, shape: tuple[int, int, int], max_bytes: int, left_free_bytes: int) -> None:
+        self._descriptor, self.shape, self._count = descriptor, shape, 0
         self._row_bytes = int(np.prod(shape, dtype=np.int64))
-        self._count, self._open = 0, True
+        disk = os.fstatvfs(descriptor)
+        free_bytes = max(0, disk.f_bavail * disk.f_frsize - left_free_bytes)
+        self._room, self._is_short = min(max_bytes, free_bytes) // self._row_bytes, free_bytes < max_bytes
 
     def __len__(self) -> int:
         """Return the number of rows that the file holds."""
@@ -191,15 +180,14 @@ class _KeptRows:
 
     def append(self, row: Pixels) -> None:
         """Keep the next row, unless the file was full at an earlier row."""
-        start = self._count * self._row_bytes
-        if not self._open or start + self._row_bytes > self._most_bytes:
-            self._open = False
+        if self._count >= self._room:
+            if self._is_short:
+                self._end_full()
             return
-        if self._free_bytes() < self._left_free_bytes + self._row_bytes:
-            self._end_full()
-            return
+        data = np.ascontiguousarray(row).data.cast("B")
         try:
-            self._write(np.ascontiguousarray(row).data.cast("B"), start)
+            while data:
+                data = data[os.pwrite(self._descriptor, data, (self._count + 1) * self._row_bytes - len(data)) :]
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -209,32 +197,16 @@ class _KeptRows:
 
     def read(self, row: int, out: Pixels) -> None:
         """Read one row into an array."""
-        target, start, done = out.data.cast("B"), row * self._row_bytes, 0
-        while done < self._row_bytes:
-            size = os.preadv(self._descriptor, [target[done:]], start + done)
-            if not size:
-                raise OSError(
-                    errno.EIO,
-                    "the temporary file of decoded pixels is shorter than expected: another process has changed it",
-                )
-            done += size
-
-    def _free_bytes(self) -> int:
-        disk = os.fstatvfs(self._descriptor)
-        return disk.f_bavail * disk.f_frsize
+        if os.preadv(self._descriptor, [out.data.cast("B")], row * self._row_bytes) != self._row_bytes:
+            raise OSError(errno.EIO, "the temporary file of decoded pixels was changed by another process")
 
     def _end_full(self) -> None:
-        self._open = False
+        self._room, self._is_short = self._count, False
         _log.info(
             "the disk is full after the decoded pixels of %d images; the other images are decoded again "
             "whenever they are needed",
             self._count,
         )
-
-    def _write(self, content: memoryview, start: int) -> None:
-        done = 0
-        while done < len(content):
-            done += os.pwrite(self._descriptor, content[done:], start + done)
 
 
 def _open_nameless(folder: Path | None) -> IO[bytes]:

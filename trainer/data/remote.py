@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
-from trainer.data import archive, manifest
+from trainer.data import manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
@@ -42,14 +41,6 @@ Remote = tuple[str, str]
 """A remote file: its path in the local mirror's folder, and its path in fsspec."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalMirror:
-    """Result of a download: path of the local folder, manifest or archive, and faults of the files left out."""
-
-    path: Path
-    faults: tuple[DataFault, ...]
-
-
 def redact_uri(uri: str) -> str:
     """Return a URI without its secrets: the query of a presigned URL, and a password."""
     if not uri.startswith(("http://", "https://")):
@@ -58,32 +49,37 @@ def redact_uri(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def mirror(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> LocalMirror:
+def mirror(
+    uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS
+) -> tuple[Path, tuple[DataFault, ...]]:
     """Download the files of `uri` into `cache` unless they are there already.
 
     Args:
-        uri: URI of a folder (not over HTTP, which has no listing), a manifest or an archive.
+        uri: URI of a folder (not over HTTP, which has no listing) or a manifest.
         cache: Local folder that is kept between runs.
         progress: Receives one step for each file.
         attempts: Maximum number of attempts for each file.
+
+    Returns:
+        path: The local folder or manifest.
+        faults: Faults of the files left out.
 
     Raises:
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    scheme = uri.partition("://")[0].lower()
-    files, root = _open(uri, scheme)
-    place = _Place(files, cache / hashlib.sha256(uri.encode()).hexdigest()[:32], attempts)
-    name = unquote(PurePosixPath(urlsplit(uri).path if scheme.startswith("http") else root).name)
-    if name.lower().endswith(archive.SUFFIXES):
-        place.fetch([(name, root)], progress)
-        return LocalMirror(path=place.folder / name, faults=())
-    if name.lower().endswith(manifest.SUFFIXES):
-        return _mirror_manifest(place, name, root, progress)
-    if scheme.startswith("http"):
+    place = _Place(uri, cache, attempts)
+    file = place.folder / place.name
+    if place.name.lower().endswith(manifest.SUFFIXES):
+        place.fetch([(place.name, place.root)], progress)
+        parent = place.root.partition("?")[0].rpartition("/")[0]
+        wanted = dict.fromkeys(row.path for row in manifest.parse_manifest(file) if not suffix_fault(row.path))
+        place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
+        return file, ()
+    if uri.lower().startswith("http"):
         message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
-        raise DatasetError(message, hint="name a manifest (.csv, .jsonl) or an archive (.zip, .tar, .tar.gz) instead")
-    return _mirror_folder(place, root.rstrip("/"), uri, progress)
+        raise DatasetError(message, hint="name a manifest (.csv) instead")
+    return place.folder, _mirror_folder(place, uri, progress)
 
 
 def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
@@ -93,24 +89,13 @@ def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: 
         DatasetError: The URI holds nothing or can't be used.
         StorageError: The URI can't be reached or read.
     """
-    scheme = uri.partition("://")[0].lower()
-    files, root = _open(uri, scheme)
-    place = _Place(files, cache / hashlib.sha256(uri.encode()).hexdigest()[:32], attempts)
-    name = unquote(PurePosixPath(urlsplit(uri).path if scheme.startswith("http") else root).name)
-    place.fetch([(name, root)], progress)
-    return place.folder / name
+    place = _Place(uri, cache, attempts)
+    place.fetch([(place.name, place.root)], progress)
+    return place.folder / place.name
 
 
-def _mirror_manifest(place: _Place, name: str, root: str, progress: TrainingProgress) -> LocalMirror:
-    place.fetch([(name, root)], progress)
-    rows = manifest.parse_manifest(place.folder / name)
-    parent = root.partition("?")[0].rpartition("/")[0]
-    wanted = dict.fromkeys(row.path for row in rows if not suffix_fault(row.path))
-    place.fetch([(path, f"{parent}/{path}") for path in wanted], progress, missing_ok=True)
-    return LocalMirror(path=place.folder / name, faults=())
-
-
-def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgress) -> LocalMirror:
+def _mirror_folder(place: _Place, uri: str, progress: TrainingProgress) -> tuple[DataFault, ...]:
+    root = place.root.rstrip("/")
     with _translated(uri):
         found: Mapping[str, Mapping[str, Any]] = place.files.find(root, detail=True)
     wanted: list[Remote] = []
@@ -132,14 +117,17 @@ def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgres
         )
     place.prune({name for name, _ in wanted})
     place.fetch(wanted, progress, known=found)
-    return LocalMirror(path=place.folder, faults=tuple(faults))
+    return tuple(faults)
 
 
 class _Place:
-    """A local mirror and the remote filesystem that its files are downloaded from."""
+    """A URI, the remote filesystem that its files are downloaded from, and their local mirror below `cache`."""
 
-    def __init__(self, files: Any, home: Path, attempts: int) -> None:
-        self.files, self.folder = files, home / "files"
+    def __init__(self, uri: str, cache: Path, attempts: int) -> None:
+        self.files, self.root = _open(uri)
+        self.name = unquote(PurePosixPath(urlsplit(uri).path if uri.lower().startswith("http") else self.root).name)
+        home = cache / hashlib.sha256(uri.encode()).hexdigest()[:32]
+        self.folder = home / "files"
         self._backoff = Backoff(retry=attempts - 1, first_s=1.0, cap_s=30.0)
         self._log, self._lock = home / "index.jsonl", threading.Lock()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,9 +203,11 @@ class _Place:
             raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
 
 
-def _open(uri: str, scheme: str) -> tuple[Any, str]:
+def _open(uri: str) -> tuple[Any, str]:
+    """Return the filesystem of a URI and the name that the URI has there."""
     import fsspec
 
+    scheme = uri.partition("://")[0].lower()
     if scheme not in PACKAGES or "::" in uri:
         raise DatasetError(
             f"data can't be read from {redact_uri(uri)}: the scheme is not supported",

@@ -14,16 +14,8 @@ SHOWN = 3
 _GENERAL = (
     (r"it has the same bytes as .*", "it has the same bytes as another file"),
     (
-        r"it is nearly the same picture as .*, which is ([a-z ]+)",
-        r"it is nearly the same picture as another file, which is \1",
-    ),
-    (
         r"line \d+ of (.*) names the file, but it does not exist",
         r"a line of \1 names the file, but it does not exist",
-    ),
-    (
-        r"line \d+ of (.*) repeats line \d+; the image is used once",
-        r"a line of \1 repeats another; the image is used once",
     ),
     (r"(the data is not an image in a supported format) .*", r"\1"),
     (r"the image is \d+x\d+; (at most .*) are allowed", r"the image is too large: \1 are allowed"),
@@ -46,17 +38,11 @@ class Cause:
     files: tuple[str, ...]
 
 
-def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[Cause]:
-    """Group faults by cause, the most frequent cause first.
-
-    Args:
-        faults: Faults of files.
-        used: Whether to group the faults of files that are used all the same, or of files that aren't used.
-    """
+def group_by_cause(faults: Iterable[DataFault]) -> list[Cause]:
+    """Group faults by cause, the most frequent cause first."""
     groups: dict[str, list[str]] = {}
     for fault in faults:
-        if fault.used == used:
-            groups.setdefault(_cause(fault.reason), []).append(fault.file)
+        groups.setdefault(_cause(fault.reason), []).append(fault.file)
     causes = [Cause(reason=reason, files=tuple(files)) for reason, files in groups.items()]
     return sorted(causes, key=lambda cause: -len(cause.files))
 

@@ -15,11 +15,8 @@ from typing import Any
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
 from trainer.model.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
 
-AUTO = "auto"
-"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.selection`)."""
-PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
-"""Architecture with installed pretrained weights, which is also the default of `train.arch`; and the one that `auto`
-takes where there are no pretrained weights."""
+PRETRAINED = "efficientnet_lite0"
+"""Architecture with installed pretrained weights, the default of `train.arch`."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""
@@ -36,9 +33,6 @@ class Architecture:
             side of the input in pixels.
         size: Default side of the input in pixels; `train.image_size` overrides it.
         min_size: Smallest possible side of the input in pixels.
-        cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
-            architecture has none.
-        gmacs: Multiplications and additions for one image at the default size, billions.
         more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
@@ -54,8 +48,6 @@ class Architecture:
     build: Callable[[str | None, int], Any]
     size: int
     min_size: int
-    cut: str
-    gmacs: float
     more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
@@ -109,8 +101,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=build_efficientnet_lite0,
             size=224,
             min_size=32,
-            cut="block_10_add",
-            gmacs=0.407,
             more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
             scale=LITE,
@@ -121,8 +111,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="InceptionV3"),
             size=299,
             min_size=75,
-            cut="mixed7",
-            gmacs=5.7,
         ),
         Architecture(
             name="mobilenet_v2",
@@ -130,8 +118,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV2"),
             size=224,
             min_size=32,
-            cut="block_12_add",
-            gmacs=0.3,
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -139,17 +125,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
-            cut="expanded_conv_7_add",
-            gmacs=0.06,
-        ),
-        Architecture(
-            name="mobilenet_v3_large",
-            paper="1905.02244",
-            build=partial(_build_application, name="MobileNetV3Large", include_preprocessing=False),
-            size=224,
-            min_size=32,
-            cut="expanded_conv_11_add",
-            gmacs=0.22,
         ),
         Architecture(
             name="efficientnet_v2_b0",
@@ -159,8 +134,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
             size=224,
             min_size=32,
-            cut="block5e_add",
-            gmacs=0.72,
             scale=TORCH,
         ),
         Architecture(
@@ -169,27 +142,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="ResNet50V2"),
             size=224,
             min_size=32,
-            cut="conv4_block6_out",
-            gmacs=3.5,
-        ),
-        Architecture(
-            name="xception",
-            paper="1610.02357",
-            build=partial(_build_application, name="Xception"),
-            size=299,
-            min_size=71,
-            cut="add_10",  # Keras numbers these layers per process; `build_model` starts the numbers from 0
-            gmacs=8.4,
-        ),
-        Architecture(
-            name="densenet121",
-            paper="1608.06993",
-            build=partial(_build_application, name="DenseNet121"),
-            size=224,
-            min_size=32,
-            cut="pool4_pool",
-            gmacs=2.9,
-            scale=TORCH,
         ),
         Architecture(
             name="small_cnn",
@@ -197,8 +149,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=_build_small_cnn,
             size=32,
             min_size=16,
-            cut="",
-            gmacs=0.006,
             pretrained=False,
             scale=UNIT,
             epochs=40,

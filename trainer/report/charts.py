@@ -117,17 +117,6 @@ def draw_interval(
     return _svg(parts, width, 16, f"95 % interval: {low:.1%} to {high:.1%}")
 
 
-def draw_bar(train: int, val: int, most: int) -> Markup:
-    """Draw two counts as one bar of two colours; `most` is the sum of counts that fills the whole width."""
-    width = 240
-    first, second = (round(count / max(most, 1) * width, 1) for count in (train, val))
-    parts = [
-        f'<rect class="bar train" x="0" y="3" width="{first}" height="10"/>',
-        f'<rect class="bar val" x="{first}" y="3" width="{second}" height="10"/>',
-    ]
-    return _svg(parts, width, 16, f"{train} and {val} images")
-
-
 def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
     head = f'<svg role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
     return Markup(f'{head}viewBox="0 0 {width} {height}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words

@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from trainer.data.listing import DataFault
 from trainer.data.unused_files import group_by_cause
-from trainer.evaluation.calibration import bins, prior_correction, softmax
-from trainer.evaluation.temperature import cross_fit
+from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
-from trainer.selection.selection import COLUMNS, parse_figures
+from trainer.selection.selection import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.
@@ -37,7 +36,6 @@ class ReportFacts:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
         truth: (N,) int64, labels of the held-out images.
         logits: (N, classes) float32, the model's logits for the held-out images.
-        groups: Name of the group of each held-out image, in the same order.
         files: Files of the held-out images, in the same order.
         seconds: Name of each phase to its duration in seconds.
         hardware: Hardware that the training ran on.
@@ -49,20 +47,15 @@ class ReportFacts:
     history: Sequence[Mapping[str, float]]
     truth: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
-    groups: Sequence[str]
     files: Sequence[Path]
     seconds: Mapping[str, float]
     hardware: Mapping[str, str]
     config: Mapping[str, Mapping[str, Any]]
 
-    @property
-    def bias(self) -> npt.NDArray[Any] | None:
-        """Prior correction of each class, (classes,); None if no class was weighted in training."""
-        return prior_correction(self.measured["decision"]["label_weights"])
-
     def scores(self) -> npt.NDArray[np.float64]:
         """Return the scores of the held-out images as they are served, (N, classes)."""
-        return softmax(self.logits, self.measured["temperature"], self.bias)
+        bias = prior_correction(self.measured["decision"]["label_weights"])
+        return softmax(self.logits, self.measured["temperature"], bias)
 
 
 def write_report(path: Path, facts: ReportFacts) -> None:
@@ -79,16 +72,13 @@ def build_report(facts: ReportFacts) -> str:
         measured=facts.measured,
         curves=_curves(facts.history) if facts.history else [],
         columns=COLUMNS,
-        selection=[row.cells() for row in parse_figures(facts.about.get("selection", {}).get("figures", ()))],
+        selection=[describe_row(row) for row in facts.about["selection"]["figures"]],
         matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
         pairs=build_pairs(facts.measured),
         classes=build_classes(facts.measured, facts.measured["calibration"]["ece_by_label"]),
-        reliability=_reliability(facts),
         mistakes=_mistakes(facts),
-        balance=_balance(facts.about["dataset"]),
-        fault_count=sum(not fault.used for fault in faults),
+        fault_count=len(faults),
         not_used=group_by_cause(faults),
-        used=group_by_cause(faults, used=True),
         shown_files=FILES,
         seconds=facts.seconds,
         hardware=facts.hardware,
@@ -164,19 +154,6 @@ def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
 
 
-def _reliability(facts: ReportFacts) -> Any:
-    """Draw the reliability diagram of the scores before and after they are divided by the temperature.
-
-    The temperature of each image is fitted without that image and its group.
-    """
-    predicted = np.argmax(facts.logits, axis=1)
-    trained = bins(softmax(facts.logits, 1.0, facts.bias), predicted, facts.truth)
-    if facts.measured["temperature"] == 1:
-        return charts.draw_reliability([], trained)
-    apart = cross_fit(facts.logits, facts.truth, facts.bias, facts.groups)
-    return charts.draw_reliability(trained, bins(softmax(facts.logits, apart, facts.bias), predicted, facts.truth))
-
-
 def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
     """Return the wrongly classified held-out images with the highest scores, at most `MISTAKES`."""
     best = np.argmax(facts.logits, axis=1)
@@ -192,14 +169,4 @@ def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
             "image": build_thumbnail(facts.files[row]),
         }
         for row in wrong[np.argsort(-scores[wrong], kind="stable")][:MISTAKES]
-    ]
-
-
-def _balance(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    counts = [(label, train, dataset["val"][label]) for label, train in dataset["train"].items()]
-    most = max(train + val for _, train, val in counts)
-    rows = sorted(counts, key=lambda row: -(row[1] + row[2]))
-    return [
-        {"label": label, "train": train, "val": val, "chart": charts.draw_bar(train, val, most)}
-        for label, train, val in rows
     ]

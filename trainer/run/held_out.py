@@ -12,8 +12,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from eaves.errors import RunError
+from trainer.data.split.stored_split import parse_lines
 
 HELD_OUT_FILE = "held_out.jsonl"
 
@@ -52,25 +53,17 @@ def render_held_out(answers: Iterable[HeldOutAnswer]) -> str:
 
 
 def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
-    """Parse a `held_out.jsonl` into digest and answer of each image.
-
-    Args:
-        text: Content of a `held_out.jsonl`.
-        origin: Name of the file, for messages.
+    """Parse a `held_out.jsonl` into digest and answer of each image; errors name the file `origin`.
 
     Raises:
         RunError: A line is not an answer.
     """
-    answers: dict[str, HeldOutAnswer] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            answer = HeldOutAnswer(**json.loads(line))
-            texts = (answer.digest, answer.file, answer.label, answer.predicted, answer.group)
-            if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
-                raise ValueError("a text or a number is expected")
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise RunError(
-                f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
-            ) from error
-        answers[answer.digest] = answer
-    return answers
+
+    def parse(values: dict[str, Any]) -> HeldOutAnswer:
+        answer = HeldOutAnswer(**values)
+        texts = (answer.digest, answer.file, answer.label, answer.predicted, answer.group)
+        if not all(isinstance(value, str) for value in texts) or not math.isfinite(answer.score):
+            raise ValueError("a text or a number is expected")
+        return answer
+
+    return {answer.digest: answer for answer in parse_lines(text, origin, parse)}

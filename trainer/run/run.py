@@ -25,7 +25,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Run:
             a container image's tag.
         created: Time when the run was written, UTC, ISO 8601.
         arch: Name of the architecture.
-        mode: Training mode: `frozen`, `finetune` or `full`.
+        mode: Training mode: `frozen` or `full`.
         epochs: Number of passes over the training images; 0 for a frozen backbone, whose head is solved.
         learning_rate: Peak learning rate; 0 for a frozen backbone.
         weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`, `origin` and `licence` as far as
@@ -67,12 +67,11 @@ class Run:
         dataset: Digest, split and counts of the dataset.
         data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
         val_accuracy: Accuracy on the held-out images, 0 to 1.
-        verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`; empty in runs of
-            older versions.
+        verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
         calibration: Temperature of the logits and its reason, the fields of
-            `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of older versions.
-        selection: Backbone, input size and pixel scale that the training began with, the result of
-            `trainer.selection.selection.ModelSelection.to_dict`; empty in runs of older versions.
+            `trainer.evaluation.temperature.TemperatureCalibration`.
+        selection: Input size and pixel scale that the training began with, the result of
+            `trainer.selection.selection.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.
@@ -98,14 +97,14 @@ class Run:
     val_accuracy: float
     versions: Mapping[str, str]
     files: Mapping[str, Mapping[str, Any]]
-    fingerprint: str = ""
-    code: str = ""
-    hardware: Mapping[str, str] = field(default_factory=dict)
-    verdict: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    selection: Mapping[str, Any] = field(default_factory=dict)
-    head: str = ""
-    schema_version: int = field(default=SCHEMA_VERSION)
+    fingerprint: str
+    code: str
+    hardware: Mapping[str, str]
+    verdict: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    selection: Mapping[str, Any]
+    head: str
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def saved_model(self) -> Path:
@@ -126,7 +125,7 @@ class Run:
         )
 
     def split(self) -> dict[str, SplitEntry] | None:
-        """Load the label, side and group of each image by its digest; None in an older run without `split.jsonl`.
+        """Load the label, side and group of each image by its digest; None in a run without `split.jsonl`.
 
         Raises:
             RunError: `split.jsonl` can't be read.
@@ -201,7 +200,7 @@ def load_trained_on(path: Path) -> frozenset[str]:
     """Return the sha256 of every image that the run in `path` was trained on, hex.
 
     Raises:
-        RunError: There is no run, or it is an older run that doesn't store its training images.
+        RunError: There is no run, or it doesn't store its training images.
     """
     entries = open_run(path).split()
     if entries is None:
@@ -255,16 +254,8 @@ def new_run(output: Path) -> Iterator[Path]:
                 shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
 
 
-def checkpoints_of(work: Path) -> Path:
-    """Return the checkpoint folder of the unfinished run that is written in `work`.
-
-    The folder stays when the process is killed, so that the training can be resumed.
-    """
-    return work.parent / CHECKPOINTS
-
-
 def checkpoints_beside(output: Path) -> Path:
-    """Return the folder that holds the checkpoints of the unfinished run that will be moved to `output`."""
+    """Return the folder with the checkpoints of the unfinished run at `output`; a killed process leaves it behind."""
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 
@@ -302,10 +293,7 @@ def build_name(text: str) -> str:
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    # runs of older versions don't have these
-    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "selection", "head")
-    known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
-    known |= {name: values[name] for name in later if name in values}
+    known = {item.name: values[item.name] for item in fields(Run) if item.name != "path"}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
 

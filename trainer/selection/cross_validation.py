@@ -117,17 +117,12 @@ def cross_validate(
     features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...] = RECIPES
 ) -> CandidateAnswers:
     """Cross-validate heads on features, (N, D), and return the answers of the best one."""
-    return _find_best(score_folds(features, rows, recipes), rows, recipes)
-
-
-def score_folds(features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> Floats:
-    """Return the scores, (recipes, N, classes), of each image by heads that are fitted without its fold."""
     scores = np.zeros((len(recipes), len(rows.labels), rows.classes))
     with threadpool_limits(1, user_api="blas"):  # the matrices are small
         fits = _FoldFits(features, rows, rows.folds(), recipes)
         for fold in np.unique(fits.folds):
             scores[:, fits.folds == fold] = fits.predict(fold)
-    return scores
+    return _find_best(scores, rows, recipes)
 
 
 def choose_candidate(answers: Sequence[CandidateAnswers], rows: LabelledRows) -> int:
@@ -185,31 +180,27 @@ def predict_nested(
     Returns:
         predicted: (N,) index of the predicted class.
     """
-    with threadpool_limits(1, user_api="blas"):  # the matrices are small
-        return _predict_nested(candidates, rows, recipes)
-
-
-def _predict_nested(candidates: Sequence[Features], rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> Labels:
     folds = rows.folds()
-    fitted = [_FoldFits(features, rows, folds, recipes) for features in candidates]
-    predicted = np.zeros(len(folds), np.int64)
-    for outer in np.unique(folds):
-        others = folds != outer
-        left = LabelledRows(
-            labels=rows.labels[others],
-            groups=tuple(name for name, kept in zip(rows.groups, others, strict=True) if kept),
-            weights=rows.weights[others],
-            classes=rows.classes,
-        )
-        answers = []
-        for fits in fitted:
-            scores = np.zeros((len(recipes), len(folds), rows.classes))
-            for inner in np.unique(folds[others]):
-                scores[:, folds == inner] = fits.predict(inner, without=outer)
-            answers.append(_find_best(scores[:, others], left, recipes))
-        chosen = choose_candidate(answers, left)
-        number = recipes.index(answers[chosen].recipe)
-        predicted[folds == outer] = fitted[chosen].predict(outer)[number].argmax(axis=1)
+    with threadpool_limits(1, user_api="blas"):  # the matrices are small
+        fitted = [_FoldFits(features, rows, folds, recipes) for features in candidates]
+        predicted = np.zeros(len(folds), np.int64)
+        for outer in np.unique(folds):
+            others = folds != outer
+            left = LabelledRows(
+                labels=rows.labels[others],
+                groups=tuple(name for name, kept in zip(rows.groups, others, strict=True) if kept),
+                weights=rows.weights[others],
+                classes=rows.classes,
+            )
+            answers = []
+            for fits in fitted:
+                scores = np.zeros((len(recipes), len(folds), rows.classes))
+                for inner in np.unique(folds[others]):
+                    scores[:, folds == inner] = fits.predict(inner, without=outer)
+                answers.append(_find_best(scores[:, others], left, recipes))
+            chosen = choose_candidate(answers, left)
+            number = recipes.index(answers[chosen].recipe)
+            predicted[folds == outer] = fitted[chosen].predict(outer)[number].argmax(axis=1)
     return predicted
 
 

@@ -1,7 +1,7 @@
 """Linear heads on fixed features: the closed form of ridge regression, and softmax regression.
 
-Both begin with sums over the images (`FeatureSums`). Sums can be added and subtracted, so a fit to other images, or
-without some of them, needs no second look at the images that stay.
+Both begin with sums over the images (`FeatureSums`). Sums can be subtracted, so a fit without some of the images needs
+no second look at the images that stay.
 """
 
 from __future__ import annotations
@@ -88,13 +88,15 @@ class FeatureSums:
     cross: Floats
     targets: Floats
 
-    def add(self, other: FeatureSums) -> FeatureSums:
-        """Return the sums over the images of both."""
-        return self._combine(other, 1.0)
-
     def subtract(self, other: FeatureSums) -> FeatureSums:
         """Return the sums without the images of `other`, which must be among those of this one."""
-        return self._combine(other, -1.0)
+        return FeatureSums(
+            weight=self.weight - other.weight,
+            features=self.features - other.features,
+            gram=self.gram - other.gram,
+            cross=self.cross - other.cross,
+            targets=self.targets - other.targets,
+        )
 
     def decompose(self) -> DecomposedSums:
         """Return the sums in the principal axes of the features, in which every ridge is solved at once."""
@@ -108,15 +110,6 @@ class FeatureSums:
             axes=axes,
             values=np.maximum(values, 0.0),
             cross=axes.T @ (self.cross - np.outer(self.features, base)),
-        )
-
-    def _combine(self, other: FeatureSums, sign: float) -> FeatureSums:
-        return FeatureSums(
-            weight=self.weight + sign * other.weight,
-            features=self.features + sign * other.features,
-            gram=self.gram + sign * other.gram,
-            cross=self.cross + sign * other.cross,
-            targets=self.targets + sign * other.targets,
         )
 
 

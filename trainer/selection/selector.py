@@ -1,27 +1,22 @@
 """Measures the candidates of a training on its training images, and selects one of them.
 
-The scales of a file of weights are measured first, then backbones and sizes. Held-out images decide nothing. If there
-are too few of them to judge a model by, all images are predicted in nested cross-validation, in which the selection is
+The scales of a file of weights are measured first, then the sizes of the input. Held-out images decide nothing. If too
+few are held out to judge a model by, all images are predicted in nested cross-validation, in which the selection is
 repeated for each fold.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trainer.data.dataset import Dataset, Example
-from trainer.features.sharding import Shard
 from trainer.progress import TrainingProgress
-from trainer.selection.candidate_features import CandidateFeatures, FeatureReader
-from trainer.selection.candidates import Candidate, list_scales
+from trainer.selection.candidates import Candidate, compute_features, list_scales
 from trainer.selection.cross_validation import (
     MAX_LOSS,
     CandidateAnswers,
@@ -33,18 +28,18 @@ from trainer.selection.cross_validation import (
     list_recipes,
     predict_nested,
 )
-from trainer.selection.linear_head import Floats
-from trainer.selection.selection import CandidateFigures, ModelSelection
-from trainer.selection.stored_selection import SELECTION_FILE, load_selection, save_selection, wait_for_selection
+from trainer.selection.linear_head import Features
+from trainer.selection.selection import Figures, ModelSelection, load_selection, save_selection
 from trainer.storage import FileStore
 
 IMAGES = 500
-"""Maximum number of training images that backbones and sizes are compared on."""
+"""Maximum number of training images that sizes are compared on."""
 SCALE_IMAGES, MIN_SCALE_IMAGES = 160, 30
 """Maximum number of training images that pixel scales are compared on, and the number below which they are not."""
 FEW_HELD_OUT, MAX_NESTED = 100, 600
 """Number of held-out images below which all images are predicted in nested cross-validation, and the maximum number of
 these."""
+_ADVICE = "set train.scale (--scale) if you know the scale that the weights were trained with"
 
 _logger = logging.getLogger(__name__)
 
@@ -56,45 +51,29 @@ def select(
     features: FileStore,
     unfinished: FileStore,
     fingerprint: str,
-    code: str,
-    is_finished: Callable[[], bool],
     progress: TrainingProgress,
-    share: Shard | None = None,
 ) -> ModelSelection:
     """Select a candidate, after measuring it against the others where there are any, and log the result.
 
     Args:
         candidates: Result of `list_candidates`.
         dataset: The images.
-        features: Storage of cached features and of earlier selections.
+        features: Storage of cached features.
         unfinished: Storage of this run's checkpoints; the selection that the run began with is stored beside them.
         fingerprint: Fingerprint of the training.
-        code: Digest of the code.
-        is_finished: Function that returns whether the run of this training exists; a pod that waits for the first pod
-            calls it.
         progress: Receives one step for each image that a network sees.
-        share: Share of this pod in an Indexed Job; the first pod measures, the others wait for it. None means a single
-            process.
 
     Raises:
         ConfigError: The weights of a candidate can't be loaded.
-        StorageError: The storage can't be read or written, the first pod stores no selection for too long, or it trains
-            on other images or with other settings.
-        ShardDoneError: The run has come into existence while this pod waited.
+        StorageError: The storage can't be read or written.
     """
-    selector = _Selector(candidates, dataset, FeatureReader(store=features, progress=progress))
+    selector = _Selector(candidates, dataset, features, progress)
     if not selector.is_needed:
         return selector.take_first()
-    if share is not None and share.index:
-        selection = wait_for_selection(unfinished, fingerprint, progress, is_finished=is_finished)
-    elif (stored := load_selection(unfinished, fingerprint)) is not None:
-        selection = stored
-    else:
-        unfinished.delete(SELECTION_FILE)  # one of an earlier training would end the pods that wait for this one
-        memory, key = features.at("selections"), _digest(fingerprint, code, candidates)
-        selection = load_selection(memory, key, f"{key}.json") or selector.measure()
-        save_selection(memory, f"{key}.json", key, selection)
-        save_selection(unfinished, SELECTION_FILE, fingerprint, selection)
+    selection = load_selection(unfinished, fingerprint)
+    if selection is None:
+        selection = selector.measure()
+        save_selection(unfinished, fingerprint, selection)
     for line in (*selection.reasons, *selection.render().splitlines()):
         _logger.info("%s", line)
     if selection.doubt:
@@ -140,48 +119,41 @@ def _spread(examples: Sequence[Example]) -> list[Example]:
     return [example for _, _, example in sorted(ranked, key=lambda item: item[:2])]
 
 
-def _digest(fingerprint: str, code: str, candidates: Sequence[Candidate]) -> str:
-    """Return the digest of everything that a selection depends on."""
-    compared = [[one.settings.arch, one.settings.image_size, one.scale.name] for one in candidates]
-    text = json.dumps([fingerprint, code, compared])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
-    """A candidate that was measured."""
+    """A candidate with the features of some images, and its cross-validated answers."""
 
     candidate: Candidate
-    features: CandidateFeatures
+    features: Features
     answers: CandidateAnswers
 
     @property
     def words(self) -> str:
-        settings = self.candidate.settings
-        return f"{settings.arch} at {settings.recipe().height} pixels"
+        return f"{self.candidate.settings.arch} at {self.candidate.size} pixels"
 
-    def build_figures(self, rows: LabelledRows, note: str = "") -> CandidateFigures:
-        """Return the row of the table."""
-        return replace(
-            _name(self.candidate, note),
-            accuracy=self.answers.accuracy,
-            interval_95=estimate_interval(self.answers.right, rows),
-            cpu_ms=self.features.cpu_ms,
-            megabytes=self.features.megabytes,
-            head=str(self.answers.recipe),
-        )
+    def describe(self, rows: LabelledRows, note: str = "") -> Figures:
+        return {
+            "size": self.candidate.size,
+            "scale": self.candidate.scale.name,
+            "accuracy": self.answers.accuracy,
+            "interval_95": list(estimate_interval(self.answers.right, rows)),
+            "head": str(self.answers.recipe),
+            "note": note,
+        }
 
 
 class _Selector:
     """The candidates of one training, and what must be measured of them."""
 
-    def __init__(self, candidates: Sequence[Candidate], dataset: Dataset, reader: FeatureReader) -> None:
-        self._candidates, self._dataset, self._reader = list(candidates), dataset, reader
+    def __init__(
+        self, candidates: Sequence[Candidate], dataset: Dataset, store: FileStore, progress: TrainingProgress
+    ) -> None:
+        self._candidates, self._dataset, self._store, self._progress = list(candidates), dataset, store, progress
         self._settings = candidates[0].settings
         self._recipes = list_recipes(self._settings.head_l2)
         self._scales = list_scales(candidates[0])
         frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
-        self._compares = frozen and len(candidates) > 1 and self._settings.selection_s > 0
+        self._compares = frozen and len(candidates) > 1
         self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
     @property
@@ -190,100 +162,71 @@ class _Selector:
 
     def take_first(self) -> ModelSelection:
         first = self._candidates[0]
-        return ModelSelection(arch=first.settings.arch, image_size=first.settings.image_size, scale=first.scale)
+        return ModelSelection(image_size=first.settings.image_size, scale=first.scale)
 
     def measure(self) -> ModelSelection:
         before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
         if not (self._compares or self._nested):
             return before
-        if not self._compares:
-            self._candidates = self._candidates[:1]
         examples = self._dataset.examples
         if self._nested:
             trained = [example for example in examples if example.split == "train"]
             held_out = [example for example in examples if example.split == "val"]
         else:
             trained, held_out = choose_examples(examples, IMAGES), []
-        measured, skipped = self._measure_sizes([*trained, *held_out], len(trained))
+        measured = [self._measure(one, [*trained, *held_out], len(trained)) for one in self._candidates]
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
+        compared = [one.describe(rows, "selected" if one is chosen else "") for one in measured]
         return ModelSelection(
-            arch=chosen.candidate.settings.arch,
             image_size=chosen.candidate.settings.image_size,
             scale=chosen.candidate.scale,
             reasons=(*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])),
             doubt=before.doubt,
             images=len(rows.labels),
-            figures=(
-                *before.figures,
-                *(one.build_figures(rows, "selected" if one is chosen else "") for one in measured),
-                *skipped,
-            ),
+            figures=(*before.figures, *compared),
             predicted=self._predict(measured, [*trained, *held_out]) if self._nested else None,
         )
 
     def _measure_scales(self) -> ModelSelection:
         """Take the scale under which most training images are predicted, and warn if another one is about as good."""
         first, own = self.take_first(), self._scales[0].scale
-        named = f"{own.name} (pixels {own.words})"
         examples = choose_examples(self._dataset.examples, SCALE_IMAGES)
-        advice = "set train.scale (--scale) if you know the scale that the weights were trained with"
         if len(examples) < MIN_SCALE_IMAGES:
             doubt = (
-                f"train.scale: auto took the network's own, {named}, because {len(examples)} training images can't "
-                f"tell which scale the file of weights expects; {advice}"
+                f"train.scale: auto took the network's own, {own.name} (pixels {own.words}), because {len(examples)} "
+                f"training images can't tell which scale the file of weights expects; {_ADVICE}"
             )
             return replace(first, doubt=doubt)
         measured = [self._measure(one, examples, len(examples)) for one in self._scales]
         rows = describe_rows(self._dataset, examples)
         best = max(measured, key=lambda one: one.answers.accuracy)
-        close = [
-            one.candidate.scale.name for one in measured if one is not best and bound_mean(-_lost(one, best), rows) >= 0
-        ]
+        gains = ((one, one.answers.right.astype(float) - best.answers.right) for one in measured if one is not best)
+        close = [one.candidate.scale.name for one, gain in gains if bound_mean(gain, rows) >= 0]
         scale = best.candidate.scale
         self._candidates = [replace(one, scale=scale) for one in self._candidates]
-        doubt = f"{len(rows.labels)} images don't exclude train.scale {' or '.join(close)}; {advice}" if close else ""
         reason = (
             f"train.scale: auto took {scale.name} (pixels {scale.words}), under which most of {len(rows.labels)} "
             "training images are predicted by fits to the others"
         )
-        figures = tuple(one.build_figures(rows, "taken" if one is best else "") for one in measured)
-        return replace(first, scale=scale, reasons=(reason,), doubt=doubt, figures=figures)
-
-    def _measure_sizes(
-        self, examples: Sequence[Example], trained: int
-    ) -> tuple[list[_Measured], list[CandidateFigures]]:
-        """Measure the candidates in order of their cost, as long as the time allows."""
-        measured: list[_Measured] = []
-        skipped: list[CandidateFigures] = []
-        started = time.monotonic()
-        for candidate in self._candidates:
-            if measured and not skipped:
-                last = measured[-1]
-                expected = last.features.seconds * candidate.cost / last.candidate.cost
-                late = time.monotonic() - started + expected > self._settings.selection_s
-            if measured and (skipped or late):
-                skipped.append(_name(candidate, f"not measured within {self._settings.selection_s:g} s"))
-            else:
-                measured.append(self._measure(candidate, examples, trained))
-        return measured, skipped
+        return replace(
+            first,
+            scale=scale,
+            reasons=(reason,),
+            doubt=f"{len(examples)} images don't exclude train.scale {' or '.join(close)}; {_ADVICE}" if close else "",
+            figures=tuple(one.describe(rows, "taken" if one is best else "") for one in measured),
+        )
 
     def _measure(self, candidate: Candidate, examples: Sequence[Example], trained: int) -> _Measured:
-        features = self._reader.compute(candidate, examples)
-        rows = describe_rows(self._dataset, examples[:trained])
-        answers = cross_validate(features.values[:trained], rows, self._recipes)
+        features = compute_features(candidate, examples, self._store, self._progress)
+        answers = cross_validate(features[:trained], describe_rows(self._dataset, examples[:trained]), self._recipes)
         return _Measured(candidate=candidate, features=features, answers=answers)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
-        answers = predict_nested([one.features.values for one in measured], rows, self._recipes)
+        answers = predict_nested([one.features for one in measured], rows, self._recipes)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
-
-
-def _name(candidate: Candidate, note: str) -> CandidateFigures:
-    settings = candidate.settings
-    return CandidateFigures(arch=settings.arch, size=settings.recipe().height, scale=candidate.scale.name, note=note)
 
 
 def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> str:
@@ -295,10 +238,5 @@ def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> 
             f"{MAX_LOSS:.0%} of the images are lost"
         )
     if number:
-        return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
-    return f"{found}; no larger input or network gets more right" if len(measured) > 1 else found
-
-
-def _lost(one: _Measured, other: _Measured) -> Floats:
-    """Return what `one` loses against `other` on each image: 1, 0 or -1."""
-    return np.asarray(other.answers.right.astype(float) - one.answers.right)
+        return f"{found}; with a smaller input more than {MAX_LOSS:.0%} of the images may be lost"
+    return f"{found}; no larger input gets more right"

@@ -1,12 +1,11 @@
 """Checkpoints store the arrays and the position of a training, so that a kill loses at most one interval.
 
     split.jsonl             the side of every image; written before identity.json
-    scale.json              the scale, if a probe of the weights has chosen it
+    selection.json          what was selected for the training
     identity.json           settings, labels and digests of the training; another training may not resume from here
-    STAGE/0.npz, 1.npz      two generations of arrays, written in turn
-    STAGE/latest.json       the valid generation, its digest and the position of the training; written last
+    latest.npz              the arrays, and the position of the training as JSON
 
-If the process is killed while it writes a generation, `latest.json` still names the other generation.
+A write is atomic: if the process is killed while it writes a checkpoint, the one before it stays.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import json
 import logging
 import threading
 import time
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,7 +27,11 @@ import numpy.typing as npt
 from eaves.errors import ConfigError, DatasetError, Fault, StoppedError
 from trainer.storage import FileStore
 
-IDENTITY, LATEST = "identity.json", "latest.json"
+IDENTITY, LATEST = "identity.json", "latest.npz"
+META = "meta"
+"""Name of the array with the position of the training, UTF-8 JSON."""
+_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError)
+"""Errors that numpy raises on a damaged file."""
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +61,7 @@ class TrainingIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """State of one stage of a training.
+    """State of a training.
 
     Attributes:
         arrays: Name of each array to the array.
@@ -113,22 +117,22 @@ class Checkpoints:
                 "the training was stopped after it had written a checkpoint", hint="run the same command again"
             )
 
-    def load(self, stage: str) -> Checkpoint | None:
-        """Load the last checkpoint of a stage; return None when there is none."""
-        for entry in self._entries(stage):
-            name = f"{stage}/{entry['generation']}.npz"
-            data = self._store.read(name) if self._store.exists(name) else b""
-            if hashlib.sha256(data).hexdigest() == entry["sha256"]:
-                with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                    return Checkpoint(arrays=dict(arrays), meta=entry["meta"])
-            _logger.warning("the checkpoint %s in %s is damaged; the one before it is used", name, self._store.uri)
-        return None
+    def load(self) -> Checkpoint | None:
+        """Load the last checkpoint; return None when there is none."""
+        if not self._store.exists(LATEST):
+            return None
+        try:
+            with np.load(io.BytesIO(self._store.read(LATEST)), allow_pickle=False) as stored:
+                arrays = dict(stored)
+            return Checkpoint(meta=json.loads(arrays.pop(META).tobytes()), arrays=arrays)
+        except _DAMAGED:
+            _logger.warning("the checkpoint in %s is damaged; the training starts from the beginning", self._store.uri)
+            return None
 
-    def save(self, stage: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Write a checkpoint; the previous one stays.
+    def save(self, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Write a checkpoint in place of the one before.
 
         Args:
-            stage: Part of the training that the checkpoint belongs to.
             arrays: Name of each array to the array.
             meta: Position of the training, as plain data for JSON.
         """
@@ -138,20 +142,9 @@ class Checkpoints:
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        earlier = self._entries(stage)[:1]
-        generation = 1 - earlier[0]["generation"] if earlier else 0
-        data = buffer.getvalue()
-        self._store.write(f"{stage}/{generation}.npz", data)
-        entry = {"generation": generation, "sha256": hashlib.sha256(data).hexdigest(), "meta": meta}
-        self._store.write(f"{stage}/{LATEST}", _dump([entry, *earlier]))
+        np.savez(buffer, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})  # type: ignore[arg-type]
+        self._store.write(LATEST, buffer.getvalue())
         self._saved = time.monotonic()
-
-    def _entries(self, stage: str) -> list[dict[str, Any]]:
-        """Return the descriptions of a stage's stored generations, the newest first."""
-        name = f"{stage}/{LATEST}"
-        entries: list[dict[str, Any]] = json.loads(self._store.read(name)) if self._store.exists(name) else []
-        return entries
 
     def _check_identity(self) -> bool:
         """Return whether the storage holds checkpoints of this training; raise an error for those of another one."""

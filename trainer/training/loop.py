@@ -19,12 +19,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import StoppedError
-from trainer.data.pixels import NetworkInputs
-from trainer.prefetch import InputWait, prefetch
+from trainer.data.pixels import PixelRows
+from trainer.prefetch import prefetch
 from trainer.progress import Step, TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.training.checkpoint import Checkpoints
-from trainer.training.stuck import StuckWatch
 
 Rows = npt.NDArray[np.int64]
 Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
@@ -45,7 +44,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: NetworkInputs,
+        inputs: PixelRows | npt.NDArray[Any],
         labels: Rows,
         rows: Rows,
         settings: TrainSettings,
@@ -60,15 +59,10 @@ class Batches:
         """Return the number of steps of an epoch."""
         return math.ceil(len(self._rows) / self._size)
 
-    def epoch(
-        self, number: int, first: int = 0, *, wait: InputWait | None = None
-    ) -> Generator[tuple[npt.NDArray[Any], Rows], None, None]:
+    def epoch(self, number: int, first: int = 0) -> Generator[tuple[npt.NDArray[Any], Rows], None, None]:
         """Yield (inputs, labels) of one epoch's batches from step `first` on; threads prepare the next ones meanwhile.
 
-        Args:
-            number: Number of the epoch, from 0.
-            first: Number of the first step.
-            wait: Receives the time for which the caller waited for batches.
+        Epochs and steps are counted from 0.
         """
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows) if self._shuffle else self._rows
         starts = range(first * self._size, len(rows), self._size)
@@ -78,7 +72,7 @@ class Batches:
             inputs = self._inputs[chosen]
             return (inputs if self._augment is None else self._augment(inputs, chosen, number)), self._labels[chosen]
 
-        return prefetch(load, starts, wait=wait)
+        return prefetch(load, starts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +95,11 @@ class _Position:
     images: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
+    def add(self, loss: float, correct: int, images: int) -> None:
+        """Add a finished step with its mean loss and its number of images that were classified correctly."""
+        self.step, self.images = self.step + 1, self.images + images
+        self.loss, self.correct = self.loss + loss * images, self.correct + correct
+
 
 def fit(
     model: Any,
@@ -108,15 +107,11 @@ def fit(
     settings: TrainSettings,
     progress: TrainingProgress,
     *,
-    validation: Batches | None,
-    stage: str,
+    validation: Batches,
     checkpoints: Checkpoints | None,
     class_weight: dict[int, float] | None = None,
-    schedule: tuple[int, float] | None = None,
-    watch: StuckWatch | None = None,
-    wait: InputWait | None = None,
 ) -> list[dict[str, float]]:
-    """Train a model; resume from the last checkpoint of this stage if there is one.
+    """Train a model; resume from the last checkpoint if there is one. A finished training returns at once.
 
     Args:
         model: Keras model from inputs to (N, classes) logits. Its trainable variables are trained, and its `losses` are
@@ -125,44 +120,34 @@ def fit(
         settings: Settings with the schedule.
         progress: Receives every step.
         validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
-        stage: Name of this part of a training (`head`, `finetune`, `full`), which has its own checkpoints. A finished
-            stage returns at once with its last weights.
         checkpoints: Checkpoints to resume from and to write; their `check_stop` stops the training. None for none.
         class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
-        schedule: (epochs, peak learning rate); None means those of the settings.
-        watch: Watch that checks every epoch of this process and ends a training that learns nothing; None for none.
-        wait: Receives the time for which steps waited for their batches; None means that it is not measured.
 
     Returns:
         history: The loss, accuracy, val_loss and val_accuracy of each epoch.
 
     Raises:
         StoppedError: The process is asked to stop; a checkpoint of the last step is written.
-        StuckTrainingError: The watch ends the training.
     """
-    epochs, rate = schedule or settings.schedule()
+    epochs, rate = settings.schedule()
     trainer = _Trainer(model, keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches)), class_weight)
-    at = _restore(trainer, stage, checkpoints)
+    at = _restore(trainer, checkpoints)
     with progress.phase("Training", epochs * len(batches)) as report:
         try:
             report(at.epoch * len(batches) + at.step, _note(at, epochs))
             while at.epoch < epochs:
-                _train_epoch(
-                    trainer, batches, at, wait, lambda: _after_step(trainer, at, stage, checkpoints, report, epochs)
-                )
-                measured, answers = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}, frozenset[int]()
-                if validation is not None:
-                    figures, answers = _validate(trainer, validation, checkpoints, wait)
-                    measured |= figures
-                at.history.append(measured)
+                with closing(batches.epoch(at.epoch, at.step)) as ready:
+                    for inputs, labels in ready:
+                        at.add(*trainer.step(inputs, labels), len(labels))
+                        _after_step(trainer, at, checkpoints, report, epochs)
+                measured = {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
+                at.history.append(measured | _validate(trainer, validation, checkpoints))
                 at.epoch, at.step, at.loss, at.correct, at.images = at.epoch + 1, 0, 0.0, 0, 0
                 report(0, _note(at, epochs))
-                if watch is not None and validation is not None:
-                    watch.add(measured["loss"], answers)
         except StoppedError:
-            _save(trainer, at, stage, checkpoints)
+            _save(trainer, at, checkpoints)
             raise
-    _save(trainer, at, stage, checkpoints)
+    _save(trainer, at, checkpoints)
     return at.history
 
 
@@ -170,12 +155,8 @@ class _Trainer:
     """Holds a model, its optimizer, and the compiled functions that train and evaluate on one batch."""
 
     def __init__(self, model: Any, rate: Any, class_weight: dict[int, float] | None) -> None:
-        optimizer = keras.optimizers.Adam(rate)
-        if keras.mixed_precision.dtype_policy().compute_dtype == "float16":
-            # Source: keras/src/trainers/trainer.py, compile: `auto_scale_loss`.
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        optimizer.build(model.trainable_variables)
-        self._model, self._optimizer, self._weights = model, optimizer, class_weight
+        self._model, self._optimizer, self._weights = model, keras.optimizers.Adam(rate), class_weight
+        self._optimizer.build(model.trainable_variables)
         inputs = tf.TensorSpec((None, *model.input_shape[1:]), model.inputs[0].dtype)
         labels, weights = tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float32)
         self._step = tf.function(self._graph_step, input_signature=[inputs, labels, weights])
@@ -188,10 +169,10 @@ class _Trainer:
         loss, correct = self._step(inputs, labels, weights)
         return float(loss), int(correct)
 
-    def evaluate_batch(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int, set[int]]:
-        """Return (mean loss, number of right answers, predicted classes) of one batch without training."""
-        loss, correct, answers = self._look(inputs, labels)
-        return float(loss), int(correct), set(np.asarray(answers).tolist())
+    def evaluate_batch(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int]:
+        """Return (mean loss, number of right answers) of one batch without training."""
+        loss, correct = self._look(inputs, labels)
+        return float(loss), int(correct)
 
     def variables(self) -> list[Any]:
         """Return all variables that change in training, always in the same order."""
@@ -199,59 +180,42 @@ class _Trainer:
 
     def _graph_step(self, inputs: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            logits = tf.cast(self._model(inputs, training=True), tf.float32)
+            logits = self._model(inputs, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses * weights) + sum(self._model.losses)
-            scaled = self._optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, [variable.value for variable in self._model.trainable_variables])
+        gradients = tape.gradient(loss, [variable.value for variable in self._model.trainable_variables])
         self._optimizer.apply(gradients, self._model.trainable_variables)
         return loss, _count_right(logits, labels)
 
-    def _graph_look(self, inputs: Any, labels: Any) -> tuple[Any, Any, Any]:
-        logits = tf.cast(self._model(inputs, training=False), tf.float32)
+    def _graph_look(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
+        logits = self._model(inputs, training=False)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         loss = tf.reduce_mean(losses) + sum(self._model.losses)
-        return loss, _count_right(logits, labels), tf.argmax(logits, axis=1)
+        return loss, _count_right(logits, labels)
 
 
 def _count_right(logits: Any, labels: Any) -> Any:
     return tf.reduce_sum(tf.cast(tf.equal(tf.argmax(logits, axis=1), labels), tf.int64))
 
 
-def _train_epoch(
-    trainer: _Trainer, batches: Batches, at: _Position, wait: InputWait | None, after_step: Callable[[], None]
-) -> None:
-    with closing(batches.epoch(at.epoch, at.step, wait=wait)) as ready:
-        for inputs, labels in ready:
-            loss, correct = trainer.step(inputs, labels)
-            at.step += 1
-            at.loss, at.correct, at.images = at.loss + loss * len(labels), at.correct + correct, at.images + len(labels)
-            after_step()
-
-
-def _after_step(
-    trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None, report: Step, epochs: int
-) -> None:
+def _after_step(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None, report: Step, epochs: int) -> None:
     report(1, _note(at, epochs))
     if checkpoints is not None:
         checkpoints.check_stop()
         if checkpoints.due():
-            _save(trainer, at, stage, checkpoints)
+            _save(trainer, at, checkpoints)
 
 
-def _validate(
-    trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None, wait: InputWait | None
-) -> tuple[dict[str, float], frozenset[int]]:
-    """Return loss and accuracy on the held-out images, and the set of classes that were predicted for them."""
-    total, right, images, answered = 0.0, 0, 0, set[int]()
-    with closing(validation.epoch(0, wait=wait)) as ready:
+def _validate(trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None) -> dict[str, float]:
+    """Return loss and accuracy on the held-out images."""
+    total, right, images = 0.0, 0, 0
+    with closing(validation.epoch(0)) as ready:
         for inputs, labels in ready:
-            loss, correct, answers = trainer.evaluate_batch(inputs, labels)
-            answered |= answers
+            loss, correct = trainer.evaluate_batch(inputs, labels)
             total, right, images = total + loss * len(labels), right + correct, images + len(labels)
             if checkpoints is not None:
                 checkpoints.check_stop()
-    return {"val_loss": total / images, "val_accuracy": right / images}, frozenset(answered)
+    return {"val_loss": total / images, "val_accuracy": right / images}
 
 
 def _note(at: _Position, epochs: int) -> str:
@@ -264,14 +228,14 @@ def _note(at: _Position, epochs: int) -> str:
     return " ".join([f"epoch {max(number, 1)}/{epochs}", *parts])
 
 
-def _save(trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None) -> None:
+def _save(trainer: _Trainer, at: _Position, checkpoints: Checkpoints | None) -> None:
     if checkpoints is not None:
         arrays = {f"{number:05d}": np.asarray(variable) for number, variable in enumerate(trainer.variables())}
-        checkpoints.save(stage, arrays, asdict(at))
+        checkpoints.save(arrays, asdict(at))
 
 
-def _restore(trainer: _Trainer, stage: str, checkpoints: Checkpoints | None) -> _Position:
-    found = checkpoints.load(stage) if checkpoints is not None else None
+def _restore(trainer: _Trainer, checkpoints: Checkpoints | None) -> _Position:
+    found = checkpoints.load() if checkpoints is not None else None
     if found is None:
         return _Position()
     for number, variable in enumerate(trainer.variables()):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.data.pixels import DecodedDataset
-from trainer.features.feature_cache import FeatureCache, cache_key
-from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
-from trainer.prefetch import InputWait, prefetch
+from trainer.feature_cache import FeatureCache, cache_key
+from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
@@ -33,8 +32,6 @@ class TrainingTask:
         features: Storage of cached features.
         selection: What was selected for the training, among it the scale of the model's layer `scaling`.
         checkpoints: Checkpoints to resume from and to write; None for none.
-        share: Share of this pod, if several pods use `features`; None means a single process.
-        input_wait: Time for which the network has waited for its inputs so far.
     """
 
     model: Any
@@ -45,43 +42,17 @@ class TrainingTask:
     features: FileStore
     selection: ModelSelection
     checkpoints: Checkpoints | None = None
-    share: Shard | None = None
-    input_wait: InputWait = field(default_factory=InputWait)
 
     @property
     def class_weight(self) -> dict[int, float]:
         """Index of each class to the weight of its images in the loss."""
         return self.decoded.dataset.class_weights()
 
-    def cache(self, layer: str, *, variant: int = 0, dtype: str = "float32", shared: bool = True) -> FeatureCache:
-        """Return the cache of a frozen layer's outputs.
-
-        Args:
-            layer: Name of the layer.
-            variant: Number of the images' variant.
-            dtype: Data type of the stored values.
-            shared: Whether the pods of a Job divide the work, if there are several.
-        """
-        key = cache_key(
-            recipe=self.settings.recipe(self.selection.scale).digest(),
-            scale=self.selection.scale.name,
-            backbone=self.backbone_sha256,
-            layer=layer,
-            augmentation=self.settings.augmentation.key(variant),
-            dtype=dtype,
-        )
-        if self.share is not None and shared:
-            return ShardedCache(self.features, key, self.share)
-        return FeatureCache(self.features, key)
-
-    def end_pass(self) -> None:
-        """Raise an error if this pod only computes features; called once the features of its share are computed.
-
-        Raises:
-            ShardDoneError: The pod's index is not 0, so another pod of the Job trains the model.
-        """
-        if self.share is not None and self.share.index:
-            raise ShardDoneError
+    def cache(self) -> FeatureCache:
+        """Return the cache of the frozen backbone's features."""
+        scale = self.selection.scale
+        recipe = self.settings.recipe(scale).digest()
+        return FeatureCache(self.features, cache_key(recipe=recipe, scale=scale.name, backbone=self.backbone_sha256))
 
     def digests(self) -> list[str]:
         """Return the sha256 of each image, in the order of the rows."""
@@ -93,7 +64,7 @@ class TrainingTask:
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         with (
             self.progress.phase("Validation", len(rows)) as step,
-            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches, wait=self.input_wait)) as inputs,
+            closing(prefetch(lambda batch: self.decoded.pixels[batch], batches)) as inputs,
         ):
             for images in inputs:
                 outputs.append(np.asarray(self.model.predict_on_batch(images)["logits"]))

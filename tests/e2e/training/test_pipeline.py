@@ -30,7 +30,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(1800)
 PYTHON = "3.13.5"
 """Python version of the base that functions are built on; the trainer's container image has the same minor version."""
-TRAIN = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "variants": 1}
+TRAIN = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "augment": False}
 ENDS_S = 1200.0
 
 

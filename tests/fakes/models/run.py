@@ -54,6 +54,12 @@ def write_run(
         "data_faults": [],
         "val_accuracy": 0.6,
         "versions": {},
+        "fingerprint": "",
+        "code": "",
+        "hardware": {},
+        "calibration": {},
+        "selection": {},
+        "head": "",
         "verdict": {"kind": "weak", "text": "this model is weak: 0.60 on 5 held-out images"},
         **(about or {}),
     }

@@ -23,7 +23,7 @@ from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until
 from trainer.run.run import open_run
 
-SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8", "VARIANTS": "1"}
+SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8", "AUGMENT": "false"}
 """Settings with which tests.inputs.artifacts trains."""
 
 

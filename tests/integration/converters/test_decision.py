@@ -49,7 +49,7 @@ def build_run(root: Path) -> Path:
         (root / "parts" / label).mkdir(parents=True)
         for number in range(count):
             (root / "parts" / label / f"{number}.png").write_bytes(draw(rng.normal(grey, SPREAD), number))
-    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 16, "variants": 1}
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 16, "augment": False}
     settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
     run = train(DataSettings(path=root / "parts"), settings, root / "run", name="parts")
     convert(run.path, root / "artifact", ConvertSettings(precision="fp32"))

@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -213,38 +212,18 @@ def test_a_bucket_that_is_not_there_or_empty(bucket: Any, tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match="no images under"):
         load(f"s3://{bucket.name}/photos", tmp_path / "cache")
     with pytest.raises(DatasetError, match="does not exist"):
-        load(f"s3://{bucket.name}/photos.zip", tmp_path / "cache")
+        load(f"s3://{bucket.name}/photos.csv", tmp_path / "cache")
 
 
-def archive() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
-        for name, data in PHOTOS.items():
-            opened.writestr(f"flowers/{name}", data)
-    return buffer.getvalue()
-
-
-def test_an_archive_over_http_is_downloaded_and_unpacked_once(web: Web, tmp_path: Path) -> None:
-    (web.folder / "flowers.zip").write_bytes(archive())
-    uri = f"{web.url}/flowers.zip"
-    first = load(uri, tmp_path / "cache")
-    before = times(tmp_path / "cache")
-    second = load(uri, tmp_path / "cache")
-    assert len(first.examples) == 16
-    assert first.digest() == second.digest()
-    assert web.downloads() == ["/flowers.zip"]
-    assert times(tmp_path / "cache") == before
-
-
-def test_an_archive_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = archive()  # it has the time of its making
-    (web.folder / "flowers.zip").write_bytes(content)
+def test_a_manifest_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"path,label\n"
+    (web.folder / "flowers.csv").write_bytes(content)
     with open_proxy() as proxy:
         proxy.routes["data.example:80"] = int(web.url.rpartition(":")[2])
         monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
-        found = remote.mirror("http://data.example/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
-    assert found.path.read_bytes() == content
-    assert "GET http://data.example/flowers.zip" in proxy.targets()
+        found = remote.mirror("http://data.example/flowers.csv", tmp_path / "cache", SilentProgress(), attempts=1)
+    assert found[0].read_bytes() == content
+    assert "GET http://data.example/flowers.csv" in proxy.targets()
 
 
 def publish(web: Web, *others: str) -> str:
@@ -252,9 +231,9 @@ def publish(web: Web, *others: str) -> str:
     for name, data in PHOTOS.items():
         (web.folder / "sets" / name).parent.mkdir(parents=True, exist_ok=True)
         (web.folder / "sets" / name).write_bytes(data)
-    rows = [json.dumps({"path": name, "label": name.split("/")[0]}) for name in (*PHOTOS, *others)]
-    (web.folder / "sets" / "m.jsonl").write_text("\n".join(rows))
-    return f"{web.url}/sets/m.jsonl"
+    rows = ["path,label", *(f"{name},{name.split('/')[0]}" for name in (*PHOTOS, *others))]
+    (web.folder / "sets" / "m.csv").write_text("\n".join(rows))
+    return f"{web.url}/sets/m.csv"
 
 
 def test_an_image_that_cannot_be_had_just_now_ends_the_training_and_is_no_fault(web: Web, tmp_path: Path) -> None:
@@ -280,10 +259,10 @@ def test_a_manifest_over_http(web: Web, tmp_path: Path) -> None:
 
 
 def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path) -> None:
-    (web.folder / "flowers.zip").write_bytes(archive())
-    web.cut.add("/flowers.zip")
-    assert len(load(f"{web.url}/flowers.zip", tmp_path / "cache").examples) == 16
-    assert web.downloads() == ["/flowers.zip"] * 2
+    uri = publish(web)
+    web.cut.add("/sets/rose/1.jpg")
+    assert len(load(uri, tmp_path / "cache").examples) == 16
+    assert web.downloads().count("/sets/rose/1.jpg") == 2
 
 
 def test_a_folder_over_http_and_a_server_that_is_gone(web: Web, tmp_path: Path) -> None:
@@ -291,9 +270,9 @@ def test_a_folder_over_http_and_a_server_that_is_gone(web: Web, tmp_path: Path) 
         load(f"{web.url}/flowers/", tmp_path / "cache")
     assert "manifest" in str(caught.value.hint)
     with pytest.raises(DatasetError, match="does not exist"):
-        load(f"{web.url}/nowhere.zip", tmp_path / "cache")
+        load(f"{web.url}/nowhere.csv", tmp_path / "cache")
     with pytest.raises(StorageError, match="can't read"):
-        remote.mirror("http://127.0.0.1:9/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
+        remote.mirror("http://127.0.0.1:9/flowers.csv", tmp_path / "cache", SilentProgress(), attempts=1)
 
 
 def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import train
 
-FEW = {"selection_s": 0}
+FEW = {"image_size": 224}
 """The smallest input is taken, so that a training takes seconds."""
 
 

@@ -52,9 +52,10 @@ def small(data: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
 
 def position(output: Path) -> tuple[int, int]:
     """(epoch, step) of the last checkpoint; (-1, 0) when there is none."""
-    pointer = output.parent / f".{output.name}.unfinished" / "checkpoints" / "full" / "latest.json"
+    latest = output.parent / f".{output.name}.unfinished" / "checkpoints" / "latest.npz"
     try:
-        meta = json.loads(pointer.read_text())[0]["meta"]
+        with np.load(latest) as arrays:
+            meta = json.loads(arrays["meta"].tobytes())
     except FileNotFoundError:
         return -1, 0
     return meta["epoch"], meta["step"]
@@ -149,37 +150,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_two_pods_share_the_pass_and_one_is_killed(digits: Path, bucket: str, tmp_path: Path) -> None:
-    output = f"{bucket}/shared"
-    network = ("--arch", "mobilenet_v3_small", "--weights", "none", "--mode", "frozen", "--image-size", "32")
-    options = (*network, "--epochs", "5", "--batch-size", "8")
-
-    def pod(index: int) -> subprocess.Popen[bytes]:
-        environ = {"JOB_COMPLETION_INDEX": str(index), "JOB_COMPLETIONS": "2"}
-        work, log = tmp_path / f"work-{index}", tmp_path / f"{index}.log"
-        return start(digits, output, *options, "--work", str(work), log=log, **environ)
-
-    store = open_store(output)
-    other = pod(1)
-    wait_until(lambda: len(store.list("features/")) >= 1, timeout_s=STARTED_S)
-    other.kill()
-    other.wait()
-    first = pod(0)
-    wait_until(lambda: "all pods" in (tmp_path / "0.log").read_text(), timeout_s=STARTED_S)
-    assert not store.exists("run.json")
-    other = pod(1)
-    assert other.wait(STARTED_S) == 0, (tmp_path / "1.log").read_text()
-    assert first.wait(STARTED_S) == 0, (tmp_path / "0.log").read_text()
-    run = fetch_run(output, tmp_path / "fetched")
-    assert set(store.list()) == {*run.files, "run.json"}
-    # Started once more, each sees that the run exists.
-    assert pod(1).wait(STARTED_S) == 0
-    # Alone it comes to the same.
-    assert start(digits, tmp_path / "alone", *options, log=tmp_path / "alone.log").wait(STARTED_S) == 0
-    assert history(open_run(tmp_path / "alone")) == history(run)
-
-
-@pytest.mark.slow
 def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, bucket: str, tmp_path: Path) -> None:
     output, options = f"{bucket}/alone", ("--arch", "small_cnn", "--epochs", str(EPOCHS), "--checkpoint-s", "0")
     store = open_store(output)
@@ -189,7 +159,7 @@ def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, buc
         return start(digits, output, *options, "--work", work, log=tmp_path / f"{number}.log")
 
     process = on_machine(1)
-    wait_until(lambda: store.exists("checkpoints/full/latest.json"), timeout_s=STARTED_S)
+    wait_until(lambda: store.exists("checkpoints/latest.npz"), timeout_s=STARTED_S)
     process.kill()
     process.wait()
     with pytest.raises(RunError, match=r"is not a run: it has no run.json"):

@@ -53,7 +53,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         settings=settings,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
-        selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
+        selection=ModelSelection(image_size=settings.image_size, scale=settings.own_scale),
     )
 
 
@@ -64,17 +64,8 @@ def share_of_few(logits: npt.NDArray[np.float32]) -> float:
 
 GREY = np.full((32, 32, 3), 128, np.uint8)
 MODES: dict[str, dict[str, Any]] = {
-    "full": {"arch": "small_cnn", "epochs": 40, "variants": 1, "batch_size": 36, "learning_rate": 0.02},
+    "full": {"arch": "small_cnn", "epochs": 40, "augment": False, "batch_size": 36, "learning_rate": 0.02},
     "frozen": {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen"},
-    "finetune": {
-        "arch": "mobilenet_v3_small",
-        "weights": "none",
-        "mode": "finetune",
-        "variants": 1,
-        "epochs": 60,
-        "batch_size": 36,
-        "learning_rate": 0.05,  # so large that what the head learned before doesn't decide
-    },
 }
 
 
@@ -92,7 +83,7 @@ def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_pa
 def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     values: dict[str, Any] = {"arch": "small_cnn", "epochs": 3}
-    trainings: dict[str, dict[str, Any]] = {"alone": {"variants": 1}, "varied": {}, "upright": {"mirror": False}}
+    trainings: dict[str, dict[str, Any]] = {"alone": {"augment": False}, "varied": {}, "upright": {"mirror": False}}
     tasks = {name: build_task(tmp_path / name, noise, **values, **more) for name, more in trainings.items()}
     fitted = {name: fit.fit(task) for name, task in tasks.items()}
     losses = {name: tuple(epoch["loss"] for epoch in made.history) for name, made in fitted.items()}

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,14 +21,12 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
 from eaves.inference.session import open_session
 from tests.once import build_once_here
-from tests.waiting import wait_until
-from trainer.features.sharding import Shard
 from trainer.model.scales import SCALES, UNIT, Scale
 from trainer.progress import Step
 from trainer.run.run import Run, checkpoints_beside, open_run
-from trainer.selection.stored_selection import SELECTION_FILE
+from trainer.selection.selection import SELECTION_FILE
 from trainer.settings import DataSettings, TrainSettings
-from trainer.train import compute_share, train
+from trainer.train import train
 
 CLASSES, SIDE = 4, 32
 STARTED_S = 240
@@ -240,62 +234,7 @@ def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
     selected = run.recipe.height
     assert rows[selected]["note"] == "selected"
     assert rows[selected]["accuracy"] >= max(row["accuracy"] for row in rows.values()) - 0.02
-    assert all(row["cpu_ms"] > 0 and row["megabytes"] > 10 for row in rows.values())
     assert "efficientnet_lite0" in (run.path / "report.html").read_text()
-    only = build(TrainSettings, SettingsLayer(origin="test", values={"selection_s": 0.0}))
-    smallest = train(DataSettings(path=tmp_path / "photos", near_copies="off"), only, tmp_path / "smallest")
-    assert smallest.recipe.height == 224
-    assert [row["size"] for row in smallest.selection["figures"]] == [224]
-
-
-class Finishing(Phases):
-    """Progress during whose wait for the selection index 0 finishes the run."""
-
-    def __init__(self, run: Path, place: Path) -> None:
-        super().__init__(threading.Event())
-        self._run, self._place = run, place
-
-    @contextmanager
-    def phase(self, title: str, total: int) -> Iterator[Step]:
-        """Enter a phase."""
-        if title.startswith("Waiting for the pod"):
-            shutil.copytree(self._run, self._place)
-        with super().phase(title, total) as step:
-            yield step
-
-
-def test_a_pod_that_misses_the_selection_is_done_when_the_run_exists(
-    run: Run, weights: Path, stripes: Path, tmp_path: Path
-) -> None:
-    place, share = tmp_path / "place/run", Shard(index=1, count=2)
-    phases = Finishing(run.path, place)
-    made = settings(weights=str(weights))
-    compute_share(
-        DataSettings(path=stripes), made, f"file://{place}", share=share, cache=tmp_path / "work", progress=phases
-    )
-    assert phases.titles[-1] == "Waiting for the pod with index 0 to select the network"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_pods_of_a_job_take_what_the_first_one_selects(weights: Path, stripes: Path, tmp_path: Path) -> None:
-    def pod(index: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "trainer", "--path", str(stripes), "--output", f"file://{tmp_path}/run"]
-        command += ["--arch", TINY["arch"], "--image-size", str(SIDE), "--weights", str(weights)]
-        environ = {"JOB_COMPLETION_INDEX": str(index), "JOB_COMPLETIONS": "2"}
-        with (tmp_path / f"{index}.log").open("ab") as log:
-            work = ["--work", str(tmp_path / f"work-{index}")]
-            return subprocess.Popen([*command, *work], stderr=log, stdout=log, env=os.environ | environ)
-
-    second = pod(1)
-    log = tmp_path / "1.log"
-    wait_until(lambda: "Waiting for the pod" in log.read_text(), timeout_s=STARTED_S)
-    first = pod(0)
-    assert second.wait(STARTED_S) == 0, log.read_text()
-    assert first.wait(STARTED_S) == 0, (tmp_path / "0.log").read_text()
-    assert "Comparing mobilenet" not in log.read_text()
-    assert "train.scale: auto took unit" in log.read_text()
-    assert open_run(tmp_path / "run").selection["scale"] == "unit"
 
 
 @pytest.mark.slow

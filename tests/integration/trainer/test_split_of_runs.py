@@ -67,15 +67,13 @@ def test_a_later_run_keeps_the_split_and_adds_to_it(
 
 
 @pytest.mark.slow
-def test_a_split_is_named_or_made_anew(tmp_path: Path) -> None:
+def test_a_split_is_made_anew(tmp_path: Path) -> None:
     data = tmp_path / "photos"
     fill(data, 20)
     first = run_of(data, tmp_path / "runs" / "first")
     anew = run_of(data, tmp_path / "runs" / "anew", seed=3, split="new")
     assert anew.dataset["split_of"] == ""
     assert sides(anew) != sides(first)
-    named = run_of(data, tmp_path / "runs" / "named", seed=9, split="first")
-    assert sides(named) == sides(first)
 
 
 @pytest.mark.parametrize(("name", "value"), [("group_by", "name:(part[0-9]+)_"), ("near_copies", "similar")])

@@ -9,9 +9,7 @@ import threading
 import pytest
 
 from eaves import errors
-from eaves.errors import ConfigError, StoppedError
-from trainer.__main__ import _share
-from trainer.features.sharding import Shard
+from eaves.errors import StoppedError
 from trainer.lifecycle import ENDINGS, Stoppable, stop_on_signals
 from trainer.progress import SilentProgress
 
@@ -58,20 +56,3 @@ def test_the_table_holds_every_code_that_training_ends_with() -> None:
     assert {error.exit_code for error in (*raised, errors.StoppedError)} <= set(codes)
     assert codes[errors.StoppedError.exit_code].action == "Ignore"
     assert codes[errors.DatasetError.exit_code].action == codes[errors.ConfigError.exit_code].action == "FailJob"
-
-
-def test_which_pod() -> None:
-    assert _share({}) is None
-    assert _share({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "1"}) is None
-    assert _share({"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "3"}) == Shard(index=1, count=3)
-    for count in (None, "x", "2"):
-        environ = {"JOB_COMPLETION_INDEX": "2"} | ({"JOB_COMPLETIONS": count} if count else {})
-        with pytest.raises(ConfigError, match="JOB_COMPLETIONS"):
-            _share(environ)
-
-
-def test_every_image_is_one_pods() -> None:
-    digests = [f"{number * 2654435761 % 2**32:08x}{'0' * 56}" for number in range(300)]
-    owners = [[share for share in range(3) if Shard(index=share, count=3).owns(digest)] for digest in digests]
-    assert all(len(owner) == 1 for owner in owners)
-    assert min(owners.count([share]) for share in range(3)) > 60

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from trainer.prefetch import InputWait, prefetch
+from trainer.prefetch import prefetch
 from trainer.train import build_environment
 
 DEADLINE_S = 30
@@ -71,12 +71,6 @@ def test_a_closed_prefetch_loads_no_further_batch() -> None:
     batches.close()
     assert len(loaded) <= WORKERS + 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
-
-
-def test_the_time_that_the_caller_waits_is_measured() -> None:
-    wait, never = InputWait(), threading.Event()
-    assert list(prefetch(lambda key: never.wait(0.05), range(3), wait=wait, workers=1)) == [False] * 3
-    assert wait.seconds >= 0.05
 
 
 def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:

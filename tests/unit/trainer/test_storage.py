@@ -58,15 +58,6 @@ def test_what_is_not_there_can_not_be_read(store: FileStore) -> None:
     assert caught.value.hint
 
 
-def test_a_local_place_has_paths(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.write("1.bin", b"one")
-    local = store.local("1.bin")
-    assert local is not None
-    assert local.read_bytes() == b"one"
-    assert open_store("memory://x").local("1.bin") is None
-
-
 def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
     (tmp_path / ".1.bin.77ab.tmp").write_bytes(b"ha")
     assert open_store(tmp_path).list() == []

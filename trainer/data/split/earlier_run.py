@@ -1,31 +1,29 @@
 """Finds the split of an earlier run, for a new run on the same images.
 
-If `train.split` names a run, that run's split is used. Otherwise the first of these that exists is used: the run at the
-output, the unfinished run at the output, the newest run beside the output that was trained on the same `data.path`. It
-is not used when a setting that decides the split has changed since; `train.seed` is none of these, because trainings
-with several seeds are compared on one split.
+The first of these that exists is used: the run at the output, the unfinished run at the output, the newest run beside
+the output that was trained on the same `data.path`. It is not used when a setting that decides the split has changed
+since; `train.seed` is none of these, because trainings with several seeds are compared on one split.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from eaves.errors import RunError
 from trainer.data.listing import Split
 from trainer.data.remote import redact_uri
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
-from trainer.storage import FileStore, is_uri, open_store
+from trainer.storage import FileStore
 
 LINK = "latest"
 """Name of the symbolic link to the newest run; it is skipped in listings, because the run is listed by its own name."""
-NEW = "new"
-"""Value of `train.split` for a new split that keeps no earlier one."""
 DECIDING = ("data.near_copies", "data.group_by", "train.val_fraction")
 """Settings that decide the split."""
-_MANIFEST, _CONFIG, _SETTINGS = "run.json", "config.json", "settings.json"
+SETTINGS = "settings.json"
+"""Name of the file with the settings of an unfinished run, beside its checkpoints."""
+_MANIFEST, _CONFIG = "run.json", "config.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,6 @@ NONE = EarlierSplit(origin="", known={})
 
 
 def find_earlier(
-    wanted: str,
     *,
     data_path: str,
     deciding: Mapping[str, str | float],
@@ -58,7 +55,6 @@ def find_earlier(
     """Find the split that a training keeps; return one without images for a new split.
 
     Args:
-        wanted: Value of `train.split`.
         data_path: Value of `data.path` as config.json stores it.
         deciding: Values of the settings in `DECIDING`.
         run: Location of the new run.
@@ -66,22 +62,9 @@ def find_earlier(
         beside: Location above the new run, which may hold other runs.
 
     Raises:
-        RunError: The named run has no split, or a split can't be read.
+        RunError: A split can't be read.
         StorageError: The storage can't be read.
     """
-    if wanted == NEW:
-        return NONE
-    if wanted:
-        for store in (beside.at(wanted), open_store(wanted)) if not is_uri(wanted) else (open_store(wanted),):
-            if store.exists(SPLIT_FILE):
-                found = _read(store)
-                changes = _find_changes(store, deciding)
-                note = f"the split of {redact_uri(store.uri)} is kept, although {changes}; it is as it was made then"
-                return replace(found, note=note) if changes else found
-        raise RunError(
-            f"the run {wanted} has no split to keep: the file {SPLIT_FILE} is missing",
-            hint="name a run that was trained with this version of Eaves, or make a new split: --split new",
-        )
     newest = next((store for store in (run, unfinished) if store.exists(SPLIT_FILE)), None)
     newest = newest or next(_same_data(beside, data_path), None)
     if newest is None:
@@ -89,23 +72,19 @@ def find_earlier(
     if changes := _find_changes(newest, deciding):
         note = f"the split is new, because {changes} since {redact_uri(newest.uri)} was trained"
         return EarlierSplit(origin="", known={}, note=f"{note}; earlier accuracies are not comparable with the new one")
-    return _read(newest)
+    name = f"{newest.uri.rstrip('/')}/{SPLIT_FILE}"
+    return EarlierSplit(origin=newest.uri, known=sides(parse_split(newest.read(SPLIT_FILE).decode(), name)))
 
 
 def _find_changes(store: FileStore, deciding: Mapping[str, str | float]) -> str:
     """Return in words which settings that decide the split differ from those of a run; empty when none does."""
-    before, changes = _json(store, _CONFIG) or _json(store, _SETTINGS), []
+    before, changes = _json(store, _CONFIG) or _json(store, SETTINGS), []
     for name, value in deciding.items():
         section, _, key = name.partition(".")
         values = before.get(section)
         if isinstance(values, dict) and values.get(key, value) != value:
             changes.append(f"{name} has changed from {values[key]!r} to {value!r}")
     return " and ".join(changes)
-
-
-def _read(store: FileStore) -> EarlierSplit:
-    name = f"{store.uri.rstrip('/')}/{SPLIT_FILE}"
-    return EarlierSplit(origin=store.uri, known=sides(parse_split(store.read(SPLIT_FILE).decode(), name)))
 
 
 def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:

@@ -9,13 +9,15 @@ that an image that was trained on never counts as held out. One line describes o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from eaves.errors import RunError
 from trainer.data.listing import DECLARED, Split
 
 SPLIT_FILE = "split.jsonl"
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,25 +45,34 @@ def render_split(entries: Iterable[SplitEntry]) -> str:
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
-    """Parse a `split.jsonl` into digest and entry of each image.
-
-    Args:
-        text: Content of a `split.jsonl`.
-        origin: Name of the file, for messages.
+    """Parse a `split.jsonl` into digest and entry of each image; errors name the file `origin`.
 
     Raises:
         RunError: A line is not an entry.
     """
-    entries: dict[str, SplitEntry] = {}
+
+    def parse(values: dict[str, Any]) -> SplitEntry:
+        entry = SplitEntry(**values)
+        if not all(isinstance(value, str) for value in values.values()) or entry.split not in DECLARED:
+            raise ValueError(f"the split must be train or val (got {entry.split!r})")
+        return entry
+
+    return {entry.digest: entry for entry in parse_lines(text, origin, parse)}
+
+
+def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]) -> Iterator[Entry]:
+    """Yield the entry of each line of JSON in a run's file.
+
+    Raises:
+        RunError: A line is not an entry.
+    """
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            entry = SplitEntry(**json.loads(line))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise _unreadable(origin, number, str(error)) from error
-        if not all(isinstance(value, str) for value in asdict(entry).values()) or entry.split not in DECLARED:
-            raise _unreadable(origin, number, f"the split must be train or val (got {entry.split!r})")
-        entries[entry.digest] = entry
-    return entries
+            yield parse(json.loads(line))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise RunError(
+                f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
+            ) from error
 
 
 def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
@@ -75,7 +86,3 @@ def find_trained_mates(entries: Mapping[str, SplitEntry]) -> frozenset[str]:
     return frozenset(
         digest for digest, entry in entries.items() if entry.split == "val" and (entry.group, entry.label) in trained
     )
-
-
-def _unreadable(origin: str, number: int, reason: str) -> RunError:
-    return RunError(f"{origin}: line {number} can't be read: {reason[:120]}", hint="train the model again")

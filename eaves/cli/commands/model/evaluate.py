@@ -58,7 +58,7 @@ def command(
 
     MODEL is the directory of a run or of an artifact. Two models are compared on the same images.
 
-    DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive.
+    DATA is a path or URI of a folder with one subfolder of images per class or a manifest (.csv).
     In a folder with the subfolders train and val, only the images in val are used.
     """
     if len(models) > 2:

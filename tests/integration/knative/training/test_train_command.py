@@ -127,7 +127,7 @@ def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: Fake
     play.end("Failed", reason="PodFailurePolicy")
     code, _, stderr = finished(process)
     assert code == 65
-    assert f"error: {play.name} failed: images, event or output can't be used, or the training is stuck" in stderr
+    assert f"error: {play.name} failed: images, event or output can't be used" in stderr
     assert "kubectl logs job/" in stderr
 
 

@@ -44,7 +44,7 @@ FULL = TrainingJob(
     site="barn",
     namespace="eaves",
     data=DataSettings(path="photos", balance="none", allowed_prefixes=("s3://photos/barn", "s3://photos/yard")),
-    train=TrainSettings(mode="finetune", epochs=5, batch_size=16),
+    train=TrainSettings(mode="full", epochs=5, batch_size=16),
     convert=ConvertSettings(precision="fp32", calibration_images=7),
     job=JobSettings(
         data="s3://photos/flowers",
@@ -67,7 +67,6 @@ FULL = TrainingJob(
     ),
     knative=KnativeSettings(trainer_image=IMAGE, pull_secret="registry", broker="events"),
 )
-SHARED_OUT = replace(FULL, job=replace(FULL.job, shards=4, repository="", base=""))
 ON_VOLUMES = replace(
     BARE,
     train=TrainSettings(weights="/data/notop.weights.h5"),
@@ -76,7 +75,6 @@ ON_VOLUMES = replace(
 JOB = {"metadata": {"name": "flowers-train-0123456789", "uid": "0b0e6e0c-7d5a-4b0e-9d3c-0e6f0a6a1c11"}}
 MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "job": lambda: build_job(BARE),
-    "job-indexed": lambda: build_job(SHARED_OUT),
     "job-volumes": lambda: build_job(ON_VOLUMES),
     "pipeline": lambda: build_pipeline(FULL),
     "pipeline-binding": lambda: build_binding(FULL),
@@ -94,7 +92,7 @@ def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
     assert to_yaml(MANIFESTS[name]()) == (GOLDEN / f"{name}.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader", "reader-token"])
+@pytest.mark.parametrize("name", ["job", "job-volumes", "pipeline", "reader", "reader-token"])
 def test_what_kubernetes_gets_is_valid(name: str) -> None:
     validate(MANIFESTS[name]())
 
@@ -154,8 +152,8 @@ def test_more_memory_is_another_job_for_the_same_run() -> None:
 
 
 def test_the_longest_name_fits() -> None:
-    longest = replace(FULL, name="a" * 40, job=replace(FULL.job, shards=100))
-    for manifest in (build_job(longest), build_pipeline(replace(longest, job=FULL.job)), build_jobsink(longest)):
+    longest = replace(FULL, name="a" * 40)
+    for manifest in (build_job(longest), build_pipeline(longest), build_jobsink(longest)):
         name = manifest["metadata"]["name"]
         assert len(f"{name}-99") <= 63
         assert len(manifest["metadata"]["labels"].get(RUN_LABEL, "")) <= 63
@@ -230,11 +228,9 @@ def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
     assert list(training_faults(BARE)) == list(training_faults(ON_VOLUMES)) == []
 
 
-def test_a_pipeline_wants_a_place_to_push_a_base_and_one_pod() -> None:
-    lacking = replace(BARE, job=replace(BARE.job, shards=2), convert=ConvertSettings(handler="handler.py"))
-    assert set(reported(list(pipeline_faults(lacking)))) == {
-        "job.repository", "job.base", "job.shards", "convert.handler",
-    }  # fmt: skip
+def test_a_pipeline_wants_a_place_to_push_and_a_base() -> None:
+    lacking = replace(BARE, convert=ConvertSettings(handler="handler.py"))
+    assert set(reported(list(pipeline_faults(lacking)))) == {"job.repository", "job.base", "convert.handler"}
     assert list(pipeline_faults(FULL)) == []
 
 

@@ -1,12 +1,9 @@
-"""Manifests, archives, near copies, weights: what the data side does without a network."""
+"""Manifests, near copies, weights: what the data side does without a network."""
 
 from __future__ import annotations
 
 import io
 import json
-import tarfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,7 @@ import pytest
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, DatasetError, StorageError
-from trainer.data.archive import unpack_once
+from eaves.errors import ConfigError, DatasetError
 from trainer.data.dataset import Dataset, Example, load_dataset, scan
 from trainer.data.remote import redact_uri
 from trainer.data.split import near_duplicates
@@ -57,23 +53,11 @@ def write_csv(file: Path, lines: list[str], encoding: str = "utf-8") -> Path:
     return file
 
 
-def zipped(folder: Path, file: Path, inside: str = "") -> Path:
-    with zipfile.ZipFile(file, "w") as archive:
-        for entry in sorted(folder.rglob("*")):
-            archive.write(entry, inside + entry.relative_to(folder).as_posix())
-    return file
-
-
-def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path) -> None:
+def test_a_folder_and_a_manifest_are_the_same_data(tmp_path: Path) -> None:
     folder = fill(tmp_path / "photos", "daisy", "rose")
     named = rows(folder, tmp_path)
     as_csv = write_csv(tmp_path / "m.csv", ["path,label", *(f"{path},{label}" for path, label in named)])
-    lines = [json.dumps({"path": path, "label": label}) for path, label in named]
-    as_jsonl = write_csv(tmp_path / "m.jsonl", lines)
-    packed = zipped(folder, tmp_path / "photos.zip", inside="photos/")
-    with tarfile.open(tmp_path / "photos.tar.gz", "w:gz") as archive:
-        archive.add(folder, arcname=".")
-    places = (folder, f"file://{folder}", as_csv, as_jsonl, packed, tmp_path / "photos.tar.gz")
+    places = (folder, f"file://{folder}", as_csv)
     loaded = [load(place, tmp_path / "cache") for place in places]
     assert len({dataset.digest() for dataset in loaded}) == 1
     assert all(dataset.labels == ("daisy", "rose") and not dataset.faults for dataset in loaded)
@@ -99,8 +83,7 @@ def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path
     assert len(dataset.examples) == 24
     assert faults["daisy/gone.jpg"].reason == "line 26 of m.csv names the file, but it does not exist"
     assert faults[too_long].reason == "line 29 of m.csv names the file, but it does not exist"
-    assert faults["daisy/00.jpg"].used
-    assert "line 27 of m.csv repeats line 2" in faults["daisy/00.jpg"].reason
+    assert "daisy/00.jpg" not in faults, "a repeated row is no fault"
     assert "does not end in" in faults["daisy/notes.txt"].reason
 
 
@@ -126,20 +109,6 @@ def test_rows_that_make_no_sense(tmp_path: Path, lines: list[str], message: str)
         scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"path": "a.jpg"', "line 1: not valid JSON"),
-        ('["a.jpg", "rose"]', "line 1: not a JSON object"),
-        ('{"path": "a.jpg", "label": true}', "label must be a string"),
-        ('{"path": 3, "label": "rose"}', "path must be a string"),
-    ],
-)
-def test_json_lines_that_make_no_sense(tmp_path: Path, line: str, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
-        scan(write_csv(tmp_path / "m.jsonl", [line]), val_fraction=0.3)
-
-
 def test_a_manifest_that_is_not_utf8_or_not_there(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "m.csv", ["path,label", "a.jpg,Gänseblümchen"], encoding="latin-1")
     with pytest.raises(DatasetError, match=r"m\.csv is not UTF-8 \(byte 18\)") as caught:
@@ -156,133 +125,6 @@ def test_a_manifest_with_one_class(tmp_path: Path) -> None:
         scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
 
 
-def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path) -> None:
-    archive = zipped(fill(tmp_path / "photos", "a", "b", count=2), tmp_path / "photos.zip")
-    first = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
-    (first / "marker").touch()
-    assert (unpack_once(archive, tmp_path / "cache", limit_bytes=10**9) / "marker").exists()
-    zipped(fill(tmp_path / "photos", "a", "b", count=3), archive)
-    again = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
-    assert len(list(again.rglob("*.jpg"))) == 6
-    assert not first.exists()
-
-
-def hostile_zip(name: str, mode: int = 0o100644) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
-            info = zipfile.ZipInfo(name)
-            info.external_attr = mode << 16
-            archive.writestr(info, "../../etc")
-        return folder / "x.zip"
-
-    return make
-
-
-def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        with tarfile.open(folder / "x.tar", "w") as archive:
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "/etc/passwd"
-            archive.addfile(info)
-        return folder / "x.tar"
-
-    return make
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        hostile_zip("../up.jpg"),
-        hostile_zip("a/../../up.jpg"),
-        hostile_zip("a\\..\\up.jpg"),
-        hostile_zip("/up.jpg"),
-        hostile_zip("."),
-        hostile_zip("a/link.jpg", 0o120777),
-        hostile_tar("../up.jpg"),
-        hostile_tar("/up.jpg"),
-        hostile_tar("."),
-        hostile_tar("a/link.jpg", tarfile.SYMTYPE),
-        hostile_tar("a/link.jpg", tarfile.LNKTYPE),
-        hostile_tar("a/pipe", tarfile.FIFOTYPE),
-        hostile_tar("a/device", tarfile.CHRTYPE),
-    ],
-)
-def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    with pytest.raises(DatasetError, match=r"not below the archive's root|is a link"):
-        load(make(tmp_path), tmp_path / "cache")
-    assert not list(tmp_path.rglob("up.jpg"))
-    assert not list(tmp_path.rglob("link.jpg"))
-
-
-def zip_of(*names: str) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
-            for name in names:
-                archive.writestr(name, b"x")
-        return folder / "x.zip"
-
-    return make
-
-
-def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
-    file = zip_of("a/éé.jpg")(folder)
-    file.write_bytes(file.read_bytes().replace("éé".encode(), b"\xc3\x28\xc3\xa9"))
-    return file
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be unpacked: File name too long"),
-        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be unpacked: File exists"),
-        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be unpacked: Not a directory"),
-        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be unpacked: Is a directory"),
-        (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
-    ],
-)
-def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
-    tmp_path: Path, make: Callable[[Path], Path], message: str
-) -> None:
-    with pytest.raises(DatasetError, match=message) as caught:
-        load(make(tmp_path), tmp_path / "cache")
-    assert caught.value.exit_code == 65
-    assert caught.value.hint
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
-
-
-def test_an_archive_that_may_not_be_read_is_reported_as_that(tmp_path: Path) -> None:
-    (tmp_path / "x.zip").mkdir()
-    with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
-        unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
-    assert "this user may read" in str(caught.value.hint)
-
-
-def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a/zeros.jpg", bytes(50_000_000))
-    with pytest.raises(DatasetError, match=r"more than 0\.01 GB"):
-        load(tmp_path / "bomb.zip", tmp_path / "cache", unpacked_gb=0.01)
-    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
-
-
-@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
-def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
-    fill(tmp_path / "photos", "a", "b", count=3)
-    whole = tmp_path / f"whole{suffix}"
-    if suffix == ".zip":
-        zipped(tmp_path / "photos", whole)
-    else:
-        with tarfile.open(whole, "w:gz" if suffix.endswith("gz") else "w") as archive:
-            archive.add(tmp_path / "photos", arcname=".")
-    for number, data in enumerate((whole.read_bytes()[: whole.stat().st_size // 2], b"no archive at all" * 99)):
-        file = tmp_path / f"{number}{suffix}"
-        file.write_bytes(data)
-        with pytest.raises(DatasetError, match="can't unpack"):
-            load(file, tmp_path / "cache")
-    with pytest.raises(DatasetError, match="can't read the archive"):
-        load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
-
-
 def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
     (tmp_path / "a" / "really.png").write_bytes(encoded(picture(77), "JPEG"))
@@ -292,8 +134,6 @@ def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
     (tmp_path / "b" / "empty.jpg").touch()
     dataset = scan(tmp_path, val_fraction=0.3)
     faults = {fault.file: fault for fault in dataset.faults}
-    assert faults["a/really.png"].used
-    assert "image/jpeg" in faults["a/really.png"].reason
     assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "the file is empty (0 bytes)"
     assert faults["b/page.jpg"].reason == "it has the same bytes as a/page.jpg"
     assert {"a/really.png", "a/page.jpg"} <= {
@@ -318,18 +158,17 @@ def test_twins_stay_on_one_side(tmp_path: Path) -> None:
     assert dataset.faults == ()
 
 
-def test_twins_across_a_declared_split_or_two_classes_are_reported_and_used(tmp_path: Path) -> None:
+def test_twins_across_a_declared_split_or_two_classes_are_used_and_known(tmp_path: Path) -> None:
     fill(tmp_path / "train", "a", "b", count=4)
     fill(tmp_path / "val", "a", "b", count=2, start=500)
     (tmp_path / "val" / "a" / "twin.jpg").write_bytes(encoded(picture(0), quality=40))
     (tmp_path / "train" / "b" / "other.jpg").write_bytes(encoded(picture(1), quality=40))
     dataset = scan(tmp_path, val_fraction=0.3)
-    reasons = {fault.file: fault.reason for fault in dataset.faults if fault.used}
     assert len(dataset.examples) == 14
-    assert reasons == {
-        "train/a/00.jpg": "it is nearly the same picture as val/a/twin.jpg, which is held out",
-        "train/b/other.jpg": "it is nearly the same picture as train/a/01.jpg, which is in another class",
-    }
+    assert dataset.faults == ()
+    twin = next(item for item in dataset.examples if item.path.stem == "twin")
+    assert dataset.lookalikes == {twin.digest}
+    assert dataset.notes[-1].startswith("1 of 5 held-out images look like a training image")
 
 
 def test_blank_pictures_are_no_twins() -> None:
@@ -372,7 +211,6 @@ def test_the_settings(tmp_path: Path) -> None:
         "balance": "auto",
         "near_copies": "similar",
         "group_by": "",
-        "unpacked_gb": 50.0,
         "allowed_prefixes": ["s3://a"],
     }
     assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"

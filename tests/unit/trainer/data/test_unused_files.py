@@ -40,7 +40,7 @@ def test_images_beside_the_class_folders_of_a_declared_split_are_reported(tmp_pa
     (tmp_path / "train" / "x.jpg").write_bytes(b"x")
     (tmp_path / "y.jpg").write_bytes(b"x")
     faults = scan(tmp_path, val_fraction=0.2).faults
-    assert {fault.file for fault in faults if not fault.used} == {"train/x.jpg", "y.jpg"}
+    assert {fault.file for fault in faults} == {"train/x.jpg", "y.jpg"}
 
 
 def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
@@ -67,7 +67,6 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
         DataFault(file="a/4.png", reason="it has the same bytes as a/5.png"),
         DataFault(file="a/6.png", reason="it has the same bytes as a/7.png"),
         DataFault(file="a/8.png", reason="it has the same bytes as b/7.png"),
-        DataFault(file="a/9.png", reason="the file's content is image/png, which its name does not show", used=True),
     ]
     assert group_by_cause(faults) == [
         Cause(reason="it has the same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
@@ -80,22 +79,8 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
     ("reasons", "cause"),
     [
         (
-            [
-                "it is nearly the same picture as a/1.png, which is held out",
-                "it is nearly the same picture as b, which is held out",
-            ],
-            "it is nearly the same picture as another file, which is held out",
-        ),
-        (
             [f"line {line} of l.csv names the file, but it does not exist" for line in (2, 9)],
             "a line of l.csv names the file, but it does not exist",
-        ),
-        (
-            [
-                "line 3 of l.csv repeats line 2; the image is used once",
-                "line 5 of l.csv repeats line 2; the image is used once",
-            ],
-            "a line of l.csv repeats another; the image is used once",
         ),
         (
             [f"the data is not an image in a supported format ({size} bytes)" for size in (5, 6)],
@@ -111,9 +96,8 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
     ],
 )
 def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: str) -> None:
-    faults = [DataFault(file=f"{number}.png", reason=reason, used=True) for number, reason in enumerate(reasons)]
-    assert group_by_cause(faults) == []
-    assert group_by_cause(faults, used=True) == [Cause(reason=cause, files=("0.png", "1.png"))]
+    faults = [DataFault(file=f"{number}.png", reason=reason) for number, reason in enumerate(reasons)]
+    assert group_by_cause(faults) == [Cause(reason=cause, files=("0.png", "1.png"))]
 
 
 def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from eaves.media_type import SUFFIXES
 from trainer.data.dataset import scan
 from trainer.evaluation.metrics import measure_quality, summarize
 from trainer.progress import LoggedProgress
-from trainer.run.parity_samples import AT_MOST, choose_samples, copy_samples
+from trainer.run.run_records import AT_MOST, choose_samples, copy_samples
 
 
 def test_a_summary_counts_truth_in_rows() -> None:

@@ -81,14 +81,6 @@ def test_each_image_is_judged_at_a_temperature_that_was_fitted_without_it() -> N
     assert found.nll_after > likelihoods(logits, truth, found.fitted_temperature).mean()
 
 
-def test_the_reported_error_is_the_honest_one() -> None:
-    logits, truth = sample_logits(2.5, images=200)
-    found, predicted = calibrate(logits, truth), logits.argmax(axis=1)
-    assert found.temperature > 1
-    assert found.ece_after == calibration_error(softmax(logits, cross_fit(logits, truth)), predicted, truth)
-    assert found.ece_after != calibration_error(softmax(logits, found.temperature), predicted, truth)
-
-
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(2, 6), st.floats(0.01, 100))
 def test_no_label_changes_and_what_is_used_helps(seed: int, images: int, classes: int, scale: float) -> None:
     rng = np.random.default_rng(seed)

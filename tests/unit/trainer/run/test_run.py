@@ -27,6 +27,13 @@ ABOUT: dict[str, Any] = {
     "data_faults": [{"file": "a.png", "reason": "corrupt"}],
     "val_accuracy": 0.5,
     "versions": {},
+    "fingerprint": "",
+    "code": "",
+    "hardware": {},
+    "verdict": {},
+    "calibration": {},
+    "selection": {},
+    "head": "",
 }
 
 

@@ -39,8 +39,8 @@ def test_sums_without_some_images_are_the_sums_of_the_others() -> None:
         sum_features(features[rows], labels[rows], 3, weights[rows]) for rows in (slice(0, 60), slice(0, 20))
     )
     others = sum_features(features[20:], labels[20:], 3, weights[20:])
-    for made, expected in ((whole.subtract(part), others), (part.add(others), whole)):
-        np.testing.assert_allclose(made.decompose().solve(0.1).kernel, expected.decompose().solve(0.1).kernel)
+    made = whole.subtract(part)
+    np.testing.assert_allclose(made.decompose().solve(0.1).kernel, others.decompose().solve(0.1).kernel)
 
 
 @pytest.mark.parametrize(("count", "size", "classes"), [(200, 6, 2), (90, 7, 4), (30, 60, 3)])

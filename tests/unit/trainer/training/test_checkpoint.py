@@ -1,4 +1,4 @@
-"""Checkpoints: two generations, the pointer last, and refused to another training."""
+"""Checkpoints: whole or the one before, and refused to another training."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def checkpoints(
     return Checkpoints(folder if isinstance(folder, FileStore) else open_store(folder), identity, interval_s=interval_s)
 
 
-def save(to: Checkpoints, number: int, stage: str = "head") -> None:
-    to.save(stage, {"w": np.full(3, number, np.float32)}, {"step": number})
+def save(to: Checkpoints, number: int) -> None:
+    to.save({"w": np.full(3, number, np.float32)}, {"step": number})
 
 
-def loaded(of: Checkpoints, stage: str = "head") -> tuple[int, float] | None:
-    found = of.load(stage)
+def loaded(of: Checkpoints) -> tuple[int, float] | None:
+    found = of.load()
     return None if found is None else (found.meta["step"], float(found.arrays["w"][0]))
 
 
@@ -38,14 +38,7 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
     for number in range(1, 4):
         save(made, number)
         assert loaded(checkpoints(tmp_path)) == (number, number)
-    assert len(list(tmp_path.rglob("*.npz"))) == 2
-
-
-def test_stages_are_apart(tmp_path: Path) -> None:
-    made = checkpoints(tmp_path)
-    save(made, 1, "head")
-    save(made, 2, "finetune")
-    assert (loaded(made, "head"), loaded(made, "finetune"), loaded(made, "full")) == ((1, 1.0), (2, 2.0), None)
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
 
 
 class Dying(FileStore):
@@ -74,12 +67,13 @@ def test_killed_before_any_write_the_one_before_stands(tmp_path: Path) -> None:
         assert loaded(checkpoints(folder)) == ((saved, saved) if saved else None)
 
 
-def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = checkpoints(tmp_path)
     save(made, 1)
-    save(made, 2)
-    (tmp_path / "head" / "1.npz").write_bytes(b"torn")
-    assert loaded(checkpoints(tmp_path)) == (1, 1.0)
+    whole = (tmp_path / "latest.npz").read_bytes()
+    for torn in (b"torn", b"", whole[:-30], whole[:100] + b"x" * 9 + whole[109:]):
+        (tmp_path / "latest.npz").write_bytes(torn)
+        assert loaded(checkpoints(tmp_path)) is None
     assert "damaged" in caplog.text
 
 

@@ -15,7 +15,7 @@ def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(t
     identity = TrainingIdentity(config={}, labels=("a", "b"), dataset="1", code="2")
     checkpoints = Checkpoints(store, identity, interval_s=0, beside={"split.jsonl": b"one\n"})
     assert not (tmp_path / "checkpoints").exists()
-    checkpoints.save("head", {"x": np.zeros(1)}, {})
+    checkpoints.save({"x": np.zeros(1)}, {})
     assert (tmp_path / "checkpoints" / "split.jsonl").read_bytes() == b"one\n"
     assert store.exists(IDENTITY)
 

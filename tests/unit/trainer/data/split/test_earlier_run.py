@@ -35,10 +35,9 @@ def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str 
     return folder
 
 
-def find(output: str | Path, wanted: str = "", deciding: Mapping[str, str | float] | None = None) -> EarlierSplit:
+def find(output: str | Path, deciding: Mapping[str, str | float] | None = None) -> EarlierSplit:
     place = build_location(output, None)
     return find_earlier(
-        wanted,
         data_path=DATA,
         deciding=deciding or DECIDING,
         run=place.run(),
@@ -85,25 +84,6 @@ def test_a_finished_run_keeps_its_own(tmp_path: Path) -> None:
     assert find(tmp_path / "new").known == {"aa": "train"}
 
 
-def test_a_run_is_named_by_its_name_its_directory_or_its_uri(tmp_path: Path) -> None:
-    write_run(tmp_path / "runs" / "newest", "2026-03-01", {"aa": "val"})
-    old = write_run(tmp_path / "runs" / "old", "2026-01-01", {"aa": "train"}, data="/elsewhere")
-    for wanted in ("old", str(old), f"file://{old}"):
-        assert find(tmp_path / "runs" / "new", wanted).known == {"aa": "train"}
-
-
-def test_new_takes_nothing_over(tmp_path: Path) -> None:
-    write_run(tmp_path / "old", "2026-03-01", {"aa": "val"})
-    assert find(tmp_path / "new", "new") == NONE
-
-
-def test_a_named_run_without_a_split_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the run old has no split to keep") as caught:
-        find(tmp_path / "new", "old")
-    assert caught.value.hint is not None
-    assert "--split new" in caught.value.hint
-
-
 def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path) -> None:
     write_run(tmp_path / "old", "2026-01-01", {"aa": "val"})
     (write_run(tmp_path / "newest", "2026-03-01", {}) / SPLIT_FILE).write_text("{")
@@ -135,9 +115,6 @@ def test_a_changed_setting_makes_a_new_split_and_says_so(
     assert (found.origin, found.known) == ("", {})
     assert f"the split is new, because {words} since {earlier} was trained" in found.note.replace("file://", "")
     assert found.note.endswith("earlier accuracies are not comparable with the new one")
-    kept = find(tmp_path / "new", "earlier", {**DECIDING, name: value})
-    assert kept.known == {"aa": "val"}
-    assert f"is kept, although {words}" in kept.note
 
 
 def test_an_unfinished_run_is_compared_by_the_settings_beside_its_checkpoints(tmp_path: Path) -> None:

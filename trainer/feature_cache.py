@@ -1,4 +1,4 @@
-"""Caches the outputs of a frozen network for each image, so that epochs of the layers above cost only seconds.
+"""Caches the features that a frozen network computes of each image, so that another training computes only new ones.
 
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
@@ -14,69 +14,42 @@ import hashlib
 import io
 import json
 import logging
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eaves.base.disk_errors import reserve
-from trainer.prefetch import InputWait, prefetch
+from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
 SHARD = 64
-"""Number of images in one file of the cache: 28 MB for Inception V3's activations at `mixed7`, 0.5 MB for its features.
-"""
+"""Number of images in one file of the cache: 0.5 MB for Inception V3's features."""
 
 Array = npt.NDArray[Any]
 Read = Callable[[Sequence[int]], Array]
 """Function from row numbers to the network's input for these rows."""
 
-_LARGEST = np.finfo(np.float16).max
 _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 """Errors that numpy raises on a damaged file."""
 _log = logging.getLogger(__name__)
 
 
-def cache_key(
-    *, recipe: str, scale: str, backbone: str, layer: str, augmentation: str = "", dtype: str = "float32"
-) -> str:
-    """Return the digest of everything besides the image that a cached value depends on.
+def cache_key(*, recipe: str, scale: str, backbone: str) -> str:
+    """Return the digest of everything besides the image that its features depend on.
 
     Args:
         recipe: Digest of the recipe.
         scale: Name of the scale; some scales have the same recipe.
         backbone: Digest of the backbone's weights.
-        layer: Name of the layer whose output is cached.
-        augmentation: Result of `Augmentation.key` for the variant.
-        dtype: Data type of the stored values.
     """
-    parts = {"recipe": recipe, "scale": scale, "backbone": backbone, "layer": layer}
-    parts |= {"augmentation": augmentation, "dtype": dtype}
+    parts = {"recipe": recipe, "scale": scale, "backbone": backbone}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def map_array(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
-    """Yield an array that is mapped to a temporary file, so that the system can move its pages from memory to disk."""
-    with tempfile.TemporaryFile(prefix="eaves-features-") as file:
-        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
-        yield np.memmap(file, dtype=dtype, mode="w+", shape=shape)
-
-
-def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
-    """Cast values to another float type; values beyond float16's range become its largest instead of infinite."""
-    if dtype == np.float16:
-        values = np.clip(values, -_LARGEST, _LARGEST)
-    return values.astype(dtype)
 
 
 def _split(rows: list[int], size: int) -> list[list[int]]:
@@ -103,7 +76,7 @@ def _in_background(write: Callable[[Sequence[str], Array], None]) -> Iterator[Ca
 
 
 class FeatureCache:
-    """Cached outputs of one layer by image digest, stored in files below one cache key.
+    """Cached features by image digest, stored in files below one cache key.
 
     Args:
         store: Storage that holds the files.
@@ -113,27 +86,12 @@ class FeatureCache:
     def __init__(self, store: FileStore, key: str) -> None:
         self._store = store.at(key)
 
-    def load(self, digests: Sequence[str], out: Array, *, seen: set[str] | None = None) -> list[int]:
-        """Read the cached values.
-
-        Args:
-            digests: sha256 of each image, hex.
-            out: (len(digests), ...); the rows of images in the cache are filled.
-            seen: Names of the cache's files that were read into the same `out` before and are skipped; the files read
-                now are added.
-
-        Returns:
-            missing: Rows that this call did not fill.
-        """
+    def load(self, digests: Sequence[str], out: Array) -> list[int]:
+        """Fill the rows of `out`, (len(digests), ...), whose images are in the cache; return the other rows."""
         rows = {digest: row for row, digest in enumerate(digests)}
         for name in sorted(self._store.list()):
-            if not name.endswith(".npz") or (seen is not None and name in seen):
+            if not name.endswith(".npz") or (held := self._read(name, out)) is None:
                 continue
-            held = self._read(name, out)
-            if held is None:
-                continue
-            if seen is not None:
-                seen.add(name)
             for index, digest in enumerate(held[0]):
                 row = rows.pop(digest, None)
                 if row is not None:
@@ -157,7 +115,6 @@ class FeatureCache:
         batch_size: int,
         progress: TrainingProgress,
         title: str,
-        wait: InputWait | None = None,
     ) -> int:
         """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
@@ -171,7 +128,6 @@ class FeatureCache:
             batch_size: Number of images in one batch.
             progress: Receives the images of each computed batch.
             title: Title of the phase in the progress.
-            wait: Receives the time for which the model waited for its inputs; None means that it is not measured.
 
         Returns:
             computed: Number of images that the model computed.
@@ -183,12 +139,12 @@ class FeatureCache:
         with (
             progress.phase(title, len(missing)) as step,
             _in_background(self.save) as save,
-            closing(prefetch(read, chain.from_iterable(shards), wait=wait)) as inputs,
+            closing(prefetch(read, chain.from_iterable(shards))) as inputs,
         ):
             for shard in shards:
                 for rows in shard:
                     values = np.asarray(model.predict_on_batch(next(inputs)))
-                    out[rows] = cast_clipped(values, out.dtype)
+                    out[rows] = values
                     step(len(rows))
                 whole = list(chain.from_iterable(shard))
                 save([digests[row] for row in whole], out[whole])
