@@ -1,4 +1,4 @@
-"""The camera source, which takes frames from a video stream: RTSP, RTMP, HLS, MJPEG over HTTP, V4L2, or a file.
+"""The camera source, which takes frames from a video stream: RTSP, RTMP, MJPEG over HTTP, V4L2, or a file.
 
 settings         settings of the kind in eaves.yaml
 location         what an address names, and whether its server, device or file is there

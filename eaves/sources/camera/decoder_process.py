@@ -244,7 +244,7 @@ def build_environ(proxy: Proxy | None = None) -> dict[str, str]:
 
     Args:
         proxy: HTTP proxy of the stream's address; None for none. FFmpeg reads its address from `http_proxy` only, for
-            https:// too; Python's client, which reads HLS, has a variable for each protocol.
+            https:// too.
     """
     found = ssl.get_default_verify_paths()
     address = build_proxy_url(proxy) if proxy else ""
@@ -255,7 +255,6 @@ def build_environ(proxy: Proxy | None = None) -> dict[str, str]:
         "SSL_CERT_FILE": found.cafile or "",
         "SSL_CERT_DIR": found.capath or "",
         "http_proxy": address,
-        "https_proxy": address,
     }
     return {name: value for name, value in environ.items() if value}
 

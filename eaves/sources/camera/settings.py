@@ -11,6 +11,9 @@ from eaves.config import setting
 from eaves.credentials.redact import has_secrets_in_path
 from eaves.reachability import PORTS
 
+PLAYLIST = ".m3u8"
+"""End of the path of an HLS playlist."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSettings:
@@ -18,7 +21,7 @@ class CameraSettings:
 
     url: str = setting(
         MISSING,
-        "Address of the stream: rtsp://, rtsps://, rtmp://, or http(s):// for HLS (.m3u8) and MJPEG; "
+        "Address of the stream: rtsp://, rtsps://, rtmp://, or http(s):// for MJPEG; "
         "or the path of a device, such as /dev/video0, or of a video file.",
     )
     every_s: float = setting(
@@ -61,6 +64,8 @@ class CameraSettings:
                     "`credentials`, or these are written as %2F %3F %23 %5B %5D"
                 )
             yield "url", message
+        elif "://" in self.url and urlsplit(self.url).path.lower().endswith(PLAYLIST):
+            yield "url", f"must not be a playlist ({PLAYLIST}): HLS is not read; use the camera's RTSP or MJPEG address"
         elif "://" in self.url and has_secrets_in_path(self.url):
             message = "must not have a password or token in its path; write {username} and {password} there, and the "
             yield "url", message + "values into the files `username` and `password` of the folder `credentials`"

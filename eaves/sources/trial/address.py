@@ -13,7 +13,7 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "mqtt", "mqtts", "
 """Schemes of the addresses that `parse_place` knows."""
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps")
 _STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
-"""Endings of the path of an http address that is a stream: a playlist of HLS, and the usual names of MJPEG."""
+"""Endings of the path of an http address of a stream: the usual names of MJPEG, and HLS, which is refused."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),

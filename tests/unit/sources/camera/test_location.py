@@ -17,7 +17,7 @@ from eaves.sources.camera.location import build_subject, parse_location
         ("rtsp://cam/1", "cam", 554),
         ("rtsps://cam:8322/1", "cam", 8322),
         ("rtmp://u:p@cam/live", "cam", 1935),
-        ("http://cam/a.m3u8", "cam", 80),
+        ("http://cam/a", "cam", 80),
         ("https://[fe80::1]/a", "fe80::1", 443),
         ("rtsp://CAM.example", "cam.example", 554),
     ],

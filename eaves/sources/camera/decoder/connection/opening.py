@@ -1,16 +1,15 @@
 """Opens a stream with the options that its protocol needs, and with no other protocol allowed.
 
-A server's answer, such as a playlist, may name further addresses. FFmpeg would open a local file that an answer names;
-the list of allowed protocols forbids that. TLS certificates are always verified.
+A server's answer may name further addresses. FFmpeg would open a local file that an answer names; the list of allowed
+protocols forbids that. TLS certificates are always verified.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import av
@@ -19,7 +18,6 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from eaves.sources.camera.decoder.connection.failures import StreamError
-from eaves.sources.camera.decoder.connection.playlist_reader import PlaylistReader
 from eaves.sources.camera.wire import StreamRequest
 
 MAX_PIXELS = 50_000_000
@@ -136,40 +134,12 @@ def find_system_authorities() -> str:
 
 
 def _open(request: StreamRequest, scheme: str) -> InputContainer:
-    parts = urlsplit(request.url)
-    if scheme in {"http", "https"} and parts.path.lower().endswith((".m3u8", ".m3u")):
-        return _open_playlist(request)
     if not scheme and not Path(request.url).exists():
         raise StreamError("not_found", "there is no such file or device")
     name = request.url if scheme else f"file:{request.url}"  # a name such as a:b would be taken for a protocol
     # FFmpeg takes JPEG images one after the other for a picture, whatever the name, so the name decides here.
     is_mjpeg = not scheme and request.url.lower().endswith((".mjpeg", ".mjpg"))
     return _call(name, "mjpeg" if is_mjpeg else _FORMATS.get(scheme), build_options(request, scheme), request)
-
-
-def _open_playlist(request: StreamRequest) -> InputContainer:
-    """Open HLS. FFmpeg does not verify the certificates of segments, so Python's own client fetches everything."""
-    reader = PlaylistReader(
-        request.url,
-        authorities=request.authorities,
-        certificate=request.certificate,
-        key=request.key,
-        timeout_s=request.connect_timeout_s,
-    )
-    options = {
-        "protocol_whitelist": "http,https,tls,tcp",
-        "http_persistent": "0",
-        "live_start_index": "-1",
-        "fpsprobesize": "0",
-    }
-    try:
-        container = _call(reader.address, "hls", options, request, reader.open)
-        reader.finish_opening()
-    except Exception:
-        if reader.failure is not None:  # PyAV shows the failure of a nested address as another one
-            raise reader.failure from None
-        raise
-    return container
 
 
 def _open_device(request: StreamRequest) -> InputContainer:
@@ -182,15 +152,8 @@ def _open_device(request: StreamRequest) -> InputContainer:
         return _call(request.url, "v4l2", {}, request)
 
 
-def _call(
-    name: str,
-    format_name: str | None,
-    options: dict[str, str],
-    request: StreamRequest,
-    io_open: Callable[[str, int, dict[str, str]], Any] | None = None,
-) -> InputContainer:
-    limits = (request.connect_timeout_s, None)
-    return av.open(name, format=format_name, options=options, timeout=limits, io_open=io_open)
+def _call(name: str, format_name: str | None, options: dict[str, str], request: StreamRequest) -> InputContainer:
+    return av.open(name, format=format_name, options=options, timeout=(request.connect_timeout_s, None))
 
 
 def _choose_video(container: InputContainer) -> VideoStream:
