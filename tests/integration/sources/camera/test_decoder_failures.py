@@ -96,7 +96,10 @@ def test_no_such_stream(tmp_path: Path) -> None:
         run_decoder(StreamRequest(url=server.url("/other"))) as decoder,
     ):
         assert decoder.fail().code == "not_found"
-    with open_camera(lambda _: respond(404)) as camera, run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
+    with (
+        open_camera(lambda _: respond(404)) as camera,
+        run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder,
+    ):
         assert decoder.fail().code == "not_found"
     for path in ("/dev/video99", str(tmp_path / "missing.mp4")):
         with run_decoder(StreamRequest(url=path)) as decoder:
