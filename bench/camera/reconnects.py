@@ -29,7 +29,7 @@ from bench.local.platform import wait_until
 from bench.measure.process import memory_bytes, private_bytes
 from eaves.events import Event
 from eaves.sources.camera.decoder_process import DECODER
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.source import CameraSource
 from eaves.sources.camera.wire import Opened, StreamFrame, build_message
 from tests.fakes.clock import ManualClock

@@ -13,7 +13,7 @@ from eaves.cli.app.sources import resolve_sources
 from eaves.cli.display.output import say
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
-from eaves.sources.camera.settings import lacks_scheme
+from eaves.sources.camera.kind import lacks_scheme
 from eaves.sources.trial.address import parse_place
 from eaves.sources.trial.guest import find_guest_settings
 from functions.settings import ServeSettings

@@ -9,7 +9,7 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 from eaves.credentials.redact import redact
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.source import CameraSource
 from eaves.sources.context import SourceContext
 from eaves.sources.trial.failures import build_failure

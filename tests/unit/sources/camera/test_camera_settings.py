@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.sources.camera.settings import CameraSettings, lacks_scheme
+from eaves.sources.camera.kind import CameraSettings, lacks_scheme
 
 
 def find_fault(url: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("av", reason="PyAV is not installed (python -m pip install av)")
 
-from eaves.sources.camera.decoder.connection.library_log import is_same_server
+from eaves.sources.camera.decoder.opening import is_same_server
 
 
 @pytest.mark.parametrize(

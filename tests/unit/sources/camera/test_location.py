@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.http_client.proxies import parse_proxies
-from eaves.sources.camera.location import build_subject, parse_location
+from eaves.sources.camera.address import build_subject, parse_location
 
 
 @pytest.mark.parametrize(
@@ -41,20 +41,16 @@ def test_a_path_is_a_device_or_a_file(tmp_path: Path) -> None:
     assert parse_location("/dev/video0").find_missing() in ("", "there is no device /dev/video0")
     assert not parse_location("/dev/video0").is_file
     assert parse_location("/dev/null").find_missing() == ""
-    assert parse_location("/dev/shm").find_missing() == "/dev/shm is not a device"
     clip = tmp_path / "clip.mp4"
     location = parse_location(str(clip))
     assert location.is_file
     assert location.find_missing() == f"there is no file {clip}"
     assert location.file_identity() is None
-    assert parse_location(str(tmp_path)).find_missing() == f"{tmp_path} is not a file"
     clip.write_bytes(b"12")
     os.utime(clip, ns=(5, 5))
     assert location.find_missing() == ""
     assert location.file_identity() == (5, 2)
-    assert "not a directory" in parse_location(f"{clip}/x").find_missing().lower() or (
-        parse_location(f"{clip}/x").find_missing() == f"there is no file {clip}/x"
-    )
+    assert parse_location(f"{clip}/x").find_missing() == f"there is no file {clip}/x"
 
 
 def test_a_subject_is_no_part_of_an_address_as_its_path_may_hold_a_password() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eaves.sources.camera.location import PROBE_S
-from eaves.sources.camera.reconnection import BURST, MISSING, RATE, STEADY_S, Reconnection, StartPace
+from eaves.sources.camera.address import PROBE_S
+from eaves.sources.camera.outages import BURST, MISSING, RATE, STEADY_S, Reconnection, StartPace
 
 DAY_S = 86_400.0
 
