@@ -17,7 +17,6 @@ from eaves.credentials.folder import AUTHORITIES, Credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
 from eaves.http_client.connection_errors import describe_os_error
-from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.reachability import PORTS
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
@@ -37,8 +36,8 @@ class StreamLocation:
 
     Attributes:
         path: Path of a device or a file; None for a stream of the network.
-        host: Host to connect to: the server, or the HTTP proxy on the way to it; empty for a device or a file.
-        port: TCP port of that host.
+        host: Host of the server; empty for a device or a file.
+        port: TCP port of the server.
     """
 
     path: Path | None = None
@@ -100,14 +99,11 @@ def _connect(connection: socket.socket, address: object, timeout_s: float, stopp
     return number
 
 
-def parse_location(url: str, proxies: Proxies = DIRECT) -> StreamLocation:
-    """Return what an address that passed the check of `CameraSettings` names; RTSP and RTMP use no proxy."""
+def parse_location(url: str) -> StreamLocation:
+    """Return what an address that passed the check of `CameraSettings` names."""
     parts = urlsplit(url)
     if parts.scheme not in PORTS:
         return StreamLocation(path=Path(url))
-    proxy = proxies.find(url)
-    if proxy is not None:
-        return StreamLocation(host=proxy.host, port=proxy.port)
     return StreamLocation(host=parts.hostname or "", port=parts.port or PORTS[parts.scheme])
 
 

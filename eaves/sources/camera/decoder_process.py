@@ -6,7 +6,6 @@ Its request with the password goes through stdin, so that `ps` doesn't show it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import os
@@ -18,10 +17,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from eaves.base.clock import Clock
-from eaves.http_client.proxies import Proxy
 from eaves.sources.camera.wire import (
     DroppedFrames,
     Ended,
@@ -62,7 +59,6 @@ class DecoderProcess:
     Args:
         request: What it has to read.
         clock: Clock of the times at which messages arrive.
-        environ: Environment variables of the process.
         command: Command that starts it.
 
     Attributes:
@@ -77,9 +73,7 @@ class DecoderProcess:
         OSError: When the process can't be started.
     """
 
-    def __init__(
-        self, request: StreamRequest, *, clock: Clock, environ: Mapping[str, str], command: Sequence[str] = DECODER
-    ) -> None:
+    def __init__(self, request: StreamRequest, *, clock: Clock, command: Sequence[str] = DECODER) -> None:
         self.opened: Opened | None = None
         self.last: Failed | Ended | None = None
         self.fault, self.over = "", False
@@ -91,7 +85,7 @@ class DecoderProcess:
         self._dropped: dict[Cause, DroppedFrames] = {}
         self._process = subprocess.Popen(
             command,
-            env=dict(environ),
+            env=build_environ(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -263,23 +257,10 @@ class _Output(io.RawIOBase):
             self.tail = self.tail[-TAIL_BYTES:].partition(b"\n")[2]
 
 
-def build_environ(proxy: Proxy | None = None) -> dict[str, str]:
-    """Return the whole environment of a decoder: nothing of the agent's but what Python and the proxy need.
-
-    Args:
-        proxy: HTTP proxy of the stream's address; None for none. FFmpeg reads it from `http_proxy` only, for https://
-            too.
-    """
-    environ = {
+def build_environ() -> dict[str, str]:
+    """Return the whole environment of a decoder: nothing of the agent's but what Python needs."""
+    return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    return {**environ, "http_proxy": build_proxy_url(proxy)} if proxy else environ
-
-
-def build_proxy_url(proxy: Proxy) -> str:
-    """Return a proxy's address with its user name and password, percent-encoded."""
-    user, _, password = base64.b64decode(proxy.authorization.removeprefix("Basic ")).decode().partition(":")
-    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-    return proxy.url.replace("://", f"://{login}")

@@ -12,7 +12,7 @@ from eaves import media_type
 from eaves.credentials.folder import read_credentials
 from eaves.errors import ConfigError, SpoolError
 from eaves.sources.camera.address import StreamLogin, build_subject, find_versions, parse_location
-from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess, build_environ
+from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import MISSING, PACE, OutageReport, Reconnection
 from eaves.sources.camera.wire import DroppedFrames, Ended, Failed, Opened, StreamFrame
@@ -72,7 +72,6 @@ class CameraSource:
 
     Attributes:
         opened: What the decoder found in the stream last; None until a stream was open.
-        ended: Why the last attempt to read the stream ended; None before the first end.
     """
 
     def __init__(
@@ -84,11 +83,9 @@ class CameraSource:
         pace: Callable[[], float] = PACE.reserve,
     ) -> None:
         self.opened: Opened | None = None
-        self.ended: StreamEnd | None = None
         self._settings, self._context = settings, context
         self._command, self._pace = command, pace
-        self._proxy = context.proxies.find(settings.url)
-        self._location = parse_location(settings.url, context.proxies)
+        self._location = parse_location(settings.url)
         self._capture = FrameCapture(context, build_subject(settings.url) or context.name, settings.every_s)
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
@@ -104,7 +101,7 @@ class CameraSource:
             try:
                 while not context.stopping:
                     began_s = context.clock.monotonic()
-                    ended = self.ended = self._attempt()
+                    ended = self._attempt()
                     if ended is STOPPING:
                         return
                     if ended.code in AT_END and self._location.is_file:
@@ -139,10 +136,7 @@ class CameraSource:
             stream = f"{self._location.path}\0{self._played[0]}\0{self._played[1]}"
         try:
             decoder = self._decoder = DecoderProcess(
-                login.request(context.max_bytes),
-                clock=context.clock,
-                environ=build_environ(self._proxy),
-                command=self._command,
+                login.request(context.max_bytes), clock=context.clock, command=self._command
             )
         except OSError as error:
             return StreamEnd("crashed", f"the decoder can't be started: {error.strerror}")
@@ -153,8 +147,6 @@ class CameraSource:
 
     def _find_obstacle(self) -> StreamEnd | None:
         """Return why a decoder needn't be started now; None when nothing is known against it."""
-        if self._proxy is not None and self._proxy.tls:
-            return StreamEnd("unsupported", "a stream can't be read through a proxy that uses TLS")
         if missing := self._location.find_missing():
             return StreamEnd(MISSING, missing)
         if not self._probing or not self._location.host:

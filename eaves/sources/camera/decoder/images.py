@@ -69,7 +69,7 @@ class JpegError(Exception):
     """A JPEG image that must not be passed on; the message says why."""
 
 
-def check_jpeg(packet: Packet[VideoStream], video: VideoStream) -> tuple[bytes, int, int]:
+def check_jpeg(data: bytes, video: VideoStream) -> tuple[bytes, int, int]:
     """Check an image and return it without padding, with Huffman tables, and its width and height in pixels.
 
     Some cameras, V4L2's among them, leave out the Huffman tables, as Motion JPEG allows. A JPEG needs them.
@@ -77,7 +77,6 @@ def check_jpeg(packet: Packet[VideoStream], video: VideoStream) -> tuple[bytes, 
     Raises:
         JpegError: When the image is incomplete or damaged.
     """
-    data = bytes(packet)
     if not data.startswith(_SOI):
         raise JpegError("the data are not a JPEG image")
     end = data.rfind(_EOI, max(0, len(data) - _TAIL_BYTES))
@@ -85,7 +84,7 @@ def check_jpeg(packet: Packet[VideoStream], video: VideoStream) -> tuple[bytes, 
         raise JpegError("the JPEG image is incomplete")
     width, height, has_tables = _read_header(data, end)
     if not has_tables:
-        return bytes(BitStreamFilterContext("mjpeg2jpeg", video).filter(packet)[0]), width, height
+        return bytes(BitStreamFilterContext("mjpeg2jpeg", video).filter(Packet(data))[0]), width, height
     return data[: end + 2], width, height
 
 

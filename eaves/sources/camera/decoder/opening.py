@@ -33,10 +33,9 @@ _PROTOCOLS: Mapping[str, str] = {
     "rtmp": "rtmp,tcp",
     "rtmps": "rtmps,tls,tcp",
     "http": "http,tcp",
-    "https": "https,tls,httpproxy,tcp",
+    "https": "https,tls,tcp",
     "": "file",
 }
-"""`httpproxy` is FFmpeg's name of a tunnel through the proxy in its environment. Source: libavformat/tls.c."""
 _FORMATS: Mapping[str, str] = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _HTTP_FORMATS = "mpjpeg,mjpeg,mpegts,flv,live_flv"
 _FILE_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,mjpeg,mpjpeg,h264,hevc"

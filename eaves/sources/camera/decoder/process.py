@@ -9,7 +9,6 @@ import resource
 import select
 import signal
 import threading
-from pathlib import Path
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
@@ -35,15 +34,9 @@ def limit_memory(max_bytes: int) -> None:
     The limit counts private memory that can be written; PyAV's libraries, 80 MB of address space, are mapped files.
     Source: setrlimit(2), RLIMIT_DATA.
     """
-    limits = resource.getrlimit(resource.RLIMIT_DATA)
-    known = [limit for limit in (max_bytes, *limits) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(known), limits[1]))
-
-
-def limit_further_memory(further_bytes: int) -> None:
-    """Limit the memory to what is allocated now and so much more, where the system says it. Source: proc(5), statm."""
-    with contextlib.suppress(OSError):
-        limit_memory(int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize() + further_bytes)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = max_bytes if hard == resource.RLIM_INFINITY else min(hard, max_bytes)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 class StopSignal:

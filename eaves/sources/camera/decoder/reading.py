@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from eaves.sources.camera.decoder.images import JpegEncoder, JpegError, check_jpeg
 from eaves.sources.camera.decoder.opening import MAX_PIXELS, OpenStream, StreamError, explain_read_error, open_stream
 from eaves.sources.camera.decoder.output import Output
-from eaves.sources.camera.decoder.process import StopSignal, limit_further_memory
+from eaves.sources.camera.decoder.process import StopSignal
 from eaves.sources.camera.decoder.timing import CaptureClock, FrameSelection
 from eaves.sources.camera.wire import Alive, Ended, Failed, Opened, StreamFrame, StreamRequest
 
@@ -31,17 +31,12 @@ stored in another order than they are shown in."""
 MAX_NS = 2**63 - 1
 """Maximum capture time, nanoseconds since 1970. A file can claim any time and any length, and its time of the last
 change is 1970 in reproducible archives and images."""
-IMAGE_ROOM_BYTES, IMAGE_COPIES = 100_000_000, 4
-"""Memory that a stream of JPEG images may take: bytes, and a multiple of the largest image that is passed on. FFmpeg
-collects an image until its end comes, which may be never."""
 
 
 def read_stream(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
     """Read a stream and return the last message; None when a signal ended it."""
     try:
         stream = open_stream(request, output.finish)
-        if stream.passes_on:
-            limit_further_memory(IMAGE_ROOM_BYTES + IMAGE_COPIES * request.max_bytes)
         ended = StreamReader(request, stream, output, stop).run()
     except Exception as error:  # noqa: BLE001
         return explain_read_error(error)
@@ -132,7 +127,7 @@ class StreamReader:
             self._output.drop("too_large", f"the JPEG image has {packet.size} bytes")
             return
         try:
-            data, width, height = check_jpeg(packet, self._stream.video)
+            data, width, height = check_jpeg(bytes(packet), self._stream.video)
         except JpegError as error:
             self._output.drop("unreadable", str(error))
             return

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.http_client.proxies import parse_proxy
-from eaves.sources.camera.decoder_process import build_environ
 from eaves.sources.camera.wire import Failed, StreamFrame, StreamRequest, build_request, read_message
 from tests.fakes.http.camera import Asked, open_camera, respond
 from tests.fakes.sources.camera.mjpeg import refuse_login, stream_live
@@ -78,16 +76,6 @@ def test_another_server_gets_no_password(method: str) -> None:
             assert any("authorization" in asked.headers for asked in camera.asked)
         assert other.asked
         assert not any("authorization" in asked.headers for asked in other.asked)
-
-
-def test_a_camera_behind_a_proxy_is_reached_through_it() -> None:
-    with open_camera(lambda _: respond(502)) as proxy:
-        environ = build_environ(parse_proxy(proxy.url))
-        for scheme, wanted in (("http", "http://camera.invalid/video"), ("https", "camera.invalid:443")):
-            with run_decoder(StreamRequest(url=f"{scheme}://camera.invalid/video"), environ) as decoder:
-                assert decoder.fail().code == "unreachable"
-            assert {asked.target.replace(":80/", "/") for asked in proxy.asked} == {wanted}
-            proxy.asked.clear()
 
 
 def test_no_such_stream(tmp_path: Path) -> None:

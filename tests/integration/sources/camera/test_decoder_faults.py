@@ -18,7 +18,6 @@ from tests.fakes.sources.camera.mjpeg import (
     HEAD,
     build_part,
     stream_cut,
-    stream_endless_image,
     stream_flood,
     stream_half,
 )
@@ -285,21 +284,3 @@ def test_it_has_a_limit_of_memory_and_few_threads() -> None:
             line.split(":", 1) for line in Path(f"/proc/{decoder.process.pid}/status").read_text().splitlines()
         )
         assert int(status["Threads"]) <= 4
-
-
-def test_an_image_without_end_takes_no_memory_without_end() -> None:
-    """Once a stream is known to have JPEG images, its limit is that of some images."""
-    video = make_video("mjpeg")
-    with open_camera(lambda _: stream_endless_image(camera, video, whole=3)) as camera:
-        request = StreamRequest(url=f"{camera.url}/video", connect_timeout_s=30, max_memory_bytes=1_000_000_000)
-        with run_decoder(request) as decoder:
-            peak = 0
-
-            def ended() -> bool:
-                nonlocal peak
-                peak = max(peak, decoder.memory("Rss", default=0))
-                return decoder.process.poll() is not None or peak > 300_000_000
-
-            wait_until(ended, 40, what="the end of the decoder")
-            assert peak < 300_000_000
-            assert "more memory than a decoder may use" in decoder.fail().message

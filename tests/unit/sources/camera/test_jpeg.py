@@ -19,7 +19,7 @@ from eaves.sources.camera.decoder.images import JpegError, check_jpeg
 
 def check(data: bytes) -> tuple[bytes, int, int]:
     with av.open(io.BytesIO(_draw()), format="mjpeg") as container:
-        return check_jpeg(av.Packet(data), container.streams.video[0])
+        return check_jpeg(data, container.streams.video[0])
 
 
 def _draw(size: tuple[int, int] = (96, 40), *, exif: bytes = b"", optimize: bool = False) -> bytes:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.http_client.proxies import parse_proxies
 from eaves.sources.camera.address import build_subject, parse_location
 
 
@@ -27,13 +26,6 @@ def test_a_stream_of_the_network_has_host_and_port(url: str, host: str, port: in
     assert (location.path, location.host, location.port) == (None, host, port)
     assert not location.is_file
     assert location.find_missing() == ""
-
-
-def test_behind_a_proxy_the_proxy_is_what_has_to_be_reached() -> None:
-    proxies = parse_proxies({"http_proxy": "http://u:p@proxy:3128", "no_proxy": "near.example"})
-    assert parse_location("http://cam/a", proxies).host == "proxy"
-    assert parse_location("http://near.example/a", proxies).host == "near.example"
-    assert parse_location("rtsp://cam/a", proxies).host == "cam"
 
 
 @pytest.mark.disk  # below /dev, where tests have files in memory, a file is a device

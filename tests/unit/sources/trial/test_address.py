@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.trial.address import parse_place
-from eaves.sources.trial.guest import find_guest_settings
+from eaves.sources.trial.address import find_guest_settings, parse_place
 
 
 @pytest.mark.parametrize(
