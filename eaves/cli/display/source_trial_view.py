@@ -74,7 +74,7 @@ def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: st
         "kind": trial.kind,
         "place": trial.place,
         "steps": [asdict(step) for step in trial.steps],
-        "stream": asdict(trial.stream) if trial.stream else None,
+        "stream": {**asdict(trial.stream), "opened_s": trial.opened_s} if trial.stream else None,
         "first_image_s": trial.first_image_s and round(trial.first_image_s, 3),
         "picture": _round(asdict(trial.picture)) if trial.picture else None,
         "saved": str(saved[0]) if saved else None,
@@ -111,7 +111,7 @@ def _describe_stream(trial: SourceTrial) -> Iterator[tuple[str, str]]:
         parts.append(f"{stream.rate:.3g} frames/s")
     if stream.key_interval_s and stream.decoding != "none":
         parts.append(f"a key frame every {describe_seconds(stream.key_interval_s)}")
-    yield "stream", ", ".join([*parts, f"open after {describe_seconds(stream.opened_s)}"])
+    yield "stream", ", ".join([*parts, f"open after {describe_seconds(trial.opened_s)}"])
     yield "decoding", DECODING[stream.decoding]
 
 

@@ -31,6 +31,7 @@ from eaves.sources.trial.server import StepError, TrialStep, check_server
 
 if TYPE_CHECKING:
     from eaves.sources.camera.source import CameraSource
+    from eaves.sources.camera.wire import Opened
 
 TICK_S = 0.05
 """Interval between two looks at the state of the source, seconds."""
@@ -52,19 +53,6 @@ FLAT = 4.0
 cap has 1 to 3; a street at night has more than 10."""
 _AGAIN = re.compile(r"; (?:connecting|it is (?:started|tried)) again.*")
 """End of a reason that says what an agent does next, which a trial doesn't do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamFacts:
-    """What a camera's decoder found in the stream, as in `eaves.sources.camera.wire.Opened`, and when, in seconds."""
-
-    codec: str
-    width: int
-    height: int
-    rate: float
-    decoding: str
-    key_interval_s: float
-    opened_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +84,7 @@ class SourceTrial:
         place: Address or path of the source, without credentials.
         steps: Steps in order; the last one may have failed.
         stream: What the decoder found; None for a source that isn't a video stream.
+        opened_s: Seconds until the stream was open.
         first_image_s: Seconds from the start of the source to its first image; None without an image.
         event: Event of the first image; None without an image.
         picture: Figures of the first image; None when it can't be decoded.
@@ -109,7 +98,8 @@ class SourceTrial:
     kind: str
     place: str
     steps: tuple[TrialStep, ...] = ()
-    stream: StreamFacts | None = None
+    stream: Opened | None = None
+    opened_s: float = 0.0
     first_image_s: float | None = None
     event: Event | None = None
     picture: PictureFigures | None = None
@@ -157,6 +147,7 @@ def try_source(
     run.run(deadline)
     event, stream = run.event, run.find_stream()
     trial = replace(trial, steps=tuple(steps), stream=stream, dropped=run.counters.dropped)
+    trial = replace(trial, opened_s=min([run.opened_s, *run.times[:1]]))
     if event is None:
         failure = _explain_absence(trial, configured, run, timeout_s)
         steps.append(TrialStep(name=failure.step, detail=failure.message, passed=False))
@@ -183,12 +174,13 @@ class SourceRun:
         event: Event of the first image; None without an image.
         times: Time of each image since the start, seconds.
         counters: Counters and state of the source.
+        opened_s: Time at which a camera's stream was open, seconds.
     """
 
     def __init__(self, configured: ConfiguredSource, site: str, proxies: Proxies) -> None:
         self._configured = configured
         self._began = time.monotonic()
-        self._opened_s = 0.0
+        self.opened_s = 0.0
         self._camera: CameraSource | None = None
         self.event: Event | None = None
         self.times: list[float] = []
@@ -222,7 +214,7 @@ class SourceRun:
             stop_sources([source])
             logging.disable(logging.NOTSET)
 
-    def find_stream(self) -> StreamFacts | None:
+    def find_stream(self) -> Opened | None:
         """Return what was found in a camera's stream; None when none was opened."""
         opened = self._camera.opened if self._camera else None
         if opened is None:
@@ -230,15 +222,7 @@ class SourceRun:
         interval_s = opened.key_interval_s
         if not interval_s and opened.decoding == "key" and not self._configured.settings.every_s:
             interval_s = self.measure_interval()
-        return StreamFacts(
-            codec=opened.codec,
-            width=opened.width,
-            height=opened.height,
-            rate=opened.rate,
-            decoding=opened.decoding,
-            key_interval_s=interval_s,
-            opened_s=min([self._opened_s, *self.times[:1]]),
-        )
+        return replace(opened, key_interval_s=interval_s)
 
     def measure_interval(self) -> float:
         """Return the mean time between images in seconds, rounded; 0 when there were fewer than two."""
@@ -269,8 +253,8 @@ class SourceRun:
         reason, since = "", time.monotonic()
         while (now := time.monotonic()) < deadline:
             time.sleep(TICK_S)
-            if not self._opened_s and self._camera and self._camera.opened:
-                self._opened_s = now - self._began
+            if not self.opened_s and self._camera and self._camera.opened:
+                self.opened_s = now - self._began
             if self.reason != reason or (counters.state, counters.reason) == NOT_STARTED:
                 reason, since = self.reason, now
             if self.times:
@@ -316,7 +300,7 @@ def _check_servers(configured: ConfiguredSource, proxies: Proxies, deadline: flo
         yield from check_server(address, credentials, deadline=deadline, folder=str(folder or ""))
 
 
-def find_interval(stream: StreamFacts | None, configured: ConfiguredSource, measured_s: float) -> float:
+def find_interval(stream: Opened | None, configured: ConfiguredSource, measured_s: float) -> float:
     """Return the minimum time between two images, seconds; 0 when nothing is known about it, as for a folder.
 
     It is the one that was found, but at least the setting `every_s` of the kind and that of the option `rate`.

@@ -120,16 +120,6 @@ def test_a_certificate_of_another_name_is_not_trusted(tmp_path: Path) -> None:
         assert camera.requests == []
 
 
-def test_a_certificate_that_is_trusted(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
-    video = make_video()
-    with (
-        open_rtsp_camera(video, context=build_server_context(certificate)) as camera,
-        run_decoder(StreamRequest(url=camera.url(), authorities=str(certificate[0]))) as decoder,
-    ):
-        assert decoder.frames(1)
-
-
 def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
     video = make_video().write(tmp_path / "0.ts")
     for address in (f"file://{video}", str(video), f"subfile,,start,0,end,0,,:{video}"):
@@ -182,14 +172,6 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
         assert decoder.fail().code == "unsupported"
     with run_decoder(StreamRequest(url="gopher://127.0.0.1/video")) as decoder:
         assert decoder.fail() == Failed(code="unsupported", message="the protocol gopher can't be read")
-
-
-def test_a_camera_that_hangs_up() -> None:
-    with (
-        open_rtsp_camera(make_video(), lambda session: session.send_frame(0)) as camera,
-        run_decoder(StreamRequest(url=camera.url())) as decoder,
-    ):
-        assert decoder.fail().code == "broken"
 
 
 def test_without_pyav() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from eaves.sources.camera.address import build_subject, parse_location
@@ -26,23 +23,6 @@ def test_a_stream_of_the_network_has_host_and_port(url: str, host: str, port: in
     assert (location.path, location.host, location.port) == (None, host, port)
     assert not location.is_file
     assert location.find_missing() == ""
-
-
-@pytest.mark.disk  # below /dev, where tests have files in memory, a file is a device
-def test_a_path_is_a_device_or_a_file(tmp_path: Path) -> None:
-    assert parse_location("/dev/video0").find_missing() in ("", "there is no device /dev/video0")
-    assert not parse_location("/dev/video0").is_file
-    assert parse_location("/dev/null").find_missing() == ""
-    clip = tmp_path / "clip.mp4"
-    location = parse_location(str(clip))
-    assert location.is_file
-    assert location.find_missing() == f"there is no file {clip}"
-    assert location.file_identity() is None
-    clip.write_bytes(b"12")
-    os.utime(clip, ns=(5, 5))
-    assert location.find_missing() == ""
-    assert location.file_identity() == (5, 2)
-    assert parse_location(f"{clip}/x").find_missing() == f"there is no file {clip}/x"
 
 
 def test_a_subject_is_no_part_of_an_address_as_its_path_may_hold_a_password() -> None:

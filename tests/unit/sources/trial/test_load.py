@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from eaves.sources.agent.configuration import read_source
-from eaves.sources.trial.trial import StreamFacts, find_interval, round_interval
+from eaves.sources.camera.wire import Opened
+from eaves.sources.trial.trial import find_interval, round_interval
 
 
-def build_stream(decoding: str, *, rate: float = 25.0, key_interval_s: float = 1.987) -> StreamFacts:
-    return StreamFacts(
-        codec="h264", width=640, height=360, rate=rate, decoding=decoding, key_interval_s=key_interval_s, opened_s=0.1
-    )
+def build_stream(
+    decoding: Literal["none", "key", "all"], *, rate: float = 25.0, key_interval_s: float = 1.987
+) -> Opened:
+    return Opened(codec="h264", width=640, height=360, rate=rate, decoding=decoding, key_interval_s=key_interval_s)
 
 
 CAMERA = {"kind": "camera", "url": "rtsp://cam/1"}
@@ -34,7 +35,7 @@ FOLDER = {"kind": "folder", "path": "/in"}
     ],
 )
 def test_the_slowest_counts_and_nothing_is_guessed(
-    values: dict[str, Any], stream: StreamFacts | None, measured_s: float, interval_s: float
+    values: dict[str, Any], stream: Opened | None, measured_s: float, interval_s: float
 ) -> None:
     configured, faults = read_source({"name": "gate", **values}, "test", "")
     assert configured is not None, faults
