@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -37,9 +37,9 @@ class Decoder:
         errors: What wasn't a message.
     """
 
-    def __init__(self, request: StreamRequest, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, request: StreamRequest) -> None:
         self.process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environ
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
         )
         assert self.process.stdin is not None
         self.process.stdin.write(build_request(request))
@@ -129,9 +129,9 @@ class Decoder:
 
 
 @contextmanager
-def run_decoder(request: StreamRequest, environ: Mapping[str, str] | None = None) -> Iterator[Decoder]:
-    """A decoder that runs in the block; with `environ`, it has no other environment variables."""
-    decoder = Decoder(request, environ)
+def run_decoder(request: StreamRequest) -> Iterator[Decoder]:
+    """A decoder that runs in the block."""
+    decoder = Decoder(request)
     try:
         yield decoder
     finally:

@@ -16,7 +16,7 @@ from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.camera.decoder_process import DECODER
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.source import CameraSource
 from tests.fakes.clock import ManualClock
 from tests.sources.contexts import build_context

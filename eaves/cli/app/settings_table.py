@@ -12,7 +12,7 @@ from typing import Any
 from eaves.cli.app.project import Project
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.http.kind import HttpSourceSettings

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from eaves import media_type
 from eaves.credentials.folder import read_credentials
-from eaves.errors import ConfigError
-from eaves.sources.camera.capture import FrameCapture, LivePositions, start_file
-from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess, build_environ
-from eaves.sources.camera.location import build_subject, parse_location, probe
-from eaves.sources.camera.login import StreamLogin
-from eaves.sources.camera.outage_report import OutageReport
-from eaves.sources.camera.reconnection import MISSING, PACE, Reconnection
-from eaves.sources.camera.settings import CameraSettings
-from eaves.sources.camera.slot import FrameSlot
-from eaves.sources.camera.wire import Opened
+from eaves.errors import ConfigError, SpoolError
+from eaves.sources.camera.address import StreamLogin, build_subject, find_versions, parse_location
+from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
+from eaves.sources.camera.kind import CameraSettings
+from eaves.sources.camera.outages import MISSING, PACE, OutageReport, Reconnection
+from eaves.sources.camera.wire import DroppedFrames, Ended, Failed, Opened, StreamFrame
 from eaves.sources.context import SourceContext, State
+from eaves.sources.files import build_text
+from eaves.sources.frame import Cause, Frame
+from eaves.sources.spool_refusal import REFUSED, explain_refusal
 
 LOOK_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
@@ -34,19 +36,15 @@ FILE_LOOK_S = 10.0
 """Interval at which the source looks whether a file that was played has changed, seconds."""
 AT_END = ("finished", "broken", "no_video", "unsupported", "not_found")
 """Ends after which a file is played again only when it has changed: another attempt would give the same frames."""
-_REASONS = {
-    "unreachable": "the camera can't be reached",
-    "refused_login": "the camera refused the user name or the password",
-    "untrusted": "the certificate of the camera is not trusted",
-    "not_found": "the camera has no such stream",
-    "no_video": "the stream has no video",
-    "unsupported": "the stream can't be read",
-    "broken": "the stream ended",
-    "missing_library": "PyAV is not installed: python -m pip install av",
-}
+JPEG = "image/jpeg"
+EARLY = 0.5
+"""Share of `every_s` after which the next frame is taken. The decoder keeps the interval within a stream; this limit is
+for cameras that end each connection after one frame."""
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StreamEnd:
     """Why an attempt to read a stream ended.
 
@@ -59,7 +57,8 @@ class StreamEnd:
     reason: str = ""
 
 
-STOPPING = StreamEnd(code="stopping")
+STOPPING = StreamEnd("stopping")
+HANGING = StreamEnd("crashed", "the process of the decoder hangs and can't be ended")
 
 
 class CameraSource:
@@ -73,7 +72,6 @@ class CameraSource:
 
     Attributes:
         opened: What the decoder found in the stream last; None until a stream was open.
-        ended: Why the last attempt to read the stream ended; None before the first end.
     """
 
     def __init__(
@@ -85,19 +83,14 @@ class CameraSource:
         pace: Callable[[], float] = PACE.reserve,
     ) -> None:
         self.opened: Opened | None = None
-        self.ended: StreamEnd | None = None
         self._settings, self._context = settings, context
         self._command, self._pace = command, pace
-        self._proxy = context.proxies.find(settings.url)
-        self._location = parse_location(settings.url, context.proxies)
-        self._slot = FrameSlot(context.clock)
+        self._location = parse_location(settings.url)
         self._capture = FrameCapture(context, build_subject(settings.url) or context.name, settings.every_s)
         self._reconnection = Reconnection()
-        self._positions = LivePositions()
         self._decoder: DecoderProcess | None = None
-        self._login: StreamLogin | None = None
-        self._probing = self._probed = False
-        self._lost = False
+        self._versions: Mapping[str, int] = {}
+        self._probing = self._probed = self._lost = False
         self._played: tuple[int, int] | None = None
         self._report = OutageReport(context)
 
@@ -108,7 +101,7 @@ class CameraSource:
             try:
                 while not context.stopping:
                     began_s = context.clock.monotonic()
-                    ended = self.ended = self._attempt()
+                    ended = self._attempt()
                     if ended is STOPPING:
                         return
                     if ended.code in AT_END and self._location.is_file:
@@ -119,10 +112,8 @@ class CameraSource:
                 self._end_decoder()
 
     def _stop(self) -> None:
-        decoder = self._decoder
-        if decoder is not None:
+        if (decoder := self._decoder) is not None:
             decoder.terminate()
-        self._slot.wake()
 
     # One attempt
 
@@ -130,57 +121,52 @@ class CameraSource:
         """Connect, and take frames until the stream ends, for whatever reason."""
         context = self._context
         if not self._end_decoder():
-            return StreamEnd(code="crashed", reason="the process of the decoder hangs and can't be ended")
+            return HANGING
+        self._versions = find_versions(context.credentials)
         try:
             login = StreamLogin(self._settings, read_credentials(context.credentials), context.credentials)
         except ConfigError as error:
-            self._login = None
-            return StreamEnd(code="credentials", reason=error.message)
-        self._login = login
+            return StreamEnd("credentials", error.message)
         if blocked := self._find_obstacle():
             return blocked
         if (wait_s := self._pace()) and not context.wait(wait_s):
             return STOPPING
-        path, self._played = self._location.path, self._location.file_identity()
-        started = start_file(path, self._played) if path and self._played and self._location.is_file else ""
+        stream, self._played = secrets.token_hex(16), self._location.file_identity()
+        if self._location.is_file and self._played:  # the same file has the same frames in the next run
+            stream = f"{self._location.path}\0{self._played[0]}\0{self._played[1]}"
         try:
             decoder = self._decoder = DecoderProcess(
-                login.request(context.max_bytes),
-                self._slot,
-                clock=context.clock,
-                environ=build_environ(self._proxy),
-                command=self._command,
+                login.request(context.max_bytes), clock=context.clock, command=self._command
             )
         except OSError as error:
-            return StreamEnd(code="crashed", reason=f"the decoder can't be started: {error.strerror}")
+            return StreamEnd("crashed", f"the decoder can't be started: {error.strerror}")
         try:
-            return self._follow(decoder, login, started or self._positions.start())
+            return self._follow(decoder, login, stream)
         finally:
             self._end_decoder()
 
     def _find_obstacle(self) -> StreamEnd | None:
         """Return why a decoder needn't be started now; None when nothing is known against it."""
-        if self._proxy is not None and self._proxy.tls:
-            return StreamEnd(code="unsupported", reason="a stream can't be read through a proxy that uses TLS")
         if missing := self._location.find_missing():
-            return StreamEnd(code=MISSING, reason=missing)
+            return StreamEnd(MISSING, missing)
         if not self._probing or not self._location.host:
             return None
-        if unreachable := probe(self._location, lambda: self._context.stopping):
-            return StreamEnd(code="unreachable", reason=unreachable)
+        if unreachable := self._location.probe(lambda: self._context.stopping):
+            return StreamEnd("unreachable", unreachable)
         self._probed = True
         return None
 
     def _follow(self, decoder: DecoderProcess, login: StreamLogin, stream: str) -> StreamEnd:
         """Take the frames of a decoder until it ends or has to be ended."""
         context, clock = self._context, self._context.clock
-        began_s = frame_s = look_s = clock.monotonic()
+        began_s = frame_s = look_s = now_s = clock.monotonic()
         while not context.stopping:
-            over = decoder.over  # looked at before the slot is, so that the last frame isn't missed
-            frame, replaced = self._slot.take(0.0 if over else self._due_s(decoder, began_s, look_s))
+            over = decoder.over  # looked at before a frame is taken, so that the last one isn't missed
+            due_s = min(look_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
+            frame, dropped = decoder.take(0.0 if over else max(0.0, due_s - now_s))
             now_s = clock.monotonic()
             self.opened = decoder.opened or self.opened
-            self._capture.count(replaced, decoder.take_dropped(), login.hide)
+            self._capture.count(dropped.values(), login.hide)
             if frame is not None:
                 frame_s = now_s
                 self._note_frame(now_s)
@@ -189,40 +175,27 @@ class CameraSource:
                 self._report.watching()
             if over and frame is None:
                 return self._explain_end(decoder, login)
-            if end := self._judge(decoder, began_s, frame_s, now_s):
-                return end
+            for at_s, end in self._limits(decoder, began_s, frame_s):
+                if now_s >= at_s:
+                    return end
             if now_s - look_s >= MEMORY_LOOK_S:
                 look_s = now_s
                 if decoder.resident_bytes() > self._settings.decoder_max_bytes:
                     return self._recycle(decoder)
         return STOPPING
 
-    def _due_s(self, decoder: DecoderProcess, began_s: float, look_s: float) -> float:
-        """Return the time until something has to be looked at though the decoder says nothing, seconds."""
-        limit_s = self._limit_s(decoder, began_s)
-        return max(0.0, min(limit_s, look_s + MEMORY_LOOK_S) - self._context.clock.monotonic())
-
-    def _limit_s(self, decoder: DecoderProcess, began_s: float) -> float:
-        """Return the monotonic time until which the decoder may say nothing, seconds."""
-        if decoder.opened is None:
-            return began_s + START_S + self._settings.connect_timeout_s
-        return decoder.last_data_s + self._settings.silent_s
-
-    def _judge(self, decoder: DecoderProcess, began_s: float, frame_s: float, now_s: float) -> StreamEnd | None:
-        """Return why the decoder has to be ended; None while it may continue."""
+    def _limits(self, decoder: DecoderProcess, began_s: float, frame_s: float) -> Iterator[tuple[float, StreamEnd]]:
+        """Yield until when the decoder may continue as it does, monotonic time in seconds, and why it is ended then."""
         settings = self._settings
-        if now_s >= self._limit_s(decoder, began_s):
-            if decoder.opened is None:
-                reason = f"the stream was not open within {settings.connect_timeout_s:g} s"
-                return StreamEnd(code="unreachable", reason=f"{reason}; connecting again")
-            return StreamEnd(
-                code="silent", reason=f"no data from the camera for {settings.silent_s:g} s; connecting again"
-            )
+        if decoder.opened is None:
+            reason = f"the stream was not open within {settings.connect_timeout_s:g} s; connecting again"
+            yield began_s + START_S + settings.connect_timeout_s, StreamEnd("unreachable", reason)
+            return
+        reason = f"no data from the camera for {settings.silent_s:g} s; connecting again"
+        yield decoder.last_data_s + settings.silent_s, StreamEnd("silent", reason)
         frameless_s = FRAMELESS_S + 2 * settings.every_s
-        if decoder.opened is not None and now_s - frame_s >= frameless_s:
-            reason = f"the camera sends data, but no whole frame for {frameless_s:g} s; connecting again"
-            return StreamEnd(code="silent", reason=reason)
-        return None
+        reason = f"the camera sends data, but no whole frame for {frameless_s:g} s; connecting again"
+        yield frame_s + frameless_s, StreamEnd("silent", reason)
 
     def _note_frame(self, now_s: float) -> None:
         if self._lost:
@@ -230,39 +203,37 @@ class CameraSource:
             self._context.reconnected()
         if not self._location.is_file:  # a file that ends the decoder has frames each time
             self._reconnection.received(now_s)
-        if not self._reconnection.flapping:
-            self._report.end()
-            if not self._capture.paused:
-                self._report.watching()
+        if not self._reconnection.flapping and not self._capture.paused:
+            self._report.watching()
 
     def _explain_end(self, decoder: DecoderProcess, login: StreamLogin) -> StreamEnd:
         """Return why a decoder has ended by itself."""
+        last = decoder.last
         if self._context.stopping:
             return STOPPING
-        if decoder.ended and self._location.is_file:
-            return StreamEnd(code="finished", reason=f"all frames of {self._location.path} were played")
-        if decoder.failed is not None:
-            code = decoder.failed.code
-            reason = login.hide(decoder.failed.message).strip() or _REASONS[code]
-            if code == "missing_library":
-                reason = _REASONS[code]
-            if code == "refused_login":
+        if isinstance(last, Failed):
+            reason = login.hide(last.message)
+            if last.code == "missing_library":
+                reason = "PyAV is not installed: python -m pip install av"
+            if last.code == "refused_login":
                 reason += "; it is tried again after 5 minutes, or when the credentials change"
-            return StreamEnd(code=code, reason=reason)
-        if decoder.ended:
-            return StreamEnd(code="broken", reason="the stream ended; connecting again")
+            return StreamEnd(last.code, reason)
+        if isinstance(last, Ended):
+            if self._location.is_file:
+                return StreamEnd("finished", f"all frames of {self._location.path} were played")
+            return StreamEnd("broken", "the stream ended; connecting again")
         tail = login.hide(decoder.tail)
         if not self._end_decoder():
-            return StreamEnd(code="crashed", reason="the process of the decoder hangs and can't be ended")
+            return HANGING
         what = f"broke: {login.hide(decoder.fault)}" if decoder.fault else decoder.exit_status
-        self._report.log_hourly("crashed", f"the decoder {what}", f"; its last output:\n{tail}" if tail else "")
-        return StreamEnd(code="crashed", reason=f"the decoder {what}; it is started again")
+        self._report.log_error("crashed", f"the decoder {what}", f"; its last output:\n{tail}" if tail else "")
+        return StreamEnd("crashed", f"the decoder {what}; it is started again")
 
     def _recycle(self, decoder: DecoderProcess) -> StreamEnd:
         limit = f"more than decoder_max_bytes ({self._settings.decoder_max_bytes})"
         used = f"the decoder used {decoder.resident_bytes()} bytes of memory, {limit}"
-        self._report.log_hourly("memory", f"{used}; it was replaced")
-        return StreamEnd(code="memory", reason=f"the decoder used {limit} of memory; it is started again")
+        self._report.log_error("memory", f"{used}; it was replaced")
+        return StreamEnd("memory", f"the decoder used {limit} of memory; it is started again")
 
     def _end_decoder(self) -> bool:
         """End the decoder, if there is one; return whether none is left."""
@@ -270,10 +241,10 @@ class CameraSource:
             return True
         if not self._decoder.end(STOPPING_S if self._context.stopping else TERM_S):
             return False
+        frame, _ = self._decoder.take(0.0)
         self._decoder = None
-        frame, replaced = self._slot.take(0.0)
-        if frame is not None or replaced:
-            self._context.drop("late", replaced + (frame is not None))
+        if frame is not None:
+            self._context.drop("late")
         return True
 
     # Between two attempts
@@ -290,16 +261,9 @@ class CameraSource:
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
         while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             if self._capture.retry():
-                self._report.repeat()
-            if self._credentials_changed():
+                self._report.waiting(ended.reason)
+            if find_versions(context.credentials) != self._versions:
                 return
-
-    def _credentials_changed(self) -> bool:
-        try:
-            credentials = read_credentials(self._context.credentials)
-        except ConfigError:
-            return False
-        return self._login is None or self._login.outdated(credentials)
 
     def _rest_at_end(self, ended: StreamEnd) -> None:
         """Wait until a file that was played to its end, or as far as possible, has changed and changes no more."""
@@ -314,3 +278,76 @@ class CameraSource:
             if found is not None and found == last and found != played:
                 return
             last = found
+
+
+class FrameCapture:
+    """Passes frames to the agent. While the queue is full it keeps the newest frame and offers it again.
+
+    Args:
+        context: Interface to the agent.
+        subject: Name of the stream, the subject of its events.
+        every_s: Minimum time between two frames, seconds.
+    """
+
+    def __init__(self, context: SourceContext, subject: str, every_s: float) -> None:
+        self._context = context
+        self._subject = build_text(subject)
+        self._every_s = every_s
+        self._held: Frame | None = None
+        self._failures = 0
+        self._retry_s = 0.0
+        self._taken_s: float | None = None
+        self._logged: set[Cause] = set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the queue has no room for the frame at hand."""
+        return self._held is not None
+
+    def offer(self, frame: StreamFrame, stream: str) -> None:
+        """Store a frame of a stream, whose positions begin with `stream`, or keep it while the queue is full."""
+        context = self._context
+        now_s = context.clock.monotonic()
+        if media_type.sniff(frame.data) != JPEG:
+            context.drop("unreadable")
+            return
+        if self._taken_s is not None and now_s - self._taken_s < EARLY * self._every_s:
+            context.drop("rate")
+            return
+        self._taken_s = now_s
+        if self._held is not None:
+            context.drop("spool_full")
+        self._held = Frame(
+            data=frame.data,
+            position=f"{stream}\0{frame.number}",
+            subject=self._subject,
+            captured_at_ns=frame.captured_at_ns,
+            content_type=JPEG,
+        )
+        self.retry()
+
+    def retry(self) -> bool:
+        """Store the frame that is kept, if there is one and it is time; return whether it was stored after a pause."""
+        context = self._context
+        if self._held is None or context.clock.monotonic() < self._retry_s:
+            return False
+        try:
+            context.capture(self._held)
+        except SpoolError as error:
+            self._failures += 1
+            self._retry_s = context.clock.monotonic() + REFUSED.pause_s(self._failures)
+            context.report("paused", explain_refusal(error))
+            return False
+        paused = self._failures > 0
+        self._held, self._failures, self._retry_s = None, 0, 0.0
+        return paused
+
+    def count(self, dropped: Iterable[DroppedFrames], hide: Callable[[str], str]) -> None:
+        """Count frames that never got here, and log the first one of each cause that has a reason without secrets."""
+        for one in dropped:
+            self._context.drop(one.cause, one.count)
+            if one.reason and one.cause not in self._logged:
+                self._logged.add(one.cause)
+                further = f"further such frames are not logged; they are counted as dropped, with the cause {one.cause}"
+                reason = hide(one.reason)[:256]
+                _log.error("source %s: not captured: a frame: %s; %s", self._context.name, reason, further)

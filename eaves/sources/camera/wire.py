@@ -1,23 +1,23 @@
 """Messages between the camera source and its decoder: a request on the decoder's stdin, and messages on its stdout.
 
-The request is one JSON object, so that no other user of the machine sees a password in the list of processes. Each
-message is a header and a body. The header is the message's kind, the length of its body, and three numbers that only
-frames and alive messages use. The parent checks all of it, because a decoder that read hostile data may write anything.
+The request is one line of JSON, so that no other user of the machine sees a password in the list of processes. A
+message is two lengths, a JSON object, and the bytes of an image. The parent checks all of it, because a decoder that
+read hostile data may write anything; so it isn't pickled.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import IO, Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any, Literal, get_args, get_type_hints
 
-HEADER = struct.Struct("<cIqQq")
-"""Kind, length of the body in bytes, capture time in nanoseconds since 1970, number, and the monotonic time in
-nanoseconds at which the data arrived."""
+from eaves.sources.frame import Cause
+
+HEADER = struct.Struct("<II")
+"""Lengths of the JSON object and of the image, bytes."""
 MAX_JSON_BYTES = 65_536
-"""Maximum length of the body of a message that isn't a frame, bytes."""
 
 FailureCode = Literal[
     "unreachable", "refused_login", "untrusted", "not_found", "no_video", "unsupported", "broken", "missing_library"
@@ -43,10 +43,9 @@ class StreamRequest:
         max_bytes: Maximum size of a JPEG image, bytes; larger ones are dropped in the decoder.
         max_memory_bytes: Maximum memory that the decoder may allocate, bytes.
         connect_timeout_s: Time limit of the connection, seconds; the parent has a limit of its own.
-        authorities: Path of a PEM file with the certificate authorities to trust; empty for the system's.
+        authorities: Path of a PEM file with the certificate authorities to trust; empty to trust none.
         certificate: Path of a client certificate; empty for none.
         key: Path of the client certificate's key; empty for none.
-        quality: Quality of the encoded JPEG images, 1 to 95.
         paced: Whether a file is read at its own speed instead of as fast as possible.
     """
 
@@ -59,7 +58,6 @@ class StreamRequest:
     authorities: str = ""
     certificate: str = ""
     key: str = ""
-    quality: int = 90
     paced: bool = True
 
 
@@ -106,32 +104,19 @@ class StreamFrame:
 class Alive:
     """Data arrived, though perhaps no frame of it is sent; at most one such message a second."""
 
-    arrived_ns: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedFrames:
-    """Frames that the decoder dropped.
+    """Number of frames that were dropped, and what was wrong with the last one; empty for `late` and `rate`."""
 
-    Attributes:
-        cause: Cause that they are counted under, one of `eaves.sources.frame.Cause`.
-        count: Number of frames.
-        reason: What was wrong with the last one; empty for `late` and `rate`.
-    """
-
-    cause: str
-    count: int
+    cause: Cause
+    count: int = 1
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The decoder can't continue and ends after this message.
-
-    Attributes:
-        code: Reason, for the parent's decision when to try again.
-        message: The reason as a sentence; it may contain credentials.
-    """
+    """The decoder can't continue and ends; the message is a sentence that may contain credentials."""
 
     code: FailureCode
     message: str
@@ -145,14 +130,8 @@ class Ended:
 
 
 Message = Opened | StreamFrame | Alive | DroppedFrames | Failed | Ended
-_JSON: Mapping[bytes, type[Opened | DroppedFrames | Failed | Ended]] = {
-    b"O": Opened,
-    b"D": DroppedFrames,
-    b"X": Failed,
-    b"E": Ended,
-}
-_KINDS = {kind: letter for letter, kind in _JSON.items()}
-_CHOICES: Mapping[str, tuple[str, ...]] = {"code": get_args(FailureCode), "decoding": ("none", "key", "all")}
+_FIELDS: Mapping[type[Message], Mapping[str, Any]] = {kind: get_type_hints(kind) for kind in get_args(Message)}
+_KINDS = {kind.__name__: kind for kind in _FIELDS}
 
 
 def build_request(request: StreamRequest) -> bytes:
@@ -167,81 +146,48 @@ def parse_request(line: bytes) -> StreamRequest:
 
 def build_message(message: Message) -> bytes:
     """Return the bytes of a message."""
-    if isinstance(message, StreamFrame):
-        header = HEADER.pack(b"F", len(message.data), message.captured_at_ns, message.number, message.arrived_ns)
-        return header + message.data
-    if isinstance(message, Alive):
-        return HEADER.pack(b"A", 0, 0, 0, message.arrived_ns)
-    body = json.dumps(asdict(message)).encode()
-    return HEADER.pack(_KINDS[type(message)], len(body), 0, 0, 0) + body
+    values: dict[str, Any] = {"kind": type(message).__name__, **asdict(message)}
+    data: bytes = values.pop("data", b"")
+    text = json.dumps(values).encode()
+    return HEADER.pack(len(text), len(data)) + text + data
 
 
 def read_message(stream: IO[bytes], max_bytes: int) -> Message | None:
-    """Read one message; return None at the end of the stream.
-
-    Args:
-        stream: Pipe from the decoder.
-        max_bytes: Maximum size of a frame, bytes.
+    """Read one message from a buffered pipe, with an image of at most `max_bytes`; None at the end of the stream.
 
     Raises:
         WireError: When the bytes are no message, or the stream ends within one.
     """
-    header = _read_exactly(stream.read, HEADER.size)
+    header = stream.read(HEADER.size)
     if not header:
         return None
-    if len(header) < HEADER.size:
-        raise WireError("the decoder's output ends within a message")
-    kind, length, captured_at_ns, number, arrived_ns = HEADER.unpack(header)
-    if length > (max_bytes if kind == b"F" else MAX_JSON_BYTES):
-        raise WireError(f"a message of the decoder has {length} bytes")
-    body = _read_exactly(stream.read, length)
-    if len(body) < length:
-        raise WireError("the decoder's output ends within a message")
-    if kind == b"F":
-        if captured_at_ns < 0:
-            raise WireError("a frame of the decoder was captured before 1970")
-        return StreamFrame(data=body, number=number, captured_at_ns=captured_at_ns, arrived_ns=arrived_ns)
-    if kind == b"A":
-        return Alive(arrived_ns=arrived_ns)
-    if kind not in _JSON:
-        raise WireError("the decoder's output has an unknown kind of message")
-    return _parse_body(_JSON[kind], body)
-
-
-def _parse_body(
-    kind: type[Opened | DroppedFrames | Failed | Ended], body: bytes
-) -> Opened | DroppedFrames | Failed | Ended:
+    text_bytes, data_bytes = HEADER.unpack(_check_length(header, HEADER.size))
+    if text_bytes > MAX_JSON_BYTES or data_bytes > max_bytes:
+        raise WireError(f"a message of the decoder has {text_bytes + data_bytes} bytes")
+    text = _check_length(stream.read(text_bytes), text_bytes)
+    data = _check_length(stream.read(data_bytes), data_bytes)
     try:
-        values = json.loads(body)
-        known = {field.name for field in fields(kind)}
-        if not isinstance(values, dict) or not known >= values.keys():
-            raise WireError("a message of the decoder has unknown values")
-        arguments: dict[str, Any] = values
-        if not all(_is_valid(name, value) for name, value in arguments.items()):
-            raise WireError("a message of the decoder has a wrong value")
-        return kind(**arguments)
-    except (ValueError, TypeError, RecursionError) as error:
+        values = json.loads(text)
+        kind = _KINDS[values.pop("kind")]
+        if data or kind is StreamFrame:
+            values["data"] = data
+        if all(_fits(value, _FIELDS[kind][name]) for name, value in values.items()):
+            return kind(**values)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WireError("a message of the decoder can't be read") from error
+    raise WireError("a message of the decoder has a wrong value")
 
 
-def _is_valid(name: str, value: object) -> bool:
-    """Return whether a value of a message has the type that its name stands for."""
-    if name in {"width", "height", "count", "frames"}:
+def _check_length(data: bytes, count: int) -> bytes:
+    if len(data) < count:
+        raise WireError("the decoder's output ends within a message")
+    return data
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Return whether a value has a field's type; numbers are finite and not negative."""
+    if wanted is int:
         return type(value) is int and 0 <= value < 2**63
-    if name in {"rate", "key_interval_s"}:
-        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
-    return isinstance(value, str) and value in _CHOICES.get(name, (value,))
-
-
-def _read_exactly(read: Callable[[int], bytes], count: int) -> bytes:
-    """Read `count` bytes; fewer at the end of the stream."""
-    first = read(count)
-    if len(first) in (0, count):
-        return first  # a frame isn't copied
-    chunks = bytearray(first)
-    while len(chunks) < count:
-        chunk = read(count - len(chunks))
-        if not chunk:
-            break
-        chunks += chunk
-    return bytes(chunks)
+    if wanted is float:
+        return type(value) in {int, float} and 0 <= value < float("inf")  # type: ignore[operator]
+    return isinstance(value, wanted) if isinstance(wanted, type) else value in get_args(wanted)

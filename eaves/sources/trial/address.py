@@ -1,8 +1,11 @@
-"""Parsing of an address or path on the command line into the settings of a source."""
+"""The settings of a source for an address or path on the command line, and those that disturb no agent."""
 
 from __future__ import annotations
 
+import re
+import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,12 +16,15 @@ SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "mqtt", "mqtts", "
 """Schemes of the addresses that `parse_place` knows."""
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps")
 _STREAM_SUFFIXES = (".m3u8", ".mjpg", ".mjpeg")
-"""Endings of the path of an http address that is a stream: a playlist of HLS, and the usual names of MJPEG."""
+"""Endings of the path of an http address of a stream: the usual names of MJPEG, and HLS, which is refused."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"),
     *(".flv", ".mjpg", ".mjpeg", ".h264", ".h265", ".264", ".265", ".hevc"),
 )
+SESSION_S = 60
+"""Time for which an MQTT broker keeps the session of a guest, seconds; the minimum of the setting."""
+_SHARED = re.compile(r"\$share/[^/]+/")
 
 
 def parse_place(text: str) -> dict[str, Any] | None:
@@ -64,3 +70,28 @@ def _parse_address(scheme: str, rest: str, text: str) -> dict[str, Any]:
     except ValueError:
         path = ""
     return {"kind": "camera" if path.endswith(_STREAM_SUFFIXES) else "http", "url": text}
+
+
+def find_guest_settings(settings: Mapping[str, Any], *, command: str, site: str) -> dict[str, Any]:
+    """Return the settings of a source that a guest must replace.
+
+    An MQTT broker disconnects a client when another one connects with its client id, and keeps messages for the session
+    of a known client id. So a guest has a random client id, and its session expires after a minute. A shared
+    subscription gives each message to one client of its group only, so a guest subscribes to the topics themselves. A
+    queue gives each notification of a bucket to one reader, and a port of a webhook has one listener; a guest of a
+    bucket only lists its keys.
+
+    Args:
+        settings: Settings of the source, as in eaves.yaml.
+        command: Name of the command, which becomes part of the client id.
+        site: Name of the site.
+    """
+    if settings.get("kind") == "s3":
+        return {"webhook_port": 0, "queue": "", "start": "all"}
+    if settings.get("kind") != "mqtt":
+        return {}
+    name = f"eaves-{command}-{site}-{settings.get('name', '')}-{secrets.token_hex(4)}"
+    topics = settings.get("topics", ())
+    listed = topics.split(",") if isinstance(topics, str) else topics
+    own = [_SHARED.sub("", str(topic).strip(), count=1) for topic in listed]
+    return {"client_id": name, "session_expiry_s": SESSION_S, **({"topics": own} if own else {})}

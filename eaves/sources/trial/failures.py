@@ -8,10 +8,26 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from eaves.credentials.redact import redact
-from eaves.sources.trial.findings import Failure, FailureCode
+from eaves.errors import DeliveryError, EavesError, ForbiddenError, InputError, NotFoundError, UnreachableError
 
+FailureCode = Literal[
+    "unreachable",
+    "untrusted",
+    "refused_login",
+    "not_found",
+    "no_video",
+    "unsupported",
+    "broken",
+    "no_image",
+    "missing_library",
+    "failed",
+]
+"""Kind of a failure. Most are those of `eaves.sources.camera.wire.FailureCode`. `no_image`: the source works, and no
+image came within the time limit. `failed`: another error of the source."""
 RTSP_PATHS = (
     "/Streaming/Channels/101 (Hikvision), /cam/realmonitor?channel=1&subtype=0 (Dahua), "
     "/axis-media/media.amp (Axis), /h264Preview_01_main (Reolink)"
@@ -23,31 +39,76 @@ SNAPSHOT_PATHS = (
 """Usual paths of snapshots over HTTP, as installers list them; not taken from the makers' own pages."""
 STREAM_ANSWER = "answers with a stream"
 """Part of the reason with which the kind `http` refuses a stream."""
-INSTALL_PYAV = "python -m pip install '.[camera]'   # in a checkout of Eaves"
 
 _PATTERNS: tuple[tuple[str, FailureCode], ...] = (
     (r"refuses (the user|access)|refused the user|asks for a login|status 40[13]", "refused_login"),
     (r"access key|secret key|session token", "refused_login"),
     (r"status 404|status 410|No such file|no such (stream|file|device)|does not exist", "not_found"),
-    (r"isn't trusted|is not trusted", "untrusted"),
-    (r"can't be reached|can't connect|doesn't answer|was lost|TLS with|TLS failed", "unreachable"),
-    (r"is not an image", "unsupported"),
-    (r"before the image was complete|did not send a complete image", "broken"),
+    (r"there is no (file|device)|no stream at this address|refers to another server", "not_found"),
+    (r"isn't trusted|is not trusted|isn't of a trusted", "untrusted"),
+    (r"can't be reached|can't connect|doesn't answer|was lost|TLS with|TLS failed|was not open", "unreachable"),
+    (r"may not be opened|in use by another program", "unreachable"),
+    (r"the stream has no video", "no_video"),
+    (r"is not an image|no video that can be read|stream can't be (read|decoded)|the protocol .* can't", "unsupported"),
+    (r"before the image was complete|did not send a complete image|camera ended the stream", "broken"),
+    (r"no data from the camera|no whole frame|the stream ended", "broken"),
     (r"PyAV is not installed", "missing_library"),
 )
+_FAILURES: Mapping[FailureCode, tuple[type[EavesError], str, str]] = {
+    "unreachable": (UnreachableError, "connection", "check the address, and whether the server is running"),
+    "untrusted": (
+        UnreachableError,
+        "TLS",
+        "write the certificate of its authority to ca.crt in a folder that --credentials names",
+    ),
+    "refused_login": (ForbiddenError, "login", ""),
+    "not_found": (NotFoundError, "path", ""),
+    "no_video": (InputError, "video", "choose a stream of the camera that has video, in H.264, H.265 or MJPEG"),
+    "unsupported": (
+        InputError,
+        "format",
+        "open the address in a browser or in VLC, and check that it shows the camera's picture",
+    ),
+    "broken": (DeliveryError, "image", "try again; if it fails again, check the camera's network connection"),
+    "no_image": (DeliveryError, "image", ""),
+    "missing_library": (
+        EavesError,
+        "decoder",
+        "python -m pip install '.[camera]'   # in a checkout of Eaves",
+    ),
+    "failed": (EavesError, "image", ""),
+}
+"""Code of a failure to the error that ends the command, the step that fails, and a hint."""
+_LOCAL_HINTS: Mapping[FailureCode, str] = {
+    "not_found": "ls -l {place}; v4l2-ctl --list-devices lists the cameras of this machine",
+    "unreachable": "ls -l {place}; a device belongs to the group video: sudo usermod -aG video $USER",
+    "unsupported": "check that a player such as VLC shows the file",
+    "no_video": "choose a file that has video",
+    "broken": "check that a player such as VLC shows the file to its end",
+}
 
 
-def classify(reason: str, *, kind: str, place: str, credentials: str) -> Failure:
-    """Return the failure that a source's reason describes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a trial got no image, as a sentence without credentials, and what to do, which may be empty."""
 
-    Args:
-        reason: Reason that the source reported.
-        kind: Kind of the source.
-        place: Address or path of the source.
-        credentials: Folder of the source's credentials; empty without one.
-    """
-    code: FailureCode = next((code for pattern, code in _PATTERNS if re.search(pattern, reason)), "failed")
-    return build_failure(code, reason, kind=kind, place=place, credentials=credentials)
+    code: FailureCode
+    message: str
+    hint: str = ""
+
+    @property
+    def step(self) -> str:
+        """Name of the step that failed."""
+        return _FAILURES[self.code][1]
+
+    def to_error(self) -> EavesError:
+        """Return the error that ends the command."""
+        return _FAILURES[self.code][0](self.message, hint=self.hint or None)
+
+
+def classify(reason: str) -> FailureCode:
+    """Return the kind of the failure that a source's reason describes."""
+    return next((code for pattern, code in _PATTERNS if re.search(pattern, reason)), "failed")
 
 
 def build_failure(code: FailureCode, message: str, *, kind: str, place: str, credentials: str) -> Failure:
@@ -61,7 +122,7 @@ def build_failure(code: FailureCode, message: str, *, kind: str, place: str, cre
         credentials: Folder of the source's credentials; empty without one.
     """
     shown = redact(message)
-    hint = _HINTS.get(code, "")
+    hint = _FAILURES[code][2]
     if code == "refused_login":
         hint = _hint_login(shown, kind, credentials)
     elif kind == "camera" and "://" not in place:
@@ -69,23 +130,6 @@ def build_failure(code: FailureCode, message: str, *, kind: str, place: str, cre
     elif code == "not_found" and (paths := {"camera": RTSP_PATHS, "http": SNAPSHOT_PATHS}.get(kind)):
         hint = f"check the path of the address; usual ones: {paths}"
     return Failure(code=code, message=shown, hint=hint)
-
-
-_HINTS: Mapping[FailureCode, str] = {
-    "untrusted": "write the certificate of its authority to ca.crt in a folder that --credentials names",
-    "unreachable": "check the address, and whether the server is running",
-    "unsupported": "open the address in a browser or in VLC, and check that it shows the camera's picture",
-    "no_video": "choose a stream of the camera that has video, in H.264, H.265 or MJPEG",
-    "broken": "try again; if it fails again, check the camera's network connection",
-    "missing_library": INSTALL_PYAV,
-}
-_LOCAL_HINTS: Mapping[FailureCode, str] = {
-    "not_found": "ls -l {place}; v4l2-ctl --list-devices lists the cameras of this machine",
-    "unreachable": "ls -l {place}; a device belongs to the group video: sudo usermod -aG video $USER",
-    "unsupported": "check that a player such as VLC shows the file",
-    "no_video": "choose a file that has video",
-    "broken": "check that a player such as VLC shows the file to its end",
-}
 
 
 def _hint_login(message: str, kind: str, credentials: str) -> str:

@@ -6,37 +6,32 @@ import os
 import sys
 import traceback
 
-from eaves.sources.camera.decoder import process
 from eaves.sources.camera.decoder.output import Output
+from eaves.sources.camera.decoder.process import StopSignal, begin, limit_memory
 from eaves.sources.camera.wire import Ended, Failed, StreamRequest, parse_request
 
 
 def main() -> None:
     """Run the decoder."""
-    process.unblock_signals()
-    process.end_with_parent()
-    output = process.take_output()
+    descriptor = begin()
     line = sys.stdin.buffer.readline()
     if not line:
         return
     request = parse_request(line)
-    stop = process.StopSignal()
-    process.forbid_core_files()
-    process.limit_memory(request.max_memory_bytes)
-    messages = Output(output, waits=not request.paced)
-    last = _read(request, messages, stop)
+    stop = StopSignal()
+    limit_memory(request.max_memory_bytes)
+    output = Output(descriptor, waits=not request.paced)
+    last = _read(request, output, stop)
     if last is not None:
-        messages.finish(last)
+        output.finish(last)
 
 
-def _read(request: StreamRequest, output: Output, stop: process.StopSignal) -> Ended | Failed | None:
+def _read(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
     """Read the stream and return the last message; None after SIGTERM."""
     try:
-        import av  # noqa: F401
+        from eaves.sources.camera.decoder.reading import read_stream
     except ImportError as error:
         return Failed(code="missing_library", message=f"PyAV can't be loaded: {error}")
-    from eaves.sources.camera.decoder.session import read_stream
-
     return read_stream(request, output, stop)
 
 

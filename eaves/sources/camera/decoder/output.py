@@ -7,6 +7,9 @@ import threading
 import traceback
 
 from eaves.sources.camera.wire import Alive, DroppedFrames, Ended, Failed, Message, Opened, StreamFrame, build_message
+from eaves.sources.frame import Cause
+
+_ORDER = (Opened, Alive, StreamFrame, Failed, Ended)
 
 
 class Output:
@@ -24,71 +27,48 @@ class Output:
         self._descriptor = descriptor
         self._waits = waits
         self._changed = threading.Condition()
-        self._opened: Opened | None = None
-        self._alive: Alive | None = None
-        self._frame: StreamFrame | None = None
-        self._dropped: dict[str, DroppedFrames] = {}
-        self._last: Failed | Ended | None = None
+        self._waiting: dict[type[Message], Message] = {}
+        self._dropped: dict[Cause, DroppedFrames] = {}
         self._thread = threading.Thread(target=self._write, name="output", daemon=True)
         self._thread.start()
 
-    def put(self, message: Opened | Alive | StreamFrame) -> None:
-        """Hand over a message."""
+    def put(self, message: Message) -> None:
+        """Hand over a message, in place of one of its kind."""
         with self._changed:
-            if isinstance(message, Opened):
-                self._opened = message
-            elif isinstance(message, Alive):
-                self._alive = message
-            else:
-                while self._waits and self._frame is not None:
+            if isinstance(message, StreamFrame) and StreamFrame in self._waiting:
+                while self._waits and StreamFrame in self._waiting:
                     self._changed.wait()
-                if self._frame is not None:
-                    self._count("late", "")
-                self._frame = message
+                if StreamFrame in self._waiting:
+                    self.drop("late")
+            self._waiting[type(message)] = message
             self._changed.notify_all()
 
-    def drop(self, cause: str, reason: str = "") -> None:
+    def drop(self, cause: Cause, reason: str = "") -> None:
         """Count a frame that was dropped."""
         with self._changed:
-            self._count(cause, reason)
+            count = self._dropped[cause].count + 1 if cause in self._dropped else 1
+            self._dropped[cause] = DroppedFrames(cause=cause, count=count, reason=reason)
             self._changed.notify_all()
 
     def finish(self, message: Failed | Ended) -> None:
         """Write everything that waits and the last message."""
-        with self._changed:
-            self._last = message
-            self._changed.notify_all()
+        self.put(message)
         self._thread.join()
 
-    def _count(self, cause: str, reason: str) -> None:
-        earlier = self._dropped.get(cause)
-        count = earlier.count + 1 if earlier else 1
-        self._dropped[cause] = DroppedFrames(cause=cause, count=count, reason=reason)
-
     def _write(self) -> None:
+        last: Message | None = None
         try:
-            while True:
-                messages = self._take()
-                for message in messages:
-                    self._write_all(build_message(message))
-                if messages and isinstance(messages[-1], Failed | Ended):
-                    return
+            while not isinstance(last, Failed | Ended):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting or self._dropped)
+                    waiting, dropped = self._waiting, self._dropped
+                    self._waiting, self._dropped = {}, {}
+                    self._changed.notify_all()
+                for last in (*dropped.values(), *(waiting[kind] for kind in _ORDER if kind in waiting)):
+                    self._write_all(build_message(last))
         except Exception:  # noqa: BLE001 - without this thread the process would read the stream and send nothing
             traceback.print_exc()
             os._exit(1)
-
-    def _take(self) -> list[Message]:
-        with self._changed:
-            while True:
-                waiting = (self._opened, *self._dropped.values(), self._alive, self._frame, self._last)
-                messages = [message for message in waiting if message is not None]
-                if messages:
-                    break
-                self._changed.wait()
-            self._opened = self._alive = self._frame = None
-            self._dropped = {}
-            self._changed.notify_all()
-            return messages
 
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import select
 import signal
 import threading
-from pathlib import Path
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
@@ -16,30 +16,16 @@ _PR_SET_PDEATHSIG = 1
 """Source: linux/prctl.h; prctl(2)."""
 
 
-def unblock_signals() -> None:
-    """Let SIGTERM and SIGINT end this process: the agent's main thread blocks both, and children inherit that."""
+def begin() -> int:
+    """Set up the process, and return a private descriptor of stdout, where no library writes between messages."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
-
-
-def end_with_parent() -> None:
-    """Make the kernel end this process when its parent ends; elsewhere than on Linux the end of stdin does it."""
-    try:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})  # the agent's main thread blocks both
+    with contextlib.suppress(OSError, AttributeError):  # elsewhere than on Linux the end of stdin ends the process
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
-
-
-def take_output() -> int:
-    """Return a private descriptor of stdout, which is then stderr, so that no library can write between messages."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the password
     descriptor = os.dup(1)
     os.dup2(2, 1)
     return descriptor
-
-
-def forbid_core_files() -> None:
-    """Create no core file, which would hold the password, when a library crashes."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def limit_memory(max_bytes: int) -> None:
@@ -51,14 +37,6 @@ def limit_memory(max_bytes: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = max_bytes if hard == resource.RLIM_INFINITY else min(hard, max_bytes)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-
-
-def read_allocated_bytes() -> int:
-    """Return the memory that `limit_memory` counts, bytes; 0 where the system doesn't say. Source: proc(5), statm."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 class StopSignal:
@@ -74,7 +52,6 @@ class StopSignal:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: None)  # the descriptor above gets the signal, whatever runs
-        self._stopped = threading.Event()
         threading.Thread(target=self._watch, args=(read,), name="stop", daemon=True).start()
 
     def _watch(self, wakeup: int) -> None:
@@ -82,7 +59,7 @@ class StopSignal:
             ready, _, _ = select.select([0, wakeup], [], [])
             if wakeup in ready:
                 self.received = True
-                self._stopped.wait(CLOSE_S)
+                threading.Event().wait(CLOSE_S)
                 os._exit(0)
             if not os.read(0, 4_096):
                 os._exit(0)

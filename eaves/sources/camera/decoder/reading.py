@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +11,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from eaves.sources.camera.decoder.capture_time import CaptureClock
-from eaves.sources.camera.decoder.connection.failures import StreamError
-from eaves.sources.camera.decoder.connection.opening import MAX_PIXELS, OpenStream
-from eaves.sources.camera.decoder.encoder import JpegEncoder
-from eaves.sources.camera.decoder.jpeg import JpegError, check_jpeg
+from eaves.sources.camera.decoder.images import JpegEncoder, JpegError, check_jpeg
+from eaves.sources.camera.decoder.opening import MAX_PIXELS, OpenStream, StreamError, explain_read_error, open_stream
 from eaves.sources.camera.decoder.output import Output
-from eaves.sources.camera.decoder.selection import FrameSelection
-from eaves.sources.camera.wire import Alive, Ended, Opened, StreamFrame, StreamRequest
+from eaves.sources.camera.decoder.process import StopSignal
+from eaves.sources.camera.decoder.timing import CaptureClock, FrameSelection
+from eaves.sources.camera.wire import Alive, Ended, Failed, Opened, StreamFrame, StreamRequest
 
 ALIVE_S = 1.0
 """Seconds between two messages that data arrive."""
@@ -34,8 +31,17 @@ stored in another order than they are shown in."""
 MAX_NS = 2**63 - 1
 """Maximum capture time, nanoseconds since 1970. A file can claim any time and any length, and its time of the last
 change is 1970 in reproducible archives and images."""
-MAX_SHOWN = 1e6
-"""Maximum rate and maximum interval that the parent gets; a stream can claim more than the parent accepts."""
+
+
+def read_stream(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
+    """Read a stream and return the last message; None when a signal ended it."""
+    try:
+        stream = open_stream(request, output.finish)
+        ended = StreamReader(request, stream, output, stop).run()
+    except Exception as error:  # noqa: BLE001
+        return explain_read_error(error)
+    stream.container.close()  # it says goodbye to the camera; no other thread uses it
+    return None if stop.received else ended
 
 
 class StreamReader:
@@ -45,30 +51,27 @@ class StreamReader:
         request: What the parent asks for.
         stream: The open stream.
         output: Writes messages to the parent.
-        is_stopped: Whether reading must end.
+        stop: Says when reading must end.
     """
 
-    def __init__(
-        self, request: StreamRequest, stream: OpenStream, output: Output, is_stopped: Callable[[], bool]
-    ) -> None:
-        self._request = request
-        self._stream = stream
-        self._output = output
-        self._is_stopped = is_stopped
-        self._passes_on = stream.passes_on
+    def __init__(self, request: StreamRequest, stream: OpenStream, output: Output, stop: StopSignal) -> None:
+        self._request, self._stream, self._output, self._stop = request, stream, output, stop
         # PyAV makes a fraction of each rate and time that is asked for; asked for once, they cost nothing.
         self._rate = float(stream.video.average_rate or 0)
         self._tick_s = float(stream.video.time_base or 0)
         self._selection = FrameSelection(request.every_s)
         self._clock = CaptureClock()
-        self._encoder = JpegEncoder(request.quality)
+        self._encoder = JpegEncoder()
         self._opened: Opened | None = None
         self._number = -1
         self._frames = 0
         self._alive_at = 0.0
         self._previous: float | None = None
         self._began = time.monotonic()
-        self._file_start_s = _find_file_start(request, stream)
+        self._file_start_s = 0.0
+        if stream.is_file:  # the recording began at its file's last change less its length
+            length_s = (stream.container.duration or 0) / av.time_base
+            self._file_start_s = max(0.0, Path(request.url).stat().st_mtime - length_s)
         self._first_pts_s: float | None = None
         self._due: float | None = None
 
@@ -82,21 +85,19 @@ class StreamReader:
         video = self._stream.video
         self._announce(video.codec_context.width, video.codec_context.height)
         for packet in self._stream.container.demux(video):
-            if self._is_stopped():
+            if self._stop.received:
                 break
             if packet.size == 0:
                 continue  # the end, after which the decoder may still hold frames
             self._number += 1
             self._read(packet)
-        if not self._stream.is_file and not self._is_stopped():
+        if not self._stream.is_file and not self._stop.received:
             raise StreamError("broken")
         return Ended(frames=self._frames)
 
     def _read(self, packet: Packet[VideoStream]) -> None:
         arrived = time.monotonic()
-        stream_time = self._seconds(packet.pts)
-        if stream_time is None:
-            stream_time = self._seconds(packet.dts)
+        stream_time = self._seconds(packet.dts if packet.pts is None else packet.pts)
         if self._stream.is_file:
             time_s = self._wait_for(stream_time)
             arrived = time.monotonic()
@@ -106,14 +107,14 @@ class StreamReader:
                 self._clock.observe(stream_time, begin)
             time_s = self._clock.find(stream_time, begin)
         self._show_life(arrived)
-        if self._passes_on:
+        if self._stream.passes_on:
             self._pass_on(packet, time_s, arrived)
         else:
             self._decode(packet, time_s, arrived)
 
     def _find_begin(self, arrived: float) -> float:
         """Return when the first byte of a frame arrived. FFmpeg's parser returns a frame when the next one begins."""
-        if not self._stream.is_parsed or self._passes_on:
+        if not self._stream.is_parsed or self._stream.passes_on:
             return arrived
         begin = self._previous or arrived - (1 / self._rate if self._rate else 0.0)
         self._previous = arrived
@@ -126,15 +127,14 @@ class StreamReader:
             self._output.drop("too_large", f"the JPEG image has {packet.size} bytes")
             return
         try:
-            data, width, height = check_jpeg(bytes(packet))
+            data, width, height = check_jpeg(bytes(packet), self._stream.video)
         except JpegError as error:
             self._output.drop("unreadable", str(error))
             return
         if width * height > MAX_PIXELS:
             self._output.drop("too_large", f"the JPEG image has {width}x{height} pixels")
         elif self._selection.take(time_s):
-            self._announce(width, height)
-            self._send(data, time_s, arrived)
+            self._send(data, width, height, time_s, arrived)
 
     def _decode(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
         selection = self._selection
@@ -178,17 +178,15 @@ class StreamReader:
     def _take(self, frame: VideoFrame, time_s: float, arrived: float) -> None:
         if frame.is_corrupt:
             self._output.drop("unreadable", "a part of the frame is missing")
-            return
-        if not self._selection.take(time_s):
-            return
-        self._announce(frame.width, frame.height)
-        data = self._encoder.encode(frame)
-        if len(data) > self._request.max_bytes:
-            self._output.drop("too_large", f"the JPEG image has {len(data)} bytes")
-            return
-        self._send(data, time_s, arrived)
+        elif self._selection.take(time_s):
+            data = self._encoder.encode(frame)
+            if len(data) > self._request.max_bytes:
+                self._output.drop("too_large", f"the JPEG image has {len(data)} bytes")
+            else:
+                self._send(data, frame.width, frame.height, time_s, arrived)
 
-    def _send(self, data: bytes, time_s: float, arrived: float) -> None:
+    def _send(self, data: bytes, width: int, height: int, time_s: float, arrived: float) -> None:
+        self._announce(width, height)
         self._frames += 1
         # A live frame's time is on the monotonic clock until now, because the wall clock may be set at any time.
         start_s = self._file_start_s if self._stream.is_file else time.time() - time.monotonic()
@@ -202,7 +200,7 @@ class StreamReader:
 
     def _announce(self, width: int, height: int) -> None:
         """Say what the stream is, when that is new."""
-        decoding: Literal["none", "key", "all"] = "none" if self._passes_on else self._selection.decoding
+        decoding: Literal["none", "key", "all"] = "none" if self._stream.passes_on else self._selection.decoding
         last = self._opened
         if last is not None and (last.width, last.height, last.decoding) == (width, height, decoding):
             return
@@ -210,16 +208,16 @@ class StreamReader:
             codec=self._stream.video.codec_context.name,
             width=width,
             height=height,
-            rate=min(self._rate, MAX_SHOWN),
+            rate=self._rate,
             decoding=decoding,
-            key_interval_s=min(round(self._selection.key_interval_s, 3), MAX_SHOWN),
+            key_interval_s=round(self._selection.key_interval_s, 3),
         )
         self._output.put(self._opened)
 
     def _show_life(self, arrived: float) -> None:
         if arrived - self._alive_at >= ALIVE_S:
             self._alive_at = arrived
-            self._output.put(Alive(arrived_ns=int(arrived * 1e9)))
+            self._output.put(Alive())
 
     def _seconds(self, value: int | None) -> float | None:
         return None if value is None or not self._tick_s else value * self._tick_s
@@ -236,17 +234,7 @@ class StreamReader:
             self._began += self._due + JUMP_S - due
             due = self._due + JUMP_S
         self._due = due
-        while self._request.paced and not self._is_stopped():
-            pause = due - time.monotonic()
-            if pause <= 0:
-                break
+        while self._request.paced and not self._stop.received and (pause := due - time.monotonic()) > 0:
             self._show_life(time.monotonic())
             time.sleep(min(pause, ALIVE_S))
         return since_start
-
-
-def _find_file_start(request: StreamRequest, stream: OpenStream) -> float:
-    """Return the time at which a recording began, seconds since 1970: its file's last change less its length."""
-    if not stream.is_file:
-        return 0.0
-    return max(0.0, Path(request.url).stat().st_mtime - (stream.container.duration or 0) / av.time_base)

@@ -88,17 +88,6 @@ def play_garbage(session: RtspSession) -> None:
     respond_garbage(session, RtspRequest(method="", url="", headers={}))
 
 
-def play_damaged(session: RtspSession) -> None:
-    """Frames at their own times, each second of them with bytes that were changed on the way."""
-    for number in live_numbers(session):
-        packets = bytearray(session.build_frame(number))
-        if number // session.video.rate % 2:
-            for at in range(200, len(packets) - 200, 97):
-                if packets[at] != ord("$") and packets[at + 1] != ord("$"):
-                    packets[at] ^= 0x55
-        session.send(bytes(packets))
-
-
 def build_clock_jumps(jump_s: float, every: int = 10) -> Script:
     """Frames at their own times, while the camera's clock jumps forth and back after each `every` frames."""
 

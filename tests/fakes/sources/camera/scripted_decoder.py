@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eaves.sources.camera.wire import (
+    HEADER,
     Alive,
     DroppedFrames,
     Ended,
@@ -75,7 +76,7 @@ def no_frames(request: StreamRequest) -> None:
     """Data arrive, and no frame."""
     send(OPENED)
     while True:
-        send(Alive(arrived_ns=time.monotonic_ns()))
+        send(Alive())
         time.sleep(0.02)
 
 
@@ -118,9 +119,8 @@ def lies(request: StreamRequest, number: str) -> None:
         b'{"cause": "made up", "count": 1}',
         b'{"cause": "late", "count": 1, "reason": 7}',
     )
-    body = bodies[int(number)]
-    kind, length = b"D", len(body)
-    write(kind + length.to_bytes(4, "little") + bytes(build_message(Alive(arrived_ns=0))[5:]) + body)
+    body = b'{"kind": "DroppedFrames", ' + bodies[int(number)][1:]
+    write(HEADER.pack(len(body), 0) + body)
     sleep()
 
 

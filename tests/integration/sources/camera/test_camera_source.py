@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import SpoolFullError
-from eaves.sources.camera.reconnection import BURST, RATE, StartPace
+from eaves.sources.camera.outages import BURST, RATE, StartPace
 from eaves.sources.camera.source import FILE_LOOK_S
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.camera.scripted_decoder import JPEG, build_command

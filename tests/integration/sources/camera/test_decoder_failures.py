@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.http_client.proxies import parse_proxy
-from eaves.sources.camera.decoder_process import build_environ
 from eaves.sources.camera.wire import Failed, StreamFrame, StreamRequest, build_request, read_message
 from tests.fakes.http.camera import Asked, open_camera, respond
-from tests.fakes.sources.camera.hls import HlsCamera
 from tests.fakes.sources.camera.mjpeg import refuse_login, stream_live
 from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, open_rtsp_camera
 from tests.inputs.certificates import build_server_context, make_certificate
@@ -57,43 +54,28 @@ def test_a_login_by_http() -> None:
             assert decoder.frames(1)
         with run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder:
             assert decoder.fail().code == "refused_login"
-        with run_decoder(StreamRequest(url=camera.url.replace("//", "//user:no@") + "/live.m3u8")) as decoder:
-            assert decoder.fail().code == "refused_login"
 
 
-@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
-def test_a_refused_password_is_sent_once(path: str) -> None:
+def test_a_refused_password_is_sent_once() -> None:
     refused = respond(401, WWW_Authenticate='Digest realm="camera", nonce="1", qop="auth"')
     with open_camera(lambda _: refused) as camera:
-        with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + path)) as decoder:
+        with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + "/video")) as decoder:
             assert decoder.fail().code == "refused_login"
         assert sum("authorization" in asked.headers for asked in camera.asked) == 1
 
 
-@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
 @pytest.mark.parametrize("method", ["Basic", "Digest"])
-def test_another_server_gets_no_password(method: str, path: str) -> None:
+def test_another_server_gets_no_password(method: str) -> None:
     challenge = f'{method} realm="camera", nonce="1", qop="auth"'
     refused = respond(401, WWW_Authenticate=challenge)
     with open_camera(lambda _: refused) as other:
         moved = respond(302, Location=f"{other.url}/elsewhere")
         with open_camera(lambda asked: moved if "authorization" in asked.headers else refused) as camera:
-            with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + path)) as decoder:
+            with run_decoder(StreamRequest(url=camera.url.replace("//", f"//{LOGIN}@") + "/video")) as decoder:
                 decoder.fail()
             assert any("authorization" in asked.headers for asked in camera.asked)
         assert other.asked
         assert not any("authorization" in asked.headers for asked in other.asked)
-
-
-@pytest.mark.parametrize("path", ["/video", "/live.m3u8"])
-def test_a_camera_behind_a_proxy_is_reached_through_it(path: str) -> None:
-    with open_camera(lambda _: respond(502)) as proxy:
-        environ = build_environ(parse_proxy(proxy.url))
-        for scheme, wanted in (("http", f"http://camera.invalid{path}"), ("https", "camera.invalid:443")):
-            with run_decoder(StreamRequest(url=f"{scheme}://camera.invalid{path}"), environ) as decoder:
-                assert decoder.fail().code == "unreachable"
-            assert {asked.target.replace(":80/", "/") for asked in proxy.asked} == {wanted}
-            proxy.asked.clear()
 
 
 def test_no_such_stream(tmp_path: Path) -> None:
@@ -102,24 +84,27 @@ def test_no_such_stream(tmp_path: Path) -> None:
         run_decoder(StreamRequest(url=server.url("/other"))) as decoder,
     ):
         assert decoder.fail().code == "not_found"
-    with open_camera(lambda _: respond(404)) as camera:
-        for path in ("/video", "/live.m3u8"):
-            with run_decoder(StreamRequest(url=camera.url + path)) as decoder:
-                assert decoder.fail().code == "not_found"
+    with (
+        open_camera(lambda _: respond(404)) as camera,
+        run_decoder(StreamRequest(url=f"{camera.url}/video")) as decoder,
+    ):
+        assert decoder.fail().code == "not_found"
     for path in ("/dev/video99", str(tmp_path / "missing.mp4")):
         with run_decoder(StreamRequest(url=path)) as decoder:
             assert decoder.fail() == Failed(code="not_found", message="there is no such file or device")
 
 
-@pytest.mark.parametrize("scheme", ["rtsps", "rtmps", "https", "https+hls"])
+@pytest.mark.parametrize("scheme", ["rtsps", "rtmps", "https"])
 def test_a_strangers_certificate_gets_no_credentials(tmp_path: Path, scheme: str) -> None:
     mine, strangers = make_certificate(tmp_path / "mine"), make_certificate(tmp_path / "stranger")
     video = make_video()
     context = build_server_context(strangers)
-    with open_rtsp_camera(video, context=context) as rtsp, open_camera(HlsCamera(video).answer, context=context) as web:
+    with (
+        open_rtsp_camera(video, context=context) as rtsp,
+        open_camera(lambda _: respond(404), context=context) as web,
+    ):
         port = rtsp.port if scheme.startswith("rt") else int(web.url.rpartition(":")[2])
-        path = "/live.m3u8" if scheme == "https+hls" else "/stream"
-        url = f"{scheme.removesuffix('+hls')}://{LOGIN}@127.0.0.1:{port}{path}"
+        url = f"{scheme}://{LOGIN}@127.0.0.1:{port}/stream"
         for authorities in (str(mine[0]), ""):
             with run_decoder(StreamRequest(url=url, authorities=authorities)) as decoder:
                 assert decoder.fail().code == "untrusted"
@@ -135,36 +120,16 @@ def test_a_certificate_of_another_name_is_not_trusted(tmp_path: Path) -> None:
         assert camera.requests == []
 
 
-def test_a_certificate_that_is_trusted(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
-    video = make_video()
-    with (
-        open_rtsp_camera(video, context=build_server_context(certificate)) as camera,
-        run_decoder(StreamRequest(url=camera.url(), authorities=str(certificate[0]))) as decoder,
-    ):
-        assert decoder.frames(1)
-
-
-def test_the_segments_of_a_playlist_need_a_trusted_certificate_too(tmp_path: Path) -> None:
-    mine, strangers = make_certificate(tmp_path / "mine"), make_certificate(tmp_path / "stranger")
-    with open_camera(lambda _: respond(404), context=build_server_context(strangers)) as stranger:
-        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{stranger.url}/0.ts\n".encode()
-        with open_camera(lambda _: respond(body=playlist), context=build_server_context(mine)) as camera:
-            request = StreamRequest(url=f"{camera.url}/live.m3u8", authorities=str(mine[0]), connect_timeout_s=2)
-            with run_decoder(request) as decoder:
-                assert decoder.fail().code == "untrusted"
-        assert stranger.asked == []
-
-
 def test_a_playlist_opens_no_file(tmp_path: Path) -> None:
     video = make_video().write(tmp_path / "0.ts")
     for address in (f"file://{video}", str(video), f"subfile,,start,0,end,0,,:{video}"):
         playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n{address}\n#EXT-X-ENDLIST\n".encode()
-        with open_camera(lambda _, body=playlist: respond(body=body)) as camera:  # type: ignore[misc]
-            for path in ("/live.m3u8", "/video"):
-                with run_decoder(StreamRequest(url=camera.url + path, connect_timeout_s=1)) as decoder:
-                    decoder.fail()
-                    assert not any(isinstance(message, StreamFrame) for message in decoder.messages)
+        with (
+            open_camera(lambda _, body=playlist: respond(body=body)) as camera,  # type: ignore[misc]
+            run_decoder(StreamRequest(url=f"{camera.url}/video", connect_timeout_s=1)) as decoder,
+        ):
+            decoder.fail()
+            assert not any(isinstance(message, StreamFrame) for message in decoder.messages)
 
 
 def _say_nothing(session: RtspSession, _: RtspRequest) -> None:
@@ -207,14 +172,6 @@ def test_a_file_that_is_no_video(tmp_path: Path) -> None:
         assert decoder.fail().code == "unsupported"
     with run_decoder(StreamRequest(url="gopher://127.0.0.1/video")) as decoder:
         assert decoder.fail() == Failed(code="unsupported", message="the protocol gopher can't be read")
-
-
-def test_a_camera_that_hangs_up() -> None:
-    with (
-        open_rtsp_camera(make_video(), lambda session: session.send_frame(0)) as camera,
-        run_decoder(StreamRequest(url=camera.url())) as decoder,
-    ):
-        assert decoder.fail().code == "broken"
 
 
 def test_without_pyav() -> None:

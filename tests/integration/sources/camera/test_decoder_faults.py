@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.sources.camera.wire import DroppedFrames, Opened, StreamFrame, StreamRequest, build_request
+from eaves.sources.camera.wire import DroppedFrames, StreamFrame, StreamRequest, build_request
 from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import (
     HEAD,
     build_part,
-    stream_cut,
-    stream_endless_image,
     stream_flood,
-    stream_half,
 )
 from tests.fakes.sources.camera.rtsp import RtspSession, open_rtsp_camera
 from tests.inputs.videos import make_video, need_av, read_number
@@ -51,33 +48,6 @@ def _drops(decoder: Decoder) -> dict[str, int]:
     return counts
 
 
-def test_half_a_jpeg_is_never_sent() -> None:
-    video = make_video("mjpeg")
-    with open_camera(lambda _: stream_cut(video)) as camera, run_decoder(StreamRequest(url=camera.url)) as decoder:
-        decoder.fail()
-    frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
-    whole = {packet.data for packet in video.packets}
-    assert frames
-    assert all(frame.data in whole for frame in frames)
-    assert _drops(decoder)["unreadable"] >= 1
-
-
-def _seen(decoder: Decoder) -> int:
-    """Number of images that were sent or replaced by newer ones."""
-    return sum(isinstance(one, StreamFrame) for one in decoder.messages) + _drops(decoder).get("late", 0)
-
-
-def test_half_a_jpeg_and_silence() -> None:
-    video = make_video("mjpeg")
-    with (
-        open_camera(lambda _: stream_half(camera, video, whole=3)) as camera,
-        run_decoder(StreamRequest(url=camera.url)) as decoder,
-    ):
-        # The whole images come at once, so a newer one may take the place of one that isn't written yet.
-        wait_until(lambda: _seen(decoder) == 3, what="three images")
-        assert {read_number(one.data) for one in decoder.messages if isinstance(one, StreamFrame)} <= {0, 1, 2}
-
-
 def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
     video = make_video("mjpeg")
     limit = max(len(packet.data) for packet in video.packets) + 100
@@ -93,21 +63,6 @@ def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
     assert set(numbers) <= {1, 2}
     assert numbers[-1] == 2
     assert _drops(decoder)["too_large"] == 1
-
-
-def test_frames_of_another_size_are_announced() -> None:
-    small, large = make_video(), make_video(size=(640, 352))
-
-    def play(session: RtspSession) -> None:
-        for number in itertools.count():
-            session.video = large if number % 20 >= 10 else small
-            session.send_frame(number, rtp_time=number * 9000)
-            session.pause(0.02)
-
-    with open_rtsp_camera(small, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
-        decoder.frames(4)
-    sizes = [(message.width, message.height) for message in decoder.messages if isinstance(message, Opened)]
-    assert sizes[:3] == [(320, 180), (640, 352), (320, 180)]
 
 
 def test_damaged_data_are_dropped_and_reading_continues() -> None:
@@ -127,28 +82,6 @@ def test_damaged_data_are_dropped_and_reading_continues() -> None:
     for frame in frames:
         assert read_number(frame.data) % 20 == 0
     assert _drops(decoder)["unreadable"] >= 1
-
-
-def test_stream_times_that_jump_move_no_capture_time() -> None:
-    """The camera's own clock jumps by hours at each key frame."""
-    video = make_video()
-
-    def play(session: RtspSession) -> None:
-        began, jump = time.monotonic(), 0
-        for number in itertools.count():
-            if number % 10 == 0:
-                jump += 90_000 * 3600 * (-2 if number % 20 else 1)
-            if number % 10 == 5:
-                session.send_report(time.time() + jump / 90_000, number * 4500 + jump)
-            session.send_frame(number, rtp_time=number * 4500 + jump)
-            session.pause(max(0.0, began + number * 0.05 - time.monotonic()))
-
-    with open_rtsp_camera(video, play) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
-        for _ in range(6):
-            frame = decoder.next(StreamFrame)
-            # The wall clock at the arrival, from the monotonic one that the frame has.
-            arrived = time.time() - (time.monotonic() - frame.arrived_ns / 1e9)
-            assert -0.2 < frame.captured_at_ns / 1e9 - arrived <= 0.001
 
 
 def test_a_flood_and_a_parent_that_does_not_read() -> None:
@@ -266,16 +199,6 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_the_password_is_not_in_the_list_of_processes() -> None:
-    with (
-        open_rtsp_camera(make_video(), _silent) as camera,
-        run_decoder(StreamRequest(url=camera.url(login="user:secret-22"))) as decoder,
-    ):
-        decoder.frames(1)
-        process = Path(f"/proc/{decoder.process.pid}")
-        assert b"secret-22" not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-
-
 def test_it_has_a_limit_of_memory_and_few_threads() -> None:
     with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
         decoder.frames(1)
@@ -285,21 +208,3 @@ def test_it_has_a_limit_of_memory_and_few_threads() -> None:
             line.split(":", 1) for line in Path(f"/proc/{decoder.process.pid}/status").read_text().splitlines()
         )
         assert int(status["Threads"]) <= 4
-
-
-def test_an_image_without_end_takes_no_memory_without_end() -> None:
-    """Once a stream is known to have JPEG images, its limit is that of some images."""
-    video = make_video("mjpeg")
-    with open_camera(lambda _: stream_endless_image(camera, video, whole=3)) as camera:
-        request = StreamRequest(url=f"{camera.url}/video", connect_timeout_s=30, max_memory_bytes=1_000_000_000)
-        with run_decoder(request) as decoder:
-            peak = 0
-
-            def ended() -> bool:
-                nonlocal peak
-                peak = max(peak, decoder.memory("Rss", default=0))
-                return decoder.process.poll() is not None or peak > 300_000_000
-
-            wait_until(ended, 40, what="the end of the decoder")
-            assert peak < 300_000_000
-            assert "more memory than a decoder may use" in decoder.fail().message

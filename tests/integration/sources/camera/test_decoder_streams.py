@@ -14,10 +14,8 @@ from PIL import Image
 
 from eaves.sources.camera.wire import Alive, Opened, StreamFrame, StreamRequest
 from tests.fakes.http.camera import open_camera
-from tests.fakes.sources.camera.hls import HlsCamera
 from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspRequest, RtspSession, describe, open_rtsp_camera
-from tests.inputs.certificates import build_server_context, make_certificate
 from tests.inputs.videos import Video, make_video, read_number
 from tests.processes.decoder import Decoder, run_decoder
 from tests.processes.rtmp_server import run_rtmp_server
@@ -105,28 +103,6 @@ def test_a_file_of_jpeg_images_is_a_video(tmp_path: Path) -> None:
         assert [frame.data for frame in decoder.frames(3)] == images
 
 
-def test_an_address_without_a_suffix_is_no_playlist(tmp_path: Path) -> None:
-    camera_view = HlsCamera(make_video())
-    with (
-        open_camera(camera_view.answer) as camera,
-        run_decoder(StreamRequest(url=f"{camera.url}/live.m3u8")) as decoder,
-    ):
-        frames = decoder.frames(2)
-    assert all(read_number(frame.data) % 10 == 0 for frame in frames)
-    assert _opened(decoder)[-1] == ("h264", 320, 180, "key")
-
-
-def test_hls_by_tls(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path)
-    view = HlsCamera(make_video())
-    with (
-        open_camera(view.answer, context=build_server_context(certificate)) as camera,
-        run_decoder(StreamRequest(url=f"{camera.url}/live.m3u8", authorities=str(certificate[0]))) as decoder,
-    ):
-        frames = decoder.frames(3)
-    assert all(read_number(frame.data) % 10 == 0 for frame in frames)
-
-
 def test_rtmp(tmp_path: Path) -> None:
     with (
         run_rtmp_server(tmp_path, make_video()) as server,
@@ -187,15 +163,6 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> N
             assert frame.captured_at_ns / 1e9 == pytest.approx(ended_s - 4 + index, abs=0.3)
         seen.append([(frame.number, frame.captured_at_ns) for frame in frames])
     assert seen[0] == seen[1]
-
-
-def test_a_file_at_its_own_speed(tmp_path: Path) -> None:
-    file = make_video(seconds=2).write(tmp_path / "video.mp4")
-    with run_decoder(StreamRequest(url=str(file))) as decoder:
-        decoder.next(Opened)
-        began = time.monotonic()
-        assert decoder.end().frames == 2
-    assert 1.5 < time.monotonic() - began < 5
 
 
 def test_a_file_that_was_changed_in_1970(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 
 import pytest
@@ -10,11 +9,10 @@ import pytest
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.camera.rtsp import open_rtsp_camera
 from tests.fakes.sources.camera.rtsp_faults import build_flood
-from tests.fakes.sources.camera.scripted_decoder import build_command
 from tests.inputs.videos import Video, make_video
 from tests.integration.sources.camera.watched_source import LOGIN, watch
 from tests.ports import find_port
-from tests.sources.running_camera import find_decoders, run_camera
+from tests.sources.running_camera import find_decoders
 from tests.waiting import wait_until
 
 HOUR_S = 3600.0
@@ -65,19 +63,3 @@ def test_a_day_of_frames(video: Video, hours: int) -> None:
         watched.wait_for_frames()
         assert camera.connections == len(watched.decoders.pids) == 1
         assert not watched.context.silent
-
-
-@pytest.mark.slow
-def test_reasons_that_alternate_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A camera that fails in two ways by turns, for 40 minutes: each way is logged once."""
-    caplog.set_level(logging.INFO)
-    clock = ManualClock()
-    command = list(build_command("fail", "broken"))
-    with run_camera(command=command, clock=clock) as camera:
-        for number in range(40):
-            wait_until(lambda: clock.waiting and not find_decoders(), 20, pause_s=0.002, what="the source's pause")
-            command[-1] = ("not_found", "broken")[number % 2]
-            clock.turn(ATTEMPT_S)
-        assert camera.state[0] == "waiting"
-    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("source cam is")]
-    assert len(lines) == 2, lines

@@ -34,7 +34,6 @@ from tests.fakes.sources.camera.rtsp_faults import (
     build_login,
     build_redirect,
     hang,
-    play_damaged,
     play_garbage,
     play_half_a_frame,
     refuse_login,
@@ -124,15 +123,6 @@ def test_a_camera_changes_its_resolution(video: Video) -> None:
         assert camera.connections == 1
         assert {Image.open(io.BytesIO(event.data)).size for event in watched.events} == {(320, 180), (640, 360)}
         assert len(watched.numbers) >= 7  # each picture is whole
-
-
-@pytest.mark.slow
-def test_packets_are_damaged(video: Video) -> None:
-    """Frames that are damaged are dropped and counted; those after them are captured, on the same connection."""
-    with open_rtsp_camera(video, play_damaged) as camera, watch(camera.url(login=LOGIN), warnings=1) as watched:
-        wait_until(lambda: watched.context.counters.dropped.get("unreadable"), 20, what="a damaged frame")
-        watched.wait_for_frames(3)
-        assert camera.connections == 1
 
 
 def test_the_password_is_wrong_and_then_right(video: Video, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from eaves.base.clock import SYSTEM, Clock
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.source import CameraSource
 from tests.inputs.videos import Video, read_number
 from tests.sources.contexts import build_context

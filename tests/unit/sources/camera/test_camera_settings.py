@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.sources.camera.settings import CameraSettings, lacks_scheme
+from eaves.sources.camera.kind import CameraSettings, lacks_scheme
 
 
 def find_fault(url: str) -> str:
@@ -47,3 +47,8 @@ def test_a_password_in_the_path_is_to_be_a_placeholder() -> None:
 def test_an_address_that_names_no_stream(url: str) -> None:
     assert find_fault(url).startswith("must be an address such as rtsp://camera.example/stream1")
     assert "password" not in find_fault(url)
+
+
+def test_a_playlist_is_refused_with_what_to_use_instead() -> None:
+    assert "use the camera's RTSP or MJPEG address" in find_fault("https://viewer:secret@camera.example/LIVE.m3u8?a=1")
+    assert "secret" not in find_fault("https://viewer:secret@camera.example/live.m3u8")

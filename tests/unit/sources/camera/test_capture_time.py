@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from eaves.sources.camera.decoder.capture_time import MAX_DELAY_S, CaptureClock
+from eaves.sources.camera.decoder.timing import MAX_DELAY_S, CaptureClock
 
 
 def _run(frames: Sequence[tuple[float | None, float]]) -> list[float]:

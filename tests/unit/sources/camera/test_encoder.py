@@ -31,10 +31,10 @@ def _fill(values: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Any
     return av.VideoFrame.from_ndarray(planes.reshape(height * 3 // 2, width).astype(np.uint8), format="yuv420p")
 
 
-def _encode(frame: Any, quality: int = 90) -> bytes:
-    from eaves.sources.camera.decoder.encoder import JpegEncoder
+def _encode(frame: Any) -> bytes:
+    from eaves.sources.camera.decoder.images import JpegEncoder
 
-    return JpegEncoder(quality).encode(frame)
+    return JpegEncoder().encode(frame)
 
 
 @pytest.mark.parametrize(("values", "space"), [(RED_601, 5), (RED_601, 2), (RED_709, 1)])
@@ -55,10 +55,10 @@ def test_black_and_white_fill_the_range(*, full: bool, levels: tuple[int, int]) 
 
 
 def test_sizes_may_change_and_be_odd() -> None:
-    from eaves.sources.camera.decoder.encoder import JpegEncoder
+    from eaves.sources.camera.decoder.images import JpegEncoder
 
     av = need_av()
-    encoder = JpegEncoder(90)
+    encoder = JpegEncoder()
     for size in ((64, 48), (63, 47), (640, 352), (64, 48)):
         assert Image.open(io.BytesIO(encoder.encode(av.VideoFrame(*size, "yuv420p")))).size == size
 
@@ -70,15 +70,14 @@ def test_pixel_formats(name: str) -> None:
     assert pixel == pytest.approx((120 - 16) * 255 / 219, abs=4)
 
 
-@pytest.mark.parametrize("quality", [50, 75, 90, 95])
-def test_a_quality_gives_about_the_file_that_libjpeg_gives(quality: int) -> None:
+def test_an_image_is_about_that_of_libjpeg_with_quality_90() -> None:
     noise = np.random.default_rng(22).integers(0, 256, (30, 40), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
     written = io.BytesIO()
-    picture.convert("RGB").save(written, "JPEG", quality=quality)
+    picture.convert("RGB").save(written, "JPEG", quality=90)
     av = need_av()
     frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), format="rgb24")
-    data = _encode(frame, quality)
+    data = _encode(frame)
     assert 0.5 < len(data) / len(written.getvalue()) < 2.0
     errors = [
         np.abs(
@@ -91,20 +90,10 @@ def test_a_quality_gives_about_the_file_that_libjpeg_gives(quality: int) -> None
 
 def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded() -> None:
     """An .mp4 file may have a tick of 1/1,200,000 s, with which the fifth frame was refused."""
-    from eaves.sources.camera.decoder.encoder import JpegEncoder
+    from eaves.sources.camera.decoder.images import JpegEncoder
 
-    encoder = JpegEncoder(90)
+    encoder = JpegEncoder()
     for number in range(8):
         frame = _fill(RED_601)
         frame.pts, frame.time_base = number * 6_000_000, Fraction(1, 1_200_000)
         assert encoder.encode(frame)[:2] == b"\xff\xd8"
-
-
-@pytest.mark.parametrize(
-    ("quality", "scale"), [(1, 31), (20, 28), (50, 12), (75, 6), (85, 4), (90, 3), (92, 2), (95, 2)]
-)
-def test_a_quality_has_the_scale_whose_error_is_nearest_with_photos(quality: int, scale: int) -> None:
-    need_av()
-    from eaves.sources.camera.decoder.encoder import quality_scale
-
-    assert quality_scale(quality) == scale

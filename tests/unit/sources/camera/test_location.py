@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
-from eaves.http_client.proxies import parse_proxies
-from eaves.sources.camera.location import build_subject, parse_location
+from eaves.sources.camera.address import build_subject, parse_location
 
 
 @pytest.mark.parametrize(
@@ -17,7 +13,7 @@ from eaves.sources.camera.location import build_subject, parse_location
         ("rtsp://cam/1", "cam", 554),
         ("rtsps://cam:8322/1", "cam", 8322),
         ("rtmp://u:p@cam/live", "cam", 1935),
-        ("http://cam/a.m3u8", "cam", 80),
+        ("http://cam/a", "cam", 80),
         ("https://[fe80::1]/a", "fe80::1", 443),
         ("rtsp://CAM.example", "cam.example", 554),
     ],
@@ -27,34 +23,6 @@ def test_a_stream_of_the_network_has_host_and_port(url: str, host: str, port: in
     assert (location.path, location.host, location.port) == (None, host, port)
     assert not location.is_file
     assert location.find_missing() == ""
-
-
-def test_behind_a_proxy_the_proxy_is_what_has_to_be_reached() -> None:
-    proxies = parse_proxies({"http_proxy": "http://u:p@proxy:3128", "no_proxy": "near.example"})
-    assert parse_location("http://cam/a", proxies).host == "proxy"
-    assert parse_location("http://near.example/a", proxies).host == "near.example"
-    assert parse_location("rtsp://cam/a", proxies).host == "cam"
-
-
-@pytest.mark.disk  # below /dev, where tests have files in memory, a file is a device
-def test_a_path_is_a_device_or_a_file(tmp_path: Path) -> None:
-    assert parse_location("/dev/video0").find_missing() in ("", "there is no device /dev/video0")
-    assert not parse_location("/dev/video0").is_file
-    assert parse_location("/dev/null").find_missing() == ""
-    assert parse_location("/dev/shm").find_missing() == "/dev/shm is not a device"
-    clip = tmp_path / "clip.mp4"
-    location = parse_location(str(clip))
-    assert location.is_file
-    assert location.find_missing() == f"there is no file {clip}"
-    assert location.file_identity() is None
-    assert parse_location(str(tmp_path)).find_missing() == f"{tmp_path} is not a file"
-    clip.write_bytes(b"12")
-    os.utime(clip, ns=(5, 5))
-    assert location.find_missing() == ""
-    assert location.file_identity() == (5, 2)
-    assert "not a directory" in parse_location(f"{clip}/x").find_missing().lower() or (
-        parse_location(f"{clip}/x").find_missing() == f"there is no file {clip}/x"
-    )
 
 
 def test_a_subject_is_no_part_of_an_address_as_its_path_may_hold_a_password() -> None:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from eaves.sources.camera.outage_report import OutageReport
+from eaves.sources.camera.outages import OutageReport
 from tests.fakes.clock import ManualClock
 from tests.sources.contexts import build_context
 
@@ -17,7 +17,6 @@ def test_a_stream_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pyt
     context = build_context(clock=clock)
     report = OutageReport(context)
     for _ in range(24 * 3600 // 11):
-        report.end()
         report.watching()
         assert context.counters.state == "watching"
         clock.turn(10.0)
@@ -34,7 +33,6 @@ def test_another_reason_is_logged_at_once(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.INFO)
     report = OutageReport(build_context(clock=ManualClock()))
     for reason in ("the stream ended", "no data", "the stream ended"):
-        report.end()
         report.watching()
         report.waiting(reason)
     assert sum("is waiting" in record.getMessage() for record in caplog.records) == 2

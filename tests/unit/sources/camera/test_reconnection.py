@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eaves.sources.camera.location import PROBE_S
-from eaves.sources.camera.reconnection import BURST, MISSING, RATE, STEADY_S, Reconnection, StartPace
+from eaves.sources.camera.address import PROBE_S
+from eaves.sources.camera.outages import MISSING, STEADY_S, Reconnection
 
 DAY_S = 86_400.0
 
@@ -91,11 +91,3 @@ def test_an_outage_of_a_camera_that_works_is_no_flapping() -> None:
     list(attempts(policy, DAY_S, 1.0))
     policy.received(DAY_S)
     assert not policy.flapping
-
-
-def test_two_hundred_cameras_start_ten_a_second() -> None:
-    pace = StartPace()
-    waits = [pace.reserve() for _ in range(200)]
-    assert waits[:BURST] == [0.0] * BURST
-    assert sum(wait < 1.0 for wait in waits) <= BURST + RATE
-    assert 18 < waits[-1] <= 20

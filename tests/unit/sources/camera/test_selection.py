@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from eaves.sources.camera.decoder.selection import FrameSelection
+from eaves.sources.camera.decoder.timing import FrameSelection
 
 
 def _play(selection: FrameSelection, *, rate: int, key_every: int, seconds: float, jitter: float = 0.0) -> list[float]:

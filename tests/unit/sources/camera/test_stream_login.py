@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from eaves.credentials.folder import Credentials, read_credentials
-from eaves.sources.camera.login import StreamLogin, build_url
-from eaves.sources.camera.settings import CameraSettings
+from eaves.sources.camera.address import StreamLogin, build_url, find_versions
+from eaves.sources.camera.kind import CameraSettings
 
 
 @pytest.mark.parametrize(
@@ -71,11 +72,9 @@ def test_the_request_names_the_files_of_a_folder(tmp_path: Path) -> None:
 def test_a_new_password_and_a_renewed_certificate_are_noticed(tmp_path: Path) -> None:
     for name in ("username", "password", "tls.crt", "tls.key"):
         (tmp_path / name).write_text("1")
-    login = StreamLogin(CameraSettings(url="rtsp://cam/1"), read_credentials(tmp_path), tmp_path)
-    assert not login.outdated(read_credentials(tmp_path))
-    (tmp_path / "password").write_text("2")
-    assert login.outdated(read_credentials(tmp_path))
-    (tmp_path / "password").write_text("1")
-    (tmp_path / "tls.crt").unlink()
-    (tmp_path / "tls.crt").write_text("2")
-    assert login.outdated(read_credentials(tmp_path))
+    for name in ("password", "tls.crt"):
+        before = find_versions(tmp_path)
+        assert find_versions(tmp_path) == before
+        os.utime(tmp_path / name, ns=(1, before[name] + 1))
+        assert find_versions(tmp_path) != before
+    assert find_versions(None) == find_versions(tmp_path / "missing") == {}

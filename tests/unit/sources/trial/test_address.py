@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.trial.address import parse_place
-from eaves.sources.trial.guest import find_guest_settings
+from eaves.sources.trial.address import find_guest_settings, parse_place
 
 
 @pytest.mark.parametrize(
@@ -17,7 +16,7 @@ from eaves.sources.trial.guest import find_guest_settings
         ("rtsp://cam/1", {"kind": "camera", "url": "rtsp://cam/1"}),
         ("RTSPS://u:p@cam/1", {"kind": "camera", "url": "RTSPS://u:p@cam/1"}),
         ("rtmp://cam/live", {"kind": "camera", "url": "rtmp://cam/live"}),
-        ("https://cam/live.m3u8?token=1", {"kind": "camera", "url": "https://cam/live.m3u8?token=1"}),
+        ("https://cam/a.m3u8?token=1", {"kind": "camera", "url": "https://cam/a.m3u8?token=1"}),
         ("http://cam/video.MJPG", {"kind": "camera", "url": "http://cam/video.MJPG"}),
         ("http://cam/snap.jpg", {"kind": "http", "url": "http://cam/snap.jpg"}),
         ("http://[cam/snap.jpg", {"kind": "http", "url": "http://[cam/snap.jpg"}),

@@ -7,8 +7,7 @@ from typing import get_args
 import pytest
 
 from eaves.errors import EavesError
-from eaves.sources.trial.failures import build_failure, classify
-from eaves.sources.trial.findings import Failure, FailureCode
+from eaves.sources.trial.failures import Failure, FailureCode, build_failure, classify
 
 
 @pytest.mark.parametrize(
@@ -23,11 +22,18 @@ from eaves.sources.trial.findings import Failure, FailureCode
         ("can't connect to the broker b:1883: Connection refused", "unreachable"),
         ("the broker b:1883 doesn't answer", "unreachable"),
         ("http://cam/ answers with text/html that is not an image", "unsupported"),
+        ("there is no device /dev/video9", "not_found"),
+        ("the camera has no stream at this address", "not_found"),
+        ("the certificate of the camera isn't of a trusted authority, or is of another name", "untrusted"),
+        ("the stream has no video", "no_video"),
+        ("the codec of the stream can't be decoded", "unsupported"),
+        ("the camera ended the stream", "broken"),
+        ("no data from the camera for 15 s", "broken"),
         ("something else", "failed"),
     ],
 )
 def test_a_reason_has_a_kind(reason: str, code: FailureCode) -> None:
-    assert classify(reason, kind="http", place="http://cam/", credentials="").code == code
+    assert classify(reason) == code
 
 
 @pytest.mark.parametrize("code", get_args(FailureCode))

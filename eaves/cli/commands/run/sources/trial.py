@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ from eaves.cli.shared_options import file_option
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
 if TYPE_CHECKING:
-    from eaves.cli.source_trial.tried_source import TriedSource
-    from eaves.sources.trial.findings import SourceTrial
+    from eaves.cli.source_trial import TriedSource
+    from eaves.sources.trial.trial import SourceTrial
 
 
 @click.command("try")
@@ -51,12 +51,19 @@ def command(source: str, credentials: Path | None, save: Path | None, timeout: f
     When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
     """
-    from eaves.cli.source_trial.tried_source import find_tried_source
+    from eaves.cli.display.source_trial_view import build_value, print_trial
+    from eaves.cli.source_trial import find_refusal, find_tried_source, save_image
 
     tried = find_tried_source(source, file, credentials=credentials)
-    with cancelled_by_ctrl_c(f"stopped: {tried.name} was not tried to the end; nothing was sent"):
+    with cancelled_by_ctrl_c(f"stopped: {tried.configured.common.name} was not tried to the end; nothing was sent"):
         trial = _try(tried, timeout)
-    _show(tried, trial, save, form)
+    saved = save_image(trial, tried.configured.settings, save)
+    refusal = find_refusal(trial.event, tried.function) if trial.event else ""
+    if form == "table":
+        whose = "a function with the default limits" if tried.by_default else "the function"
+        print_trial(trial, saved, whose=whose, refusal=refusal, max_bytes=tried.function.max_body_bytes)
+    else:
+        print_value(build_value(trial, saved, refusal), form)
     if trial.failure is not None:
         raise trial.failure.to_error()
 
@@ -65,30 +72,13 @@ def _try(tried: TriedSource, timeout_s: float) -> SourceTrial:
     """Try the source, and once more as a camera when its address answers with a stream."""
     from eaves.http_client.proxies import parse_proxies
     from eaves.sources.trial.failures import STREAM_ANSWER
-    from eaves.sources.trial.trial import TrialRequest, try_source
+    from eaves.sources.trial.trial import try_source
 
     report = say if sys.stderr.isatty() else lambda _: None
     proxies = parse_proxies(os.environ)
-    request = TrialRequest(configured=tried.configured, site=tried.site, proxies=proxies, timeout_s=timeout_s)
-    trial = try_source(request, report)
-    if trial.kind == "http" and trial.failure is not None and STREAM_ANSWER in trial.failure.message:
-        if tried.as_camera is None:
-            return trial
-        say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
-        return try_source(replace(request, configured=tried.as_camera), report)
-    return trial
-
-
-def _show(tried: TriedSource, trial: SourceTrial, save: Path | None, form: str) -> None:
-    from eaves.cli.display.source_trial_view import build_value, print_trial
-    from eaves.cli.source_trial.function_verdict import describe_verdict, find_refusal
-    from eaves.cli.source_trial.saved_image import save_image
-
-    saved = save_image(trial, tried.configured.settings, save)
-    path, replaced = (saved.path, saved.replaced) if saved else (None, False)
-    refusal = find_refusal(trial, tried.function)
-    if form == "table":
-        verdict = describe_verdict(trial, tried.function, refusal, by_default=tried.by_default)
-        print_trial(trial, saved=path, replaced=replaced, verdict=verdict)
-    else:
-        print_value(build_value(trial, saved=path, refusal=refusal), form)
+    attempt = partial(try_source, site=tried.site, proxies=proxies, timeout_s=timeout_s, report=report)
+    trial = attempt(tried.configured)
+    if tried.as_camera is None or trial.failure is None or STREAM_ANSWER not in trial.failure.message:
+        return trial
+    say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
+    return attempt(tried.as_camera)

@@ -1,0 +1,181 @@
+"""What a stream's address names, whether that is there, and the address with credentials, which no message shows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from eaves.credentials.folder import AUTHORITIES, Credentials
+from eaves.credentials.placeholders import fill_in
+from eaves.credentials.redact import redact, redact_values
+from eaves.http_client.connection_errors import describe_os_error
+from eaves.reachability import PORTS
+from eaves.sources.camera.kind import CameraSettings
+from eaves.sources.camera.wire import StreamRequest
+
+DEVICES = Path("/dev")
+PROBE_S = 2.0
+"""Time limit of a connection that tests a server, seconds: long enough for a lost first packet, which is sent again
+after a second."""
+TICK_MS = 200
+_SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Files with the certificate authorities of Debian, Fedora, and Alpine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLocation:
+    """What the address of a stream names.
+
+    Attributes:
+        path: Path of a device or a file; None for a stream of the network.
+        host: Host of the server; empty for a device or a file.
+        port: TCP port of the server.
+    """
+
+    path: Path | None = None
+    host: str = ""
+    port: int = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, which has an end, and not a device or a stream of the network."""
+        return self.path is not None and DEVICES not in self.path.absolute().parents
+
+    def file_identity(self) -> tuple[int, int] | None:
+        """Return modification time in nanoseconds and size of the file; None when it can't be looked at."""
+        try:
+            status = self.path.stat() if self.path else None
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size) if status else None
+
+    def find_missing(self) -> str:
+        """Return that the device or the file isn't there; empty when it is, and for a stream of the network."""
+        if self.path is None or self.file_identity() is not None:
+            return ""
+        return f"there is no {'file' if self.is_file else 'device'} {self.path}"
+
+    def probe(self, stopping: Callable[[], bool]) -> str:
+        """Connect to the host and close the connection; return why it failed, empty when it worked.
+
+        A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost
+        nothing. The time limit is of real time, because sockets can't use the clock of a test.
+
+        Args:
+            stopping: Returns whether the attempt is to be ended early.
+        """
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError):
+            return "the camera can't be reached: its name is not found"
+        number = 0
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as connection:
+                number = _connect(connection, address, PROBE_S / len(found), stopping)
+            if not number:
+                return ""
+        return f"the camera can't be reached: {describe_os_error(OSError(number, os.strerror(number)))}"
+
+
+def _connect(connection: socket.socket, address: object, timeout_s: float, stopping: Callable[[], bool]) -> int:
+    """Connect within a time limit; return 0, or the number of the error."""
+    deadline = time.monotonic() + timeout_s
+    connection.setblocking(False)
+    poller = select.poll()
+    poller.register(connection, select.POLLOUT)
+    # Called again, connect(2) returns the result of the connection that it has begun.
+    while (number := connection.connect_ex(address)) in {errno.EINPROGRESS, errno.EALREADY}:  # type: ignore[arg-type]
+        if stopping() or time.monotonic() >= deadline:
+            return errno.ETIMEDOUT
+        poller.poll(TICK_MS)
+    return number
+
+
+def parse_location(url: str) -> StreamLocation:
+    """Return what an address that passed the check of `CameraSettings` names."""
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS:
+        return StreamLocation(path=Path(url))
+    return StreamLocation(host=parts.hostname or "", port=parts.port or PORTS[parts.scheme])
+
+
+class StreamLogin:
+    """A stream's address with the credentials of one attempt to connect.
+
+    Args:
+        settings: Settings of the stream.
+        credentials: Credentials from the files. Their user name takes the place of that in the address.
+        folder: Folder of the files; None without credentials.
+    """
+
+    def __init__(self, settings: CameraSettings, credentials: Credentials, folder: Path | None) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._folder = folder
+        self._url = build_url(settings.url, credentials)
+        self._secrets = (credentials.password, urlsplit(self._url).password or "")
+
+    def request(self, max_bytes: int) -> StreamRequest:
+        """Return what the decoder has to read, with images of at most `max_bytes`."""
+        settings, files = self._settings, self._credentials
+        own = str((self._folder / AUTHORITIES).absolute()) if self._folder and files.authorities_pem else ""
+        return StreamRequest(
+            url=self._url,
+            transport=settings.transport,
+            every_s=settings.every_s,
+            max_bytes=max_bytes,
+            max_memory_bytes=settings.decoder_max_bytes,
+            connect_timeout_s=settings.connect_timeout_s,
+            authorities=own or find_system_authorities(),
+            certificate=str(files.certificate.absolute()) if files.certificate else "",
+            key=str(files.key.absolute()) if files.key else "",
+        )
+
+    def hide(self, text: str) -> str:
+        """Return a text of the decoder without credentials."""
+        return redact_values(redact(text.replace(self._url, self._settings.url)), self._secrets)
+
+
+def find_system_authorities() -> str:
+    """Return the path of the file with the system's certificate authorities; empty, which trusts none, without one."""
+    candidates = (ssl.get_default_verify_paths().cafile or "", *_SYSTEM_AUTHORITIES)
+    return next((path for path in candidates if path and Path(path).is_file()), "")
+
+
+def find_versions(folder: Path | None) -> Mapping[str, int]:
+    """Return the modification time of each file of a folder with credentials; empty when it can't be read."""
+    try:
+        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} if folder else {}
+    except OSError:
+        return {}
+
+
+def build_url(url: str, credentials: Credentials) -> str:
+    """Return a stream's address with user name and password from the files, percent-encoded; a path as it is.
+
+    Placeholders are filled in. A user name in the files replaces that of the address; a password without a
+    user name is that of the user in the address.
+    """
+    if urlsplit(url).scheme not in PORTS:
+        return url
+    parts = urlsplit(fill_in(url, credentials))
+    username, password = credentials.username, credentials.password
+    if not username and parts.username and password:
+        username = unquote(parts.username)
+    if username:
+        user = f"{quote(username, safe='')}:{quote(password, safe='')}"
+        parts = parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}")
+    return urlunsplit(parts)
+
+
+def build_subject(url: str) -> str:
+    """Return the name of a device or a file; empty for an address, whose path may hold a password or a stream key."""
+    return "" if urlsplit(url).scheme in PORTS else Path(url).name

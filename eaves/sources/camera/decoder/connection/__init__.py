@@ -1,7 +1,0 @@
-"""The connection to a camera.
-
-opening          opens a stream with the options of its protocol
-playlist_reader  fetches HLS playlists and segments
-library_log      FFmpeg's log while a stream is opened
-failures         reasons of failures, as codes and sentences
-"""
