@@ -81,15 +81,6 @@ PARTS = (
         measure="bench.function.container:measure_section",
     ),
     Part(
-        name="local_start",
-        title="Start of a replica on the local platform",
-        text=(
-            "The time from the request for a replica to its first prediction, when the platform starts it by its "
-            "command, and when the platform forks a prepared process (the zygote)."
-        ),
-        measure="bench.sections:local_start",
-    ),
-    Part(
         name="knative",
         title="Cold start through Knative",
         text=(

@@ -5,7 +5,6 @@ A benchmark is imported within its function, so that the list of parts can be re
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,44 +13,8 @@ from bench.material import Setup
 from bench.report.section import Bar, Chart, Figure, Section, Table, UnavailableError, build_table
 from eaves.platform.cold_start import PHASES
 
-START_OF_ZYGOTE_BAR = 0.7
 KNATIVE_BAR_S = 0.25
 """Seconds that a cold start through Knative may take above the trivial server's."""
-
-
-def local_start(setup: Setup) -> Section:
-    """Measure starts of a replica on the local platform, by its command and by a fork of the zygote."""
-    material, found = setup.need_material(), {}
-    from bench.local import start as benchmark
-
-    for precision, artifact in material.precisions.items():
-        plain, forked = benchmark.measure(artifact, setup.rounds(12))
-        found[precision] = {"command": plain, "fork": forked}
-    return build_local_start(found, benchmark.COUNTS)
-
-
-def build_local_start(found: Mapping[str, Mapping[str, Any]], counts: Sequence[int]) -> Section:
-    """Return the section of the starts of each precision, by the command and by a fork."""
-    figures, rows, bars = [], [], []
-    for precision, kinds in found.items():
-        plain, forked = (statistics.median(kinds[kind].wall_ms) for kind in ("command", "fork"))
-        text = f"{forked:.0f} ms of {plain:.0f} ms"
-        name = f"{precision}, start by a fork of the start by the command"
-        figure = Figure(name=name, value=forked / plain, bar=START_OF_ZYGOTE_BAR, measured=text)
-        figures.append(figure)
-        for kind, one in kinds.items():
-            wall, cpu = statistics.median(one.wall_ms), statistics.median(one.cpu_ms)
-            memory = [f"{value:.0f}" for value in one.together_mb]
-            ratio = figure.render_value() if kind == "fork" else "1.00"
-            rows.append(
-                (f"{kind}, {precision}", f"{wall:.0f}", f"{min(one.wall_ms):.0f}", f"{cpu:.0f}", ratio, *memory)
-            )
-            label, note = f"by {kind}, {precision}", f"{wall:.0f} ms"
-            bars.append(Bar(label=label, values=(wall,), is_ours=kind == "fork", note=note))
-    heads = ("", "start ms", "minimum", "CPU ms", "of the command", *(f"PSS MB, {count} replicas" for count in counts))
-    title = "Start of a replica on the local platform, median ms"
-    chart = Chart(name="local-start", title=title, bars=tuple(bars))
-    return Section(figures=tuple(figures), tables=(Table(heads=heads, rows=tuple(rows)),), charts=(chart,))
 
 
 def training(setup: Setup) -> Section:

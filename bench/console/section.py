@@ -92,7 +92,7 @@ def measure_nobody(is_quick: bool) -> Iterator[Figure]:
     rounds, body = (100 if is_quick else 600), encode_photo()
     with ExitStack() as opened:
         platforms = [
-            opened.enter_context(run_platform(build_app(), function=FUNCTION, has_console=has_console, has_zygote=True))
+            opened.enter_context(run_platform(build_app(), function=FUNCTION, has_console=has_console))
             for has_console in (False, True)
         ]
         for platform in platforms:
@@ -153,7 +153,7 @@ def look(is_quick: bool) -> Looking:
     """Open streams at a platform, in turns with phases in which nobody looks."""
     rounds, body = (60 if is_quick else 120), encode_photo()
     found = Looking()
-    with run_platform(build_app(), function=FUNCTION, has_console=True, has_zygote=True) as platform:
+    with run_platform(build_app(), function=FUNCTION, has_console=True) as platform:
         warm_up(platform, body)
         send_in_turns([platform], body, 200, period_s=0)  # the newest images are held, and the history is filled
         found.before_mb = send_in_turns([platform], body, 20)[0].memory_mb

@@ -97,7 +97,6 @@ def run_platform(
     *,
     function: str = "bench.local.function",
     has_console: bool = False,
-    has_zygote: bool = False,
 ) -> Iterator[Running]:
     """Start a platform with an app, and stop it after the `with` block.
 
@@ -109,7 +108,6 @@ def run_platform(
         fill: Function that can add data to the state directory before the platform starts.
         function: Module that serves the function.
         has_console: Whether the platform has a console.
-        has_zygote: Whether it has a zygote, from which the console is forked.
     """
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
@@ -119,7 +117,7 @@ def run_platform(
         port, *console = find_ports(2) if has_console else [find_port()]
         log = (state.root / "up.log").open("wb")
         command = [sys.executable, "-m", "bench.local.up", str(port), str(state.root.absolute())]
-        command += ["--function", function, *(["--zygote"] if has_zygote else [])]
+        command += ["--function", function]
         command += [f"--console={one}" for one in console]
         process = subprocess.Popen(command, env=environment(), cwd=ROOT, stdout=log, stderr=log)
         try:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from bench.function.process import ROOT
 from eaves import logs
-from eaves.local.console.manager import MODULE
 from eaves.local.processes.process import Child, Process
-from eaves.local.processes.zygote.launcher import Launcher
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
@@ -23,7 +21,6 @@ def main() -> None:
     """Run the platform until SIGTERM."""
     logs.configure()
     given = parse_arguments()
-    launcher = Launcher(inherit=os.environ)
 
     def launch(
         module: str,
@@ -34,10 +31,9 @@ def main() -> None:
         arguments: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
     ) -> Child:
-        if module == MODULE:
-            return launcher(module, environ, log, inherit=inherit, arguments=arguments, pass_fds=pass_fds)
         chosen = given.function if module == "functions" else module
-        return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
+        own = {"PYTHONPATH": str(ROOT), **environ}
+        return Process(chosen, own, log, inherit=inherit, arguments=arguments, pass_fds=pass_fds)
 
     supervisor = Supervisor(
         StateDirectory(root=given.state),
@@ -45,11 +41,9 @@ def main() -> None:
         port=given.port,
         launch=launch,
         settings=LocalSettings(console=given.console is not None, console_port=given.console or 0),
-        prepare=lambda deployed: launcher.prepare(deployed and given.zygote),
     )
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=supervisor.stop).start())
     supervisor.run()
-    launcher.close()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -59,7 +53,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("state", type=Path, help="state directory")
     parser.add_argument("--function", default="bench.local.function", help="module that serves the functions")
     parser.add_argument("--console", type=int, help="port of the console; without it there is none")
-    parser.add_argument("--zygote", action="store_true", help="keep a zygote, from which the console is forked")
     return parser.parse_args()
 
 

@@ -76,7 +76,6 @@ class Supervisor:
             no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
-        prepare: Function that is called about once a second; its argument says whether any app is deployed.
 
     Attributes:
         console: The console's recent images, port and process.
@@ -100,7 +99,6 @@ class Supervisor:
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        prepare: Callable[[bool], None] = lambda deployed: None,
     ) -> None:
         proxies = parse_proxies(environ)
         state.prepare()
@@ -108,7 +106,6 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         address = resolve_host(host)
-        self._prepare = prepare
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
         self.console = LocalConsole(self._settings, state, inherit=environ, clock=clock, launch=launch)
@@ -172,7 +169,6 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
-            "the zygote": lambda: self._prepare(bool(self._apps.wanted)),
             "the relays": lambda: self._relays.reconcile(self._apps.wanted),
             "the sources": lambda: self._agents.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),

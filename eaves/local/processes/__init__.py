@@ -7,7 +7,6 @@ activator       scaling of a function's replicas from zero and back
 replica         one replica: its start and its readiness
 replica_client  requests to a replica over persistent connections
 agents, relays  the agents and the relays of the apps
-zygote/         starts of functions by a fork
 ports           free TCP ports on loopback
 port_holder     the process that listens on a port
 logfiles        log files of the processes, bounded on disk

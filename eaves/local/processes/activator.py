@@ -20,7 +20,6 @@ from eaves.errors import OverloadedError, StartError
 from eaves.events import Event
 from eaves.local.processes.process import Child, Launch, Process
 from eaves.local.processes.replica import Replica, concurrency_of, probe, start_replica
-from eaves.local.processes.zygote.forked_process import ForkedProcess
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 
@@ -289,7 +288,7 @@ class Activator:
                 at=self._clock.now() - total_s,
                 total_ms=round(total_s * 1000, 1),
                 phases_ms={},
-                method="fork" if isinstance(replica.process, ForkedProcess) else "command",
+                method="command",
             )
         )
 

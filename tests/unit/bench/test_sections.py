@@ -13,15 +13,6 @@ from tests.unit.bench.test_registry import MATERIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """Starts of a replica."""
-
-    wall_ms: tuple[float, ...]
-    cpu_ms: tuple[float, ...] = (1.0,)
-    together_mb: tuple[float, ...] = (100.0, 150.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """Durations of one phase."""
 
@@ -31,13 +22,6 @@ class Phase:
 
 def values(section: Section) -> list[tuple[str, str]]:
     return [(figure.render_value(), figure.render_bar()) for figure in section.figures]
-
-
-def test_a_fork_is_compared_with_a_start_by_the_command() -> None:
-    found = {"int8": {"command": Started(wall_ms=(300.0, 310.0, 290.0)), "fork": Started(wall_ms=(180.0,))}}
-    section = sections.build_local_start(found, (1, 2))
-    assert values(section) == [("0.60", "at most 0.7")]
-    assert section.tables[0].heads[-1] == "PSS MB, 2 replicas"
 
 
 def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> None:

@@ -65,8 +65,6 @@ def command(
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     """Run the platform until a signal comes."""
     from eaves.cli.live.event_printer import PredictionPrinter
-    from eaves.local.processes.process import Process
-    from eaves.local.processes.zygote.launcher import Launcher
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
@@ -77,7 +75,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
     )
     observe = printer.add if printer else _ignore
-    launcher = Launcher(inherit=os.environ) if settings.zygote and sys.platform == "linux" else None
     supervisor = Supervisor(
         state,
         environ=os.environ,
@@ -86,8 +83,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         token_file=settings.token_file,
         settings=settings,
         observe=observe,
-        launch=launcher or Process,
-        prepare=launcher.prepare if launcher else _ignore,
     )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
@@ -101,13 +96,11 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
-    if launcher:
-        launcher.close()
     if printer:
         printer.stop()
     if supervisor.left_queued:
         say(f"{supervisor.left_queued:,} events wait in the queue; `eaves up` delivers them when it runs again")
 
 
-def _ignore(argument: object) -> None:
-    """Do nothing with a prediction or a turn of the supervisor."""
+def _ignore(prediction: object) -> None:
+    """Do nothing with a prediction."""

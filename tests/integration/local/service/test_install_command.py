@@ -76,7 +76,7 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     port = str(find_port())
     project.environ["EAVES_UP_LOG_MAX_BYTES"] = "20000"
     options = [
-        *("--port", port, "--host", "0.0.0.0", "--token-file", "the token", "--no-zygote"),
+        *("--port", port, "--host", "0.0.0.0", "--token-file", "the token"),
         *("--console-port", "0", "--console-credentials", "the console", "--console-read-only"),
     ]
     done = project.type("up", *options, "--install-service")
@@ -86,9 +86,9 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     state, token = project.root / ".eaves", project.root / "the token"
     assert found.values["WorkingDirectory"] == str(project.root)
     credentials = project.root / "the console"
-    assert found.command[-18:] == [
+    assert found.command[-17:] == [
         *("up", "--quiet", "--state", str(state), "--port", port, "--host", "0.0.0.0"),
-        *("--token-file", str(token), "--no-zygote", "--console-port", "0"),
+        *("--token-file", str(token), "--console-port", "0"),
         *("--console-credentials", str(credentials), "--console-read-only", "--log-max-bytes", "20000"),
     ]
     assert stat.S_IMODE((credentials / "password").stat().st_mode) == 0o600
