@@ -115,8 +115,7 @@ class Supervisor:
         self._history = ObservedHistory(history, observe, before=self.console.images.add)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
-        note_start = self.console.starts.add
-        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch, note_start=note_start)
+        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
         self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
         self._apps = Apps(
             state,

@@ -9,7 +9,6 @@ routes             routes of the control socket for the process
 __main__           the process: `python -P -m eaves.local.console`
 backend            the local platform as `eaves.console.backend.Backend`
 models             runs and artifacts on this machine
-replica_starts     the newest starts of replicas
 
 The supervisor never decodes an image and never renders a page. A fault in the process ends neither the platform nor its
 deliveries; the next connection starts it again.

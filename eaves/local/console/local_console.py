@@ -1,4 +1,4 @@
-"""What the supervisor keeps for the console: recent images, starts of replicas, and the console's port and process."""
+"""What the supervisor keeps for the console: recent images, and the console's port and process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.history.recent_images import RecentImages
 from eaves.local.console.exposure import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
-from eaves.local.console.replica_starts import ReplicaStarts
 from eaves.local.processes.process import Launch, Process
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
@@ -26,7 +25,6 @@ class LocalConsole:
 
     Attributes:
         images: The newest images.
-        starts: The newest starts of replicas.
 
     Raises:
         ConfigError: When other machines could open the console without a password, or a file of the credentials can't
@@ -44,7 +42,6 @@ class LocalConsole:
         launch: Launch = Process,
     ) -> None:
         self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
-        self.starts = ReplicaStarts()
         self._settings = settings
         self._state = state
         self._inherit = inherit

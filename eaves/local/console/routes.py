@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Protocol
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.replica_starts import ReplicaStarts
 
-IMAGES, STARTS = "/images", "/starts"
+IMAGES = "/images"
 
 
 class ConsoleView(Protocol):
@@ -20,10 +18,6 @@ class ConsoleView(Protocol):
     def images(self) -> RecentImages:
         """The newest images."""
 
-    @property
-    def starts(self) -> ReplicaStarts:
-        """The newest starts of replicas."""
-
     def find_redirect(self, *, peer: str, asked: str) -> str:
         """Return where a browser that opened the broker's address finds the console; empty when there is none."""
 
@@ -32,10 +26,9 @@ def build_console_routes(console: ConsoleView) -> Blueprint:
     """Build the routes, for the control socket only.
 
         GET /images   the encoded image of an event; query: source and id, exactly as the event has them
-        GET /starts   the newest starts of replicas, oldest first
 
     Args:
-        console: The console's recent images and starts.
+        console: The console's recent images.
     """
     blueprint = Blueprint("console", __name__)
 
@@ -45,10 +38,6 @@ def build_console_routes(console: ConsoleView) -> Blueprint:
         if event is None:
             return Response(status=404)
         return Response(event.data, content_type="application/octet-stream")  # the sender's own type proves nothing
-
-    @blueprint.get(STARTS)
-    def list_starts() -> Response:
-        return jsonify([asdict(start) for start in console.starts.read()])
 
     return blueprint
 

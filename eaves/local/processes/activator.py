@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import ReplicaStart
 from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
 from eaves.errors import OverloadedError, StartError
 from eaves.events import Event
@@ -50,7 +49,6 @@ class Activator:
         inherit: Environment of the supervisor.
         clock: Clock for pauses and deadlines.
         launch: Starts a replica's process.
-        note_start: Function that is called with each start after which the replica is ready; it must return at once.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class Activator:
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        note_start: Callable[[ReplicaStart], None] = lambda start: None,
     ) -> None:
         self.spec = spec
         self.concurrency = concurrency_of(spec)
@@ -70,7 +67,6 @@ class Activator:
         self._inherit = inherit
         self._clock = clock
         self._launch = launch
-        self._note_start = note_start
         self._client = SinkClient()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
@@ -78,7 +74,6 @@ class Activator:
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
         self._waiting = 0
-        self._wanted_at = 0.0
         self._failures = 0
         self._not_before = 0.0
         self._stopping = False
@@ -165,8 +160,6 @@ class Activator:
         with self._changed:
             if replica := self._take_place():
                 return replica
-            if not self._waiting:
-                self._wanted_at = self._clock.monotonic()
             self._waiting += 1
             self._changed.notify_all()
             try:
@@ -260,8 +253,6 @@ class Activator:
             now=now,
         )
         with self._changed:
-            replica.wanted_at = self._wanted_at if self._waiting else now
-            self._wanted_at = now  # the next replica is wanted because this one isn't enough
             self._replicas.append(replica)
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
@@ -275,22 +266,8 @@ class Activator:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
                     self._failures, self.reason = 0, ""
                     self._freed.notify_all()
-                self._report_start(replica)
             elif late or reason:
                 self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
-
-    def _report_start(self, replica: Replica) -> None:
-        """Report the start of a replica that has just become ready."""
-        total_s = self._clock.monotonic() - replica.wanted_at
-        self._note_start(
-            ReplicaStart(
-                function=self.spec.name,
-                at=self._clock.now() - total_s,
-                total_ms=round(total_s * 1000, 1),
-                phases_ms={},
-                method="command",
-            )
-        )
 
     def _give_up(self, replica: Replica, reason: str) -> None:
         replica.process.stop(timeout_s=2)

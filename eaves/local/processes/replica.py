@@ -30,7 +30,6 @@ class Replica:
             seconds.
         ready: Whether the replica has answered a readiness probe with success.
         inflight: Number of requests in progress.
-        wanted_at: Time when the first request began to wait for the replica, by the clock's monotonic seconds.
     """
 
     process: Child
@@ -39,7 +38,6 @@ class Replica:
     idle_since: float
     ready: bool = False
     inflight: int = 0
-    wanted_at: float = 0.0
 
 
 def concurrency_of(spec: LocalFunction) -> int:
@@ -78,7 +76,6 @@ def start_replica(
         "EAVES_HOST": HOST,
         "EAVES_CONCURRENCY": str(concurrency_of(spec)),
         "EAVES_PREPARED_GRAPHS": str(graphs),
-        "EAVES_TIMING": "yes",  # the console shows the phases of starts
         **spec.env,
         "PORT": str(port),
     }

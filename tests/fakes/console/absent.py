@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.replica_starts import ReplicaStarts
 
 
 class AbsentConsole:
@@ -11,7 +10,6 @@ class AbsentConsole:
 
     def __init__(self) -> None:
         self.images = RecentImages(0)
-        self.starts = ReplicaStarts()
 
     def find_redirect(self, *, peer: str, asked: str) -> str:
         return ""
