@@ -33,17 +33,9 @@ SECTION = "up."
 @click.option(
     "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
 )
-@click.option(
-    "--force",
-    is_flag=True,
-    help="With --install-service: replace another unit file of the same name. With --uninstall-service: remove the "
-    "unit file even if it is for a project in another folder.",
-)
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(
-    *, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, force: bool, **options: Any
-) -> None:
+def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, **options: Any) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
@@ -56,8 +48,7 @@ def command(
     if install_service or uninstall_service:
         from eaves.cli.app import service
 
-        installed = install_service and service.install_service(settings, state_dir, force=force)
-        click.echo(installed or service.uninstall_service(force=force))
+        click.echo(service.install_service(settings, state_dir) if install_service else service.uninstall_service())
         return
     _run(settings, state_dir, quiet=quiet)
 
