@@ -1,6 +1,6 @@
 """The deployed apps of the local platform: their functions and triggers are started from spec files.
 
-An app that can't be started doesn't prevent other apps from running. Its start is tried again after growing pauses, and
+An app that can't be started doesn't prevent other apps from running. Its start is tried again at each `reconcile`, and
 its previous version runs meanwhile.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Protocol
 
-from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
 from eaves.delivery import SinkClient, SinkResponse
@@ -21,15 +20,12 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.local.broker import DeadLetterSink, Send, Subscription
 from eaves.local.broker.forwarding import build_relay_trigger
 from eaves.local.broker.publishers import Publishers
-from eaves.local.processes.activator import Activator
-from eaves.local.processes.failures import Failures, describe_exception
-from eaves.local.processes.replica import capacity_of
+from eaves.local.processes.activator import Activator, capacity_of
+from eaves.local.processes.process import describe_exception
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
-AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between attempts to start an app."""
 URL_PARALLEL = 4
 """Maximum number of concurrent deliveries to the address (`url`) of one trigger."""
 RELAY_PARALLEL = 1
@@ -81,16 +77,15 @@ class Apps:
         self._activate = activate
         self._send_to_relay = send_to_relay
         self._address = address
-        self._clock = clock
         self._client = SinkClient(proxies=proxies)
         self._publishers = Publishers(clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
-        self._unmade: dict[str, tuple[LocalFunction, Failures]] = {}
+        self._unmade: dict[str, str] = {}
         self._subscribed: dict[str, Subscription] = {}
         self._attempted: dict[str, Subscription] = {}
         self._kept: frozenset[str] = frozenset()
-        self._subscribing = Failures(AGAIN, clock)
+        self._trigger_fault = ""
         self._routed: frozenset[str] = frozenset()
 
     def reconcile(self) -> None:
@@ -102,7 +97,7 @@ class Apps:
         self._read()
         leaving = self._make_functions()
         self._subscribe()
-        if not self._subscribing.reason:  # otherwise the triggers of removed functions may still deliver to them
+        if not self._trigger_fault:  # otherwise the triggers of removed functions may still deliver to them
             leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
         for activator in leaving:
             _stop(activator)
@@ -110,10 +105,10 @@ class Apps:
     def failed(self) -> dict[str, str]:
         """Return the reason by app for each app that doesn't run, or runs only in part."""
         found = dict(self.unreadable)
-        found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
-        if self._subscribing.reason:
+        found |= self._unmade
+        if self._trigger_fault:
             changed = {one.app for lane, one in self._attempted.items() if self._subscribed.get(lane) != one}
-            found |= dict.fromkeys(changed, f"the triggers can't be set up: {self._subscribing.reason}")
+            found |= dict.fromkeys(changed, f"the triggers can't be set up: {self._trigger_fault}")
         return found
 
     def require_routes(self) -> None:
@@ -125,7 +120,7 @@ class Apps:
         if self._fingerprint is None:
             raise PlatformError("the deployed specs have not been read yet", hint="see the log of `eaves up`")
         unknown = self.unreadable.keys() - self.wanted.keys()
-        if self._subscribing.reason:
+        if self._trigger_fault:
             unknown |= self.wanted.keys() - self._routed
         if unknown:
             name = min(unknown)
@@ -179,53 +174,39 @@ class Apps:
 
     def _make_functions(self) -> list[Activator]:
         """Create the activators of new and changed functions; return the activators that were replaced."""
-        leaving = []
-        for name in self._unmade.keys() - self.wanted.keys():
-            del self._unmade[name]
+        leaving: list[Activator] = []
+        unmade: dict[str, str] = {}
         for name, app in self.wanted.items():
             current = self._activators.get(name)
             if current is not None and current.spec == app.function:
-                self._unmade.pop(name, None)
                 continue
-            made = self._make(name, app.function)
-            if made is not None:
-                self._activators[name] = made
-                if current is not None:
-                    leaving.append(current)
+            try:
+                self._activators[name] = self._activate(app.function)
+            except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
+                unmade[name] = reason = describe_exception(error)
+                if self._unmade.get(name) != reason:
+                    _log.error("function %s can't be set up: %s; it is tried again", name, reason)
+                continue
+            _log.info("function %s: deployed with artifact %s", name, app.function.artifact)
+            if current is not None:
+                leaving.append(current)
+        self._unmade = unmade
         return leaving
-
-    def _make(self, name: str, spec: LocalFunction) -> Activator | None:
-        tried, failures = self._unmade.get(name, (None, None))
-        if failures is None or tried != spec:
-            failures = Failures(AGAIN, self._clock)
-        if not failures.due():
-            return None
-        try:
-            made = self._activate(spec)
-        except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
-            pause_s = failures.note(describe_exception(error))
-            self._unmade[name] = spec, failures
-            _log.error("function %s can't be set up: %s; next try in %.0f s", name, describe_exception(error), pause_s)
-            return None
-        self._unmade.pop(name, None)
-        _log.info("function %s: deployed with artifact %s", name, spec.artifact)
-        return made
 
     def _subscribe(self) -> None:
         subscriptions = {one.lane: one for app in self.wanted.values() for one in self._subscriptions(app)}
         keep = frozenset(self.unreadable.keys() - self.wanted.keys())
-        if subscriptions == self._attempted and not self._subscribing.due():
-            return
-        if (subscriptions, keep) != (self._subscribed, self._kept) or self._subscribing.reason:
+        if (subscriptions, keep) != (self._subscribed, self._kept) or self._trigger_fault:
             self._attempted = subscriptions
             try:
                 self._set_subscriptions(subscriptions, keep=keep)
             except Exception as error:  # noqa: BLE001 - existing subscriptions keep working
-                pause_s = self._subscribing.note(describe_exception(error))
-                _log.exception("the triggers can't be set up; next try in %.0f s", pause_s)
+                reason = describe_exception(error)
+                if reason != self._trigger_fault:
+                    _log.exception("the triggers can't be set up; they are tried again")
+                self._trigger_fault = reason
                 return
-            self._subscribed, self._kept = subscriptions, keep
-            self._subscribing.clear()
+            self._subscribed, self._kept, self._trigger_fault = subscriptions, keep, ""
             self._publishers.reconcile(self.wanted.values())
         self._routed = frozenset(self.wanted)
 

@@ -23,19 +23,19 @@ from eaves.delivery import HttpAnswer
 from eaves.errors import ConfigError, EventError, Fault, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
+from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
-from eaves.local.console.local_console import LocalConsole
+from eaves.local.console.listening import prepare_exposure
+from eaves.local.console.manager import ConsoleManager
 from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
-from eaves.local.processes.agents import Agents
-from eaves.local.processes.failures import describe_exception
-from eaves.local.processes.logfiles import rotate
-from eaves.local.processes.process import Launch, Process
-from eaves.local.processes.relays import Relays
+from eaves.local.processes.app_processes import Agents, Relays
+from eaves.local.processes.logs import rotate
+from eaves.local.processes.process import Launch, Process, describe_exception
 from eaves.local.routes import create_app
 from eaves.local.server import HOST, SocketPath, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
@@ -108,7 +108,10 @@ class Supervisor:
         address = resolve_host(host)
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
-        self.console = LocalConsole(self._settings, state, inherit=environ, clock=clock, launch=launch)
+        exposure = prepare_exposure(self._settings, state)
+        self.console = ConsoleManager(
+            self._settings, state, inherit=environ, clock=clock, launch=launch, exposure=exposure
+        )
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
@@ -242,6 +245,15 @@ class Supervisor:
                 return dict(self._failed)
         doing = "is being stopped" if self._stopping else f"is still working after {RECONCILE_TIMEOUT_S:.0f} s"
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
+
+    @property
+    def images(self) -> RecentImages:
+        """The newest images."""
+        return self.console.images
+
+    def find_console(self, *, peer: str, asked: str) -> str:
+        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
+        return self.console.find_redirect(peer=peer, asked=asked)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""

@@ -1,11 +1,8 @@
 """The console under `eaves up`: a process of its own, which runs only while somebody looks.
 
-local_console      the console's parts in the supervisor
-exposure           what the console needs when other machines can open it
-listening          the console's port, and its address for people
-manager            starts the process when a browser connects, and watches it
+listening          the console's credentials and port, and its address for people
+manager            the console in the supervisor: starts the process when a browser connects, and watches it
 process_settings   what the manager passes to the process
-routes             routes of the control socket for the process
 __main__           the process: `python -P -m eaves.local.console`
 backend            the local platform as `eaves.console.backend.Backend`
 models             runs and artifacts on this machine

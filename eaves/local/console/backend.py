@@ -23,7 +23,6 @@ from eaves.events import Event
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
 from eaves.local.console.models import list_models
-from eaves.local.console.routes import IMAGES
 from eaves.local.queues import open_local_queue
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, FunctionStatus
@@ -130,7 +129,7 @@ class LocalBackend:
             PlatformError: When the supervisor doesn't answer.
         """
         with contextlib.suppress(NotRunningError):
-            return self._platform.fetch(f"{IMAGES}?{urlencode({'source': source, 'id': event_id})}")
+            return self._platform.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
 
 

@@ -6,10 +6,9 @@ from eaves.history.recent_images import RecentImages
 
 
 class AbsentConsole:
-    """Implements `eaves.local.console.routes.ConsoleView`: no image is held, and no browser is sent anywhere."""
+    """The console's part of `eaves.local.routes.SupervisorView`: no image is held, and no browser is sent anywhere."""
 
-    def __init__(self) -> None:
-        self.images = RecentImages(0)
+    images = RecentImages(0)
 
-    def find_redirect(self, *, peer: str, asked: str) -> str:
+    def find_console(self, *, peer: str, asked: str) -> str:
         return ""

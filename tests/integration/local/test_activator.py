@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import StartError
-from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
-from eaves.local.processes.replica import capacity_of
+from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator, capacity_of
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings

@@ -49,13 +49,12 @@ class Subscriber(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class BrokerRuntime:
+class BrokerRuntime(AbsentConsole):
     """A platform that has a broker and nothing else."""
 
     def __init__(self, broker: Broker, spool: Spool) -> None:
         self._broker = broker
         self.queue = SpoolQueue(spool, deliveries=broker.deliveries)
-        self.console = AbsentConsole()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Hand it to the broker."""

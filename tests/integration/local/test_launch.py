@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.processes.ports import HOST
-from eaves.local.processes.process import Process
+from eaves.local.processes.process import HOST, Process
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eaves.config import build, env_layer
-from eaves.local.processes.agents import Agents
-from eaves.local.processes.process_group import LIVENESS_S, RESTART, STEADY_S
+from eaves.local.processes.app_processes import LIVENESS_S, RESTART, STEADY_S, Agents
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec
-from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
@@ -165,19 +162,3 @@ def test_an_agent_of_which_a_source_hangs_is_started_again(
         agents.reconcile(apps)
         clock.turn(LIVENESS_S / 2)
     assert [child.running for child in launch.children] == [False, True, True]
-
-
-def test_what_an_agent_for_each_source_has_left_is_taken_over(
-    agents: Agents, launch: FakeLauncher, tmp_path: Path
-) -> None:
-    (tmp_path / "sources").mkdir()
-    for name in ("a.one, or two.db", "a.gone.db", "ab.one.db"):
-        (tmp_path / "sources" / name).touch()
-    agents.reconcile({"a": app("a", "one")})
-    taken = [str(tmp_path / "sources" / name) for name in ("a.gone.db", "a.one, or two.db")]
-    settings = build(AgentSettings, env_layer(AgentSettings, launch.environs["eaves.sources"]))
-    assert settings.former_spools() == tuple(map(Path, taken))
-    for path in taken:
-        Path(path).unlink()
-    agents.reconcile({"a": app("a", "one")})
-    assert launch.count == 1, "it runs on when there is nothing left to take over"
