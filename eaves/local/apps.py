@@ -17,8 +17,7 @@ from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.local.broker import DeadLetterSink, Send, Subscription
-from eaves.local.broker.forwarding import build_relay_trigger
+from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
 from eaves.local.broker.publishers import Publishers
 from eaves.local.processes.activator import Activator, capacity_of
 from eaves.local.processes.process import describe_exception

@@ -31,7 +31,6 @@ from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
 from eaves.local.console.listening import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
-from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import Agents, Relays
 from eaves.local.processes.logs import rotate
@@ -114,9 +113,9 @@ class Supervisor:
         )
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
-        self._history = ObservedHistory(history, observe, before=self.console.images.add)
-        self._broker = Broker(self._spool, self._history)
+        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self._observe = observe
+        self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
         self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
@@ -295,11 +294,17 @@ class Supervisor:
             ),
         )
 
+    def _remember(self, event: Event) -> None:
+        """Add an event to the history; its image is held before, so that a reader of the history finds it."""
+        self.images.add(event)
+        self._history.add(event)
+        self._observe(event)
+
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
         if is_event(headers):
             with contextlib.suppress(EventError):
-                self._history.add(decode(headers, body))
+                self._remember(decode(headers, body))
 
     def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
         """Run every function in `parts`, also when another one raises an exception.

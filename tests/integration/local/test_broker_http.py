@@ -81,7 +81,7 @@ def port(subscriber: tuple[str, Sequence[dict[str, str]]], tmp_path: Path) -> It
 
     with Spool(tmp_path / "spool.db") as spool:
         history = FileHistory(tmp_path / "history.db")
-        broker = Broker(spool, history)
+        broker = Broker(spool, history.add)
         broker.subscribe({lane_of("app", "out"): Subscription(app="app", trigger=trigger, send=send, parallel=1)})
         server = WebServer(create_app(cast(SupervisorView, BrokerRuntime(broker, spool))), made := TcpPort(0))
         yield made.port

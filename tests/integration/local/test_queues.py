@@ -16,10 +16,9 @@ from click.testing import CliRunner, Result
 from eaves.admin.client import SocketQueue
 from eaves.cli import cli
 from eaves.errors import EavesError
-from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec
-from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
 from tests.contract.harness import LocalHarness, status_of
 from tests.integration.local.apps import digits_app
@@ -167,39 +166,6 @@ def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness,
     shown = run(harness, "status").stdout
     assert "digits.inbox" in shown
     assert "SOURCES" not in shown
-
-
-def test_what_an_earlier_version_has_left_runs_on(harness: LocalHarness, tmp_path: Path) -> None:
-    """Its spec names the folder beside the source's name, and its source has a queue of its own."""
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    state = StateDirectory(root=harness.state)
-    state.write_spec(digits_app(tmp_path / "no such artifact"))
-    spec = state.specs / "digits.json"
-    values = json.loads(spec.read_text())
-    values["sources"] = [{"name": "inbox", "kind": "folder", "path": str(inbox), "polling": True, "agent": "claim"}]
-    spec.write_text(json.dumps(values))
-    former = harness.state / "sources" / "digits.inbox.db"
-    image = inbox / "sent.png"
-    image.write_bytes(PNG)
-    sent = replace(capture_file(image, site="test", name="inbox"), id=folder_id(image), subject="sent.png")
-    with Spool(former) as spool:
-        spool.put(sent, lanes=("sink",), once=True)
-    harness.start()
-    (inbox / "new.png").write_bytes(PNG + b"new")
-    wait_until(lambda: len(listed(harness)) == 2, 60, what="both images in the broker's queue")
-    assert {entry["subject"] for entry in listed(harness)} == {"sent.png", "new.png"}
-    (agent,) = status_of(harness.platform).agents
-    assert (agent.sources[0].captured, agent.queued) == (1, 0), "the one that was sent is not captured again"
-    assert list(former.parent.iterdir()) == []
-
-
-def folder_id(path: Path) -> str:
-    """The id of the event of a file in a folder source named `inbox`."""
-    status = path.stat()
-    return event_id(
-        source_uri("test", "inbox"), position(path.name, mtime_ns=status.st_mtime_ns, size_bytes=status.st_size)
-    )
 
 
 def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
