@@ -86,7 +86,7 @@ class Apps:
         """Start, change and stop functions and triggers according to the spec files.
 
         A removed function is stopped after its triggers, which may still deliver to it. After an exception, the next
-        call goes on.
+        call does what is left.
 
         Raises:
             OSError: When the directory of the specs can't be read; nothing is changed then.
