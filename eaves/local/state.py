@@ -14,7 +14,6 @@ from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
 from eaves.local.specs import LocalApp, parse_app
-from eaves.platform import RELAY
 
 AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
@@ -98,10 +97,6 @@ class StateDirectory:
     def list_relays(self) -> list[str]:
         """Return the apps for which a relay's queue exists in this directory, whether they are deployed or not."""
         return sorted(path.stem for path in (self.root / "relays").glob("*.db"))
-
-    def relay_log(self, app: str) -> Path:
-        """Return the log file of an app's relay."""
-        return self.log(f"{app}.{RELAY}")
 
     def log(self, name: str) -> Path:
         """Return the log file of a function or of another process with this name."""

@@ -77,11 +77,6 @@ class ConsolePort:
     url: str
     notice: str = ""
 
-    @property
-    def number(self) -> int:
-        """Number of the TCP port."""
-        return int(self.socket.getsockname()[1])
-
 
 def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
     """Bind the port of the console.
