@@ -21,7 +21,10 @@ MAX_READ_BYTES = 1_000_000
 """Maximum number of bytes read at a time, so that memory stays small however much a process writes."""
 MAX_LINE_BYTES = 64_000
 """Maximum size of a line whose end isn't written yet, bytes; a longer one is returned in parts, each as a line."""
-ROTATED = "(the log was rotated here: lines that were written just before are in its older file, NAME.log.1)"
+MARK_BYTES = 4_096
+"""Number of bytes before the reading position that are remembered, so that the position is found again in the older
+file after a rotation."""
+LOST = "(some lines are missing here: the log was rotated before they were read)"
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +74,11 @@ def is_of_source(line: str, name: str) -> bool:
 
 
 class LogFollower:
-    """Reads each line that is appended to a log file once.
+    """Reads each line that is appended to a log file once, also when the log is rotated.
 
-    After a rotation, the line `ROTATED` is returned in place of the lines that were not read before.
+    The lines that were not read before a rotation are then at the end of the older file, behind the bytes that were
+    read last. When those bytes aren't found there, several rotations have come between two calls: the line `LOST` is
+    returned in place of the missing lines, and then the whole older file.
 
     Args:
         path: Path of the log; the file may not exist yet.
@@ -82,7 +87,9 @@ class LogFollower:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._mark = b""
         self._rest = b""
+        self._identity = _identify(path)
 
     @property
     def unfinished(self) -> str:
@@ -91,27 +98,49 @@ class LogFollower:
 
     def read_last(self, lines: int) -> list[str]:
         """Return the last complete lines of the log, oldest first; `read_new` continues after them."""
-        self._offset, content = _read_end(self._path, lines)
+        size_bytes, content = _read_end(self._path, lines)
+        self._offset, self._mark = size_bytes, content[-MARK_BYTES:]
         found = self._split(content)
-        if len(content) < self._offset:
+        if len(content) < size_bytes:
             found = found[1:]  # the first one has lost its beginning
         elif len(found) < lines:
-            found = _read_end(_older_file(self._path), lines)[1].decode(errors="replace").splitlines() + found
+            found = _read_end(older_file(self._path), lines)[1].decode(errors="replace").splitlines() + found
         return found[-lines:] if lines else []
 
     def read_new(self) -> list[str]:
         """Return the complete lines that were added since the last call, from at most `MAX_READ_BYTES` bytes."""
-        try:
-            with self._path.open("rb") as stream:
-                is_rotated = stream.seek(0, os.SEEK_END) < self._offset
-                if is_rotated:
-                    self._offset, self._rest = 0, b""
-                stream.seek(self._offset)
-                content = stream.read(MAX_READ_BYTES)
-        except FileNotFoundError:
+        identity = _identify(self._path)
+        if identity is None:
             return []
+        lines: list[str] = []
+        if identity != self._identity:
+            self._identity, self._offset, self._mark, self._rest = identity, 0, b"", b""
+        elif self._is_rotated():
+            lines = self._read_older()
+            self._offset, self._mark = 0, b""
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            content = stream.read(MAX_READ_BYTES)
         self._offset += len(content)
-        return [*([ROTATED] if is_rotated else []), *self._split(content)]
+        self._mark = (self._mark + content)[-MARK_BYTES:]
+        return lines + self._split(content)
+
+    def _is_rotated(self) -> bool:
+        """Return whether the log was rotated: the bytes before the reading position aren't those that were read."""
+        if not self._mark:
+            return self._path.stat().st_size < self._offset
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset - len(self._mark))
+            return stream.read(len(self._mark)) != self._mark
+
+    def _read_older(self) -> list[str]:
+        """Return the part of the older log file that was not read before the rotation."""
+        content = _read_end(older_file(self._path), sys.maxsize)[1]
+        _, found, behind = content.rpartition(self._mark)
+        if found and self._mark:
+            return self._split(behind)
+        self._rest = b""
+        return [LOST, *self._split(content)]
 
     def _split(self, content: bytes) -> list[str]:
         """Return the complete lines in new content, and keep an incomplete last line for the next call."""
@@ -138,12 +167,12 @@ def _rotate_one(path: Path, third_bytes: int) -> None:
         staging = path.with_name(f"{path.name}.tmp")
         with staging.open("wb") as older:
             shutil.copyfileobj(stream, older)
-            staging.replace(_older_file(path))
+            staging.replace(older_file(path))
             shutil.copyfileobj(stream, older)  # lines that were written meanwhile
             os.truncate(stream.fileno(), 0)
 
 
-def _older_file(path: Path) -> Path:
+def older_file(path: Path) -> Path:
     """Return the path of the file that a rotation moves the older lines of a log to."""
     return path.with_name(f"{path.name}.1")
 
@@ -153,7 +182,15 @@ def _read_end(path: Path, lines: int) -> tuple[int, bytes]:
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            start = stream.seek(max(0, size - lines * BYTES_A_LINE))
+            start = stream.seek(max(0, size - max(MARK_BYTES, lines * BYTES_A_LINE)))
             return size, stream.read(size - start)
     except FileNotFoundError:
         return 0, b""
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
