@@ -257,7 +257,6 @@ NAMES = frozenset(
         "EAVES_UP_SPOOL_DEAD_WHEN_FULL",
         "EAVES_UP_SPOOL_MAX_BYTES",
         "EAVES_UP_TOKEN_FILE",
-        "EAVES_UP_ZYGOTE",
         "EAVES_URL",
         "EAVES_WORK",
     }

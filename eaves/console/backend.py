@@ -14,27 +14,7 @@ from eaves.events import Event
 from eaves.history import Record, RecordFilter, Records
 from eaves.platform import FunctionStatus
 
-__all__ = ["Backend", "Images", "KeptImage", "ModelLocation", "RecordFilter", "Records", "ReplicaStart"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaStart:
-    """One start of a function's replica.
-
-    Attributes:
-        function: Name of the function.
-        at: Time at which the replica was wanted, Unix seconds.
-        total_ms: Time until the replica was ready, milliseconds.
-        phases_ms: Duration of each phase in the order of time, milliseconds, such as `imports` or `session`; empty when
-            the replica reported none.
-        method: How the process was started, `fork` or `command`; on a cluster `pod`.
-    """
-
-    function: str
-    at: float
-    total_ms: float
-    phases_ms: Mapping[str, float]
-    method: str = ""
+__all__ = ["Backend", "Images", "KeptImage", "ModelLocation", "RecordFilter", "Records"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +83,6 @@ class Backend(Protocol):
 
         A name is part of an address, so it has no slash. The name of an agent's queue begins with that of its app.
         """
-
-    def starts(self) -> Sequence[ReplicaStart]:
-        """Return the newest starts of replicas, oldest first."""
 
     def models(self) -> Sequence[ModelLocation]:
         """Return the runs and artifacts that can be shown."""

@@ -1,7 +1,6 @@
 """The deployed apps of the local platform: their functions and triggers are started from spec files.
 
-An app that can't be started doesn't prevent other apps from running. Its start is tried again after growing pauses, and
-its previous version runs meanwhile.
+A spec that can't be read leaves its app as it was, and the other apps run.
 """
 
 from __future__ import annotations
@@ -11,25 +10,19 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Protocol
 
-from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.local.broker import DeadLetterSink, Send, Subscription
-from eaves.local.broker.forwarding import build_relay_trigger
+from eaves.local.broker import DeadLetterSink, Send, Subscription, build_relay_trigger
 from eaves.local.broker.publishers import Publishers
-from eaves.local.processes.activator import Activator
-from eaves.local.processes.failures import Failures, describe_exception
-from eaves.local.processes.replica import capacity_of
+from eaves.local.processes.activator import Activator, capacity_of
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
-AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between attempts to start an app."""
 URL_PARALLEL = 4
 """Maximum number of concurrent deliveries to the address (`url`) of one trigger."""
 RELAY_PARALLEL = 1
@@ -81,40 +74,37 @@ class Apps:
         self._activate = activate
         self._send_to_relay = send_to_relay
         self._address = address
-        self._clock = clock
         self._client = SinkClient(proxies=proxies)
         self._publishers = Publishers(clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
-        self._unmade: dict[str, tuple[LocalFunction, Failures]] = {}
-        self._subscribed: dict[str, Subscription] = {}
-        self._attempted: dict[str, Subscription] = {}
-        self._kept: frozenset[str] = frozenset()
-        self._subscribing = Failures(AGAIN, clock)
+        self._leaving: list[Activator] = []
+        self._subscribed: tuple[object, object] | None = None
         self._routed: frozenset[str] = frozenset()
 
     def reconcile(self) -> None:
         """Start, change and stop functions and triggers according to the spec files.
 
+        A removed function is stopped after its triggers, which may still deliver to it. After an exception, the next
+        call does what is left.
+
         Raises:
             OSError: When the directory of the specs can't be read; nothing is changed then.
         """
         self._read()
-        leaving = self._make_functions()
-        self._subscribe()
-        if not self._subscribing.reason:  # otherwise the triggers of removed functions may still deliver to them
-            leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
-        for activator in leaving:
-            _stop(activator)
+        try:
+            self._make_functions()
+            self._subscribe()
+        except Exception:
+            self._subscribed = None  # no event is accepted for an app without triggers, see `require_routes`
+            raise
+        self._leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
+        while self._leaving:
+            _stop(self._leaving.pop())
 
     def failed(self) -> dict[str, str]:
-        """Return the reason by app for each app that doesn't run, or runs only in part."""
-        found = dict(self.unreadable)
-        found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
-        if self._subscribing.reason:
-            changed = {one.app for lane, one in self._attempted.items() if self._subscribed.get(lane) != one}
-            found |= dict.fromkeys(changed, f"the triggers can't be set up: {self._subscribing.reason}")
-        return found
+        """Return the reason by app for each app that doesn't run as its spec says."""
+        return dict(self.unreadable)
 
     def require_routes(self) -> None:
         """Raise an error when the broker may lack triggers, so that an event isn't accepted without them.
@@ -125,7 +115,7 @@ class Apps:
         if self._fingerprint is None:
             raise PlatformError("the deployed specs have not been read yet", hint="see the log of `eaves up`")
         unknown = self.unreadable.keys() - self.wanted.keys()
-        if self._subscribing.reason:
+        if self._subscribed is None:
             unknown |= self.wanted.keys() - self._routed
         if unknown:
             name = min(unknown)
@@ -152,11 +142,7 @@ class Apps:
     def state(self, name: str) -> tuple[str, int, str]:
         """Return the state of an app's function, its replicas and the reason of a failure; see `FunctionStatus`."""
         activator = self._activators.get(name)
-        condition, replicas = activator.state() if activator else ("starting", 0)
-        reason = self.failed().get(name, "") if name not in self.unreadable else ""
-        if reason:
-            return "failed", replicas, reason
-        return condition, replicas, activator.reason if activator else ""
+        return (*activator.state(), activator.reason) if activator else ("starting", 0, "")
 
     def stop_publishing(self) -> None:
         """Close the connections to MQTT brokers, after a short wait for messages in flight."""
@@ -177,55 +163,24 @@ class Apps:
         found |= {name: self.wanted[name] for name in unreadable if name in self.wanted}
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
-    def _make_functions(self) -> list[Activator]:
-        """Create the activators of new and changed functions; return the activators that were replaced."""
-        leaving = []
-        for name in self._unmade.keys() - self.wanted.keys():
-            del self._unmade[name]
+    def _make_functions(self) -> None:
+        """Create the activators of new and changed functions; those that were replaced are leaving."""
         for name, app in self.wanted.items():
             current = self._activators.get(name)
             if current is not None and current.spec == app.function:
-                self._unmade.pop(name, None)
                 continue
-            made = self._make(name, app.function)
-            if made is not None:
-                self._activators[name] = made
-                if current is not None:
-                    leaving.append(current)
-        return leaving
-
-    def _make(self, name: str, spec: LocalFunction) -> Activator | None:
-        tried, failures = self._unmade.get(name, (None, None))
-        if failures is None or tried != spec:
-            failures = Failures(AGAIN, self._clock)
-        if not failures.due():
-            return None
-        try:
-            made = self._activate(spec)
-        except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
-            pause_s = failures.note(describe_exception(error))
-            self._unmade[name] = spec, failures
-            _log.error("function %s can't be set up: %s; next try in %.0f s", name, describe_exception(error), pause_s)
-            return None
-        self._unmade.pop(name, None)
-        _log.info("function %s: deployed with artifact %s", name, spec.artifact)
-        return made
+            self._activators[name] = self._activate(app.function)
+            _log.info("function %s: deployed with artifact %s", name, app.function.artifact)
+            if current is not None:
+                self._leaving.append(current)
 
     def _subscribe(self) -> None:
+        """Replace the broker's subscriptions when they have changed, or when the last `reconcile` failed."""
         subscriptions = {one.lane: one for app in self.wanted.values() for one in self._subscriptions(app)}
         keep = frozenset(self.unreadable.keys() - self.wanted.keys())
-        if subscriptions == self._attempted and not self._subscribing.due():
-            return
-        if (subscriptions, keep) != (self._subscribed, self._kept) or self._subscribing.reason:
-            self._attempted = subscriptions
-            try:
-                self._set_subscriptions(subscriptions, keep=keep)
-            except Exception as error:  # noqa: BLE001 - existing subscriptions keep working
-                pause_s = self._subscribing.note(describe_exception(error))
-                _log.exception("the triggers can't be set up; next try in %.0f s", pause_s)
-                return
-            self._subscribed, self._kept = subscriptions, keep
-            self._subscribing.clear()
+        if (subscriptions, keep) != self._subscribed:
+            self._set_subscriptions(subscriptions, keep=keep)
+            self._subscribed = subscriptions, keep
             self._publishers.reconcile(self.wanted.values())
         self._routed = frozenset(self.wanted)
 
@@ -278,8 +233,6 @@ class Apps:
         if trigger.url:
             return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
         name = trigger.function or app
-        if name in self._unmade and name not in self._activators:
-            raise UnreachableError(f"function {name} can't be set up yet", hint="eaves status")
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start

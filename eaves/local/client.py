@@ -15,8 +15,7 @@ from eaves.delivery import SinkResponse
 from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.local.broker import sum_lanes
-from eaves.local.processes.log_follower import LOST, LogFollower
-from eaves.local.processes.logfiles import is_of_source, tail, tail_source
+from eaves.local.processes.logs import LOST, LogFollower, is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Blueprint, Response, request
@@ -17,7 +16,6 @@ from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.broker import lane_of
-from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY
 from eaves.relay.relay_lanes import BROKER
@@ -59,63 +57,25 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
         return describe_silent(app, sources, state="unknown", reason=error.message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingEvents:
-    """Number of events and images that wait for one app.
+def count_queued(state: StateDirectory, app: str) -> dict[str, int]:
+    """Return the number of queued events by trigger of an app, whether the platform runs or not.
 
-    Attributes:
-        events: Events in the broker's queue; one that several of the app's triggers want counts once for each.
-        captured: Images in the queue of the app's agent that the broker hasn't taken yet.
+    An event that several triggers want counts for each. A queue that can't be read counts as empty.
     """
-
-    events: int = 0
-    captured: int = 0
-
-
-def count_waiting(state: StateDirectory, app: str) -> WaitingEvents:
-    """Count the events and images that wait for an app, whether the platform runs or not.
-
-    A queue that can't be read counts as empty.
-
-    Args:
-        state: The platform's directory.
-        app: Name of the app.
-    """
-    if not NAME_PATTERN.fullmatch(app):
-        return WaitingEvents()
-    found = {}
-    for key, agent, spool, prefix in (
-        ("events", "", state.spool, lane_of(app, "")),
-        ("captured", app, state.agent_spool(app), ""),
-    ):
-        if spool.is_file():
-            with suppress(EavesError), open_local_queue(state, agent) as queue:
-                found[key] = sum(lane.queued for lane in queue.report().lanes if lane.lane.startswith(prefix))
-    return WaitingEvents(**found)
-
-
-def count_removed(state: StateDirectory, app: LocalApp) -> dict[str, int]:
-    """Count the queued events of the triggers that a deployment removes, whether the platform runs or not.
-
-    A queue that can't be read counts as empty.
-
-    Args:
-        state: The platform's directory.
-        app: The app that is about to be deployed.
-
-    Returns:
-        Number of queued events by trigger, for each removed trigger that has any.
-    """
-    name = app.function.name
-    kept = {trigger.name for trigger in app.triggers} | ({RELAY} if app.relay.enabled else set())
-    found: dict[str, int] = {}
-    if state.spool.is_file():
+    prefix, found = lane_of(app, ""), {}
+    if NAME_PATTERN.fullmatch(app) and state.spool.is_file():
         with suppress(EavesError), open_local_queue(state, "") as queue:
-            for lane in queue.report().lanes:
-                trigger = lane.lane.removeprefix(lane_of(name, ""))
-                if trigger != lane.lane and trigger not in kept and lane.queued:
-                    found[trigger] = lane.queued
-    return found
+            lanes = queue.report().lanes
+            found = {one.lane.removeprefix(prefix): one.queued for one in lanes if one.lane.startswith(prefix)}
+    return {trigger: count for trigger, count in found.items() if count}
+
+
+def count_captured(state: StateDirectory, app: str) -> int:
+    """Return the number of images in the queue of an app's agent; 0 when it can't be read."""
+    if NAME_PATTERN.fullmatch(app) and state.agent_spool(app).is_file():
+        with suppress(EavesError), open_local_queue(state, app) as queue:
+            return sum(lane.queued for lane in queue.report().lanes)
+    return 0
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from eaves.admin import Queue, metrics
 from eaves.admin.metrics import render_metrics
 from eaves.delivery import HttpAnswer
 from eaves.errors import EavesError, ForbiddenError
+from eaves.history.recent_images import RecentImages
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
-from eaves.local.console.routes import ConsoleView, build_console_routes, render_image_metrics
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 from eaves.web.origin import HINT, find_foreign, is_same_site
@@ -47,8 +47,11 @@ class SupervisorView(Protocol):
         """The broker's queue."""
 
     @property
-    def console(self) -> ConsoleView:
-        """The console's recent images, port and process."""
+    def images(self) -> RecentImages:
+        """The newest images."""
+
+    def find_console(self, *, peer: str, asked: str) -> str:
+        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
 
 
 def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
@@ -90,12 +93,20 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        text = render_metrics(runtime.queue.report()) + render_image_metrics(runtime.console.images)
+        text = render_metrics(runtime.queue.report()) + _render_image_metrics(runtime.images)
         return Response(text, content_type=metrics.CONTENT_TYPE)
 
     if control:
         app.register_blueprint(build_queue_routes(runtime.queue))
-        app.register_blueprint(build_console_routes(runtime.console))
+
+        @app.get("/images")
+        def send_image() -> Response:
+            """Send the encoded image of an event; the query has source and id, exactly as the event has them."""
+            event = runtime.images.find(request.args.get("source", ""), request.args.get("id", ""))
+            if event is None:
+                return Response(status=404)
+            # The sender's own type proves nothing.
+            return Response(event.data, content_type="application/octet-stream")
 
         @app.get("/status")
         def status() -> Response:
@@ -123,7 +134,7 @@ address."""
 def _find_console(runtime: SupervisorView) -> str:
     """Return the address of the console for the browser that sends this request; empty when it can't reach it."""
     asked = urlsplit(request.host_url).hostname or ""
-    return runtime.console.find_redirect(peer=request.remote_addr or "", asked=asked)
+    return runtime.find_console(peer=request.remote_addr or "", asked=asked)
 
 
 def _refuse_strangers(token: AccessToken | None) -> Response | None:
@@ -151,3 +162,15 @@ def _refuse_strangers(token: AccessToken | None) -> Response | None:
 
 def _answer_fault(error: Exception) -> Response:
     return problems.fault_response(error, hint="find this id in the log of `eaves up`")
+
+
+def _render_image_metrics(images: RecentImages) -> str:
+    """Render the memory of the held images as Prometheus text."""
+    return (
+        "# HELP eaves_console_image_bytes Memory of the newest images that are held for the console.\n"
+        "# TYPE eaves_console_image_bytes gauge\n"
+        f"eaves_console_image_bytes {images.held_bytes}\n"
+        "# HELP eaves_console_images Images that are held for the console.\n"
+        "# TYPE eaves_console_images gauge\n"
+        f"eaves_console_images {len(images)}\n"
+    )

@@ -30,11 +30,6 @@ class LocalSettings:
         "File with the token that callers must send, as `Authorization: Bearer TOKEN`, when host is off loopback. A "
         "missing file is created with a random token. Only its owner may be able to read it.",
     )
-    zygote: bool = setting(
-        True,
-        "Keep a process in memory that has the libraries of functions loaded, and fork replicas and the console from "
-        "it: they start faster and share its memory. no: each process is started by its command.",
-    )
     console: bool = setting(
         True,
         "Serve the console, the web page that shows what the cameras see. Its process runs only while somebody looks.",

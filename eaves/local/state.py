@@ -14,7 +14,6 @@ from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
 from eaves.local.specs import LocalApp, parse_app
-from eaves.platform import RELAY
 
 AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
@@ -99,10 +98,6 @@ class StateDirectory:
         """Return the apps for which a relay's queue exists in this directory, whether they are deployed or not."""
         return sorted(path.stem for path in (self.root / "relays").glob("*.db"))
 
-    def relay_log(self, app: str) -> Path:
-        """Return the log file of an app's relay."""
-        return self.log(f"{app}.{RELAY}")
-
     def log(self, name: str) -> Path:
         """Return the log file of a function or of another process with this name."""
         return self.logs / f"{name}.log"
@@ -140,9 +135,9 @@ class StateDirectory:
         """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""
         self.prepare()
         target = self.specs / f"{app.function.name}.json"
-        text = _write_text(app)
+        text = json.dumps(app.to_dict(), indent=2)
         before = target.read_text(encoding="utf-8", errors="replace") if target.exists() else text
-        if text not in (before, _rewrite(before)):
+        if text != before:
             write_atomically(self.previous / target.name, before)
         write_atomically(target, text)
         self._prune_graphs()
@@ -232,21 +227,6 @@ class StateDirectory:
         with os.scandir(self.specs) as entries:
             found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".json")]
         return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
-
-
-def _write_text(app: LocalApp) -> str:
-    return json.dumps(app.to_dict(), indent=2)
-
-
-def _rewrite(text: str) -> str:
-    """Return the content of a spec file as this version would write it, so that old and new files can be compared.
-
-    A content that can't be parsed is returned as it is.
-    """
-    try:
-        return _write_text(parse_app(json.loads(text), origin=""))
-    except Exception:  # noqa: BLE001 - a spec that can't be parsed is a different one
-        return text
 
 
 def _read_spec(path: Path, name: str) -> LocalApp:

@@ -23,19 +23,18 @@ from eaves.delivery import HttpAnswer
 from eaves.errors import ConfigError, EventError, Fault, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
+from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
-from eaves.local.console.local_console import LocalConsole
-from eaves.local.observed_history import ObservedHistory
+from eaves.local.console.listening import prepare_exposure
+from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
-from eaves.local.processes.agents import Agents
-from eaves.local.processes.failures import describe_exception
-from eaves.local.processes.logfiles import rotate
-from eaves.local.processes.process import Launch, Process
-from eaves.local.processes.relays import Relays
+from eaves.local.processes.app_processes import Agents, Relays
+from eaves.local.processes.logs import rotate
+from eaves.local.processes.process import Launch, Process, describe_exception
 from eaves.local.routes import create_app
 from eaves.local.server import HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
@@ -76,7 +75,6 @@ class Supervisor:
             no exception.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
-        prepare: Function that is called about once a second; its argument says whether any app is deployed.
 
     Attributes:
         console: The console's recent images, port and process.
@@ -100,7 +98,6 @@ class Supervisor:
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        prepare: Callable[[bool], None] = lambda deployed: None,
     ) -> None:
         proxies = parse_proxies(environ)
         state.prepare()
@@ -108,18 +105,19 @@ class Supervisor:
         self._settings = settings or LocalSettings()
         self._clock = clock
         address = resolve_host(host)
-        self._prepare = prepare
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
-        self.console = LocalConsole(self._settings, state, inherit=environ, clock=clock, launch=launch)
+        exposure = prepare_exposure(self._settings, state)
+        self.console = ConsoleManager(
+            self._settings, state, inherit=environ, clock=clock, launch=launch, exposure=exposure
+        )
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
-        self._history = ObservedHistory(history, observe, before=self.console.images.add)
-        self._broker = Broker(self._spool, self._history)
+        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self._observe = observe
+        self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
-        note_start = self.console.starts.add
-        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch, note_start=note_start)
+        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
         self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
         self._apps = Apps(
             state,
@@ -172,7 +170,6 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
-            "the zygote": lambda: self._prepare(bool(self._apps.wanted)),
             "the relays": lambda: self._relays.reconcile(self._apps.wanted),
             "the sources": lambda: self._agents.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
@@ -248,6 +245,15 @@ class Supervisor:
         doing = "is being stopped" if self._stopping else f"is still working after {RECONCILE_TIMEOUT_S:.0f} s"
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
 
+    @property
+    def images(self) -> RecentImages:
+        """The newest images."""
+        return self.console.images
+
+    def find_console(self, *, peer: str, asked: str) -> str:
+        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
+        return self.console.find_redirect(peer=peer, asked=asked)
+
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
         counts = self._spool.counts()
@@ -288,11 +294,17 @@ class Supervisor:
             ),
         )
 
+    def _remember(self, event: Event) -> None:
+        """Add an event to the history; its image is held before, so that a reader of the history finds it."""
+        self.images.add(event)
+        self._history.add(event)
+        self._observe(event)
+
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
         """Add an event that was sent straight to a function to the history; ignore a request that isn't an event."""
         if is_event(headers):
             with contextlib.suppress(EventError):
-                self._history.add(decode(headers, body))
+                self._remember(decode(headers, body))
 
     def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
         """Run every function in `parts`, also when another one raises an exception.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import Images, ModelLocation, Records, ReplicaStart
+from eaves.console.backend import Images, ModelLocation, Records
 from eaves.console.reused_answer import ReusedAnswer
 from eaves.delivery import SinkResponse
 from eaves.events import Event
@@ -73,10 +73,6 @@ class SiteBackend:
     def queues(self) -> Mapping[str, Queue]:
         """Return no queue."""
         return {}
-
-    def starts(self) -> Sequence[ReplicaStart]:
-        """Return no starts: the pods that started are gone with their logs."""
-        return ()
 
     def models(self) -> Sequence[ModelLocation]:
         """Return no models."""

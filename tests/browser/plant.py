@@ -15,7 +15,7 @@ from eaves.admin import Queue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
-from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.console.backend import ModelLocation
 from eaves.delivery.status import LaneDelivery
 from eaves.history import Record
 from eaves.platform import FunctionStatus
@@ -121,7 +121,6 @@ def build_plant(
             at=now - 2.0 - (images - 13 - number) * min(4.0, 650 / images),
             subject=LONG_NAME if hostile else "",
         )
-    backend.known_starts = list_starts(now)
     backend.log_lines["flowers"] = [f"2026-11-26T14:02:{one:02} INFO answered in 27 ms" for one in range(40)]
     return plant
 
@@ -219,22 +218,6 @@ def build_relay(now: float, *, up: bool) -> AgentStatus:
     return AgentStatus(
         name="relay", state="running", queued=1_184, dead=0, oldest_age_s=2_395.0, pauses=(pause,), link=link
     )
-
-
-def list_starts(now: float) -> list[ReplicaStart]:
-    """Starts of replicas in the last hours, by a fork and by a command."""
-    quick = {"imports": 12.0, "session": 180.0, "golden": 35.0}
-    slow = {"imports": 510.0, "session": 190.0, "golden": 36.0}
-    return [
-        ReplicaStart(
-            function="flowers",
-            at=now - (12 - number) * 900,
-            total_ms=sum((slow if number % 4 == 0 else quick).values()) + number,
-            phases_ms=slow if number % 4 == 0 else quick,
-            method="command" if number % 4 == 0 else "fork",
-        )
-        for number in range(12)
-    ]
 
 
 def bury_events(spool: Spool) -> Queue:

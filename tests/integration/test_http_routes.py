@@ -47,7 +47,7 @@ FOREIGN = ("evil.example", "127.0.0.1.evil.example:8480", "192.168.1.5", "")
 ABSENT: Mapping[str, str] = {}
 
 
-class StubRuntime:
+class StubRuntime(AbsentConsole):
     """A platform that takes every event, and whose one function answers everything with nothing."""
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
@@ -59,10 +59,6 @@ class StubRuntime:
     @property
     def queue(self) -> StubRuntime:
         return self
-
-    @property
-    def console(self) -> AbsentConsole:
-        return AbsentConsole()
 
     def report(self) -> QueueReport:
         return QueueReport(lanes=(), sources=(), max_bytes=1, dead_max_bytes=1)

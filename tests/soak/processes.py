@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 
 START_S = 60.0
 """Longest wait for a process to start or to end, seconds; a busy machine takes its time."""
-FUNCTION, SOURCE, ZYGOTE = "functions", "eaves.sources", "eaves.local.processes.zygote"
+FUNCTION, SOURCE = "functions", "eaves.sources"
 """Modules of the platform's children."""
 
 

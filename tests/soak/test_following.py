@@ -16,7 +16,7 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
-from eaves.local.processes.logfiles import older_file, rotate
+from eaves.local.processes.logs import older_file, rotate
 from eaves.local.state import StateDirectory
 from eaves.spool.limits import DAY_S
 from tests.fakes.clock import ManualClock

@@ -28,13 +28,11 @@ from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 from tests.processes.mosquitto import run_mosquitto
 from tests.soak import count_statements
-from tests.soak.processes import SOURCE, START_S, ZYGOTE, Platform
+from tests.soak.processes import SOURCE, START_S, Platform
 from tests.waiting import wait_until
 
 NAME = "colours"
-UP, AGENT, ITS_ZYGOTE = "eaves up", "its agent", "its zygote"
-RESTING = {SOURCE, ZYGOTE}
-"""Modules of the children of `eaves up` when no function runs."""
+UP, AGENT = "eaves up", "its agent"
 MAX_THREADS = 12
 MORE_THREADS = 3
 """Threads of two sources beside the folder, mqtt and http: one each, and one for the broker's connection."""
@@ -87,16 +85,16 @@ def measure(root: Path, window_s: float, beside: Sequence[Mapping[str, Any]] = (
 
 @contextmanager
 def resting_platform(root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, int]]:
-    """A real platform at rest; gives the process ids of `eaves up`, its agent and its zygote."""
+    """A real platform at rest; gives the process ids of `eaves up` and its agent."""
     with tempfile.TemporaryDirectory(prefix="eaves-") as short:
         platform = Platform(Path(short) / "s")
         try:
             write_app(StateDirectory(root=platform.harness.state), root, artifact, beside)
             platform.start()
             come_to_rest(platform.harness.platform, root)
-            wait_until(lambda: {child.module for child in platform.children()} == RESTING, START_S, what="no function")
+            wait_until(lambda: {child.module for child in platform.children()} == {SOURCE}, START_S, what="no function")
             pids = {child.module: child.pid for child in platform.children()}
-            yield {UP: platform.harness.pid, AGENT: pids[SOURCE], ITS_ZYGOTE: pids[ZYGOTE]}
+            yield {UP: platform.harness.pid, AGENT: pids[SOURCE]}
         finally:
             platform.close()
 

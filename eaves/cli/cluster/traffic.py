@@ -94,7 +94,6 @@ def change_traffic(
 def _change_here(verb: str, name: str, state_dir: Path) -> None:
     """Promote or roll back a function on this machine, and print what changed."""
     from eaves.local.client import LocalPlatform
-    from eaves.local.specs import list_changes
     from eaves.local.state import StateDirectory
 
     platform, state = LocalPlatform(state_dir), StateDirectory(root=state_dir)
@@ -108,8 +107,7 @@ def _change_here(verb: str, name: str, state_dir: Path) -> None:
     if before is None or after is None or before.function.artifact != after.function.artifact:
         say(f"{name} serves the previous artifact")
         return
-    changes = ", ".join(list_changes(before, after))
-    say(f"{name} serves the same artifact with its previous settings; changed: {changes}")
+    say(f"{name} serves the same artifact with its previous settings")
 
 
 def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool, access: Access) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eaves.console.backend import ReplicaStart
 from eaves.console.model.prediction import STAGES, Scored, parse_answer
 from eaves.console.model.words import clean_text, describe_ms, describe_share
 from eaves.delivery import SinkResponse
@@ -99,6 +98,7 @@ def describe_answer(name: str, response: SinkResponse) -> TrialOutcome:
         name=name,
         title=title,
         predictions=predictions,
+        timing=f"The answer took {describe_ms(response.latency_ms)}.",
         stages=tuple((STAGES.get(name, clean_text(name)), describe_ms(ms)) for name, ms in answer.timings_ms.items()),
         model=clean_text(f"{answer.model} {answer.version}".strip()),
         other=other,
@@ -113,22 +113,6 @@ def describe_error(name: str, error: EavesError) -> TrialOutcome:
         advice=clean_text(error.hint or _RETRY, MAX_TEXT),
         is_fault=True,
     )
-
-
-def add_timing(outcome: TrialOutcome, *, latency_ms: float, start: ReplicaStart | None) -> TrialOutcome:
-    """Add how long an answer took.
-
-    Args:
-        outcome: Result of `describe_answer`.
-        latency_ms: Time from sending the photo to the end of the answer, milliseconds.
-        start: The start of a replica that the photo caused; None when there was none or it isn't known.
-    """
-    took = describe_ms(latency_ms)
-    if start is not None:
-        timing = f"The function was asleep; it started in {describe_ms(start.total_ms)}. The answer took {took} in all."
-    else:
-        timing = f"The answer took {took}."
-    return replace(outcome, timing=timing)
 
 
 def _describe_refusal(name: str, response: SinkResponse) -> TrialOutcome:

@@ -1,4 +1,4 @@
-"""The functions: their state, latencies, cold starts, failures and revisions; promote and roll back."""
+"""The functions: their state, latencies, failures and revisions; promote and roll back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from werkzeug.wrappers import Response
 from eaves.admin import Selector
 from eaves.admin.selector import DEAD
 from eaves.console.context import ConsoleContext
-from eaves.console.model.functions.cold_starts import build_cold_starts
 from eaves.console.model.functions.dead_letters import SAMPLE, ReasonGroup, build_dead_letter, group_by_reason
 from eaves.console.model.functions.deliveries import AppDeliveries, build_deliveries
 from eaves.console.model.functions.latency import Latency
@@ -145,17 +144,11 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
 def _show_function(pages: _Pages, name: str) -> str:
     status = pages.find(name)
-    try:
-        starts, starts_fault = pages.context.backend.starts(), ""
-    except EavesError as error:
-        starts, starts_fault = (), error.message
     done = request.args.get("done", "")
     return render_template(
         "functions/detail.html",
         status=status,
         state=describe_state(status),
-        starts=build_cold_starts(starts, name),
-        starts_fault=starts_fault,
         revisions=pages.revisions(status),
         done=done if done in CHANGES else "",
         **pages.figures(status),

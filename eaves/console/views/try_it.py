@@ -11,11 +11,11 @@ from flask import Blueprint, Response, render_template, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from eaves.console.backend import Backend, ReplicaStart
+from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
 from eaves.console.security import Mark, marked
 from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.trial.outcome import TrialOutcome, add_timing, describe_answer, describe_error
+from eaves.console.trial.outcome import TrialOutcome, describe_answer, describe_error
 from eaves.console.trial.photo import build_photo_event, clean_name
 from eaves.console.trial.previews import Previews
 from eaves.console.views.images import send_picture
@@ -127,26 +127,13 @@ def _predict(context: ConsoleContext, previews: Previews, function: FunctionStat
     from eaves.console.thumbnails.maker import make_thumbnail  # it imports Pillow
 
     name, data = clean_name(photo.filename or ""), photo.stream.read()
-    begun = context.clock.now()
     try:
         response = context.backend.invoke(function.name, build_photo_event(data, name, function.site))
     except EavesError as error:
         return describe_error(name, error)
     outcome = describe_answer(name, response)
-    if not outcome.is_fault:
-        start = _find_start(context.backend, function.name, begun)
-        outcome = add_timing(outcome, latency_ms=response.latency_ms, start=start)
     thumbnail = make_thumbnail(data)
     return replace(outcome, preview=previews.add(thumbnail)) if thumbnail else outcome
-
-
-def _find_start(backend: Backend, function: str, since: float) -> ReplicaStart | None:
-    """Return the start of a replica that a photo caused; None when there was none or it isn't known."""
-    try:
-        starts = backend.starts()
-    except EavesError:
-        return None
-    return next((start for start in starts if start.function == function and start.at >= since), None)
 
 
 def _fault(title: str, advice: str) -> TrialOutcome:

@@ -16,14 +16,15 @@ from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import AttemptResult, Deliverer, DeliveryAttempt, DeliveryOutcome, LaneDelivery, SinkResponse
-from eaves.events import Event
-from eaves.history import History
+from eaves.delivery.rejection import build_refusal
+from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
-from eaves.local.broker.forwarding import list_rejected, wants_cause
-from eaves.platform import RELAY, RelaySpec, TriggerSpec
+from eaves.platform import RELAY, AppSpec, RelaySpec, TriggerSpec
 from eaves.platform.filters import matches_all
+from eaves.platform.relay import ALL, LOW, NONE
+from eaves.relay.intake import is_image
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
@@ -98,11 +99,16 @@ def sum_lanes(counts: Mapping[str, tuple[int, int]], app: str) -> tuple[int, int
 
 
 class Broker:
-    """Accepts events and delivers them to subscribers."""
+    """Accepts events and delivers them to subscribers.
 
-    def __init__(self, spool: Spool, history: History) -> None:
+    Args:
+        spool: The durable queue.
+        remember: Function that is called with each accepted event, without the broker's own attributes.
+    """
+
+    def __init__(self, spool: Spool, remember: Callable[[Event], None]) -> None:
         self._spool = spool
-        self._history = history
+        self._remember = remember
         self._subscriptions: dict[str, Subscription] = {}
         self._deliverers: dict[str, Deliverer] = {}
         self._sinks: dict[str, tuple[Subscription, Deliverer]] = {}
@@ -125,7 +131,7 @@ class Broker:
             self._spool.put(kept, lanes=lanes)
         else:
             _log.info("no trigger matches events of type %s", event.type[:128])
-        self._history.add(detach(event))
+        self._remember(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
         """Replace all subscriptions by the given ones.
@@ -225,14 +231,18 @@ class Broker:
                 entry.event.id[:64],
             )
             return []
-        self._history.add(detach(reply))
+        self._remember(detach(reply))
         lanes = self._lanes(reply)
         along = tuple(lane for lane in lanes if self._takes_cause(lane, entry.event, reply))
         return [*([(kept, lanes)] if lanes else []), *([(entry.event, along)] if along else [])]
 
     def _takes_cause(self, lane: str, cause: Event, reply: Event) -> bool:
+        """Return whether the relay also gets the image that a prediction was made from."""
         subscription = self._subscriptions[lane]
-        return subscription.is_relay and wants_cause(subscription.relay, cause, reply)
+        if not subscription.is_relay or not is_image(cause):
+            return False
+        images = subscription.relay.images
+        return images == ALL or (images == LOW and reply.extensions.get("confidence") == "low")
 
     def _lanes(self, event: Event) -> tuple[str, ...]:
         found = event.attributes()
@@ -252,13 +262,23 @@ def _build_backoff(subscription: Subscription) -> Backoff:
 
 
 def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
-    """Return the events that tell the app's relay about a dead letter.
+    """Return the events that tell the app's relay about a dead letter, as a Knative dead letter sink would get them.
 
     The caller stores them in the transaction that makes the dead letter.
     """
     if subscription.is_relay:
         return []
-    name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)
-    event, status, reason = detach(entry.event), judged.status, judged.reason
-    rejected = list_rejected(subscription.relay, subscription.site, name, event, status, reason)
-    return [(event, lanes) for event in rejected]
+    event, lanes = detach(entry.event), (lane_of(subscription.app, RELAY),)
+    found: list[tuple[Event, tuple[str, ...]]] = []
+    if event.type != IMAGE_REJECTED:  # a subscriber's refusal of a rejection is not a second one
+        by = subscription.trigger.name
+        refusal = build_refusal(event, subscription.site, by=by, status=judged.status, reason=judged.reason)
+        found.append((refusal, lanes))
+    if subscription.relay.images != NONE or not is_image(event):
+        found.append((event, lanes))
+    return found
+
+
+def build_relay_trigger(app: AppSpec) -> TriggerSpec:
+    """Build the trigger of an app's relay, which gets every event that the app's function emits."""
+    return TriggerSpec(name=RELAY, filter={"source": source_uri(app.function.site, app.function.name)})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from eaves.admin import Action, Changed, EntryContent, Queue, QueueReport, Selec
 from eaves.admin.client import SocketQueue
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, SpoolQueue
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.console.backend import ModelLocation
 from eaves.console.reused_answer import ReusedAnswer
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
@@ -24,9 +23,6 @@ from eaves.events import Event
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
 from eaves.local.console.models import list_models
-from eaves.local.console.replica_starts import add_phases, find_logged_starts
-from eaves.local.console.routes import IMAGES, STARTS
-from eaves.local.processes.logfiles import tail
 from eaves.local.queues import open_local_queue
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, FunctionStatus
@@ -34,12 +30,8 @@ from eaves.spool import LedgerLine
 
 STATUS_S = 1.0
 """Time for which a status is used again, seconds: it asks every agent, and many open pages need it."""
-STARTS_S = 5.0
-"""Time for which the list of starts is used again, seconds: it reads the ends of logs."""
 BROKER = "broker"
 """Name of the platform's own queue for people."""
-LOG_LINES = 1_000
-"""Number of lines at the end of a function's log in which phases of starts are searched."""
 
 
 class LocalBackend:
@@ -66,7 +58,6 @@ class LocalBackend:
         self._records = HistoryReader(state.history)
         self._images = Gallery(thumbnails, self._fetch_image, clock=clock)
         self._status = ReusedAnswer(self._platform.status, STATUS_S, clock)
-        self._starts = ReusedAnswer(self._read_starts, STARTS_S, clock)
 
     @property
     def title(self) -> str:
@@ -100,15 +91,6 @@ class LocalBackend:
             if self._state.relay_spool(app).is_file():
                 names[f"{app}.{RELAY}"] = f"{app}.{RELAY}"
         return {name: LocalQueue(self._state, agent) for name, agent in names.items()}
-
-    def starts(self) -> Sequence[ReplicaStart]:
-        """Return the newest starts of replicas, oldest first; none when no supervisor has remembered any.
-
-        Raises:
-            NotRunningError: When no supervisor runs.
-            PlatformError: When the supervisor doesn't answer.
-        """
-        return self._starts.get()
 
     def models(self) -> Sequence[ModelLocation]:
         """Return the runs and artifacts on this machine, the newest first."""
@@ -146,16 +128,8 @@ class LocalBackend:
             PlatformError: When the supervisor doesn't answer.
         """
         with contextlib.suppress(NotRunningError):
-            return self._platform.fetch(f"{IMAGES}?{urlencode({'source': source, 'id': event_id})}")
+            return self._platform.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
-
-    def _read_starts(self) -> list[ReplicaStart]:
-        starts = [ReplicaStart(**values) for values in json.loads(self._platform.fetch(STARTS) or "[]")]
-        found: list[ReplicaStart] = []
-        for function in sorted({start.function for start in starts}):
-            own = [start for start in starts if start.function == function]
-            found += add_phases(own, list(find_logged_starts(tail(self._state.log(function), LOG_LINES))))
-        return sorted(found, key=lambda start: start.at)
 
 
 class LocalQueue:

@@ -1,4 +1,4 @@
-"""The address of the console: the port that the supervisor binds, and the URL that people open."""
+"""How people reach the console: its credentials, the port that the supervisor binds, and the URL that people open."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from eaves.errors import EavesError
 from eaves.local.processes.port_holder import find_port_holder
 from eaves.local.server import TcpPort, resolve_host
+from eaves.local.settings import LocalSettings
+from eaves.local.state import StateDirectory
 from eaves.web.origin import is_loopback_address, listens_on_loopback
 
 BACKLOG = 128
@@ -17,6 +19,48 @@ BACKLOG = 128
 _FAR = ("192.0.2.1", 9)
 """Address to which a socket is connected to find out the address of this machine; connecting a UDP socket sends
 nothing. Source: RFC 5737, addresses for documentation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """How people reach the console.
+
+    Attributes:
+        uses_tls: Whether it serves HTTPS.
+        notices: Lines about created files, for the person who starts the platform.
+    """
+
+    uses_tls: bool = False
+    notices: tuple[str, ...] = ()
+
+
+def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> Exposure:
+    """Check and create the credentials of the console, so that a wrong setting is an error at the start.
+
+    Raises:
+        ConfigError: When other machines could open the console without a password, or a file can't be used.
+        StorageError: When a file can't be created or read.
+    """
+    folder = settings.console_credentials
+    is_local = listens_on_loopback(settings.console_host)
+    if not settings.console or (is_local and folder is None):
+        return Exposure()
+    from eaves.console.security import SecuritySettings, check_exposure, prepare_credentials
+
+    security = SecuritySettings(host=settings.console_host, credentials=folder)
+    check_exposure(security, folder=state.root / "console")
+    if folder is None:
+        return Exposure()
+    made = prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
+    notices = []
+    if made.password is not None:
+        notices.append(f"the console's password was created: {made.password}")
+    if made.certificate is not None:
+        notices.append(
+            f"a certificate was created, which browsers don't know; they show this fingerprint (SHA-256): "
+            f"{made.fingerprint}"
+        )
+    return Exposure(uses_tls=security.build_tls() is not None, notices=tuple(notices))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +76,6 @@ class ConsolePort:
     socket: socket.socket
     url: str
     notice: str = ""
-
-    @property
-    def number(self) -> int:
-        """Number of the TCP port."""
-        return int(self.socket.getsockname()[1])
 
 
 def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.local.console.listening import ConsolePort, describe_failure, find_redirect, open_port
+from eaves.history.recent_images import RecentImages
+from eaves.local.console.listening import ConsolePort, Exposure, describe_failure, find_redirect, open_port
 from eaves.local.console.process_settings import ProcessSettings
-from eaves.local.processes.failures import Failures, describe_exception
-from eaves.local.processes.process import Child, Launch, Process
+from eaves.local.processes.process import Child, Failures, Launch, Process, describe_exception
 from eaves.local.settings import LocalSettings
 from eaves.local.state import CONSOLE, StateDirectory
 
@@ -41,7 +41,7 @@ class ConsoleTimes:
         steady_s: Running time after which the next end of the process counts as the first failure, seconds.
         min_run_s: Running time below which an end counts as a failure also when the exit code is 0, seconds, so that a
             process that ends at once isn't started in a loop by a connection that waits.
-        restart: Pauses before the process is started again after it failed, and before the port is tried again.
+        restart: Pauses before the process is started again after it failed.
     """
 
     idle_s: float = 600.0
@@ -54,8 +54,9 @@ class ConsoleTimes:
 
 
 class ConsoleManager:
-    """The console's port and, while somebody looks, its process.
+    """What the supervisor keeps for the console: the newest images, its port and, while somebody looks, its process.
 
+    Without the setting `console` it holds no images and opens no port. A port that can't be opened is no error.
     One thread starts the process and outlives it, because the kernel ends a process with the thread that started it.
 
     Args:
@@ -65,9 +66,10 @@ class ConsoleManager:
         clock: Clock for pauses.
         launch: Starts the process.
         times: Times of the process.
-        uses_tls: Whether the process serves HTTPS.
+        exposure: How people reach it.
 
     Attributes:
+        images: The newest images.
         reason: Why the console has no port; empty while it has one.
     """
 
@@ -80,7 +82,7 @@ class ConsoleManager:
         clock: Clock = SYSTEM,
         launch: Launch = Process,
         times: ConsoleTimes = ConsoleTimes(),
-        uses_tls: bool = False,
+        exposure: Exposure,
     ) -> None:
         self._settings = settings
         self._state = state
@@ -88,7 +90,8 @@ class ConsoleManager:
         self._clock = clock
         self._launch = launch
         self._times = times
-        self._uses_tls = uses_tls
+        self._exposure = exposure
+        self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
         self._project = Path.cwd()
         self._failures = Failures(times.restart, clock)
         self._port: ConsolePort | None = None
@@ -98,21 +101,32 @@ class ConsoleManager:
         self._stopping = False
         self._awake, self._wake = os.pipe()
         self.reason = ""
-        self._open_port()
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Open the port, if the console is wanted, and wait for browsers."""
+        settings = self._settings
+        if not settings.console:
+            return
+        try:
+            self._port = open_port(settings.console_host, settings.console_port, uses_tls=self._exposure.uses_tls)
+        except Exception as error:  # noqa: BLE001 - the platform runs without its console
+            self.reason = describe_failure(error, settings.console_port)
+            _log.warning("there is no console: %s", self.reason)
+        else:
+            self._thread.start()
+
+    def describe(self) -> tuple[str, ...]:
+        """Return lines for the person who starts the platform: the console's address, or why there is none."""
+        if self._port is None:
+            return (f"there is no console: {self.reason}",) if self.reason else ()
+        return (*filter(None, [self._port.notice]), *self._exposure.notices, f"console: {self.url}")
 
     @property
     def url(self) -> str:
         """Address of the console for people; empty while it has no port."""
         port = self._port
         return port.url if port is not None else ""
-
-    @property
-    def notice(self) -> str:
-        """Why the console has another port than the wanted one; empty when it has that."""
-        port = self._port
-        return port.notice if port is not None else ""
 
     @property
     def pid(self) -> int:
@@ -138,7 +152,8 @@ class ConsoleManager:
     def stop(self) -> None:
         """Stop listening, and return when the process has ended."""
         self.terminate()
-        self._thread.join()
+        if self._port is not None:
+            self._thread.join()
         os.close(self._awake)
         os.close(self._wake)
 
@@ -166,9 +181,7 @@ class ConsoleManager:
                 self._note_end(self._child)
         elif not self._failures.due():
             self._sleep(self._times.watch_s)
-        elif self._port is None:
-            self._open_port()
-        elif self._settings.console_thumbnails == "always" or self._await_connection(self._port):
+        elif self._port is not None and (self._settings.console_thumbnails == "always" or self._await(self._port)):
             self._start(self._port)
 
     def _check_running(self, child: Child) -> None:
@@ -228,24 +241,7 @@ class ConsoleManager:
         self._started_at = self._clock.monotonic()
         _log.info("started the console, pid %d", self._child.pid)
 
-    def _open_port(self) -> None:
-        """Bind the port; when it can't be bound, the reason is kept and the port is tried again later."""
-        settings = self._settings
-        try:
-            self._port = open_port(settings.console_host, settings.console_port, uses_tls=self._uses_tls)
-        except Exception as error:  # noqa: BLE001 - the platform runs without its console
-            reason = describe_failure(error, settings.console_port)
-            self._failures.note(reason)
-            if reason != self.reason:
-                _log.warning("there is no console: %s; it is tried again", reason)
-            self.reason = reason
-        else:
-            if self.reason:
-                self._failures.clear()
-                _log.info("the console is at %s", self.url)
-            self.reason = ""
-
-    def _await_connection(self, port: ConsolePort) -> bool:
+    def _await(self, port: ConsolePort) -> bool:
         """Wait until a connection waits or the manager is stopped; return whether one waits."""
         listener = port.socket.fileno()
         return listener in _poll(listener, self._awake) and not self._stopping

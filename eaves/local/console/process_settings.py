@@ -56,12 +56,8 @@ def parse_process_settings(arguments: Sequence[str]) -> ProcessSettings:
     try:
         values = json.loads(arguments[0])
         paths = {name: values.get(name) and Path(values[name]) for name in ("state", "project", "credentials")}
+        return ProcessSettings(**{**values, **paths})
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             "the console's process is started by `eaves up`, and not by itself", hint="eaves up"
         ) from error
-    try:
-        return ProcessSettings(**{**values, **paths})
-    except TypeError as error:
-        message = "Eaves was upgraded while `eaves up` ran, so it can't start the console of the new version"
-        raise InputError(message, hint="stop `eaves up`, and start it again") from error

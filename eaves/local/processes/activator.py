@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.backend import ReplicaStart
 from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
-from eaves.errors import OverloadedError, StartError
+from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
-from eaves.local.processes.process import Child, Launch, Process
-from eaves.local.processes.replica import Replica, concurrency_of, probe, start_replica
-from eaves.local.processes.zygote.forked_process import ForkedProcess
+from eaves.local.processes.process import HOST, Child, Launch, Process, find_free_port
+from eaves.local.processes.replica_client import ReplicaClient
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
+from eaves.web.problem_document import find_kind, parse_problem
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +38,94 @@ it at once."""
 LEAVE_S = 30.0
 """Time after which a replica that was asked to stop is killed, seconds. A function finishes its requests within 25
 s."""
+PROBE_TIMEOUT_S = 2.0
+"""Time limit of one readiness probe, seconds."""
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=30.0)
 """Pauses between attempts to start a replica that failed to start."""
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One function process and its current state.
+
+    Attributes:
+        process: The process.
+        client: Client for requests to the process.
+        started_at: Time of the start, by the clock's monotonic seconds.
+        idle_since: End of the last request, or the time when the replica became ready, by the clock's monotonic
+            seconds.
+        ready: Whether the replica has answered a readiness probe with success.
+        inflight: Number of requests in progress.
+    """
+
+    process: Child
+    client: ReplicaClient
+    started_at: float
+    idle_since: float
+    ready: bool = False
+    inflight: int = 0
+
+
+def concurrency_of(spec: LocalFunction) -> int:
+    """Return the number of requests that one replica serves at the same time."""
+    return spec.concurrency or len(os.sched_getaffinity(0))
+
+
+def capacity_of(spec: LocalFunction) -> int:
+    """Return the number of requests that a function serves at the same time when fully scaled."""
+    return concurrency_of(spec) * spec.scale.max
+
+
+def start_replica(
+    spec: LocalFunction, log: Path, *, graphs: Path, inherit: Mapping[str, str], launch: Launch, now: float
+) -> Replica:
+    """Start a function's process like a container.
+
+    Args:
+        spec: Spec of the function.
+        log: File for the process's output.
+        graphs: Folder of the graphs that were prepared for this machine.
+        inherit: Environment of the supervisor.
+        launch: Starts the process.
+        now: The clock's monotonic seconds.
+
+    Raises:
+        OSError: When no port is free, or the process can't be started.
+        ValueError: When the function's settings are not valid environment variables.
+    """
+    port = find_free_port()
+    environ = {
+        "EAVES_ARTIFACT": str(spec.artifact),
+        "EAVES_ARTIFACT_DIGEST": spec.artifact_digest,
+        "EAVES_FUNCTION": spec.name,
+        "EAVES_SITE": spec.site,
+        "EAVES_HOST": HOST,
+        "EAVES_CONCURRENCY": str(concurrency_of(spec)),
+        "EAVES_PREPARED_GRAPHS": str(graphs),
+        **spec.env,
+        "PORT": str(port),
+    }
+    process = launch("functions", environ, log, inherit=inherit)
+    return Replica(process=process, client=ReplicaClient(port), started_at=now, idle_since=now)
+
+
+def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
+    """Probe whether a replica is ready.
+
+    Returns:
+        Whether the replica is ready, and the reason why it can't become ready; the reason is empty while the replica
+            still loads its model.
+    """
+    try:
+        answer = client.exchange("GET", replica.client.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)
+    except DeliveryError:
+        return False, ""
+    if answer.status == 200:
+        return True, ""
+    problem = parse_problem(answer.body)
+    if find_kind(problem) == "loading":
+        return False, ""
+    return False, str(problem.get("detail") or f"its readiness probe answered {answer.status}")
 
 
 class Activator:
@@ -51,7 +139,6 @@ class Activator:
         inherit: Environment of the supervisor.
         clock: Clock for pauses and deadlines.
         launch: Starts a replica's process.
-        note_start: Function that is called with each start after which the replica is ready; it must return at once.
     """
 
     def __init__(
@@ -62,7 +149,6 @@ class Activator:
         inherit: Mapping[str, str],
         clock: Clock = SYSTEM,
         launch: Launch = Process,
-        note_start: Callable[[ReplicaStart], None] = lambda start: None,
     ) -> None:
         self.spec = spec
         self.concurrency = concurrency_of(spec)
@@ -71,7 +157,6 @@ class Activator:
         self._inherit = inherit
         self._clock = clock
         self._launch = launch
-        self._note_start = note_start
         self._client = SinkClient()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
@@ -79,7 +164,6 @@ class Activator:
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
         self._waiting = 0
-        self._wanted_at = 0.0
         self._failures = 0
         self._not_before = 0.0
         self._stopping = False
@@ -166,8 +250,6 @@ class Activator:
         with self._changed:
             if replica := self._take_place():
                 return replica
-            if not self._waiting:
-                self._wanted_at = self._clock.monotonic()
             self._waiting += 1
             self._changed.notify_all()
             try:
@@ -261,8 +343,6 @@ class Activator:
             now=now,
         )
         with self._changed:
-            replica.wanted_at = self._wanted_at if self._waiting else now
-            self._wanted_at = now  # the next replica is wanted because this one isn't enough
             self._replicas.append(replica)
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
@@ -276,22 +356,8 @@ class Activator:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
                     self._failures, self.reason = 0, ""
                     self._freed.notify_all()
-                self._report_start(replica)
             elif late or reason:
                 self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
-
-    def _report_start(self, replica: Replica) -> None:
-        """Report the start of a replica that has just become ready."""
-        total_s = self._clock.monotonic() - replica.wanted_at
-        self._note_start(
-            ReplicaStart(
-                function=self.spec.name,
-                at=self._clock.now() - total_s,
-                total_ms=round(total_s * 1000, 1),
-                phases_ms={},
-                method="fork" if isinstance(replica.process, ForkedProcess) else "command",
-            )
-        )
 
     def _give_up(self, replica: Replica, reason: str) -> None:
         replica.process.stop(timeout_s=2)

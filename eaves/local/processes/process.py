@@ -1,18 +1,23 @@
-"""One child process of the platform: started like a container, watched, and stopped in order."""
+"""Child processes of the platform: each is started like a container, watched, and stopped in order."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.http_client import proxies, trust
 
+HOST = "127.0.0.1"
+"""Address that functions and relays listen on."""
 STOP_S = 10.0
 """Default time that a process has to finish its accepted work before it is killed, seconds."""
 INHERITED = (
@@ -147,3 +152,54 @@ def _die_with_parent() -> list[str]:
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+def find_free_port() -> int:
+    """Return a port that no process listens on at present.
+
+    Raises:
+        OSError: When no port is free.
+    """
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Failures:
+    """Counts consecutive failures of a part of the platform; the pauses between attempts grow with the count.
+
+    Attributes:
+        count: Number of consecutive failures.
+        reason: Reason of the last failure; empty without one.
+    """
+
+    def __init__(self, backoff: Backoff, clock: Clock) -> None:
+        self.count = 0
+        self.reason = ""
+        self._backoff = backoff
+        self._clock = clock
+        self._not_before = 0.0
+
+    def note(self, reason: str) -> float:
+        """Count a failure and return the seconds until the next attempt is due."""
+        self.count += 1
+        self.reason = reason
+        pause_s = self._backoff.pause_s(self.count)
+        self._not_before = self._clock.monotonic() + pause_s
+        return pause_s
+
+    def clear(self) -> None:
+        """Set the number of failures to 0 after a success."""
+        self.count, self.reason, self._not_before = 0, "", 0.0
+
+    def due(self) -> bool:
+        """Return whether the next attempt is due."""
+        return not self.reason or self._clock.monotonic() >= self._not_before
+
+
+def describe_exception(error: Exception) -> str:
+    """Return an exception's message for people; its type when the message is empty or can't be read."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - handling an error must not raise another
+        return type(error).__name__

@@ -20,7 +20,7 @@ from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import describe_os_error
 from eaves.http_client.response_body import read_body
-from eaves.local.processes.ports import HOST
+from eaves.local.processes.process import HOST
 
 KEEP_S = 60.0
 """Time for which the client keeps an unused connection, seconds. It is shorter than the time after which a function

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.replica_starts import ReplicaStarts
 
 
 class AbsentConsole:
-    """Implements `eaves.local.console.routes.ConsoleView`: no image is held, and no browser is sent anywhere."""
+    """The console's part of `eaves.local.routes.SupervisorView`: no image is held, and no browser is sent anywhere."""
 
-    def __init__(self) -> None:
-        self.images = RecentImages(0)
-        self.starts = ReplicaStarts()
+    images = RecentImages(0)
 
-    def find_redirect(self, *, peer: str, asked: str) -> str:
+    def find_console(self, *, peer: str, asked: str) -> str:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from dataclasses import dataclass, field
 
 from eaves.admin import Queue
-from eaves.console.backend import KeptImage, ModelLocation, ReplicaStart
+from eaves.console.backend import KeptImage, ModelLocation
 from eaves.console.thumbnails.store import digest_of
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError
@@ -95,7 +95,6 @@ class FakeBackend:
     images: FakeImages = field(default_factory=FakeImages)
     functions: list[FunctionStatus] = field(default_factory=list)
     named_queues: dict[str, Queue] = field(default_factory=dict)
-    known_starts: list[ReplicaStart] = field(default_factory=list)
     known_models: list[ModelLocation] = field(default_factory=list)
     log_lines: dict[str, list[str]] = field(default_factory=dict)
     changes: list[tuple[str, str]] = field(default_factory=list)
@@ -106,9 +105,6 @@ class FakeBackend:
 
     def queues(self) -> Mapping[str, Queue]:
         return self.named_queues
-
-    def starts(self) -> Sequence[ReplicaStart]:
-        return self.known_starts
 
     def models(self) -> Sequence[ModelLocation]:
         return self.known_models

@@ -11,7 +11,7 @@ from typing import Any
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
-from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.console.backend import ModelLocation
 from eaves.delivery import SinkResponse
 from eaves.history import Record
 from eaves.platform import FunctionStatus
@@ -57,7 +57,6 @@ def build_hostile_backend(folder: Path, spool: Spool) -> FakeBackend:
     backend.records.kept = [_poison_record(one) for one in backend.records.kept]
     backend.images.images = {(one.source, one.id): small_jpeg() for one in backend.records.kept if one.cause is None}
     backend.images.thumbnails = dict(backend.images.images)
-    backend.known_starts = [poison(ReplicaStart(function="f", at=START, total_ms=9.0, phases_ms={ATTACK: 3.0}))]
     for number in range(4):
         subject = f"{ATTACK}{number}"
         spool.put(captured_event(90_000 + number, source=NAME_ATTACK, subject=subject, data=b"x"), lanes=(NAME_ATTACK,))

@@ -78,7 +78,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     history = FileHistory(tmp_path / "history.db")
     reader = HistoryReader(tmp_path / "history.db")
     with Spool(tmp_path / "spool.db") as spool:
-        function, broker = Function(), Broker(spool, history)
+        function, broker = Function(), Broker(spool, history.add)
         delivery = DeliverySettings(retry=3, backoff_s=0.01, backoff_cap_s=0.05)
         trigger = TriggerSpec(name=APP, filter={"type": IMAGE_CAPTURED}, function=APP, delivery=delivery)
         broker.subscribe({LANE: Subscription(app=APP, trigger=trigger, send=function, parallel=1)})

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.backend import ReplicaStart
 from eaves.errors import StartError
-from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
-from eaves.local.processes.replica import capacity_of
+from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator, capacity_of
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
@@ -196,32 +194,3 @@ def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivato
     answers = [ask(activator) for _ in range(20)]
     wait_until(lambda: all(answers), what="every answer")  # by a clock that stands still: nobody waits for time
     assert {answer for (answer,) in answers} == {"200"}
-
-
-def test_a_start_is_reported_with_the_time_since_the_first_request_that_waited(tmp_path: Path) -> None:
-    clock, noted = ManualClock(), list[ReplicaStart]()
-    spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=0), concurrency=1)
-    launch = FakeLauncher(error=OSError("no memory"))
-    state = StateDirectory(root=tmp_path)
-    activator = Activator(spec, state, inherit={}, clock=clock, launch=launch, note_start=noted.append)
-    try:
-        wanted_at = clock.now()
-        answers = ask(activator)
-        wait_until(lambda: answers, what="the failed start")
-        assert noted == []
-        wait_until(clock.next_due_s, what="the keeper's pause")  # it notes the failure before it rests
-        launch.error = None
-        clock.turn(RESTART.pause_s(1))
-        wanted_at = clock.now()
-        answers = ask(activator)
-        wait_until(lambda: launch.children, what="the process")
-        while not noted:
-            clock.turn(0.02)
-        (start,) = noted
-        wait_until(lambda: answers, what="the answer")
-    finally:
-        activator.stop()
-    assert (start.function, start.method) == ("digits", "command")
-    assert start.at == pytest.approx(wanted_at, abs=0.01)
-    assert start.total_ms == pytest.approx((clock.now() - wanted_at) * 1000, abs=10)
-    assert answers == ["200"]

@@ -49,13 +49,12 @@ class Subscriber(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-class BrokerRuntime:
+class BrokerRuntime(AbsentConsole):
     """A platform that has a broker and nothing else."""
 
     def __init__(self, broker: Broker, spool: Spool) -> None:
         self._broker = broker
         self.queue = SpoolQueue(spool, deliveries=broker.deliveries)
-        self.console = AbsentConsole()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Hand it to the broker."""
@@ -82,7 +81,7 @@ def port(subscriber: tuple[str, Sequence[dict[str, str]]], tmp_path: Path) -> It
 
     with Spool(tmp_path / "spool.db") as spool:
         history = FileHistory(tmp_path / "history.db")
-        broker = Broker(spool, history)
+        broker = Broker(spool, history.add)
         broker.subscribe({lane_of("app", "out"): Subscription(app="app", trigger=trigger, send=send, parallel=1)})
         server = WebServer(create_app(cast(SupervisorView, BrokerRuntime(broker, spool))), made := TcpPort(0))
         yield made.port

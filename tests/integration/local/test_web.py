@@ -108,10 +108,8 @@ def broker_port() -> Iterator[int]:
     server.stop()
 
 
-class Nothing:
+class Nothing(AbsentConsole):
     """A runtime that takes every event and knows no function."""
-
-    console = AbsentConsole()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Take it."""

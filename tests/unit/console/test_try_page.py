@@ -13,7 +13,6 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
-from eaves.console.backend import ReplicaStart
 from eaves.console.context import ConsoleContext
 from eaves.console.security.guard import UPLOAD_BYTES
 from eaves.console.settings import ConsoleSettings
@@ -175,19 +174,6 @@ def test_the_script_gets_the_results_alone(backend: FakeBackend) -> None:
     text = post(open_client(backend), (b"x", "a.png"), fragment=True)
     assert "<html" not in text
     assert "rose, 90%" in text
-
-
-def test_a_start_from_zero_is_shown_only_when_this_photo_caused_it(backend: FakeBackend) -> None:
-    clock = ManualClock()
-    client = open_client(backend, clock)
-    before = ReplicaStart(function="flowers", at=clock.now() - 5, total_ms=900.0, phases_ms={})
-    other = ReplicaStart(function="other", at=clock.now(), total_ms=901.0, phases_ms={})
-    backend.known_starts = [before, other]
-    assert "The answer took 441 ms." in post(client, (b"x", "a.png"))
-    backend.known_starts.append(ReplicaStart(function="flowers", at=clock.now(), total_ms=412.0, phases_ms={}))
-    assert "The function was asleep; it started in 412 ms. The answer took 441 ms in all." in post(
-        client, (b"x", "a.png")
-    )
 
 
 def test_several_photos_are_answered_one_after_the_other(backend: FakeBackend) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.local.processes.agents import Agents
-from eaves.local.processes.process_group import LIVENESS_S, RESTART, STEADY_S
+from eaves.local.processes.app_processes import LIVENESS_S, RESTART, STEADY_S, Agents
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec

@@ -10,21 +10,10 @@ import pytest
 from eaves.delivery import SinkResponse
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.history import History, Record
 from eaves.local.broker import REMOVED, Broker, Subscription, lane_of
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
-
-
-class NoHistory(History):
-    """Keeps nothing."""
-
-    def add(self, event: Event) -> None:
-        pass
-
-    def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        return []
 
 
 class Subscriber:
@@ -59,7 +48,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 @pytest.fixture
 def broker(spool: Spool) -> Iterator[Broker]:
-    made = Broker(spool, NoHistory())
+    made = Broker(spool, lambda event: None)
     try:
         yield made
     finally:

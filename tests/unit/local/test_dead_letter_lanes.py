@@ -14,7 +14,6 @@ from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, lane_of
 from eaves.platform import TriggerSpec
 from eaves.spool import Spool
-from tests.unit.local.test_dead_letter_sinks import NoHistory
 
 SINKS, ROUNDS = 8, 6
 
@@ -55,7 +54,7 @@ def test_deliveries_are_reported_while_sinks_come_and_go(tmp_path: Path) -> None
                 failures.append(error)
 
     with Spool(tmp_path / "spool.db") as spool:
-        broker = Broker(spool, NoHistory())
+        broker = Broker(spool, lambda event: None)
         onlooker = threading.Thread(target=look, args=(broker,))
         onlooker.start()
         try:

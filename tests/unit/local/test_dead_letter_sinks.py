@@ -14,7 +14,6 @@ import pytest
 from eaves.delivery import AttemptResult, DeliveryAction, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.history import History, Record
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, dead_letters, lane_of, lane_of_sink
 from eaves.platform import DeliverySettings, TriggerSpec
 from eaves.spool import Selection, Spool, SpoolLimits
@@ -24,16 +23,6 @@ from tests.waiting import wait_until
 
 LANE, SINK_LANE = lane_of("app", "app"), lane_of_sink("app", "app")
 REFUSED = SinkResponse(status=422, body=b'{"detail": "not an image"}')
-
-
-class NoHistory(History):
-    """Keeps nothing."""
-
-    def add(self, event: Event) -> None:
-        pass
-
-    def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        return []
 
 
 @dataclass
@@ -76,7 +65,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 @contextmanager
 def running(spool: Spool, subscriptions: Mapping[str, Subscription]) -> Iterator[Broker]:
-    broker = Broker(spool, NoHistory())
+    broker = Broker(spool, lambda event: None)
     try:
         broker.subscribe(subscriptions)
         yield broker

@@ -14,8 +14,7 @@ from eaves.delivery import SinkResponse
 from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
-from eaves.local.broker import REMOVED, Broker, Send, Subscription, lane_of
-from eaves.local.broker.forwarding import build_relay_trigger
+from eaves.local.broker import REMOVED, Broker, Send, Subscription, build_relay_trigger, lane_of
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import RELAY, DeliverySettings, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Spool, SpoolLimits
@@ -115,7 +114,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 @pytest.fixture
 def broker(spool: Spool, tmp_path: Path) -> Iterator[Broker]:
     history = FileHistory(tmp_path / "history.db")
-    made = Broker(spool, history)
+    made = Broker(spool, history.add)
     yield made
     made.stop()
     history.close()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eaves.local.processes.log_follower import LOST, MAX_LINE_BYTES, LogFollower
-from eaves.local.processes.logfiles import rotate
+from eaves.local.processes.logs import LOST, MAX_LINE_BYTES, LogFollower, rotate
 
 MAX_BYTES = 30_000
 

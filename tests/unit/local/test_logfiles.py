@@ -12,7 +12,7 @@ import pytest
 
 from eaves.errors import NotFoundError
 from eaves.local.client import LocalPlatform
-from eaves.local.processes.logfiles import rotate, tail, tail_source
+from eaves.local.processes.logs import rotate, tail, tail_source
 from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ import pytest
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import UnreachableError
 from eaves.events import Event
-from eaves.local.processes.relays import Relays
+from eaves.local.processes.app_processes import Relays
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import RelaySpec

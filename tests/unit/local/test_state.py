@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import RelaySpec, SourceSpec, default_trigger
 
 
 def app(name: str, version: str = "1") -> LocalApp:
@@ -48,34 +46,6 @@ def test_a_deploy_replaces_a_spec_of_broken_bytes(state: StateDirectory) -> None
     (state.specs / "a.json").write_bytes(b"\xff\xfe")
     state.write_spec(app("a"))
     assert state.read_specs() == ({"a": app("a")}, {})
-
-
-def write_former(app: LocalApp) -> str:
-    """Write the spec file of an app as earlier versions did, with the settings of a cluster."""
-    values = app.to_dict()
-    values["function"]["image"] = ""
-    values["relay"]["secret"] = "link"
-    for source in values["sources"]:
-        source |= {"agent": "", "through": "function", "claim": "photos", "spool_size": "2Gi", "secret": "login"}
-    for trigger in values["triggers"]:
-        trigger["mqtt"] |= {"secret": "login", "spool_size": "1Gi"}
-    return json.dumps(values, indent=2)
-
-
-def test_a_spec_of_an_earlier_version_is_read_without_what_a_cluster_was_reported(state: StateDirectory) -> None:
-    sources = (SourceSpec(name="inbox", options={"path": "/in", "claim": "one of the kind's own"}),)
-    wanted = replace(app("a"), sources=sources, triggers=(default_trigger("a"),), relay=RelaySpec(to="https://x.test"))
-    (state.specs / "a.json").write_text(write_former(wanted))
-    assert state.read_specs() == ({"a": wanted}, {})
-
-
-def test_the_same_app_over_a_spec_of_an_earlier_version_is_no_other_app_to_roll_back_to(state: StateDirectory) -> None:
-    state.write_spec(app("a", "1"))
-    state.write_spec(app("a", "2"))
-    (state.specs / "a.json").write_text(write_former(app("a", "2")))
-    state.write_spec(app("a", "2"))
-    state.roll_back("a")
-    assert state.read_specs() == ({"a": app("a", "1")}, {})
 
 
 def test_the_fingerprint_changes_with_every_change(state: StateDirectory) -> None:

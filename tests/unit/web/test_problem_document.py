@@ -29,7 +29,7 @@ class FailingSupervisor:
     """A supervisor that fails each request in the same way."""
 
     queue: Any = None
-    console: Any = None
+    images: Any = None
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -37,7 +37,7 @@ class FailingSupervisor:
     def _fail(self, *_: object) -> NoReturn:
         raise self._error
 
-    accept = forward = status = reconcile = _fail
+    accept = forward = status = reconcile = find_console = _fail
 
 
 def ask_platform(error: Exception) -> Any:

@@ -126,10 +126,14 @@ def _prepare_graph(artifact: Artifact, state_dir: Path) -> None:
 
 def _report_removed(state_dir: Path, app: LocalApp) -> None:
     """Print what happens to the queued events of each trigger that the deployment removes."""
-    from eaves.local.queues import count_removed
+    from eaves.local.queues import count_queued
     from eaves.local.state import StateDirectory
+    from eaves.platform import RELAY
 
-    for trigger, count in count_removed(StateDirectory(root=state_dir), app).items():
+    kept = {trigger.name for trigger in app.triggers} | ({RELAY} if app.relay.enabled else set())
+    for trigger, count in count_queued(StateDirectory(root=state_dir), app.function.name).items():
+        if trigger in kept:
+            continue
         events, are = ("event", "is kept as a dead letter") if count == 1 else ("events", "are kept as dead letters")
         it, is_ = ("it", "is") if count == 1 else ("they", "are")
         say(

@@ -71,19 +71,20 @@ def command(
 def _remove_here(state_dir: Path, name: str) -> None:
     """Remove a function from the local platform, and print what happens to the events that wait for it."""
     from eaves.local.client import LocalPlatform
-    from eaves.local.queues import count_waiting
+    from eaves.local.queues import count_captured, count_queued
     from eaves.local.state import StateDirectory
 
-    waiting = count_waiting(StateDirectory(root=state_dir), name)
+    state = StateDirectory(root=state_dir)
+    queued, captured = sum(count_queued(state, name).values()), count_captured(state, name)
     LocalPlatform(state_dir).remove(name)
     say(f"removed {name}")
-    if waiting.events:
+    if queued:
         say(
-            f"{waiting.events:,} queued events of {name} are kept as dead letters (`eaves queue list --dead`); "
+            f"{queued:,} queued events of {name} are kept as dead letters (`eaves queue list --dead`); "
             f"they are delivered when {name} is deployed again"
         )
-    if waiting.captured:
-        say(f"{waiting.captured:,} captured images of {name} stay in the queue of its agent until it is deployed again")
+    if captured:
+        say(f"{captured:,} captured images of {name} stay in the queue of its agent until it is deployed again")
 
 
 def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *, yes: bool) -> None:

@@ -33,17 +33,9 @@ SECTION = "up."
 @click.option(
     "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
 )
-@click.option(
-    "--force",
-    is_flag=True,
-    help="With --install-service: replace another unit file of the same name. With --uninstall-service: remove the "
-    "unit file even if it is for a project in another folder.",
-)
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(
-    *, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, force: bool, **options: Any
-) -> None:
+def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, **options: Any) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
@@ -56,8 +48,7 @@ def command(
     if install_service or uninstall_service:
         from eaves.cli.app import service
 
-        installed = install_service and service.install_service(settings, state_dir, force=force)
-        click.echo(installed or service.uninstall_service(force=force))
+        click.echo(service.install_service(settings, state_dir) if install_service else service.uninstall_service())
         return
     _run(settings, state_dir, quiet=quiet)
 
@@ -65,8 +56,6 @@ def command(
 def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     """Run the platform until a signal comes."""
     from eaves.cli.live.event_printer import PredictionPrinter
-    from eaves.local.processes.process import Process
-    from eaves.local.processes.zygote.launcher import Launcher
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
@@ -77,7 +66,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
     )
     observe = printer.add if printer else _ignore
-    launcher = Launcher(inherit=os.environ) if settings.zygote and sys.platform == "linux" else None
     supervisor = Supervisor(
         state,
         environ=os.environ,
@@ -86,8 +74,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
         token_file=settings.token_file,
         settings=settings,
         observe=observe,
-        launch=launcher or Process,
-        prepare=launcher.prepare if launcher else _ignore,
     )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
@@ -101,13 +87,11 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
-    if launcher:
-        launcher.close()
     if printer:
         printer.stop()
     if supervisor.left_queued:
         say(f"{supervisor.left_queued:,} events wait in the queue; `eaves up` delivers them when it runs again")
 
 
-def _ignore(argument: object) -> None:
-    """Do nothing with a prediction or a turn of the supervisor."""
+def _ignore(prediction: object) -> None:
+    """Do nothing with a prediction."""

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from eaves.errors import NotFoundError
-from eaves.local.processes.logfiles import rotate
+from eaves.local.processes.logs import rotate
 from eaves.local.state import StateDirectory
 from tests.integration.cli.live.views import open_view
 from tests.terminals import run_on_terminal

@@ -76,11 +76,6 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
     thumbnail = backend.images.thumbnail(captured_record)
     assert thumbnail is not None
     assert thumbnail.startswith(b"\xff\xd8")
-    (start,) = backend.starts()
-    assert (start.function, start.method) in (("digits", "fork"), ("digits", "command"))
-    assert start.total_ms > 0
-    assert {"session", "golden"} <= start.phases_ms.keys()
-    assert sum(start.phases_ms.values()) == pytest.approx(start.total_ms, abs=1)
     report = backend.queues()[BROKER].report()
     assert [lane.queued for lane in report.lanes] == [0]
     answer = backend.invoke("digits", captured(2, image_of(tiny_artifact)))
@@ -120,8 +115,6 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
     with Spool(StateDirectory(root=harness.state).relay_spool("digits"), ledger=LedgerLimits()) as relay:
         relay.put(captured(1, b"x"), lanes=("archive",))
     assert find_forwarding(backend.queues(), record).state == "waiting"
-    with pytest.raises(NotRunningError):
-        backend.starts()
     assert backend.images.image("/eaves/test/gate", "1") is None
     with pytest.raises(NotRunningError):
         backend.invoke("digits", captured(1, b"x"))

@@ -26,7 +26,6 @@ from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import read_history
 from eaves.local.state import CONSOLE, StateDirectory
 from tests.contract.harness import LocalHarness, open_local_harness
-from tests.integration.local.apps import digits_app
 from tests.waiting import wait_until
 
 
@@ -180,19 +179,6 @@ def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness)
     harness.start()
     get(address_of(harness))
     (pid,) = find_console(harness)
-    harness.kill()
-    wait_until(lambda: read_command(pid) == b"", what="the end of the console")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the zygote")
-def test_with_a_function_the_console_shares_the_memory_of_the_zygote_and_ends_with_the_platform(
-    harness: LocalHarness, tiny_artifact: Path
-) -> None:
-    harness.start()
-    harness.platform.deploy(digits_app(tiny_artifact))
-    assert get(address_of(harness))[0] == 200
-    (pid,) = find_console(harness)
-    assert b"onnxruntime" in Path(f"/proc/{pid}/maps").read_bytes()
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
     harness.kill()
     wait_until(lambda: read_command(pid) == b"", what="the end of the console")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.cli.app.service import find_owner
 from eaves.local.client import LocalPlatform
-from eaves.local.service import owner_of
-from eaves.local.service.installation import BOOTED
+from eaves.local.service import BOOTED
 from tests.disks import DISK
 from tests.integration.local.service.systemd import read_unit, require_systemd, unprivileged, verify
 from tests.ports import find_port
@@ -76,7 +76,7 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     port = str(find_port())
     project.environ["EAVES_UP_LOG_MAX_BYTES"] = "20000"
     options = [
-        *("--port", port, "--host", "0.0.0.0", "--token-file", "the token", "--no-zygote"),
+        *("--port", port, "--host", "0.0.0.0", "--token-file", "the token"),
         *("--console-port", "0", "--console-credentials", "the console", "--console-read-only"),
     ]
     done = project.type("up", *options, "--install-service")
@@ -86,9 +86,9 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     state, token = project.root / ".eaves", project.root / "the token"
     assert found.values["WorkingDirectory"] == str(project.root)
     credentials = project.root / "the console"
-    assert found.command[-18:] == [
+    assert found.command[-17:] == [
         *("up", "--quiet", "--state", str(state), "--port", port, "--host", "0.0.0.0"),
-        *("--token-file", str(token), "--no-zygote", "--console-port", "0"),
+        *("--token-file", str(token), "--console-port", "0"),
         *("--console-credentials", str(credentials), "--console-read-only", "--log-max-bytes", "20000"),
     ]
     assert stat.S_IMODE((credentials / "password").stat().st_mode) == 0o600
@@ -116,21 +116,6 @@ def test_where_systemd_does_not_run_the_commands_are_printed(project: Project) -
     assert [path.name for path in project.unit.parent.iterdir()] == [project.unit.name]
 
 
-def test_another_unit_of_the_name_is_shown_and_replaced_by_force_only(project: Project) -> None:
-    assert project.type("up", "--install-service").returncode == 0
-    first = project.unit.read_text()
-    again = project.type("up", "--install-service")
-    assert f"unchanged: {project.unit}\n" in again.stderr
-    refused = project.type("up", "--install-service", "--port", "9999")
-    assert refused.returncode == 78
-    assert "+ExecStart=" in refused.stderr
-    assert "--port 9999" in refused.stderr
-    assert "try: --force replaces it\n" in refused.stderr
-    assert project.unit.read_text() == first
-    assert project.type("up", "--install-service", "--port", "9999", "--force").returncode == 0
-    assert "--port 9999" in project.unit.read_text()
-
-
 def test_only_what_was_installed_is_removed(project: Project) -> None:
     assert project.type("up", "--uninstall-service").returncode == 66
     assert project.type("up", "--install-service").returncode == 0
@@ -141,7 +126,14 @@ def test_only_what_was_installed_is_removed(project: Project) -> None:
     refused = project.type("up", "--uninstall-service")
     assert refused.returncode == 78
     assert "was not written by `eaves up --install-service`" in refused.stderr
-    assert project.unit.exists()
+    assert project.type("up", "--install-service").returncode == 78
+    assert project.unit.read_text() == "[Service]\nExecStart=/bin/true\n"
+
+
+def test_other_options_replace_the_unit_of_the_project(project: Project) -> None:
+    assert project.type("up", "--install-service").returncode == 0
+    assert project.type("up", "--install-service", "--port", "9999", "--no-console").returncode == 0
+    assert "--port 9999 --no-console\n" in project.unit.read_text()
 
 
 def test_the_service_of_another_folder_with_the_same_name_stays(project: Project) -> None:
@@ -151,18 +143,9 @@ def test_the_service_of_another_folder_with_the_same_name_stays(project: Project
     (other.root / "eaves.yaml").write_text("name: flowers\n")
     refused = other.type("up", "--uninstall-service")
     assert refused.returncode == 78
-    assert f"{project.unit} runs in another folder, {project.root}" in refused.stderr
+    assert f"{project.unit} belongs to a project in another folder" in refused.stderr
+    assert other.type("up", "--install-service").returncode == 78
     assert project.unit.exists()
-    assert other.type("up", "--uninstall-service", "--force").returncode == 0
-    assert not project.unit.exists()
-
-
-def test_changes_of_a_removed_service_are_named(project: Project) -> None:
-    assert project.type("up", "--install-service").returncode == 0
-    changes = project.unit.with_name("eaves-flowers.service.d")
-    changes.mkdir()
-    assert f"kept {changes}" in project.type("up", "--uninstall-service").stderr
-    assert changes.exists()
 
 
 def test_a_service_that_would_not_start_is_not_installed(project: Project) -> None:
@@ -226,13 +209,13 @@ def test_a_link_in_the_path_of_the_state_gives_no_more_rights_than_its_owner_has
         pytest.skip("giving a link to another user needs root")
     link = tmp_path / ".eaves"
     link.symlink_to("/etc")
-    assert owner_of(link).uid == owner_of(link / "new" / "folder").uid == 0
+    assert find_owner(link).st_uid == find_owner(link / "new" / "folder").st_uid == 0
     os.lchown(link, 65534, 65534)
-    assert owner_of(link).uid == owner_of(link / "new" / "folder").uid == 65534
+    assert find_owner(link).st_uid == find_owner(link / "new" / "folder").st_uid == 65534
     link.unlink()
     link.symlink_to("nowhere")
     os.lchown(link, 65534, 65534)
-    assert owner_of(link).uid == 65534
+    assert find_owner(link).st_uid == 65534
 
 
 def test_root_leaves_the_files_to_the_owner_of_the_project(project: Project) -> None:

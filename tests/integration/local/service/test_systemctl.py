@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import PlatformError
-from eaves.local.service import Manager, ServiceUnit, install, uninstall
+from eaves.local.service import SystemdService, install, uninstall
 
 SCRIPT = """#!/bin/sh
 echo "$(basename "$0") $*" >> "{log}"
 case "$*" in *{failing}*) echo "Failed: no such thing" >&2; exit 5;; esac
 """
-UNIT = ServiceUnit(
-    name="eaves-flowers", project=Path("/srv"), command=("/bin/true",), state=Path("/srv/.eaves"), account=None
-)
+TEXT = "# Written by `eaves up --install-service`; `eaves up --uninstall-service` removes it.\nWorkingDirectory=/srv\n"
+
+
+def build_service(folder: Path, *, user: bool) -> SystemdService:
+    return SystemdService(name="eaves-flowers", project=Path("/srv"), is_system=not user, units=folder / "units")
 
 
 @pytest.fixture
@@ -39,23 +41,22 @@ def test_the_service_is_started_now_and_at_boot(
 ) -> None:
     place(tmp_path, log, monkeypatch)
     said: list[str] = []
-    manager = Manager(units=tmp_path / "units", user=user)
-    path = install(UNIT, manager, force=False, booted=True, report=said.append)
+    service = build_service(tmp_path, user=user)
+    install(service, TEXT, booted=True, report=said.append)
     scope = "--user " if user else ""
     commands = [f"systemctl {scope}{words}" for words in ("daemon-reload", "enable eaves-flowers")]
     commands += [f"systemctl {scope}restart eaves-flowers", *(["loginctl enable-linger"] if user else [])]
     assert log.read_text().splitlines() == commands
-    assert said[1:-1] == [f"ran {command}" for command in commands]
-    assert path.read_text() == UNIT.render()
+    assert said[1:] == [f"ran {command}" for command in commands]
+    assert service.path.read_text() == TEXT
 
 
 def test_a_command_that_fails_is_an_error_and_the_file_stays(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place(tmp_path, log, monkeypatch, failing="restart")
-    manager = Manager(units=tmp_path / "units", user=False)
     with pytest.raises(PlatformError, match=r"^`systemctl restart eaves-flowers` failed: Failed: no such thing$"):
-        install(UNIT, manager, force=False, booted=True, report=print)
+        install(build_service(tmp_path, user=False), TEXT, booted=True, report=print)
     assert (tmp_path / "units/eaves-flowers.service").exists()
 
 
@@ -64,16 +65,16 @@ def test_without_the_right_to_linger_the_error_says_who_may(
 ) -> None:
     place(tmp_path, log, monkeypatch, failing="linger")
     with pytest.raises(PlatformError) as found:
-        install(UNIT, Manager(units=tmp_path / "units", user=True), force=False, booted=True, report=print)
+        install(build_service(tmp_path, user=True), TEXT, booted=True, report=print)
     assert "sudo loginctl enable-linger" in (found.value.hint or "")
 
 
 def test_a_removed_service_is_stopped_before_its_file_goes(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manager = Manager(units=tmp_path / "units", user=False)
-    install(UNIT, manager, force=False, booted=False, report=print)
+    service = build_service(tmp_path, user=False)
+    install(service, TEXT, booted=False, report=print)
     place(tmp_path, log, monkeypatch)
-    path = uninstall(UNIT.name, UNIT.project, manager, force=False, booted=True, report=print)
+    uninstall(service, booted=True, report=print)
     assert log.read_text().splitlines() == ["systemctl disable --now eaves-flowers", "systemctl daemon-reload"]
-    assert not path.exists()
+    assert not service.path.exists()

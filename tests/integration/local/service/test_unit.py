@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import ConfigError
-from eaves.local.service import Account, ServiceUnit, owner_of
+from eaves.local.service import SystemdService, render_unit
 from tests.integration.local.service.systemd import read_unit, require_systemd, verify
 
 HOSTILE = (
@@ -28,20 +28,23 @@ HOSTILE = (
 )
 
 
-def build_unit(**changes: object) -> ServiceUnit:
-    values: dict[str, object] = {
-        "name": "eaves-flowers",
-        "project": Path("/srv/flowers"),
-        "command": ("/bin/true", "up"),
-        "state": Path("/srv/flowers/.eaves"),
-        "account": owner_of(Path("/")),
-    }
-    return ServiceUnit(**{**values, **changes})  # type: ignore[arg-type]
+def build_unit(
+    *,
+    project: str = "/srv/flowers",
+    command: tuple[str, ...] = ("/bin/true", "up"),
+    state: str = "/srv/flowers/.eaves",
+    account: str | None = "root",
+    **environment: str,
+) -> str:
+    service = SystemdService(
+        name="eaves-flowers", project=Path(project), is_system=account is not None, units=Path("/etc/systemd/system")
+    )
+    return render_unit(service, command, Path(state), account=account or "", environment=environment)
 
 
-def write(folder: Path, unit: ServiceUnit) -> Path:
-    path = folder / unit.file_name
-    path.write_text(unit.render())
+def write(folder: Path, unit: str) -> Path:
+    path = folder / "eaves-flowers.service"
+    path.write_text(unit)
     return path
 
 
@@ -54,11 +57,11 @@ def test_arguments_reach_the_program_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name], ids=ascii)
 def test_paths_are_read_as_they_are(tmp_path: Path, name: str) -> None:
     require_systemd()
-    project = Path(f"/srv/{name}")
-    program, state = str(project / "bin/eaves"), project / ".eaves"
-    unit = build_unit(project=project, command=(program, "up"), state=state, environment={"TZ": name})
+    project = f"/srv/{name}"
+    program, state = f"{project}/bin/eaves", f"{project}/.eaves"
+    unit = build_unit(project=project, command=(program, "up"), state=state, TZ=name)
     found = read_unit(write(tmp_path, unit))
-    assert found.values["WorkingDirectory"].rstrip("/") == str(project)
+    assert found.values["WorkingDirectory"].rstrip("/") == project
     assert found.values["ReadWritePaths"] == f"-{state}"
     assert found.environment == {"TZ": name}
     assert found.command[-2:] == [program, "up"]
@@ -67,27 +70,26 @@ def test_paths_are_read_as_they_are(tmp_path: Path, name: str) -> None:
 
 def test_a_service_of_the_machine_waits_for_the_disk_of_its_state() -> None:
     """Without the disk, `eaves up` would make another state directory below the place where it is mounted."""
-    unit = build_unit(state=Path("/mnt/my disk/.eaves"))
-    head = unit.render().partition("[Service]")[0]
+    unit = build_unit(state="/mnt/my disk/.eaves")
+    head = unit.partition("[Service]")[0]
     assert '\nRequiresMountsFor="/mnt/my disk/.eaves"\n' in head
-    assert "RequiresMountsFor" not in build_unit(account=None).render()
+    assert "RequiresMountsFor" not in build_unit(account=None)
 
 
 @pytest.mark.parametrize("text", ["line\nExecStartPre=/bin/rm", "tab\t", "\x1b[2J", "\x7f", "\udcff"], ids=ascii)
 def test_what_a_unit_can_not_hold_is_refused(text: str) -> None:
-    for changes in (
-        {"project": Path(f"/srv/{text}")},
-        {"command": ("/bin/true", text)},
-        {"environment": {"TZ": text}},
-    ):
-        with pytest.raises(ConfigError, match="control character"):
-            build_unit(**changes).render()
+    with pytest.raises(ConfigError, match="control character"):
+        build_unit(project=f"/srv/{text}")
+    with pytest.raises(ConfigError, match="control character"):
+        build_unit(command=("/bin/true", text))
+    with pytest.raises(ConfigError, match="control character"):
+        build_unit(TZ=text)
 
 
 @pytest.mark.parametrize("user", [False, True], ids=["system", "user"])
 def test_systemd_finds_no_fault_in_a_unit(tmp_path: Path, user: bool) -> None:
     require_systemd()
-    unit = build_unit(command=("/bin/true", *HOSTILE), **({"account": None} if user else {}))
+    unit = build_unit(command=("/bin/true", *HOSTILE), account=None if user else "root")
     verify(write(tmp_path, unit), user=user)
 
 
@@ -101,15 +103,15 @@ def test_a_fault_would_be_found(tmp_path: Path) -> None:
 
 def test_the_service_ends_as_up_does_and_comes_back(tmp_path: Path) -> None:
     require_systemd()
-    values = read_unit(write(tmp_path, build_unit(account=Account(name="nobody", uid=65534, gid=65534)))).values
+    values = read_unit(write(tmp_path, build_unit(account="nobody"))).values
     assert values["User"] == "nobody"
     assert (values["KillMode"], values["KillSignal"], values["TimeoutStopSec"]) == ("mixed", "SIGTERM", "1min 30s")
     assert (values["Restart"], values["RestartSec"], values["RestartMaxDelaySec"]) == ("on-failure", "5s", "1min")
     assert (values["StandardInput"], values["OOMPolicy"]) == ("null", "continue")
-    assert "StartLimitIntervalSec=0\n" in build_unit().render()
+    assert "StartLimitIntervalSec=0\n" in build_unit()
 
 
 def test_a_dollar_sign_is_kept_when_systemd_starts_the_program() -> None:
     """Its own reading shows arguments before it replaces variables, so the prefix is looked for in the file."""
-    assert "\nExecStart=:/bin/true " in build_unit(command=("/bin/true", "$HOME")).render()
-    assert "\nExecStart=/bin/true " in build_unit(command=("/bin/true", "HOME")).render()
+    assert "\nExecStart=:/bin/true " in build_unit(command=("/bin/true", "$HOME"))
+    assert "\nExecStart=/bin/true " in build_unit(command=("/bin/true", "HOME"))

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.console.backend import ReplicaStart
-from eaves.console.trial.outcome import TrialOutcome, add_timing, describe_answer, describe_error
+from eaves.console.trial.outcome import describe_answer, describe_error
 from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
 from eaves.events import IMAGE_CLASSIFIED, Event
@@ -110,19 +109,6 @@ def test_a_body_that_is_no_problem_document_is_shown_shortened() -> None:
     outcome = describe_answer("a.jpg", SinkResponse(status=502, body=b"<html>" + b"x" * 9000))
     assert outcome.title == "The function stopped while it answered."
     assert len(outcome.detail) <= 301
-
-
-def test_a_start_from_zero_is_shown() -> None:
-    start = ReplicaStart(function="flowers", at=1.0, total_ms=412.0, phases_ms={})
-    plain = TrialOutcome(name="a", title="rose")
-    timed = [
-        add_timing(plain, latency_ms=441.0, start=start),
-        add_timing(plain, latency_ms=41.0, start=None),
-    ]
-    assert [outcome.timing for outcome in timed] == [
-        "The function was asleep; it started in 412 ms. The answer took 441 ms in all.",
-        "The answer took 41 ms.",
-    ]
 
 
 def test_an_error_keeps_its_hint() -> None:

@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import AgentStatus
 from eaves.console.app import create_app
-from eaves.console.backend import ModelLocation, ReplicaStart
+from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
 from eaves.console.settings import ConsoleSettings
 from eaves.errors import EavesError, NotFoundError, PlatformError
@@ -49,10 +49,6 @@ class FailingBackend(FakeBackend):
     def status(self) -> list[FunctionStatus]:
         self._fail("status")
         return self.functions
-
-    def starts(self) -> list[ReplicaStart]:
-        self._fail("starts")
-        return self.known_starts
 
     def models(self) -> list[ModelLocation]:
         self._fail("models")
@@ -106,18 +102,6 @@ def test_a_function_shows_its_latencies_and_says_of_how_many_predictions() -> No
 def test_without_a_prediction_the_page_says_so() -> None:
     found = text_of(open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers").text)
     assert "No prediction yet." in found
-    assert "No start since the platform was started." in found
-
-
-def test_cold_starts_are_bars_with_a_table_of_the_same_values() -> None:
-    start = ReplicaStart(
-        function="flowers", at=START, total_ms=480.0, phases_ms={"imports": 120.0, "session": 360.0}, method="fork"
-    )
-    page = open_console(FakeBackend(functions=[LOCAL], known_starts=[start])).open("/functions/flowers").text
-    assert '<rect class="phase-0" x="0.0" y="0" width="250.0" height="16">' in page
-    assert '<rect class="phase-1" x="250.0" y="0" width="750.0" height="16">' in page
-    assert "session the model is read into memory 360 ms 360 ms 360 ms" in text_of(page)
-    assert "The last start took 480 ms" in text_of(page)
 
 
 def test_shares_and_both_changes_are_shown_during_a_rollout() -> None:
@@ -215,10 +199,9 @@ def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> No
 
 def test_other_parts_are_shown_when_one_can_not_be_read() -> None:
     backend = FailingBackend(functions=[LOCAL])
-    backend.failing = {"starts": PlatformError("no starts"), "models": PlatformError("no models")}
+    backend.failing = {"models": PlatformError("no models")}
     answer = open_console(backend).open("/functions/flowers")
     assert answer.status_code == 200
-    assert "The starts can't be read: no starts" in answer.text.replace("&#39;", "'")
 
 
 def test_reasons_of_dead_letters_are_listed_by_class(tmp_path: Path) -> None:
@@ -261,8 +244,7 @@ def test_hostile_text_is_escaped() -> None:
         serving=(ServedStatus(revision=HOSTILE, percent=100, image=HOSTILE, artifact_digest=HOSTILE),),
         deployed=DeployedStatus(sequence=2, at=0, age_s=1, by=HOSTILE, image="", artifact_digest=NEW),
     )  # fmt: skip
-    start = ReplicaStart(function=HOSTILE, at=START, total_ms=9.0, phases_ms={HOSTILE: 5.0}, method=HOSTILE)
-    browser = open_console(FakeBackend(functions=[hostile], known_starts=[start]))
+    browser = open_console(FakeBackend(functions=[hostile]))
     for path in ("/functions", f"/functions/{HOSTILE}", f"/functions/{HOSTILE}/promote", "/functions/?done=<b>"):
         page = browser.open(path).text
         assert "<img src=x" not in page, path
