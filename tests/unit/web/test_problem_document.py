@@ -37,7 +37,10 @@ class FailingSupervisor:
     def _fail(self, *_: object) -> NoReturn:
         raise self._error
 
-    accept = forward = status = reconcile = find_console = _fail
+    accept = forward = status = reconcile = _fail
+
+    def find_console(self, *, peer: str, asked: str) -> str:
+        raise self._error
 
 
 def ask_platform(error: Exception) -> Any:
