@@ -82,11 +82,13 @@ class IngressServer:
             hint = "set another port with PORT" if path is None else "set another path for the socket"
             raise ConfigError([fault], hint=hint) from error
         self._socket.setblocking(False)
+        bound: tuple[str, int] = self._socket.getsockname()[:2] if path is None else ("", 0)
+        self._port = bound[1]
         self._tls = tls
         self._name = name
         self.serve, self.limits = serve, limits
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
-        self.programs_only = limits.programs_only and path is None and listens_on_loopback(self._address[0])
+        self.programs_only = limits.programs_only and path is None and listens_on_loopback(bound[0])
         self._lock = threading.Lock()
         self._open: dict[socket.socket, ConnectionState] = {}
         """Open connections, those whose state has changed last at the end."""
@@ -97,14 +99,9 @@ class IngressServer:
         self._thread.start()
 
     @property
-    def _address(self) -> tuple[str, int]:
-        host, port, *_ = self._socket.getsockname()
-        return host, port
-
-    @property
     def port(self) -> int:
-        """TCP port; 0 for a Unix socket."""
-        return self._address[1] if self._path is None else 0
+        """TCP port, also after the end; 0 for a Unix socket."""
+        return self._port
 
     @property
     def connections(self) -> int:

@@ -20,7 +20,14 @@ from eaves.spool import Spool
 from knative.resources import publisher, relay
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.app.agent_variables import METRICS_PORT
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.resources.fields.labels import (
+    APP_LABEL,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    NAMESPACE_LABEL,
+    PART_LABEL,
+    SITE_LABEL,
+)
 from tests.cluster.simulated import pod, service
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
@@ -50,6 +57,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
                 APP_LABEL: "flowers",
                 SOURCE_LABEL: source,
                 SITE_LABEL: "s000",
+                **({NAMESPACE_LABEL: NAMESPACE} if namespace == AGENTS else {}),
             }
             one = pod(name, namespace)
             one["metadata"]["labels"] = labels

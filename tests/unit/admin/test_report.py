@@ -85,14 +85,7 @@ def test_metrics_of_a_link_leave_out_what_is_not_known() -> None:
     assert not any(name.startswith("eaves_link") for name in samples(REPORT))
 
 
-def test_the_report_of_an_agent_with_one_source_of_a_version_before_is_read_too() -> None:
-    values = {"lanes": [], "source": {"name": "cam", "state": "watching"}}
-    assert parse_report(values).sources == (SourceReport(name="cam", state="watching"),)
-
-
-@pytest.mark.parametrize(
-    "values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "source": 7}, {"lanes": [], "sources": [7]}]
-)
+@pytest.mark.parametrize("values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "sources": [7]}])
 def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not a valid queue report"):
         parse_report(values)
