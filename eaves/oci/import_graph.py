@@ -37,7 +37,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     waiting = [name for entry in entries for name in (entry, f"{entry}.__main__")]
     found: set[str] = set()
     while waiting:
-        for name in _with_parents(waiting.pop()):
+        for name in with_parents(waiting.pop()):
             if name in modules and name not in found:
                 found.add(name)
                 waiting.extend(find_named_modules(modules[name].read_bytes()))
@@ -51,7 +51,7 @@ def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
     return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
-def _with_parents(name: str) -> list[str]:
+def with_parents(name: str) -> list[str]:
     """Return the name of a module and those of its parent packages, which Python imports first."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
@@ -81,7 +81,7 @@ def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
     """
     try:
         waiting: list[ast.AST] = [ast.parse(source)]
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     while waiting:
         node = waiting.pop()
