@@ -30,17 +30,6 @@ def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes
     return b""
 
 
-def test_what_is_pushed_is_pulled(fake: FakeRegistry, tmp_path: Path) -> None:
-    layout, descriptor = small_index(tmp_path)
-    copied = copy_image(layout, reach(fake), descriptor, name="v1")
-    assert len(copied.moved) == 4
-    registry = reach(fake)
-    assert registry.resolve("v1").digest == descriptor.digest
-    assert len(check_content(registry, registry.resolve("v1")).images) == 2
-    again = copy_image(layout, reach(fake), descriptor, name="v1")
-    assert (again.moved, len(again.present)) == ((), 4)
-
-
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 @pytest.mark.parametrize("what", ["HEAD blobs", "POST uploads", "PATCH uploads", "PUT uploads", "PUT manifests"])
 def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: int, what: str) -> None:

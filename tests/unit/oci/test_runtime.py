@@ -10,15 +10,10 @@ import pytest
 
 import knative
 from eaves.errors import OciError
-from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.layer import LayerFile
-from eaves.oci.package import Base, package
 from eaves.oci.runtime import PROCESSES, code_files, find_lock, unpack
-from eaves.oci.store.layout import create_layout
 from eaves.sources.agent.kinds import OWN
-from tests.container_images.packaging import build_base
-from tests.fakes.models.artifact import write_colours
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
 
@@ -69,11 +64,3 @@ def test_a_disk_that_takes_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OciError, match="can't be written") as caught:
         unpack([LayerFile(path="opt/a.py", content=b"")], Compiler(program="none", version="3"), tmp_path)
     assert "free space on this disk" in str(caught.value.hint)
-
-
-def test_a_platform_without_wheels_is_reported(tmp_path: Path) -> None:
-    base = build_base(tmp_path / "base", architecture="riscv64")
-    ground = Base(source=base, descriptor=base.resolve("base"), name="")
-    places = [create_layout(tmp_path / name) for name in ("layout", "cache")]
-    with pytest.raises(OciError, match="no Python wheels for linux/riscv64"):
-        package(write_colours(tmp_path / "a"), ground, *places, platforms=[ImagePlatform(architecture="riscv64")])

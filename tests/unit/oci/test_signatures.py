@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +66,6 @@ def answer(status: int, content: bytes = b"", **headers: str) -> RegistryRespons
     return RegistryResponse(
         status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, content=content
     )
-
-
-def test_how_long_a_registry_asks_to_wait() -> None:
-    later = email.utils.formatdate(time.time() + 100, usegmt=True)
-    earlier = email.utils.formatdate(time.time() - 100, usegmt=True)
-    assert answer(429, Retry_After="7").wait_s(1) == 7
-    assert 90 < answer(429, Retry_After=later).wait_s(1) <= 100
-    assert answer(429, Retry_After=earlier).wait_s(1) == 0
-    for nonsense in ("", "soon", "-5", "1e9", "٣", "Tue, 24 Nov 2026 12:00:00 +999999999999"):
-        assert answer(429, Retry_After=nonsense).wait_s(1) == 1
-    assert answer(429).wait_s(1) == 1
-    assert answer(429, Retry_After="Fri, 01 Jan 2100 00:00:00").wait_s(1) > 1e9, "a date without a zone is in UTC"
 
 
 @pytest.mark.parametrize(

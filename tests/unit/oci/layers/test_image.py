@@ -24,7 +24,6 @@ from eaves.oci.descriptor import (
 from eaves.oci.layers.image import Start, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import LayerFile, write_layer
 from eaves.oci.store.layout import Layout, create_layout
-from tests.container_images.packaging import build_base
 
 AMD64, ARM64 = ImagePlatform(architecture="amd64"), ImagePlatform(architecture="arm64", variant="v8")
 START = Start(
@@ -134,12 +133,6 @@ def test_of_an_index_only_the_wanted_platform_is_read(layout: Layout) -> None:
     assert pick_image(layout, index, ImagePlatform(architecture="arm64")).descriptor.digest == here.digest
     with pytest.raises(OciError, match=r"no container image for linux/s390x \(available: linux/amd64, linux/arm64/v8"):
         pick_image(layout, index, ImagePlatform(architecture="s390x"))
-
-
-def test_a_base_for_another_platform_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    base = build_base(tmp_path / "base", architecture="arm64")
-    with pytest.raises(OciError, match=r"no container image for linux/amd64 \(available: linux/arm64"):
-        pick_image(base, base.resolve("base"), AMD64)
 
 
 def test_an_index_that_lies_about_a_platform_is_refused(layout: Layout) -> None:
