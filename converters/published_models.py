@@ -19,9 +19,9 @@ from pathlib import Path
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ArtifactError, OciError, OciNotFoundError
-from eaves.oci.artifact_extraction import find_artifact, unpack_artifact
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.image_location import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
+from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Access, Registry
 from eaves.oci.store.layout import create_layout
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import Descriptor
-from eaves.oci.reference import Reference, parse_reference
+from eaves.oci.descriptor import Descriptor, Reference, parse_reference
 from eaves.oci.registry.registry import Access, Registry
 from eaves.oci.store.layout import Layout, create_layout, open_layout
 

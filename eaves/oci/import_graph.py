@@ -37,7 +37,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     waiting = [name for entry in entries for name in (entry, f"{entry}.__main__")]
     found: set[str] = set()
     while waiting:
-        for name in _with_parents(waiting.pop()):
+        for name in with_parents(waiting.pop()):
             if name in modules and name not in found:
                 found.add(name)
                 waiting.extend(find_named_modules(modules[name].read_bytes()))
@@ -51,7 +51,7 @@ def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
     return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
-def _with_parents(name: str) -> list[str]:
+def with_parents(name: str) -> list[str]:
     """Return the name of a module and those of its parent packages, which Python imports first."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
@@ -62,14 +62,7 @@ def find_named_modules(source: bytes) -> Iterator[str]:
 
     Relative imports are left out.
     """
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and _is_for_type_checkers(node):
-            waiting.extend(node.orelse)
-            continue
-        yield from _named_by(node)
-        waiting.extend(ast.iter_child_nodes(node))
+    return _find_names(ast.parse(source), package="", late=True)
 
 
 def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
@@ -80,22 +73,31 @@ def find_module_level_imports(source: bytes, *, package: str) -> Iterator[str]:
         package: Name of its package, which relative imports start from; empty to leave those out.
     """
     try:
-        waiting: list[ast.AST] = [ast.parse(source)]
-    except (SyntaxError, ValueError):
+        yield from _find_names(ast.parse(source), package=package, late=False)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
+
+
+def _find_names(tree: ast.AST, *, package: str, late: bool) -> Iterator[str]:
+    """Yield the names in a module's imports; with `late` also those in functions, below `__main__` and in strings."""
+    waiting = [tree]
     while waiting:
         node = waiting.pop()
         match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
-                continue
-            case ast.If() if _is_for_type_checkers(node) or "__name__" in ast.unparse(node.test):
+            case ast.If() if _is_for_type_checkers(node) or (not late and "__name__" in ast.unparse(node.test)):
                 waiting.extend(node.orelse)
+                continue
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if not late:
                 continue
             case ast.Import(names=names):
                 yield from (alias.name for alias in names)
             case ast.ImportFrom(names=names) if base := _base_of(node, package):
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in names)
+                yield from (
+                    f"{base}.{alias.name}" for alias in names
+                )  # a module's or a value's, which is checked later
+            case ast.Constant(value=str(text)) if late and (found := _NAME.match(text)):
+                yield found[0]
+                yield f"{found[0]}.__main__"  # `python -m` runs this module of a package
         waiting.extend(ast.iter_child_nodes(node))
 
 
@@ -110,14 +112,3 @@ def _base_of(node: ast.ImportFrom, package: str) -> str:
 
 def _is_for_type_checkers(node: ast.If) -> bool:
     return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-def _named_by(node: ast.AST) -> Iterator[str]:
-    match node:
-        case ast.Import(names=names):
-            yield from (alias.name for alias in names)
-        case ast.ImportFrom(module=str(module), names=names):  # whether `name` is a module or a value is checked later
-            yield from (f"{module}.{alias.name}" for alias in names)
-        case ast.Constant(value=str(text)) if match := _NAME.match(text):
-            yield match[0]
-            yield f"{match[0]}.__main__"  # `python -m` runs this module of a package

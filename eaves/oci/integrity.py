@@ -7,7 +7,6 @@ content. All nodes check the digest; few check the diff id.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import BinaryIO, cast
 from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, OF_DOCKER, Descriptor
 from eaves.oci.layers.image import Image, load_images
-from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress
+from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, HashedStream, Progress, require_content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,48 +72,30 @@ def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progres
     if kind not in (LAYER, LAYER_GZIP):
         raise OciError(f"the layer {layer.digest} is a {kind[:80]}, which can't be unpacked and checked")
     with source.open(layer) as stream:
-        wire = _Hashed(stream, layer.size, progress)
+        wire = _Wire(stream, layer.size, progress)
+        file = cast("BinaryIO", wire)
+        plain = HashedStream(cast("BinaryIO", gzip.GzipFile(fileobj=file)) if kind == LAYER_GZIP else file)
+        is_damaged = False
         try:
-            plain = _digest(
-                cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", wire))) if kind == LAYER_GZIP else wire
-            )
+            while plain.read():
+                pass
         except (gzip.BadGzipFile, EOFError, zlib.error):
-            plain = ""
-        while wire.read(CHUNK_BYTES):
+            is_damaged = True
+        while wire.read():
             pass
-    if (wire.digest, wire.size) != (layer.digest, layer.size):
-        raise OciError(
-            f"content of {layer.digest} has the wrong digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
-            hint="the container image was altered or damaged; push it again",
-        )
-    if plain != diff_id:
+    require_content(layer, wire.digest, wire.size)
+    if is_damaged or plain.digest != diff_id:
         raise OciError(f"the layer {layer.digest} unpacks to other content than its config names ({diff_id[:80]})")
 
 
-class _Hashed:
-    """A stream that hashes the bytes that are read from it, and ends when there are more bytes than expected."""
+class _Wire(HashedStream):
+    """The bytes of a layer as they are transferred; the stream ends when there are more of them than expected."""
 
     def __init__(self, stream: BinaryIO, limit: int, progress: Progress) -> None:
-        self._stream, self._limit, self._progress = stream, limit, progress
-        self._seen = hashlib.sha256()
-        self.size = 0
+        super().__init__(stream)
+        self._limit, self._progress = limit, progress
 
     def read(self, size: int = CHUNK_BYTES) -> bytes:
-        if self.size > self._limit:
-            return b""
-        piece = self._stream.read(size)
-        self._seen.update(piece)
-        self.size += len(piece)
+        piece = super().read(size) if self.size <= self._limit else b""
         self._progress(len(piece))
         return piece
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._seen.hexdigest()}"
-
-
-def _digest(stream: BinaryIO | _Hashed) -> str:
-    seen = hashlib.sha256()
-    while piece := stream.read(CHUNK_BYTES):
-        seen.update(piece)
-    return f"sha256:{seen.hexdigest()}"

@@ -1,4 +1,4 @@
-"""Building of a function's container image from an artifact and a base image.
+"""Building of a function's container image from an artifact and a base image, and extraction of the artifact from one.
 
 Equal inputs give equal bytes on any machine.
 """
@@ -6,19 +6,22 @@ Equal inputs give equal bytes on any machine.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import eaves
-from eaves.artifact import Artifact
+from eaves.artifact import Artifact, open_artifact
 from eaves.artifact.store import HANDLER, MANIFEST
+from eaves.base.disk_errors import disk_errors
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.artifact_layers import ArtifactPart, artifact_parts, part_files
-from eaves.oci.layers.cache import kept_layer
-from eaves.oci.layers.image import Image, Start, build_image, build_index, pick_image
-from eaves.oci.layers.layer import Layer, write_layer
+from eaves.oci.layers.artifact_layers import BACKBONE, ROOT, TITLES, ArtifactPart, artifact_parts, part_files
+from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
+from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, kept_layer, read_layer, write_layer
 from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
 from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
@@ -128,7 +131,7 @@ def _with_library_label(start: Start, runtime: Sequence[Layer]) -> Start:
 def find_library_form(image: Image) -> str:
     """Return the form of the standard library in a function's container image: `COMPILED` or `SOURCES`.
 
-    A container image without the label was packaged by an earlier version of Eaves, which compiled nothing.
+    Without the label nothing is known, so `SOURCES`.
     """
     return COMPILED if image.labels.get(LIBRARY_LABEL) == COMPILED else SOURCES
 
@@ -137,7 +140,7 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
     """Return the labels of a function's container image. Source: OCI image-spec, annotations.md."""
     manifest = artifact.manifest
     labels = {
-        "org.opencontainers.image.title": manifest.name,
+        TITLE: manifest.name,
         "org.opencontainers.image.version": manifest.version,
         "org.opencontainers.image.description": f"Predicts with {manifest.name}, {manifest.precision}",
         "org.opencontainers.image.base.digest": base.descriptor.digest,
@@ -203,3 +206,66 @@ def _variable(image: Image, name: str) -> str:
     """Return the value of an environment variable in a base image's config; empty when the variable isn't set."""
     entries = image.values.get("config", {}).get("Env") or []
     return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")
+
+
+def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
+    """Return the digest in a container image's label of its artifact, `sha256:...`; empty without the label."""
+    image = next(load_images(source, descriptor), None)
+    return image.labels.get(ARTIFACT_LABEL, "") if image else ""
+
+
+def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layout, folder: Path) -> Artifact:
+    """Fetch the layers of an artifact and unpack them into a folder.
+
+    Args:
+        source: Source of the container image.
+        descriptor: Descriptor of the container image, or of an index whose platforms all have the same artifact.
+        layout: Layout that stores the layers, so that after an interruption only missing content is fetched.
+        folder: Directory of the artifact, which must not exist.
+
+    Returns:
+        The opened artifact.
+
+    Raises:
+        OciError: When the container image is not a function's, or when its artifact isn't the one that its label names.
+        ArtifactError: When the artifact is damaged.
+    """
+    image = next(load_images(source, descriptor), None)
+    wanted = image.labels.get(ARTIFACT_LABEL) if image else None
+    if image is None or not wanted:
+        raise OciError(
+            f"{descriptor.digest} is not the container image of a function", hint="make one with `eaves package`"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder.parent), tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as made:
+        for layer in _layers(image):
+            layout.write(layer, source)
+            _unpack(layout, layer, Path(made))
+        found = open_artifact(Path(made) / ROOT, level="full")
+        if f"sha256:{found.digest}" != wanted:
+            raise OciError(
+                f"the artifact in {descriptor.digest} is not the one that its labels name",
+                hint=ALTERED_HINT,
+            )
+        shutil.move(Path(made) / ROOT, folder)
+    return open_artifact(folder)
+
+
+def _layers(image: Image) -> Iterator[Descriptor]:
+    """Yield the layers that `eaves package` made from an artifact, which their titles tell."""
+    for layer in image.layers:
+        title = layer.annotations.get(TITLE, "")
+        if title in TITLES or PurePosixPath(title).name == BACKBONE:
+            yield layer
+
+
+def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
+    """Unpack the artifact's files from one layer, those below the directory `ROOT`, and no other files.
+
+    Raises:
+        OciError: When the layer is no tar, or has a file whose path leads out of the folder.
+    """
+    with read_layer(layout.blob_path(layer.digest), layer) as (tar, members):
+        for member in members:
+            if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
+                tar.extract(member, folder, filter="data")

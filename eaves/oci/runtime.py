@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import eaves
 from eaves.base.telemetry import TELEMETRY_OFF
@@ -19,14 +20,11 @@ from eaves.errors import OciError, StandardLibraryError
 from eaves.oci import import_graph
 from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.import_graph import reachable_modules
-from eaves.oci.layers import base_library, bytecode, standard_library, wheels
-from eaves.oci.layers.base_library import find_standard_library
+from eaves.oci.layers import bytecode, standard_library, wheels
 from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
-from eaves.oci.layers.cache import kept_layer
 from eaves.oci.layers.image import Image
-from eaves.oci.layers.layer import SMALL, Layer, LayerFile, write_layer
-from eaves.oci.layers.standard_library import compile_standard_library, load_standard_library
-from eaves.oci.signal_handling import scratch_folder
+from eaves.oci.layers.layer import SMALL, Layer, LayerFile, kept_layer, write_layer
+from eaves.oci.layers.standard_library import compile_standard_library, find_standard_library, load_standard_library
 from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
@@ -104,9 +102,9 @@ def build_layers(
 
     def make(title: str, files: Iterable[LayerFile]) -> Layer:
         say(f"building the layer {title} for {runtime.platform}, Python {runtime.python}")
-        with scratch_folder("eaves-layer-") as folder:
-            unpack(files, compiler, folder)
-            return write_layer(cache, _files_of(folder), title, level=SMALL)
+        with TemporaryDirectory(prefix="eaves-layer-") as folder:
+            unpack(files, compiler, Path(folder))
+            return write_layer(cache, _files_of(Path(folder)), title, level=SMALL)
 
     ours = f"eaves {eaves.__version__}"
     needed = (str(runtime.platform), lock.read_bytes(), packing)
@@ -149,7 +147,7 @@ def build_library_layer(
         files = compile_standard_library(library, compiler, code, _sources_of(cache, packages))
         return write_layer(cache, files, LIBRARY, level=SMALL)
 
-    modules = (base_library, bytecode, import_graph, standard_library)
+    modules = (bytecode, import_graph, standard_library)
     rules = [Path(str(module.__file__)).read_bytes() for module in modules]
     below = [layer.digest for layer in base.layers]
     try:
@@ -197,8 +195,8 @@ def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
     Raises:
         OciError: When wheels can't be fetched.
     """
-    with scratch_folder("eaves-wheels-") as folder:
-        for wheel in wheels.download(lock, runtime.platform, runtime.python, folder):
+    with TemporaryDirectory(prefix="eaves-wheels-") as folder:
+        for wheel in wheels.download(lock, runtime.platform, runtime.python, Path(folder)):
             yield from wheels.wheel_files(wheel, PACKAGES)
 
 

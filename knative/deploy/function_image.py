@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.errors import OciError
-from eaves.oci.reference import parse_reference
+from eaves.oci.descriptor import parse_reference
 
 if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access

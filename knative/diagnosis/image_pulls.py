@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eaves.errors import OciError
-from eaves.oci.reference import parse_reference
+from eaves.oci.descriptor import parse_reference
 from knative.diagnosis.evidence import Diagnosis, quote
 
 REASONS = frozenset({

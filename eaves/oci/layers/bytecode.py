@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.errors import OciError
-from eaves.oci.layers.subprocesses import run_child
 
 _TIMEOUT_S = 600.0
 _COMPILE = """
@@ -80,6 +79,15 @@ def compile_folder(compiler: Compiler, root: Path) -> None:
 def _run(command: list[str]) -> tuple[int, str]:
     """Run a command with the environment in `_FIXED`; return its exit status and output."""
     try:
-        return run_child(command, _FIXED, _TIMEOUT_S)
+        done = subprocess.run(
+            command,
+            env=_FIXED,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return 1, str(error)
+    return done.returncode, done.stdout + done.stderr

@@ -43,14 +43,12 @@ class Image:
         config: Descriptor of the config.
         layers: Descriptors of the layers, base first.
         values: Content of the config.
-        annotations: Annotations of the manifest.
     """
 
     descriptor: Descriptor
     config: Descriptor
     layers: tuple[Descriptor, ...]
     values: Mapping[str, Any]
-    annotations: Mapping[str, str]
 
     @property
     def platform(self) -> ImagePlatform:
@@ -134,13 +132,7 @@ def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
         raise OciError(f"{descriptor.digest} is not a container image that can run: it has no {error}") from error
     if len(diff_ids) != len(layers):
         raise OciError(f"{descriptor.digest} has {len(layers)} layers but {len(diff_ids)} diff ids")
-    return Image(
-        descriptor=descriptor,
-        config=config,
-        layers=layers,
-        values=values,
-        annotations=manifest.get("annotations") or {},
-    )
+    return Image(descriptor=descriptor, config=config, layers=layers, values=values)
 
 
 def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePlatform) -> Image:

@@ -11,23 +11,32 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from eaves.errors import OciError
-from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor
+from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
+from eaves.oci.store.content_store import HashedStream, verified
 from eaves.oci.store.layout import Layout
 
+TITLE = "org.opencontainers.image.title"
+"""Annotation with the title of a layer, for display."""
 FAST, SMALL = 1, 9
 """Compression levels: FAST for model files, which a higher level hardly makes smaller (int8 weights shrink by 20 %),
 and SMALL for code."""
 MAX_COMPRESSED_BYTES = 2**29
 """Maximum size of a layer's files for which the layer is compressed, bytes, because compression takes place in memory.
 A larger layer is an uncompressed tar."""
+
+MAX_FILES, MAX_BYTES = 1_000_000, 16 * 2**30
+"""Maximum number of files, and of bytes, in a layer that is read."""
+ALTERED_HINT = "the container image was altered or damaged; package and push it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +94,7 @@ def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
     temporary = layout.new_file()
     try:
         with temporary.open("wb") as stream:
-            hashed = _Hashing(stream)
+            hashed = HashedStream(stream)
             _write_tar(hashed, files)
         temporary.chmod(0o644)
         descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations=_titled(title))
@@ -143,7 +152,7 @@ def _unreadable(path: Path, error: OSError) -> OciError:
 
 
 def _titled(title: str) -> dict[str, str]:
-    return {"org.opencontainers.image.title": title}
+    return {TITLE: title}
 
 
 def _check(files: list[LayerFile]) -> None:
@@ -190,46 +199,79 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
         with file.content.open("rb") as stream:
             info.size = stream.seek(0, io.SEEK_END)
             stream.seek(0)
-            read = _HashingReader(stream)
-            tar.addfile(info, read)  # type: ignore[arg-type]  # addfile only reads
+            read = HashedStream(stream)  # exactly the bytes that are packed are checked
+            tar.addfile(info, read)
     except OSError as error:
         raise _unreadable(file.content, error) from error
-    if file.sha256 and read.hexdigest != file.sha256:
+    if file.sha256 and read.digest != f"sha256:{file.sha256}":
         raise OciError(
             f"{file.content} was changed while the container image was packaged", hint="run `eaves package` again"
         )
 
 
-class _HashingReader:
-    """A reader that hashes the bytes that it reads, so that exactly the bytes that are packed are checked."""
+@contextmanager
+def read_layer(path: Path, layer: Descriptor) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
+    """Open a layer of somebody else's container image; yield its tar and the members, which are read in their order.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._seen = hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self._seen.update(data)
-        return data
-
-    @property
-    def hexdigest(self) -> str:
-        return self._seen.hexdigest()
+    Raises:
+        OciError: When the layer is no tar that Python can read, such as one compressed with zstd, or it is too large.
+    """
+    try:
+        with tarfile.open(path, mode="r|*") as tar:
+            yield tar, _limited(tar, layer)
+    except (tarfile.TarError, EOFError) as error:
+        raise OciError(f"the layer {layer.digest} can't be read: {error}"[:300], hint=ALTERED_HINT) from error
 
 
-class _Hashing:
-    """A writer that passes bytes on to a stream and computes their size and SHA-256."""
+def _limited(tar: tarfile.TarFile, layer: Descriptor) -> Iterator[tarfile.TarInfo]:
+    size = 0
+    for number, member in enumerate(tar, 1):
+        size += member.size
+        if number > MAX_FILES or size > MAX_BYTES:
+            raise OciError(f"the layer {layer.digest} has more than {MAX_FILES} files or {MAX_BYTES} bytes")
+        yield member
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._seen = hashlib.sha256()
-        self.size = 0
 
-    def write(self, data: bytes) -> int:
-        self._seen.update(data)
-        self.size += len(data)
-        return self._stream.write(data)
+def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[], Layer]) -> Layer:
+    """Return a layer from the cache, or make it and add it.
 
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._seen.hexdigest()}"
+    Args:
+        cache: Layout with the cached layers, which also has a file for each key.
+        parts: Everything that the layer is made from, except the tar format and the compressor, which are added here.
+        make: Function that makes the layer and writes it to the cache.
+
+    Raises:
+        OciError: When the layer can't be made.
+    """
+    key = _key(compressor(), Path(__file__).read_bytes(), *parts)
+    found = _find(cache, key)
+    if found is not None:
+        return found
+    made = make()
+    values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
+    cache.write_file(f"{key}.json", json.dumps(values).encode())
+    return made
+
+
+def _key(*parts: str | bytes) -> str:
+    seen = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        seen.update(len(content).to_bytes(8, "big") + content)
+    return seen.hexdigest()
+
+
+def _find(cache: Layout, key: str) -> Layer | None:
+    """Return the cached layer for a key; None when there is none or when it is damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError, OciError):
+        values = json.loads((cache.path / f"{key}.json").read_bytes())
+        found = Layer(
+            descriptor=parse_descriptor(values["descriptor"]),
+            diff_id=str(values["diff_id"]),
+            title=str(values["title"]),
+        )
+        with cache.open(found.descriptor) as stream:
+            for _ in verified(stream, found.descriptor):
+                pass
+        return found
+    return None

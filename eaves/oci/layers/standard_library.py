@@ -9,16 +9,21 @@ Source: docker-library/python, whose Dockerfiles remove every `*.pyc` below /usr
 
 from __future__ import annotations
 
+import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 from eaves.errors import OciError, StandardLibraryError
-from eaves.oci.import_graph import find_module_level_imports, find_named_modules
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.import_graph import find_module_level_imports, find_named_modules, with_parents
 from eaves.oci.layers.bytecode import Compiler, compile_folder
-from eaves.oci.layers.layer import LayerFile
-from eaves.oci.signal_handling import scratch_folder
+from eaves.oci.layers.image import Image
+from eaves.oci.layers.layer import LayerFile, read_layer
+from eaves.oci.store.content_store import ContentSource
+from eaves.oci.store.layout import create_layout
 
 STARTS_WITH = frozenset({
     "site", "sitecustomize", "runpy", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",
@@ -26,6 +31,8 @@ STARTS_WITH = frozenset({
 """Modules that the interpreter itself imports, with the text encodings of host names and HTTP headers."""
 LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "ensurepip", "lib2to3"})
 """Folders of the standard library that no container of Eaves imports from."""
+OFFICIAL = "usr/local/"
+"""Folder above the standard library of an official image of Python; its `python` is the one that PATH finds first."""
 _BUILD_SETTINGS = "_sysconfigdata_"
 """Prefix of the module that `sysconfig` imports under a name that depends on the platform."""
 
@@ -73,7 +80,8 @@ def compile_standard_library(
     """
     roots = {name for source in code for name in find_named_modules(source)}
     wanted = find_modules(library, roots, packages)
-    with scratch_folder("eaves-library-") as folder:
+    with TemporaryDirectory(prefix="eaves-library-") as made:
+        folder = Path(made)
         for path in wanted:
             target = folder / library.root / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,25 +105,19 @@ def find_modules(library: StandardLibrary, roots: Iterable[str], packages: Mappi
         library: The standard library.
         roots: Names of modules, or of values in them.
         packages: Source of each module of the installed packages by its path.
-
-    Raises:
-        StandardLibraryError: When a module is nested too deeply to be parsed.
     """
     sources = {**packages, **library.sources}
     modules = {_name_of(path): path for path in sources}
     waiting = [*STARTS_WITH, *roots]
     found: set[str] = set()
     while waiting:
-        for name in _with_parents(waiting.pop()):
+        for name in with_parents(waiting.pop()):
             path = modules.get(name)
             if path is None or path in found:
                 continue
             found.add(path)
             package = name if path.endswith("/__init__.py") else name.rpartition(".")[0]
-            try:
-                waiting.extend(find_module_level_imports(sources[path], package=package))
-            except (RecursionError, MemoryError) as error:
-                raise StandardLibraryError(f"the base's {path} can't be parsed: it is nested too deeply") from error
+            waiting.extend(find_module_level_imports(sources[path], package=package))
             if name == "sysconfig":
                 waiting.extend(other for other in modules if other.startswith(_BUILD_SETTINGS))
     return found & library.sources.keys()
@@ -125,8 +127,65 @@ def _name_of(path: str) -> str:
     return PurePosixPath(path).with_suffix("").as_posix().removesuffix("/__init__").replace("/", ".")
 
 
-def _with_parents(name: str) -> Iterator[str]:
-    """Yield a name and the names of its parent packages, which an import runs first."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
+def find_standard_library(
+    source: ContentSource, image: Image, python: str, say: Callable[[str], object] = lambda text: None
+) -> StandardLibrary:
+    """Find the standard library of a base.
+
+    Layers are fetched from the top, and only down to the one that contains `os.py` below usr/local: an official
+    container image of Python has its standard library above the layers of Debian. A library elsewhere counts when no
+    layer has that one, because a package of Debian may bring another Python into an upper layer.
+
+    Args:
+        source: Source of the base.
+        image: The base for one platform.
+        python: Version of its Python, such as `3.13`.
+        say: Function that is called with each line of progress.
+
+    Raises:
+        StandardLibraryError: When no layer contains it, or a layer can't be read.
+        OciError: When a layer can't be fetched, or the disk is full.
+    """
+    place = re.compile(rf"(?P<root>(?:[\w.+-]+/)*lib/python{re.escape(python)})/(?P<path>.+)")
+    found: dict[str, bytes] = {}
+    with TemporaryDirectory(prefix="eaves-base-") as folder:
+        layout = create_layout(Path(folder) / "layout")
+        for layer in reversed(image.layers):
+            say(f"reading the base's layer {layer.digest[7:19]}, {layer.size / 1e6:.1f} MB, for its standard library")
+            layout.write(layer, source)
+            try:
+                _read(layout.blob_path(layer.digest), layer, place, found)
+            except OciError as error:
+                raise StandardLibraryError(f"the base's standard library can't be read: {error.message}") from error
+            if _root_of(found, place).startswith(OFFICIAL):
+                break
+    if not (root := _root_of(found, place)):
+        raise StandardLibraryError(
+            f"no layer of the base contains lib/python{python}/os.py", hint="use an official image of Python"
+        )
+    below = {path.removeprefix(f"{root}/"): path for path in found if path.startswith(f"{root}/")}
+    return StandardLibrary(root=root, sources={name: found[path] for name, path in below.items()})
+
+
+def _root_of(found: Mapping[str, bytes], place: re.Pattern[str]) -> str:
+    """Return the folder with `os.py`; that below usr/local when there are several; empty without any."""
+    matches = (place.fullmatch(path) for path in found)
+    roots = [match["root"] for match in matches if match and match["path"] == "os.py"]
+    return min(roots, key=lambda root: (not root.startswith(OFFICIAL), root), default="")
+
+
+def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: dict[str, bytes]) -> None:
+    """Add the standard library's sources in one layer, unless an upper layer has replaced them.
+
+    Files that an upper layer removes are added: Python doesn't use byte code in `__pycache__` without its source.
+    """
+    with read_layer(path, layer) as (tar, members):
+        for member in members:
+            name = PurePosixPath(member.name).as_posix().removeprefix("/")
+            match = place.fullmatch(name)
+            if match is None or not member.isfile() or not name.endswith(".py") or name in found:
+                continue
+            parts = PurePosixPath(name).parts
+            # Sources are compiled below their paths in a temporary folder, so no path may lead out of it.
+            if ".." not in parts and not LEFT_OUT & {*parts} and (stream := tar.extractfile(member)):
+                found[name] = stream.read()

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from eaves.errors import OciError, RegistryError
 from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layers.layer import LayerFile
-from eaves.oci.layers.subprocesses import run_child
 
 GLIBC = range(17, 41)
 """Minor versions of glibc whose wheels pip may choose, 2.17 to 2.40, oldest first. The glibc version of a base image
@@ -71,15 +70,23 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
     try:
-        status, output = run_child(command, _environment(), TIMEOUT_S)
+        done = subprocess.run(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise RegistryError(
             f"the Python wheels were not downloaded within {TIMEOUT_S:g} s",
             hint="check the network, then run the command again",
         ) from error
-    if status:
-        ending = "\n".join(output.strip().splitlines()[-3:])[:500]
-        absent = "No module named pip" in output
+    if done.returncode:
+        ending = "\n".join(done.stderr.strip().splitlines()[-3:])[:500]
+        absent = "No module named pip" in done.stderr
         hint = (
             "python -m ensurepip && python -m pip install '.[oci]'   # in a checkout of Eaves"
             if absent

@@ -2,8 +2,8 @@
 
 registry         reading and writing container images
 transport        requests with redirects, time limits and retries
-authentication   answering a registry's authentication challenge
-credentials      the user's login at a registry, from Docker's configuration
+authentication   answering a registry's authentication challenge with the login in Docker's configuration
 download         a blob as a stream that resumes after an interruption
-response         reading a registry's response within size limits
+upload           a blob in one request, continued where the registry supports that
+response         reading a registry's response within size limits, and the errors
 """

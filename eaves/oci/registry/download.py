@@ -14,8 +14,9 @@ import urllib3
 
 from eaves.base.backoff import Backoff
 from eaves.errors import RegistryError
-from eaves.oci.outage import DownloadError, describe_amount, describe_outage
-from eaves.oci.registry.transport import BusyError, OutOfReachError, RegistryTransport, is_passing
+from eaves.oci.registry.response import PassingError
+from eaves.oci.registry.transport import RegistryTransport, describe_interruption
+from eaves.oci.store.content_store import FIRST_REPORT_S, REPORT_EVERY_S, describe_amount
 
 PIECE_BYTES = 1 << 16
 """Maximum number of bytes that are read at once from the connection. Bytes that have arrived are returned immediately,
@@ -25,10 +26,7 @@ PAUSE_CAP_S = 5.0
 ten seconds is used."""
 SLICE_S = 0.2
 """Interval at which a waiting download calls `poll`, seconds, to notice that it was stopped."""
-GATEWAY = frozenset({502, 503, 504})
-"""Statuses that a gateway returns when the registry behind it is out of reach. Source: RFC 9110, sections 15.6.3 to
-15.6.5.
-"""
+_CONTINUES = "run the command again when the registry can be reached; a pull continues the download"
 
 
 class Download:
@@ -64,10 +62,8 @@ class Download:
         self._url, self._scope, self._what = url, scope, what
         self._got, self._size, self._poll = start, size, poll
         self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
-        self._failures = self._answered = 0
-        self._moved_at = time.monotonic()
+        self._start_counting()
         self._response: urllib3.BaseHTTPResponse | None = None
-        transport.outage.begin(self, start, size)
         try:
             self._response = self._open()
         except BaseException:
@@ -91,18 +87,32 @@ class Download:
                 self._drop()
                 if self._got == self._size:
                     return b""
-                self._wait(error, answered=True)
+                self._wait(self._interrupted(error))
                 continue
             if piece:
                 self._got += len(piece)
-                self._failures, self._answered, self._moved_at = 0, 0, time.monotonic()
-                self._transport.outage.moved(self, self._got, self._size)
+                if self._is_reported:
+                    here, lasted_s = describe_amount(self._got, self._size), time.monotonic() - self._moved_at
+                    say = self._transport.say
+                    say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
+                self._start_counting()
             return piece
 
     def close(self) -> None:
         """Close the connection, unless the content was read completely."""
-        self._transport.outage.end(self)
         self._drop()
+
+    def _start_counting(self) -> None:
+        self._failures = self._answered = 0
+        self._moved_at, self._is_reported = time.monotonic(), False
+        self._report_at = self._moved_at + FIRST_REPORT_S
+
+    def _report(self, reason: str) -> None:
+        now = time.monotonic()
+        if now >= self._report_at:
+            self._report_at, self._is_reported = now + REPORT_EVERY_S, True
+            here, lasted_s = describe_amount(self._got, self._size), now - self._moved_at
+            self._transport.say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
 
     def _drop(self) -> None:
         if self._response is not None:
@@ -116,13 +126,8 @@ class Download:
             try:
                 headers = {"Range": f"bytes={self._got}-"} if self._got and ranged else {}
                 response = self._transport.stream(self._url, self._scope, headers, self._what)
-            except BusyError as error:
-                self._wait(error, answered=error.status not in GATEWAY, pause_s=error.wait_s)
-                continue
-            except RegistryError as error:
-                if not is_passing(error):
-                    raise
-                self._wait(error, answered=not isinstance(error, OutOfReachError))
+            except PassingError as error:
+                self._wait(error)
                 continue
             self._response = response
             try:
@@ -137,7 +142,7 @@ class Download:
                 ranged = False  # the registry supports ranges but not this one, so request the whole content
             except urllib3.exceptions.HTTPError as error:
                 self._drop()
-                self._wait(error, answered=True)
+                self._wait(self._interrupted(error))
 
     def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
         """Return whether a response begins at the next byte that is needed.
@@ -158,41 +163,36 @@ class Download:
             self._poll()
         return True
 
-    def _wait(self, error: Exception, *, answered: bool, pause_s: float = 0.0) -> None:
+    def _interrupted(self, error: urllib3.exceptions.HTTPError) -> PassingError:
+        """Return the error of a response that broke off; it counts as an attempt, as the registry has responded."""
+        here = describe_amount(self._got, self._size)
+        return PassingError(
+            f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
+            hint=_CONTINUES,
+            reason=describe_interruption(error),
+        )
+
+    def _wait(self, error: PassingError) -> None:
         """Pause before the next attempt.
 
-        Args:
-            error: Exception of the failed attempt.
-            answered: Whether the registry has responded, so that the link is up and the attempt counts against the
-                maximum.
-            pause_s: Pause that the registry asks for, in seconds.
-
         Raises:
-            DownloadError: When no attempt is left.
+            RegistryError: When no attempt is left.
         """
         self._failures += 1
-        self._answered += answered
-        reason = (
-            describe_outage(error) if not isinstance(error, BusyError) else (f"the registry answered {error.status}")
-        )
-        idle_s = time.monotonic() - self._moved_at
-        here = describe_amount(self._got, self._size)
+        self._answered += not error.is_away
         if self._answered >= self._transport.attempts:
-            if isinstance(error, RegistryError):
-                raise error
-            raise DownloadError(
-                f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
-                hint=("run the command again; it continues the download"),
-            )
+            raise error
+        idle_s = time.monotonic() - self._moved_at
         left_s = self._transport.outage_s - idle_s
         if left_s <= 0:
-            raise DownloadError(
-                f"the download of {self._what} received no data for {_describe_time(idle_s)} ({reason}), after {here}",
-                hint="run the command again when the registry can be reached",
+            raise RegistryError(
+                f"the download of {self._what} received no data for {_describe_time(idle_s)} ({error.reason}), "
+                f"after {describe_amount(self._got, self._size)}",
+                hint=_CONTINUES,
             ) from error
-        until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), pause_s), left_s)
+        until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s)
         while (rest_s := until - time.monotonic()) > 0:
-            self._transport.outage.wait(reason)
+            self._report(error.reason)
             self._poll()
             time.sleep(min(rest_s, SLICE_S))
 

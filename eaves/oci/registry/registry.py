@@ -20,11 +20,11 @@ from eaves.oci.descriptor import (
     MANIFESTS,
     MAX_DOCUMENT_BYTES,
     Descriptor,
+    Reference,
     digest_of,
     parse_descriptor,
     parse_document,
 )
-from eaves.oci.reference import Reference
 from eaves.oci.registry.download import Download
 from eaves.oci.registry.response import RegistryResponse, require_status
 from eaves.oci.registry.transport import Access, RegistryTransport, follow
@@ -61,13 +61,7 @@ class Registry:
             RegistryError: When the registry fails.
         """
         content, media_type = self._manifest(name)
-        digest = digest_of(content)
-        if name.startswith("sha256:") and name != digest:
-            raise OciError(
-                f"{self._where(name)}: the registry answered with other content than the digest names",
-                hint=("the content was altered; push the container image again"),
-            )
-        return Descriptor(media_type=media_type, digest=digest, size=len(content))
+        return Descriptor(media_type=media_type, digest=digest_of(content), size=len(content))
 
     def read(self, descriptor: Descriptor) -> bytes:
         """Return the content of a manifest, an index or a config, after verifying its digest.
@@ -76,14 +70,7 @@ class Registry:
             OciError: When the content doesn't exist or doesn't match the descriptor.
         """
         if descriptor.media_type in INDEXES | MANIFESTS:
-            content, media_type = self._manifest(descriptor.digest)
-            found = (digest_of(content), len(content), media_type)
-            if found != (descriptor.digest, descriptor.size, descriptor.media_type):
-                raise OciError(
-                    f"{self._where(descriptor.digest)}: the registry answered with other content than the digest names",
-                    hint=("the content was altered; push the container image again"),
-                )
-            return content
+            return self._manifest(descriptor.digest, descriptor.media_type)[0]
         if descriptor.size > MAX_DOCUMENT_BYTES:
             raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
         with self.open(descriptor) as stream:
@@ -107,7 +94,8 @@ class Registry:
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
         size, scope = descriptor.size, self._scope(_PULL)
-        with closing(Download(self._transport, url, scope, what, size=size, start=start, poll=poll)) as stream:
+        download = Download(self._transport, url, scope, what, size=size, start=start, poll=poll)
+        with closing(download) as stream:
             yield cast("BinaryIO", stream)
 
     def tags(self) -> Iterator[str]:
@@ -208,8 +196,8 @@ class Registry:
         answer = self._ask("PUT", url, _PUSH, body=content, headers={"Content-Type": descriptor.media_type})
         require_status(answer, {201}, self._where(name or descriptor.digest))
 
-    def _manifest(self, name: str) -> tuple[bytes, str]:
-        """Fetch a manifest or index by its tag or digest; return its content and media type.
+    def _manifest(self, name: str, media_type: str = "") -> tuple[bytes, str]:
+        """Fetch a manifest or index by its tag or digest, perhaps of a known media type; return content and type.
 
         The media types in the header and in the content must be the same, so that an index can't be read as a manifest
         or a manifest as an index.
@@ -222,6 +210,12 @@ class Registry:
             raise OciError(
                 f"{self._where(name)} is not a container image but a {declared[:80] or 'document without a type'}",
                 hint="check the name; push images of the old Docker format again with a current tool",
+            )
+        is_altered = name.startswith("sha256:") and name != digest_of(answer.content)
+        if is_altered or media_type not in ("", declared):
+            raise OciError(
+                f"{self._where(name)}: the registry answered with other content than the digest names",
+                hint="the content was altered; push the container image again",
             )
         values = parse_document(answer.content)
         both = "manifests" in values and ("layers" in values or "config" in values)

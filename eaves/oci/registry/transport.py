@@ -20,17 +20,22 @@ from urllib3.connection import HTTPConnection
 
 import eaves
 from eaves.base.backoff import Backoff
-from eaves.errors import AccessError, OciError, RegistryError
+from eaves.errors import OciError, RegistryError
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.http_client.socket_options import build_socket_options
 from eaves.http_client.trust import build_tls_context
-from eaves.oci.outage import Outage
-from eaves.oci.reference import DEFAULT_HOST, Reference
-from eaves.oci.registry.authentication import RegistryLogin
-from eaves.oci.registry.credentials import load_credentials
-from eaves.oci.registry.response import RegistryResponse, read_response, require_status
+from eaves.oci.descriptor import DEFAULT_HOST, Reference
+from eaves.oci.registry.authentication import RegistryLogin, load_credentials
+from eaves.oci.registry.response import (
+    MAX_PAUSE_S,
+    RETRIED,
+    PassingError,
+    RegistryResponse,
+    build_passing_error,
+    read_response,
+)
 
 Body = bytes | Callable[[], Generator[bytes]]
 ATTEMPTS = 5
@@ -38,9 +43,7 @@ ATTEMPTS = 5
 count. The pause after an attempt is twice the previous one, from `PAUSE_S` on, unless the registry asks for another
 time."""
 PAUSE_S = 0.5
-MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
-AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED_BY_PROXY = "Tunnel connection failed: 4"
 """Beginning of urllib3's error when a proxy refuses to connect (a 4xx status). A 5xx status means that the proxy itself
@@ -103,7 +106,7 @@ class RegistryTransport:
 
     def __init__(self, reference: Reference, access: Access) -> None:
         self.attempts, self.pause_s, self.outage_s = access.attempts, access.pause_s, access.outage_s
-        self.outage = Outage(access.say)
+        self.say = access.say
         self._stall_s = access.stall_s
         self._backoff = Backoff(retry=access.attempts - 1, first_s=access.pause_s, cap_s=MAX_PAUSE_S)
         self._host = reference.host
@@ -134,17 +137,16 @@ class RegistryTransport:
             RegistryError: When the registry can't be reached.
         """
         for last, pause_s in self.pauses():
+            wait_s = pause_s
             try:
                 answer = self.once(method, url, scope, **options)
-            except RegistryError as error:
-                if last or not is_passing(error):
-                    raise
-                time.sleep(pause_s)
-            else:
                 wait_s = answer.wait_s(pause_s)
-                if answer.status not in AGAIN or last or wait_s > MAX_PAUSE_S:
+                if answer.status not in RETRIED or last or wait_s > MAX_PAUSE_S:
                     return answer
-                time.sleep(wait_s)
+            except PassingError:
+                if last:
+                    raise
+            time.sleep(wait_s)
         raise AssertionError  # the last attempt returns or raises
 
     def once(
@@ -168,7 +170,7 @@ class RegistryTransport:
 
         Raises:
             AccessError: When the registry refuses access.
-            RegistryError: When the registry can't be reached, or the response breaks off.
+            PassingError: When the registry can't be reached, or the response breaks off.
         """
         return self._read(self._open(method, url, scope, body=body, headers=headers or {}))
 
@@ -184,9 +186,8 @@ class RegistryTransport:
             what: Name of the content, for errors.
 
         Raises:
-            OutOfReachError: When the registry can't be reached.
-            BusyError: When the registry asks to try again later.
-            RegistryError: When the registry responds with another status.
+            PassingError: When the registry can't be reached, or fails in a way that may pass.
+            OciError: When the registry responds with another status.
         """
         response = self._open("GET", url, scope, headers=headers)
         if response.status in (200, 206, 416):
@@ -194,17 +195,7 @@ class RegistryTransport:
             if isinstance(connection, HTTPConnection) and connection.sock is not None:
                 connection.sock.settimeout(self._stall_s)  # applies until the connection's next request
             return response
-        answer = self._read(response)
-        wait_s = answer.wait_s(0.0)
-        try:
-            require_status(answer, (200, 206), what)
-        except AccessError:
-            raise
-        except RegistryError as error:
-            if answer.status in AGAIN and wait_s <= MAX_PAUSE_S:
-                raise BusyError(error.message, hint=error.hint, status=answer.status, wait_s=wait_s) from error
-            raise _LastingError(error.message, hint=error.hint) from error
-        raise AssertionError  # 200 and 206 are returned above
+        raise build_passing_error(self._read(response), what)
 
     def pauses(self) -> Iterator[tuple[bool, float]]:
         """Yield for each attempt whether it is the last one, and the pause that follows it, in seconds."""
@@ -220,13 +211,13 @@ class RegistryTransport:
                 return response
             self._read(response)
             url = follow(url, place)
-        raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
+        raise RegistryError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
     def _send_authenticated(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """Send a request, and send it again with a login when the registry asks for one."""
         origin = _origin(url)
         if origin[0] != "https" and not self._plain:
-            raise _LastingError(
+            raise RegistryError(
                 f"{self._host} redirects to {url[:120]!r}, which is not https",
                 hint="have the registry's proxy set X-Forwarded-Proto: https",
             )
@@ -268,47 +259,32 @@ class RegistryTransport:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> RegistryError:
+        """Return the error for an exception of urllib3."""
         text = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in text:
-            return _LastingError(
+            return RegistryError(
                 f"the certificate of {self._host} is not trusted: {text}"[:300],
                 hint="name its certificate authority with --registry-ca",
             )
         if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
-            return _LastingError(f"{self._host} doesn't support TLS", hint="allow plain HTTP with --plain-http")
+            return RegistryError(f"{self._host} doesn't support TLS", hint="allow plain HTTP with --plain-http")
         if isinstance(error, urllib3.exceptions.LocationValueError):
-            return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check the registry's name")
+            return RegistryError(f"{self._host} can't be reached: {text}"[:300], hint="check the registry's name")
         fault, hint = (
             find_connection_fault(error),
-            ("check the registry's name and the network, then run the command again"),
+            "check the registry's name and the network, then run the command again",
         )
+        is_reset = isinstance(error.__cause__ or error.__context__, ConnectionResetError)
+        reason = describe_interruption(error) if fault is None or is_reset else fault.reason
         if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
             text, hint = fault.reason, fault.hint
-        kind = RegistryError if _REFUSED_BY_PROXY in text else OutOfReachError
-        return kind(f"{self._host} can't be reached: {text}"[:300], hint=hint)
+        message = f"{self._host} can't be reached: {text}"[:300]
+        return PassingError(message, hint=hint, reason=reason, is_away=_REFUSED_BY_PROXY not in text)
 
 
-class OutOfReachError(RegistryError):
-    """Error of a connection to a registry that can't be reached, because of the registry or the link."""
-
-
-class BusyError(RegistryError):
-    """Error of a response with which a registry asks to try again later.
-
-    Args:
-        message: Message of the error.
-        hint: Hint of the error, or None.
-        status: HTTP status.
-        wait_s: Time that the registry asks to wait, in seconds; 0 when it doesn't say.
-    """
-
-    def __init__(self, message: str, *, hint: str | None = None, status: int = 503, wait_s: float = 0.0) -> None:
-        super().__init__(message, hint=hint)
-        self.status, self.wait_s = status, wait_s
-
-
-class _LastingError(RegistryError):
-    """Error of a request for which a further attempt can't succeed."""
+def describe_interruption(error: Exception) -> str:
+    """Return in a few words why a response broke off."""
+    return "no answer" if isinstance(error, urllib3.exceptions.TimeoutError) else "the connection was interrupted"
 
 
 def follow(url: str, place: str) -> str:
@@ -320,12 +296,7 @@ def follow(url: str, place: str) -> str:
     try:
         return urljoin(url, place)
     except ValueError as error:
-        raise _LastingError(f"{place[:120]!r} is not a valid address: {error}", hint="use another registry") from error
-
-
-def is_passing(error: RegistryError) -> bool:
-    """Return whether a further attempt after this error may succeed."""
-    return not isinstance(error, (AccessError, _LastingError))
+        raise RegistryError(f"{place[:120]!r} is not a valid address: {error}", hint="use another registry") from error
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -333,7 +304,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
     except ValueError as error:
-        raise _LastingError(
+        raise RegistryError(
             f"{url[:120]!r} is not a valid address: {error}", hint="check the registry's name"
         ) from error
 

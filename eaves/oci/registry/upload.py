@@ -17,8 +17,15 @@ from urllib.parse import urlencode
 
 from eaves.errors import OciNotFoundError, RegistryError
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.registry.response import require_status
-from eaves.oci.registry.transport import AGAIN, MAX_PAUSE_S, RegistryTransport, follow, is_passing
+from eaves.oci.registry.response import (
+    MAX_PAUSE_S,
+    PassingError,
+    RegistryResponse,
+    build_passing_error,
+    build_status_error,
+    require_status,
+)
+from eaves.oci.registry.transport import RegistryTransport, follow
 from eaves.oci.store.content_store import ContentSource, Progress, verified
 
 PART_BYTES = 1 << 14
@@ -59,6 +66,7 @@ class BlobUpload:
         self._transport = transport
         self._blobs, self._scope, self._where = blobs, scope, where
         self._descriptor, self._source, self._progress = descriptor, source, progress
+        self._what = f"the upload of {descriptor.digest}"
         self._sent = 0  # offset of the next byte to send
         self._source_error: Exception | None = None
 
@@ -72,14 +80,17 @@ class BlobUpload:
         place, start = self._begin(), 0
         while True:
             last, pause_s = next(pauses)
-            fault, wait_s = self._try(place, start, pause_s)
-            if not fault:
+            try:
+                self._complete(self._send(place, start), start)
+            except PassingError as error:
+                wait_s = error.wait_s or pause_s
+                if last or wait_s > MAX_PAUSE_S:
+                    raise RegistryError(
+                        f"the upload of {self._descriptor.digest} stopped at byte {start}: {error.message}"[:400],
+                        hint="push again; content that has arrived completely is not sent again",
+                    ) from error
+            else:
                 return
-            if last or wait_s > MAX_PAUSE_S:
-                raise RegistryError(
-                    f"the upload of {self._descriptor.digest} stopped at byte {start}: {fault}"[:400],
-                    hint="push again; content that has arrived completely is not sent again",
-                )
             time.sleep(wait_s)
             place, stored = self._ask_position(place) if may_resume else (place, 0)
             if start < stored <= self._sent:
@@ -106,41 +117,48 @@ class BlobUpload:
             )
         return follow(url, answer.headers["Location"])
 
-    def _try(self, place: str, start: int, pause_s: float) -> tuple[str, float]:
-        """Send the content from an offset on, then its digest.
+    def _send(self, place: str, start: int) -> str:
+        """Send the content from an offset on; return the URL at which the upload is completed.
 
-        Returns:
-            What failed and may succeed later, empty when the registry has the blob; and the seconds to wait until then.
+        Raises:
+            PassingError: When sending the content again may succeed.
         """
-        what, size = f"the upload of {self._descriptor.digest}", self._descriptor.size
-        if start < size:
-            chunk = {"Content-Range": f"{start}-{size - 1}"} if start else {}
-            headers = {**_OCTETS, **chunk, "Content-Length": str(size - start)}
-            try:
-                answer = self._transport.once(
-                    "PATCH", place, self._scope, body=lambda: self._content(start), headers=headers
-                )
-            except RegistryError as error:
-                if self._source_error is not None:
-                    raise self._source_error from None
-                if not is_passing(error):
-                    raise
-                return str(error), pause_s
-            if answer.status not in _ACCEPTED:
-                if not start and answer.status not in AGAIN:
-                    require_status(answer, _ACCEPTED, what)
-                return f"the registry answered {answer.status}", answer.wait_s(pause_s)
-            place = follow(place, answer.headers.get("Location", ""))
+        size = self._descriptor.size
+        if start >= size:
+            return place
+        chunk = {"Content-Range": f"{start}-{size - 1}"} if start else {}
+        headers = {**_OCTETS, **chunk, "Content-Length": str(size - start)}
+        try:
+            answer = self._transport.once(
+                "PATCH", place, self._scope, body=lambda: self._content(start), headers=headers
+            )
+        except RegistryError:
+            if self._source_error is not None:
+                raise self._source_error from None
+            raise
+        if answer.status not in _ACCEPTED:
+            raise self._refused(answer, start) if start else build_passing_error(answer, self._what)
+        return follow(place, answer.headers.get("Location", ""))
+
+    def _complete(self, place: str, start: int) -> None:
+        """Send the content's digest, after which the registry has the blob.
+
+        Raises:
+            PassingError: When an upload that was continued isn't stored.
+        """
         place += f"{'&' if '?' in place else '?'}{urlencode({'digest': self._descriptor.digest})}"
         answer = self._transport.send("PUT", place, self._scope, body=b"", headers=_OCTETS)
         if answer.status in _STORED and not start:
-            return "", 0.0
+            return
         # An upload that was continued is checked, and so is one that is unknown: only the response may have been lost.
         if answer.status in {*_STORED, 404} and self._is_stored():
-            return "", 0.0
-        if not start:
-            require_status(answer, _STORED, what)
-        return f"the registry answered {answer.status}", pause_s
+            return
+        raise self._refused(answer, start) if start else build_status_error(answer, self._what)
+
+    def _refused(self, answer: RegistryResponse, start: int) -> PassingError:
+        """Return the error of a continued upload, which begins again with the whole content."""
+        message = f"{self._what} from byte {start} on: the registry answered {answer.status}"
+        return PassingError(message, wait_s=answer.wait_s(0.0))
 
     def _content(self, start: int) -> Generator[bytes]:
         """Yield the content from an offset on in parts; all of it is read and verified."""

@@ -11,6 +11,9 @@ from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor
 
 CHUNK_BYTES = 1 << 20
+FIRST_REPORT_S = 3.0
+"""Time without arriving bytes after which the first message about it is printed, seconds."""
+REPORT_EVERY_S = 30.0
 
 Progress = Callable[[int], object]
 """Function that is called with the number of bytes that were transferred since its last call."""
@@ -73,20 +76,56 @@ def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
     Raises:
         OciError: When the size or digest of the content doesn't match the descriptor.
     """
-    seen, size, held = hashlib.sha256(), 0, b""
-    while piece := stream.read(CHUNK_BYTES):
-        seen.update(piece)
-        size += len(piece)
-        if size > descriptor.size:
+    hashed, held = HashedStream(stream), b""
+    while piece := hashed.read(CHUNK_BYTES):
+        if hashed.size > descriptor.size:
             break
         if held:
             yield held
         held = piece
-    found = f"sha256:{seen.hexdigest()}"
-    if size != descriptor.size or found != descriptor.digest:
-        raise OciError(
-            f"content of {descriptor.digest} has the wrong digest or size ({found[:19]}..., {size} bytes)",
-            hint="the content was altered or damaged; fetch or build it again",
-        )
+    require_content(descriptor, hashed.digest, hashed.size)
     if held:
         yield held
+
+
+class HashedStream:
+    """A stream that counts and hashes the bytes that are read from it or written to it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._seen = stream, hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
+        """Return the next bytes of the stream."""
+        piece = self._stream.read(size)
+        self._count(piece)
+        return piece
+
+    def write(self, piece: bytes) -> int:
+        """Write bytes to the stream."""
+        self._count(piece)
+        return self._stream.write(piece)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bytes so far."""
+        return f"sha256:{self._seen.hexdigest()}"
+
+    def _count(self, piece: bytes) -> None:
+        self._seen.update(piece)
+        self.size += len(piece)
+
+
+def require_content(descriptor: Descriptor, digest: str, size: int) -> None:
+    """Raise an OciError unless content has the digest and the size of its descriptor."""
+    if (digest, size) != (descriptor.digest, descriptor.size):
+        raise OciError(
+            f"content of {descriptor.digest} has the wrong digest or size ({digest[:19]}..., {size} bytes)",
+            hint="the content was altered or damaged; fetch, build or push it again",
+        )
+
+
+def describe_amount(got: int, size: int) -> str:
+    """Return a number of bytes and their total as text, such as `3.1 of 15.2 MB`."""
+    unit, name = (1e6, "MB") if size >= 100_000 else (1e3, "KB")
+    return f"{got / unit:.1f} of {size / unit:.1f} {name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eaves.base.files import STAGING_SUFFIX, write_atomically
+from eaves.base.files import STAGING_SUFFIX, replacing, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import (
@@ -25,8 +26,7 @@ from eaves.oci.descriptor import (
     parse_document,
     render_document,
 )
-from eaves.oci.outage import DownloadError
-from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress, verified
+from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress, require_content, verified
 from eaves.oci.store.partial import Partial, open_partial, sweep_partials
 
 NAME = "org.opencontainers.image.ref.name"
@@ -142,30 +142,26 @@ class Layout:
             OciError: When the content doesn't match the descriptor, or the disk is full.
         """
         target = self.blob_path(descriptor.digest)
-        _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
-
-    def _fetch(self, target: Path, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial:
+        with (
+            _writing(target),
+            open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial,
+        ):
             if partial is None:
                 progress(descriptor.size)
                 return
             progress(partial.size)
             resumed = partial.size > 0
-            while True:
-                _require_space(target.parent, descriptor.size - partial.size)
-                _receive(partial, descriptor, source, progress)
-                if partial.is_whole:
-                    partial.place(target)
-                    return
-                found, size = partial.digest, partial.size
+            _receive(target.parent, partial, descriptor, source, progress)
+            if resumed and not partial.is_whole:  # the earlier bytes were damaged, so start again at the first byte
+                progress(-partial.size)
                 partial.clear()
-                if not resumed:
-                    raise OciError(
-                        f"content of {descriptor.digest} has the wrong digest or size ({found[:19]}..., {size} bytes)",
-                        hint="the content was altered or damaged; fetch or build it again",
-                    )
-                progress(-size)
-                resumed = False  # the earlier bytes were damaged, so start again at the first byte, once
+                _receive(target.parent, partial, descriptor, source, progress)
+            if partial.is_whole:
+                partial.place(target)
+                return
+            found, size = partial.digest, partial.size
+            partial.clear()
+            require_content(descriptor, found, size)
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Store content that is in memory."""
@@ -198,7 +194,8 @@ class Layout:
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
         """Move a file that `new_file` has returned to the path of its digest in the layout."""
         target = self.blob_path(descriptor.digest)
-        _guarded(target, lambda: path.replace(target))
+        with _writing(target):
+            path.replace(target)
 
     def new_file(self) -> Path:
         """Return a new empty file on the file system of the layout; the caller must pass it to `adopt` or remove it."""
@@ -209,26 +206,23 @@ class Layout:
 
     def _place(self, target: Path, content: bytes) -> None:
         """Write a file atomically."""
-        _guarded(target, lambda: write_atomically(target, content, durability="none", mode=0o644))
+        with _writing(target):
+            write_atomically(target, content, durability="none", mode=0o644)
 
     def _alone(self) -> AbstractContextManager[None]:
         """Return a lock on the layout's index; no other process can change names while it is held."""
         return locked(self.path, folder=True)
 
 
-def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+def _receive(folder: Path, partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
     """Read the bytes that are missing in a partial file from a source, and append them."""
     if partial.size == descriptor.size:
         return
-    try:
-        with source.open(descriptor, start=partial.size, poll=lambda: progress(0)) as stream:
-            while partial.size <= descriptor.size and (piece := stream.read(CHUNK_BYTES)):
-                partial.append(piece)
-                progress(len(piece))
-    except DownloadError as error:
-        if partial.size:
-            error.hint = "run the command again when the registry can be reached; it continues the download"
-        raise
+    _require_space(folder, descriptor.size - partial.size)
+    with source.open(descriptor, start=partial.size, poll=lambda: progress(0)) as stream:
+        while partial.size <= descriptor.size and (piece := stream.read(CHUNK_BYTES)):
+            partial.append(piece)
+            progress(len(piece))
 
 
 def _require_space(folder: Path, size: int) -> None:
@@ -256,13 +250,15 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
         OciError: When the path holds something else, or can't be written.
     """
     if not path.exists():
-        _guarded(path, lambda: path.mkdir(parents=True, exist_ok=True))
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
     layout = Layout(path)
     if path.is_dir():
         with layout._alone():  # noqa: SLF001 - another process may be making the same one
             there = {entry.name for entry in path.iterdir() if not any(map(entry.match, _UNFINISHED))}
             if there <= {"blobs", _INDEX}:  # empty, or left by a killed process
-                _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
+                with _writing(path):
+                    (path / _BLOBS).mkdir(parents=True, exist_ok=True)
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
@@ -311,10 +307,32 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _guarded(path: Path, act: Callable[[], object]) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        act()
+        yield
     except OSError as error:
         raise OciError(
             f"{path} can't be written: {error.strerror}", hint="free space on this disk, or choose another folder"
         ) from error
+
+
+def write_archive(layout: Layout, path: Path) -> None:
+    """Write a layout as one tar (`oci-archive`), which podman, ctr and skopeo read: in a fixed order, without times.
+
+    Raises:
+        OciError: When the tar can't be written.
+    """
+
+    def stripped(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        info = tarfile.TarInfo(entry.name)
+        info.type, info.size, info.mode = entry.type, entry.size, 0o755 if entry.isdir() else 0o644
+        return None if Path(entry.name).name.startswith(".") else info
+
+    with (
+        _writing(path),
+        replacing(path, durability="none", mode=0o644) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in ("blobs", _INDEX, _LAYOUT):
+            tar.add(layout.path / name, name, filter=stripped)

@@ -14,10 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eaves.base.locks import leads_to, take_lock
-from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.outage import FIRST_REPORT_S, REPORT_EVERY_S, describe_amount
-from eaves.oci.store.content_store import CHUNK_BYTES
+from eaves.oci.store.content_store import CHUNK_BYTES, FIRST_REPORT_S, REPORT_EVERY_S, describe_amount
 
 PREFIX = ".part-"
 MAX_AGE_S = 7 * 24 * 3600
@@ -25,9 +23,6 @@ MAX_AGE_S = 7 * 24 * 3600
 MAX_COUNT = 8
 """Maximum number of partial files that no process is writing. Two downloads of container images that were given up
 leave at most six."""
-HELD_S = 900.0
-"""Time after which this process stops waiting for another one that writes the same content and receives no bytes,
-seconds. It is longer than a download may go without a byte."""
 LOOK_S = 0.2
 
 
@@ -53,7 +48,7 @@ class Partial:
     @property
     def is_whole(self) -> bool:
         """Whether the content is complete and has the right digest."""
-        return (self.size, f"sha256:{self._seen.hexdigest()}") == (self._descriptor.size, self._descriptor.digest)
+        return (self.size, self.digest) == (self._descriptor.size, self._descriptor.digest)
 
     @property
     def digest(self) -> str:
@@ -113,11 +108,10 @@ def open_partial(
         say: Function that is called with a line of text from time to time while another process writes the file.
 
     Raises:
-        OciError: When another process holds the lock and receives no bytes for `HELD_S` seconds.
         OSError: When the file can't be written.
     """
     path = target.with_name(f"{PREFIX}{target.name}")
-    handle = _open_alone(path, is_here, poll, lambda got, s: say(_describe_wait(descriptor, got, s)))
+    handle = _wait_for_lock(path, descriptor, is_here, poll, say)
     if handle is None:
         yield None
         return
@@ -153,39 +147,31 @@ def sweep_partials(folder: Path) -> None:
                 os.close(handle)
 
 
-def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
-    here = describe_amount(got, descriptor.size)
-    return f"waiting for another process that downloads {descriptor.digest[:19]} ({waited_s:.0f} s); {here} downloaded"
-
-
-def _open_alone(
-    path: Path, is_here: Callable[[], bool], poll: Callable[[], object], report: Callable[[int, float], object]
+def _wait_for_lock(
+    path: Path,
+    descriptor: Descriptor,
+    is_here: Callable[[], bool],
+    poll: Callable[[], object],
+    say: Callable[[str], object],
 ) -> int | None:
     """Wait for the lock of a partial file and return its file descriptor; None when the content is complete.
 
     The content is complete when another process, which held the lock, has finished the download.
     """
-    known, began = -1, time.monotonic()
-    changed_at, report_at = began, began + FIRST_REPORT_S
-    while True:
-        handle = take_lock(path, wait=False)
-        if handle is not None:
-            return handle
+    began = time.monotonic()
+    report_at = began + FIRST_REPORT_S
+    while (handle := take_lock(path, wait=False)) is None:
         if is_here():
             return None
-        size = _size(path)
-        if size != known:
-            known, changed_at = size, time.monotonic()
-        if time.monotonic() - changed_at > HELD_S:
-            raise OciError(
-                f"{path} is locked by another process, which has downloaded nothing for {HELD_S / 60:.0f} minutes",
-                hint="end that process, then run the command again",
-            )
-        if time.monotonic() >= report_at:
-            report_at = time.monotonic() + REPORT_EVERY_S
-            report(size, time.monotonic() - began)
+        now = time.monotonic()
+        if now >= report_at:
+            report_at = now + REPORT_EVERY_S
+            here = describe_amount(_size(path), descriptor.size)
+            waited = f"waiting for another process that downloads {descriptor.digest[:19]} ({now - began:.0f} s)"
+            say(f"{waited}; {here} downloaded")
         poll()
         time.sleep(LOOK_S)
+    return handle
 
 
 def _size(path: Path) -> int:

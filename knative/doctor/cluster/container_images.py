@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eaves.errors import OciError
-from eaves.oci.reference import parse_reference
+from eaves.oci.descriptor import parse_reference
 from knative.client.kinds import POD, REVISION, SECRET
 from knative.diagnosis.evidence import condition, containers
 from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull

@@ -20,8 +20,7 @@ from eaves.errors import DeliveryError, OciNotFoundError, RegistryError, Unreach
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.http_client.proxies import Proxies, parse_proxies
 from eaves.http_client.trust import build_tls_context
-from eaves.oci.descriptor import LAYER, build_descriptor
-from eaves.oci.reference import Reference
+from eaves.oci.descriptor import LAYER, Reference, build_descriptor
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.contract.sinks import LocalSink, Reported, open_sink

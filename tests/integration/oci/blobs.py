@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from eaves.oci.descriptor import LAYER, Descriptor
-from eaves.oci.reference import Reference
+from eaves.oci.descriptor import LAYER, Descriptor, Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.store.layout import Layout, create_layout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -12,20 +11,14 @@ import pytest
 
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.copy import copy_image
-from eaves.oci.reference import Reference
-from eaves.oci.registry.credentials import RegistryCredentials, load_credentials
+from eaves.oci.descriptor import Reference
+from eaves.oci.registry.authentication import RegistryCredentials, load_credentials
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.container_images.registries import small_index
-from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
+from tests.fakes.http.registry import FakeRegistry, Reply, Request
 
 SECRET = base64.b64encode(b"eaves:secret").decode()
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with serve_fake() as registry:
-        yield registry
 
 
 def write_config(folder: Path, values: object) -> Path:

@@ -136,17 +136,6 @@ def _statuses(function: Function, image: bytes, model: str) -> Iterator[int]:
     yield function.request("POST", "/", b"", **{name.replace("-", "_"): text for name, text in headers.items()})[0]
 
 
-@pytest.mark.parametrize("module", PROCESSES["agent"])
-def test_each_process_of_an_agent_starts(module: str, tmp_path: Path, only: Callable[[str], str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, "--help"], env={"PYTHONPATH": only("agent")}, cwd=tmp_path,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "ImportError" not in done.stderr
-    assert "ModuleNotFoundError" not in done.stderr
-    assert module == "eaves.reachability" or "Usage:" in done.stdout, done.stderr
-
-
 def test_the_decoder_of_an_agent_starts(tmp_path: Path, only: Callable[[str], str]) -> None:
     """It is a process of its own, which no import names."""
     need_av()

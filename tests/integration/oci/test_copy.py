@@ -8,16 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from eaves.errors import OciError, RegistryError, StoppedError
 from eaves.oci.copy import GRACE_S, copy_image
-from eaves.oci.descriptor import Descriptor
+from eaves.oci.descriptor import Descriptor, Reference
 from eaves.oci.integrity import check_content
-from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.store.content_store import Progress
@@ -28,12 +26,6 @@ from tests.waiting import wait_until
 
 ONCE = Access(plain_http=True, config=Path("/nowhere/config.json"), attempts=1)
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with serve_fake() as registry:
-        yield registry
 
 
 def reach(fake: FakeRegistry) -> Registry:
@@ -171,7 +163,7 @@ def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path, nu
     code = (
         "import signal, sys\nfrom pathlib import Path\n"
         "from tests.container_images.registries import small_index\nfrom eaves.oci.copy import copy_image\n"
-        "from eaves.oci.reference import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
+        "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
         "layout, descriptor = small_index(Path(sys.argv[1]), b'x' * 300_000, architectures=('amd64',))\n"
         "access = Access(plain_http=True, config=Path('/nowhere'))\n"

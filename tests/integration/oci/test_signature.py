@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from click.testing import CliRunner, Result
 from eaves.cli import cli
 from eaves.errors import EavesError, OciError, SignatureError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import INDEX, Descriptor, build_descriptor, render_document
+from eaves.oci.descriptor import INDEX, Descriptor, Reference, build_descriptor, parse_reference, render_document
 from eaves.oci.layers.image import load_images
-from eaves.oci.reference import Reference, parse_reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.signatures import ANNOTATION, PREDICATE, load_public_key, signature_tag
@@ -252,16 +251,6 @@ def alter(case: Case, descriptor: Descriptor) -> None:
     path.write_bytes(content)
 
 
-def alter_signature(case: Case, change: Callable[[dict[str, object]], object]) -> None:
-    """Put another manifest where the signature is."""
-    tag = signature_tag(case.index.digest)
-    found = case.store.resolve(tag)
-    values = json.loads(case.store.read(found))
-    change(values)
-    content = render_document(values)
-    case.store.write_manifest(build_descriptor(content, found.media_type), content, tag)
-
-
 def test_the_untouched_one_is_verified(case: Case) -> None:
     result = case.verify("-o", "json")
     assert result.exit_code == 0, result.output
@@ -273,27 +262,15 @@ def test_the_untouched_one_is_verified(case: Case) -> None:
     assert said["signed_as"] == f"{case.reference.host}/{case.reference.repository}"
 
 
-@pytest.mark.parametrize("layer", [0, 1])
-def test_a_layer_is_altered(case: Case, layer: int) -> None:
-    alter(case, next(load_images(case.store, case.index)).layers[layer])
-    assert isinstance(fault(case.verify()), OciError)
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_config_is_altered(case: Case, number: int) -> None:
-    alter(case, list(load_images(case.store, case.index))[number].config)
-    assert isinstance(fault(case.verify()), OciError)
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_platforms_manifest_is_altered(case: Case, number: int) -> None:
-    alter(case, list(load_images(case.store, case.index))[number].descriptor)
-    assert isinstance(fault(case.verify()), OciError)
-
-
-def test_the_index_is_altered(case: Case) -> None:
-    alter(case, case.index)
-    assert isinstance(fault(case.verify()), OciError)
+def test_whatever_is_altered_is_refused(case: Case) -> None:
+    images = list(load_images(case.store, case.index))
+    documents = [one for image in images for one in (image.config, image.descriptor)]
+    for descriptor in (*images[0].layers, *documents, case.index):
+        alter(case, descriptor)
+        assert isinstance(fault(case.verify()), OciError), descriptor
+        for path, content in case.altered.items():
+            path.write_bytes(content)
+    assert case.verify().exit_code == 0
 
 
 def test_the_index_is_exchanged_for_one_that_reads_the_same(case: Case) -> None:
@@ -305,20 +282,17 @@ def test_the_index_is_exchanged_for_one_that_reads_the_same(case: Case) -> None:
     assert error.exit_code == 77
 
 
-def test_the_signature_is_altered(case: Case) -> None:
-    def change(values: dict[str, object]) -> None:
-        layer = values["layers"][0]  # type: ignore[index]
-        text = layer["annotations"][ANNOTATION]
-        layer["annotations"][ANNOTATION] = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]
-
-    alter_signature(case, change)
-    assert "not by" in str(fault(case.verify()))
-
-
-@pytest.mark.parametrize("text", ["", "%%%", "AAAA", "é"])
-def test_the_signature_is_nonsense(case: Case, text: str) -> None:
-    alter_signature(case, lambda values: values["layers"][0]["annotations"].update({ANNOTATION: text}))  # type: ignore[index]
-    assert "not by" in str(fault(case.verify()))
+def test_the_signature_is_altered_or_nonsense(case: Case) -> None:
+    tag = signature_tag(case.index.digest)
+    found = case.store.resolve(tag)
+    values = json.loads(case.store.read(found))
+    annotations = values["layers"][0]["annotations"]
+    good = annotations[ANNOTATION]
+    for text in (good[:20] + ("A" if good[20] != "A" else "B") + good[21:], "", "%%%", "AAAA", "é"):
+        annotations[ANNOTATION] = text
+        content = render_document(values)
+        case.store.write_manifest(build_descriptor(content, found.media_type), content, tag)
+        assert "not by" in str(fault(case.verify())), text
 
 
 def test_the_payload_is_altered(case: Case) -> None:
@@ -346,22 +320,11 @@ def test_what_is_under_the_signatures_tag_is_something_else(case: Case) -> None:
     assert "is not a list of signatures" in str(fault(case.verify()))
 
 
-def test_another_key(case: Case) -> None:
-    error = fault(case.verify(key=case.keys.with_name("other.pub")))
-    assert isinstance(error, SignatureError)
-    assert "not by" in str(error)
-
-
 def test_the_tag_is_moved_to_an_unsigned_one(case: Case, tmp_path: Path) -> None:
     push(case.at, tmp_path / "evil", case.reference.repository, b"evil")
     assert "is not signed" in str(fault(case.verify()))
     pinned = replace(case, reference=case.reference.pinned(case.index.digest))
     assert pinned.verify().exit_code == 0, "by digest the moved tag doesn't count"
-
-
-def test_the_tag_is_moved_to_one_that_another_key_signed(case: Case, tmp_path: Path) -> None:
-    sign_by(push(case.at, tmp_path / "evil", case.reference.repository, b"evil"), case.keys.with_name("other"))
-    assert "not by" in str(fault(case.verify()))
 
 
 def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path: Path) -> None:

@@ -16,13 +16,12 @@ from typing import BinaryIO
 import pytest
 
 from eaves.errors import OciError, RegistryError
-from eaves.oci.descriptor import LAYER, Descriptor
-from eaves.oci.reference import Reference
+from eaves.oci.descriptor import LAYER, Descriptor, Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.store.layout import Layout, create_layout
 from tests.container_images.registries import LocalRegistry
-from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
+from tests.fakes.http.registry import FakeRegistry, Reply, Request
 from tests.fakes.http.registry_rules import (
     GITHUB_CHUNK_BYTES,
     Rule,
@@ -47,12 +46,6 @@ RULES: dict[str, Callable[[FakeRegistry], Rule]] = {
     "Amazon": report_stale_position,
     "JFrog": keep_last_chunk,
 }
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with serve_fake() as registry:
-        yield registry
 
 
 def ranges(fake: FakeRegistry) -> list[str]:

@@ -72,17 +72,11 @@ def test_a_good_one(good: tuple[Layout, Descriptor]) -> None:
     assert sum(reported) == checked.size
 
 
-def test_an_index_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:
+def test_an_index_and_a_manifest_with_junk_in_them(good: tuple[Layout, Descriptor]) -> None:
     layout, index = good
-    for values in changes(json.loads(layout.read(index))):
-        check(layout, store(layout, values, index.media_type))
-
-
-def test_a_manifest_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:
-    layout, index = good
-    image = next(load_images(layout, index))
-    for values in changes(json.loads(layout.read(image.descriptor))):
-        check(layout, store(layout, values, image.descriptor.media_type))
+    for document in (index, next(load_images(layout, index)).descriptor):
+        for values in changes(json.loads(layout.read(document))):
+            check(layout, store(layout, values, document.media_type))
 
 
 def test_a_config_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.reference import parse_reference
+from eaves.oci.descriptor import parse_reference
 
 DIGEST = f"sha256:{'a' * 64}"
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import email.utils
-import time
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from eaves.errors import AccessError, OciNotFoundError, RegistryError, SignatureError
+from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError, SignatureError
 from eaves.oci.registry.response import RegistryResponse, require_status
-from eaves.oci.signatures import parse_payload, parse_statement, signature_tag
+from eaves.oci.signatures import load_public_key, parse_payload, parse_statement, signature_tag
 
 DIGEST = f"sha256:{'93e8fe1c' * 8}"
 
@@ -66,18 +68,6 @@ def answer(status: int, content: bytes = b"", **headers: str) -> RegistryRespons
     )
 
 
-def test_how_long_a_registry_asks_to_wait() -> None:
-    later = email.utils.formatdate(time.time() + 100, usegmt=True)
-    earlier = email.utils.formatdate(time.time() - 100, usegmt=True)
-    assert answer(429, Retry_After="7").wait_s(1) == 7
-    assert 90 < answer(429, Retry_After=later).wait_s(1) <= 100
-    assert answer(429, Retry_After=earlier).wait_s(1) == 0
-    for nonsense in ("", "soon", "-5", "1e9", "٣", "Tue, 24 Nov 2026 12:00:00 +999999999999"):
-        assert answer(429, Retry_After=nonsense).wait_s(1) == 1
-    assert answer(429).wait_s(1) == 1
-    assert answer(429, Retry_After="Fri, 01 Jan 2100 00:00:00").wait_s(1) > 1e9, "a date without a zone is in UTC"
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -101,3 +91,58 @@ def test_what_statuses_mean() -> None:
     for status, error in ((401, AccessError), (403, AccessError), (404, OciNotFoundError), (500, RegistryError)):
         with pytest.raises(error):
             require_status(answer(status), {200}, "x")
+
+
+def write(folder: Path, content: bytes) -> Path:
+    path = folder / "some.pub"
+    path.write_bytes(content)
+    return path
+
+
+def public_pem(key: Any) -> bytes:
+    content: bytes = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return content
+
+
+def test_a_public_key_verifies(tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    key = load_public_key(write(tmp_path, public_pem(private)))
+    assert key.matches(b"payload", private.sign(b"payload", ec.ECDSA(hashes.SHA256())))
+    assert not key.matches(b"payload.", private.sign(b"payload", ec.ECDSA(hashes.SHA256())))
+    assert not key.matches(b"payload", b"")
+    assert key.id.startswith("sha256:")
+
+
+@pytest.mark.parametrize("kind", ["p384", "rsa", "ed25519"])
+def test_keys_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    key: Any = {
+        "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+    }[kind]()
+    with pytest.raises(OciError, match="not an ECDSA P-256 key") as caught:
+        load_public_key(write(tmp_path, public_pem(key)))
+    assert "cosign generate-key-pair" in str(caught.value.hint)
+
+
+PRIVATE = b"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n"
+NOT_ONE = b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a public key"),
+        (b"nothing", "not a public key"),
+        (b"\0" * 100, "not a public key"),
+        (NOT_ONE, "not a public key"),
+        (PRIVATE, "is a private key"),
+    ],
+)
+def test_what_is_no_public_key(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(OciError, match=words):
+        load_public_key(write(tmp_path, content))
+    with pytest.raises(OciError, match="can't be read"):
+        load_public_key(tmp_path / "none")

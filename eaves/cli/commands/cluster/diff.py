@@ -74,7 +74,7 @@ def command(
 
 
 def _show_delta(old: str, new: str, node: str, *, plain_http: bool, registry_ca: Path | None, form: str) -> None:
-    from eaves.oci.delta import compute_delta
+    from eaves.oci.copy import compute_delta
     from eaves.oci.descriptor import parse_image_platform
     from eaves.oci.image_location import open_location
 

@@ -173,9 +173,8 @@ def _put(
 ) -> tuple[CopySummary, str]:
     """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
-    from eaves.oci.reference import DEFAULT_TAG
-    from eaves.oci.store.archive import write_archive
-    from eaves.oci.store.layout import create_layout
+    from eaves.oci.descriptor import DEFAULT_TAG
+    from eaves.oci.store.layout import create_layout, write_archive
 
     digest = made.descriptor.digest
     with _bars() as progress:

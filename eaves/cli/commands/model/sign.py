@@ -22,9 +22,9 @@ def command(name: str, key: str, plain_http: bool, registry_ca: Path | None, for
     the image's name by digest. Nothing is sent to a public log. The key's password is read from COSIGN_PASSWORD, or
     asked for; `cosign generate-key-pair` makes a key.
     """
-    from eaves.oci.cosign import sign
-    from eaves.oci.reference import parse_reference
+    from eaves.oci.descriptor import parse_reference
     from eaves.oci.registry.registry import Registry
+    from eaves.oci.signatures import sign
 
     reference = parse_reference(name)
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)

@@ -9,8 +9,8 @@ import pytest
 
 from eaves.errors import OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import Reference
 from eaves.oci.package import ARTIFACT_LABEL, COMPILED, LIBRARY_LABEL, SOURCES, TASK_LABEL
-from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Access, Registry
 from knative.deploy.function_image import resolve_image
 from tests.container_images.registries import small_index

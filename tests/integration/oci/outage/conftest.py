@@ -9,16 +9,15 @@ import pytest
 
 from bench.link.proxy import FaultProxy, Link
 from eaves.oci.store.layout import Layout, create_layout
-from tests.fakes.http.registry import FakeRegistry, serve_fake
+from tests.fakes.http.registry import FakeRegistry
 from tests.integration.oci.outage.link_faults import CONTENT, LAYER_OF_IT
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with serve_fake() as registry:
-        registry.content.blobs[LAYER_OF_IT.digest] = CONTENT
-        registry.content.repositories["site/x"] = {LAYER_OF_IT.digest}
-        yield registry
+def fake(fake: FakeRegistry) -> FakeRegistry:
+    fake.content.blobs[LAYER_OF_IT.digest] = CONTENT
+    fake.content.repositories["site/x"] = {LAYER_OF_IT.digest}
+    return fake
 
 
 @pytest.fixture

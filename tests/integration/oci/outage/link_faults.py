@@ -10,8 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.link.proxy import FaultProxy
-from eaves.oci.descriptor import LAYER, Descriptor
-from eaves.oci.reference import Reference
+from eaves.oci.descriptor import LAYER, Descriptor, Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from eaves.oci.store.layout import Layout
@@ -25,7 +24,7 @@ LAYER_OF_IT = Descriptor(media_type=LAYER, digest=f"sha256:{hashlib.sha256(CONTE
 PULL = (
     "import sys\nfrom pathlib import Path\n"
     "from eaves.oci.descriptor import LAYER, Descriptor\nfrom eaves.oci.store.layout import create_layout\n"
-    "from eaves.oci.reference import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
+    "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
     "access = Access(plain_http=True, config=Path('/nowhere'))\n"
     "layer = Descriptor(media_type=LAYER, digest=sys.argv[3], size=int(sys.argv[4]))\n"
     "create_layout(Path(sys.argv[1])).write(layer, Registry(parse_reference(sys.argv[2]), access))\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import socket
@@ -17,9 +16,8 @@ import pytest
 from bench.link.proxy import FaultProxy, Link
 from eaves.errors import RegistryError, StoppedError
 from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import Reference
 from eaves.oci.integrity import check_content
-from eaves.oci.outage import DownloadError
-from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import SILENT_S, Access
 from eaves.oci.store.layout import Layout, create_layout
@@ -88,7 +86,7 @@ def test_a_link_that_stays_away_is_given_up_and_the_next_pull_continues(
     fake: FakeRegistry, proxy: FaultProxy, target: Layout
 ) -> None:
     with pytest.raises(
-        DownloadError,
+        RegistryError,
         match=r"received no data for .*\((the connection was interrupted|no answer)\), after 0\.\d of 1\.3",
     ) as caught:
         target.write(LAYER_OF_IT, through(proxy, outage_s=0.5), cut_at(proxy, 500_000, []))
@@ -218,20 +216,3 @@ def test_a_real_registry_behind_a_link_with_cuts(registry: LocalRegistry, tmp_pa
     assert sum(one.size for one in copied.moved) > SIZE
     check_content(target, target.resolve("v1"))
     assert proxy.bytes_down < 2 * SIZE
-
-
-def test_reasons() -> None:
-    from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
-
-    from eaves.oci.outage import describe_outage
-
-    def chained(outer: Exception, inner: Exception) -> Exception:
-        outer.__cause__ = inner
-        return outer
-
-    for number, reason in ((errno.ENETUNREACH, "no route"), (errno.ECONNREFUSED, "connection refused")):
-        fault = chained(NewConnectionError(None, "x"), OSError(number, "y"))  # type: ignore[arg-type]
-        assert describe_outage(chained(RegistryError("z"), fault)) == reason
-    assert describe_outage(NameResolutionError("h", None, socket.gaierror())) == "its name can't be resolved"  # type: ignore[arg-type]
-    assert describe_outage(ReadTimeoutError(None, "", "x")) == "no answer"  # type: ignore[arg-type]
-    assert describe_outage(ProtocolError("x", ConnectionResetError())) == "the connection was interrupted"

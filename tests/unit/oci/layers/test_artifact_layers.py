@@ -88,11 +88,3 @@ def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_pat
     file.write_bytes(b"\1" * file.stat().st_size)  # of the same size: only the digest tells
     with pytest.raises(OciError, match=rf"{name} was changed while the container image was packaged"):
         layers(artifact, tmp_path / "layout")
-
-
-def test_code_comes_along_only_when_that_is_allowed(tmp_path: Path) -> None:
-    artifact = write_colours(tmp_path / "a", change=lambda folder: (folder / "handler.py").write_text("pass\n"))
-    with pytest.raises(OciError, match=r"handler\.py, code that runs") as caught:
-        artifact_parts(artifact)
-    assert caught.value.hint == "read handler.py, then package with --allow-handler"
-    assert list(layers(artifact, tmp_path / "b", allow_handler=True))[-1] == "handler.py"

@@ -12,8 +12,7 @@ import pytest
 
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import MANIFEST, Descriptor, build_descriptor
-from eaves.oci.store.archive import write_archive
-from eaves.oci.store.layout import Layout, create_layout, open_layout
+from eaves.oci.store.layout import Layout, create_layout, open_layout, write_archive
 
 
 def put(layout: Layout, content: bytes, name: str | None) -> Descriptor:
