@@ -144,6 +144,8 @@ class IngressServer:
                 continue
             try:
                 self._start(connection, str(address[0]) if address else "")
+            except OSError:  # the peer has reset it before TLS began, as tests of the port do
+                connection.close()
             except Exception:  # noqa: BLE001 - later connections must still be served
                 connection.close()
                 _log.exception("a connection to the %s couldn't be served", self._name)

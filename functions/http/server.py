@@ -8,6 +8,7 @@ pool, and nothing is loaded twice.
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import socket
 import threading
@@ -39,6 +40,8 @@ STALLED_S = 2.0
 """Seconds without a byte after which a stopping process doesn't wait for the rest of a request."""
 HEADER_BYTES = 65_536
 """Maximum size of a request's header, bytes; a request with a larger header gets 431."""
+LONG_BLANKS = re.compile(rb"[ \t]{256}")
+"""Blanks that waitress's pattern for a header would search for a minute, in the loop of all connections."""
 READ_BYTES = 65_536
 """Maximum bytes of one read; a photo arrives in one or two reads."""
 DRAIN_S = 25.0
@@ -163,14 +166,17 @@ class FunctionParser(HTTPRequestParser):  # type: ignore[misc]
         Raises:
             ParsingError: When it is malformed.
         """
+        if LONG_BLANKS.search(header_plus):
+            raise ParsingError("a header has too many blanks")
         try:
             super().parse_header(header_plus)
         except (ValueError, TransferEncodingNotImplemented) as error:
             raise ParsingError("the head of the request is malformed, or has another coding than chunked") from error
         if self.version not in {"1.0", "1.1"}:
             raise ParsingError("the request is not HTTP/1.1 or 1.0")
-        if self.chunked and b"\ncontent-length" in header_plus.lower():
-            raise ParsingError("the request has both Content-Length and Transfer-Encoding")
+        names = header_plus.lower()
+        if b"\ntransfer-encoding:" in names and (self.version == "1.0" or b"\ncontent-length:" in names):
+            raise ParsingError("the request has Transfer-Encoding and Content-Length, or is HTTP/1.0 with the former")
 
 
 class ApplicationResponse(WSGITask):  # type: ignore[misc]

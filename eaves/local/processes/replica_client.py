@@ -24,7 +24,7 @@ from eaves.local.processes.process import HOST
 
 KEEP_S = 60.0
 """Time for which the client keeps an unused connection, seconds. It is shorter than the time after which a function
-closes an idle connection (`functions.http.connection.IDLE_S`), because a request that is sent at that moment would
+closes an idle connection (`functions.http.server.IDLE_S`), because a request that is sent at that moment would
 get no response."""
 
 

@@ -185,9 +185,9 @@ def _check_length(data: bytes, count: int) -> bytes:
 
 
 def _fits(value: object, wanted: Any) -> bool:
-    """Return whether a value has a field's type; numbers are finite and not negative."""
+    """Return whether a value has a field's type; numbers are not negative, and small enough for a float."""
     if wanted is int:
         return type(value) is int and 0 <= value < 2**63
     if wanted is float:
-        return type(value) in {int, float} and 0 <= value < float("inf")  # type: ignore[operator]
+        return type(value) in {int, float} and 0 <= value < 2**63  # type: ignore[operator]
     return isinstance(value, wanted) if isinstance(wanted, type) else value in get_args(wanted)

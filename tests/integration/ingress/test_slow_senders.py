@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress import IngressLimits, IngressServer, ServerTls
 from eaves.ingress.store_route import StoreRoute
+from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
 
 LIMIT_S = 0.5
@@ -62,3 +66,21 @@ def test_what_a_sender_who_stops_had_is_free_again(server: IngressServer) -> Non
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as other:
             other.sendall(BODY + b"1" * 100_000)
             assert other.recv(1024).startswith(b"HTTP/1.1 400 "), "all of it was read: it is no event"
+
+
+def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Load balancers test a port so, every few seconds."""
+    certificate, key = make_certificate(tmp_path / "made")
+    certificate.rename(tmp_path / "tls.crt")
+    key.rename(tmp_path / "tls.key")
+    limits = IngressLimits(max_bytes=100_000, in_flight_bytes=100_000)
+    route = StoreRoute(lambda _: None, max_bytes=100_000)
+    server = IngressServer(route, host="127.0.0.1", limits=limits, tls=ServerTls(tmp_path))
+    try:
+        for _ in range(50):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as reset:
+                reset.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: server.connections == 0, what="the end of the connections")
+    finally:
+        server.stop()
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []

@@ -284,7 +284,7 @@ def test_a_response_hands_its_socket_over(with_tls: bool, tmp_path: Path) -> Non
         connection.sendall(b"GET /take HTTP/1.1\r\nHost: a\r\n\r\n")
         wait_until(lambda: owner.taken)
         wait_until(lambda: server.connections == 0, what="the server to forget the connection")
-        wait_until(lambda: not any("process_request" in one.name for one in threading.enumerate()))
+        wait_until(lambda: not any("receiver connection" in one.name for one in threading.enumerate()))
         ((taken, head),) = owner.taken
         server.stop()
         taken.sendall(head + b"data: 1\n\n")

@@ -87,6 +87,7 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body_is_read() -> None:
         b'{"kind": "Opened", "codec": "h264", "width": 1, "height": 1, "decoding": "most"}',
         b'{"kind": "Opened", "codec": "h264", "width": 1, "height": 1, "rate": NaN}',
         b'{"kind": "Opened", "codec": "h264", "width": 1, "height": 1, "rate": Infinity}',
+        b'{"kind": "Opened", "codec": "h264", "width": 1, "height": 1, "rate": 1%s}' % (b"0" * 400),
         b'{"kind": "DroppedFrames", "cause": {}, "count": 1}',
         b'{"kind": "StreamFrame", "data": "x", "number": 1, "captured_at_ns": -1, "arrived_ns": 0}',
         b"\xff\xfe",
