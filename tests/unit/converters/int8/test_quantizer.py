@@ -114,9 +114,7 @@ def test_a_convolution_of_the_head_stays_fp32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [(), (0,), (1,), (3,), (0, 1), (1, 2), (1, 2, 3)])
-def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(
-    tmp_path: Path, kept: tuple[int, ...]
-) -> None:
+def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(tmp_path: Path, kept: tuple[int, ...]) -> None:
     """Also one between two of int8, which onnxruntime would quantise by itself, with weights of 8 bits."""
     model = build()
     int8 = quantised(model, tmp_path, keep=[convolutions(model)[index] for index in kept])
