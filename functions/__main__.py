@@ -85,7 +85,7 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
         return build_flask(service, os.environ)
 
     concurrency = settings.concurrency or count_usable_cpus()
-    service = Service(model, settings, concurrency=concurrency)
+    service = Service(model, settings, concurrency=concurrency, environ=os.environ)
     app = FunctionApp(service, build_flask)
     server = Server(app, settings, listening=listening, concurrency=concurrency, stopping=stopping, on_stop=model.drain)
     timing.mark("listening")

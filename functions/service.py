@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from eaves import events
 from eaves.errors import (
     ClaimError,
+    ConfigError,
     DamagedError,
     DeliveryError,
+    Fault,
     InputError,
     UnsupportedContentError,
 )
@@ -46,19 +48,25 @@ class Service:
         model: The model, loading or loaded.
         settings: The function's settings.
         concurrency: Maximum number of concurrent predictions.
+        environ: Environment variables, which may name proxies for fetching datarefs.
+
+    Raises:
+        ConfigError: When datarefs are enabled and a proxy's address is invalid.
 
     Attributes:
         reading: Lock to hold while a request that may be JSON is parsed, since parsing takes tens of MB of memory.
     """
 
-    def __init__(self, model: LoadingModel, settings: FunctionSettings, *, concurrency: int) -> None:
+    def __init__(
+        self, model: LoadingModel, settings: FunctionSettings, *, concurrency: int, environ: Mapping[str, str]
+    ) -> None:
         self.model = model
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
         self._recent = ReplyCache(settings.recent_replies)
-        self._desk = _open_desk(settings) if settings.dataref_hosts else None
+        self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
         self._room = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> CachedReply:
@@ -227,17 +235,25 @@ def _find_digest(event: Event) -> str:
     return found[1].lower()
 
 
-def _open_desk(settings: FunctionSettings) -> DatarefFetcher:
+def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
     """Create the fetcher of datarefs; its modules are imported only when used, because TLS delays a cold start."""
+    from eaves.http_client.proxies import parse_proxies
     from functions.fetch.dataref import DatarefFetcher
     from functions.fetch.url_policy import UrlPolicy
 
     reach = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks
     )
+    proxies = parse_proxies(environ)
+    if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
+        # The standard library has no TLS within TLS, and a function's container image has no urllib3.
+        fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
+        raise ConfigError([fault], hint="give the http:// address of the proxy; a function can't use a proxy over TLS")
     signer = None
     if settings.dataref_credentials is not None:
         from functions.fetch.request_signer import RequestSigner
 
         signer = RequestSigner(settings.dataref_credentials, region=settings.dataref_region)
-    return DatarefFetcher(reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, signer=signer)
+    return DatarefFetcher(
+        reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies, signer=signer
+    )

@@ -41,7 +41,7 @@ class Evaluation:
 
     Attributes:
         name: Name of the model, for people.
-        kind: Kind of the model: `run` or `artifact`.
+        kind: Kind of the model: `run`, `artifact` or `function`.
         images: Images that the model answered.
         answers: Answer to each of these images.
         refused: Images that the model could not read.
@@ -149,7 +149,8 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         ArtifactError: A score is not a finite number.
         EavesError: The model can't answer.
     """
-    check_labels(found.labels, model.labels, model.name)
+    if model.labels:
+        check_labels(found.labels, model.labels, model.name)
     images: list[LabelledImage] = []
     answers: list[ImagePrediction] = []
     refused: list[UnreadableImage] = []

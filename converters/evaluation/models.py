@@ -1,26 +1,42 @@
-"""Opens the models that are evaluated: a run or an artifact.
+"""Opens the models that are evaluated: a run, an artifact or a running function.
 
 TensorFlow and onnxruntime are imported only by the kind of model that needs them.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from eaves.artifact import open_artifact
 from eaves.artifact.manifest import CLASSIFY
-from eaves.errors import ArtifactError
+from eaves.base.clock import StopFlag
+from eaves.errors import ArtifactError, DeliveryError, ImageError
+from eaves.media_type import UNKNOWN, sniff
+from eaves.web.problem_document import parse_problem
 from trainer.evaluation import MEAN_RECALL
 from trainer.run.run import open_run
 from trainer.tensorflow_notices import native_stderr
 
+if TYPE_CHECKING:
+    from eaves.delivery.client import SinkClient
+
 NO_LABEL = "(no label)"
-"""Label of an answer of a handler.py that names no class."""
+"""Label of an answer that names no class: no score reaches a function's threshold, or a handler.py names none."""
+ANSWER_S = 120.0
+"""Seconds to wait for a function's answer; one that starts from zero first loads its model."""
+BUSY_S = 60.0
+"""Maximum seconds for which an image is sent again while a function has no capacity."""
+RETRY_S = 1.0
+BUSY = (429, 503)
+REFUSED = (400, 413, 415, 422)
+"""HTTP statuses of a function that can't use the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +59,10 @@ class EvaluatedModel(Protocol):
 
     Attributes:
         name: Name of the model, for people.
-        kind: Kind of the model: `run` or `artifact`.
-        labels: Class names in the order of the outputs.
+        kind: Kind of the model: `run`, `artifact` or `function`.
+        labels: Class names in the order of the outputs; empty when they are not known.
         trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
-        run: Directory of the run; None for an artifact.
+        run: Directory of the run; None for an artifact or a function.
         is_balanced: Whether the model is judged by its mean recall, because classes counted alike in its training; None
             when that is not known: then it is if the images' classes are unequal.
     """
@@ -68,19 +84,29 @@ class EvaluatedModel(Protocol):
         ...
 
 
-def open_model(place: str) -> EvaluatedModel:
-    """Open the model in a directory.
+def open_model(place: str, client: SinkClient, authorization: Mapping[str, str]) -> EvaluatedModel:
+    """Open the model in a directory or at a URL.
+
+    Args:
+        place: Directory of a run or of an artifact, or the URL of a running function.
+        client: HTTP client that posts images to a URL.
+        authorization: Headers that are sent to a URL, which may hold a token.
 
     Raises:
-        ArtifactError: `place` is neither a run nor an artifact, or it is an artifact that does not classify.
+        ArtifactError: `place` is none of these, or it is an artifact that does not classify.
         RunError: The run is damaged.
     """
+    if place.startswith(("http://", "https://")):
+        return FunctionModel(place, client, authorization)
     if (Path(place) / "manifest.json").is_file():
         return ArtifactModel(Path(place))
     if (Path(place) / "run.json").is_file():
         with native_stderr():  # TensorFlow's libraries write to stderr
             return RunModel(Path(place))
-    raise ArtifactError(f"{place} is neither a run nor an artifact", hint="name a directory in runs/ or artifacts/")
+    raise ArtifactError(
+        f"{place} is neither a run, nor an artifact, nor a URL",
+        hint="name a directory in runs/ or artifacts/, or the URL of a function",
+    )
 
 
 class ArtifactModel:
@@ -180,3 +206,48 @@ class RunModel:
         time_ms = (time.perf_counter() - started) * 1000
         best = int(np.argmax(logits))  # scores may be corrected for class weights, which changes no label
         return ImagePrediction(label=self.labels[best], score=float(probabilities[best]), time_ms=time_ms)
+
+
+class FunctionModel:
+    """A running function that images are posted to.
+
+    Args:
+        url: URL of the function.
+        client: HTTP client that posts the images.
+        authorization: Headers that are sent with each image.
+    """
+
+    kind = "function"
+    labels: tuple[str, ...] = ()
+    trained_on: frozenset[str] | None = None
+    run: Path | None = None
+    is_balanced: bool | None = None
+
+    def __init__(self, url: str, client: SinkClient, authorization: Mapping[str, str]) -> None:
+        self.name = url
+        self._client = client
+        self._authorization = authorization
+
+    def classify(self, data: bytes) -> ImagePrediction:
+        """Post one encoded image; a function without capacity is asked again for up to `BUSY_S`."""
+        media_type = sniff(data)
+        headers = {"Content-Type": "image/*" if media_type == UNKNOWN else media_type, **self._authorization}
+        end = time.monotonic() + BUSY_S
+        while True:
+            answer = self._client.exchange("POST", self.name, headers=headers, body=data, timeout_s=ANSWER_S)
+            if answer.status not in BUSY or time.monotonic() + RETRY_S > end:
+                break
+            StopFlag().wait(RETRY_S)
+        if answer.status // 100 != 2:
+            reason = str(parse_problem(answer.body).get("detail") or "")[:200] or "no reason given"
+            if answer.status in REFUSED:
+                raise ImageError(reason)
+            raise DeliveryError(f"{self.name} answered {answer.status}: {reason}", hint="check that the function runs")
+        try:
+            predictions = json.loads(answer.body)["predictions"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ArtifactError(
+                f"the answer of {self.name} has no predictions",
+                hint="name the URL of a function of the task classify, such as http://127.0.0.1:8480/functions/NAME",
+            ) from error
+        return read_best(predictions, answer.latency_ms)

@@ -13,6 +13,7 @@
     signatures             verification of container images, and passwords of keys
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          finds the labelled images that a command is given
+    evaluation             measures models on them, for `eaves evaluate` and `eaves compare`
     image_collection       collects images from a source, for `eaves init`
     golden_replay          replays an artifact's golden images, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: each stops a command, or becomes an error with a message
@@ -44,7 +45,8 @@ GROUPS = {
             "data": "Check labelled images before training.",
             "train": "Train a model on labelled images.",
             "convert": "Convert a run to an artifact and prove that outputs are equal.",
-            "evaluate": "Measure the accuracy of models on labelled images.",
+            "evaluate": "Measure the accuracy of a model on labelled images.",
+            "compare": "Compare two models on the same labelled images.",
             "inspect": "Show the contents of a run, an artifact or a container image.",
             "verify": "Verify an artifact's outputs or a container image's signature.",
             "package": "Build a function's container image, without Docker.",

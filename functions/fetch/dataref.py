@@ -2,8 +2,8 @@
 
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
-limited. No proxy is used: one would resolve the name again, to an unchecked address. Requests for private objects are
-signed (`functions.fetch.request_signer`), and never after a redirect to another host.
+limited. A tunnel through a proxy leads to the checked address too (`functions.fetch.proxy_tunnel`). Requests for
+private objects are signed (`functions.fetch.request_signer`), and never after a redirect to another host.
 
 While a link is down, something else may answer in the store's place: a router, a captive portal, a proxy. So the event
 is at fault only by an answer that proves to be the store's own:
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import re
 import socket
 import ssl
@@ -35,7 +36,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
+from functions.fetch.proxy_tunnel import open_tunnel
 from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy, is_presigned
 
 if TYPE_CHECKING:
@@ -137,6 +140,7 @@ class DatarefFetcher:
         timeout_s: Time limit of one fetch including its redirects, seconds.
         resolve: Function that returns a host's IP addresses.
         context: TLS context; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
+        proxies: Proxies that requests are sent through; the connection to a proxy has no TLS.
         signer: Signs the requests to the host that a dataref names; None: no request is signed.
     """
 
@@ -148,6 +152,7 @@ class DatarefFetcher:
         timeout_s: float,
         resolve: Resolve = resolve_host,
         context: ssl.SSLContext | None = None,
+        proxies: Proxies = DIRECT,
         signer: RequestSigner | None = None,
     ) -> None:
         self._reach = reach
@@ -155,6 +160,7 @@ class DatarefFetcher:
         self._timeout_s = timeout_s
         self._resolve = resolve
         self._context = context
+        self._proxies = proxies
         self._signer = signer
         self._authorities_pem = ""
 
@@ -203,7 +209,7 @@ class DatarefFetcher:
         headers = {"Accept-Encoding": "identity", "User-Agent": "eaves"}
         signature = self._signer.sign(url) if self._signer is not None and signed else {}
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        with self._connected(host, port, parts.scheme, end) as sock:
+        with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
             connection.sock = sock
             connection.auto_open = 0  # it would connect by name, to an unchecked address
@@ -252,20 +258,17 @@ class DatarefFetcher:
         return left_s
 
     @contextmanager
-    def _connected(self, host: str, port: int, scheme: str, end: float) -> Iterator[socket.socket]:
+    def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
         """Open a checked connection to a host, and shut it down at the time `end`, even while bytes still arrive."""
         addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
-        sock = self._connect(host, addresses, port, end)
-        timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
-        timer.daemon = True
+        sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
         try:
             if scheme == "https":
                 sock = self._secure(sock, host)
             sock.settimeout(self._left_s(end))
-            timer.start()
-            yield sock
+            with _cut_at(end, sock):
+                yield sock
         finally:
-            timer.cancel()
             sock.close()
 
     def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
@@ -292,6 +295,28 @@ class DatarefFetcher:
             except OSError as error:
                 fault = error
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
+
+    def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
+        """Return a connection through a proxy to the first of the host's addresses that the proxy can connect to.
+
+        The proxy's own address is not checked: the operator of the function chose it, not the event.
+        """
+        own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
+        fault: Exception | None = None
+        for address in addresses:
+            sock = self._connect(proxy.host, own, proxy.port, end)
+            try:
+                with _cut_at(end, sock):
+                    open_tunnel(sock, proxy, address, port)
+            except (UnreachableError, OSError, http.client.HTTPException) as error:
+                sock.close()
+                fault = error
+            else:
+                return sock
+        self._left_s(end)
+        raise UnreachableError(
+            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=LATER
+        ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
         """Resolve a host name until the time `end` at the latest; the system's own resolver has no time limit."""
@@ -333,6 +358,18 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
-def _cut(sock: socket.socket) -> None:
-    with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # ssl's own shutdown changes what another thread reads from
+@contextmanager
+def _cut_at(end: float, sock: socket.socket) -> Iterator[None]:
+    """Shut a connection down at the time `end` of the monotonic clock, unless the block ends before."""
+
+    def cut() -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # ssl's own shutdown changes what another thread reads from
+
+    timer = threading.Timer(max(0.0, end - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

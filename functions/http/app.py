@@ -52,9 +52,13 @@ def create_app(
         model: The model, loading or loaded.
         settings: The function's settings.
         concurrency: Number of concurrent predictions.
-        environ: Environment variables, for the name of the function's revision.
+        environ: Environment variables, for the proxies that datarefs are fetched through, and for the name of the
+            function's revision.
+
+    Raises:
+        ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
-    service = Service(model, settings, concurrency=concurrency)
+    service = Service(model, settings, concurrency=concurrency, environ=environ)
     app = build_flask(service, environ)
     others = app.wsgi_app
     app.wsgi_app = FunctionApp(service, lambda: others)  # type: ignore[method-assign]

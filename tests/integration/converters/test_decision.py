@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -130,25 +129,10 @@ def test_the_scores_of_the_held_out_images_are_those_that_are_served(run: Run, a
         assert answer["score"] == pytest.approx(probabilities[0, best], abs=1e-4)
 
 
-BREAKS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "the rule is lost": lambda measured: measured.pop("decision"),
-    "the weights are swapped": lambda measured: measured["decision"]["label_weights"].reverse(),
-    "the rule is another training's": lambda measured: measured["decision"].update(label_weights=[1.0, 0.5]),
-}
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param("the rule is lost", marks=pytest.mark.slow),
-        "the weights are swapped",
-        pytest.param("the rule is another training's", marks=pytest.mark.slow),
-    ],
-)
-def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path: Path, case: str) -> None:
+def test_a_rule_that_is_not_the_trainings_is_not_converted(made: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(made / "run", tmp_path / "run"))
     measured = json.loads((run / "metrics.json").read_text())
-    BREAKS[case](measured)
+    measured["decision"]["label_weights"].reverse()
     write_json(run / "metrics.json", measured)
     about = json.loads((run / "run.json").read_text())
     size = (run / "metrics.json").stat().st_size

@@ -24,7 +24,7 @@ from eaves.event_schemas import SCHEMAS
 from eaves.events import Event, decode, encode_binary
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from tests.processes.function import Function
+from tests.processes.function import Function, serving
 
 EMBED = ConvertSettings(task="embed", precision="auto")
 
@@ -110,10 +110,8 @@ def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_p
 
 @pytest.fixture
 def function(embedding: Artifact, tmp_path: Path) -> Iterator[Function]:
-    started = Function(embedding.path, tmp_path, EAVES_SELF_TEST="all")
-    yield started
-    started.process.kill()
-    started.process.wait()
+    with serving(embedding.path, tmp_path, EAVES_SELF_TEST="all") as started:
+        yield started
 
 
 def test_a_process_answers_an_event_with_the_vector(function: Function, embedding: Artifact) -> None:

@@ -1,18 +1,26 @@
-"""`eaves evaluate`, typed: on a real run and its artifact."""
+"""`eaves evaluate` and `eaves compare`, typed: on a real run, its artifact, and a function that serves it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from eaves.cli import cli
-from eaves.errors import DatasetError
+from eaves.errors import ArtifactError, DatasetError, DeliveryError, EavesError
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.page import assert_self_contained
+from tests.processes.function import serving
 from trainer.run.run import load_trained_on, open_run
 
 
@@ -43,7 +51,7 @@ def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits:
 
 def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    reported = read(eaves("evaluate", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
+    reported = read(eaves("compare", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
     assert [model["kind"] for model in reported["models"]] == ["run", "artifact"]
     assert reported["pairing"]["differing"] == []
     assert reported["pairing"]["mcnemar_p"] == 1.0
@@ -97,7 +105,7 @@ def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
 def test_what_is_reported_two_models_fits_a_terminal_of_80_columns(
     tiny_run: Path, tiny_artifact: Path, digits: Path
 ) -> None:
-    result = eaves("evaluate", tiny_run, tiny_artifact, digits)
+    result = eaves("compare", tiny_run, tiny_artifact, digits)
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
     assert "the second model's accuracy differs by +0.0 points" in result.stdout
@@ -123,7 +131,85 @@ def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path
     assert "below --min-accuracy" in failed.stderr
 
 
-def test_three_models_and_no_model_are_refused(tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
-    for arguments in ([tiny_artifact] * 3, [tmp_path]):
-        result = CliRunner().invoke(cli, ["evaluate", *map(str, arguments), str(digits)])
-        assert result.exit_code != 0
+def test_copies_of_training_photos_are_left_out_and_counted(
+    tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
+) -> None:
+    trained_on = load_trained_on(tiny_run)
+    photos = Path(shutil.copytree(digits, tmp_path / "photos"))
+    copied = 0
+    for file in sorted(digits.rglob("*.png")):
+        if hashlib.sha256(file.read_bytes()).hexdigest() in trained_on:
+            target = photos / file.relative_to(digits)
+            target.unlink()
+            with Image.open(file) as image:
+                image.save(target.with_suffix(".bmp"))
+            copied += 1
+    reported = read(eaves("compare", tiny_run, tiny_artifact, photos, "-o", "json"))
+    assert reported["copies_left_out"] == copied > 0
+    said = eaves("compare", tiny_run, tiny_artifact, photos).stderr
+    assert f"{copied} images are left out: they are copies of images that the model was trained on" in said
+
+
+def test_a_folder_without_a_model_is_refused(digits: Path, tmp_path: Path) -> None:
+    assert CliRunner().invoke(cli, ["evaluate", str(tmp_path), str(digits)]).exit_code != 0
+
+
+def test_a_running_function_answers_as_its_artifact_does(tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
+    with serving(tiny_artifact, tmp_path) as function:
+        url = f"http://127.0.0.1:{function.port()}/"
+        reported = read(eaves("compare", url, tiny_artifact, digits, "-o", "json"))
+    first, second = reported["models"]
+    assert first["kind"] == "function"
+    assert first["accuracy"] == second["accuracy"]
+    assert reported["pairing"]["differing"] == []
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[tuple[str, list[str | None]]]:
+    """URL of a server that answers so, and what each request had as Authorization."""
+    tokens: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            tokens.append(self.headers["Authorization"])
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/", tokens
+        server.shutdown()
+        thread.join()
+
+
+def test_the_token_is_sent_to_a_function(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    with answering(200, b'{"predictions": [{"label": "1", "score": 0.9}]}') as (url, tokens):
+        read(eaves("evaluate", url, digits, "--token-file", tmp_path / "token", "-o", "json"))
+    assert set(tokens) == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "message"),
+    [
+        (200, b'{"predictions": [{"label": "1", "score": NaN}]}', ArtifactError, "with the score nan"),
+        (200, b'{"predictions": ' + b"[" * 200_000, ArtifactError, "has no predictions"),
+        (400, b"[" * 60_000, DatasetError, "none of the 72 images can be read"),
+        (500, b"[" * 60_000, DeliveryError, "answered 500"),
+    ],
+    ids=["nan", "nested", "nested reason of a refusal", "nested reason of a failure"],
+)
+def test_an_answer_that_makes_no_sense_is_an_error(
+    digits: Path, status: int, body: bytes, error: type[EavesError], message: str
+) -> None:
+    with answering(status, body) as (url, _):
+        result = CliRunner().invoke(cli, ["evaluate", url, str(digits)])
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)

@@ -120,10 +120,9 @@ def test_verify_and_inspect_take_an_int8_artifact(tiny_int8: Path) -> None:
     assert "int8" in reported.output
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tmp_path: Path, precision: str) -> None:
+def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tmp_path: Path) -> None:
     first, second = (
-        convert(tiny_graph, tmp_path / name / "artifact", settings(precision=precision)) for name in ("a", "b")
+        convert(tiny_graph, tmp_path / name / "artifact", settings(precision="int8")) for name in ("a", "b")
     )
     assert content(first) == content(second)
     assert set(content(first)) >= PARTS

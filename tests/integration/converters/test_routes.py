@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from converters import tensorflow_export
 from converters.child_process import run_child
 from converters.convert import convert
 from converters.export import export
@@ -50,12 +49,8 @@ def declare(folder: Path, run: Path, **changes: Any) -> Path:
 
 
 def logits(artifact: Artifact) -> Any:
-    return answers(open_session(artifact))
-
-
-def answers(session: Session) -> Any:
     batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    return session.run(batch)[0]
+    return open_session(artifact).run(batch)[0]
 
 
 @pytest.mark.parametrize("name", ["model", "model.keras"])
@@ -67,14 +62,6 @@ def test_a_runs_models_convert_as_if_others_had_made_them(
     assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
     assert artifact.manifest.parity.max_abs_error < 1e-4
     assert artifact.manifest.version == f"0-{artifact.manifest.source.digest[:8]}"
-
-
-def test_a_keras_file_converts_with_its_graph_frozen_too(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
-    source = open_source(tiny_run / "model.keras", declare(tmp_path, tiny_run))
-    opened, job = open_model(source.job()), {**source.job(), "opset": 17}
-    model = tensorflow_export._freeze(opened.function, opened.names, job)
-    onnx.save(model, str(tmp_path / "frozen.onnx"))
-    assert np.allclose(answers(Session(tmp_path / "frozen.onnx")), logits(open_artifact(tiny_artifact)), atol=1e-5)
 
 
 def test_an_artifacts_graph_converts_again(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:

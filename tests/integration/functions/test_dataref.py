@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -13,9 +15,12 @@ from typing import cast
 import pytest
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy, parse_proxies
 from functions.fetch.dataref import MAX_REDIRECTS, DatarefFetcher, FetchedData
+from functions.fetch.proxy_tunnel import open_tunnel
 from functions.fetch.request_signer import RequestSigner
 from functions.fetch.url_policy import UrlPolicy
+from tests.fakes.http.proxy import FakeProxy, open_proxy
 from tests.inputs.certificates import build_server_context, make_certificate
 
 MAX_BYTES = 100_000
@@ -82,12 +87,15 @@ def desk(store: Store, **changes: object) -> DatarefFetcher:
     timeout_s = float(values.get("timeout_s", 20.0))  # type: ignore[arg-type]
     context = values.get("context")
     assert context is None or isinstance(context, ssl.SSLContext)
+    proxies = values.get("proxies", DIRECT)
+    assert isinstance(proxies, Proxies)
     return DatarefFetcher(
         reach,
         max_bytes=MAX_BYTES,
         timeout_s=timeout_s,
         resolve=lambda host, port: ["127.0.0.1"],
         context=context,
+        proxies=proxies,
         signer=cast("RequestSigner | None", values.get("signer")),
     )
 
@@ -406,3 +414,84 @@ def test_over_tls_the_hosts_certificate_must_be_its_own(store: Store, tmp_path: 
     else:
         with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
             made.fetch(store.url("/a", scheme="https"))
+
+
+@pytest.fixture
+def proxy(store: Store) -> Iterator[FakeProxy]:
+    """A proxy that lets through to the store's address."""
+    with open_proxy() as opened:
+        opened.routes[f"127.0.0.1:{store.server_port}"] = store.server_port
+        yield opened
+
+
+def through(proxy: FakeProxy, **environ: str) -> Proxies:
+    return parse_proxies({"ALL_PROXY": f"http://user:secret@{proxy.host}", **environ})
+
+
+def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Store, proxy: FakeProxy) -> None:
+    """The proxy would resolve a name itself, and an allowed name could lead into the proxy's own network."""
+    store.acts.update({"/a": answer(b"", 302, Location="/b"), "/b": answer(b"data")})
+    proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
+    assert desk(store, proxies=through(proxy)).fetch(store.url("/a")).data == b"data"
+    assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"] * 2
+    assert HOST not in str(proxy.asked)
+
+
+def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(store: Store, proxy: FakeProxy) -> None:
+    store.acts["/a"] = answer(b"secret")
+    with pytest.raises(UnreachableError, match="no address"):
+        desk(store, networks=[], proxies=through(proxy)).fetch(store.url("/a"))
+    store.acts["/a"] = answer(b"", 307, Location="http://169.254.169.254/latest")
+    with pytest.raises(DeliveryError, match="are not allowed"):
+        desk(store, proxies=through(proxy)).fetch(store.url("/a"))
+    assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"]
+
+
+def test_no_proxy_names_hosts_that_are_fetched_directly(store: Store, proxy: FakeProxy) -> None:
+    store.acts["/a"] = answer(b"data")
+    assert desk(store, proxies=through(proxy, NO_PROXY=".example")).fetch(store.url("/a")).data == b"data"
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy: FakeProxy, status: int) -> None:
+    proxy.status = status
+    with pytest.raises(UnreachableError, match=f"through the proxy: .*answered {status}") as caught:
+        desk(store, proxies=through(proxy)).fetch(store.url("/a"))
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+    assert store.seen == []
+
+
+def test_a_proxy_that_hangs_up_or_is_not_there_may_be_there_later(store: Store, proxy: FakeProxy) -> None:
+    proxy.status = -1
+    for found in (through(proxy), parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})):
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            desk(store, proxies=found).fetch(store.url("/a"))
+
+
+@pytest.mark.parametrize("act", [hang, drip(b"HTTP/1.1 200 OK\r\nX: ")], ids=["silent", "slow"])
+def test_a_slow_proxy_ends_in_time(store: Store, act: Act) -> None:
+    """The store itself stands for a proxy here: one that takes its time over CONNECT."""
+    store.acts["CONNECT"] = act
+    found = parse_proxies({"ALL_PROXY": f"http://127.0.0.1:{store.server_port}"})
+    with pytest.raises(DeliveryError, match=r"within 0\.3 s"):
+        desk(store, timeout_s=0.3, proxies=found).fetch(store.url("/a"))
+
+
+def test_tls_through_a_proxy_ends_at_the_host(store: Store, proxy: FakeProxy, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts["/a"] = answer(b"data")
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    made = desk(store, schemes=["https"], context=trusting, proxies=through(proxy))
+    assert made.fetch(store.url("/a", scheme="https")).data == b"data"
+    with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
+        desk(store, schemes=["https"], proxies=through(proxy)).fetch(store.url("/a", scheme="https"))
+
+
+def test_an_ipv6_address_is_bracketed_in_a_tunnel() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        open_tunnel(ours, Proxy(host="p", port=1), ipaddress.IPv6Address("2001:db8::1"), 443)
+        assert theirs.recv(1000) == b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n"

@@ -16,12 +16,14 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.model.image_tasks import Classifier
 from functions.model.pipeline import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
+from tests.fakes.http.proxy import open_proxy
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel, build_classifier
 
@@ -103,6 +105,27 @@ def digest(data: bytes) -> str:
 
 def test_what_is_referred_to_is_predicted(client: FlaskClient, store: Store) -> None:
     assert send(client, store).headers["ce-label"] == "red"
+
+
+def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: Path) -> None:
+    place = "192.0.2.7"  # an address for documentation, which only the proxy leads to
+    settings = FunctionSettings(
+        dataref_hosts=(place,), dataref_schemes=("http",), dataref_networks=(f"{place}/32",), dataref_timeout_s=20
+    )
+    model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
+    with open_proxy() as proxy:
+        proxy.routes[f"{place}:80"] = store.server_port
+        app = create_app(model, settings, concurrency=1, environ={"http_proxy": f"http://{proxy.host}"})
+        headers, body = encode_binary(EVENT.with_extensions(dataref=f"http://{place}/a.png"))
+        assert app.test_client().post("/", data=body, headers=headers).headers["ce-label"] == "red"
+    assert proxy.targets() == [f"CONNECT {place}:80"]
+
+
+def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) -> None:
+    model, environ = FakeModel(), {"HTTPS_PROXY": "https://proxy.example"}
+    create_app(model, FunctionSettings(), concurrency=1, environ=environ)  # without datarefs it matters to nobody
+    with pytest.raises(ConfigError, match="must be an http:// address"):
+        create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
 
 
 @pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 503), ("sha256:abc", 422), ("md5:abc", 422)])

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.evaluation.models import open_model
+from converters.evaluation.models import RunModel
 from eaves.config import SettingsLayer, build
 from tests.inputs.fixed_camera import FixedCamera, encode
 from trainer.data.dataset import Dataset, scan
@@ -77,7 +77,7 @@ def write_true_split(folder: Path, manifest: Path, seed: int) -> Path:
 
 def score(run: Run, photos: list[tuple[str, bytes]]) -> float:
     """The share of the photos that the run answers rightly."""
-    model = open_model(str(run.path))
+    model = RunModel(run.path)
     return float(np.mean([model.classify(data).label == label for label, data in photos]))
 
 

@@ -218,6 +218,13 @@ def test_a_bad_flag_is_named_as_it_was_typed(project: Path) -> None:
     assert "--epochs: train.epochs: must be an integer (got 'many')" in error.message
 
 
+def test_a_folder_of_images_may_be_a_flag(project: Path) -> None:
+    """It was refused as no string."""
+    error = eaves("train", "--file", project, "--data", project.parent, "--epochs", "many").exception
+    assert isinstance(error, ConfigError)
+    assert "data.path" not in error.message
+
+
 def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(project: Path) -> None:
     error = eaves("convert", "--file", project).exception
     assert isinstance(error, EavesError)

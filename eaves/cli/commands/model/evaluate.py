@@ -1,178 +1,36 @@
-"""The command `eaves evaluate`, which measures the accuracy of models."""
+"""The command `eaves evaluate`, which measures the accuracy of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from eaves.base.statistics import round_outward
-from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
-from eaves.cli.labelled_data import (
-    build_bars,
-    find_image_cache,
-    find_labelled_data,
-    page_option,
-    prepare_tensorflow,
-)
-from eaves.cli.latest import ModelPath, find_latest
-from eaves.errors import ConfigError, Fault
-
-if TYPE_CHECKING:
-    from converters.evaluation.images import LabelledImages
-    from converters.evaluation.metrics import Evaluation, Pairing
-
-COLUMNS = {
-    "label": "CLASS",
-    "images": "IMAGES",
-    "recall": "RECALL (95 %)",
-    "precision": "PRECISION (95 %)",
-    "taken_for": "TAKEN FOR",
-}
+from eaves.cli.display.output import say
+from eaves.cli.evaluation import evaluate_models, evaluation_options
 
 
 @click.command()
-@click.argument("models", metavar="MODEL [MODEL]", nargs=-1, required=True)
+@click.argument("model")
 @click.argument("data")
-@click.option(
-    "--held-out-of",
-    type=ModelPath(exists=True, file_okay=False),
-    help="Run whose training images are left out. The training images of a MODEL that is a run are always left out.",
-)
-@page_option("HTML page to write, with the figures and mistakes.")
+@evaluation_options
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="End with exit code 1 when the lower end of a model's 95 % interval is below this, 0 to 1.",
+    help="End with exit code 1 when the lower end of the model's 95 % interval is below this, 0 to 1.",
 )
-@output_option
 @click.pass_context
-def command(
-    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
-    min_accuracy: float | None, form: str,
-) -> None:  # fmt: skip
-    """Measure the accuracy of one or two models on the labelled images in DATA.
+def command(context: click.Context, /, model: str, data: str, min_accuracy: float | None, **options: Any) -> None:
+    """Measure the accuracy of a model on the labelled images in DATA.
 
-    MODEL is the directory of a run or of an artifact. Two models are compared on the same images.
+    MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
+    http://127.0.0.1:8480/functions/NAME.
 
     DATA is a path or URI of a folder with one subfolder of images per class or a manifest (.csv).
     In a folder with the subfolders train and val, only the images in val are used.
     """
-    if len(models) > 2:
-        message = f"takes one or two models (got {len(models)})"
-        raise ConfigError([Fault(origin="MODEL", path="", message=message)], hint="eaves evaluate MODEL MODEL DATA")
-    found, evaluations = _evaluate([str(find_latest(Path(model))) for model in models], data, held_out_of)
-
-    from converters.evaluation.metrics import pair
-
-    pairing = pair(*evaluations) if len(evaluations) == 2 else None
-    if page is not None:
-        from converters.evaluation.page import build_evaluation_page
-        from trainer.report.html_page import write_page
-
-        write_page(page, build_evaluation_page(found, evaluations, pairing))
-    if form == "table":
-        _print(found, evaluations, pairing)
-    else:
-        print_value(_plain(found, evaluations, pairing), form)
-    if page is not None:
-        say(f"page: {page}")
-    below = [item.name for item in evaluations if min_accuracy is not None and item.interval[0] < min_accuracy]
-    if below:
-        say(f"the lower end of the accuracy is below --min-accuracy {min_accuracy}: {', '.join(below)}")
+    (evaluation,) = evaluate_models((model,), data, **options)
+    if min_accuracy is not None and evaluation.interval[0] < min_accuracy:
+        say(f"the lower end of the accuracy is below --min-accuracy {min_accuracy}")
         context.exit(1)
-
-
-def _evaluate(
-    places: Sequence[str], data: str, held_out_of: Path | None
-) -> tuple[LabelledImages, tuple[Evaluation, ...]]:
-    from converters.evaluation.images import load_unseen_images
-    from converters.evaluation.metrics import evaluate
-    from converters.evaluation.models import open_model
-
-    prepare_tensorflow()
-    progress = build_bars()
-    path, faults = find_labelled_data(data, progress)
-    models = [open_model(place) for place in places]
-    found = load_unseen_images(path, models, held_out_of, faults, cache=find_image_cache(), progress=progress)
-    return found, tuple(evaluate(model, found, progress) for model in models)
-
-
-def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> dict[str, Any]:
-    return {
-        "models": [evaluation.to_dict() for evaluation in evaluations],
-        "pairing": pairing.to_dict() if pairing else None,
-        "trained_on_left_out": found.trained_on,
-        "copies_left_out": found.copies,
-        "trained_on_notes": list(found.notes),
-        "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
-    }
-
-
-def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
-    from converters.evaluation.images import describe_left_out
-    from trainer.data.unused_files import render_not_used
-    from trainer.evaluation.quality_sentence import count_images
-
-    if found.trained_on:
-        say(f"{found.trained_on} images are left out, because a model was trained on them")
-    for line in (*describe_left_out(found), *render_not_used(found.faults)):
-        say(line)
-    for evaluation in evaluations:
-        (low, high), times = round_outward(evaluation.interval, 3), evaluation.times_ms()
-        figure = evaluation.measured["figure"]
-        print_sentence(f"{evaluation.kind} {evaluation.name}")
-        print_sentence(
-            f"{figure['name']} {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
-            f"{count_images(figure['images'], figure['groups'])}"
-        )
-        print_sentence(
-            f"calibration error {evaluation.calibration_error:.3f}; time for one image: median "
-            f"{times['median']:.1f} ms, 95 % within {times['p95']:.1f} ms"
-        )
-        if evaluation.refused:
-            first = evaluation.refused[0]
-            say(f"{len(evaluation.refused)} images can't be read, such as {first.file}: {first.reason}")
-        print_rows(_classes(evaluation), COLUMNS, "table")
-    if pairing:
-        low, high = round_outward(pairing.interval, 3)
-        print_sentence(
-            f"the second model's {pairing.figure} differs by {pairing.difference * 100:+.1f} points "
-            f"({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence)"
-        )
-        print_sentence(
-            f"of {pairing.images} images, both models are right on {pairing.both_right}, only the first on "
-            f"{pairing.lost}, only the second on {pairing.gained}"
-        )
-        print_sentence(
-            f"exact McNemar p = {pairing.p_value:.2g}; the models' labels differ on {len(pairing.differing)} images"
-        )
-    for number, evaluation in enumerate(evaluations, 1):
-        which = f"MODEL {number}: " if pairing else ""
-        print_sentence(f"{which}{evaluation.quality.text}")
-
-
-def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    measured, rows = evaluation.measured, []
-    for number, (label, figures) in enumerate(measured["per_class"].items()):
-        wrong = [(count, other) for other, count in zip(measured["labels"], measured["confusion"][number], strict=True)]
-        count, other = max((pair for pair in wrong if pair[1] != label), default=(0, ""))
-        rows.append(
-            {
-                "label": label,
-                "images": figures["images"],
-                "recall": _share(figures["recall"], figures["recall_interval_95"]),
-                "precision": _share(figures["precision"], figures["precision_interval_95"]),
-                "taken_for": f"{other} ({count})" if count else "",
-            }
-        )
-    return rows
-
-
-def _share(share: float | None, interval: list[float]) -> str:
-    """Return a share and its 95 % interval as short text, `0.93 (0.88-0.96)`; empty when there were no images."""
-    low, high = round_outward((interval[0], interval[1]), 2)
-    return "" if share is None else f"{share:.2f} ({low:.2f}-{high:.2f})"

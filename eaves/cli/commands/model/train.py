@@ -51,7 +51,7 @@ def command(
     """
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
-        flags["data.path"] = data if "://" in data else Path(data).absolute()
+        flags["data.path"] = data if "://" in data else str(Path(data).absolute())
     workspace = load_workspace(file, flags, section="train.", needs_data=True)
     choice = read_choice(
         platform=platform, kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from converters.declaration import Interface
 from converters.evaluation.images import load_labelled_images, with_groups
-from converters.int8.images import LabelledSplit, load_labelled
 from converters.model_source import ModelSource
 from eaves.errors import ConversionError
+from tests.unit.converters.int8.test_labelled_split import build_source, load
+from tests.unit.converters.int8.test_unlabelled import draw
 from trainer.data.dataset import Dataset, scan
 from trainer.data.listing import Split
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split, render_split
-from trainer.progress import SilentProgress
-from trainer.settings import TrainSettings
-
-
-def picture(seed: int) -> Image.Image:
-    patches = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(patches).resize((96, 96), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +27,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, label in enumerate(("a", "b")):
         (folder / label).mkdir()
         for number in range(40):
-            picture(100 * index + number).save(folder / label / f"{number:03d}.png")
+            draw(100 * index + number).save(folder / label / f"{number:03d}.png")
     return folder
 
 
@@ -48,29 +39,9 @@ def photos(drawn: Path, tmp_path: Path) -> Path:
 
 def write_run(tmp_path: Path, dataset: Dataset) -> ModelSource:
     """A run as a training leaves it, as far as conversion reads it here."""
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / SPLIT_FILE).write_text(render_split(dataset.split_entries()))
-    (run / "config.json").write_text(json.dumps({"train": {"val_fraction": 0.2, "seed": 0}}))
-    return source_of(run, dataset.root)
-
-
-def source_of(run: Path, data: Path) -> ModelSource:
-    return ModelSource(
-        route="run",
-        model=run / "model",
-        name="x",
-        version="1",
-        labels=("a", "b"),
-        recipe=TrainSettings(arch="small_cnn").recipe(),
-        interface=Interface(),
-        digest="0" * 64,
-        data_path=str(data),
-    )
-
-
-def load(source: ModelSource, tmp_path: Path, data: str = "") -> LabelledSplit:
-    return load_labelled(source, data, images=1000, cache=tmp_path / "cache", progress=SilentProgress())
+    source = build_source(tmp_path, dataset.root, labels=("a", "b"))
+    (tmp_path / "run" / SPLIT_FILE).write_text(render_split(dataset.split_entries()))
+    return source
 
 
 def of(dataset: Dataset, side: Split) -> set[Path]:
@@ -142,7 +113,7 @@ def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_pa
     for index, label in enumerate(("a", "b")):
         (tmp_path / "more" / label).mkdir(parents=True)
         for number in range(20):
-            picture(1000 + 100 * index + number).save(tmp_path / "more" / label / f"{number}.png")
+            draw(1000 + 100 * index + number).save(tmp_path / "more" / label / f"{number}.png")
     found = load(source, tmp_path, str(tmp_path / "more"))
     assert len(found.judged) + len(found.calibration) == 40
     assert found.judged

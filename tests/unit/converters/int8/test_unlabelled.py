@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from PIL import Image
 from converters.int8.images import find_unlabelled
 from eaves.errors import ConversionError
 from tests.fakes.models.artifact import encode_png
-from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint
 from trainer.progress import SilentProgress
 
 
@@ -38,10 +36,8 @@ def write(path: Path, seed: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def find(
-    folder: Path, known: set[str] | None = None, at_most: int = 100, looks: Sequence[ImageFingerprint] = ()
-) -> tuple[Path, ...]:
-    return find_unlabelled(str(folder), known=known or set(), looks=looks, at_most=at_most, progress=SilentProgress())
+def find(folder: Path | str, at_most: int = 100) -> tuple[Path, ...]:
+    return find_unlabelled(str(folder), known=set(), looks=(), at_most=at_most, progress=SilentProgress())
 
 
 def test_images_of_all_subfolders_are_found_once_and_in_an_order_of_their_contents(tmp_path: Path) -> None:
@@ -52,12 +48,6 @@ def test_images_of_all_subfolders_are_found_once_and_in_an_order_of_their_conten
     found = find(tmp_path)
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in found] == sorted(digests)
     assert find(tmp_path, at_most=2) == found[:2]
-
-
-def test_what_was_trained_on_or_has_a_label_is_left_out(tmp_path: Path) -> None:
-    trained = write(tmp_path / "0.png", 0)
-    write(tmp_path / "1.png", 1)
-    assert find(tmp_path, {trained}) == (tmp_path / "1.png",)
 
 
 def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,14 +69,6 @@ def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.L
     )
 
 
-def test_a_copy_of_a_labelled_image_is_no_new_photo(tmp_path: Path) -> None:
-    labelled = compute_fingerprint(encode(draw(1)))
-    assert labelled is not None
-    (tmp_path / "again.jpg").write_bytes(encode(draw(1), "JPEG", quality=80))
-    write(tmp_path / "new.png", 2)
-    assert find(tmp_path, looks=[labelled]) == (tmp_path / "new.png",)
-
-
 def test_pictures_of_one_colour_show_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for shade in range(20):
         (tmp_path / f"{shade}.png").write_bytes(encode_png((shade, 0, 0)))
@@ -103,7 +85,7 @@ def test_photos_that_all_differ_are_no_warning(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
-    assert find_unlabelled("", known=set(), looks=(), at_most=5, progress=SilentProgress()) == ()
+    assert find("") == ()
     with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is not a folder") as caught:
         find(tmp_path / "gone")
     assert caught.value.hint == "set convert.unlabelled to a folder of photos"

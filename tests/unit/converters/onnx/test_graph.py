@@ -104,15 +104,6 @@ def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
     assert values(onnx.load(str(path))) == values(build_model())
 
 
-def test_another_head_changes_the_head_file_alone(tmp_path: Path) -> None:
-    other = build_model()
-    other.graph.initializer[2].float_data[5] += 1
-    for folder, model in (("a", build_model()), ("b", other)):
-        write(tmp_path / folder, model)
-    first, second = content(tmp_path / "a"), content(tmp_path / "b")
-    assert [name for name in first if first[name] != second[name]] == [f"{WEIGHTS}/{HEAD}"]
-
-
 def test_the_name_that_merged_constants_keep_does_not_reach_the_bytes(tmp_path: Path) -> None:
     """tf2onnx merges equal constants and keeps any one's name: seen on MobileNet V3, in backbone.bin too."""
     for folder, name, first in (("a", "model/Const_12", 0), ("b", "model/act_4/Const", 1)):

@@ -26,7 +26,7 @@ class Function:
         self.built = 0
         self.model = FakeModel(build_classifier(write_colours(folder)))
         settings = FunctionSettings(host="127.0.0.1", max_body_bytes=1000)
-        self.service = Service(self.model, settings, concurrency=1)
+        self.service = Service(self.model, settings, concurrency=1, environ={})
         self.client = Client(FunctionApp(self.service, self.build))
 
     def build(self) -> Any:

@@ -1,0 +1,90 @@
+"""docs/manifest.schema.json says what the types say, and real manifests fit it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from eaves.artifact import Manifest, Quantisation, Trial
+from tests.fakes.models.artifact import build_manifest, fill
+from tests.inputs.artifacts import tiny_artifact  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((ROOT / "docs/manifest.schema.json").read_text())
+    return schema
+
+
+def test_the_schema_is_fresh(published: dict[str, Any]) -> None:
+    spec = importlib.util.spec_from_file_location("schema", ROOT / "docs/schema.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert published == module.build_schema(), "run: python docs/schema.py > docs/manifest.schema.json"
+
+
+def test_the_schema_is_one(published: dict[str, Any]) -> None:
+    assert published["$schema"].endswith("/draft/2020-12/schema")
+    jsonschema.Draft202012Validator.check_schema(published)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return build_manifest(fill(tmp_path / "staging"))
+
+
+def validate(content: bytes, schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(schema).validate(json.loads(content))
+
+
+def test_a_manifest_of_every_section_fits(manifest: Manifest, published: dict[str, Any]) -> None:
+    trial = Trial(accuracy=0.9, interval_95=(0.8, 1.0), agreement=0.99, drop=-0.01, size_bytes=5, kept_fp32=("conv",))
+    full = replace(
+        manifest,
+        precision="int8",
+        quantisation=Quantisation(asked="auto", shipped=True, trials=(trial,)),
+    )
+    validate(full.to_json(), published)
+
+
+def test_a_manifest_of_numbers_fits(manifest: Manifest, published: dict[str, Any]) -> None:
+    validate(replace(manifest, task="tensor", recipe=None, labels=()).to_json(), published)
+
+
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an unknown field": lambda it: it.update(more=1),
+    "no labels": lambda it: it.update(labels=[]),
+    "no recipe": lambda it: it.update(recipe=None),
+    "numbers with a recipe": lambda it: it.update(task="tensor"),
+    "another task": lambda it: it.update(task="rank"),
+    "no source": lambda it: it.pop("source"),
+    "another schema": lambda it: it.update(schema_version=1),
+    "another precision": lambda it: it.update(precision="fp16"),
+    "a share above 1": lambda it: it["parity"].update(top1_agreement=2),
+    "a short digest": lambda it: it["files"]["labels.txt"].update(sha256="0"),
+    "no model": lambda it: it["files"].pop("model.onnx"),
+    "another resize": lambda it: it["recipe"].update(resize="melt"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_the_reader_refuses_does_not_fit(manifest: Manifest, published: dict[str, Any], case: str) -> None:
+    values = json.loads(manifest.to_json())
+    WRONG[case](values)
+    with pytest.raises(jsonschema.ValidationError):
+        validate(json.dumps(values).encode(), published)
+
+
+def test_a_real_artifacts_manifest_fits(tiny_artifact: Path, published: dict[str, Any]) -> None:  # noqa: F811
+    validate((tiny_artifact / "manifest.json").read_bytes(), published)
