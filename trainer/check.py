@@ -111,6 +111,7 @@ def _find_copies(
     proposal = propose_group_by(
         [image.entry.below for image in images],
         [image.label for image in images],
+        [image.taken for image in images],
         [group_of.get(row, digest) for row, digest in enumerate(digests)],
     )
     copies = sorted(map(sorted, found.copies))

@@ -22,7 +22,7 @@ class DataSettings:
     path: str | Path = setting(
         MISSING,
         "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); "
-        "or a manifest (.csv) of path,label[,split]. A path or a URI: "
+        "or a manifest (.csv) of path,label[,split]; or an archive (.zip, .tar, .tar.gz). A path or a URI: "
         "s3://, gs://, http(s)://, file://.",
     )
     balance: str = setting(
@@ -46,6 +46,11 @@ class DataSettings:
         "the manifest's folder), `name:(part[0-9]+)_` by the first group of a regular expression on the file's "
         "name, `column:part` by a column of the manifest; empty: images are not grouped. Takes precedence over "
         "near_copies.",
+    )
+    unpacked_gb: float = setting(
+        50.0,
+        "Maximum size of an unpacked archive, GB; protects the disk from an archive that is made to fill it.",
+        minimum=0,
     )
     allowed_prefixes: tuple[str, ...] = setting(
         (),

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from eaves.cli import cli
 from eaves.config import SettingsLayer, build
-from tests.inputs.artifacts import strip_split
+from tests.inputs.artifacts import build_tiny_dataset, strip_split
 from tests.once import build_once_here
 from tests.page import Page, assert_self_contained
 from trainer.run.run import open_run
@@ -71,6 +71,16 @@ def test_images_that_are_gone_leave_the_rest(tiny_run: Path, shorter: Path, tmp_
     assert reported["pairing"] is None
     assert reported["not_paired"].endswith("has no labelled images")
     assert reported["settings"]
+
+
+def test_images_of_an_archive_are_unpacked_as_training_does(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_run, tmp_path / "runs" / "copy")
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", build_tiny_dataset(tmp_path / "digits"))
+    reported = compare(copy, shorter, "--data", archive)
+    assert reported["pairing"]["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert (tmp_path / "runs" / ".cache" / "unpacked").is_dir()
+    gone = compare(copy, shorter, "--data", f"http://127.0.0.1:1/{Path(archive).name}")
+    assert "127.0.0.1" in gone["not_paired"]
 
 
 def test_a_run_that_does_not_tell_its_split_is_named(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,10 +90,25 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
     assert "does not list the images that it was trained on" in str(refused.exception)
 
 
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_an_archive_is_taken_as_training_takes_it(
+    tiny_run: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_uri: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", digits)
+    place = Path(archive).as_uri() if as_uri else "digits.zip"
+    (model,) = read(eaves("evaluate", tiny_run, place, "-o", "json"))["models"]
+    assert model["accuracy"] == open_run(tiny_run).val_accuracy
+    assert model["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert [entry.name for entry in (tmp_path / "runs" / ".cache").iterdir()] == ["unpacked"]
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
         ("nowhere", "can't read the folder nowhere"),
+        ("nowhere.zip", "can't read the archive nowhere.zip"),
         ("ftp://host/photos", "data can't be read from ftp://host/photos"),
     ],
 )
