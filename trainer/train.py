@@ -27,6 +27,7 @@ from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
 from trainer.run.run_location import RunLocation, build_location
+from trainer.run.stored_settings import render_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
@@ -103,7 +104,7 @@ def train(
             store = place.unfinished()
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
-                SETTINGS: run_records.render_settings(data, started),
+                SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
             with _open_task(dataset, settings, place, progress, clock, identity.fingerprint, checkpoints) as task:
