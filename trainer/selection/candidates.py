@@ -160,11 +160,11 @@ def compute_features(
         ConfigError: The candidate's weights can't be loaded.
         DatasetError: An image can't be decoded, or no longer be read.
     """
-    from trainer.model.keras_model import build_backbone, weights_digest
-
     started, settings, scale = time.monotonic(), candidate.settings, candidate.scale
     recipe = settings.recipe(scale)
     with native_stderr():
+        from trainer.model.keras_model import build_backbone, weights_digest
+
         backbone = build_backbone(settings)
     values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
     key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone))

@@ -58,7 +58,7 @@ def test_the_hint_of_an_interrupted_training_continues_it_as_printed(project: Pa
     done = subprocess.run([*EAVES, *typed], cwd=project, capture_output=True, text=True, timeout=STARTED_S, check=False)
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r"^run parts-\S+, version \S+: this model .* on 12 held-out images \(95 % interval ", done.stderr, re.MULTILINE
+        r"^run parts-\S+, version \S+: this model .* on 9 held-out images \(95 % interval ", done.stderr, re.MULTILINE
     )
     assert (project / "runs" / "latest").readlink() == Path(run.name)
     config = json.loads((run / "config.json").read_text())["train"]
