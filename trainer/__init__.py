@@ -9,8 +9,8 @@ same from a command line; the container of a training Job starts it.
     training_event       the `dataset.updated` event that starts a training
     data/                finds labelled images, splits them and decodes them to pixels
     model/               the table of architectures, and the Keras model of one architecture
-    selection/           input size, pixel scale and head, selected by cross-validation on training images
-    training/            training of the head, of the top blocks or of the whole network, resumed from a checkpoint
+    selection/           backbone, input size, pixel scale and head, selected by cross-validation on training images
+    training/            training of the head or of the whole network, resumed from a checkpoint
     evaluation/          accuracy on the held-out images, and the temperature of the scores
     feature_cache        cache of the outputs of the frozen layers
     run/                 the run directory, its upload and its files

@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
-from trainer.model.architectures import ARCHITECTURES, PRETRAINED, Architecture
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
 from trainer.model.scales import SCALES, Scale
 
 
@@ -22,7 +22,7 @@ class DataSettings:
     path: str | Path = setting(
         MISSING,
         "Folder with one subfolder of images per class, or with `train` and `val`, each such a folder (your split); "
-        "or a manifest (.csv) of path,label[,split]. A path or a URI: "
+        "or a manifest (.csv) of path,label[,split]; or an archive (.zip, .tar, .tar.gz). A path or a URI: "
         "s3://, gs://, http(s)://, file://.",
     )
     balance: str = setting(
@@ -46,6 +46,11 @@ class DataSettings:
         "the manifest's folder), `name:(part[0-9]+)_` by the first group of a regular expression on the file's "
         "name, `column:part` by a column of the manifest; empty: images are not grouped. Takes precedence over "
         "near_copies.",
+    )
+    unpacked_gb: float = setting(
+        50.0,
+        "Maximum size of an unpacked archive, GB; protects the disk from an archive that is made to fill it.",
+        minimum=0,
     )
     allowed_prefixes: tuple[str, ...] = setting(
         (),
@@ -71,8 +76,9 @@ class TrainSettings:
 
     arch: str = setting(
         PRETRAINED,
-        "Architecture of the network.",
-        choices=tuple(ARCHITECTURES),
+        "Architecture of the network; `auto` compares those whose pretrained weights are on this machine, on the "
+        "training images, and logs the result.",
+        choices=(*ARCHITECTURES, AUTO),
     )
     weights: str = setting(
         "auto",
@@ -119,6 +125,12 @@ class TrainSettings:
         0.0,
         "L2 penalty on the head of a pretrained backbone, divided by the number of training images (the more images, "
         "the less a prior should weigh); 0: cross-validation on the training images chooses it.",
+        minimum=0,
+    )
+    selection_s: float = setting(
+        60.0,
+        "Seconds after which no further backbone or input size is compared with those before it, which are smaller; "
+        "0: the smallest is taken without a comparison.",
         minimum=0,
     )
     val_fraction: float = setting(
@@ -182,6 +194,13 @@ class TrainSettings:
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield faults between several fields: (setting, what is wrong)."""
         arch = self.architecture
+        if self.arch == AUTO and self.weights not in ("auto", "imagenet"):
+            yield (
+                "weights",
+                f"must be auto, as train.arch is auto: name the network of the weights (got {self.weights!r})",
+            )
+        if self.arch == AUTO and self.mode == "full":
+            yield "mode", "must be auto or frozen, as train.arch is auto (got 'full')"
         if not arch.pretrained and self.weights not in ("auto", "none"):
             yield "weights", f"must be auto or none, as {arch.name} has no pretrained weights (got {self.weights!r})"
         if not arch.pretrained and self.mode == "frozen":
@@ -191,8 +210,8 @@ class TrainSettings:
 
     @property
     def architecture(self) -> Architecture:
-        """Properties of the architecture."""
-        return ARCHITECTURES[self.arch]
+        """Properties of the architecture; while `train.arch` is still `auto`, those of the default."""
+        return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:

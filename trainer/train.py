@@ -27,6 +27,7 @@ from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
 from trainer.run.run_location import RunLocation, build_location
+from trainer.run.stored_settings import render_settings
 from trainer.selection.candidates import list_candidates
 from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
@@ -103,10 +104,10 @@ def train(
             store = place.unfinished()
             beside = {
                 SPLIT_FILE: render_split(dataset.split_entries()).encode(),
-                SETTINGS: run_records.render_settings(data, started),
+                SETTINGS: render_settings(data, started),
             }
             checkpoints = Checkpoints(store, identity, interval_s=settings.checkpoint_s, stop=stop, beside=beside)
-            with _open_task(dataset, settings, place, progress, clock, identity.fingerprint, checkpoints) as task:
+            with _open_task(dataset, settings, place, progress, clock, identity, checkpoints) as task:
                 run = _train(task, work, place, data, started, identity, name or build_name(place.local.name), clock)
         place.finish(run)
         return run
@@ -173,7 +174,7 @@ def _open_task(
     place: RunLocation,
     progress: Stoppable,
     clock: run_records.PhaseTimer,
-    fingerprint: str,
+    identity: TrainingIdentity,
     checkpoints: Checkpoints,
 ) -> Iterator[TrainingTask]:
     """Select what the training begins with, and yield its task with decoded pixels and a built model."""
@@ -181,7 +182,10 @@ def _open_task(
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
         from trainer.training.training_task import TrainingTask
-    candidates = list_candidates(settings, [example.path for example in dataset.examples if example.split == "train"])
+    trained = [example.path for example in dataset.examples if example.split == "train"]
+    candidates, reason = list_candidates(settings, trained)
+    if reason:
+        _logger.info("%s", reason)
     first = candidates[0].settings
     with ExitStack() as stack:
         decoded = stack.enter_context(pixels.decode(dataset, first.recipe(), progress, folder=place.cache))
@@ -193,10 +197,11 @@ def _open_task(
                 decoded.dataset,
                 features=features,
                 unfinished=place.unfinished(),
-                fingerprint=fingerprint,
+                fingerprint=identity.fingerprint,
+                code=identity.code,
                 progress=progress,
             )
-        settings = replace(settings, image_size=selection.image_size)
+        settings = replace(settings, arch=selection.arch, image_size=selection.image_size)
         if settings.recipe() != first.recipe():
             stack.close()
             decoded = stack.enter_context(

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CACHE = Path("runs/.cache")
-"""Folder in which trainings keep labelled images that they downloaded."""
+"""Folder in which trainings keep labelled images that they downloaded or unpacked."""
 
 
 def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """Find the local folder or manifest of labelled images; download it first when needed, as training does.
+    """Find the local folder or manifest of labelled images; download and unpack it first when needed, as training does.
 
-    What is downloaded is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.
+    What is downloaded or unpacked is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.
 
     Args:
-        place: Path or URI of a folder or a manifest.
+        place: Path or URI of a folder, a manifest or an archive.
         progress: Receiver of the progress of every download.
 
     Returns:
@@ -35,7 +35,7 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
         faults: Files that were left out, each with the reason.
 
     Raises:
-        DatasetError: When nothing is at the URI.
+        DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
         StorageError: When the URI can't be reached, or when the disk is full.
     """
     from trainer.data.reading import find_local
@@ -45,7 +45,7 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
 
 
 def find_image_cache() -> Path:
-    """Return the folder for images that are downloaded: the project's, else that of the user."""
+    """Return the folder for images that are downloaded or unpacked: the project's, else that of the user."""
     in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
     return CACHE if in_project else Path.home() / ".cache" / "eaves"
 

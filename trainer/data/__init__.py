@@ -2,7 +2,8 @@
 
     listing        the images of a dataset by name              folder         lists a folder per class
     manifest       lists rows of path, label and split          remote         mirrors a URI into a local directory
-    reading        reads and hashes every file                  unused_files   groups unused files by cause
+    archive        unpacks untrusted archives                   unused_files   groups unused files by cause
+    reading        reads and hashes every file
     dataset        the dataset, checked and split               split/         decides which images are held out
     pixels         decodes examples to one uint8 array          augmentation   fixed variants of an image
 

@@ -158,7 +158,7 @@ def load_dataset(
     known: Mapping[str, Split] | None = None,
     progress: TrainingProgress | None = None,
 ) -> Dataset:
-    """Load the dataset that the settings name; download it into `cache` unless it is there already.
+    """Load the dataset that the settings name; download and unpack it into `cache` unless it is there already.
 
     Args:
         data: Settings that name the images.
@@ -169,7 +169,7 @@ def load_dataset(
         progress: Receives one step for each file.
 
     Raises:
-        DatasetError: `scan` refuses the images, or the URI holds nothing.
+        DatasetError: `scan` refuses the images, the URI holds nothing, or the archive isn't safe.
         StorageError: The URI can't be reached, or the disk is full.
     """
     progress = progress or SilentProgress()
@@ -238,7 +238,8 @@ def scan(
         if not group_by:
             separate = [name or digest for name, digest in zip(names, digests, strict=True)]
             below, of_class = [item.entry.below for item in first], [item.label for item in first]
-            notes.extend(filter(None, [propose_group_by(below, of_class, separate)]))
+            times = [item.taken for item in first]
+            notes.extend(filter(None, [propose_group_by(below, of_class, times, separate)]))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)

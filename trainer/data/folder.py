@@ -45,7 +45,7 @@ def _folders(path: Path) -> list[Path]:
     try:
         return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        hint = "name a folder with one subfolder of images per class, or a manifest (.csv); unpack an archive first"
+        hint = "name a folder with one subfolder of images per class, a manifest (.csv) or an archive"
         raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
 
 

@@ -83,7 +83,7 @@ def suffix_fault(name: str) -> DataFault | None:
 
 
 def leaves_root(name: str) -> bool:
-    """Return whether a path from a manifest or an object store could lead outside its root."""
+    """Return whether a path from a manifest, an archive or an object store could lead outside its root."""
     parts = PurePosixPath(name).parts  # "" and "." have no parts; they are the root itself
     return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 

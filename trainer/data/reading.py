@@ -15,11 +15,12 @@ from eaves.errors import ImageError
 from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
-from trainer.data import manifest, remote
+from trainer.data import archive, manifest, remote
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
+from trainer.data.split.proposals import find_time
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
@@ -43,6 +44,7 @@ class ImageRecord:
         name: Path of the file below the dataset's root, for people.
         digest: sha256 of the file's bytes, hex.
         media_type: Media type that the file's first bytes show.
+        taken: Time in the file's EXIF; empty when there is none.
         fault: Why the image can't be decoded; empty if it can. The attributes below have no meaning then.
         look: Fingerprint of the image; None when the image is flat.
         brightest: The 99.9th percentile of the image's values, 0 to 255, from about `SAMPLED` pixels.
@@ -52,6 +54,7 @@ class ImageRecord:
     name: str
     digest: str
     media_type: str
+    taken: str = ""
     fault: str = ""
     look: near_duplicates.ImageFingerprint | None = None
     brightest: int = 255
@@ -78,14 +81,17 @@ class DatasetImages:
 
 
 def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """Download the images if needed; return the local folder or manifest, and faults of files left out.
+    """Download and unpack the images if needed; return the local folder or manifest, and faults of files left out.
 
     Raises:
-        DatasetError: The URI holds nothing.
+        DatasetError: The URI holds nothing, or the archive isn't safe.
         StorageError: The URI can't be reached, or the disk is full.
     """
     place = str(data.path).removeprefix("file://")
-    return remote.mirror(place, cache / "remote", progress) if is_uri(place) else (Path(place), ())
+    path, faults = remote.mirror(place, cache / "remote", progress) if is_uri(place) else (Path(place), ())
+    if path.name.lower().endswith(archive.SUFFIXES) and not path.is_dir():
+        path = archive.unpack_once(path, cache / "unpacked", limit_bytes=int(data.unpacked_gb * 1e9))
+    return path, faults
 
 
 def load_listing(path: Path) -> Listing:
@@ -177,7 +183,8 @@ def _read(entry: ListedImage, name: str) -> ImageRecord | str:
         return f"the file can't be read: {error.strerror}"
     if not data:
         return "the file is empty (0 bytes)"
-    record = ImageRecord(entry=entry, name=name, digest=hashlib.sha256(data).hexdigest(), media_type=sniff(data))
+    digest = hashlib.sha256(data).hexdigest()
+    record = ImageRecord(entry=entry, name=name, digest=digest, media_type=sniff(data), taken=find_time(data))
     try:
         pixels = decode(data, at_least=near_duplicates.DECODED)
     except ImageError as error:

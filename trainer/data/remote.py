@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
-from trainer.data import manifest
+from trainer.data import archive, manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
@@ -55,13 +55,13 @@ def mirror(
     """Download the files of `uri` into `cache` unless they are there already.
 
     Args:
-        uri: URI of a folder (not over HTTP, which has no listing) or a manifest.
+        uri: URI of a folder (not over HTTP, which has no listing), a manifest or an archive.
         cache: Local folder that is kept between runs.
         progress: Receives one step for each file.
         attempts: Maximum number of attempts for each file.
 
     Returns:
-        path: The local folder or manifest.
+        path: The local folder, manifest or archive.
         faults: Faults of the files left out.
 
     Raises:
@@ -70,6 +70,9 @@ def mirror(
     """
     place = _Place(uri, cache, attempts)
     file = place.folder / place.name
+    if place.name.lower().endswith(archive.SUFFIXES):
+        place.fetch([(place.name, place.root)], progress)
+        return file, ()
     if place.name.lower().endswith(manifest.SUFFIXES):
         place.fetch([(place.name, place.root)], progress)
         parent = place.root.partition("?")[0].rpartition("/")[0]
@@ -78,7 +81,7 @@ def mirror(
         return file, ()
     if uri.lower().startswith("http"):
         message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
-        raise DatasetError(message, hint="name a manifest (.csv) instead")
+        raise DatasetError(message, hint="name a manifest (.csv) or an archive (.zip, .tar, .tar.gz) instead")
     return place.folder, _mirror_folder(place, uri, progress)
 
 

@@ -15,8 +15,11 @@ from typing import Any
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, PackagedWeights, build_efficientnet_lite0
 from trainer.model.scales import LITE, SYMMETRIC, TORCH, UNIT, Scale
 
-PRETRAINED = "efficientnet_lite0"
-"""Architecture with installed pretrained weights, the default of `train.arch`."""
+AUTO = "auto"
+"""Value of `train.arch` that compares all architectures whose weights this machine has (`trainer.selection`)."""
+PRETRAINED, SMALL = "efficientnet_lite0", "small_cnn"
+"""Architecture with installed pretrained weights, which is also the default of `train.arch`; and the one that `auto`
+takes where there are no pretrained weights."""
 SMALL_CNN_MOMENTUM = 0.8
 """Momentum of the running mean and variance in the batch normalisation of `small_cnn`. Keras's 0.99 needs hundreds of
 steps to replace the initial values, and a small dataset has few steps."""
@@ -33,9 +36,11 @@ class Architecture:
             side of the input in pixels.
         size: Default side of the input in pixels; `train.image_size` overrides it.
         min_size: Smallest possible side of the input in pixels.
+        gmacs: Multiplications and additions for one image at the default size, billions.
         more_sizes: Larger sides of the input, in pixels, that a selection compares with the default.
         pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
         packaged: ImageNet weights that a Python distribution holds; None if Keras downloads them, or if there are none.
+        keras_file: Start of the name of the file of weights that Keras downloads; empty if it downloads none.
         scale: Pixel scale that the pretrained weights expect; also used without weights, and for a file of weights
             whose scale could not be measured clearly.
         epochs: Number of epochs when the whole network is trained.
@@ -48,9 +53,11 @@ class Architecture:
     build: Callable[[str | None, int], Any]
     size: int
     min_size: int
+    gmacs: float
     more_sizes: tuple[int, ...] = ()
     pretrained: bool = True
     packaged: PackagedWeights | None = None
+    keras_file: str = ""
     scale: Scale = SYMMETRIC
     epochs: int = 20
     learning_rate: float = 1e-4
@@ -101,6 +108,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=build_efficientnet_lite0,
             size=224,
             min_size=32,
+            gmacs=0.407,
             more_sizes=(320, 448),
             packaged=LITE0_WEIGHTS,
             scale=LITE,
@@ -111,6 +119,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="InceptionV3"),
             size=299,
             min_size=75,
+            gmacs=5.7,
+            keras_file="inception_v3_weights",
         ),
         Architecture(
             name="mobilenet_v2",
@@ -118,6 +128,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV2"),
             size=224,
             min_size=32,
+            gmacs=0.3,
+            keras_file="mobilenet_v2_weights",
         ),
         Architecture(
             name="mobilenet_v3_small",
@@ -125,6 +137,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
             size=224,
             min_size=32,
+            gmacs=0.06,
+            keras_file="weights_mobilenet_v3_small",
         ),
         Architecture(
             name="efficientnet_v2_b0",
@@ -134,6 +148,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
             size=224,
             min_size=32,
+            gmacs=0.72,
+            keras_file="efficientnetv2-b0",
             scale=TORCH,
         ),
         Architecture(
@@ -142,6 +158,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="ResNet50V2"),
             size=224,
             min_size=32,
+            gmacs=3.5,
+            keras_file="resnet50v2_weights",
         ),
         Architecture(
             name="small_cnn",
@@ -149,6 +167,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=_build_small_cnn,
             size=32,
             min_size=16,
+            gmacs=0.006,
             pretrained=False,
             scale=UNIT,
             epochs=40,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -74,12 +73,6 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
         dataset=dataset.digest(),
         code=code_digest(),
     )
-
-
-def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
-    """Return the settings of both sections as JSON."""
-    text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
-    return text.encode(errors="backslashreplace")
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:

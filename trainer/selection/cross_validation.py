@@ -117,12 +117,17 @@ def cross_validate(
     features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...] = RECIPES
 ) -> CandidateAnswers:
     """Cross-validate heads on features, (N, D), and return the answers of the best one."""
+    return _find_best(score_folds(features, rows, recipes), rows, recipes)
+
+
+def score_folds(features: Features, rows: LabelledRows, recipes: tuple[HeadRecipe, ...]) -> Floats:
+    """Return the scores, (recipes, N, classes), of each image by heads that are fitted without its fold."""
     scores = np.zeros((len(recipes), len(rows.labels), rows.classes))
     with threadpool_limits(1, user_api="blas"):  # the matrices are small
         fits = _FoldFits(features, rows, rows.folds(), recipes)
         for fold in np.unique(fits.folds):
             scores[:, fits.folds == fold] = fits.predict(fold)
-    return _find_best(scores, rows, recipes)
+    return scores
 
 
 def choose_candidate(answers: Sequence[CandidateAnswers], rows: LabelledRows) -> int:

@@ -1,22 +1,26 @@
 """Measures the candidates of a training on its training images, and selects one of them.
 
-The scales of a file of weights are measured first, then the sizes of the input. Held-out images decide nothing. If too
-few are held out to judge a model by, all images are predicted in nested cross-validation, in which the selection is
-repeated for each fold.
+The scales of a file of weights are measured first, then backbones and sizes of the input. Held-out images decide
+nothing. If too few are held out to judge a model by, all images are predicted in nested cross-validation, in which the
+selection is repeated for each fold.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from trainer.data.dataset import Dataset, Example
 from trainer.progress import TrainingProgress
-from trainer.selection.candidates import Candidate, compute_features, list_scales
+from trainer.selection.candidates import Candidate, CandidateFeatures, compute_features, list_scales
 from trainer.selection.cross_validation import (
     MAX_LOSS,
     CandidateAnswers,
@@ -28,12 +32,17 @@ from trainer.selection.cross_validation import (
     list_recipes,
     predict_nested,
 )
-from trainer.selection.linear_head import Features
-from trainer.selection.selection import Figures, ModelSelection, load_selection, save_selection
+from trainer.selection.selection import (
+    SELECTION_FILE,
+    Figures,
+    ModelSelection,
+    load_selection,
+    save_selection,
+)
 from trainer.storage import FileStore
 
 IMAGES = 500
-"""Maximum number of training images that sizes are compared on."""
+"""Maximum number of training images that backbones and sizes are compared on."""
 SCALE_IMAGES, MIN_SCALE_IMAGES = 160, 30
 """Maximum number of training images that pixel scales are compared on, and the number below which they are not."""
 FEW_HELD_OUT, MAX_NESTED = 100, 600
@@ -51,6 +60,7 @@ def select(
     features: FileStore,
     unfinished: FileStore,
     fingerprint: str,
+    code: str,
     progress: TrainingProgress,
 ) -> ModelSelection:
     """Select a candidate, after measuring it against the others where there are any, and log the result.
@@ -58,9 +68,10 @@ def select(
     Args:
         candidates: Result of `list_candidates`.
         dataset: The images.
-        features: Storage of cached features.
+        features: Storage of cached features and of earlier selections.
         unfinished: Storage of this run's checkpoints; the selection that the run began with is stored beside them.
         fingerprint: Fingerprint of the training.
+        code: Digest of the code.
         progress: Receives one step for each image that a network sees.
 
     Raises:
@@ -70,10 +81,12 @@ def select(
     selector = _Selector(candidates, dataset, features, progress)
     if not selector.is_needed:
         return selector.take_first()
-    selection = load_selection(unfinished, fingerprint)
-    if selection is None:
-        selection = selector.measure()
-        save_selection(unfinished, fingerprint, selection)
+    memory, owner = features.at("selections"), _digest(fingerprint, code, candidates)
+    places = ((unfinished, SELECTION_FILE), (memory, f"{owner}.json"))
+    known = (load_selection(store, name, owner) for store, name in places)
+    selection = next((found for found in known if found), None) or selector.measure()
+    for store, name in places:
+        save_selection(store, name, owner, selection)
     for line in (*selection.reasons, *selection.render().splitlines()):
         _logger.info("%s", line)
     if selection.doubt:
@@ -119,12 +132,18 @@ def _spread(examples: Sequence[Example]) -> list[Example]:
     return [example for _, _, example in sorted(ranked, key=lambda item: item[:2])]
 
 
+def _digest(fingerprint: str, code: str, candidates: Sequence[Candidate]) -> str:
+    """Return the digest of everything that a selection depends on."""
+    compared = [[one.settings.arch, one.size, one.scale.name] for one in candidates]
+    return hashlib.sha256(json.dumps([fingerprint, code, compared]).encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
     """A candidate with the features of some images, and its cross-validated answers."""
 
     candidate: Candidate
-    features: Features
+    features: CandidateFeatures
     answers: CandidateAnswers
 
     @property
@@ -132,13 +151,12 @@ class _Measured:
         return f"{self.candidate.settings.arch} at {self.candidate.size} pixels"
 
     def describe(self, rows: LabelledRows, note: str = "") -> Figures:
-        return {
-            "size": self.candidate.size,
-            "scale": self.candidate.scale.name,
+        return _name(self.candidate, note) | {
             "accuracy": self.answers.accuracy,
             "interval_95": list(estimate_interval(self.answers.right, rows)),
+            "cpu_ms": self.features.cpu_ms,
+            "megabytes": self.features.megabytes,
             "head": str(self.answers.recipe),
-            "note": note,
         }
 
 
@@ -148,12 +166,13 @@ class _Selector:
     def __init__(
         self, candidates: Sequence[Candidate], dataset: Dataset, store: FileStore, progress: TrainingProgress
     ) -> None:
-        self._candidates, self._dataset, self._store, self._progress = list(candidates), dataset, store, progress
+        self._dataset, self._store, self._progress = dataset, store, progress
         self._settings = candidates[0].settings
+        self._candidates = list(candidates if self._settings.selection_s else candidates[:1])
         self._recipes = list_recipes(self._settings.head_l2)
         self._scales = list_scales(candidates[0])
         frozen, held_out = self._settings.frozen, sum(dataset.counts("val").values())
-        self._compares = frozen and len(candidates) > 1
+        self._compares = frozen and len(self._candidates) > 1
         self._nested = frozen and held_out < FEW_HELD_OUT and len(dataset.examples) <= MAX_NESTED
 
     @property
@@ -162,7 +181,7 @@ class _Selector:
 
     def take_first(self) -> ModelSelection:
         first = self._candidates[0]
-        return ModelSelection(image_size=first.settings.image_size, scale=first.scale)
+        return ModelSelection(arch=first.settings.arch, image_size=first.settings.image_size, scale=first.scale)
 
     def measure(self) -> ModelSelection:
         before = self._measure_scales() if len(self._scales) > 1 else self.take_first()
@@ -174,18 +193,19 @@ class _Selector:
             held_out = [example for example in examples if example.split == "val"]
         else:
             trained, held_out = choose_examples(examples, IMAGES), []
-        measured = [self._measure(one, [*trained, *held_out], len(trained)) for one in self._candidates]
+        measured, late = self._measure_in_time([*trained, *held_out], len(trained))
         rows = describe_rows(self._dataset, trained)
         number = choose_candidate([one.answers for one in measured], rows)
         chosen = measured[number]
         compared = [one.describe(rows, "selected" if one is chosen else "") for one in measured]
         return ModelSelection(
+            arch=chosen.candidate.settings.arch,
             image_size=chosen.candidate.settings.image_size,
             scale=chosen.candidate.scale,
-            reasons=(*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])),
+            reasons=[*before.reasons, *([_explain(number, measured, rows)] if len(measured) > 1 else [])],
             doubt=before.doubt,
             images=len(rows.labels),
-            figures=(*before.figures, *compared),
+            figures=[*before.figures, *compared, *late],
             predicted=self._predict(measured, [*trained, *held_out]) if self._nested else None,
         )
 
@@ -213,20 +233,39 @@ class _Selector:
         return replace(
             first,
             scale=scale,
-            reasons=(reason,),
+            reasons=[reason],
             doubt=f"{len(examples)} images don't exclude train.scale {' or '.join(close)}; {_ADVICE}" if close else "",
-            figures=tuple(one.describe(rows, "taken" if one is best else "") for one in measured),
+            figures=[one.describe(rows, "taken" if one is best else "") for one in measured],
         )
+
+    def _measure_in_time(self, examples: Sequence[Example], trained: int) -> tuple[list[_Measured], list[Figures]]:
+        """Measure the candidates in order of their cost as long as the time allows; return rows for the others too."""
+        measured: list[_Measured] = []
+        started, limit_s = time.monotonic(), self._settings.selection_s
+        for candidate in self._candidates:
+            if measured:
+                last = measured[-1]
+                expected_s = last.features.seconds * candidate.cost / last.candidate.cost
+                if time.monotonic() - started + expected_s > limit_s:
+                    break
+            measured.append(self._measure(candidate, examples, trained))
+        return measured, [_name(one, f"not measured within {limit_s:g} s") for one in self._candidates[len(measured) :]]
 
     def _measure(self, candidate: Candidate, examples: Sequence[Example], trained: int) -> _Measured:
         features = compute_features(candidate, examples, self._store, self._progress)
-        answers = cross_validate(features[:trained], describe_rows(self._dataset, examples[:trained]), self._recipes)
+        rows = describe_rows(self._dataset, examples[:trained])
+        answers = cross_validate(features.values[:trained], rows, self._recipes)
         return _Measured(candidate=candidate, features=features, answers=answers)
 
     def _predict(self, measured: Sequence[_Measured], examples: Sequence[Example]) -> Mapping[str, int]:
         rows = describe_rows(self._dataset, examples)
-        answers = predict_nested([one.features for one in measured], rows, self._recipes)
+        answers = predict_nested([one.features.values for one in measured], rows, self._recipes)
         return dict(zip((example.digest for example in examples), answers.tolist(), strict=True))
+
+
+def _name(candidate: Candidate, note: str) -> dict[str, Any]:
+    arch = candidate.settings.arch
+    return {"arch": arch, "size": candidate.size, "scale": candidate.scale.name, "note": note}
 
 
 def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> str:
@@ -238,5 +277,5 @@ def _explain(number: int, measured: Sequence[_Measured], rows: LabelledRows) -> 
             f"{MAX_LOSS:.0%} of the images are lost"
         )
     if number:
-        return f"{found}; with a smaller input more than {MAX_LOSS:.0%} of the images may be lost"
-    return f"{found}; no larger input gets more right"
+        return f"{found}; with a smaller input or network more than {MAX_LOSS:.0%} of the images may be lost"
+    return f"{found}; no larger input or network gets more right"

@@ -109,7 +109,7 @@ def test_a_training_that_imports_tensorflow(tmp_path: Path) -> None:
         maps = Path(f"/proc/{terminal.process.pid}/maps")
         wait_until(lambda: "libtensorflow" in maps.read_text(), 60, what="the import")
         reported = terminal.cancel()
-    assert reported == "try: the same command with --run made continues the training"
+    assert reported == "try: eaves train --run made continues the training"
     assert "error: the training was stopped during: the import of TensorFlow" in terminal.read()
 
 

@@ -78,10 +78,25 @@ def test_an_artifact_does_not_tell_what_it_was_trained_on_unless_a_run_is_named(
         assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_notes"] == []
 
 
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_an_archive_is_taken_as_training_takes_it(
+    tiny_run: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_uri: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", digits)
+    place = Path(archive).as_uri() if as_uri else "digits.zip"
+    (model,) = read(eaves("evaluate", tiny_run, place, "-o", "json"))["models"]
+    assert model["accuracy"] == open_run(tiny_run).val_accuracy
+    assert model["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert [entry.name for entry in (tmp_path / "runs" / ".cache").iterdir()] == ["unpacked"]
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
         ("nowhere", "can't read the folder nowhere"),
+        ("nowhere.zip", "can't read the archive nowhere.zip"),
         ("ftp://host/photos", "data can't be read from ftp://host/photos"),
     ],
 )

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -213,6 +214,26 @@ def test_a_bucket_that_is_not_there_or_empty(bucket: Any, tmp_path: Path) -> Non
         load(f"s3://{bucket.name}/photos", tmp_path / "cache")
     with pytest.raises(DatasetError, match="does not exist"):
         load(f"s3://{bucket.name}/photos.csv", tmp_path / "cache")
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
+        for name, data in PHOTOS.items():
+            opened.writestr(f"flowers/{name}", data)
+    return buffer.getvalue()
+
+
+def test_an_archive_over_http_is_downloaded_and_unpacked_once(web: Web, tmp_path: Path) -> None:
+    (web.folder / "flowers.zip").write_bytes(archive())
+    uri = f"{web.url}/flowers.zip"
+    first = load(uri, tmp_path / "cache")
+    before = times(tmp_path / "cache")
+    second = load(uri, tmp_path / "cache")
+    assert len(first.examples) == 16
+    assert first.digest() == second.digest()
+    assert web.downloads() == ["/flowers.zip"]
+    assert times(tmp_path / "cache") == before
 
 
 def test_a_manifest_that_only_a_proxy_reaches(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

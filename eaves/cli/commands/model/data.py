@@ -11,7 +11,7 @@ from eaves.cli.app.project import load_workspace
 from eaves.cli.command_group import CommandGroup
 from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value
 from eaves.cli.display.table import Columns
-from eaves.cli.labelled_data import build_bars, find_labelled_data
+from eaves.cli.labelled_data import build_bars, find_image_cache, find_labelled_data, prepare_tensorflow
 from eaves.cli.shared_options import FILE
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
@@ -32,9 +32,9 @@ def command() -> None:
 @click.argument("path", required=False)
 @output_option
 def check(path: str | None, form: str) -> None:
-    """Report what training finds in PATH: classes, copies and unused files.
+    """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
-    PATH is a path or URI of a folder with one subfolder of images per class or a manifest (.csv).
+    PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
     Without PATH, it is data.path of eaves.yaml. The command changes no image. It ends with exit code 1 when training
     would refuse the images.
     """
@@ -49,10 +49,13 @@ def check(path: str | None, form: str) -> None:
 def _check(path: str, form: str) -> Inspection:
     """Check the images, print the findings and return them."""
     from trainer.check import inspect_data
+    from trainer.run.run_location import FEATURES
+    from trainer.storage import open_store
 
+    prepare_tensorflow()
     progress = build_bars()
     place, faults = find_labelled_data(path, progress)
-    found = inspect_data(place, progress=progress, faults=faults)
+    found = inspect_data(place, features=open_store(find_image_cache() / FEATURES), progress=progress, faults=faults)
     if form == "table":
         _print(found)
     else:
@@ -78,6 +81,10 @@ def _print(found: Inspection) -> None:
             print_sentence(f"{kind}: {_some([image.name for image in group])}")
         if len(groups) > SHOWN:
             print_sentence(f"{kind}: {_count(len(groups) - SHOWN, 'more set')}")
+    if found.judgement:
+        print_sentence(found.judgement)
+    for image, looks_like in found.doubtful[: 2 * SHOWN]:
+        print_sentence(f"doubtful label: {image.name} is labelled {image.label}, looks like {looks_like}")
     for problem in found.problems:
         print_sentence(f"training would refuse: {problem}")
 

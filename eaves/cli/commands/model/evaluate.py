@@ -27,7 +27,7 @@ def command(context: click.Context, /, model: str, data: str, min_accuracy: floa
     MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
     http://127.0.0.1:8480/functions/NAME.
 
-    DATA is a path or URI of a folder with one subfolder of images per class or a manifest (.csv).
+    DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv) or an archive.
     In a folder with the subfolders train and val, only the images in val are used.
     """
     (evaluation,) = evaluate_models((model,), data, **options)

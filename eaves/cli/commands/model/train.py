@@ -18,7 +18,7 @@ from eaves.cli.cluster.platform_options import cluster_options, on_option, read_
 from eaves.cli.display.output import say
 from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.latest import RUN, refuse_latest, update_latest
-from eaves.cli.shared_options import file_option
+from eaves.cli.shared_options import FILE, file_option
 from eaves.errors import CancelledError, StoppedError
 from eaves.options import given, settings_options
 from trainer.settings import TrainSettings
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", help="Folder with one subfolder of images per class, or a manifest: path or URI.")
+@click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
 @click.option(
     "--run",
     "output",
@@ -69,17 +69,22 @@ def command(
 
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
+    from trainer.run.stored_settings import continue_settings, save_settings
     from trainer.train import train
 
     prepare_tensorflow()
     logs.configure(as_json=False)
     place = str(project.data.path)
     images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
+    images, settings = continue_settings(target, images, settings, given=flags)
     try:
         with stop_on_signals() as stop:
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
     except StoppedError as error:
-        hint = f"the same command with --run {shlex.quote(str(target))} continues the training"
+        # It may have been stopped before its first checkpoint, which has the settings beside it.
+        save_settings(target, images, settings)
+        named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
+        hint = f"eaves train{named} --run {shlex.quote(str(target))} continues the training"
         kind = CancelledError if stop.number == signal.SIGINT else StoppedError
         raise kind(error.message, hint=hint) from error
     if target.absolute().parent == workspace.runs.absolute() and (text := update_latest(workspace.runs, RUN)):
@@ -98,7 +103,7 @@ def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) ->
     """Return settings with an absolute path of the weights file.
 
     A relative path in eaves.yaml starts at the folder of eaves.yaml, and one on the command line at the working
-    directory.
+    directory. With an absolute path, the run can be continued with the same file from any directory.
     """
     if settings.weights_kind != "file" or "://" in settings.weights:
         return settings

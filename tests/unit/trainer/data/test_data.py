@@ -1,9 +1,12 @@
-"""Manifests, near copies, weights: what the data side does without a network."""
+"""Manifests, archives, near copies, weights: what the data side does without a network."""
 
 from __future__ import annotations
 
 import io
 import json
+import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, DatasetError
+from eaves.errors import ConfigError, DatasetError, StorageError
+from trainer.data.archive import unpack_once
 from trainer.data.dataset import Dataset, Example, load_dataset, scan
 from trainer.data.remote import redact_uri
 from trainer.data.split import near_duplicates
@@ -53,11 +57,21 @@ def write_csv(file: Path, lines: list[str], encoding: str = "utf-8") -> Path:
     return file
 
 
-def test_a_folder_and_a_manifest_are_the_same_data(tmp_path: Path) -> None:
+def zipped(folder: Path, file: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for entry in sorted(folder.rglob("*")):
+            archive.write(entry, inside + entry.relative_to(folder).as_posix())
+    return file
+
+
+def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path) -> None:
     folder = fill(tmp_path / "photos", "daisy", "rose")
     named = rows(folder, tmp_path)
     as_csv = write_csv(tmp_path / "m.csv", ["path,label", *(f"{path},{label}" for path, label in named)])
-    places = (folder, f"file://{folder}", as_csv)
+    packed = zipped(folder, tmp_path / "photos.zip", inside="photos/")
+    with tarfile.open(tmp_path / "photos.tar.gz", "w:gz") as archive:
+        archive.add(folder, arcname=".")
+    places = (folder, f"file://{folder}", as_csv, packed, tmp_path / "photos.tar.gz")
     loaded = [load(place, tmp_path / "cache") for place in places]
     assert len({dataset.digest() for dataset in loaded}) == 1
     assert all(dataset.labels == ("daisy", "rose") and not dataset.faults for dataset in loaded)
@@ -123,6 +137,133 @@ def test_a_manifest_with_one_class(tmp_path: Path) -> None:
     lines = ["path,label", "rose/00.jpg,rose", "rose/01.jpg,rose"]
     with pytest.raises(DatasetError, match="only one class"):
         scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
+
+
+def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    archive = zipped(fill(tmp_path / "photos", "a", "b", count=2), tmp_path / "photos.zip")
+    first = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
+    (first / "marker").touch()
+    assert (unpack_once(archive, tmp_path / "cache", limit_bytes=10**9) / "marker").exists()
+    zipped(fill(tmp_path / "photos", "a", "b", count=3), archive)
+    again = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
+    assert len(list(again.rglob("*.jpg"))) == 6
+    assert not first.exists()
+
+
+def hostile_zip(name: str, mode: int = 0o100644) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            archive.writestr(info, "../../etc")
+        return folder / "x.zip"
+
+    return make
+
+
+def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with tarfile.open(folder / "x.tar", "w") as archive:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        return folder / "x.tar"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        hostile_zip("../up.jpg"),
+        hostile_zip("a/../../up.jpg"),
+        hostile_zip("a\\..\\up.jpg"),
+        hostile_zip("/up.jpg"),
+        hostile_zip("."),
+        hostile_zip("a/link.jpg", 0o120777),
+        hostile_tar("../up.jpg"),
+        hostile_tar("/up.jpg"),
+        hostile_tar("."),
+        hostile_tar("a/link.jpg", tarfile.SYMTYPE),
+        hostile_tar("a/link.jpg", tarfile.LNKTYPE),
+        hostile_tar("a/pipe", tarfile.FIFOTYPE),
+        hostile_tar("a/device", tarfile.CHRTYPE),
+    ],
+)
+def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    with pytest.raises(DatasetError, match=r"not below the archive's root|is a link"):
+        load(make(tmp_path), tmp_path / "cache")
+    assert not list(tmp_path.rglob("up.jpg"))
+    assert not list(tmp_path.rglob("link.jpg"))
+
+
+def zip_of(*names: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"x")
+        return folder / "x.zip"
+
+    return make
+
+
+def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
+    file = zip_of("a/éé.jpg")(folder)
+    file.write_bytes(file.read_bytes().replace("éé".encode(), b"\xc3\x28\xc3\xa9"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be unpacked: File name too long"),
+        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be unpacked: File exists"),
+        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be unpacked: Not a directory"),
+        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be unpacked: Is a directory"),
+        (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
+    ],
+)
+def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        load(make(tmp_path), tmp_path / "cache")
+    assert caught.value.exit_code == 65
+    assert caught.value.hint
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
+
+
+def test_an_archive_that_may_not_be_read_is_reported_as_that(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").mkdir()
+    with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
+        unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
+    assert "this user may read" in str(caught.value.hint)
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/zeros.jpg", bytes(50_000_000))
+    with pytest.raises(DatasetError, match=r"more than 0\.01 GB"):
+        load(tmp_path / "bomb.zip", tmp_path / "cache", unpacked_gb=0.01)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
+    fill(tmp_path / "photos", "a", "b", count=3)
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".zip":
+        zipped(tmp_path / "photos", whole)
+    else:
+        with tarfile.open(whole, "w:gz" if suffix.endswith("gz") else "w") as archive:
+            archive.add(tmp_path / "photos", arcname=".")
+    for number, data in enumerate((whole.read_bytes()[: whole.stat().st_size // 2], b"no archive at all" * 99)):
+        file = tmp_path / f"{number}{suffix}"
+        file.write_bytes(data)
+        with pytest.raises(DatasetError, match="can't unpack"):
+            load(file, tmp_path / "cache")
+    with pytest.raises(DatasetError, match="can't read the archive"):
+        load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
 
 
 def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
@@ -211,6 +352,7 @@ def test_the_settings(tmp_path: Path) -> None:
         "balance": "auto",
         "near_copies": "similar",
         "group_by": "",
+        "unpacked_gb": 50.0,
         "allowed_prefixes": ["s3://a"],
     }
     assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"

@@ -1,0 +1,65 @@
+"""The settings of a run continue it, and a flag may not differ from them without a word."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError, RunError
+from trainer.data.split.earlier_run import SETTINGS
+from trainer.run.run import checkpoints_beside
+from trainer.run.stored_settings import continue_settings, save_settings
+from trainer.settings import DataSettings, TrainSettings
+
+STARTED = {"arch": "small_cnn", "epochs": 200, "weights": "none"}
+DATA = DataSettings(path="/data/parts")
+
+
+def settings(**values: object) -> TrainSettings:
+    return build(TrainSettings, SettingsLayer(origin="test", values=values))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A run that was stopped."""
+    save_settings(tmp_path / "run", DATA, settings(**STARTED))
+    return tmp_path / "run"
+
+
+def test_a_run_is_continued_with_its_own_settings(output: Path) -> None:
+    assert continue_settings(output, DataSettings(path="/other"), settings(), given=()) == (DATA, settings(**STARTED))
+
+
+def test_a_flag_that_differs_is_refused_with_both_values(output: Path) -> None:
+    now = settings(arch="small_cnn", epochs=12, weights="none")
+    with pytest.raises(ConfigError, match=r"train\.epochs: .* was started with 200 \(got 12\)") as caught:
+        continue_settings(output, DATA, now, given={"train.epochs", "train.arch"})
+    assert [fault.path for fault in caught.value.faults] == ["train.epochs"]
+    with pytest.raises(ConfigError, match=r"data\.path: .* '/data/parts' \(got '/other'\)"):
+        continue_settings(output, DataSettings(path="/other"), now, given={"data.path"})
+
+
+def test_what_changes_no_weight_may_differ(output: Path) -> None:
+    _, found = continue_settings(output, DATA, settings(checkpoint_s=5.0), given={"train.checkpoint_s"})
+    assert found == replace(settings(**STARTED), checkpoint_s=5.0)
+
+
+def test_a_secret_that_is_not_stored_comes_from_the_project(tmp_path: Path) -> None:
+    secret = "https://user:word@data.example/parts.zip?signature=1"
+    save_settings(tmp_path / "run", DataSettings(path=secret), settings(**STARTED))
+    kept = json.loads((checkpoints_beside(tmp_path / "run") / SETTINGS).read_text())
+    assert kept["data"]["path"] == "https://data.example/parts.zip"
+    images, _ = continue_settings(tmp_path / "run", DataSettings(path=secret), settings(), given=())
+    assert images.path == secret
+
+
+def test_there_may_be_no_run_or_a_damaged_one(output: Path, tmp_path: Path) -> None:
+    assert continue_settings(tmp_path / "other", DATA, settings(), given=()) == (DATA, settings())
+    file = checkpoints_beside(output) / SETTINGS
+    file.write_text(json.dumps({"data": {}}))
+    with pytest.raises(RunError, match=r"settings\.json can't be read"):
+        continue_settings(output, DATA, settings(), given=())
