@@ -32,7 +32,7 @@ def test_its_photos_can_be_trained_on(
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert list(found["classes"]) == labels
-    assert found["label_agreement"] > 0.95
+    assert int(found["judgement"].partition("%")[0]) > 95, "percent of the labels that the other images predict"
 
 
 def test_nearest_prints_the_most_similar_image_of_each(tmp_path: Path) -> None:
