@@ -70,6 +70,7 @@ def test_what_a_sender_who_stops_had_is_free_again(server: IngressServer) -> Non
             assert other.recv(1024).startswith(b"HTTP/1.1 400 "), "all of it was read: it is no event"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's ssl closes it by its counter
 def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Load balancers test a port so, every few seconds."""
     certificate, key = make_certificate(tmp_path / "made")
