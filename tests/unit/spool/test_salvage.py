@@ -158,10 +158,11 @@ def test_entries_between_two_damaged_pages_are_copied(tmp_path: Path, is_swapped
         small = [Event(id=f"id-{number}", source="/eaves/a/b", type=IMAGE_CAPTURED) for number in range(count)]
         spool.put_many([(event, ("out",)) for event in small])
     pages = find_pages(path, "deliveries")
-    content = path.read_bytes()
+    content = bytearray(path.read_bytes())
     other = content[(pages[5] - 1) * PAGE : pages[5] * PAGE] if is_swapped else bytes(PAGE)
     for page in (pages[1], pages[-1]):
-        damage(path, lambda content, at=(page - 1) * PAGE: content.__setitem__(slice(at, at + PAGE), other))
+        content[(page - 1) * PAGE : page * PAGE] = other
+    path.write_bytes(content)
     salvage.replace_damaged(path)
     with Spool(path) as spool:
         kept = {entry.event.id for entry in spool.peek("out", limit=count, now=NOW)}
