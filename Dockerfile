@@ -1,4 +1,4 @@
-# Build the container image of a role: docker build --target function|trainer|agent|agent-camera|agent-s3|console .
+# Build the container image of a role: docker build --target function|trainer|agent|agent-camera|agent-s3|agent-camera-s3|console .
 # Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
 # small. The images for the edge have a third layer with byte code of the standard library, which official slim images of Python
 # lack. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as

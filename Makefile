@@ -47,7 +47,7 @@ experiment: $(PLOTS)  ## compare edge and cloud-only over bad links, write docs/
 	$(BIN)/python -m bench.link $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)")
 
 image:  ## build the container images (OCI=docker, podman or buildah)
-	for role in function trainer agent agent-camera agent-s3 console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
+	for role in function trainer agent agent-camera agent-s3 agent-camera-s3 console; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
 image-test: $(READY)  ## build the function's container image without a daemon and compare it with that of `eaves package` (needs root; slow)
 	$(BIN)/pytest -m slow tests/integration/oci/test_dockerfile.py

@@ -131,9 +131,11 @@ class IngressServer:
                 _hang_up(connection)
 
     def _accept(self) -> None:
+        waiting = select.poll()  # `select` refuses numbers of files above 1,023
+        waiting.register(self._socket, select.POLLIN)
+        waiting.register(self._stopped, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._socket, self._stopped], [], [])
-            if self._stopped in ready:
+            if any(file == self._stopped.fileno() for file, _ in waiting.poll()):
                 return
             try:
                 connection, address = self._socket.accept()

@@ -32,6 +32,9 @@ REPAIR_PAUSES = 10.0
 """Factor of the pause after a damaged file could not be replaced, for example on a full disk: the pause is the duration
 of the failed attempt times this factor.
 """
+MAX_FAILURES = 50_000
+"""Number of reads that may fail before a table's damaged part is no longer halved: some seconds."""
+MAX_NUMBER = (1 << 63) - 1
 _DELIVERY = "seq, lane, eid, state, status, reason"
 _ENTRY = "SELECT ?, ?, attributes, data, 0, put_at, crc FROM events NOT INDEXED WHERE eid = ?"
 _PUT_EVENT = (
@@ -159,7 +162,7 @@ def _copy(path: Path) -> None:
             new.execute("BEGIN IMMEDIATE")
             with contextlib.closing(connect(path, mode="ro")) as old:
                 copied, lost = _copy_entries(old, new)
-                for row in _read_rows(old, "seen", "key, at"):
+                for row in _read_seen(old):
                     new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", row)
                 _copy_ledger(old, new)
             new.execute("COMMIT")
@@ -198,20 +201,48 @@ def _remove(path: Path) -> None:
         path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
 
 
-def _read_rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
-    """Yield the rows of a table by their key, which is the first column, up to and behind pages that can't be read."""
-    key = columns.partition(",")[0]
-    sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} >= ? ORDER BY {key}"  # noqa: S608 - constants
+def _read_seen(db: sqlite3.Connection) -> Iterator[Any]:
+    """Yield the remembered ids by their key, up to and behind pages that can't be read."""
+    sql = "SELECT key, at FROM seen NOT INDEXED WHERE key >= ? ORDER BY key"
     try:
-        yield from db.execute(sql, (-1,))
+        yield from db.execute(sql, (b"",))
     except UNREADABLE:
         first = None
         with contextlib.suppress(*UNREADABLE):
-            for row in db.execute(f"SELECT {columns} FROM {table} NOT INDEXED ORDER BY {key} DESC"):  # noqa: S608 - constants
+            for row in db.execute("SELECT key, at FROM seen NOT INDEXED ORDER BY key DESC"):
                 first = row[0]
         if first is not None:
             with contextlib.suppress(*UNREADABLE):
                 yield from db.execute(sql, (first,))
+
+
+def _read_rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
+    """Yield the rows of a table by their number, which is the first column, but for those on pages that can't be read.
+
+    What lies between two pages that can't be read is halved until each half can be read, or is one row.
+    """
+    key, highest = columns.partition(",")[0], -1
+    with contextlib.suppress(*UNREADABLE, TypeError, ValueError):
+        highest = int(db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0])
+    sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key}"  # noqa: S608 - constants
+    ranges, failures = [(highest + 1, MAX_NUMBER), (0, highest)], 0
+    while ranges:
+        low, high = ranges.pop()
+        last, first = low - 1, high + 1
+        try:
+            for row in db.execute(sql, (low, high)):
+                yield row
+                last = max(last, row[0])
+        except UNREADABLE:
+            failures += 1
+            with contextlib.suppress(*UNREADABLE):
+                for row in db.execute(f"{sql} DESC", (last + 1, high)):
+                    first = row[0]
+            if first <= high:
+                ranges.append((max(first, low + 1), high))
+            if first - last > 2 and high < MAX_NUMBER and failures < MAX_FAILURES:
+                middle = (last + first) // 2
+                ranges += [(middle + 1, first - 1), (last + 1, middle)]
 
 
 def _copy_entries(old: sqlite3.Connection, new: sqlite3.Connection) -> tuple[int, int]:
@@ -221,6 +252,8 @@ def _copy_entries(old: sqlite3.Connection, new: sqlite3.Connection) -> tuple[int
     """
     copied, lost, known = 0, 0, set[int]()
     for seq, lane, eid, state, status, reason in _read_rows(old, "deliveries", _DELIVERY):
+        if new.execute("SELECT 1 FROM deliveries WHERE seq = ?", (seq,)).fetchone():
+            continue  # a page that holds what was written for another one has its rows twice
         if not isinstance(lane, str) or not (eid in known or _copy_event(old, new, (seq, lane, eid))):
             lost += 1
             continue

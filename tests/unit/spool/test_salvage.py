@@ -142,6 +142,33 @@ def test_what_can_be_read_is_copied_and_the_damaged_file_is_kept(
         assert len(read_all(spool)) == len(kept) + 1
 
 
+def find_pages(path: Path, name: str) -> list[int]:
+    """The numbers of the pages with rows of a table that takes several. Source: sqlite.org/fileformat.html, 1.6."""
+    content, root = path.read_bytes(), root_page(path, name)
+    page = content[(root - 1) * PAGE : root * PAGE]
+    cells = [int.from_bytes(page[at : at + 2], "big") for at in range(12, 12 + 2 * int.from_bytes(page[3:5], "big"), 2)]
+    return [int.from_bytes(page[at : at + 4], "big") for at in cells]
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_entries_between_two_damaged_pages_are_copied(tmp_path: Path, is_swapped: bool) -> None:
+    """Pages are destroyed, or hold what was written for another page, as after a write that a card put elsewhere."""
+    path, count = tmp_path / "spool.db", 3_000
+    with Spool(path) as spool:
+        small = [Event(id=f"id-{number}", source="/eaves/a/b", type=IMAGE_CAPTURED) for number in range(count)]
+        spool.put_many([(event, ("out",)) for event in small])
+    pages = find_pages(path, "deliveries")
+    content = bytearray(path.read_bytes())
+    other = content[(pages[5] - 1) * PAGE : pages[5] * PAGE] if is_swapped else bytes(PAGE)
+    for page in (pages[1], pages[-1]):
+        content[(page - 1) * PAGE : page * PAGE] = other
+    path.write_bytes(content)
+    salvage.replace_damaged(path)
+    with Spool(path) as spool:
+        kept = {entry.event.id for entry in spool.peek("out", limit=count, now=NOW)}
+    assert len(kept) > count * (len(pages) - 3) / len(pages)
+
+
 def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(999), lanes=("another", "out"))
