@@ -16,7 +16,7 @@ from knative.client.kinds import CLAIM, CONTAINER_SOURCE, DAEMON_SET, NAMESPACE,
 from knative.resources.agent import NODE_SPOOLS, SOURCE_LABEL
 from tests.contract.sinks import of, subjects
 from tests.e2e.harness import KnativeSink
-from tests.e2e.places import NAME, SITE, Namespaces, Place
+from tests.e2e.places import NAME, Namespaces, Place
 from tests.e2e.volumes import claimed, clear_node, make_claim, on_node, put_files
 from tests.waiting import wait_until
 
@@ -149,5 +149,5 @@ def test_images_in_a_folder_of_the_node_are_predicted(
         assert there.get(NAMESPACE, agents) is not None  # others' agents may be in it
     finally:
         clear_node(there, NODE_FOLDERS, [namespaces.prefix], image)
-        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{source}", place.cluster.namespace], image)
+        clear_node(there, NODE_SPOOLS, [place.cluster.namespace], image)
         there.delete(NAMESPACE, agents)
