@@ -67,7 +67,7 @@ class Service:
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
         self._recent = ReplyCache(settings.recent_replies)
         self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
-        self._room = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
+        self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> CachedReply:
         """Return the reply to an event; a repeated event gets the same reply.
@@ -121,7 +121,7 @@ class Service:
         return results
 
     def _reply(self, event: Event, digest: str) -> CachedReply:
-        with self._room.share() as take:
+        with self._fetch_memory.share() as take:
             if not event.data and DATAREF in event.extensions:
                 prediction, predictor = self._predict_reference(event, take)
             else:

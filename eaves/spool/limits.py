@@ -10,7 +10,7 @@ from enum import Enum
 from eaves.errors import SpoolFullError
 
 DAY_S = 86_400.0
-LOOK_S = 60.0
+POLL_S = 60.0
 """Interval between two searches for dead letters that are too old, in seconds."""
 BATCH = 1_000
 """Maximum number of rows that one commit changes where their number is unbounded, so that deliveries continue

@@ -369,7 +369,7 @@ class Spool:
     def keep_limits(self) -> None:
         """Delete dead letters that are too old, at most once a minute. A long-running process calls it regularly."""
         now = self.clock.monotonic()
-        if now - self._kept_at < retention.LOOK_S:
+        if now - self._kept_at < retention.POLL_S:
             return
         self._kept_at = now
         moment = self.clock.now()

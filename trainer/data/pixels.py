@@ -172,7 +172,7 @@ class _KeptRows:
         self._row_bytes = int(np.prod(shape, dtype=np.int64))
         disk = os.fstatvfs(descriptor)
         free_bytes = max(0, disk.f_bavail * disk.f_frsize - left_free_bytes)
-        self._room, self._is_short = min(max_bytes, free_bytes) // self._row_bytes, free_bytes < max_bytes
+        self._max_rows, self._is_short = min(max_bytes, free_bytes) // self._row_bytes, free_bytes < max_bytes
 
     def __len__(self) -> int:
         """Return the number of rows that the file holds."""
@@ -180,7 +180,7 @@ class _KeptRows:
 
     def append(self, row: Pixels) -> None:
         """Keep the next row, unless the file was full at an earlier row."""
-        if self._count >= self._room:
+        if self._count >= self._max_rows:
             if self._is_short:
                 self._end_full()
             return
@@ -201,7 +201,7 @@ class _KeptRows:
             raise OSError(errno.EIO, "the temporary file of decoded pixels was changed by another process")
 
     def _end_full(self) -> None:
-        self._room, self._is_short = self._count, False
+        self._max_rows, self._is_short = self._count, False
         _log.info(
             "the disk is full after the decoded pixels of %d images; the other images are decoded again "
             "whenever they are needed",

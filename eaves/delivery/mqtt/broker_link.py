@@ -204,10 +204,8 @@ class BrokerLink(ConnectionListener):
 
 PAUSE_S = 10.0
 """Minimum time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
-client
-that may publish to its topics can ask at any rate.
-"""
-LOOK_S = 60.0
+client that may publish to its topics can ask at any rate."""
+POLL_S = 60.0
 """Maximum time, in seconds, that the idle thread waits for a request before it checks again."""
 
 
@@ -282,7 +280,7 @@ class DiscoveryPublisher:
 
     def _left_s(self) -> float:
         if self._pending or not self._asked:
-            return LOOK_S
+            return POLL_S
         return 0.0 if self._at_once else self._next_at - self._clock.monotonic()
 
     def _count(self, _: Future[Acknowledgement]) -> None:

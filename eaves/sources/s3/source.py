@@ -43,7 +43,7 @@ HINTS_AT_ONCE = 1_000
 START_S = 86_400.0
 """With `start: new`, an object that was written within this time after the start is new even if it is found by the
 first pass, seconds. Without this bound, a clock that is years behind would make every object new."""
-LOOK_S = 60.0
+POLL_S = 60.0
 """Maximum wait, seconds; each wait shows the agent that the source isn't hung."""
 _MEDIA = {"jpg": "jpeg", "tif": "tiff"}
 _UNAVAILABLE = (DeliveryError, ConfigError, NotFoundError, ForbiddenError)
@@ -126,7 +126,7 @@ class S3Source:
                 self._context.reconnected()
             failures = 0
             self._report_state()
-            self.hints.wait(min(LOOK_S, self._scan.next_at - self._clock.monotonic()))
+            self.hints.wait(min(POLL_S, self._scan.next_at - self._clock.monotonic()))
 
     def _look_at_hints(self) -> None:
         """Look at the objects that notifications name.
