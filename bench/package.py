@@ -23,8 +23,8 @@ from bench.report import Figure, Section, Table
 from eaves.oci.layers import wheels
 from eaves.oci.layers.bytecode import find_compiler
 from eaves.oci.layers.image import pick_image
+from eaves.oci.layout import open_layout
 from eaves.oci.runtime import PACKAGES, find_lock, unpack
-from eaves.oci.store.layout import open_layout
 from tests.container_images.packaging import VERSION, build_base, run_package, this_platform
 from tests.container_images.registries import serve_registry
 

@@ -21,9 +21,9 @@ from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ArtifactError, OciError, OciNotFoundError
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.image_location import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
+from eaves.oci.layout import create_layout
 from eaves.oci.package import find_artifact, unpack_artifact
 from eaves.oci.registry.registry import Access, Registry
-from eaves.oci.store.layout import create_layout
 
 _VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
 """Regular expression of a model's version, as `trainer.run.run` makes it."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +15,7 @@ from eaves.errors import OciError
 
 if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
-    from eaves.oci.image_location import ImageLocation
-    from eaves.oci.integrity import Checked
+    from eaves.oci.layers.image import Image
     from eaves.oci.registry.registry import Access
     from eaves.oci.signatures import Signed
 
@@ -38,8 +36,10 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     Raises:
         EavesError: When the signature or a digest is wrong, or when the container image can't be read.
     """
+    from eaves.oci.copy import check_content
     from eaves.oci.descriptor import parse_reference
     from eaves.oci.image_location import open_location
+    from eaves.oci.layers.image import load_images
     from eaves.oci.registry.registry import Registry
     from eaves.oci.signatures import find_signature, load_public_key
 
@@ -60,29 +60,30 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     if public is not None and place.reference is not None and isinstance(place.store, Registry):
         repository = parse_reference(signed_as) if signed_as else place.reference
         signed = find_signature(place.store, descriptor, public, repository)
-    checked = _check_visibly(place, descriptor)
+    images = list(load_images(place.store, descriptor))
+    if not images:
+        raise OciError(f"{descriptor.digest} is not the index of a container image")
+    layers = list({layer.digest: layer for image in images for layer in image.layers}.values())
+    with progress("reading layers", sum(layer.size for layer in layers)) as bar:
+        for layer in layers:
+            check_content(place.store, layer, bar.update)
     name = str(place.reference.pinned(descriptor.digest)) if place.reference else f"{text}@{descriptor.digest}"
-    _print(name, descriptor, checked, signed, public.id if public else None, form)
-
-
-def _check_visibly(place: ImageLocation, descriptor: Descriptor) -> Checked:
-    from eaves.oci.integrity import check_content
-
-    with ExitStack() as stack:
-
-        def show(layers: Sequence[Descriptor]) -> Callable[[int], Any]:
-            bar: Any = stack.enter_context(progress("reading layers", sum(layer.size for layer in layers)))
-            return bar.update  # type: ignore[no-any-return]
-
-        return check_content(place.store, descriptor, show)
+    _print(name, descriptor, images, layers, signed, public.id if public else None, form)
 
 
 def _print(
-    name: str, descriptor: Descriptor, checked: Checked, signed: Signed | None, key: str | None, form: str
+    name: str,
+    descriptor: Descriptor,
+    images: list[Image],
+    layers: list[Descriptor],
+    signed: Signed | None,
+    key: str | None,
+    form: str,
 ) -> None:
-    said = checked.images[0].labels
+    said = images[0].labels
     labels = {str(name): str(value) for name, value in said.items()} if isinstance(said, Mapping) else {}
-    platforms = [str(image.platform) for image in checked.images]
+    platforms = [str(image.platform) for image in images]
+    size = sum(layer.size for layer in layers)
     verdict = {
         "name": name,
         "digest": descriptor.digest,
@@ -91,8 +92,8 @@ def _print(
         "annotations": dict(signed.annotations) if signed else {},
         "artifact": labels.get("dev.eaves.artifact"),
         "platforms": platforms,
-        "layers": len(checked.layers),
-        "layer_bytes": checked.size,
+        "layers": len(layers),
+        "layer_bytes": size,
         "labels": labels,
     }
     if form != "table":
@@ -102,4 +103,4 @@ def _print(
         for label, value in labels.items():
             say(escape(f"  {label}: {value}", keep=""))
     by = f"signed by {key}" if key else "no signature was checked, only the digests of its content"
-    say(f"verified: {', '.join(platforms)}; {len(checked.layers)} layers, {checked.size} bytes; {by}")
+    say(f"verified: {', '.join(platforms)}; {len(layers)} layers, {size} bytes; {by}")

@@ -2,11 +2,10 @@
 
     descriptor      media type, digest and size of a piece of content; names of container images
     image_location  opening the layout (a directory) or registry that a name stands for
-    store/          content by digest: interfaces for layouts and registries, and the layout on disk
+    layout          content by digest: interfaces for layouts and registries, and the layout on disk
     registry/       content by digest at a registry, over HTTP
     layers/         building layers from files, and a container image from a base and layers
     signatures      signing a container image, and verifying its signature
-    integrity       checking every byte of a container image
     package         building a container image from an artifact and a base, and getting the artifact out of it
     runtime         building the runtime's layers: standard library, locked wheels, Eaves' own code
     import_graph    the modules that a process may import

@@ -6,27 +6,15 @@ container images: which content a node with the old one must fetch for the new o
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import BinaryIO
 
-from eaves.errors import StoppedError
 from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.layers.image import Image, load_images, pick_image
 from eaves.oci.layers.layer import TITLE
-from eaves.oci.store.content_store import ContentSource, ContentTarget, Progress
-from eaves.oci.store.layout import Layout
-
-PARALLEL = 3
-"""Maximum number of blobs that are copied at the same time. More would not be faster, as they share one link."""
-GRACE_S = 2.0
-"""Time that the other copying threads have to end after one has failed or the user has interrupted the copy,
-seconds."""
+from eaves.oci.layout import ContentSource, ContentTarget, Layout, Progress, verified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +47,9 @@ class Overlay:
         """Return the content of a manifest, an index or a config, after verifying its digest."""
         return self._having(descriptor).read(descriptor)
 
-    def open(
-        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
-    ) -> AbstractContextManager[BinaryIO]:
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
         """Open content as a stream, from the first layout that has it, otherwise from the base."""
-        return self._having(descriptor).open(descriptor, start=start, poll=poll)
+        return self._having(descriptor).open(descriptor)
 
     def _having(self, descriptor: Descriptor) -> ContentSource:
         return next((layout for layout in self._layouts if layout.has(descriptor)), self._base)
@@ -101,79 +87,36 @@ def copy_image(
     # Documents are read before the layers, so that a missing document is noticed before layers are fetched for hours.
     manifests = {one.digest: source.read(one) for one in (*(image.descriptor for image in images), descriptor)}
 
-    stop = threading.Event()
-
-    def bring(blob: Descriptor) -> str:
+    moved, mounted, present = [], [], []
+    for blob in blobs.values():
         if target.has(blob):
-            return "present"
-        if any(target.mount(blob, other) for other in mounts):
-            return "mounted"
-        target.write(blob, source, _stopping(progress(blob), stop))
-        return "moved"
-
-    how = _together(bring, blobs, stop)
+            present.append(blob)
+        elif any(target.mount(blob, other) for other in mounts):
+            mounted.append(blob)
+        else:
+            target.write(blob, source, progress(blob))
+            moved.append(blob)
     for image in images:
         if image.descriptor.digest != descriptor.digest:
             target.write_manifest(image.descriptor, manifests[image.descriptor.digest])
     target.write_manifest(descriptor, manifests[descriptor.digest], name)
-    kinds = {kind: tuple(blobs[digest] for digest, found in how.items() if found == kind) for kind in set(how.values())}
-    return CopySummary(moved=kinds.get("moved", ()), mounted=kinds.get("mounted", ()), present=kinds.get("present", ()))
+    return CopySummary(moved=tuple(moved), mounted=tuple(mounted), present=tuple(present))
 
 
-def _stopping(progress: Progress, stop: threading.Event) -> Progress:
-    """Return a progress function that calls another one, and raises StoppedError once `stop` is set."""
+def check_content(source: ContentSource, descriptor: Descriptor, progress: Progress = lambda size: None) -> None:
+    """Read a blob to its end.
 
-    def report(size: int) -> None:
-        if stop.is_set():
-            raise StoppedError(
-                "the copy was stopped",
-                hint=("run the command again; content that has arrived completely is not sent again"),
-            )
-        progress(size)
+    Args:
+        source: Source that has the blob.
+        descriptor: Descriptor of the blob.
+        progress: Function that is called with the size of each part that was read.
 
-    return report
-
-
-def _together(
-    bring: Callable[[Descriptor], str], blobs: Mapping[str, Descriptor], stop: threading.Event
-) -> dict[str, str]:
-    """Call `bring`, which copies one blob, for several blobs at a time; return its results by digest.
-
-    The blobs are copied by daemon threads and not by a thread pool, so that a thread that hangs on a dead link doesn't
-    delay an interrupt.
+    Raises:
+        OciError: When the blob is missing, or doesn't match its digest or size.
     """
-    todo: SimpleQueue[Descriptor] = SimpleQueue()
-    done: SimpleQueue[tuple[str, str | BaseException]] = SimpleQueue()
-    for blob in blobs.values():
-        todo.put(blob)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                blob = todo.get_nowait()
-            except Empty:
-                return
-            try:
-                done.put((blob.digest, bring(blob)))
-            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-                done.put((blob.digest, error))
-
-    threads = [Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(blobs)))]
-    how: dict[str, str] = {}
-    try:
-        for thread in threads:
-            thread.start()
-        while len(how) < len(blobs):
-            digest, result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            how[digest] = result
-    finally:
-        stop.set()
-        deadline = time.monotonic() + GRACE_S
-        for thread in (one for one in threads if one.ident is not None):
-            thread.join(max(0.0, deadline - time.monotonic()))
-    return how
+    with source.open(descriptor) as stream:
+        for piece in verified(stream, descriptor):
+            progress(len(piece))
 
 
 def content_of(image: Image) -> tuple[Descriptor, ...]:

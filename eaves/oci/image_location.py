@@ -7,11 +7,10 @@ from pathlib import Path
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor, Reference, parse_reference
+from eaves.oci.layout import Layout, create_layout, open_layout
 from eaves.oci.registry.registry import Access, Registry
-from eaves.oci.store.layout import Layout, create_layout, open_layout
 
 LAYOUT = "oci:"
-ARCHIVE = ".tar"
 VERSION = "{version}"
 """Placeholder for the model's version in a tag that a pipeline publishes to."""
 BEST, SERVING = "best", "serving"
@@ -80,12 +79,7 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
         folder, name = _split(text.removeprefix(LAYOUT))
         if not folder:
             raise OciError(f"{text!r} contains no folder", hint="name a folder, for example oci:build/flowers:v1")
-        return ImageLocation(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
-    if text.endswith(ARCHIVE):
-        raise OciError(
-            f"{text!r} is a tar archive, which can be written but not read",
-            hint=(f"unpack it first: skopeo copy oci-archive:{text} oci:DIR:NAME"),
-        )
+        return ImageLocation(store=(create_layout if create else open_layout)(Path(folder)), name=name)
     reference = parse_reference(text)
     return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
 

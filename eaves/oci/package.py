@@ -22,9 +22,8 @@ from eaves.oci.descriptor import Descriptor, ImagePlatform
 from eaves.oci.layers.artifact_layers import BACKBONE, ROOT, TITLES, ArtifactPart, artifact_parts, part_files
 from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, kept_layer, read_layer, write_layer
+from eaves.oci.layout import ContentSource, Layout
 from eaves.oci.runtime import ENVIRONMENT, LIBRARY, OLDEST, RuntimeTarget, build_layers, build_library_layer
-from eaves.oci.store.content_store import ContentSource
-from eaves.oci.store.layout import Layout
 
 USER = "65532:65532"
 PORT = 8080

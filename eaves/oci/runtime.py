@@ -25,8 +25,7 @@ from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.layers.image import Image
 from eaves.oci.layers.layer import SMALL, Layer, LayerFile, kept_layer, write_layer
 from eaves.oci.layers.standard_library import compile_standard_library, find_standard_library, load_standard_library
-from eaves.oci.store.content_store import ContentSource
-from eaves.oci.store.layout import Layout
+from eaves.oci.layout import ContentSource, Layout
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"

@@ -18,7 +18,7 @@ import pytest
 import eaves
 from eaves.oci.descriptor import CONFIG, INDEX, MANIFEST, ImagePlatform, build_descriptor, render_document
 from eaves.oci.layers.layer import LayerFile, write_layer
-from eaves.oci.store.layout import Layout, create_layout, open_layout
+from eaves.oci.layout import Layout, create_layout, open_layout
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")

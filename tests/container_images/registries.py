@@ -11,10 +11,11 @@ from pathlib import Path
 
 import yaml
 
+from eaves.oci.copy import check_content
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.layers.image import Start, build_image, build_index, load_image
+from eaves.oci.layers.image import Image, Start, build_image, build_index, load_image, load_images
 from eaves.oci.layers.layer import LayerFile, write_layer
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.layout import ContentSource, Layout, create_layout
 from tests.container_images.packaging import build_base, need
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -125,3 +126,12 @@ def small_index(
             layout.write(blob, base)
         made.append(build_image(layout, image, [layer], start))
     return layout, made[0] if len(made) == 1 else build_index(layout, made, {})
+
+
+def check_image(source: ContentSource, descriptor: Descriptor) -> list[Image]:
+    """Read a container image to the last byte of each layer."""
+    images = list(load_images(source, descriptor))
+    for image in images:
+        for layer in image.layers:
+            check_content(source, layer)
+    return images

@@ -26,8 +26,7 @@ from eaves.oci.descriptor import (
     render_document,
 )
 from eaves.oci.layers.layer import Layer
-from eaves.oci.store.content_store import ContentSource
-from eaves.oci.store.layout import Layout
+from eaves.oci.layout import ContentSource, Layout
 
 EPOCH = "1970-01-01T00:00:00Z"
 _OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")

@@ -22,8 +22,7 @@ from typing import Any
 
 from eaves.errors import OciError
 from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor, parse_descriptor
-from eaves.oci.store.content_store import HashedStream, verified
-from eaves.oci.store.layout import Layout
+from eaves.oci.layout import HashedStream, Layout, verified
 
 TITLE = "org.opencontainers.image.title"
 """Annotation with the title of a layer, for display."""
@@ -91,20 +90,12 @@ def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level
 
 
 def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
-    temporary = layout.new_file()
-    try:
-        with temporary.open("wb") as stream:
-            hashed = HashedStream(stream)
-            _write_tar(hashed, files)
-        temporary.chmod(0o644)
+    with layout.new_file(f"the layer {title}") as (temporary, stream):
+        hashed = HashedStream(stream)
+        _write_tar(hashed, files)
+        stream.flush()
         descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations=_titled(title))
         layout.adopt(temporary, descriptor)
-    except OSError as error:
-        raise OciError(
-            f"the layer {title} can't be written: {error.strerror}", hint="free space on this disk"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return Layer(descriptor=descriptor, diff_id=descriptor.digest, title=title)
 
 

@@ -22,8 +22,7 @@ from eaves.oci.import_graph import find_module_level_imports, find_named_modules
 from eaves.oci.layers.bytecode import Compiler, compile_folder
 from eaves.oci.layers.image import Image
 from eaves.oci.layers.layer import LayerFile, read_layer
-from eaves.oci.store.content_store import ContentSource
-from eaves.oci.store.layout import create_layout
+from eaves.oci.layout import ContentSource, create_layout
 
 STARTS_WITH = frozenset({
     "site", "sitecustomize", "runpy", "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8",

@@ -8,7 +8,6 @@ can't be reached.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import urllib3
 
@@ -16,7 +15,6 @@ from eaves.base.backoff import Backoff
 from eaves.errors import RegistryError
 from eaves.oci.registry.response import PassingError
 from eaves.oci.registry.transport import RegistryTransport, describe_interruption
-from eaves.oci.store.content_store import FIRST_REPORT_S, REPORT_EVERY_S, describe_amount
 
 PIECE_BYTES = 1 << 16
 """Maximum number of bytes that are read at once from the connection. Bytes that have arrived are returned immediately,
@@ -25,8 +23,9 @@ PAUSE_CAP_S = 5.0
 """Maximum pause between two attempts to reach the registry, seconds; it is short, so that a link that is up for only
 ten seconds is used."""
 SLICE_S = 0.2
-"""Interval at which a waiting download calls `poll`, seconds, to notice that it was stopped."""
-_CONTINUES = "run the command again when the registry can be reached; a pull continues the download"
+FIRST_REPORT_S, REPORT_EVERY_S = 3.0, 30.0
+"""Time without arriving bytes after which the first message about it is printed, and between further ones, seconds."""
+_AGAIN = "run the command again when the registry can be reached; layers that have arrived completely are kept"
 
 
 class Download:
@@ -38,37 +37,20 @@ class Download:
         scope: Scope that a token must allow.
         what: Name of the content in error messages.
         size: Size of the content in bytes.
-        start: Offset of the first byte to read.
-        poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
-            download.
 
     Raises:
         OciNotFoundError: When the content doesn't exist.
         RegistryError: When the registry fails.
     """
 
-    def __init__(
-        self,
-        transport: RegistryTransport,
-        url: str,
-        scope: str,
-        what: str,
-        *,
-        size: int,
-        start: int = 0,
-        poll: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, transport: RegistryTransport, url: str, scope: str, what: str, size: int) -> None:
         self._transport = transport
         self._url, self._scope, self._what = url, scope, what
-        self._got, self._size, self._poll = start, size, poll
+        self._got, self._size = 0, size
         self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
         self._start_counting()
         self._response: urllib3.BaseHTTPResponse | None = None
-        try:
-            self._response = self._open()
-        except BaseException:
-            self.close()
-            raise
+        self._response = self._open()
 
     def read(self, size: int) -> bytes:
         """Wait for the next bytes and return at most `size` of them; empty at the end of the content.
@@ -84,7 +66,7 @@ class Download:
                 # claims.
                 piece = self._response.read1(min(size, PIECE_BYTES), decode_content=False)
             except urllib3.exceptions.HTTPError as error:
-                self._drop()
+                self.close()
                 if self._got == self._size:
                     return b""
                 self._wait(self._interrupted(error))
@@ -100,7 +82,9 @@ class Download:
 
     def close(self) -> None:
         """Close the connection, unless the content was read completely."""
-        self._drop()
+        if self._response is not None:
+            self._response.close()
+            self._response = None
 
     def _start_counting(self) -> None:
         self._failures = self._answered = 0
@@ -113,11 +97,6 @@ class Download:
             self._report_at, self._is_reported = now + REPORT_EVERY_S, True
             here, lasted_s = describe_amount(self._got, self._size), now - self._moved_at
             self._transport.say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
-
-    def _drop(self) -> None:
-        if self._response is not None:
-            self._response.close()
-            self._response = None
 
     def _open(self) -> urllib3.BaseHTTPResponse:
         """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
@@ -138,10 +117,10 @@ class Download:
                         f"{self._what}: the registry's answer starts at another byte than requested",
                         hint="run the command again",
                     )
-                self._drop()
+                self.close()
                 ranged = False  # the registry supports ranges but not this one, so request the whole content
             except urllib3.exceptions.HTTPError as error:
-                self._drop()
+                self.close()
                 self._wait(self._interrupted(error))
 
     def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
@@ -160,7 +139,6 @@ class Download:
             if not piece:
                 raise RegistryError(f"{self._what} became shorter during the download", hint="run the command again")
             left -= len(piece)
-            self._poll()
         return True
 
     def _interrupted(self, error: urllib3.exceptions.HTTPError) -> PassingError:
@@ -168,7 +146,7 @@ class Download:
         here = describe_amount(self._got, self._size)
         return PassingError(
             f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
-            hint=_CONTINUES,
+            hint=_AGAIN,
             reason=describe_interruption(error),
         )
 
@@ -188,13 +166,18 @@ class Download:
             raise RegistryError(
                 f"the download of {self._what} received no data for {_describe_time(idle_s)} ({error.reason}), "
                 f"after {describe_amount(self._got, self._size)}",
-                hint=_CONTINUES,
+                hint=_AGAIN,
             ) from error
         until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), error.wait_s), left_s)
         while (rest_s := until - time.monotonic()) > 0:
             self._report(error.reason)
-            self._poll()
             time.sleep(min(rest_s, SLICE_S))
+
+
+def describe_amount(got: int, size: int) -> str:
+    """Return a number of bytes and their total as text, such as `3.1 of 15.2 MB`."""
+    unit, name = (1e6, "MB") if size >= 100_000 else (1e3, "KB")
+    return f"{got / unit:.1f} of {size / unit:.1f} {name}"
 
 
 def _describe_time(seconds: float) -> str:

@@ -9,7 +9,8 @@ Source: OCI distribution-spec 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import BinaryIO, cast
 from urllib.parse import urlencode
@@ -18,21 +19,34 @@ from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
 from eaves.oci.descriptor import (
     INDEXES,
     MANIFESTS,
-    MAX_DOCUMENT_BYTES,
     Descriptor,
     Reference,
     digest_of,
     parse_descriptor,
     parse_document,
 )
+from eaves.oci.layout import ContentSource, Progress, read_document, verified
 from eaves.oci.registry.download import Download
-from eaves.oci.registry.response import RegistryResponse, require_status
+from eaves.oci.registry.response import (
+    MAX_PAUSE_S,
+    PassingError,
+    RegistryResponse,
+    build_passing_error,
+    build_status_error,
+    require_status,
+)
 from eaves.oci.registry.transport import Access, RegistryTransport, follow
-from eaves.oci.registry.upload import BlobUpload
-from eaves.oci.store.content_store import ContentSource, Progress, verified
 
 __all__ = ["Access", "Registry"]
 TAGS_A_PAGE = 1000
+PART_BYTES = 1 << 14
+"""Size of the parts in which a blob is sent. The time limit for sending applies to each part separately."""
+_OCTETS = {"Content-Type": "application/octet-stream"}
+_ACCEPTED = frozenset({201, 202, 204})
+"""Statuses of a PATCH that was accepted. The specification has 202; Google answers 204 and Amazon 201. Source:
+containerd/containerd#1318, dotnet/sdk#33336."""
+_STORED = frozenset({201, 204})
+"""Statuses of a PUT after which the registry has the blob."""
 _PULL, _PUSH = "pull", "pull,push"
 
 
@@ -71,31 +85,18 @@ class Registry:
         """
         if descriptor.media_type in INDEXES | MANIFESTS:
             return self._manifest(descriptor.digest, descriptor.media_type)[0]
-        if descriptor.size > MAX_DOCUMENT_BYTES:
-            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
-        with self.open(descriptor) as stream:
-            return b"".join(verified(stream, descriptor))
+        return read_document(self, descriptor)
 
     @contextmanager
-    def open(
-        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
-    ) -> Iterator[BinaryIO]:
+    def open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
         """Open a blob as a stream, which resumes after an interruption and waits while the registry is out of reach.
-
-        Args:
-            descriptor: Descriptor of the blob.
-            start: Offset of the first byte to read.
-            poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
-                reading.
 
         Raises:
             OciNotFoundError: When the blob doesn't exist.
             RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
-        size, scope = descriptor.size, self._scope(_PULL)
-        download = Download(self._transport, url, scope, what, size=size, start=start, poll=poll)
-        with closing(download) as stream:
+        with closing(Download(self._transport, url, self._scope(_PULL), what, descriptor.size)) as stream:
             yield cast("BinaryIO", stream)
 
     def tags(self) -> Iterator[str]:
@@ -170,21 +171,92 @@ class Registry:
         return answer.status == 201
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        """Upload a blob in one request; an upload that breaks off is continued where the registry supports it.
+        """Upload a blob as docker, podman and skopeo send it: one PATCH with the whole content, then a PUT.
+
+        Every registry accepts that, while GitHub's refuses a chunk of more than 4 MiB, Google's refuses every chunk and
+        JFrog's keeps only the last one. An upload that breaks off is sent again as a whole.
+
+        Args:
+            descriptor: Descriptor of the blob.
+            source: Source that has the blob.
+            progress: Function that is called with the size of each part that was sent, with a negative size when bytes
+                are sent again. An exception from it ends the upload.
 
         Raises:
             OciError: When the source's content doesn't match the descriptor, or the registry refuses the upload.
+
+        Source: OCI distribution-spec 1.1, "Pushing blobs"; aws/containers-roadmap#2831; wasmCloud/wasmCloud#3405.
         """
-        upload = BlobUpload(
-            self._transport,
-            f"{self._base}blobs/",
-            self._scope(_PUSH),
-            self._where(""),
-            descriptor=descriptor,
-            source=source,
-            progress=progress,
-        )
-        upload.run()
+        sent: list[int] = []
+        for last, pause_s in self._transport.pauses():
+            try:
+                self._upload(descriptor, source, progress, sent)
+            except PassingError as error:
+                wait_s = error.wait_s or pause_s
+                if last or wait_s > MAX_PAUSE_S:
+                    raise RegistryError(
+                        f"the upload of {descriptor.digest} stopped: {error.message}"[:400],
+                        hint="push again; content that has arrived completely is not sent again",
+                    ) from error
+                time.sleep(wait_s)
+            else:
+                return
+
+    def _upload(self, descriptor: Descriptor, source: ContentSource, progress: Progress, sent: list[int]) -> None:
+        """Upload a blob once, and note the size of each part that was sent in `sent`.
+
+        Raises:
+            PassingError: When sending the content again may succeed.
+        """
+        what, scope = f"the upload of {descriptor.digest}", self._scope(_PUSH)
+        failures: list[Exception] = []
+
+        def content() -> Generator[bytes]:
+            progress(-sum(sent))
+            sent.clear()
+            try:
+                with source.open(descriptor) as stream:
+                    for piece in verified(stream, descriptor):
+                        for at in range(0, len(piece), PART_BYTES):
+                            part = piece[at : at + PART_BYTES]
+                            sent.append(len(part))
+                            progress(len(part))
+                            yield part
+            except (OSError, RegistryError) as error:  # which would count as the connection's
+                failures.append(error)
+                raise
+
+        place = self._begin_upload()
+        if descriptor.size:
+            headers = {**_OCTETS, "Content-Length": str(descriptor.size)}
+            try:
+                answer = self._transport.once("PATCH", place, scope, body=content, headers=headers)
+            except RegistryError:
+                if failures:
+                    raise failures[0] from None
+                raise
+            if answer.status not in _ACCEPTED:
+                raise build_passing_error(answer, what)
+            place = follow(place, answer.headers.get("Location", ""))
+        place += f"{'&' if '?' in place else '?'}{urlencode({'digest': descriptor.digest})}"
+        answer = self._transport.send("PUT", place, scope, body=b"", headers=_OCTETS)
+        # An upload that is unknown may be complete: perhaps only the response was lost.
+        if answer.status not in _STORED and not (answer.status == 404 and self.has(descriptor)):
+            raise build_status_error(answer, what)
+
+    def _begin_upload(self) -> str:
+        """Start an upload; return its URL."""
+        url, where = f"{self._base}blobs/uploads/", self._where("")
+        answer = self._transport.send("POST", url, self._scope(_PUSH), body=b"")
+        if answer.status == 404:
+            raise OciNotFoundError(
+                f"{where} accepts no uploads",
+                hint="create the repository or its project at the registry, or check the name",
+            )
+        require_status(answer, {202}, f"an upload to {where}")
+        if not answer.headers.get("Location"):
+            raise RegistryError(f"{where} started an upload without an address for it", hint="use another registry")
+        return follow(url, answer.headers["Location"])
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Upload a manifest or index, under a tag when `name` is given, otherwise by its digest only.

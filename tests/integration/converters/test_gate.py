@@ -23,9 +23,9 @@ from eaves.oci.image_location import open_location
 from eaves.oci.layers.artifact_layers import artifact_parts, part_files
 from eaves.oci.layers.image import Start, build_image, load_image
 from eaves.oci.layers.layer import write_layer
+from eaves.oci.layout import create_layout
 from eaves.oci.package import ARTIFACT_LABEL
 from eaves.oci.registry.registry import Access
-from eaves.oci.store.layout import create_layout
 from tests.container_images.packaging import build_base
 from tests.container_images.registries import LocalRegistry
 from trainer.data.split.stored_split import SPLIT_FILE

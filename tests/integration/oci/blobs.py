@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eaves.oci.descriptor import LAYER, Descriptor, Reference
+from eaves.oci.layout import Layout, create_layout
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.store.layout import Layout, create_layout
 from tests.fakes.http.registry import FakeRegistry, Reply, Request
 
 QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)

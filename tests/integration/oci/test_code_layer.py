@@ -16,8 +16,8 @@ from eaves.artifact import Artifact
 from eaves.events import Event, encode_binary, encode_structured
 from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.image import Image, load_image
+from eaves.oci.layout import open_layout
 from eaves.oci.runtime import CODE, PROCESSES, code_files, unpack
-from eaves.oci.store.layout import open_layout
 from eaves.sources.camera.decoder_process import DECODER
 from eaves.sources.camera.wire import Failed, StreamRequest, build_request, read_message
 from tests.container_images.packaging import VERSION, build_base, run_package

@@ -15,9 +15,9 @@ from eaves.cli import cli
 from eaves.errors import OciError
 from eaves.oci.copy import CopySummary, Delta, compute_delta, copy_image
 from eaves.oci.descriptor import Descriptor, parse_reference
+from eaves.oci.layout import create_layout
 from eaves.oci.package import Base, Packaged, package
 from eaves.oci.registry.registry import Access, Registry
-from eaves.oci.store.layout import create_layout
 from tests.container_images.packaging import build_base, this_platform
 from tests.container_images.registries import LocalRegistry, serve_registry
 from tests.fakes.models.artifact import write_colours

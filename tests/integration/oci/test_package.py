@@ -18,7 +18,7 @@ from eaves.cli import cli
 from eaves.errors import EavesError
 from eaves.oci.descriptor import INDEX, build_descriptor
 from eaves.oci.layers.image import load_images
-from eaves.oci.store.layout import Layout, create_layout, open_layout
+from eaves.oci.layout import Layout, create_layout, open_layout
 from tests.container_images.packaging import (
     VERSION,
     build_base,
@@ -237,7 +237,6 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ((good, out, nowhere), "nowhere is not an OCI layout"),
         ((good, out, f"{base}:v7"), "has no v7 (entries: base"),
         ((good, out, f"oci:{tmp_path}/photos"), "is not an OCI layout"),
-        ((good, out, f"{tmp_path}/base.tar"), "try: unpack it first: skopeo copy oci-archive:"),
         ((good, out, f"oci:{tmp_path}/other"), "available: linux/s390x"),
         ((good, out, base, "--platform", "linux/riscv64"), "no container image for linux/riscv64"),
         ((good, out, base, "--platform", "amd64"), "try: name linux/amd64 or linux/arm64, for example"),
@@ -249,7 +248,6 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ),
         ((good, "Not A Name", base), "is not the name of a container image"),
         ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: name a tag instead"),
-        ((good, tmp_path / "nowhere/x.tar", base), "nowhere does not exist"),
         ((good, f"oci:{tmp_path}/photos:v1", base), "is not an OCI layout"),
     ]
     for words, message in cases:

@@ -12,12 +12,10 @@ import pytest
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import INDEX, MANIFEST, MAX_DOCUMENT_BYTES, Descriptor, Reference
-from eaves.oci.integrity import check_content
+from eaves.oci.layout import Layout, verified
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from eaves.oci.store.content_store import verified
-from eaves.oci.store.layout import Layout
-from tests.container_images.registries import small_index
+from tests.container_images.registries import check_image, small_index
 from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
 from tests.inputs.certificates import make_certificate
 from tests.integration.oci.blobs import QUICK, once, push, reach, write_blob
@@ -36,7 +34,7 @@ def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: 
     fake.fault = once(what, Reply(status=status, headers={"Retry-After": "0"}))
     layout, descriptor = small_index(tmp_path, architectures=("amd64",))
     copy_image(layout, reach(fake), descriptor, name="v1")
-    check_content(reach(fake), reach(fake).resolve("v1"))
+    check_image(reach(fake), reach(fake).resolve("v1"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "target",
     required=True,
     metavar="PLACE",
-    help="Container image: REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] or FILE.tar; {version} is the model's.",
+    help="Container image: REPOSITORY[:TAG] at a registry or oci:DIR[:NAME]; {version} is the model's.",
 )
 @click.option(
     "--base",
@@ -78,8 +78,8 @@ def command(
     from eaves.artifact.store import HANDLER
     from eaves.oci.descriptor import parse_image_platform
     from eaves.oci.image_location import open_location
+    from eaves.oci.layout import create_layout
     from eaves.oci.package import Base, package
-    from eaves.oci.store.layout import create_layout
 
     wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
     access = build_access(plain_http=plain_http, registry_ca=registry_ca)
@@ -89,7 +89,7 @@ def command(
     known_as = str(below.reference) if below.reference else ""
     ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
     goal = _open_target(target, access)
-    reference = goal.reference if goal else None
+    reference = goal.reference
     if sink and reference is None:
         raise click.UsageError("--published-to is for a container image that is pushed to a registry.")
     with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
@@ -107,7 +107,7 @@ def command(
         )
         for result in replayed.result():
             result.require()
-        copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
+        copied, name = _put(made, target, goal, _mounts(goal, below))
     if reference is not None and sink:
         _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
     _print(copied, name, made.descriptor, form)
@@ -136,19 +136,14 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
     say(f"sent to {sink}: {event.type}, id {event.id}")
 
 
-def _open_target(target: str, access: Access) -> ImageLocation | None:
-    """Open the place that the container image is written to, before any work; None for an archive (.tar).
+def _open_target(target: str, access: Access) -> ImageLocation:
+    """Open the place that the container image is written to, before any work.
 
     Raises:
         OciError: When the place can't be written to.
     """
-    from eaves.oci.image_location import ARCHIVE, open_location
+    from eaves.oci.image_location import open_location
 
-    if target.endswith(ARCHIVE):
-        if not Path(target).absolute().parent.is_dir():
-            folder = Path(target).absolute().parent
-            raise OciError(f"{target} can't be written: the folder {folder} does not exist", hint=f"mkdir -p {folder}")
-        return None
     place = open_location(target, access, create=True)
     if place.name.startswith("sha256:"):
         raise OciError(
@@ -157,32 +152,24 @@ def _open_target(target: str, access: Access) -> ImageLocation | None:
     return place
 
 
-def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
+def _mounts(goal: ImageLocation, below: ImageLocation) -> list[str]:
     """Return the base image's repository when it is at the registry that the image is pushed to, else nothing.
 
     A registry can mount layers of its own repositories, so they aren't uploaded again.
     """
-    if goal is None or goal.reference is None or below.reference is None:
+    if goal.reference is None or below.reference is None:
         return []
     together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
     return [below.reference.repository] if together else []
 
 
-def _put(
-    made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
-) -> tuple[CopySummary, str]:
+def _put(made: Packaged, target: str, goal: ImageLocation, mounts: list[str]) -> tuple[CopySummary, str]:
     """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
     from eaves.oci.descriptor import DEFAULT_TAG
-    from eaves.oci.store.layout import create_layout, write_archive
 
     digest = made.descriptor.digest
     with _bars() as progress:
-        if goal is None:
-            layout = create_layout(folder / "archive")
-            copied = copy_image(made.source, layout, made.descriptor, name=DEFAULT_TAG, progress=progress)
-            write_archive(layout, Path(target))
-            return copied, target
         copied = copy_image(
             made.source, goal.store, made.descriptor, name=goal.name or DEFAULT_TAG, mounts=mounts, progress=progress
         )

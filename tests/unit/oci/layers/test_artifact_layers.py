@@ -11,7 +11,7 @@ from eaves.artifact import Artifact
 from eaves.errors import OciError
 from eaves.oci.layers.artifact_layers import artifact_parts, part_files, split_parts
 from eaves.oci.layers.layer import Layer, write_layer
-from eaves.oci.store.layout import create_layout
+from eaves.oci.layout import create_layout
 from tests.fakes.models.artifact import write_colours
 
 PATHS = {

@@ -23,7 +23,7 @@ from eaves.oci.descriptor import (
 )
 from eaves.oci.layers.image import Start, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import LayerFile, write_layer
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.layout import Layout, create_layout
 
 AMD64, ARM64 = ImagePlatform(architecture="amd64"), ImagePlatform(architecture="arm64", variant="v8")
 START = Start(

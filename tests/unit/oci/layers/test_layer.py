@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from eaves.errors import OciError
 from eaves.oci.layers.layer import FAST, MAX_COMPRESSED_BYTES, SMALL, Layer, LayerFile, kept_layer, write_layer
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.layout import Layout, create_layout
 
 FILES = (
     LayerFile(path="opt/code/a.py", content=b"a = 1\n"),

@@ -22,7 +22,7 @@ from eaves.oci.layers.standard_library import (
     find_modules,
     find_standard_library,
 )
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.layout import Layout, create_layout
 from tests.container_images.packaging import VERSION
 
 ROOT = f"usr/local/lib/python{VERSION}"

@@ -1,19 +1,22 @@
-"""An OCI layout: a directory with content by digest, and names for it. Source: OCI image-spec, image-layout.md."""
+"""Content by digest: the interfaces of places that hold it, its verification, and the OCI layout, a directory on disk.
+
+Source: OCI image-spec, image-layout.md.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
-from eaves.base.files import STAGING_SUFFIX, replacing, write_atomically
+from eaves.base.files import STAGING_SUFFIX, write_atomically
 from eaves.base.locks import locked
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import (
@@ -26,9 +29,8 @@ from eaves.oci.descriptor import (
     parse_document,
     render_document,
 )
-from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress, require_content, verified
-from eaves.oci.store.partial import Partial, open_partial, sweep_partials
 
+CHUNK_BYTES = 1 << 20
 NAME = "org.opencontainers.image.ref.name"
 _BLOBS = "blobs/sha256"
 _INDEX = "index.json"
@@ -38,19 +40,118 @@ _UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
 """File name patterns of incomplete files, which a process is writing or which a killed process has left."""
 _SWEEP_S = 24 * 3600
 
+Progress = Callable[[int], object]
+"""Function that is called with the number of bytes that were transferred since its last call."""
+
+
+class ContentSource(Protocol):
+    """A layout or repository that content is read from."""
+
+    def resolve(self, name: str) -> Descriptor:
+        """Return the descriptor of the manifest or index that a tag or digest names.
+
+        Raises:
+            OciNotFoundError: When there is no such tag or digest.
+        """
+
+    def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
+        """Open content as a stream; the reader must verify it with `verified`."""
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """Return the content of a manifest, an index or a config, after verifying its digest.
+
+        Raises:
+            OciError: When the content doesn't exist, or doesn't match the descriptor.
+        """
+
+
+class ContentTarget(Protocol):
+    """A layout or repository that content is written to."""
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Return whether the target has the content of a descriptor."""
+
+    def mount(self, descriptor: Descriptor, other: str) -> bool:
+        """Make the registry take content from its repository `other`, without an upload; return whether it did."""
+
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+        """Copy content from a source to the target, and verify it."""
+
+    def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
+        """Write a manifest or index, whose content the target must have already, under a tag when `name` is given."""
+
+
+class HashedStream:
+    """A stream that counts and hashes the bytes that are read from it or written to it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._seen = stream, hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
+        """Return the next bytes of the stream."""
+        piece = self._stream.read(size)
+        self._count(piece)
+        return piece
+
+    def write(self, piece: bytes) -> int:
+        """Write bytes to the stream."""
+        self._count(piece)
+        return self._stream.write(piece)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the bytes so far."""
+        return f"sha256:{self._seen.hexdigest()}"
+
+    def _count(self, piece: bytes) -> None:
+        self._seen.update(piece)
+        self.size += len(piece)
+
+
+def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
+    """Yield the content of a stream in pieces, the last one only after all content is verified.
+
+    Raises:
+        OciError: When the size or digest of the content doesn't match the descriptor.
+    """
+    hashed, held = HashedStream(stream), b""
+    while piece := hashed.read(CHUNK_BYTES):
+        if hashed.size > descriptor.size:
+            break
+        if held:
+            yield held
+        held = piece
+    if (hashed.digest, hashed.size) != (descriptor.digest, descriptor.size):
+        raise OciError(
+            f"content of {descriptor.digest} has the wrong digest or size ({hashed.digest[:19]}, {hashed.size} bytes)",
+            hint="the content was altered or damaged; fetch, build or push it again",
+        )
+    if held:
+        yield held
+
+
+def read_document(source: ContentSource, descriptor: Descriptor) -> bytes:
+    """Return the content of a small document, after verifying its digest.
+
+    Raises:
+        OciError: When the content doesn't exist, is too large or doesn't match the descriptor.
+    """
+    if descriptor.size > MAX_DOCUMENT_BYTES:
+        raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
+    with source.open(descriptor) as stream:
+        return b"".join(verified(stream, descriptor))
+
 
 class Layout:
     """An OCI layout in one directory, as a `ContentSource` and a `ContentTarget`.
 
     Args:
         path: Path of the directory; see `open_layout` and `create_layout`.
-        say: Function that is called with a line of text while this process waits for another one that writes the same
-            content.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._say = say
 
     def blob_path(self, digest: str) -> Path:
         """Return the path of the content with this digest."""
@@ -62,8 +163,7 @@ class Layout:
         Raises:
             OciError: When index.json can't be read.
         """
-        values = parse_document(_read(self.path / _INDEX, MAX_DOCUMENT_BYTES))
-        found = values.get("manifests", [])
+        found = parse_document(_read(self.path / _INDEX, MAX_DOCUMENT_BYTES)).get("manifests", [])
         if not isinstance(found, list):
             raise OciError(f"{self.path / _INDEX}: manifests must be a list")
         return [parse_descriptor(entry) for entry in found]
@@ -92,15 +192,8 @@ class Layout:
         return self.has(descriptor)
 
     @contextmanager
-    def open(
-        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
-    ) -> Iterator[BinaryIO]:
+    def open(self, descriptor: Descriptor) -> Iterator[BinaryIO]:
         """Open content as a stream.
-
-        Args:
-            descriptor: Descriptor of the content.
-            start: Offset of the first byte to read.
-            poll: Not used, because a disk has no outages.
 
         Raises:
             OciNotFoundError: When the layout doesn't have the content.
@@ -112,60 +205,42 @@ class Layout:
                 f"the content {descriptor.digest} is missing from {self.path}: {error.strerror}"
             ) from error
         with stream:
-            stream.seek(start)
             yield stream
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return the content of a manifest, an index or a config, after verifying its digest.
-
-        Raises:
-            OciError: When the content isn't in the layout or doesn't match the descriptor.
-        """
-        if descriptor.size > MAX_DOCUMENT_BYTES:
-            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
-        with self.open(descriptor) as stream:
-            return b"".join(verified(stream, descriptor))
+        """Return the content of a manifest, an index or a config, after verifying its digest."""
+        return read_document(self, descriptor)
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress = lambda size: None) -> None:
-        """Copy content from a source and verify it; only verified content is stored under its digest.
-
-        After a failure or a kill, the bytes that have arrived stay in a partial file, and the next call continues with
-        them.
+        """Copy content from a source; only verified content is stored under its digest.
 
         Args:
             descriptor: Descriptor of the content.
             source: Source that has the content.
-            progress: Function that is called with the size of each piece, first with the size of an earlier call's
-                partial file, and with 0 while the copy waits. An exception from it ends the copy.
+            progress: Function that is called with the size of each piece. An exception from it ends the copy.
 
         Raises:
             OciError: When the content doesn't match the descriptor, or the disk is full.
         """
-        target = self.blob_path(descriptor.digest)
-        with (
-            _writing(target),
-            open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial,
-        ):
-            if partial is None:
-                progress(descriptor.size)
-                return
-            progress(partial.size)
-            resumed = partial.size > 0
-            _receive(target.parent, partial, descriptor, source, progress)
-            if resumed and not partial.is_whole:  # the earlier bytes were damaged, so start again at the first byte
-                progress(-partial.size)
-                partial.clear()
-                _receive(target.parent, partial, descriptor, source, progress)
-            if partial.is_whole:
-                partial.place(target)
-                return
-            found, size = partial.digest, partial.size
-            partial.clear()
-            require_content(descriptor, found, size)
+        if self.has(descriptor):
+            progress(descriptor.size)
+            return
+        free = shutil.disk_usage(self.path).free
+        if free < descriptor.size:
+            raise OciError(
+                f"{self.path} has {free / 1e6:.1f} MB free, but {descriptor.size / 1e6:.1f} MB are needed",
+                hint="free space on this disk, or choose another folder",
+            )
+        with self.new_file(descriptor.digest) as (temporary, file), source.open(descriptor) as stream:
+            for piece in verified(stream, descriptor):
+                file.write(piece)
+                progress(len(piece))
+            file.flush()
+            self.adopt(temporary, descriptor)
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Store content that is in memory."""
-        self._place(self.blob_path(descriptor.digest), content)
+        _place(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Write a manifest or index; when `name` is given, it replaces the previous entry with that name.
@@ -178,7 +253,7 @@ class Layout:
         self.write_bytes(content, descriptor)
         if name is None:
             return
-        with self._alone():
+        with locked(self.path, folder=True):
             kept = [entry for entry in self.entries() if entry.annotations.get(NAME) != name]
             named = {**descriptor.to_dict(), "annotations": {**descriptor.annotations, NAME: name}}
             self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
@@ -189,62 +264,41 @@ class Layout:
         Raises:
             OciError: When the disk is full.
         """
-        self._place(self.path / name, content)
+        _place(self.path / name, content)
+
+    @contextmanager
+    def new_file(self, what: str) -> Iterator[tuple[Path, BinaryIO]]:
+        """Yield the path and the stream of a new file for content, which is removed unless it is adopted.
+
+        Args:
+            what: Name of the content, for errors.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        path = self.path / _BLOBS
+        try:
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path)
+            path = Path(name)
+            with os.fdopen(handle, "wb") as stream:
+                yield path, stream
+        except OSError as error:
+            raise OciError(
+                f"{what} can't be written to {self.path}: {error.strerror}",
+                hint="free space on this disk, or choose another folder",
+            ) from error
+        finally:
+            if path.name.startswith(_TEMPORARY):
+                path.unlink(missing_ok=True)
 
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
-        """Move a file that `new_file` has returned to the path of its digest in the layout."""
-        target = self.blob_path(descriptor.digest)
-        with _writing(target):
-            path.replace(target)
-
-    def new_file(self) -> Path:
-        """Return a new empty file on the file system of the layout; the caller must pass it to `adopt` or remove it."""
-        folder = self.path / _BLOBS
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-        os.close(handle)
-        return Path(name)
-
-    def _place(self, target: Path, content: bytes) -> None:
-        """Write a file atomically."""
-        with _writing(target):
-            write_atomically(target, content, durability="none", mode=0o644)
-
-    def _alone(self) -> AbstractContextManager[None]:
-        """Return a lock on the layout's index; no other process can change names while it is held."""
-        return locked(self.path, folder=True)
+        """Move a complete file of `new_file` to the path of its digest."""
+        path.chmod(0o644)
+        path.replace(self.blob_path(descriptor.digest))
 
 
-def _receive(folder: Path, partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-    """Read the bytes that are missing in a partial file from a source, and append them."""
-    if partial.size == descriptor.size:
-        return
-    _require_space(folder, descriptor.size - partial.size)
-    with source.open(descriptor, start=partial.size, poll=lambda: progress(0)) as stream:
-        while partial.size <= descriptor.size and (piece := stream.read(CHUNK_BYTES)):
-            partial.append(piece)
-            progress(len(piece))
-
-
-def _require_space(folder: Path, size: int) -> None:
-    """Check that the disk has enough free space for content, before its download begins.
-
-    Raises:
-        OciError: When the disk has too little space.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise OciError(
-            f"{folder} has {free / 1e6:.1f} MB free, but {size / 1e6:.1f} MB are needed",
-            hint="free space on this disk, or choose another folder",
-        )
-
-
-def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
+def create_layout(path: Path) -> Layout:
     """Open the layout at `path`, and create the directory when it doesn't exist.
-
-    Args:
-        path: Path of the directory.
-        say: Function for messages; see `Layout`.
 
     Raises:
         OciError: When the path holds something else, or can't be written.
@@ -254,7 +308,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
             path.mkdir(parents=True, exist_ok=True)
     layout = Layout(path)
     if path.is_dir():
-        with layout._alone():  # noqa: SLF001 - another process may be making the same one
+        with locked(path, folder=True):  # another process may be making the same one
             there = {entry.name for entry in path.iterdir() if not any(map(entry.match, _UNFINISHED))}
             if there <= {"blobs", _INDEX}:  # empty, or left by a killed process
                 with _writing(path):
@@ -263,7 +317,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
                     layout.write_file(_INDEX, _render_index([]))
                 layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
             _sweep(path)
-    return open_layout(path, say)
+    return open_layout(path)
 
 
 def _sweep(path: Path) -> None:
@@ -272,7 +326,6 @@ def _sweep(path: Path) -> None:
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - _SWEEP_S:
                 left.unlink()
-    sweep_partials(path / _BLOBS)
 
 
 def _render_index(entries: list[dict[str, Any]]) -> bytes:
@@ -280,12 +333,8 @@ def _render_index(entries: list[dict[str, Any]]) -> bytes:
     return render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
 
 
-def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
+def open_layout(path: Path) -> Layout:
     """Open the existing layout at `path`.
-
-    Args:
-        path: Path of the directory.
-        say: Function for messages; see `Layout`.
 
     Raises:
         OciError: When there is no layout at the path.
@@ -293,7 +342,7 @@ def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) ->
     version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
     if version != "1.0.0":
         raise OciError(f"{path} has the layout version {version!r:.40}; this version of Eaves reads 1.0.0")
-    return Layout(path, say)
+    return Layout(path)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
@@ -307,6 +356,11 @@ def _read(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+def _place(target: Path, content: bytes) -> None:
+    with _writing(target):
+        write_atomically(target, content, durability="none", mode=0o644)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -315,24 +369,3 @@ def _writing(path: Path) -> Iterator[None]:
         raise OciError(
             f"{path} can't be written: {error.strerror}", hint="free space on this disk, or choose another folder"
         ) from error
-
-
-def write_archive(layout: Layout, path: Path) -> None:
-    """Write a layout as one tar (`oci-archive`), which podman, ctr and skopeo read: in a fixed order, without times.
-
-    Raises:
-        OciError: When the tar can't be written.
-    """
-
-    def stripped(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        info = tarfile.TarInfo(entry.name)
-        info.type, info.size, info.mode = entry.type, entry.size, 0o755 if entry.isdir() else 0o644
-        return None if Path(entry.name).name.startswith(".") else info
-
-    with (
-        _writing(path),
-        replacing(path, durability="none", mode=0o644) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name in ("blobs", _INDEX, _LAYOUT):
-            tar.add(layout.path / name, name, filter=stripped)

@@ -2,40 +2,89 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bench.link.proxy import FaultProxy, Link
-from eaves.errors import RegistryError, StoppedError
+from eaves.errors import OciError, RegistryError
 from eaves.oci.copy import copy_image
-from eaves.oci.descriptor import Reference
-from eaves.oci.integrity import check_content
+from eaves.oci.descriptor import LAYER, Descriptor, Reference
+from eaves.oci.layout import Layout, create_layout
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import SILENT_S, Access
-from eaves.oci.store.layout import Layout, create_layout
-from tests.container_images.registries import LocalRegistry, small_index
+from tests.container_images.registries import LocalRegistry, check_image, small_index
 from tests.fakes.http.registry import FakeRegistry, Reply, Request
-from tests.integration.oci.outage.link_faults import (
-    CONTENT,
-    LAYER_OF_IT,
-    NOBODY,
-    SIZE,
-    partial_of,
-    reach,
-    size_of,
-    spawn,
-    starts,
-    through,
-)
 from tests.waiting import wait_until
+
+ROOT = Path(__file__).parents[3]
+NOBODY = Path("/nowhere/config.json")
+CONTENT = random.Random(9).randbytes(1_300_000)
+SIZE = len(CONTENT)
+LAYER_OF_IT = Descriptor(media_type=LAYER, digest=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", size=SIZE)
+PULL = (
+    "import sys\nfrom pathlib import Path\n"
+    "from eaves.oci.descriptor import LAYER, Descriptor\nfrom eaves.oci.layout import create_layout\n"
+    "from eaves.oci.descriptor import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
+    "access = Access(plain_http=True, config=Path('/nowhere'))\n"
+    "layer = Descriptor(media_type=LAYER, digest=sys.argv[3], size=int(sys.argv[4]))\n"
+    "create_layout(Path(sys.argv[1])).write(layer, Registry(parse_reference(sys.argv[2]), access))\n"
+)
+
+
+def reach(host: str, **options: object) -> Registry:
+    access = Access(plain_http=True, config=NOBODY, **{"pause_s": 0.01, "read_s": 30.0, **options})  # type: ignore[arg-type]
+    return Registry(Reference(host=host, repository="site/x"), access)
+
+
+def through(proxy: FaultProxy, **options: object) -> Registry:
+    return reach(f"127.0.0.1:{proxy.port}", **options)
+
+
+def files(layout: Layout) -> list[Path]:
+    """Every file with content, also of incomplete content."""
+    return [path for path in (layout.path / "blobs").rglob("*") if path.is_file()]
+
+
+def starts(fake: FakeRegistry) -> list[int]:
+    """The byte that each request for the layer began with."""
+    ranges = (request.headers.get("Range", "bytes=0-") for request in fake.asked("GET blobs"))
+    return [int(one.removeprefix("bytes=").removesuffix("-")) for one in ranges]
+
+
+def spawn(target: Layout, proxy: FaultProxy) -> subprocess.Popen[bytes]:
+    arguments = [str(target.path), f"127.0.0.1:{proxy.port}/site/x", LAYER_OF_IT.digest, str(SIZE)]
+    return subprocess.Popen([sys.executable, "-P", "-c", PULL, *arguments], cwd=ROOT, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def fake(fake: FakeRegistry) -> FakeRegistry:
+    fake.content.blobs[LAYER_OF_IT.digest] = CONTENT
+    fake.content.repositories["site/x"] = {LAYER_OF_IT.digest}
+    return fake
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Layout:
+    return create_layout(tmp_path / "target")
+
+
+@pytest.fixture
+def proxy(fake: FakeRegistry) -> Iterator[FaultProxy]:
+    """A link of half a megabyte a second to the registry."""
+    with FaultProxy("127.0.0.1", int(fake.host.rpartition(":")[2]), Link(mbit_s=4)) as link:
+        yield link
 
 
 def cut_at(proxy: FaultProxy, size: int, reported: list[int]) -> Callable[[int], None]:
@@ -82,23 +131,17 @@ def test_cuts_that_come_faster_than_a_megabyte(fake: FakeRegistry, proxy: FaultP
     assert proxy.bytes_down < SIZE + 200_000 * len(asked), "what was under way at a cut is lost, nothing else"
 
 
-def test_a_link_that_stays_away_is_given_up_and_the_next_pull_continues(
-    fake: FakeRegistry, proxy: FaultProxy, target: Layout
-) -> None:
+def test_a_link_that_stays_away_is_given_up(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
     with pytest.raises(
         RegistryError,
         match=r"received no data for .*\((the connection was interrupted|no answer)\), after 0\.\d of 1\.3",
     ) as caught:
         target.write(LAYER_OF_IT, through(proxy, outage_s=0.5), cut_at(proxy, 500_000, []))
-    assert "continues the download" in str(caught.value.hint)
-    here = size_of(partial_of(target))
-    assert here >= 500_000
-    assert not target.has(LAYER_OF_IT)
+    assert "can be reached" in str(caught.value.hint)
+    assert files(target) == []
     proxy.restore()
-    reported: list[int] = []
-    target.write(LAYER_OF_IT, through(proxy), reported.append)
-    assert (target.has(LAYER_OF_IT), starts(fake)[-1], sum(reported)) == (True, here, SIZE)
-    assert not partial_of(target).exists()
+    target.write(LAYER_OF_IT, through(proxy))
+    assert target.has(LAYER_OF_IT)
 
 
 def test_a_silent_link_is_left_for_a_new_connection(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
@@ -140,7 +183,7 @@ def test_a_registry_that_fails_has_its_attempts_and_no_more(fake: FakeRegistry, 
     with pytest.raises(RegistryError, match="answered 500"):
         target.write(LAYER_OF_IT, reach(fake.host, pause_s=0.001))
     assert len(fake.log) == 5
-    assert not partial_of(target).exists()
+    assert files(target) == []
 
 
 def test_what_is_no_download_has_its_attempts_and_no_more(fake: FakeRegistry, proxy: FaultProxy) -> None:
@@ -155,7 +198,7 @@ def test_what_is_no_download_has_its_attempts_and_no_more(fake: FakeRegistry, pr
 def test_who_gives_up_does_not_wait_for_the_link(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
     process = spawn(target, proxy)
     try:
-        wait_until(lambda: size_of(partial_of(target)) > 100_000, 20, what="some of it")
+        wait_until(lambda: any(path.stat().st_size > 100_000 for path in files(target)), 20, what="some of it")
         proxy.cut()
         wait_until(lambda: proxy.describe()["accepted"] > 2, what="an attempt in vain")
         began = time.monotonic()
@@ -166,36 +209,40 @@ def test_who_gives_up_does_not_wait_for_the_link(fake: FakeRegistry, proxy: Faul
         process.wait()
     assert time.monotonic() - began < 3
     assert process.returncode == -signal.SIGINT
-    assert size_of(partial_of(target)) > 100_000
+    assert files(target) == []
 
 
-def test_a_copy_that_stops_lets_its_partial_files_go(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    """A thread that waits for the link must not hold what the next pull of the same process wants."""
-    stop = threading.Event()
-    ended: list[Exception] = []
+@pytest.mark.parametrize("answer", ["all of it", "not satisfiable"])
+def test_a_registry_that_knows_no_ranges(fake: FakeRegistry, proxy: FaultProxy, target: Layout, answer: str) -> None:
+    fake.ranges = False
+    if answer == "not satisfiable":
+        fake.fault = lambda request: Reply(status=416) if "Range" in request.headers else None
+    store = through(proxy)
+    cut = cut_at(proxy, 500_000, [])
 
     def progress(size: int) -> None:
-        if sum(reported) > 100_000:
-            proxy.cut()
-        reported.append(size)
-        if stop.is_set():
-            raise StoppedError("the copy was stopped")
+        cut(size)
+        proxy.restore()
 
-    def pull() -> None:
-        try:
-            target.write(LAYER_OF_IT, through(proxy), progress)
-        except StoppedError as error:
-            ended.append(error)
+    target.write(LAYER_OF_IT, store, progress)
+    assert target.blob_path(LAYER_OF_IT.digest).read_bytes() == CONTENT
+    assert starts(fake)[1] > 0
 
-    reported: list[int] = []
-    thread = threading.Thread(target=pull)
-    thread.start()
-    wait_until(lambda: proxy.describe()["accepted"] > 2, what="an attempt in vain")
-    stop.set()
-    thread.join(5)
-    assert ended
-    target.write(LAYER_OF_IT, reach(fake.host))
-    assert target.has(LAYER_OF_IT)
+
+def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegistry, target: Layout) -> None:
+    fake.content.blobs[LAYER_OF_IT.digest] = CONTENT[:-1] + b"?"
+    with pytest.raises(OciError, match="wrong digest or size"):
+        target.write(LAYER_OF_IT, reach(fake.host))
+    assert files(target) == []
+
+
+@pytest.mark.disk
+def test_a_disk_without_room_is_said_before_anything_is_fetched(fake: FakeRegistry, target: Layout) -> None:
+    huge = Descriptor(media_type=LAYER, digest=LAYER_OF_IT.digest, size=1 << 60)
+    with pytest.raises(OciError, match=r"MB free, but .* MB are needed") as caught:
+        target.write(huge, reach(fake.host))
+    assert "free space on this disk" in str(caught.value.hint)
+    assert (fake.log, files(target)) == ([], [])
 
 
 def test_a_real_registry_behind_a_link_with_cuts(registry: LocalRegistry, tmp_path: Path) -> None:
@@ -214,5 +261,5 @@ def test_a_real_registry_behind_a_link_with_cuts(registry: LocalRegistry, tmp_pa
                 copied = copy_image(store, target, descriptor, name="v1")
                 break
     assert sum(one.size for one in copied.moved) > SIZE
-    check_content(target, target.resolve("v1"))
+    check_image(target, target.resolve("v1"))
     assert proxy.bytes_down < 2 * SIZE

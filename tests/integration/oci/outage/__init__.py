@@ -1,1 +1,0 @@
-"""Pulls over a link with faults."""
