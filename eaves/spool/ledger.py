@@ -29,12 +29,7 @@ _INSERT = "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid
 _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, digest"
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
-_SITES = "SELECT site, lines FROM ledger_sites WHERE lines * (SELECT count(*) FROM ledger_sites WHERE lines > 0) > ?"
-"""Query for the sites with more ledger lines than an equal share of the maximum number of lines."""
-_TRIM = (
-    "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
-    f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
-)
+_TRIM = "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE eid IS NULL ORDER BY number LIMIT ?)"
 TRIM = 1_000
 """Maximum number of old lines that are deleted when one new line is added, for example after the limit was lowered."""
 
@@ -258,21 +253,13 @@ class Ledger:
         db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
 
     def _trim(self, db: sqlite3.Connection) -> None:
-        """Delete the oldest lines beyond the limit whose events have left the spool, in batches.
-
-        Lines are deleted from the sites that have more than an equal share, the site with the most lines first. However
-        much one site sends, the events of the other sites stay remembered.
-        """
+        """Delete the oldest lines beyond the limit whose events have left the spool, in batches."""
         if self._limits is None:
             return
         most, lines = self._limits.max_entries, _count_lines(db)
         if lines > most:
             surplus = min(max(lines - most, most // 1_000), TRIM)
-            deleted = 0
-            for site, _ in db.execute(f"{_SITES} ORDER BY lines DESC", (most,)).fetchall():
-                deleted += db.execute(_TRIM, (site, surplus - deleted)).rowcount
-                if deleted >= surplus:
-                    break
+            deleted = db.execute(_TRIM, (surplus,)).rowcount
             db.execute("UPDATE ledger_totals SET deleted = deleted + ?", (deleted,))
 
 

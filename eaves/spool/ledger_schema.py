@@ -107,22 +107,9 @@ CREATE TRIGGER ledger_delivery_out AFTER DELETE ON deliveries BEGIN
     UPDATE ledger SET eid = NULL WHERE eid = old.eid AND NOT {_IN_SPOOL};
 END;
 
-CREATE TABLE ledger_sites(
-    site TEXT PRIMARY KEY,
-    lines INTEGER NOT NULL
-);
-
 CREATE INDEX ledger_by_site ON ledger({SITE.format("source")});
 
-CREATE INDEX ledger_settled ON ledger({SITE.format("source")}) WHERE eid IS NULL;
-
-CREATE TRIGGER ledger_site_in AFTER INSERT ON ledger BEGIN
-    INSERT INTO ledger_sites VALUES({SITE.format("new.source")}, 1) ON CONFLICT(site) DO UPDATE SET lines = lines + 1;
-END;
-
-CREATE TRIGGER ledger_site_out AFTER DELETE ON ledger BEGIN
-    UPDATE ledger_sites SET lines = lines - 1 WHERE site = {SITE.format("old.source")};
-END"""  # noqa: S608 - constants
+CREATE INDEX ledger_settled ON ledger(number) WHERE eid IS NULL"""  # noqa: S608 - constants
 """Statements that create the tables and triggers."""
 _FOLLOW = f"""\
 INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid)
@@ -142,15 +129,9 @@ UPDATE ledger SET state = {DEAD}, reason = (
         AND NOT EXISTS ({_ANY} = ledger.eid AND state = 'queued');
 
 UPDATE ledger SET state = {QUEUED}, reason = ''
-    WHERE eid IS NOT NULL AND state <> {QUEUED} AND EXISTS ({_ANY} = ledger.eid AND state = 'queued');
-
-UPDATE ledger SET state = {LOST}, reason = 'the event was on a damaged page'
-    WHERE eid IS NOT NULL AND state IN ({QUEUED}, {DEAD})
-        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid);
-
-UPDATE ledger SET eid = NULL WHERE eid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE eid = ledger.eid)"""  # noqa: S608 - constants
+    WHERE eid IS NOT NULL AND state <> {QUEUED} AND EXISTS ({_ANY} = ledger.eid AND state = 'queued')"""  # noqa: S608 - constants
 """Statements that add a line for each event without one (events that are only in ignored lanes need none), and set the
-state of each line with an event in the spool from its entries. Lines of events that are gone become `LOST`.
+state of each line with an event in the spool from its entries.
 """
 
 

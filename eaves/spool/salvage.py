@@ -32,15 +32,11 @@ REPAIR_PAUSES = 10.0
 """Factor of the pause after a damaged file could not be replaced, for example on a full disk: the pause is the duration
 of the failed attempt times this factor.
 """
-MAX_FAILURES = 50_000
-"""Number of reads that may fail before a table's damaged part is no longer halved: some seconds."""
-MAX_NUMBER = (1 << 63) - 1
 _DELIVERY = "seq, lane, eid, state, status, reason"
 _ENTRY = "SELECT ?, ?, attributes, data, 0, put_at, crc FROM events NOT INDEXED WHERE eid = ?"
 _PUT_EVENT = (
     "INSERT INTO events(eid, source, id, attributes, data, crc, size_bytes, put_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_LINE = "key, digest, source, id, taken_at, state, changed_at, repeats, deleted, reason, eid"
 _SCHEMA_BYTES = 1 << 20
 """Number of bytes at the beginning of a file among which the text of its schema is."""
 
@@ -162,7 +158,7 @@ def _copy(path: Path) -> None:
             new.execute("BEGIN IMMEDIATE")
             with contextlib.closing(connect(path, mode="ro")) as old:
                 copied, lost = _copy_entries(old, new)
-                for row in _read_seen(old):
+                for row in _read_rows(old, "seen", "key, at"):
                     new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", row)
                 _copy_ledger(old, new)
             new.execute("COMMIT")
@@ -201,48 +197,23 @@ def _remove(path: Path) -> None:
         path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
 
 
-def _read_seen(db: sqlite3.Connection) -> Iterator[Any]:
-    """Yield the remembered ids by their key, up to and behind pages that can't be read."""
-    sql = "SELECT key, at FROM seen NOT INDEXED WHERE key >= ? ORDER BY key"
-    try:
-        yield from db.execute(sql, (b"",))
-    except UNREADABLE:
-        first = None
-        with contextlib.suppress(*UNREADABLE):
-            for row in db.execute("SELECT key, at FROM seen NOT INDEXED ORDER BY key DESC"):
-                first = row[0]
-        if first is not None:
-            with contextlib.suppress(*UNREADABLE):
-                yield from db.execute(sql, (first,))
-
-
 def _read_rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
-    """Yield the rows of a table by their number, which is the first column, but for those on pages that can't be read.
+    """Yield the rows of a table by their key, the first column, but none from the first to the last unreadable page.
 
-    What lies between two pages that can't be read is halved until each half can be read, or is one row.
+    Those behind them come last, backwards.
     """
-    key, highest = columns.partition(",")[0], -1
-    with contextlib.suppress(*UNREADABLE, TypeError, ValueError):
-        highest = int(db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()[0])
-    sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} BETWEEN ? AND ? ORDER BY {key}"  # noqa: S608 - constants
-    ranges, failures = [(highest + 1, MAX_NUMBER), (0, highest)], 0
-    while ranges:
-        low, high = ranges.pop()
-        last, first = low - 1, high + 1
-        try:
-            for row in db.execute(sql, (low, high)):
+    sql = f"SELECT {columns} FROM {table} NOT INDEXED ORDER BY {columns.partition(',')[0]}"  # noqa: S608 - constants
+    last = None
+    try:
+        for row in db.execute(sql):
+            yield row
+            last = row[0]
+    except UNREADABLE:
+        with contextlib.suppress(*UNREADABLE, TypeError):
+            for row in db.execute(f"{sql} DESC"):
+                if last is not None and row[0] <= last:
+                    return
                 yield row
-                last = max(last, row[0])
-        except UNREADABLE:
-            failures += 1
-            with contextlib.suppress(*UNREADABLE):
-                for row in db.execute(f"{sql} DESC", (last + 1, high)):
-                    first = row[0]
-            if first <= high:
-                ranges.append((max(first, low + 1), high))
-            if first - last > 2 and high < MAX_NUMBER and failures < MAX_FAILURES:
-                middle = (last + first) // 2
-                ranges += [(middle + 1, first - 1), (last + 1, middle)]
 
 
 def _copy_entries(old: sqlite3.Connection, new: sqlite3.Connection) -> tuple[int, int]:
@@ -277,9 +248,9 @@ def _copy_event(old: sqlite3.Connection, new: sqlite3.Connection, entry: tuple[i
 
 
 def _copy_ledger(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Copy the ledger's readable lines. Lines of events that were not copied say so.
+    """Begin the ledger anew, with a line for each entry that was copied.
 
-    Lines get new numbers, above all earlier ones, so that the lines that can't be read leave no gap.
+    Lines get new numbers, above all earlier ones, which count as deleted.
     """
     try:
         if not ledger_schema.exists(old):
@@ -292,6 +263,4 @@ def _copy_ledger(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     ledger_schema.ignore(new, ignored)
     new.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (last,))
     new.execute("UPDATE ledger_totals SET deleted = ?", (last,))
-    for _, *line in _read_rows(old, "ledger", f"number, {_LINE}"):
-        new.execute(f"INSERT OR IGNORE INTO ledger({_LINE}) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", line)
     ledger_schema.follow_entries(new)

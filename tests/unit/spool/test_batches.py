@@ -203,7 +203,6 @@ def dump(spool: Spool) -> dict[str, list[object]]:
         "usage": "*",
         "ledger": "number, key, digest, source, id, state, repeats, deleted, reason, eid",
         "ledger_totals": "*",
-        "ledger_sites": "*",
     }
     read = spool.database().read
     return {table: read(f"SELECT {columns} FROM {table} ORDER BY 1, 2") for table, columns in tables.items()}

@@ -37,34 +37,6 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
         assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
 
 
-def release_all(spool: Spool) -> None:
-    while entries := spool.peek("out", limit=999, now=2e9):
-        spool.ack_many(entries)
-
-
-def test_what_one_site_sends_makes_a_spool_forget_nothing_of_another(path: Path) -> None:
-    with Spool(path, ledger=LedgerLimits(max_entries=100)) as spool:
-        quiet = [(image(number, source="/eaves/quiet/camera"), ("out",)) for number in range(30)]
-        spool.put_many(quiet, once=True)
-        release_all(spool)
-        for start in range(0, 500, 50):
-            loud = [image(number, source="/eaves/loud/camera") for number in range(start, start + 50)]
-            spool.put_many([(event, ("out",)) for event in loud], once=True)
-            release_all(spool)
-        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30
-        assert len(ledger_of(spool).read(source_prefix="/eaves/loud/")) == 70
-        assert len(lines(spool)) == 100
-        assert ledger_of(spool).counts().deleted == 430
-        spool.put_many(quiet, once=True)
-        assert spool.depth() == 0, "they are repetitions"
-        waiting = [image(number, source="/eaves/loud/camera") for number in range(1_000, 1_200)]
-        spool.put_many([(event, ("out",)) for event in waiting], once=True)
-        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30, (
-            "also while nothing of it can be deleted"
-        )
-        assert len(lines(spool)) == 230
-
-
 def test_lines_of_a_site_are_found_by_an_index(path: Path) -> None:
     asked: list[str] = []
     with Spool(path, ledger=BOUND) as spool:
