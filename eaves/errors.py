@@ -34,7 +34,6 @@ process's exit status (numbers as in sysexits.h). `http_status` tells the sender
     │   └── StatusError                                an HTTP response whose status is not a success
     ├── DamagedError               exit 75  HTTP 503   data that were changed on their way
     ├── OverloadedError            exit 75  HTTP 429   more concurrent work than the bounded queue takes
-    ├── InWorkError                exit 75  HTTP 409   the same event is being processed already
     ├── ForbiddenError             exit 77  HTTP 403   a caller without access
     ├── OciError                   exit 65             a container image that can't be built, read or written
     │   ├── OciNotFoundError       exit 66             a container image that doesn't exist
@@ -292,13 +291,6 @@ class OverloadedError(EavesError):
 
     exit_code = 75
     http_status = 429
-
-
-class InWorkError(EavesError):
-    """The same event is being processed already and takes long; try again later."""
-
-    exit_code = 75
-    http_status = 409
 
 
 class ForbiddenError(EavesError):

@@ -94,7 +94,6 @@ class Metrics:
 _COUNTERS = {
     "eaves_requests_total": "Requests by route, status, and type of problem (empty: none).",
     "eaves_predictions_total": "Predictions by their best label (empty: a task without labels).",
-    "eaves_repeats_total": "Events that were answered with the stored reply to an earlier delivery.",
 }
 _GAUGES = {
     "eaves_model_info": "Always 1; its labels name the artifact that is served.",

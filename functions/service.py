@@ -26,7 +26,6 @@ from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Array, Pipeline, Prediction
-from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
@@ -65,12 +64,11 @@ class Service:
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
         self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
-        self._recent = ReplyCache(settings.recent_replies)
         self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
         self._fetch_memory = FetchMemory(max(settings.dataref_max_bytes, settings.max_body_bytes))
 
-    def predict_event(self, event: Event) -> CachedReply:
-        """Return the reply to an event; a repeated event gets the same reply.
+    def predict_event(self, event: Event) -> tuple[Mapping[str, str], bytes]:
+        """Return the headers and the body of the reply to an event, whose id is the same at each repetition.
 
         Raises:
             InputError: When the sent data are invalid.
@@ -82,15 +80,18 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not accepted",
                 hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
-        digest = hashlib.sha256(event.data).hexdigest()
-        # The key has everything that a reply depends on: two events with one id never get each other's reply.
-        parts = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
-        key = (event.source, event.id, *parts, digest)
-        with self.admission.queue_slot():
-            reply, made = self._recent.get_or_make(key, lambda: self._reply(event, digest))
-        if not made:
-            self.metrics.count("eaves_repeats_total")
-        return reply
+        with self.admission.queue_slot(), self._fetch_memory.share() as take:
+            if not event.data and DATAREF in event.extensions:
+                prediction, predictor = self._predict_reference(event, take)
+            else:
+                expected = _find_digest(event)
+                if expected and expected != (digest := hashlib.sha256(event.data).hexdigest()):
+                    raise DamagedError(
+                        f"the data has the digest sha256:{digest}, which differs from its datadigest",
+                        hint="send the complete event again",
+                    )
+                prediction, predictor = self._predict(event.data, event.datacontenttype or _DEFAULT_TYPE)
+        return events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
 
     def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
         """Return the JSON document of the prediction for data that came without an event.
@@ -119,20 +120,6 @@ class Service:
                 results.append(predictor.run(example, turn=self.admission.turn))
             self.metrics.observe("tensor", time.perf_counter() - start)
         return results
-
-    def _reply(self, event: Event, digest: str) -> CachedReply:
-        with self._fetch_memory.share() as take:
-            if not event.data and DATAREF in event.extensions:
-                prediction, predictor = self._predict_reference(event, take)
-            else:
-                if _find_digest(event) not in {"", digest}:
-                    raise DamagedError(
-                        f"the data has the digest sha256:{digest}, which differs from its datadigest",
-                        hint="send the complete event again",
-                    )
-                prediction, predictor = self._predict(event.data, event.datacontenttype or _DEFAULT_TYPE)
-        headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
-        return CachedReply(headers=headers, body=body)
 
     def _predict_reference(self, event: Event, take: Callable[[int], None]) -> tuple[Prediction, Pipeline]:
         """Return the prediction for the data that an event refers to.

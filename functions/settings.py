@@ -71,13 +71,6 @@ class ServeSettings:
         "Event types that the function accepts; all others are refused with 415. If none "
         "is named, it accepts every type except those of its own replies.",
     )
-    recent_replies: int = setting(
-        128,
-        "Number of replies kept in memory, to answer events that are delivered again; 0 keeps "
-        "none. A reply takes about 1 KB.",
-        minimum=0,
-        maximum=10_000,
-    )
     dataref_hosts: tuple[str, ...] = setting(
         (),
         "Hosts from which data is fetched if an event only refers to it (`dataref`): "

@@ -170,8 +170,8 @@ def predict(service: Service, environ: Environ) -> DirectAnswer:
     elif event.type in events.REPLY_TYPES:
         return DirectAnswer(status=202, headers={}, body=b"")
     else:
-        reply = service.predict_event(event)
-        headers, body = dict(reply.headers), reply.body
+        reply_headers, body = service.predict_event(event)
+        headers = dict(reply_headers)
     log = partial(_log_response, service, event, time.perf_counter() - start)
     return DirectAnswer(headers=headers, body=body, close=log)
 

@@ -8,7 +8,6 @@
     a dataref to what its store says is gone     422      the same
     too many bytes or pixels                     413      the same
     more requests than the queue takes           429      retries, after Retry-After
-    the same event is processed, and takes long  409      retries
     a dataref that can't be fetched at present   503      retries
     a dataref that something else answers        503      retries
     a dataref whose store refuses the key        503      retries; a changed key helps

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eaves.inference.handler import Handler
     from functions.model.pipeline import Pipeline
 
-LATER_MODULES = ("eaves.cloudevents_sdk", "concurrent.futures", "functions.http.app")
+LATER_MODULES = ("eaves.cloudevents_sdk", "functions.http.app")
 """Modules that a prediction for an image doesn't need: those for events, and Flask. Their import takes 70 ms."""
 LATER_IMPORT_WAIT_S = 0.5
 """Maximum seconds from the end of the loading to the import of `LATER_MODULES`, which waits for the first prediction.

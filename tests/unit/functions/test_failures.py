@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +18,6 @@ from functions.http.app import create_app
 from functions.model.image_tasks import Classifier
 from functions.model.model_loading import LoadingModel
 from functions.model.pipeline import Prediction, Turn
-from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 from functions.start_timing import StartTiming
 from tests.fakes.models.artifact import ColourSession, encode_png, write_colours
@@ -67,36 +64,6 @@ def test_an_image_that_can_not_be_read_is_let_go_with_its_answer(tmp_path: Path,
     for _ in range(3):
         assert client.post("/", data=body, headers=headers).status_code == 422
     assert [failure() for failure in classifier.failures[:2]] == [None, None]
-
-
-@pytest.mark.usefixtures("no_collector")
-def test_a_failure_that_others_wait_for_is_let_go(tmp_path: Path) -> None:
-    recent, go, failures, asked = ReplyCache(4), threading.Event(), [], threading.Semaphore(0)
-
-    def fail() -> CachedReply:
-        go.wait(10)
-        error = ImageError("corrupt")
-        failures.append(weakref.ref(error))
-        try:
-            raise error
-        finally:
-            del error
-
-    def ask() -> str:
-        asked.release()
-        try:
-            recent.get_or_make("key", fail)
-        except ImageError as error:
-            return error.message
-        return ""
-
-    with ThreadPoolExecutor(3) as pool:
-        answers = [pool.submit(ask) for _ in range(3)]
-        for _ in range(3):
-            assert asked.acquire(timeout=10)
-        go.set()
-        assert {answer.result(10) for answer in answers} == {"corrupt"}
-    wait_until(lambda: [failure() for failure in failures] == [None] * len(failures), 5)
 
 
 def test_a_failed_models_reason_keeps_nothing_of_those_who_were_reported_it() -> None:

@@ -23,7 +23,7 @@ from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
 from tests.fakes.models.model import FakeModel, build_classifier
 from tests.waiting import wait_until
 
-SETTINGS = FunctionSettings(name="colours", site="barn", recent_replies=0)
+SETTINGS = FunctionSettings(name="colours", site="barn")
 RED = encode_png(COLOURS["red"])
 NAMES = "😀" * 300
 
