@@ -6,7 +6,7 @@ stopping, and never imports TensorFlow or a cluster's client.
 
 A request passes through `http/server`, `http/connection` (sockets) > `http/app` (HTTP contract) > `service` >
 `admission` (bounded work), `fetch/` (data by reference) > `model/pipeline` of the task
-(recipe or handler, then the session of `eaves.inference`) > `replies`.
+(recipe or handler, then the session of `eaves.inference`).
 
     settings                     settings of a function
     metrics                      counters and timings;  process_usage: the kernel's figures for the process

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eaves import events
+from eaves.artifact import Artifact
 from eaves.errors import (
     ClaimError,
     ConfigError,
@@ -20,8 +23,7 @@ from eaves.errors import (
     InputError,
     UnsupportedContentError,
 )
-from eaves.events import DATADIGEST, DATAREF, Event
-from functions import replies
+from eaves.events import DATADIGEST, DATAREF, Event, reply_id, source_uri
 from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
 from functions.model.model_loading import LoadingModel
@@ -31,6 +33,10 @@ from functions.settings import FunctionSettings
 if TYPE_CHECKING:
     from functions.fetch.dataref import DatarefFetcher, FetchedData
 
+PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
+"""Extension attributes that a reply copies from the event that caused it."""
+_encode = json.JSONEncoder(allow_nan=False).encode
+"""`json.dumps` with this option would build a new encoder for each reply."""
 _SHA256 = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 _UNKNOWN_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 """Content types that say nothing about the data; the last one is S3's for an upload without a type."""
@@ -91,7 +97,7 @@ class Service:
                         hint="send the complete event again",
                     )
                 prediction, predictor = self._predict(event.data, event.datacontenttype or _DEFAULT_TYPE)
-        return events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
+        return events.encode_binary(build_reply(event, prediction, predictor, self.settings))
 
     def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
         """Return the JSON document of the prediction for data that came without an event.
@@ -102,7 +108,7 @@ class Service:
         """
         with self.admission.queue_slot():
             prediction, predictor = self._predict(data, content_type)
-        return replies.build_prediction_document(prediction, predictor.artifact)
+        return build_prediction_document(prediction, predictor.artifact)
 
     def run(self, predictor: Pipeline, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
         """Return the model's outputs for each example.
@@ -220,6 +226,47 @@ def _find_digest(event: Event) -> str:
         kind = ClaimError if referred else InputError
         raise kind(f"the datadigest {declared[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
     return found[1].lower()
+
+
+def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
+    """Build the JSON of a prediction.
+
+    It is the data of a reply event, or the whole response to an image that came without an event.
+    """
+    manifest = artifact.manifest
+    return {
+        **prediction.payload,
+        "model": manifest.name,
+        "version": manifest.version,
+        "artifact": f"sha256:{artifact.digest}",
+        "timings_ms": dict(prediction.timings_ms),
+    }
+
+
+def build_reply(cause: Event, prediction: Prediction, predictor: Pipeline, settings: FunctionSettings) -> Event:
+    """Build the reply event to the event `cause`. Its id is the same on every retry and every replica."""
+    artifact = predictor.artifact
+    return Event(
+        id=reply_id(cause, artifact.digest),
+        source=source_uri(settings.site, settings.name),
+        type=predictor.reply_type,
+        subject=cause.subject,
+        time=cause.time or datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        datacontenttype="application/json",
+        data=_encode(build_prediction_document(prediction, artifact)).encode(),
+        extensions=_extensions(cause, prediction, artifact),
+    )
+
+
+def _extensions(cause: Event, prediction: Prediction, artifact: Artifact) -> Mapping[str, str]:
+    return {
+        **{name: cause.extensions[name] for name in PASSED_ON if name in cause.extensions},
+        "causeid": cause.id,
+        "causesource": cause.source,
+        **prediction.attributes,
+        "model": artifact.manifest.name,
+        "modelversion": artifact.manifest.version,
+    }
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:

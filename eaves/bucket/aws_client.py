@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from eaves.credentials.aws_signature import AwsKeys
-from eaves.credentials.folder import AUTHORITIES, read_aws_keys, read_credentials
+from eaves.credentials.folder import AUTHORITIES, AwsKeys, read_aws_keys, read_credentials
 from eaves.errors import (
     ConfigError,
     EavesError,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eaves.credentials.aws_signature import AwsKeys
 from eaves.errors import ConfigError, Fault
 
 USERNAME, PASSWORD = "username", "password"
@@ -78,6 +77,21 @@ def read_credentials(folder: Path | None) -> Credentials:
         key=key if key.exists() else None,
         authorities_pem=_read(folder / AUTHORITIES),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsKeys:
+    """Keys that requests are signed with.
+
+    Attributes:
+        access_key: Name of the key, which is sent.
+        secret_key: Secret key, which is never sent.
+        session_token: Token of temporary keys, which is sent; empty for keys that don't expire.
+    """
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
 
 def read_aws_keys(folder: Path) -> AwsKeys | None:

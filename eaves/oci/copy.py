@@ -175,24 +175,8 @@ def compute_delta(
     """
     here = {piece.digest for piece in content_of(pick_image(*old, platform))}
     image = pick_image(*new, platform)
-    titles = _titles(image)
+    titles = [layer.annotations.get(TITLE) or f"layer {number}" for number, layer in enumerate(image.layers, 1)]
+    pieces = zip(["manifest", "config", *titles], content_of(image), strict=True)
     return Delta(
-        steps=tuple(
-            DeltaStep(what=titles[number], descriptor=piece, there=piece.digest in here)
-            for number, piece in enumerate(content_of(image))
-        )
+        steps=tuple(DeltaStep(what=what, descriptor=piece, there=piece.digest in here) for what, piece in pieces)
     )
-
-
-def _titles(image: Image) -> list[str]:
-    """Return a title for the manifest, the config and each layer of a container image.
-
-    The title of a layer is its annotation, otherwise the command in the config's history, otherwise its number.
-    """
-    history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
-    names = ["manifest", "config"]
-    for number, layer in enumerate(image.layers):
-        title = layer.annotations.get(TITLE)
-        by = str(history[number].get("created_by", "")) if number < len(history) else ""
-        names.append(title or by[:60] or f"layer {number + 1}")
-    return names

@@ -264,7 +264,7 @@ def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
     Raises:
         OciError: When the layer is no tar, or has a file whose path leads out of the folder.
     """
-    with read_layer(layout.blob_path(layer.digest), layer) as (tar, members):
-        for member in members:
+    with read_layer(layout.blob_path(layer.digest), layer) as tar:
+        for member in tar:
             if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
                 tar.extract(member, folder, filter="data")

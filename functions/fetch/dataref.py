@@ -2,7 +2,7 @@
 
 A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
 resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
-limited. A tunnel through a proxy leads to the checked address too (`functions.fetch.proxy_tunnel`). Requests for
+limited. A tunnel through a proxy leads to the checked address too. Requests for
 private objects are signed (`functions.fetch.request_signer`), and never after a redirect to another host.
 
 While a link is down, something else may answer in the store's place: a router, a captive portal, a proxy. So the event
@@ -38,7 +38,6 @@ from urllib.parse import SplitResult, urljoin
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy
 from eaves.http_client.trust import build_tls_context
-from functions.fetch.proxy_tunnel import open_tunnel
 from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy, is_presigned
 
 if TYPE_CHECKING:
@@ -373,3 +372,29 @@ def _cut_at(end: float, sock: socket.socket) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def open_tunnel(sock: socket.socket, proxy: Proxy, address: IpAddress, port: int) -> None:
+    """Make a proxy connect to an address; the socket, a connection to the proxy, is then connected to that address.
+
+    The proxy gets the address and never the host name: it would resolve the name itself, to an unchecked address, and
+    an allowed name could then lead into the proxy's own network. So there is a tunnel for http:// as well as for https://.
+
+    Source: RFC 9110, section 9.3.6 (CONNECT).
+
+    Raises:
+        UnreachableError: When the proxy refuses.
+        OSError: When the connection breaks or time is up.
+        http.client.HTTPException: When the proxy doesn't speak HTTP.
+    """
+    place = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{key}: {text}" for key, text in proxy.headers.items())]
+    sock.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+    # Nothing arrives before the client sends, so the response's buffer takes none of the server's bytes.
+    with http.client.HTTPResponse(sock, method="CONNECT") as answer:
+        answer.begin()
+        if answer.status != 200:
+            raise UnreachableError(
+                f"the proxy {proxy.url} refuses a connection to {place}: it answered {answer.status}",
+                hint="allow this host in the proxy, or add it to NO_PROXY",
+            )

@@ -1,21 +1,27 @@
 """Signs the function's requests for datarefs in private buckets, by the S3 API (AWS Signature Version 4).
 
+The module needs only the standard library, because botocore has 28 MB and a function's container image has no other use
+for it; an agent with a bucket uses boto3.
+
 Presigned URLs can't replace this: they expire after seven days at most, and an event may wait for longer than that.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from eaves.credentials.aws_signature import sign_get
-from eaves.credentials.folder import read_aws_keys, read_credentials
+from eaves.credentials.folder import AwsKeys, read_aws_keys, read_credentials
 from eaves.errors import ClaimDeniedError, ConfigError
-from functions.fetch.url_policy import is_presigned
+from functions.fetch.url_policy import PORTS, is_presigned
 
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_UNRESERVED = "-_.~"
 DEFAULT_REGION = "us-east-1"
 """Region of hosts whose name has none, such as a MinIO server with its default settings."""
 _REGION = re.compile(r"(?:^|\.)s3[.-](?:fips[.-])?(?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.")
@@ -76,3 +82,59 @@ def find_region(host: str) -> str:
     """Return the region that the name of an S3 host contains; the default region when it contains none."""
     found = _REGION.search(host.lower())
     return found[1] if found else DEFAULT_REGION
+
+
+def sign_get(url: str, *, keys: AwsKeys, region: str, at: datetime) -> dict[str, str]:
+    """Return the headers that sign a GET request without further signed headers.
+
+    They are `Authorization`, `x-amz-date`, `x-amz-content-sha256`, and with temporary keys `x-amz-security-token`.
+
+    Args:
+        url: URL exactly as it is sent, percent-encoded.
+        keys: Keys that the request is signed with.
+        region: Region of the store, such as `eu-central-1`.
+        at: Time of the request, with its time zone. A store refuses a time that differs from its own by 15 minutes.
+
+    Source: Amazon S3, API Reference, "Signature Calculations for the Authorization Header".
+    """
+    moment = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    digest = hashlib.sha256(b"").hexdigest()
+    added = {"x-amz-content-sha256": digest, "x-amz-date": moment}
+    if keys.session_token:
+        added["x-amz-security-token"] = keys.session_token
+    signed = {"host": _build_host(url), **added}
+    names = ";".join(signed)
+    path = quote(unquote_to_bytes(urlsplit(url).path), safe="/" + _UNRESERVED) or "/"
+    lines = [f"{name}:{value}" for name, value in signed.items()]
+    request = "\n".join(("GET", path, _build_query(urlsplit(url).query), *lines, "", names, digest))
+    scope = f"{moment[:8]}/{region}/s3/aws4_request"
+    text = "\n".join((_ALGORITHM, moment, scope, hashlib.sha256(request.encode()).hexdigest()))
+    key = f"AWS4{keys.secret_key}".encode()
+    for part in scope.split("/"):
+        key = _sign(key, part)
+    credential = f"Credential={keys.access_key}/{scope}"
+    authorization = f"{_ALGORITHM} {credential}, SignedHeaders={names}, Signature={_sign(key, text).hex()}"
+    return {**added, "Authorization": authorization}
+
+
+def _build_host(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port in (None, PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
+def _build_query(query: str) -> str:
+    """Return the canonical query: names and values encoded alike, in the order of their encoded names and values."""
+    pairs = [part.partition("=") for part in query.split("&") if part]
+    return "&".join(
+        f"{name}={value}" for name, value in sorted((_encode(name), _encode(value)) for name, _, value in pairs)
+    )
+
+
+def _encode(text: str) -> str:
+    return quote(unquote_to_bytes(text), safe=_UNRESERVED)
+
+
+def _sign(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()

@@ -2,7 +2,7 @@
 
 server               embeds waitress; serves until a signal, and stops without losing an accepted request
 listening_socket     is opened first, so that requests wait while the process starts
-app                  the HTTP contract;  function_app: what is answered before Flask
+app                  the HTTP contract and the routes;  function_app: what is answered before Flask
 problems             errors as responses, with a status and a problem document
-inference_routes     the Open Inference Protocol's endpoints;  inference_messages: its messages
+inference_messages   the Open Inference Protocol's messages
 """

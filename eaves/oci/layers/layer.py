@@ -32,9 +32,6 @@ and SMALL for code."""
 MAX_COMPRESSED_BYTES = 2**29
 """Maximum size of a layer's files for which the layer is compressed, bytes, because compression takes place in memory.
 A larger layer is an uncompressed tar."""
-
-MAX_FILES, MAX_BYTES = 1_000_000, 16 * 2**30
-"""Maximum number of files, and of bytes, in a layer that is read."""
 ALTERED_HINT = "the container image was altered or damaged; package and push it again"
 
 
@@ -201,26 +198,17 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
 
 
 @contextmanager
-def read_layer(path: Path, layer: Descriptor) -> Iterator[tuple[tarfile.TarFile, Iterator[tarfile.TarInfo]]]:
-    """Open a layer of somebody else's container image; yield its tar and the members, which are read in their order.
+def read_layer(path: Path, layer: Descriptor) -> Iterator[tarfile.TarFile]:
+    """Open a layer of somebody else's container image as a tar, whose members are read in their order.
 
     Raises:
-        OciError: When the layer is no tar that Python can read, such as one compressed with zstd, or it is too large.
+        OciError: When the layer is no tar that Python can read, such as one compressed with zstd.
     """
     try:
         with tarfile.open(path, mode="r|*") as tar:
-            yield tar, _limited(tar, layer)
+            yield tar
     except (tarfile.TarError, EOFError) as error:
         raise OciError(f"the layer {layer.digest} can't be read: {error}"[:300], hint=ALTERED_HINT) from error
-
-
-def _limited(tar: tarfile.TarFile, layer: Descriptor) -> Iterator[tarfile.TarInfo]:
-    size = 0
-    for number, member in enumerate(tar, 1):
-        size += member.size
-        if number > MAX_FILES or size > MAX_BYTES:
-            raise OciError(f"the layer {layer.digest} has more than {MAX_FILES} files or {MAX_BYTES} bytes")
-        yield member
 
 
 def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[], Layer]) -> Layer:

@@ -178,8 +178,8 @@ def _read(path: Path, layer: Descriptor, place: re.Pattern[str], found: dict[str
 
     Files that an upper layer removes are added: Python doesn't use byte code in `__pycache__` without its source.
     """
-    with read_layer(path, layer) as (tar, members):
-        for member in members:
+    with read_layer(path, layer) as tar:
+        for member in tar:
             name = PurePosixPath(member.name).as_posix().removeprefix("/")
             match = place.fullmatch(name)
             if match is None or not member.isfile() or not name.endswith(".py") or name in found:

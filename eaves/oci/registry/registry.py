@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import BinaryIO, cast
 from urllib.parse import urlencode
 
@@ -165,9 +165,6 @@ class Registry:
             answer = self._transport.send("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
         except AccessError:
             return False  # a user who may not read there may still write here
-        if answer.status == 202 and answer.headers.get("Location"):  # an upload that isn't wanted
-            with suppress(RegistryError):
-                self._transport.once("DELETE", follow(url, answer.headers["Location"]), self._scope(_PUSH))
         return answer.status == 201
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:

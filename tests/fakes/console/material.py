@@ -59,7 +59,7 @@ def classified_event(
     version: str = "3",
     digest: str = DIGEST,
 ) -> Event:
-    """The reply of a function to an image event, as `functions.replies` builds it.
+    """The reply of a function to an image event, as `functions.service` builds it.
 
     Args:
         cause: The image event.

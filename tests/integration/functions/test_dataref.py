@@ -16,8 +16,7 @@ import pytest
 
 from eaves.errors import ClaimDeniedError, ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies, Proxy, parse_proxies
-from functions.fetch.dataref import MAX_REDIRECTS, DatarefFetcher, FetchedData
-from functions.fetch.proxy_tunnel import open_tunnel
+from functions.fetch.dataref import MAX_REDIRECTS, DatarefFetcher, FetchedData, open_tunnel
 from functions.fetch.request_signer import RequestSigner
 from functions.fetch.url_policy import UrlPolicy
 from tests.fakes.http.proxy import FakeProxy, open_proxy

@@ -146,7 +146,6 @@ def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
     third = reach(fake, repository="site/z")
     assert not third.mount(descriptor, "site/x")
     assert not third.has(descriptor)
-    assert fake.content.uploads == {}, "the upload that it began instead is given up"
     fake.fault = lambda request: Reply(status=403) if request.method == "POST" else None
     assert not third.mount(descriptor, "site/x")
     assert registry.has(descriptor)

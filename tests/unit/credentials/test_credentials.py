@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.aws_signature import AwsKeys
-from eaves.credentials.folder import Credentials, read_aws_keys, read_credentials
+from eaves.credentials.folder import AwsKeys, Credentials, read_aws_keys, read_credentials
 from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import has_secrets, redact, redact_values
 from eaves.errors import ConfigError

@@ -18,7 +18,6 @@ NEEDLESS = {
         "functions.fetch.dataref",
         "functions.fetch.url_policy",
         "functions.fetch.request_signer",
-        "eaves.credentials.aws_signature",
         "eaves.http_client",
         "eaves.credentials.folder",
         "eaves.credentials.placeholders",

@@ -12,7 +12,7 @@ import pytest
 from eaves.artifact import Artifact
 from eaves.events import IMAGE_CLASSIFIED, Event, reply_id
 from functions.model.pipeline import Prediction
-from functions.replies import build_prediction_document, build_reply
+from functions.service import build_prediction_document, build_reply
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.model import build_classifier
