@@ -118,21 +118,6 @@ def test_data_is_fetched_with_its_type(store: Store) -> None:
     )
 
 
-def test_chunked_data_and_data_that_ends_with_the_connection(store: Store) -> None:
-    def chunked(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
-        handler.wfile.write(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-
-    def closed(handler: BaseHTTPRequestHandler) -> None:
-        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nabcde")
-        handler.close_connection = True
-
-    store.acts.update({"/chunked": chunked, "/closed": closed})
-    assert [desk(store).fetch(store.url(path)).data for path in ("/chunked", "/closed")] == [b"abcde"] * 2
-
-
 def test_a_redirect_passes_the_same_checks(store: Store) -> None:
     store.acts.update({"/a": answer(b"", 302, Location="/b"), "/b": answer(b"data")})
     assert desk(store).fetch(store.url("/a")).data == b"data"
@@ -205,9 +190,8 @@ def drip(start: bytes) -> Act:
         hang,
         drip(b"HTTP/1.0 200 OK\r\nX: "),
         drip(b"HTTP/1.0 200 OK\r\n\r\n"),
-        drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"),
     ],
-    ids=["silent", "slow headers", "slow data", "slow data of a length"],
+    ids=["silent", "slow headers", "slow data"],
 )
 def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
     store.acts["/a"] = act
@@ -222,39 +206,25 @@ def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
         (answer(GONE, 404), ClaimError, 422),
         (answer(b"", 404, X_Amz_Request_Id="4442587FB7D0A2F9"), ClaimError, 422),
         (answer(b"<html><h1>Welcome</h1>", 404), DeliveryError, 503),
-        (answer(b"", 410), DeliveryError, 503),
         (answer(b"", 302), DeliveryError, 503),
         (answer(b"", 403), ClaimDeniedError, 503),
-        (answer(b"", 401), ClaimDeniedError, 503),
         (answer(b"<Error><Code>InvalidArgument</Code></Error>", 400), ClaimError, 422),
-        (answer(b"", 400), DeliveryError, 503),
-        (answer(b"", 204), DeliveryError, 503),
         (answer(b"", 503), DeliveryError, 503),
-        (answer(b"", 429), DeliveryError, 503),
         (answer(b"x", Content_Encoding="gzip", X_Amz_Request_Id="1"), ClaimError, 422),
-        (answer(b"x", Content_Encoding="gzip"), DeliveryError, 503),
         (answer(b"x", Content_Length="5", Connection="close"), DeliveryError, 503),
         (lambda handler: handler.wfile.write(b"nonsense\r\n\r\n"), DeliveryError, 503),
-        (lambda handler: None, DeliveryError, 503),
     ],
     ids=[
         "gone",
         "gone by the header",
         "gone by somebody",
-        "410 by somebody",
         "redirect to nowhere",
         "forbidden",
-        "unauthorised",
         "bad",
-        "bad by somebody",
-        "nothing",
         "down",
-        "busy",
         "compressed",
-        "compressed by somebody",
         "cut short",
         "no HTTP",
-        "closed",
     ],
 )
 def test_what_goes_wrong_there_says_whether_to_send_again(
@@ -368,13 +338,6 @@ def test_a_store_that_refuses_the_signature_is_asked_again_later(
     assert (caught.value.message, caught.value.http_status) == (f"the host of a dataref answered {code}", 503)
 
 
-def test_nothing_is_signed_for_a_host_that_is_not_allowed(store: Store, tmp_path: Path) -> None:
-    """The keys aren't even read."""
-    with pytest.raises(ClaimError, match="not allowed"):
-        desk(store, signer=RequestSigner(tmp_path / "absent")).fetch(store.url("/a", host="stranger.example"))
-    assert store.seen == []
-
-
 def test_the_authorities_beside_the_keys_are_trusted_once_they_are_there(
     store: Store, signer: RequestSigner, tmp_path: Path
 ) -> None:
@@ -399,20 +362,6 @@ def test_who_can_not_be_reached_or_resolved_may_be_later(store: Store) -> None:
     for resolve in (unknown, lambda host, port: ["127.0.0.1"]):
         with pytest.raises(UnreachableError):
             DatarefFetcher(reach, max_bytes=1, timeout_s=5, resolve=resolve).fetch(f"http://{HOST}:1/")
-
-
-@pytest.mark.parametrize(("name", "good"), [(HOST, True), ("other.example", False)])
-def test_over_tls_the_hosts_certificate_must_be_its_own(store: Store, tmp_path: Path, name: str, good: bool) -> None:
-    certificate = make_certificate(tmp_path / "tls", name)
-    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
-    store.acts["/a"] = answer(b"data")
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
-    made = desk(store, schemes=["https"], context=trusting)
-    if good:
-        assert made.fetch(store.url("/a", scheme="https")).data == b"data"
-    else:
-        with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
-            made.fetch(store.url("/a", scheme="https"))
 
 
 @pytest.fixture
@@ -466,15 +415,6 @@ def test_a_proxy_that_hangs_up_or_is_not_there_may_be_there_later(store: Store, 
     for found in (through(proxy), parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})):
         with pytest.raises(UnreachableError, match="can't be reached"):
             desk(store, proxies=found).fetch(store.url("/a"))
-
-
-@pytest.mark.parametrize("act", [hang, drip(b"HTTP/1.1 200 OK\r\nX: ")], ids=["silent", "slow"])
-def test_a_slow_proxy_ends_in_time(store: Store, act: Act) -> None:
-    """The store itself stands for a proxy here: one that takes its time over CONNECT."""
-    store.acts["CONNECT"] = act
-    found = parse_proxies({"ALL_PROXY": f"http://127.0.0.1:{store.server_port}"})
-    with pytest.raises(DeliveryError, match=r"within 0\.3 s"):
-        desk(store, timeout_s=0.3, proxies=found).fetch(store.url("/a"))
 
 
 def test_tls_through_a_proxy_ends_at_the_host(store: Store, proxy: FakeProxy, tmp_path: Path) -> None:

@@ -19,10 +19,9 @@ import pytest
 from eaves.artifact import load_golden, open_artifact
 from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
-from eaves.platform.cold_start import STAGES, find_stages
 from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
-from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
+from tests.processes.function import Function, Start, raw_request, read_answer
 from tests.waiting import wait_until
 
 
@@ -101,38 +100,6 @@ def test_an_event_gets_an_event(
     assert reply.extensions["label"] == reply.json()["predictions"][0]["label"]
 
 
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1), 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + bytes(0x4000) + b"\r\n", 413),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", 431),
-    ],
-    ids=["declared too large", "chunks without end", "broken chunk", "negative length", "no HTTP", "header too large"],
-)
-def test_what_the_server_itself_refuses_is_a_problem_document_too(
-    shared_function: Function, image: bytes, request_bytes: bytes, status: int
-) -> None:
-    with shared_function.connect() as sender:
-        sender.sendall(request_bytes)
-        if b"4000\r\n" in request_bytes:
-            for _ in range(MAX_BODY // 0x4000):
-                sender.sendall(b"4000\r\n" + bytes(0x4000) + b"\r\n")
-        response, document = read_answer(sender)
-    assert response.status == document["status"] == status
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert document["type"] == f"urn:eaves:problem:http-{status}"
-    assert shared_function.request("POST", "/", image, Content_Type="image/png")[0] == 200
-
-
-def test_a_body_of_the_largest_size_is_taken(shared_function: Function, image: bytes) -> None:
-    padded = image + bytes(MAX_BODY - len(image))
-    assert shared_function.request("POST", "/", padded, Content_Type="image/png")[0] == 200
-
-
 def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes) -> None:
     """The process is held still meanwhile, so that it finds connections not accepted and requests not read."""
     function = start()
@@ -185,16 +152,6 @@ def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     stages = reported["start_ms"]
     assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
     assert list(stages)[-1] == "first prediction" in reported["message"]
-
-
-def test_every_phase_of_a_cold_start_is_a_stage_that_a_process_logs(start: Start, image: bytes) -> None:
-    function = start(EAVES_TIMING="true")
-    function.wait_ready()
-    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
-    stages = find_stages(function.log.splitlines())
-    assert stages is not None
-    assert set(STAGES.values()) <= set(stages)
-    assert stages["golden check"] <= stages["first probe"] <= stages["first request"] <= stages["first prediction"]
 
 
 def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
@@ -289,30 +246,6 @@ def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says
     assert function.request("GET", "/health/liveness")[0] == 200
     assert "never ready" in function.log
     assert function.stop() == 0
-
-
-def test_a_missing_artifact_is_reported_on_readiness(start: Start, tmp_path: Path) -> None:
-    function = start(artifact=tmp_path / "nowhere")
-
-    def failure() -> str:
-        status, _, body = function.request("GET", "/health/readiness")
-        assert status == 503
-        return str(json.loads(body)["detail"]) if b"not an artifact" in body else ""
-
-    assert str(tmp_path / "nowhere") in wait_until(failure, 30)
-
-
-def test_an_unknown_flag_ends_it_at_once(start: Start) -> None:
-    function = start("--artefact", "x")
-    assert function.process.wait(15) == 2
-    assert "No such option" in function.log
-
-
-def test_bad_settings_are_reported_together(start: Start) -> None:
-    function = start("--top-k", "0", EAVES_QUEUE="-1")
-    assert function.process.wait(15) == 78
-    assert "error: environment variable EAVES_QUEUE: queue: must be >= 0" in function.log
-    assert "error: --top-k: top_k: must be >= 1" in function.log
 
 
 def test_a_taken_port_is_an_error_with_a_remedy(start: Start) -> None:

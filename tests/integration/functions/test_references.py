@@ -134,13 +134,6 @@ def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store:
     assert send(client, store, datadigest=reported).status_code == status
 
 
-def test_another_digest_is_another_event(client: FlaskClient, store: Store) -> None:
-    """Its data was replaced meanwhile: the reply to the old picture would be wrong."""
-    assert send(client, store, datadigest=digest(RED)).headers["ce-label"] == "red"
-    store.data = GREEN
-    assert send(client, store, datadigest=digest(GREEN)).headers["ce-label"] == "green"
-
-
 @pytest.mark.parametrize("path", ["/gone", "/a.png"])
 def test_a_signed_url_is_neither_answered_nor_logged(
     client: FlaskClient, store: Store, path: str, caplog: pytest.LogCaptureFixture

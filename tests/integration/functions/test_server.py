@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPResponse
@@ -21,7 +20,6 @@ from tests.waiting import wait_until
 
 RED = encode_png(COLOURS["red"])
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
-LARGE = RED + bytes(MAX_BODY - len(RED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +100,6 @@ def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     return bool(select.select([sender], [], [], timeout_s)[0])
 
 
-def test_slow_senders_hold_no_thread(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_QUEUE="1")
-    with ExitStack() as stack:
-        for part in (b"P", HEAD, HEAD + b"Content-Length: 50\r\n\r\n" + RED[:20]) * 20:
-            stack.enter_context(gated.function.connect()).sendall(part)
-        assert gated.post() == 200
-
-
 def test_a_sender_that_reads_no_answers_holds_no_thread(start_gated: StartGated) -> None:
     gated = start_gated()
     with gated.function.connect() as sender:
@@ -171,25 +161,6 @@ def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated)
     assert "Task queue depth" not in gated.function.log
 
 
-def test_eight_times_as_many_as_it_takes_get_an_answer_each(start_gated: StartGated) -> None:
-    gated = start_gated(EAVES_QUEUE="1", EAVES_CONCURRENCY="2")
-
-    def send(_: int) -> list[int]:
-        with gated.function.connect() as sender:
-            statuses = []
-            for _ in range(20):
-                sender.sendall(raw_request(RED))
-                statuses.append(read_answer(sender)[0].status)
-            return statuses
-
-    with ThreadPoolExecutor(24) as pool:
-        statuses = [status for each in pool.map(send, range(24)) for status in each]
-    assert len(statuses) == 24 * 20
-    assert set(statuses) <= {200, 429}
-    assert statuses.count(200) >= 20
-    assert gated.post() == 200
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGated, number: signal.Signals) -> None:
     gated = start_gated(opened=False)
@@ -208,24 +179,6 @@ def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGat
     assert {answer.headers["Connection"] for answer in answers} == {"close"}
     assert gated.function.process.wait(15) == 0, gated.function.log
     assert "Traceback" not in gated.function.log
-
-
-def test_events_that_wait_for_their_first_are_answered_before_it_ends(start_gated: StartGated) -> None:
-    """With every thread but the first's waiting for it."""
-    gated, copies = start_gated(opened=False, EAVES_QUEUE="4"), 5
-    named = {"Content_Type": "image/png", "ce_specversion": "1.0", "ce_id": "1", "ce_source": "/s", "ce_type": "t"}
-    with ThreadPoolExecutor(copies) as pool:
-        pending = [pool.submit(gated.function.request, "POST", "/", RED, **named) for _ in range(copies)]
-        all_in = f"eaves_in_work {copies}".encode()
-        wait_until(lambda: all_in in gated.function.request("GET", "/metrics")[2], what="all of them")
-        assert gated.post() == 429
-        gated.function.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: gated.readiness()[0] == 503, what="the end of readiness")
-        gated.gate.touch()
-        answers = [one.result(20) for one in pending]
-    assert {status for status, _, _ in answers} == {200}
-    assert len({body for _, _, body in answers}) == 1
-    assert gated.function.process.wait(15) == 0, gated.function.log
 
 
 def test_a_small_response_arrives_in_one_piece(start_gated: StartGated) -> None:

@@ -89,13 +89,6 @@ def test_another_onnxruntime_opens_the_portable_graph(artifact: Artifact, graphs
     assert [path.name for path in graphs.glob("[!.]*")] == [made.name]  # the old one would stay for ever
 
 
-def test_another_artifact_opens_its_own_graph(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
-    prepare_graph(artifact, graphs, detect=lambda: AVX2)
-    other = write_graph_artifact(tmp_path / "other", change=enlarge, version="2")
-    assert not opens_prepared(other, graphs)
-    assert not opens_prepared(artifact, None)
-
-
 def test_what_would_gain_nothing_is_not_prepared(artifact: Artifact, graphs: Path, tmp_path: Path) -> None:
     small = write_graph_artifact(tmp_path / "small")
     final = replace(artifact, manifest=replace(artifact.manifest, optimise_on_open=False))
@@ -134,13 +127,6 @@ def test_a_graph_that_onnxruntime_refuses_is_logged_and_the_portable_graph_is_op
     assert opens_prepared(artifact, graphs)
 
 
-def test_a_folder_that_cannot_be_read_is_logged_and_the_portable_graph_is_opened(
-    artifact: Artifact, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert not opens_prepared(artifact, Path("x" * 300))
-    assert "File name too long" in caplog.text
-
-
 def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artifact: Artifact, graphs: Path) -> None:
     prepare_graph(artifact, graphs)
     found = find_graph(graphs, artifact)
@@ -177,11 +163,3 @@ def test_a_child_process_prepares_the_graph_for_this_cpu(artifact: Artifact, gra
     prepare_in_child(open_artifact(artifact.path), graphs)
     found = find_graph(graphs, artifact)
     assert (found is not None) == (graph_name(artifact, AVX2) is not None and bool(list(graphs.glob("[!.]*"))))
-
-
-def test_a_failure_of_the_child_process_names_its_reason(artifact: Artifact, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File exists"):
-        prepare_in_child(artifact, tmp_path / "file")
-    with pytest.raises(ArtifactError, match=r"can't be prepared for this machine: .*File name too long"):
-        prepare_in_child(artifact, Path("x" * 300))

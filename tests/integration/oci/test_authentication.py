@@ -61,14 +61,6 @@ def test_a_token_is_asked_for_once_for_each_scope(fake: FakeRegistry, tmp_path: 
     assert not any("Authorization" in request.headers for request in fake.asked("GET token"))
 
 
-def test_a_token_that_has_expired_is_asked_for_anew(fake: FakeRegistry, tmp_path: Path) -> None:
-    fake.auth = "bearer"
-    registry = push(fake, tmp_path, tmp_path / "none.json")
-    fake.tokens.clear()
-    registry.resolve("v1")
-    assert fake.tokens
-
-
 def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.auth = "bearer"
     push(fake, tmp_path, write_config(tmp_path, {"auths": {fake.host: {"auth": SECRET, "identitytoken": "secret-1"}}}))
@@ -164,12 +156,6 @@ def test_a_helper_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "'s'" not in repr(found)
 
 
-def test_a_helper_that_has_nothing_leaves_it_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_helper(tmp_path, monkeypatch, "echo credentials not found in native keychain; exit 1")
-    config = write_config(tmp_path, {"credsStore": "tests", "auths": {"https://reg.example/v2/": {"auth": SECRET}}})
-    assert load_credentials("reg.example", config) == RegistryCredentials(user="eaves", password="secret")
-
-
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -195,28 +181,6 @@ def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sc
 def test_a_config_that_cannot_be_used(tmp_path: Path, config: object, words: str) -> None:
     with pytest.raises(OciError, match=words):
         load_credentials("reg.example", write_config(tmp_path, config))
-
-
-def test_a_config_that_is_no_json(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(OciError, match="can't be read"):
-        load_credentials("reg.example", tmp_path / "config.json")
-
-
-@pytest.mark.parametrize(
-    "config", [[], {}, {"auths": []}, {"auths": {"reg.example": "x"}}, {"auths": {"reg.example": {}}}]
-)
-def test_a_config_that_knows_nothing(tmp_path: Path, config: object) -> None:
-    assert load_credentials("reg.example", write_config(tmp_path, config)) is None
-    assert load_credentials("reg.example", tmp_path / "none.json") is None
-
-
-def test_who_is_not_asked_needs_no_helper(fake: FakeRegistry, tmp_path: Path) -> None:
-    config = write_config(tmp_path, {"credsStore": "that-is-not-there"})
-    push(fake, tmp_path, config)
-    fake.auth = "basic"
-    with pytest.raises(OciError, match="can't be run"):
-        reach(fake, config).resolve("v1")
 
 
 def test_dockers_own_registry_goes_by_its_old_name(tmp_path: Path) -> None:

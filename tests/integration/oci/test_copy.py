@@ -18,7 +18,7 @@ from eaves.oci.layout import create_layout
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
 from tests.container_images.registries import check_image, small_index
-from tests.fakes.http.registry import FakeRegistry, Reply, serve_fake
+from tests.fakes.http.registry import FakeRegistry, Reply
 from tests.waiting import wait_until
 
 ONCE = Access(plain_http=True, config=Path("/nowhere/config.json"), attempts=1)
@@ -60,26 +60,6 @@ def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
         fake.content.manifests["site/x", "v1"] = fake.content.manifests["site/x", old.digest]
     assert found.digest == new.digest
     assert number > 6, "every request of a push was cut once"
-
-
-def test_cut_at_any_request_there_is_no_tag_or_a_whole_container_image(tmp_path: Path) -> None:
-    layout, descriptor = small_index(tmp_path)
-    for number in range(100):
-        with serve_fake() as fake:
-            cut_after(fake, number, done=False)
-            try:
-                copy_image(layout, reach(fake), descriptor, name="v1")
-            except RegistryError:
-                assert ("site/x", "v1") not in fake.content.manifests
-            else:
-                break
-            before = set(fake.content.blobs)
-            fake.fault, fake.log = lambda request: None, []
-            copied = copy_image(layout, reach(fake), descriptor, name="v1")
-            assert {blob.digest for blob in copied.present} == before
-            assert before.isdisjoint(blob.digest for blob in copied.moved)
-            check_image(reach(fake), reach(fake).resolve("v1"))
-    assert number > 12
 
 
 def test_a_registry_whose_disk_is_full(fake: FakeRegistry, tmp_path: Path) -> None:

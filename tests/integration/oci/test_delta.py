@@ -90,15 +90,6 @@ def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     assert delta.total_bytes > new.size_bytes
 
 
-def test_a_fine_tuned_backbone_is_reported_as_what_it_costs(shop: Shop, tmp_path: Path) -> None:
-    shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
-    shop.push(build(tmp_path / "b", b"b" * 3000, backbone=BACKBONE[::-1]), "barn/colours:b")
-    delta = shop.diff("barn/colours:a", "barn/colours:b")
-    assert delta.fetched_bytes > len(BACKBONE)
-    steps = {step.what: step.there for step in delta.steps}
-    assert (steps["weights/backbone.bin"], steps["graphs"], steps["packages"]) == (False, True, True)
-
-
 def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) -> None:
     for head, name in ((b"a", "a"), (b"b", "b")):
         shop.push(build(tmp_path / name, head * 3000), f"barn/colours:{name}")

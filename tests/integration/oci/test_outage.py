@@ -121,16 +121,6 @@ def test_an_outage_is_waited_for_and_reported(fake: FakeRegistry, proxy: FaultPr
     assert len(said) == 2
 
 
-def test_cuts_that_come_faster_than_a_megabyte(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    proxy.set(Link(mbit_s=4, schedule=((0.6, "up"), (0.1, "cut"))))
-    target.write(LAYER_OF_IT, through(proxy))
-    assert target.has(LAYER_OF_IT)
-    asked = starts(fake)
-    assert len(asked) > 3
-    assert asked == sorted(asked)
-    assert proxy.bytes_down < SIZE + 200_000 * len(asked), "what was under way at a cut is lost, nothing else"
-
-
 def test_a_link_that_stays_away_is_given_up(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
     with pytest.raises(
         RegistryError,
@@ -210,23 +200,6 @@ def test_who_gives_up_does_not_wait_for_the_link(fake: FakeRegistry, proxy: Faul
     assert time.monotonic() - began < 3
     assert process.returncode == -signal.SIGINT
     assert files(target) == []
-
-
-@pytest.mark.parametrize("answer", ["all of it", "not satisfiable"])
-def test_a_registry_that_knows_no_ranges(fake: FakeRegistry, proxy: FaultProxy, target: Layout, answer: str) -> None:
-    fake.ranges = False
-    if answer == "not satisfiable":
-        fake.fault = lambda request: Reply(status=416) if "Range" in request.headers else None
-    store = through(proxy)
-    cut = cut_at(proxy, 500_000, [])
-
-    def progress(size: int) -> None:
-        cut(size)
-        proxy.restore()
-
-    target.write(LAYER_OF_IT, store, progress)
-    assert target.blob_path(LAYER_OF_IT.digest).read_bytes() == CONTENT
-    assert starts(fake)[1] > 0
 
 
 def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegistry, target: Layout) -> None:

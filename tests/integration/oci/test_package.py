@@ -155,23 +155,6 @@ def test_a_damaged_layer_in_the_cache_is_made_again(
     assert done.stdout.strip().endswith(digest)
 
 
-def test_two_at_once_share_a_cache(tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path) -> None:
-    both = [
-        subprocess.Popen(
-            package_command(tiny_artifact, "-t", f"oci:{tmp_path}/out:{name}", "--base", base),
-            env=package_environment(cache),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("a", "b")
-    ]
-    said = [process.communicate(timeout=60) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert {out.strip().rpartition("@")[2] for out, _ in said} == {digest}
-    assert {open_layout(tmp_path / "out").resolve(name).digest for name in ("a", "b")} == {digest}
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_stopped_leaves_nothing_half_made(
     tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals
@@ -276,12 +259,3 @@ def test_a_model_that_answers_otherwise_goes_nowhere(
     manifest.write_text(json.dumps(values))
     assert "golden" in refused(oci_cache, tmp_path / "a", f"oci:{tmp_path}/out:v1", base)
     assert open_layout(tmp_path / "out").entries() == []
-
-
-def test_a_base_that_does_not_say_its_python_needs_to_be_reported(
-    tiny_artifact: Path, oci_cache: Path, tmp_path: Path
-) -> None:
-    build_base(tmp_path / "base", python="")
-    words = (tiny_artifact, f"oci:{tmp_path}/out:v1", f"oci:{tmp_path}/base")
-    assert "try: name the version with --python" in refused(oci_cache, *words)
-    run_package(oci_cache, words[0], "-t", words[1], "--base", words[2], "--python", VERSION)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.link.proxy import FaultProxy, Link
 from eaves.errors import AccessError, OciError, RegistryError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Reference, parse_reference
@@ -72,26 +71,3 @@ def test_authorities_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(OciError, match="no readable certificates"):
         Registry(parse_reference("reg.example/x"), Access(authorities=tmp_path / "ca.pem", config=NOBODY))
-
-
-@pytest.mark.parametrize("cuts", [[5_000_000], [9_000_000, 12_000_000]])
-def test_a_connection_that_breaks_mid_upload(registry: LocalRegistry, tmp_path: Path, cuts: list[int]) -> None:
-    repository = f"real/cut{len(cuts)}"
-    layout, index = small_index(tmp_path, BIG + repository.encode(), architectures=("amd64",))
-    reported: list[int] = []
-    host, _, port = registry.host.rpartition(":")
-    with FaultProxy(host, int(port), Link(mbit_s=200)) as proxy:
-
-        def progress(size: int) -> None:
-            reported.append(size)
-            if cuts and sum(reported) >= cuts[0]:
-                cuts.pop(0)
-                proxy.cut()
-                proxy.restore()
-
-        store = Registry(Reference(host=f"127.0.0.1:{proxy.port}", repository=repository), PLAIN)
-        copied = copy_image(layout, store, index, name="v1", progress=lambda blob: progress)
-    assert cuts == []
-    assert sum(reported) == sum(blob.size for blob in copied.moved)
-    there = reach(registry, repository)
-    check_image(there, there.resolve("v1"))

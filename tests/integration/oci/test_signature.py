@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -208,41 +207,6 @@ def test_signing_again_changes_nothing_and_another_key_adds(case: Case) -> None:
         assert one.verify().exit_code == 0
 
 
-def skopeo_copy(case: Case, folder: Path, *, public: Path | None = None) -> subprocess.CompletedProcess[str]:
-    rule = {
-        "type": "sigstoreSigned",
-        "keyPath": str(public or case.public),
-        "signedIdentity": {"type": "matchRepository"},
-    }
-    folder.mkdir(exist_ok=True)
-    (folder / "policy.json").write_text(
-        json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {case.reference.host: [rule]}}})
-    )
-    (folder / "registries.d").mkdir(exist_ok=True)
-    (folder / "registries.d/tests.yaml").write_text(
-        f"docker:\n  {case.reference.host}:\n    use-sigstore-attachments: true\n"
-    )
-    shutil.rmtree(folder / "copy", ignore_errors=True)
-    options = ["--policy", str(folder / "policy.json"), "--registries.d", str(folder / "registries.d")]
-    place = [f"docker://{case.text}", f"oci:{folder / 'copy'}:v1"]
-    return run(
-        "skopeo", "--override-arch", "arm64", *options, "copy", "--remove-signatures", "--src-tls-verify=false", *place
-    )
-
-
-def test_skopeo_by_its_policy_takes_the_signed_one_alone(case: Case, registry: LocalRegistry, tmp_path: Path) -> None:
-    done = skopeo_copy(case, tmp_path / "skopeo")
-    assert done.returncode == 0, done.stderr
-    done = skopeo_copy(case, tmp_path / "skopeo", public=case.keys.with_name("other.pub"))
-    assert done.returncode != 0
-    unsigned = replace(push(registry, tmp_path / "unsigned", "signature/unsigned"), keys=case.keys)
-    done = skopeo_copy(unsigned, tmp_path / "skopeo")
-    assert "signature" in done.stderr
-    assert done.returncode != 0
-    alter(case, next(load_images(case.store, case.index)).layers[-1])  # the same in both
-    assert skopeo_copy(case, tmp_path / "skopeo").returncode != 0
-
-
 def alter(case: Case, descriptor: Descriptor) -> None:
     """Change one byte behind the registry's back."""
     path = case.at.blob_path(descriptor.digest)
@@ -293,31 +257,6 @@ def test_the_signature_is_altered_or_nonsense(case: Case) -> None:
         content = render_document(values)
         case.store.write_manifest(build_descriptor(content, found.media_type), content, tag)
         assert "not by" in str(fault(case.verify())), text
-
-
-def test_the_payload_is_altered(case: Case) -> None:
-    values = json.loads(case.store.read(case.store.resolve(signature_tag(case.index.digest))))
-    path = case.at.blob_path(values["layers"][0]["digest"])
-    before = case.altered.setdefault(path, path.read_bytes())
-    path.write_bytes(before.replace(case.index.digest[:20].encode(), b"sha256:0000000000000"))
-    assert isinstance(fault(case.verify()), OciError)
-
-
-def test_the_signature_is_removed(case: Case) -> None:
-    shutil.rmtree(
-        case.at.root
-        / "docker/registry/v2/repositories"
-        / case.reference.repository
-        / "_manifests/tags"
-        / signature_tag(case.index.digest)
-    )
-    assert "is not signed" in str(fault(case.verify()))
-
-
-def test_what_is_under_the_signatures_tag_is_something_else(case: Case) -> None:
-    content = case.store.read(case.index)
-    case.store.write_manifest(case.index, content, signature_tag(case.index.digest))
-    assert "is not a list of signatures" in str(fault(case.verify()))
 
 
 def test_the_tag_is_moved_to_an_unsigned_one(case: Case, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 
 from eaves.events import Event
 from eaves.spool import LedgerLimits, Spool
-from tests.integration.spool.test_kill import ROOT, killed_after, lines_of
+from tests.integration.spool.test_kill import ROOT, killed_after
 
 OPEN = """
 from eaves.spool import LedgerLimits, PutOutcome
@@ -48,44 +47,6 @@ while entries := spool.peek_batch("out", now=2e9, max_events=7, max_bytes=1 << 2
     round += 1
 """
 )
-MEASURE = """
-import json, resource, sys, time
-from pathlib import Path
-from eaves.events import Event
-from eaves.spool import LedgerLimits, Spool
-
-def rss():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-
-def took(action, count):
-    began = time.perf_counter()
-    for number in range(count):
-        action(number)
-    return (time.perf_counter() - began) / count
-
-def event(number):
-    return Event(id=f"new-{number}", source="/eaves/site/camera", type="t", data=b"x" * 500)
-
-with Spool(Path(sys.argv[1]), ledger=LedgerLimits(max_entries=int(sys.argv[2]))) as spool:
-    before = rss()
-    batches = [[(event(100 * batch + number), ("out",)) for number in range(100)] for batch in range(10)]
-    put = took(lambda batch: spool.put_many(batches[batch], once=True), 10)
-    again = took(lambda batch: spool.put_many(batches[batch], once=True), 10)
-    ack = took(lambda _: spool.ack_many(spool.peek_batch("out", now=2e9, max_events=100, max_bytes=1 << 20)), 10)
-    began = time.perf_counter()
-    lines = after = 0
-    while piece := spool.ledger.read(after=after):
-        lines, after = lines + len(piece), piece[-1].number
-    read = time.perf_counter() - began
-    counts = spool.ledger.counts()
-    print(json.dumps({"put": put, "again": again, "ack": ack, "read": read, "lines": lines, "grown_kb": rss() - before,
-                      "deleted": counts.deleted, "repeats": counts.repeats}))
-"""
-_FILL = """
-WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
-INSERT INTO ledger(key, digest, source, id, taken_at, state, changed_at)
-SELECT random(), randomblob(8), '/eaves/site/camera', lower(hex(randomblob(16))), 1e9 + n, 1, 1e9 + n FROM numbers
-"""
 
 
 def agree(path: Path) -> dict[str, str]:
@@ -145,58 +106,3 @@ def make_ledger() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     Spool(Path(sys.argv[1]), ledger=LedgerLimits()).close()
-
-
-def measure(path: Path, lines: int, max_entries: int) -> dict[str, float]:
-    """Times in seconds of one batch of 100 with a ledger of so many lines, and what a process grew by, in a process."""
-    with Spool(path, ledger=LedgerLimits()):
-        pass
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        if lines:
-            db.execute(_FILL, (lines,))
-        db.commit()
-    command = [sys.executable, "-c", MEASURE, str(path), str(max_entries)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.slow
-def test_a_million_lines_slow_nothing_down_and_take_no_memory(tmp_path: Path) -> None:
-    small = measure(tmp_path / "small.db", 0, 2_000_000)
-    large = measure(tmp_path / "large.db", 1_000_000, 2_000_000)
-    sys.stdout.write(f"{small}\n{large}\n")
-    assert large["lines"] == 1_001_000
-    assert large["repeats"] == 1_000
-    assert large["read"] < 30
-    assert large["grown_kb"] < 40_000
-    for what in ("put", "again", "ack"):
-        assert large[what] < 6 * small[what] + 0.1, f"{what}: {large[what]:.4f} s against {small[what]:.4f} s"
-
-
-@pytest.mark.slow
-def test_a_full_ledger_lets_the_oldest_lines_go_as_new_ones_come(tmp_path: Path) -> None:
-    full = measure(tmp_path / "full.db", 200_000, 200_000)
-    assert full["lines"] <= 200_000
-    assert full["deleted"] >= 1_000
-    assert full["put"] < 1.0
-
-
-def test_a_file_that_cannot_grow_refuses_a_batch_and_its_lines(tmp_path: Path) -> None:
-    path = tmp_path / "spool.db"
-    script = OPEN + (
-        "import resource\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
-        "number = 0\n"
-        "try:\n"
-        "    while True:\n"
-        "        spool.put_many([(image(str(number + one), 500), ('a',)) for one in range(20)], once=True)\n"
-        "        say(str(number))\n"
-        "        number += 20\n"
-        "except SpoolError as error:\n"
-        "    say('full')\n"
-        "    spool.close()\n"
-    )
-    *acknowledged, last = lines_of(script, path)
-    assert last == "full"
-    assert len(agree(path)) == 20 * len(acknowledged)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +31,6 @@ def artifact(tmp_path: Path) -> Artifact:
 
 def with_recipe(artifact: Artifact, recipe: Recipe) -> Artifact:
     return replace(artifact, manifest=replace(artifact.manifest, recipe=recipe))
-
-
-def test_a_model_that_answers_as_recorded_passes(artifact: Artifact) -> None:
-    assert check(artifact, ColourSession().answer) == 3
 
 
 def test_only_the_chosen_cases_are_replayed(artifact: Artifact) -> None:
@@ -84,28 +79,11 @@ def test_a_model_that_answers_differently_is_found(artifact: Artifact, case: str
         check(artifact, answering(CHANGES[case], half))
 
 
-@pytest.mark.parametrize("half", ["logits", "probabilities"])
-def test_differences_within_the_tolerance_pass(artifact: Artifact, half: str) -> None:
-    assert check(artifact, answering(lambda values: values + np.float32(5e-4), half)) == 3
-
-
 def test_a_wide_tolerance_of_logits_never_allows_every_probability(artifact: Artifact) -> None:
     wide = replace(artifact, manifest=replace(artifact.manifest, golden_tolerance=5.0))
     result = replay(wide, answering(lambda logits: logits + np.float32(4), "logits"), load_golden(wide)[0])
     assert (result.ok, result.allowed_logits, result.allowed_probabilities) == (True, 5.0, 1.0)
     assert result.logits == pytest.approx(4)
-
-
-HINTS = {"fp32": "install the locked requirements", "int8": "can't reproduce the int8 model.*precision fp32"}
-
-
-@pytest.mark.parametrize("precision", HINTS)
-def test_the_hint_fits_the_precision(artifact: Artifact, precision: str) -> None:
-    other = replace(artifact, manifest=replace(artifact.manifest, precision=precision))
-    with pytest.raises(GoldenError) as caught:
-        check(other, answering(CHANGES["other logits"], "logits"))
-    assert re.search(HINTS[precision], caught.value.hint or "")
-    assert ("precision fp32" in (caught.value.hint or "")) == (precision == "int8")
 
 
 def test_a_stored_tensor_stands_in_for_a_handler(tmp_path: Path) -> None:
@@ -167,26 +145,11 @@ def rewrite(path: Path, change: Callable[[list[Any]], object]) -> None:
     (path / INDEX).write_text(json.dumps(entries))
 
 
-def test_recorded_logits_that_are_no_numbers_never_pass(tmp_path: Path) -> None:
-    damaged = write_colours(
-        tmp_path / "a",
-        change=lambda at: rewrite(at, lambda entries: entries[0].update(logits=[float("nan")] * 3)),
-    )
-    with pytest.raises((GoldenError, ArtifactError)):
-        check(damaged, ColourSession().answer)
-
-
 def test_a_damaged_golden_image_is_the_artifacts_fault_not_the_senders(artifact: Artifact) -> None:
     (artifact.path / "golden/000.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(GoldenError, match=r"golden/000.png") as caught:
         check(artifact, ColourSession().answer)
     assert caught.value.http_status == 503
-
-
-def test_a_missing_golden_image_is_found(artifact: Artifact) -> None:
-    (artifact.path / "golden/000.png").unlink()
-    with pytest.raises(ArtifactError, match="can't be read"):
-        check(artifact, ColourSession().answer)
 
 
 def test_no_golden_images_are_no_proof(artifact: Artifact) -> None:
@@ -220,13 +183,6 @@ def test_a_malformed_index_is_an_artifact_error(tmp_path: Path, case: str) -> No
     damaged = write_colours(tmp_path / "a", change=lambda at: rewrite(at, BAD_INDEX[case]))
     with pytest.raises(ArtifactError):
         load_golden(damaged)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"3", b"\xff", b"[" * 100_000])
-def test_an_index_that_is_no_list_is_an_artifact_error(artifact: Artifact, content: bytes) -> None:
-    (artifact.path / INDEX).write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"golden.json can't be read"):
-        load_golden(artifact)
 
 
 @pytest.mark.parametrize("there", ["a list", "a link", "a pipe"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from functions import process_usage
 from functions.metrics import MAX_SERIES, Gauges, Metrics
 
 
@@ -57,14 +56,3 @@ def test_every_label_of_a_model_is_counted() -> None:
     found = samples(metrics)
     assert len(found) == 1_000
     assert ("eaves_predictions_total", frozenset({("label", "other")})) not in found
-
-
-def test_gauges_and_the_process() -> None:
-    gauges = {
-        "eaves_model_info": ({"model": "digits"}, 1.0),
-        **{name: ({}, value) for name, value in process_usage.usage().items()},
-    }
-    found = samples(Metrics(), gauges)
-    assert found["eaves_model_info", frozenset({("model", "digits")})] == 1
-    assert found["process_resident_memory_bytes", frozenset()] > 1e6
-    assert found["process_start_time_seconds", frozenset()] == pytest.approx(process_usage.started_at(), abs=1)

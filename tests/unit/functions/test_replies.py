@@ -52,16 +52,6 @@ def artifact(tmp_path: Path) -> Artifact:
     return write_colours(tmp_path / "artifact")
 
 
-def test_the_document_names_predictions_model_and_artifact(artifact: Artifact) -> None:
-    assert build_prediction_document(PREDICTION, artifact) == {
-        "predictions": [{"label": "red", "score": 0.7}, {"label": "blue", "score": 0.2}],
-        "model": "colours",
-        "version": "20261124-120000-abcdef01",
-        "artifact": f"sha256:{artifact.digest}",
-        "timings_ms": {"infer": 1.5},
-    }
-
-
 def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifact) -> None:
     reply = build(artifact)
     assert reply.id == reply_id(CAUSE, artifact.digest)
@@ -79,11 +69,6 @@ def test_the_reply_is_an_event_of_its_own_that_names_its_cause(artifact: Artifac
         "model": "colours",
         "modelversion": "20261124-120000-abcdef01",
     }
-
-
-def test_every_retry_and_replica_makes_the_same_reply(artifact: Artifact, tmp_path: Path) -> None:
-    replica = write_colours(tmp_path / "replica")
-    assert build(artifact) == build(replica)
 
 
 def test_without_a_capture_time_the_time_is_now(artifact: Artifact) -> None:

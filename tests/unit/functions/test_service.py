@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
-from eaves.errors import GoldenError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
 from eaves.inference.session import Session
 from functions.http.app import create_app
@@ -27,7 +25,6 @@ from functions.model.pipeline import Prediction, Turn
 from functions.settings import FunctionSettings, ServeSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import FakeModel
-from tests.waiting import wait_until
 
 SETTINGS = FunctionSettings(name="colours", site="barn")
 RED = encode_png(COLOURS["red"])
@@ -145,10 +142,6 @@ def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
     assert (response.status_code, problem(response)) == (415, "unsupported-content")
 
 
-def test_data_wins_over_a_reference_to_it(client: FlaskClient) -> None:
-    assert send(client, EVENT.with_extensions(dataref="https://store.example/a.png")).status_code == 200
-
-
 def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
     send(client)
     send(client, replace(EVENT, data=b"hello"))
@@ -170,14 +163,6 @@ def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) ->
     assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
     assert about["artifact"] == f"sha256:{artifact.digest}"
     assert about["takes"] == ["image/*"]
-
-
-def test_the_index_of_what_is_not_ready_says_so() -> None:
-    app = create_app(FakeModel(), SETTINGS, concurrency=1)
-    assert app.test_client().get("/").get_json()["state"] == "loading"
-    failed = create_app(FakeModel(failure=GoldenError("logits differ")), SETTINGS, concurrency=1).test_client()
-    assert failed.get("/").get_json()["reason"] == "logits differ"
-    assert samples(failed)["eaves_ready", ""] == 0
 
 
 def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:
@@ -229,18 +214,6 @@ def test_while_loading_the_protocol_says_so() -> None:
     for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
         assert client.get(path).status_code == 503
     assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
-
-
-def test_more_tensors_than_the_queue_takes_are_429(classifier: Counting) -> None:
-    client = serve(classifier, replace(SETTINGS, queue=0), concurrency=1)
-    classifier.go.clear()
-    with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(send, client.application.test_client())
-        wait_until(lambda: classifier.calls)
-        refused = infer(client, datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 3])
-        classifier.go.set()
-        assert held.result(10).status_code == 200
-    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
 
 
 @pytest.mark.parametrize("name", sorted(REPLY_TYPES))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 import pytest
@@ -23,15 +22,6 @@ def test_every_stage_has_its_moment_and_its_thread() -> None:
     head, *lines = timing.render().splitlines()
     assert head.split() == ["at", "ms", "took", "ms", "thread", "stage"]
     assert [line.split()[2] for line in lines] == ["MainThread", "MainThread", "MainThread", "model"]
-
-
-def test_it_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    timing = StartTiming()
-    with caplog.at_level(logging.INFO):
-        timing.log_once("first prediction")
-        timing.log_once("first prediction")
-    (record,) = caplog.records
-    assert list(record.start_ms) == ["interpreter", "first prediction"]  # type: ignore[attr-defined]
 
 
 def test_a_stage_that_may_end_again_is_recorded_once_and_not_after_the_report(caplog: pytest.LogCaptureFixture) -> None:

@@ -146,10 +146,3 @@ def test_a_prediction_is_made_when_no_thread_can_be_started(caplog: pytest.LogCa
         threading.stack_size(before)
     assert "can't start new thread" in caplog.text
     assert answered(pool, active, 2) == "wide"
-
-
-def test_without_a_second_session_every_prediction_uses_the_first() -> None:
-    active = ActivePredictions()
-    pool = SessionPool(named("wide"), ThreadPlan(threads=1, wide_runs=2, second=False), active)
-    pool.allow_second(lambda: pytest.fail("opened"))
-    assert answered(pool, active, 5) == "wide"

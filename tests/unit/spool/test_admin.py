@@ -87,12 +87,6 @@ def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(spool: Spool) -
     assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [1]
 
 
-def test_a_selection_of_another_state_changes_nothing(spool: Spool) -> None:
-    assert redrive(spool, Selection(state="queued")) == 0
-    assert retry_now(spool, Selection(state="dead")) == 0
-    assert len(list_entries(spool, Selection(state="dead"))) == 2
-
-
 def test_retry_makes_what_backs_off_due_at_once(spool: Spool) -> None:
     assert retry_now(spool, Selection(lane="out")) == 1
     assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [3]

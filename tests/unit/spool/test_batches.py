@@ -13,11 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eaves.errors import SpoolError, SpoolFullError
+from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits
 from eaves.spool.entry import render_attributes
-from eaves.spool.file import connect
 from eaves.spool.selection import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
@@ -57,13 +56,6 @@ def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
     assert spool.put_many([]) == []
 
 
-def test_many_are_stored_once_each(spool: Spool) -> None:
-    spool.put(image(1), once=True)
-    twice = [(image(number), ("out",)) for number in (1, 2, 2, 3)]
-    assert spool.put_many(twice, once=True) == [REPEATED, STORED, REPEATED, STORED]
-    assert spool.depth() == 3
-
-
 def test_many_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_entries=5)) as spool:
         spool.put(image(100), once=True)
@@ -95,12 +87,6 @@ def test_many_share_one_commit(tmp_path: Path) -> None:
         assert spool.depth() == 0
 
 
-def test_who_waits_for_a_lane_wakes_when_many_are_put(spool: Spool) -> None:
-    version = spool.version("out")
-    spool.put_many(images(2))
-    assert spool.version("out") != version
-
-
 def test_a_batch_holds_what_fits_and_keeps_the_order(spool: Spool) -> None:
     spool.put_many(images(10))
     assert ids(batch(spool, max_events=4)) == ["id-0", "id-1", "id-2", "id-3"]
@@ -128,47 +114,6 @@ def test_what_failed_before_is_in_a_batch_when_it_is_due(spool: Spool) -> None:
     assert ids(batch(spool, newest=True)) == ["id-3", "id-2", "id-1"]
     assert ids(batch(spool, now=NOW + 60)) == ["id-0", "id-1", "id-2", "id-3"]
     assert ids(batch(spool, now=NOW - LONGEST_WAIT_S)) == ["id-0", "id-2", "id-3"], "the clock was set back"
-
-
-def test_a_batch_of_damaged_rows_makes_dead_letters_of_them_and_gives_those_behind(spool: Spool) -> None:
-    spool.put_many(images(5))
-    spool.database().commit(lambda db: db.execute("UPDATE events SET attributes = 'x' WHERE eid <= 3"))
-    assert ids(batch(spool, max_events=2)) == ["id-3"]
-    assert ids(batch(spool, max_events=2)) == ["id-3", "id-4"]
-    assert spool.counts() == {"out": (2, 3)}
-
-
-def test_a_batch_of_an_empty_lane_is_empty(spool: Spool) -> None:
-    assert batch(spool) == []
-
-
-def test_acknowledging_many_leaves_the_others_and_the_dead_letters(spool: Spool) -> None:
-    spool.put_many(images(5))
-    entries = batch(spool)
-    spool.dead_letter(entries[1], "answered 422", 422)
-    spool.ack_many(entries[:3])
-    assert ids(batch(spool)) == ["id-3", "id-4"]
-    assert spool.counts() == {"out": (2, 1)}
-    spool.ack_many([])
-    spool.ack_many(entries[:3])
-    assert spool.counts() == {"out": (2, 1)}
-
-
-def test_acknowledging_many_on_a_full_disk_releases_none(tmp_path: Path) -> None:
-    refused = []
-
-    def open_limited(path: Path) -> sqlite3.Connection:
-        db = connect(path)
-        refused.append(db)
-        return db
-
-    with Spool(tmp_path / "spool.db", connect=open_limited) as spool:
-        spool.put_many(images(3))
-        refused[0].execute("PRAGMA query_only = ON")
-        with pytest.raises(SpoolError):
-            spool.ack_many(batch(spool, now=2e9))
-        refused[0].execute("PRAGMA query_only = OFF")
-        assert spool.depth() == 3
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text(), max_size=6))

@@ -102,17 +102,6 @@ def test_no_statement_of_an_event_s_way_scans_a_table_that_grows(tmp_path: Path)
     assert scanning == []
 
 
-def test_accepting_and_releasing_an_event_are_a_commit_each(tmp_path: Path) -> None:
-    counted = Counted(tmp_path / "spool.db")
-    with counted.spool as spool:
-        counted.statements.clear()
-        spool.put(image(1), lanes=(LANE, OTHER))
-        (entry,) = spool.peek(LANE, now=NOW)
-        assert counted.statements.count("COMMIT") == 1
-        spool.ack(entry, puts=[(image(2), (OTHER,))])
-    assert counted.statements.count("COMMIT") == 2
-
-
 @pytest.mark.skipif(not IO.exists(), reason="needs Linux's /proc/self/io")
 def test_releasing_images_writes_less_than_the_images(tmp_path: Path) -> None:
     """With `secure_delete`, which Debian's SQLite sets, each release wrote the image once more, as zeros."""

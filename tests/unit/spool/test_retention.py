@@ -134,15 +134,6 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
 
 
-def test_a_dead_letter_that_another_lane_still_delivers_counts_as_queued(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db") as spool:
-        spool.put(image(1), lanes=("a", "b"))
-        spool.dead_letter(spool.peek("a", now=0)[0], "answered 422", 422)
-        assert (spool.size_bytes(), spool.dead_bytes()) == (SIZE, 0)
-        spool.ack(spool.peek("b", now=0)[0])
-        assert (spool.size_bytes(), spool.dead_bytes()) == (0, SIZE)
-
-
 def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path) -> None:
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
@@ -166,23 +157,6 @@ def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Pa
         kept = [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (1, 2, 3, 4, 5)]
         assert kept == [False] * 5
         assert spool.remembered() == 10
-
-
-def test_many_dead_letters_expire_in_several_commits(tmp_path: Path) -> None:
-    clock = ManualClock()
-    with Spool(tmp_path / "spool.db", clock=clock) as spool:
-        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
-        events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
-        for sql in (
-            f"{numbers} {events} SELECT i, 's', i, '{{}}', 2, 0, x'' FROM n",
-            "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
-            "UPDATE deliveries SET state = 'dead', died_at = 1600000000",
-        ):
-            spool.database().commit(statement(sql))
-        commits: list[str] = []
-        spool.database()._writer.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
-        spool.keep_limits()
-        assert (spool.counts(), spool.expired(), len(commits)) == ({}, 2500, 3)
 
 
 def test_ids_are_forgotten_by_age_unless_they_were_touched(tmp_path: Path) -> None:

@@ -161,34 +161,6 @@ def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
         assert read_all(spool)[-1].seq == COUNT + 3, "numbers are never used again"
 
 
-def test_an_event_whose_bytes_were_changed_is_a_dead_letter_and_the_others_pass(path: Path) -> None:
-    damage(
-        path,
-        lambda content: content.__setitem__(
-            slice(content.index(b"image 7 "), None),
-            content[content.index(b"image 7 ") :].replace(b"image 7 ", b"IMAGE 7 ", 1),
-        ),
-    )
-    with Spool(path) as spool:
-        assert [entry.event for entry in read_all(spool)] == [
-            image(number) for number in range(1, COUNT) if number != 7
-        ]
-        assert spool.counts() == {"out": (COUNT - 2, 2)}
-    zero_index(path)
-    with Spool(path) as spool:
-        read_all(spool)
-        assert spool.counts() == {"out": (COUNT - 2, 1)}, "it isn't copied"
-
-
-def test_damage_that_shows_while_it_is_open_is_mended_in_place(path: Path) -> None:
-    with Spool(path) as spool:
-        show_damage(spool)
-        damage(path, everything)
-        assert read_all(spool) == []
-        assert spool.put(image(1000))
-        assert [entry.event for entry in read_all(spool)] == [image(1000)]
-
-
 @pytest.mark.parametrize("stage", ["copied", "moved"])
 def test_a_process_killed_while_it_replaces_the_file_leaves_what_the_next_one_needs(path: Path, stage: str) -> None:
     zero_index(path)
@@ -308,19 +280,6 @@ def test_a_schema_whose_text_was_changed_stops_no_queue_for_good(path: Path, tex
         assert read_all(spool)[-1].event == image(1001)
         if b"new.lane" in text:
             assert len(read_all(spool)) >= COUNT, "the rows can be read"
-
-
-def test_a_counter_that_is_none_any_more_does_not_refuse_every_change(path: Path) -> None:
-    run(path, "UPDATE lanes SET dead = dead")
-    page = root_page(path, "lanes") * PAGE
-    header = path.read_bytes().index(b"\x06\x13", page - PAGE)  # of a record: its size, and the kind of each column
-    assert header < page
-    damage(path, lambda content: content.__setitem__(slice(header + 4, header + 6), b"\x00\x04"))  # a NULL
-    with Spool(path) as spool:
-        with pytest.raises(SpoolDamagedError):
-            spool.put(image(1000))
-        spool.put(image(1000))
-        assert spool.counts() == {"out": (COUNT, 1)}
 
 
 @pytest.mark.parametrize("name", ["by_due", "events", "ledger"])

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
 from eaves.errors import GoldenError
-from eaves.events import IMAGE_CLASSIFIED, REPLY_TYPES, Event, decode, encode_structured, reply_id
+from eaves.events import REPLY_TYPES, decode
 from eaves.inference.session import Session
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
@@ -69,55 +68,6 @@ def problem(response: TestResponse) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(response.data)
     assert values["status"] == response.status_code
     return values
-
-
-def test_a_plain_image_gets_plain_json(client: FlaskClient, artifact: Artifact) -> None:
-    response = post(client, RED, Content_Type="image/png")
-    assert (response.status_code, response.content_type) == (200, "application/json")
-    assert not [name for name, _ in response.headers.items() if name.lower().startswith("ce-")]
-    document = response.get_json()
-    assert document["predictions"][0]["label"] == "red"
-    assert [entry["label"] for entry in document["predictions"]][0:1] == ["red"]
-    assert sum(entry["score"] for entry in document["predictions"]) == pytest.approx(1.0, abs=1e-5)
-    assert (document["model"], document["artifact"]) == ("colours", f"sha256:{artifact.digest}")
-    assert set(document["timings_ms"]) == {"decode", "preprocess", "infer"}
-
-
-@pytest.mark.parametrize("colour", COLOURS)
-def test_the_label_is_that_of_the_image(client: FlaskClient, colour: str) -> None:
-    response = post(client, encode_png(COLOURS[colour]), Content_Type="image/png")
-    assert response.get_json()["predictions"][0]["label"] == colour
-
-
-@pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_an_event_gets_an_event(client: FlaskClient, artifact: Artifact, mode: str) -> None:
-    headers, body = (BINARY, RED) if mode == "binary" else encode_structured(EVENT)
-    response = client.post("/", data=body, headers=headers)
-    assert response.status_code == 200
-    reply = decode(dict(response.headers.items()), response.data)
-    assert reply.id == reply_id(EVENT, artifact.digest)
-    assert reply.source == "/eaves/barn/colours"
-    assert reply.type == IMAGE_CLASSIFIED
-    assert (reply.subject, reply.time) == ("Tür 100%.jpg", "2026-11-24T12:00:00Z")
-    assert reply.extensions == {
-        "partitionkey": "camera-1",
-        "sequence": "7",
-        "traceparent": TRACE,
-        "causeid": "1",
-        "causesource": "/eaves/barn/camera",
-        "label": "red",
-        "confidence": "high",
-        "model": "colours",
-        "modelversion": "20261124-120000-abcdef01",
-    }
-    assert reply.json()["predictions"][0]["label"] == "red"
-
-
-def test_the_same_event_twice_gets_the_same_identity(client: FlaskClient) -> None:
-    answers = [client.post("/", data=RED, headers=BINARY).headers.items() for _ in range(2)]
-    first, second = ({name: value for name, value in answer if name.startswith("ce-")} for answer in answers)
-    assert "ce-id" in first
-    assert first == second
 
 
 def test_the_subject_goes_back_percent_encoded(client: FlaskClient) -> None:
@@ -253,10 +203,6 @@ def test_a_failed_model_is_never_ready_and_says_why() -> None:
         assert problem(response)["hint"] == "convert with precision fp32"
 
 
-def test_a_loaded_model_is_ready(client: FlaskClient) -> None:
-    assert client.get("/health/readiness").get_json() == {"status": "ready"}
-
-
 def test_one_line_is_logged_for_each_prediction_and_no_payload(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,17 +212,3 @@ def test_one_line_is_logged_for_each_prediction_and_no_payload(
     fields = vars(record)
     assert (fields["event_id"], fields["event_type"], fields["function"]) == ("x" * 256, EVENT.type, "colours")
     assert fields["duration_ms"] >= 0
-
-
-@pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (2, 2), (100, 3)])
-def test_as_many_labels_as_asked_for_best_first(artifact: Artifact, top_k: int, expected: int) -> None:
-    client = serve(FakeModel(build_classifier(artifact, replace(SETTINGS, top_k=top_k))))
-    scores = [entry["score"] for entry in post(client, RED, Content_Type="image/png").get_json()["predictions"]]
-    assert len(scores) == expected
-    assert scores == sorted(scores, reverse=True)
-
-
-def test_an_event_with_a_foreign_type_is_predicted_too(client: FlaskClient) -> None:
-    event = Event(id="1", source="/minio", type="s3:ObjectCreated:Put", datacontenttype="IMAGE/PNG", data=RED)
-    headers, body = encode_structured(event)
-    assert client.post("/", data=body, headers=headers).status_code == 200

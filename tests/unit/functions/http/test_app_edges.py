@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
 from eaves.errors import ImageTooLargeError
-from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
+from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary, encode_structured
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
 from functions.model.model_loading import LoadingModel
@@ -25,7 +24,6 @@ from tests.waiting import wait_until
 
 SETTINGS = FunctionSettings(name="colours", site="barn")
 RED = encode_png(COLOURS["red"])
-NAMES = "😀" * 300
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +62,6 @@ def test_head_and_options_are_answered_without_a_body(client: FlaskClient, path:
     assert "GET" in client.open(path, method="OPTIONS").headers["Allow"]
 
 
-@pytest.mark.parametrize("name", [NAMES, '"' * 300, "\x00\r\n" * 99, "x" * 5000])
-def test_errors_of_the_tensor_protocol_stay_small(client: FlaskClient, name: str) -> None:
-    refused = client.get(f"/v2/models/{quote(name)}")
-    assert refused.status_code == 404
-    assert problem(refused)["error"]
-    tensor = {"name": name, "datatype": name, "shape": [1], "data": [""]}
-    for inputs in ([tensor], [{**tensor, "name": "image"}], [{**tensor, "name": "image", "shape": name}]):
-        asked = {"inputs": inputs, "outputs": [{"name": name}]}
-        refused = client.post("/v2/models/colours/infer", json=asked)
-        assert refused.status_code == 400
-        assert problem(refused)["error"]
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=60)
 
 
@@ -103,17 +88,6 @@ def test_whatever_an_event_says_comes_back_as_it_was(
     reply = decode(dict(response.headers.items()), response.data)
     reported = (reply.extensions["causeid"], reply.extensions["causesource"], reply.subject)
     assert (*reported, reply.extensions["partitionkey"]) == (name, source, subject, key)
-
-
-@pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
-@pytest.mark.parametrize("content_type", ["application/json", "image/png"])
-@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
-def test_no_reply_of_ours_is_ever_predicted(client: FlaskClient, kind: str, content_type: str, encode: object) -> None:
-    event = Event(id="1", source="/eaves/barn/other", type=kind, datacontenttype=content_type, data=b"{}")
-    assert callable(encode)
-    headers, body = encode(event)
-    response = client.post("/", data=body, headers=headers)
-    assert (response.status_code, response.data) == (202, b"")
 
 
 def test_a_golden_that_this_replica_can_not_read_is_no_fault_of_its_senders(artifact: Artifact) -> None:

@@ -57,11 +57,6 @@ def test_a_function_that_works_needs_no_flask(function: Function) -> None:
     ]
 
 
-def test_a_reply_of_a_function_is_taken_without_an_answer(function: Function) -> None:
-    taken = function.client.post("/", headers=EVENT | {"ce-type": "dev.eaves.image.classified.v1"})
-    assert (taken.status_code, taken.data, taken.headers["Content-Length"]) == (202, b"", "0")
-
-
 @pytest.mark.parametrize(
     ("headers", "body", "status", "kind"),
     [
@@ -82,11 +77,3 @@ def test_a_request_that_fails_is_answered_and_counted_by_flask(
     assert function.requests() == [
         f'eaves_requests_total{{kind="predict",status="{status}",problem="{kind}"}} 2',
     ]
-
-
-def test_a_function_that_ends_fails_its_probe_by_flask(function: Function) -> None:
-    function.model.drain()
-    assert function.client.get("/health/readiness").status_code == 503
-    assert function.client.get("/nowhere").status_code == 404
-    assert function.client.delete("/").status_code == 405
-    assert function.built == 1

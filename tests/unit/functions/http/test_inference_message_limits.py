@@ -115,18 +115,7 @@ def test_an_id_comes_back_as_it_was(given: Any, reported: str) -> None:
     assert json.loads(body).get("id", "") == reported
 
 
-@pytest.mark.parametrize("given", ["x" * 257, {}, [], 1.5, True])
-def test_an_id_that_could_not_come_back_is_refused(given: Any) -> None:
-    with pytest.raises(InputError, match="id"):
-        parse(pixel(1, 2, 3), id=given)
-
-
 RESULTS = [{"label": np.array("tulip", object), "probabilities": np.array([0.1, 0.9], np.float32)}]
-
-
-def test_members_that_nobody_knows_are_not_looked_at() -> None:
-    request = parse({**pixel(1, 2, 3), "parameters": {"content_type": "np"}}, parameters={"priority": 1}, model="x")
-    assert len(request.examples) == 1
 
 
 @pytest.mark.parametrize("every", [True, False])

@@ -17,7 +17,6 @@ from functions.http.inference_messages import (
     MAX_VALUES,
     InferRequest,
     build_response,
-    describe_model,
     parse_request,
 )
 
@@ -154,12 +153,6 @@ def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]) -> None:
         parse(GOOD, **fields)
 
 
-def test_names_of_outputs_are_distinguished_to_their_end() -> None:
-    known = ("x" * 60 + "a", "x" * 60 + "b")
-    body = json.dumps({"inputs": [{"name": IMAGE.name, **GOOD}], "outputs": [{"name": known[1]}]}).encode()
-    assert parse_request(body, None, IMAGE, known).outputs == (known[1],)
-
-
 @pytest.mark.parametrize("json_bytes", [-1, 10**9])
 def test_a_json_size_beyond_the_body_is_refused(json_bytes: int) -> None:
     with pytest.raises(InputError, match="Inference-Header-Content-Length"):
@@ -200,13 +193,3 @@ def test_a_response_in_binary(fields: dict[str, Any]) -> None:
     assert "data" not in probabilities
     found = np.frombuffer(body[json_bytes + first :], "<f4").reshape(probabilities["shape"])
     np.testing.assert_array_equal(found, np.stack([result["probabilities"] for result in RESULTS]))
-
-
-def test_only_the_outputs_asked_for_are_answered_each_in_its_form() -> None:
-    body, json_bytes = build_response(parse(GOOD, outputs=[{"name": "probabilities"}]), RESULTS, "flowers", "1")
-    assert json_bytes is None
-    assert [output["name"] for output in json.loads(body)["outputs"]] == ["probabilities"]
-
-
-def test_metadata_name_the_protocols_types() -> None:
-    assert describe_model(IMAGE) == {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}

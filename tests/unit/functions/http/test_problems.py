@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import pytest
 from flask import Response
 from hypothesis import given
 from hypothesis import strategies as st
-from werkzeug import exceptions
 
 from eaves import errors
 from eaves.errors import EavesError
 from eaves.web.problem_document import MAX_BYTES
 from functions.http.problems import (
     error_response,
-    fault_response,
-    http_error_response,
     problem_type,
     refusal_response,
 )
@@ -70,10 +66,6 @@ def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() ->
     assert problem_type(response) == "http-413"
 
 
-def test_without_a_hint_there_is_none() -> None:
-    assert "hint" not in document(error_response(errors.EventError("x")))
-
-
 ANY_TEXT = st.text(st.characters(), max_size=1000) | st.sampled_from(["x" * 5000, "ü" * 5000, "😀" * 900, '"' * 900])
 
 
@@ -90,32 +82,3 @@ def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
     assert values["detail"].startswith(letter * 30)
     assert values["hint"] == "shorten it"
     assert len(response.get_data()) > MAX_BYTES - 20
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (exceptions.NotFound(), 404),
-        (exceptions.MethodNotAllowed(["GET"]), 405),
-        (exceptions.RequestEntityTooLarge(), 413),
-    ],
-)
-def test_what_flask_refuses_is_a_problem_document_too(error: exceptions.HTTPException, status: int) -> None:
-    response = http_error_response(error)
-    assert document(response)["type"] == f"urn:eaves:problem:http-{status}"
-    assert response.status_code == status
-    assert response.headers.get("Allow") == ("GET" if status == 405 else None)
-
-
-def test_our_own_fault_is_an_id_for_the_sender_and_a_traceback_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    try:
-        raise ZeroDivisionError("secret")
-    except ZeroDivisionError as error:
-        with caplog.at_level(logging.ERROR):
-            response = fault_response(error)
-    values = document(response)
-    assert values["status"] == 500
-    assert "secret" not in response.get_data(as_text=True)
-    (record,) = caplog.records
-    assert record.error_id in values["detail"]  # type: ignore[attr-defined]
-    assert "ZeroDivisionError: secret" in caplog.text

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eaves.artifact import Artifact, DecisionRule
-from eaves.errors import ImageError, TensorError
+from eaves.errors import TensorError
 from eaves.inference.handler import Handler
 from eaves.inference.session import Session
 from functions.model.image_tasks import Classifier
@@ -80,17 +80,3 @@ def test_tensors_for_a_handlers_graph_are_the_graphs_own(artifact: Artifact) -> 
     assert classifier.run(np.full((8, 8, 3), COLOURS["green"], np.uint8))["label"] == "green"
     with pytest.raises(TensorError, match=r"uint8 \(9, 8, 3\), but the model takes uint8 \(8, 8, 3\)"):
         classifier.run(np.zeros((9, 8, 3), np.uint8))
-
-
-def test_an_image_as_pixels_is_answered_like_the_encoded_one(artifact: Artifact) -> None:
-    classifier = build_classifier(artifact)
-    pixels = np.full((12, 16, 3), COLOURS["green"], np.uint8)
-    from_pixels, from_bytes = classifier.run(pixels), classifier.run(encode_png(COLOURS["green"]))
-    assert from_pixels["label"] == "green"
-    for name in [spec.name for spec in classifier.outputs]:
-        np.testing.assert_array_equal(from_pixels[name], from_bytes[name])
-
-
-def test_what_is_no_image_is_refused_as_tensors_too(artifact: Artifact) -> None:
-    with pytest.raises(ImageError, match="not an image"):
-        build_classifier(artifact).run(b"hello")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from eaves.errors import OciError
 from eaves.oci.layers.layer import FAST, MAX_COMPRESSED_BYTES, SMALL, Layer, LayerFile, kept_layer, write_layer
@@ -62,24 +59,6 @@ def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: 
         assert {(owner, time) for _, owner, time, _ in found.values()} == {(0, 0)}
 
 
-def test_neither_order_nor_the_disk_show(layout: Layout, tmp_path: Path) -> None:
-    first = write_layer(layout, FILES, "x")
-    files = []
-    for number, file in enumerate(reversed(FILES)):
-        path = tmp_path / str(number)
-        assert isinstance(file.content, bytes)
-        path.write_bytes(file.content)
-        path.chmod(0o600)
-        os.utime(path, (number, number))
-        files.append(LayerFile(path=file.path, content=path, executable=file.executable))
-    before = os.umask(0o077)
-    try:
-        second = write_layer(layout, files, "x")
-    finally:
-        os.umask(before)
-    assert first.descriptor == second.descriptor
-
-
 @pytest.mark.parametrize(
     "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "opt/.wh.x", ".wh..wh..opq"]
 )
@@ -97,15 +76,6 @@ def test_a_file_that_is_gone_is_an_error_and_leaves_nothing(layout: Layout, tmp_
     with pytest.raises(OciError, match="can't be read"):
         write_layer(layout, [LayerFile(path="a", content=tmp_path / "gone")], "x")
     assert [path for path in (layout.path / "blobs").rglob("*") if path.is_file()] == []
-
-
-@given(st.dictionaries(st.from_regex(r"\A[a-zé ]{1,9}(/[a-z]{1,120}){0,2}\Z"), st.binary(max_size=2000), max_size=5))
-def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -> None:
-    folders = {str(parent) for name in contents for parent in Path(name).parents}
-    files = [LayerFile(path=name, content=content) for name, content in contents.items() if name not in folders]
-    layout = create_layout(tmp_path_factory.mktemp("layout"))
-    found = read(layout, write_layer(layout, files, "x").descriptor.digest)
-    assert {file.path: found[file.path][3] for file in files} == {file.path: file.content for file in files}
 
 
 def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: Path) -> None:
@@ -147,16 +117,6 @@ def test_a_layer_is_made_once_for_all_that_it_is_made_from(make: Maker) -> None:
     for other in (("a",), ("ab",), ("b", "a"), ("a", b"b", "")):
         kept_layer(make.cache, other, make)
     assert make.times == 5
-
-
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"descriptor":1,"diff_id":"","title":""}'])
-def test_a_damaged_entry_counts_as_none(make: Maker, damage: bytes) -> None:
-    first = kept_layer(make.cache, ("a",), make)
-    (entry,) = (path for path in make.cache.path.glob("*.json") if path.name != "index.json")
-    entry.write_bytes(damage)
-    assert kept_layer(make.cache, ("a",), make) == first
-    assert kept_layer(make.cache, ("a",), make) == first
-    assert make.times == 2
 
 
 def test_damaged_or_lost_content_is_made_again(make: Maker) -> None:

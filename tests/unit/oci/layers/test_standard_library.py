@@ -70,13 +70,6 @@ def test_what_a_package_imports_is_found_through_it_alone() -> None:
     assert find_modules(library, ["flask"], packages) == {"json.py"}
 
 
-def test_what_only_type_checkers_read_and_what_does_not_parse_imports_nothing() -> None:
-    library = library_of(json="", csv="")
-    source = b"import typing\nif typing.TYPE_CHECKING:\n    import csv\nelse:\n    import json"
-    packages = {"a.py": source, "b.py": b"{% template %}"}
-    assert find_modules(library, ["a", "b"], packages) == {"json.py"}
-
-
 def test_the_settings_of_a_build_come_with_sysconfig() -> None:
     sources = {
         "sysconfig/__init__.py": b"",
@@ -146,12 +139,6 @@ def test_an_upper_layer_replaces(tmp_path: Path) -> None:
 def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> None:
     debian = f"usr/lib/python{VERSION}"
     library, _ = found_in(tmp_path, {f"{debian}/os.py": "debian", f"{ROOT}/os.py": "official"})
-    assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
-
-
-def test_the_library_below_usr_local_runs_also_when_a_package_of_debian_above_it_brings_another(tmp_path: Path) -> None:
-    debian = f"usr/lib/python{VERSION}"
-    library, _ = found_in(tmp_path, {f"{ROOT}/os.py": "official"}, {f"{debian}/os.py": "debian"})
     assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
 
 

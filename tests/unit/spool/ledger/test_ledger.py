@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES
 from eaves.spool import LedgerLine, PutOutcome, Selection, Spool, SpoolLimits, WhenFull, content_digest
 from eaves.spool.admin import drop, redrive
@@ -78,15 +77,6 @@ def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
             spool.put(image(number))
             spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
         assert states(spool) == {"id-0": "removed", "id-1": "dead"}
-
-
-def test_a_dead_letter_that_may_not_be_kept_leaves_its_line(path: Path) -> None:
-    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.REFUSE)
-    with Spool(path, limits=limits, ledger=BOUND) as spool:
-        spool.put(image(1))
-        with pytest.raises(SpoolFullError):
-            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
-        assert states(spool) == {"id-1": "queued"}
 
 
 @pytest.mark.parametrize(
@@ -171,16 +161,6 @@ def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> N
     assert states(spool) == {"id-1": "released"}
 
 
-def test_a_dead_letter_from_the_start_is_within_the_budget(path: Path) -> None:
-    limits = SpoolLimits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
-    with Spool(path, limits=limits, ledger=BOUND) as spool, pytest.raises(SpoolFullError):
-        spool.put_dead([(image(1), "out"), (image(2, b"x" * 300), "out")], "another event", 409)
-    with Spool(path, limits=SpoolLimits(dead_max_bytes=200), ledger=BOUND) as spool:
-        assert spool.counts() == {}
-        spool.put_dead([(image(number), "out") for number in range(9)], "another event", 409)
-        assert 0 < len(spool.dead()) < 9
-
-
 def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
     spool.put(image(1), once=True)
     again = replace(image(1), extensions={"knativearrivaltime": "2026-11-25T00:00:00Z", "traceparent": "00-1-2-00"})
@@ -198,12 +178,6 @@ def test_the_digest_tells_attributes_from_data() -> None:
     assert len(digests) == 4
     assert content_digest({"a": "1", "b": "2"}, b"x") == content_digest({"b": "2", "a": "1"}, b"x")
     assert {len(digest) for digest in digests} == {8}
-
-
-def test_an_id_of_another_source_is_another_event(spool: Spool) -> None:
-    assert spool.put(image(1, source="/eaves/site/a"), once=True)
-    assert spool.put(image(1, source="/eaves/site/b"), once=True)
-    assert [line.source for line in lines(spool)] == ["/eaves/site/a", "/eaves/site/b"]
 
 
 @pytest.mark.parametrize("state", ["4", "9", "'x'"])
@@ -229,20 +203,6 @@ def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
     spool.ack(spool.peek("out", now=NOW)[0])
     assert states(spool) == {"id-1": "released"}
     assert lines(spool)[0].repeats == 1
-
-
-def test_what_an_entry_turns_into_has_a_line_too(spool: Spool) -> None:
-    spool.put(image(1), lanes=("in",))
-    spool.ack(spool.peek("in", now=NOW)[0], puts=[(image(2), ("out",))])
-    assert states(spool) == {"id-1": "released", "id-2": "queued"}
-
-
-def test_a_commit_that_fails_leaves_no_line(path: Path) -> None:
-    with Spool(path, ledger=BOUND, limits=SpoolLimits(max_entries=2)) as spool:
-        with pytest.raises(SpoolFullError):
-            spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
-        assert lines(spool) == []
-        assert spool.put(image(0), once=True)
 
 
 def test_lines_are_read_in_pieces_and_by_source(spool: Spool) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from eaves.errors import SpoolError
-from eaves.spool import Ledger, LedgerLimits, Selection, Spool
+from eaves.spool import LedgerLimits, Selection, Spool
 from eaves.spool.admin import drop
 from eaves.spool.ledger_schema import SITE, site_of
 from tests.fakes.clock import FrozenClock
@@ -35,20 +31,6 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
         assert ledger_of(spool).counts().deleted == 2
         assert spool.put(image(1), once=True), "its line is gone, so it is taken as new"
         assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
-
-
-def test_lines_of_a_site_are_found_by_an_index(path: Path) -> None:
-    asked: list[str] = []
-    with Spool(path, ledger=BOUND) as spool:
-        database = spool.database()
-
-        def read(sql: str, values: Sequence[Any]) -> list[Any]:
-            asked.extend(row[3] for row in database.read(f"EXPLAIN QUERY PLAN {sql}", values))
-            return []
-
-        Ledger(read).read(after=5, source_prefix="/eaves/mill/")
-    assert len(asked) == 1
-    assert "USING INDEX ledger_by_site (<expr>=? AND rowid>?)" in asked[0]
 
 
 @pytest.mark.parametrize(
@@ -113,14 +95,6 @@ def test_a_ledger_that_begins_to_ignore_a_lane_says_what_the_others_say(path: Pa
         assert states(spool) == {"id-1": "dead"}
 
 
-def test_an_event_that_is_there_twice_keeps_its_one_line(path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        for _ in range(2):
-            spool.put(image(1))
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool) == {"id-1": "queued"}
-
-
 def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(50)])
@@ -151,25 +125,6 @@ def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
         assert states(spool) == {"id-1": "removed", "id-2": "removed"}
 
 
-def test_a_ledger_that_could_not_be_made_is_made_the_next_time(path: Path) -> None:
-    with Spool(path) as spool:
-        spool.put(image(1))
-
-    class Failing(sqlite3.Connection):
-        def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
-            if "ledger_delivery_out" in sql:
-                raise sqlite3.OperationalError("database or disk is full")
-            return super().execute(sql, parameters)  # type: ignore[arg-type]
-
-    def open_failing(path: Path) -> sqlite3.Connection:
-        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Failing)
-
-    with pytest.raises(SpoolError, match="is full"):
-        Spool(path, ledger=BOUND, connect=open_failing)
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool) == {"id-1": "queued"}
-
-
 @pytest.mark.parametrize(
     "change", ["state = 9", "state = 'x'", "digest = 'x'", "id = x'ff00'", "taken_at = 'x'", "repeats = -1.5"]
 )
@@ -180,24 +135,3 @@ def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: st
     assert [line.number for line in found] == [1, 2, 3]
     if change.startswith(("state", "digest")):
         assert (found[1].state, found[1].reason) == ("lost", "the line is damaged")
-
-
-def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(1), once=True)
-        other = replace(image(1), data=b"another")
-        spool.put_dead([(image(2), "out"), (other, "out")], "of another site", 403)
-        assert states(spool) == {"id-1": "queued", "id-2": "dead"}
-    with Spool(path, ledger=BOUND) as spool:
-        assert states(spool) == {"id-1": "queued", "id-2": "dead"}, "also after a restart"
-        assert [line.reason for line in lines(spool)] == ["", "of another site"]
-
-
-def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
-    bound = LedgerLimits(ignored_lanes=("broker",))
-    with Spool(path, ledger=bound) as spool:
-        spool.put(image(1), lanes=("broker",), once=True)
-        spool.put_dead([(image(2), "out")], "of another site", 403)
-        spool.put_dead([(replace(image(2), data=b"another"), "out")], "of another site", 403)
-    with Spool(path, ledger=bound) as spool:
-        assert "lost" not in states(spool).values()

@@ -80,18 +80,6 @@ def test_puts_of_many_threads_share_a_commit(path: Path) -> None:
         assert spool.depth() == 8
 
 
-def test_settles_and_puts_share_a_commit_too(path: Path) -> None:
-    gate = Gate()
-    with Spool(path, connect=gate.connect) as spool:
-        for number in range(3):
-            spool.put(image(number))
-        gate.close(spool, until_waiting=3)
-        entries = spool.peek("out", limit=3, now=NOW)
-        run_together([*(partial(spool.ack, entry) for entry in entries), partial(spool.put, image(3))])
-        assert gate.commits == 2
-        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-3"]
-
-
 @pytest.mark.parametrize("refused", [SpoolFullError, SpoolError], ids=["over max_bytes", "SQLite refuses it"])
 def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path, refused: type[SpoolError]) -> None:
     gate = Gate()

@@ -14,7 +14,6 @@ from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import list_entries, redrive
 from eaves.spool.file import connect
-from tests.fakes.clock import FrozenClock, ManualClock
 from tests.unit.spool.queue.entries import NOW, ids, image, rows
 
 
@@ -55,11 +54,6 @@ def test_a_body_is_stored_once_for_all_lanes_and_goes_with_the_last(spool: Spool
         assert rows(path, "events") == 1
         spool.ack(entry)
     assert (rows(path, "events"), spool.size_bytes(), spool.counts()) == (0, 0, {})
-
-
-def test_an_event_for_no_lane_is_not_stored(spool: Spool, path: Path) -> None:
-    assert spool.put(image(), lanes=())
-    assert rows(path, "events") == 0
 
 
 def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:
@@ -105,14 +99,6 @@ def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
             spool.put(image(3))
 
 
-def test_settling_twice_does_nothing_the_second_time(spool: Spool) -> None:
-    spool.put(image(1))
-    [entry] = spool.peek("out", now=NOW)
-    for _ in range(2):
-        spool.ack(entry, puts=[(image(2), ("replies",))])
-    assert spool.counts() == {"replies": (1, 0)}
-
-
 def test_a_settle_whose_reply_cannot_be_stored_keeps_the_entry(path: Path) -> None:
     with Spool(path, connect=with_limit(20_000)) as spool:
         spool.put(image(1))
@@ -131,16 +117,6 @@ def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
     again, _ = spool.peek("out", limit=9, now=NOW + 60)
     assert (again.event.id, again.attempts) == ("id-1", 1)
-
-
-def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> None:
-    clock = ManualClock(NOW)
-    with Spool(path, clock=clock) as spool:
-        spool.put(image(1))
-        clock.turn(60)
-        spool.put(image(2))
-        spool.retry(spool.peek("out", now=NOW)[0], NOW + 3600, "answered 503")
-        assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
 
 
 def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
@@ -176,13 +152,6 @@ def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
     assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
 
 
-def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
-    assert spool.next_due("out") is None
-    spool.put(image())
-    assert spool.next_due("out") == 0
-    assert spool.next_due("out", exclude={spool.peek("out", now=NOW)[0].seq}) is None
-
-
 def test_an_entry_does_not_wait_for_a_clock_that_was_set_back(spool: Spool) -> None:
     spool.put(image())
     spool.retry(spool.peek("out", now=NOW)[0], NOW + 30, "answered 503")
@@ -204,16 +173,6 @@ def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Sp
     assert [entry.attempts for entry in spool.peek("out", now=NOW)] == [0]
 
 
-def test_a_late_settle_does_not_touch_a_dead_letter(spool: Spool) -> None:
-    spool.put(image(1))
-    [entry] = spool.peek("out", now=NOW)
-    spool.dead_letter(entry, "answered 422", 422)
-    spool.ack(entry, puts=[(image(2), ("replies",))])
-    spool.retry(entry, NOW, "late")
-    assert spool.counts() == {"out": (0, 1)}
-    assert spool.dead()[0].reason == "answered 422"
-
-
 @pytest.mark.parametrize(
     "damage",
     ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "attributes = '{\"id\": 5}'", "data = 'text'"],
@@ -225,27 +184,6 @@ def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pas
     assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
     assert spool.counts() == {"out": (1, 1)}
     assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
-
-
-def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
-    with Spool(path, limits=SpoolLimits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
-        for number in range(2):
-            spool.put(image(number))
-            spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
-            spool.database().commit(lambda db: db.execute("UPDATE deliveries SET reason = CAST(x'ff' AS TEXT)"))
-        assert [letter.entry.event.id for letter in spool.dead()] == ["id-1"]
-
-
-def test_what_was_put_is_there_after_reopening(path: Path) -> None:
-    with Spool(path) as spool:
-        spool.put(image(1))
-        spool.put(image(2))
-        spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 400", 400)
-    with Spool(path) as spool:
-        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
-        assert spool.counts() == {"out": (1, 1)}
-        spool.put(image(3))
-        assert [entry.seq for entry in spool.peek("out", limit=9, now=NOW)] == [2, 3]
 
 
 def test_a_closed_spool_says_so(path: Path) -> None:

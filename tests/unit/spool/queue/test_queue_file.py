@@ -56,24 +56,11 @@ def test_another_versions_or_programs_file_is_refused(path: Path, statement: str
     assert rows(path, "deliveries") == 0
 
 
-def test_a_database_with_other_tables_is_refused(path: Path) -> None:
-    db = connect(path)
-    db.execute("CREATE TABLE notes(text)")
-    db.close()
-    with pytest.raises(SpoolError, match="belongs to another program"):
-        Spool(path)
-
-
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SpoolError, match=r"Not a directory|File exists") as refused:
         Spool(tmp_path / "file" / "spool.db")
     assert refused.value.hint is not None
-
-
-def test_a_path_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SpoolError, match="unable to open"):
-        Spool(tmp_path)
 
 
 # Leases
