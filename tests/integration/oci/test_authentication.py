@@ -85,12 +85,9 @@ def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path) -
     ("reply", "error", "words"),
     [
         (Reply(status=401), AccessError, "no token for repository:site/x:pull"),
-        (Reply(status=403), AccessError, "no token"),
         (Reply(status=500), RegistryError, "answered 500"),
-        (Reply(status=200, body=b"<html>"), RegistryError, "without a token"),
         (Reply(status=200, body=b"{}"), RegistryError, "without a token"),
         (Reply(status=200, body=b'{"token": "a\\r\\nX: y"}'), RegistryError, "invalid token"),
-        (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), RegistryError, "answered 302"),
         (Reply(), RegistryError, "can't be reached"),
     ],
 )
@@ -107,14 +104,8 @@ def test_a_token_service_that_fails(
     ("challenge", "words"),
     [
         ("Negotiate", "'Negotiate', which is not supported"),
-        ("Bearer", "not https"),
         ("Bearer realm=", "service '', which is not https"),
-        ('Bearer realm=,service="x"', "service '', which is not https"),
-        ('Bearer realm="', "service '\"', which is not https"),
-        ("Bearer =", "service '', which is not https"),
         ('Bearer realm="ftp://x/token", Negotiate', "not https"),
-        ('Bearer realm="file:///etc/passwd"', "not https"),
-        ('Bearer realm="http://[::1"', "reached"),
         ('Bearer realm="http://127.0.0.1:1/"', "reached"),
     ],
 )
@@ -161,7 +152,6 @@ def test_a_helper_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ("echo locked >&2; exit 2", "failed: locked"),
         ("echo nonsense", "not JSON with Username and Secret"),
-        ("echo '[]'", "not JSON with Username and Secret"),
     ],
 )
 def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str) -> None:

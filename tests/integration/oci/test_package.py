@@ -219,26 +219,20 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ((tmp_path / "photos", out, base), "manifest.json"),
         ((good, out, nowhere), "nowhere is not an OCI layout"),
         ((good, out, f"{base}:v7"), "has no v7 (entries: base"),
-        ((good, out, f"oci:{tmp_path}/photos"), "is not an OCI layout"),
         ((good, out, f"oci:{tmp_path}/other"), "available: linux/s390x"),
-        ((good, out, base, "--platform", "linux/riscv64"), "no container image for linux/riscv64"),
         ((good, out, base, "--platform", "amd64"), "try: name linux/amd64 or linux/arm64, for example"),
         ((good, out, base, "--python", "three"), "try: name the version with --python, for example --python 3.13"),
-        ((good, out, base, "--python", "3.9"), "a function needs Python 3.11 or newer"),
         (
             (good, out, base, "--python", "3.99"),
             "try: install python3.99, or choose a base image with Python " + VERSION,
         ),
-        ((good, "Not A Name", base), "is not the name of a container image"),
         ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: name a tag instead"),
-        ((good, f"oci:{tmp_path}/photos:v1", base), "is not an OCI layout"),
     ]
     for words, message in cases:
         said = refused(oci_cache, *words)  # type: ignore[arg-type]
         assert message in said, (words, said)
         assert "error: " in said
     assert not (tmp_path / "nowhere").exists()
-    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
 
 
 def test_a_model_that_answers_otherwise_goes_nowhere(

@@ -41,11 +41,9 @@ def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: 
     ("status", "error", "words"),
     [
         (401, AccessError, "access denied"),
-        (403, AccessError, "access denied"),
         (404, OciNotFoundError, "accepts no uploads"),
         (413, RegistryError, "larger"),
         (429, RegistryError, "TOOMANYREQUESTS: slow down"),
-        (500, RegistryError, "answered 500"),
         (507, RegistryError, "answered 507"),
     ],
 )
@@ -56,7 +54,7 @@ def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, err
     fake.fault = answer
     with pytest.raises(error, match=words) as caught:
         push(fake, tmp_path, b"content")
-    assert caught.value.exit_code == {401: 77, 403: 77, 404: 66}.get(status, 69)
+    assert caught.value.exit_code == {401: 77, 404: 66}.get(status, 69)
     assert caught.value.hint
 
 
@@ -103,10 +101,7 @@ def test_a_blob_that_breaks_off_again_and_again(fake: FakeRegistry, tmp_path: Pa
     [
         (MANIFEST, b"<html>", "not JSON"),
         ("text/html", b"<html>Welcome</html>", "not a container image but a text/html"),
-        ("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}", "not a container image"),
-        ("", b"{}", "document without a type"),
         (MANIFEST, b'{"manifests": []}', "its content is of another type"),
-        (INDEX, b'{"layers": [], "config": {}}', "its content is of another type"),
         (INDEX, b'{"layers": [], "manifests": []}', "its content is of another type"),
         (MANIFEST, b'{"mediaType": "%s", "layers": []}' % INDEX.encode(), "its content is of another type"),
         (MANIFEST, b" " * (MAX_DOCUMENT_BYTES + 1), "larger than the limit for a document"),
@@ -213,9 +208,7 @@ def test_a_blob_that_continues_elsewhere_than_asked(fake: FakeRegistry, tmp_path
         b"".join(verified(stream, descriptor))
 
 
-@pytest.mark.parametrize(
-    "place", ["http://[::1", "http://x:port/", "http://", "//", "\\\\", "ftp://x/", "http://a b/", "http://\x7f/"]
-)
+@pytest.mark.parametrize("place", ["http://[::1", "http://x:port/", "ftp://x/"])
 @pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
 def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:
     registry, descriptor, _ = push(fake, tmp_path, b"content")

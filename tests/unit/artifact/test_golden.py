@@ -53,12 +53,8 @@ def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> No
 CHANGES: dict[str, Callable[[Floats], Floats]] = {
     "other logits": lambda logits: logits + np.float32(0.01),
     "not a number": lambda logits: logits * np.float32("nan"),
-    "without end": lambda logits: logits + np.float32("inf"),
     "one output fewer": lambda logits: logits[:, :2],
-    "one output": lambda logits: logits[:, :1],
-    "no outputs": lambda logits: logits[:, :0],
     "no batch": lambda logits: logits[:0],
-    "a scalar": lambda logits: logits.max(),
 }
 
 
@@ -167,13 +163,9 @@ BAD_INDEX: dict[str, Callable[[list[Any]], object]] = {
     "no file": lambda entries: entries[0].pop("file"),
     "a file outside": lambda entries: entries[0].update(file="../secret.png"),
     "a file that the manifest doesn't list": lambda entries: entries[0].update(file="golden/other.png"),
-    "a file as a number": lambda entries: entries[0].update(file=3),
     "a label that colours the terminal": lambda entries: entries[0].update(label="\x1b[31mred"),
     "logits as text": lambda entries: entries[0].update(logits=["x"]),
-    "probabilities missing": lambda entries: entries[0].pop("probabilities"),
     "a tensor outside": lambda entries: entries[0].update(tensor="/etc/passwd"),
-    "a tensor that the manifest doesn't list": lambda entries: entries[0].update(tensor="golden/000.npy"),
-    "logits missing": lambda entries: entries[0].update(logits=None),
     "an entry as text": lambda entries: entries.insert(0, "x"),
 }
 
@@ -212,13 +204,9 @@ def claiming(shape: str, descr: str = "|u1") -> bytes:
 
 MISFITS = {
     "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), but the graph takes uint8 \(8, 8, 3\)"),
-    "another size": (npy(np.zeros((9, 8, 3), np.uint8)), r"holds uint8 \(9, 8, 3\)"),
     "another type": (npy(np.zeros((8, 8, 3), np.int8)), r"holds int8 \(8, 8, 3\)"),
-    "another byte order": (npy(np.zeros((8, 8, 3), ">f4")), r"holds >f4"),
-    "a scalar": (npy(np.array(3, np.uint8)), r"holds uint8 \(\)"),
     "petabytes": (claiming("(1000000000, 100000000)"), r"holds uint8 \(1000000000, 100000000\)"),
     "too little": (claiming("(8, 8, 3)"), r"doesn't fit 1 bytes"),
-    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't fit 193 bytes"),
 }
 
 
@@ -251,11 +239,8 @@ def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None
 
 ODD = {
     "nothing": None,
-    "a list": [1.0, 2.0],
     "words": np.array([["1", "2"]]),
-    "objects": np.array([[1, None]], object),
     "no batch": np.ones(2),
-    "another number": np.ones((1, 3)),
     "not a number": np.array([[1, np.nan]]),
 }
 

@@ -47,7 +47,6 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda it: it.update(schema_version=SCHEMA_VERSION + 1),
         "schema_version 3; this version of Eaves reads 2",
     ),
-    "no schema": (lambda it: it.pop("schema_version"), "schema_version None"),
     "no name": (lambda it: it.pop("name"), "name"),
     "a label weight of 0": (
         lambda it: it.update(decision={"label_weights": [1, 0, 1]}),
@@ -57,42 +56,23 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda it: it.update(decision={"label_weights": [1, 0.5]}),
         "decision.label_weights: must be empty, or have one number for each label .got 2 for 3 labels",
     ),
-    "no files": (lambda it: it.pop("files"), "files"),
-    "no recipe": (lambda it: it.pop("recipe"), "recipe"),
     "recipe that is none": (lambda it: it.update(recipe=3), "recipe"),
     "recipe with an unknown field": (lambda it: it["recipe"].update(rotate=90), "rotate"),
     "labels as text": (lambda it: it.update(labels="abc"), "labels"),
     "no labels": (lambda it: it.update(labels=[]), "labels"),
-    "labels as numbers": (lambda it: it.update(labels=[1]), "labels"),
     "too many labels": (lambda it: it.update(labels=["x"] * (MAX_LABELS + 1)), "labels"),
-    "an empty label": (lambda it: it["labels"].insert(1, ""), r"labels\[1\]: must be printable, 1 to 256 characters"),
     "a label that colours the terminal": (
         lambda it: it.update(labels=["\x1b[31mred"]),
         r"labels\[0\]: must be printable",
     ),
     "a label longer than a header": (lambda it: it["labels"].insert(1, "ü" * 257), r"labels\[1\]: must be printable"),
-    "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
     "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must be unique .'a' occurs twice"),
-    "no letter as name": (lambda it: it.update(name=""), "name: must be printable, 1 to 256 characters"),
-    "a name that colours the terminal": (lambda it: it.update(name="\x1b]0;x\x07"), "name: must be printable"),
-    "a version of two lines": (lambda it: it.update(version="1\n2"), "version: must be printable"),
-    "outputs as text": (lambda it: it.update(outputs="ab"), "outputs"),
-    "outputs as a number": (lambda it: it.update(outputs=3), "outputs: must be a list"),
     "output with an unknown field": (lambda it: it["outputs"][0].update(scale=1), "scale"),
-    "input with a bad shape": (lambda it: it["input"].update(shape=["a"]), "shape"),
-    "parity that is none": (lambda it: it.update(parity=[]), "parity"),
     "files as a list": (lambda it: it.update(files=[]), "malformed"),
-    "a file as a number": (lambda it: it["files"].update({"labels.txt": 3}), "labels.txt"),
     "a negative size": (lambda it: it["files"]["labels.txt"].update(size_bytes=-1), "size_bytes"),
     "a short digest": (lambda it: it["files"]["labels.txt"].update(sha256="abc"), "64 hex digits"),
-    "an upper-case digest": (lambda it: it["files"]["labels.txt"].update(sha256="A" * 64), "64 hex digits"),
-    "opset as text": (lambda it: it.update(opset="new"), "opset: must be an integer"),
-    "opset without end": (lambda it: it.update(opset=float("inf")), "opset: must be an integer"),
-    "toolchain as a list": (lambda it: it.update(toolchain=[]), "malformed"),
     "tolerance that allows all": (lambda it: it["parity"].update(tolerance=1e999), "tolerance"),
     "temperature of zero": (lambda it: it.update(temperature=0), "temperature: must be > 0"),
-    "temperature without end": (lambda it: it.update(temperature=float("inf")), "temperature: must be a number"),
-    "temperature as text": (lambda it: it.update(temperature="hot"), "temperature: must be a number"),
     "an unknown field": (lambda it: it.update(pickle="x"), "pickle: unknown setting"),
     "licences as numbers": (lambda it: it.update(licences={"model": 3}), "licences must hold strings"),
     "precision of neither kind": (lambda it: it.update(precision="fp16"), "precision: must be one of fp32, int8"),
@@ -101,13 +81,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda it: it["quantisation"].update(interval_95_fp32=[0.9, 0.1]),
         "must be two numbers, low and high",
     ),
-    "a trial with a share above 1": (
-        lambda it: it["quantisation"].update(trials=[{"agreement": 2}]),
-        r"trials.0..agreement: must be <= 1",
-    ),
     "a tolerance of goldens that allows all": (lambda it: it.update(golden_tolerance=1e999), "golden_tolerance"),
-    "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
-    "no temperature": (lambda it: it.pop("temperature"), "temperature"),
     "an unknown task": (lambda it: it.update(task="rank"), "task: must be one of classify, embed, tensor"),
     "no recipe for images": (lambda it: it.update(recipe=None), "the recipe must be a mapping"),
     "a recipe for numbers": (lambda it: it.update(task="tensor"), "recipe must be null where the task is tensor"),
@@ -116,7 +90,6 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda it: it.update(task="tensor", recipe=None, outputs=[]),
         "task: task tensor needs",
     ),
-    "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
 }
 
 
@@ -183,10 +156,7 @@ def test_a_schema_version_is_a_whole_number(manifest: Manifest, version: Any) ->
         parse_manifest(changed(manifest, lambda it: it.update(schema_version=version)))
 
 
-BAD_PATHS = [
-    *("", ".", "..", "/", "/etc/passwd", "../model.onnx", "a/../../b", "a/..", "./a", "a/./b", "a//b", "a/"),
-    *("a\\b", "..\\a", "a\0b", "a\nb", "\u202ea", "x" * 256),
-]
+BAD_PATHS = ["", "..", "/etc/passwd", "a/../../b", "./a", "a//b", "a\\b", "a\0b", "\u202ea", "x" * 256]
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)

@@ -63,26 +63,18 @@ def flip(path: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
     "no directory": (lambda at, out: remove(at), "is not an artifact"),
-    "a file instead": (lambda at, out: remove(at).write_text("x"), "is not an artifact"),
-    "no manifest": (lambda at, out: remove(at / MANIFEST), "is not an artifact"),
     "a directory as manifest": (lambda at, out: os.mkdir(remove(at / MANIFEST)), "is not an artifact"),  # noqa: PTH102
-    "an empty manifest": (lambda at, out: (at / MANIFEST).write_bytes(b""), "not JSON"),
     "a huge manifest": (lambda at, out: os.truncate(at / MANIFEST, MAX_MANIFEST_BYTES + 1), "larger than"),
     "no model": (lambda at, out: remove(at / MODEL), "model.onnx is missing"),
-    "no weights": (lambda at, out: remove(at / "weights"), "weights/backbone.bin is missing"),
     "a directory as labels": (
         lambda at, out: remove(at / LABELS).mkdir(),
         "labels.txt is a folder, not a regular file",
     ),
     "a short file": (lambda at, out: os.truncate(at / "weights/backbone.bin", 4999), "has 4999 bytes.* says 5000"),
-    "a long file": (lambda at, out: (at / LABELS).write_text("a\n" * 99), "has 198 bytes"),
     "a link as a file": (lambda at, out: link(at / MODEL, out), "model.onnx is a symbolic link"),
-    "a dangling link": (lambda at, out: remove(link(at / MODEL, out)), "model.onnx is a symbolic link"),
     "a link as a folder": (lambda at, out: link(at / "weights", out), "weights/backbone.bin is a symbolic link"),
     "a pipe as a file": (lambda at, out: os.mkfifo(remove(at / MODEL)), "model.onnx is a pipe, not a regular file"),
     "a pipe as manifest": (lambda at, out: os.mkfifo(remove(at / MANIFEST)), "is not an artifact.*is a pipe"),
-    "a link as manifest": (lambda at, out: link(at / MANIFEST, out), "is not an artifact.*is a symbolic link"),
-    "a device as a file": (lambda at, out: remove(at / LABELS).symlink_to("/dev/zero"), "is a symbolic link"),
     "a file as a folder": (lambda at, out: remove(at / "golden").write_text(""), "golden"),
 }
 
@@ -98,10 +90,7 @@ def test_damage_is_found_and_named(artifact: Artifact, tmp_path: Path, case: str
 
 LEFTOVERS: dict[str, Callable[[Path], object]] = {
     "evil.so": lambda at: (at / "evil.so").write_bytes(b"\x7fELF"),
-    "weights/extra.bin": lambda at: (at / "weights/extra.bin").write_bytes(b""),
     "empty": lambda at: (at / "empty").mkdir(),
-    "golden/manifest.json": lambda at: (at / "golden/manifest.json").write_bytes(b"{}"),
-    "__pycache__": lambda at: (at / "__pycache__").mkdir(),
     "link": lambda at: (at / "link").symlink_to("/"),
     "pipe": lambda at: os.mkfifo(at / "pipe"),
 }
@@ -132,18 +121,13 @@ def test_labels_that_contradict_the_manifest_are_found_at_full(tmp_path: Path, c
 
 
 FOREIGN = [
-    *(
-        "evil.so",
-        "model.so",
-        "weights/a.so",
-        "weights/deep/a.bin",
-        "weights/.bin/x",
-        "golden/deep/000.png",
-        "a/LICENSE",
-    ),
-    *("MODEL.ONNX", "model.onnx.data", "variants/arm64/model.onnx"),
-    *("__init__.py", "sitecustomize.py", "handler/__init__.py", "handler.pyc", "manifest.json"),
-    "calibration.json",
+    "evil.so",
+    "weights/a.so",
+    "weights/deep/a.bin",
+    "golden/deep/000.png",
+    "MODEL.ONNX",
+    "__init__.py",
+    "manifest.json",
 ]
 
 
@@ -161,12 +145,7 @@ def test_a_file_that_is_no_part_of_an_artifact_is_refused_though_listed(artifact
         open_artifact(listing(artifact.path, {name: ENTRY}))
 
 
-KNOWN = [
-    *("handler.py", "weights/x.bin", "golden/000.npy", "LICENSE", "LICENSE.model.txt"),
-]
-
-
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", ["handler.py", "weights/x.bin", "golden/000.npy", "LICENSE.model.txt"])
 def test_every_known_file_has_its_place(tmp_path: Path, name: str) -> None:
     def add(at: Path) -> None:
         (at / name).parent.mkdir(parents=True, exist_ok=True)

@@ -31,10 +31,7 @@ def test_a_payload_of_cosign_2_is_read() -> None:
     "payload",
     [
         b"",
-        b"[]",
-        b"{}",
         b"[" * 100_000,
-        b"\xff",
         b'{"critical": {"identity": {"docker-reference": "x"}, "image": {"docker-manifest-digest": "y"}, "type": "z"}}',
         b'{"critical": {"identity": {}, "image": {}, "type": "cosign container image signature"}}',
         b'{"critical": {"identity": null, "image": [], "type": null}, "optional": []}',
@@ -72,11 +69,8 @@ def answer(status: int, content: bytes = b"", **headers: str) -> RegistryRespons
     ("content", "said"),
     [
         (b'{"errors":[{"code":"DENIED","message":"no such project"}]}', ": DENIED: no such project"),
-        (b'{"errors":[{"code":"A"},{"message":"b"}]}', ": A: None; None: b"),
         (b'{"errors":[{"code":"\\u001b[31m"}]}', ""),
         (b'{"errors":[1]}', ""),
-        (b'{"errors":null}', ""),
-        (b"<html>", ""),
         (b"[" * 100_000, ""),
     ],
 )
@@ -128,8 +122,6 @@ NOT_ONE = b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
     ("content", "words"),
     [
         (b"", "not a public key"),
-        (b"nothing", "not a public key"),
-        (b"\0" * 100, "not a public key"),
         (NOT_ONE, "not a public key"),
         (PRIVATE, "is a private key"),
     ],

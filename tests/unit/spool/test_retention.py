@@ -40,16 +40,6 @@ def dead_ids(spool: Spool) -> list[str]:
     return [letter.entry.event.id for letter in spool.dead()]
 
 
-def test_dead_letters_take_no_room_from_good_images(tmp_path: Path) -> None:
-    limits = SpoolLimits(max_bytes=2 * SIZE, dead_max_bytes=5 * SIZE)
-    with Spool(tmp_path / "spool.db", limits=limits) as spool:
-        for number in range(5):
-            kill(spool, number)
-        assert (spool.size_bytes(), spool.dead_bytes()) == (0, 5 * SIZE)
-        assert spool.put(image(8))
-        assert spool.put(image(9))
-
-
 def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -132,16 +122,6 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
         spool.database().commit(statement("UPDATE deliveries SET died_at = 1600000000 WHERE seq = 1"))
         spool.keep_limits()
         assert dead_ids(spool) == ["id-002"], "age lets them expire all the same"
-
-
-def test_the_ids_remembered_have_a_bound_and_the_oldest_go_first(tmp_path: Path) -> None:
-    clock = ManualClock()
-    with Spool(tmp_path / "spool.db", limits=SpoolLimits(seen_max_entries=10), clock=clock) as spool:
-        for number in range(25):
-            clock.turn(1)
-            assert spool.put(image(number), once=True, lanes=())
-        assert spool.remembered() == 10
-        assert [spool.seen("/eaves/site/camera", f"id-{number:03}") for number in (14, 15, 24)] == [False, True, True]
 
 
 def test_a_clock_that_is_set_back_lets_no_new_id_be_forgotten_first(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import logging
 from contextlib import nullcontext
@@ -12,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
-from PIL import Image
 from werkzeug.test import TestResponse
 
 from eaves.artifact import Artifact
@@ -84,23 +81,12 @@ def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient
 
 BAD_REQUESTS: dict[str, tuple[dict[str, str], bytes, int, str]] = {
     "no id": ({**BINARY, "ce-id": ""}, RED, 400, "event"),
-    "an old version": ({**BINARY, "ce-specversion": "0.3"}, RED, 400, "event"),
-    "percent-encoding that is not UTF-8": ({**BINARY, "ce-subject": "%ff"}, RED, 400, "event"),
     "raw bytes that are not UTF-8 either": ({**BINARY, "ce-subject": "\x85"}, RED, 400, "event"),
-    "an injected header": ({**BINARY, "ce-subject": "a%0D%0AX: 1"}, RED, 400, "event"),
     "broken structured JSON": ({"Content-Type": "application/cloudevents+json"}, b"{", 400, "event"),
-    "structured JSON that is a list": ({"Content-Type": "application/cloudevents+json"}, b"[]", 400, "event"),
     "a batch": ({"Content-Type": "application/cloudevents-batch+json"}, b"[]", 415, "unsupported-content"),
-    "a structured format unheard of": ({"Content-Type": "application/cloudevents+xml"}, b"<e/>", 415, "unsupported"),
     "no content type": ({}, RED, 415, "unsupported-content"),
-    "text": ({"Content-Type": "text/plain"}, RED, 415, "unsupported-content"),
-    "a form": ({"Content-Type": "application/x-www-form-urlencoded"}, RED, 415, "unsupported-content"),
     "an event of JSON": ({**BINARY, "Content-Type": "application/json"}, b"{}", 415, "unsupported-content"),
     "an event of nothing": ({**BINARY, "Content-Type": ""}, b"", 422, "image"),
-    "text called an image": ({"Content-Type": "image/jpeg"}, b"hello", 422, "image"),
-    "an event of text called an image": (BINARY, b"hello", 422, "image"),
-    "an empty image": ({"Content-Type": "image/jpeg"}, b"", 422, "image"),
-    "an empty image in an event": (BINARY, b"", 422, "image"),
     "half an image": ({"Content-Type": "image/png"}, RED[:45], 422, "image"),
     "a body too large": ({"Content-Type": "image/png"}, bytes(50_001), 413, "http-413"),
 }
@@ -113,20 +99,6 @@ def test_bad_input_is_refused_for_good(client: FlaskClient, case: str) -> None:
     assert response.status_code == status
     assert problem(response)["type"].startswith(f"urn:eaves:problem:{slug}")
     assert post(client, RED, Content_Type="image/png").status_code == 200
-
-
-def test_an_image_of_too_many_pixels_is_413(client: FlaskClient) -> None:
-    stream = io.BytesIO()
-    Image.new("1", (8000, 6300)).save(stream, "PNG")
-    response = post(client, stream.getvalue(), Content_Type="image/png")
-    assert response.status_code == 413
-    assert problem(response)["type"] == "urn:eaves:problem:image-too-large"
-
-
-def test_structured_text_called_an_image_is_refused(client: FlaskClient) -> None:
-    fields = {**EVENT.attributes(), "data_base64": base64.b64encode(b"hello").decode()}
-    headers = {"Content-Type": "application/cloudevents+json"}
-    assert client.post("/", data=json.dumps(fields), headers=headers).status_code == 422
 
 
 def test_the_largest_body_allowed_is_read(client: FlaskClient) -> None:

@@ -147,23 +147,13 @@ WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
     "a Helm chart": (
         lambda it: write(it, {"config": blob(it, b"{}", HELM), "layers": []}), "contains a application/vnd.cncf.helm"
     ),
-    "a config without layers": (
-        lambda it: write(it, {"config": blob(it, b"{}", CONFIG), "layers": []}), "it has no 'rootfs'"
-    ),
     "a manifest of nothing": (lambda it: write(it, {}), "it has no 'config'"),
-    "an index of nothing": (lambda it: write(it, {}, INDEX), "lists no manifests"),
     "an empty index": (lambda it: write(it, {"manifests": []}, INDEX), "available: none"),
     "too few layers": (
         lambda it: write(
             it, {"config": blob(it, render_document({"rootfs": {"diff_ids": [1]}}), CONFIG), "layers": []}
         ),
         "0 layers but 1 diff ids",
-    ),
-    "a signed schema 1": (
-        lambda it: Descriptor(
-            media_type="application/vnd.docker.distribution.manifest.v1+prettyjws", digest="sha256:" + "0" * 64, size=1
-        ),
-        "not the type of a container image's manifest",
     ),
 }  # fmt: skip
 

@@ -47,19 +47,6 @@ def test_modules_are_found_through_imports_at_once() -> None:
     }  # fmt: skip
 
 
-def test_relative_imports_and_parent_packages_are_followed() -> None:
-    sources = {
-        "email/__init__.py": b"from . import charset",
-        "email/charset.py": b"from .mime import text",
-        "email/mime/__init__.py": b"from ..errors import Fault",
-        "email/mime/text.py": b"",
-        "email/errors.py": b"",
-        "email/other.py": b"",
-    }
-    found = find_modules(StandardLibrary(root=ROOT, sources=sources), ["email.charset"], {})
-    assert found == sources.keys() - {"email/other.py"}
-
-
 def test_what_a_package_imports_is_found_through_it_alone() -> None:
     library = library_of(json="", csv="", pdb="")
     packages = {

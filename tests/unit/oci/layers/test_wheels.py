@@ -43,9 +43,8 @@ def test_metadata_and_licences_are_taken_and_records_are_not(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "name",
     [
-        "x/tests/test_a.py", "tests/__init__.py", "x/test/data.bin", "x/a.c", "x/a.pyx", "x/include/a.h", "x/a.pyi",
-        "x-1.data/scripts/x", "x-1.data/headers/a.h", "x-1.data/odd", "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        "onnxruntime/quantization/a.py", "numpy/f2py/a.py", "numpy/testing/a.py",
+        "x/tests/test_a.py", "x/a.c", "x/include/a.h", "x-1.data/scripts/x",
+        "onnxruntime/capi/libonnxruntime.so.1.32.0", "onnxruntime/quantization/a.py", "numpy/f2py/a.py",
     ],
 )  # fmt: skip
 def test_what_never_runs_stays_behind(tmp_path: Path, name: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,7 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Selection, Spool, SpoolLimits
 from eaves.spool.admin import list_entries, redrive
-from eaves.spool.file import connect
-from tests.unit.spool.queue.entries import NOW, ids, image, rows
+from tests.unit.spool.queue.entries import NOW, ids, image
 
 
 def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
@@ -43,17 +40,6 @@ def test_entries_come_in_the_order_they_were_put_and_stay_until_released(spool: 
     assert ids(spool.peek("out", limit=9, now=NOW, exclude={first.seq})) == ["id-1", "id-2"]
     spool.ack(second)
     assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-0", "id-2"]
-
-
-def test_a_body_is_stored_once_for_all_lanes_and_goes_with_the_last(spool: Spool, path: Path) -> None:
-    spool.put(image(size_bytes=5000), lanes=("a", "b", "a"))
-    assert (rows(path, "events"), rows(path, "deliveries")) == (1, 2)
-    assert 5000 < spool.size_bytes() < 6000
-    for lane in ("a", "b"):
-        [entry] = spool.peek(lane, now=NOW)
-        assert rows(path, "events") == 1
-        spool.ack(entry)
-    assert (rows(path, "events"), spool.size_bytes(), spool.counts()) == (0, 0, {})
 
 
 def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:
@@ -99,15 +85,6 @@ def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
             spool.put(image(3))
 
 
-def test_a_settle_whose_reply_cannot_be_stored_keeps_the_entry(path: Path) -> None:
-    with Spool(path, connect=with_limit(20_000)) as spool:
-        spool.put(image(1))
-        [entry] = spool.peek("out", now=NOW)
-        with pytest.raises(SpoolError, match="too big"):
-            spool.ack(entry, puts=[(image(2), ("replies",)), (image(3, size_bytes=30_000), ("replies",))])
-        assert spool.counts() == {"out": (1, 0)}
-
-
 def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     spool.put(image(1))
     spool.put(image(2))
@@ -117,30 +94,6 @@ def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
     again, _ = spool.peek("out", limit=9, now=NOW + 60)
     assert (again.event.id, again.attempts) == ("id-1", 1)
-
-
-def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
-    """Ten days of one attempt every half minute leave tens of thousands of entries that are due again together."""
-    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
-    events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
-    attributes = '{"id": "1", "source": "s", "type": "t"}'
-    statements = (
-        f"{numbers} {events} SELECT i, 's', i, '{attributes}', 2, 0, x'' FROM n",
-        "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
-        "UPDATE deliveries SET not_before = 1000 + seq",
-    )
-    for sql in statements:
-        spool.database().commit(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    spool.database()._reader.set_progress_handler(count, 100)
-    assert [entry.seq for entry in spool.peek("out", limit=4, now=NOW)] == [1, 2, 3, 4]
-    assert steps < 50, "a look takes as long as what it finds, not as what is there"
 
 
 def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
@@ -196,15 +149,6 @@ def test_a_closed_spool_says_so(path: Path) -> None:
         spool.depth()
 
 
-def with_limit(size_bytes: int) -> Callable[[Path], sqlite3.Connection]:
-    def limited(path: Path) -> sqlite3.Connection:
-        db = connect(path)
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, size_bytes)
-        return db
-
-    return limited
-
-
 # Waiting
 
 
@@ -216,12 +160,6 @@ def test_a_put_wakes_who_waits(spool: Spool) -> None:
     spool.put(image())
     thread.join()
     assert woken == [True]
-
-
-def test_a_put_between_the_look_and_the_wait_is_not_missed(spool: Spool) -> None:
-    version = spool.version("out")
-    spool.put(image())
-    assert spool.wait(version, 30.0)
 
 
 def test_a_wait_ends_without_change_when_time_is_up_and_at_once_when_woken(spool: Spool) -> None:
