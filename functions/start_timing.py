@@ -1,13 +1,12 @@
 """Timing of a process's start: when each step ended, in milliseconds since exec.
 
-The main thread and the thread that loads the model both take steps. `--timing` logs the table.
+The main thread and the thread that loads the model both take steps. `--timing` logs them.
 """
 
 from __future__ import annotations
 
 import importlib
 import logging
-import threading
 import time
 from collections.abc import Mapping
 
@@ -21,14 +20,14 @@ class StartTiming:
         # The kernel records a process's start to 10 ms only. Until here one thread worked without waiting, so its CPU
         # time is the time since exec.
         self._origin = time.perf_counter() - time.process_time()
-        self._moments: list[tuple[str, str, float]] = []
+        self._moments: list[tuple[str, float]] = []
         self._is_logged = False
         self._marked_once: set[str] = set()
         self.mark("interpreter")
 
     def mark(self, stage: str) -> None:
         """Record that the calling thread has just finished a stage, such as `import numpy`."""
-        self._moments.append((stage, threading.current_thread().name, time.perf_counter()))
+        self._moments.append((stage, time.perf_counter()))
 
     def mark_once(self, stage: str) -> None:
         """Record the first time that a stage ends; later calls, and calls after `log_once`, do nothing."""
@@ -44,22 +43,13 @@ class StartTiming:
 
     def moments_ms(self) -> Mapping[str, float]:
         """Return the time when each stage ended, milliseconds since exec."""
-        return {stage: round((moment - self._origin) * 1000, 1) for stage, _, moment in self._moments}
-
-    def render(self) -> str:
-        """Return a table of the stages as text: end, duration, thread and name of each."""
-        lines = [f"{'at ms':>8} {'took ms':>8}  thread      stage"]
-        last: dict[str, float] = {}
-        previous = self._origin
-        for stage, thread, moment in self._moments:
-            took = moment - last.get(thread, previous)  # a thread starts when another's stage ends
-            lines.append(f"{(moment - self._origin) * 1000:8.1f} {took * 1000:8.1f}  {thread:10}  {stage}")
-            last[thread] = previous = moment
-        return "\n".join(lines)
+        return {stage: round((moment - self._origin) * 1000, 1) for stage, moment in self._moments}
 
     def log_once(self, stage: str) -> None:
-        """Record the last stage and log the table of stages; later calls do nothing."""
+        """Record the last stage and log the stages; later calls do nothing."""
         if not self._is_logged:
             self._is_logged = True
             self.mark(stage)
-            _log.info("duration of each step of the start:\n%s", self.render(), extra={"start_ms": self.moments_ms()})
+            ended_ms = self.moments_ms()
+            lines = "\n".join(f"{at_ms:8.1f}  {stage}" for stage, at_ms in ended_ms.items())
+            _log.info("the steps of the start ended after so many ms:\n%s", lines, extra={"start_ms": ended_ms})

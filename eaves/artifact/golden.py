@@ -23,7 +23,6 @@ from eaves.artifact.store import Artifact
 from eaves.errors import ArtifactError, GoldenError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 GOLDEN = "golden"
@@ -31,7 +30,6 @@ INDEX = f"{GOLDEN}/golden.json"
 MAX_TENSOR_BYTES = 64 * 1024 * 1024
 """Maximum size of a stored input, bytes; 4096 x 4096 x 3 bytes fit, the largest input that a uint8 recipe makes."""
 
-Floats: TypeAlias = "npt.NDArray[np.float32]"
 Tensor: TypeAlias = "npt.NDArray[Any]"
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
 """Function from an input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
@@ -197,8 +195,8 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
     probabilities = 0.0
     if artifact.manifest.task != TENSOR:
-        logits.append(_difference(outputs["logits"], case.logits))
-        probabilities = _difference(outputs["probabilities"], case.probabilities)
+        logits.append(difference(outputs["logits"], case.logits, relative=False))
+        probabilities = difference(outputs["probabilities"], case.probabilities, relative=False)
     compared = replace(result, logits=max(logits, default=math.inf), probabilities=probabilities)
     fault = _fault(compared)
     return replace(compared, fault=fault, hint=_hint(manifest)) if fault else compared
@@ -287,26 +285,16 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
         raise ValueError(f"{dtype} {shape} doesn't fit {len(content) - stream.tell()} bytes of data")
 
 
-def _difference(found: Floats, expected: Sequence[float]) -> float:
-    """Return the worst absolute difference of a batch of one; infinite when shapes differ or a value is not finite."""
-    import numpy as np
-
-    recorded = np.asarray([expected], dtype=np.float32)
-    if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
-        return math.inf
-    return float(np.max(np.abs(found - recorded), initial=0.0))
-
-
-def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> float:
+def difference(found: Tensor | None, expected: Sequence[float] | Tensor, *, relative: bool = True) -> float:
     """Return how much an output of any scale and shape differs from the expected one.
 
     Args:
         found: (1, ...) numbers that the model gave.
         expected: The expected numbers, in C order.
+        relative: Whether the difference is relative to the largest expected number when that is above 1.
 
     Returns:
-        Worst absolute difference, relative to the largest expected number when that is above 1; infinite when the
-        number of values differs or a value is not finite.
+        Worst difference; infinite when the number of values differs or a value is not finite.
     """
     import numpy as np
 
@@ -318,7 +306,8 @@ def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> floa
     flat = found.astype(np.float64).reshape(recorded.shape)
     if not (np.all(np.isfinite(flat)) and np.all(np.isfinite(recorded))):
         return math.inf
-    return float(np.max(np.abs(flat - recorded), initial=0.0) / max(1.0, np.max(np.abs(recorded), initial=0.0)))
+    largest = max(1.0, np.max(np.abs(recorded), initial=0.0)) if relative else 1.0
+    return float(np.max(np.abs(flat - recorded), initial=0.0) / largest)
 
 
 def _check_listed(artifact: Artifact, name: str) -> str:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,6 @@ from eaves.inference import handler as handlers
 from eaves.inference.handler import Handler
 from eaves.inference.session import Runner
 from functions.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from eaves.artifact import Artifact
-    from eaves.inference.handler import Handler
-    from eaves.inference.session import Runner
-    from functions.settings import ServeSettings
-
 
 Array = npt.NDArray[Any]
 Turn = Callable[[], AbstractContextManager[None]]

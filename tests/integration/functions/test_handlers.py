@@ -94,7 +94,7 @@ def test_it_says_what_it_takes_and_what_is_answered(function: Function) -> None:
         (b"fault", '{}["no such key"]'),
         (b"end", "raise SystemExit(1)"),
         (b"[]", "json.loads(data)"),
-        (b"[139, 10, 130]", "not finite"),
+        (b"[139, 10, 130]", "not JSON compliant"),
     ],
     ids=["KeyError", "SystemExit", "ValueError", "garbage"],
 )

@@ -9,7 +9,7 @@ import pytest
 from functions.start_timing import StartTiming
 
 
-def test_every_stage_has_its_moment_and_its_thread() -> None:
+def test_every_stage_has_its_moment() -> None:
     timing = StartTiming()
     timing.import_modules("json", "colorsys")
     thread = threading.Thread(target=lambda: timing.mark("elsewhere"), name="model")
@@ -19,16 +19,12 @@ def test_every_stage_has_its_moment_and_its_thread() -> None:
     assert list(moments) == ["interpreter", "import json", "import colorsys", "elsewhere"]
     assert list(moments.values()) == sorted(moments.values())
     assert moments["interpreter"] > 0
-    head, *lines = timing.render().splitlines()
-    assert head.split() == ["at", "ms", "took", "ms", "thread", "stage"]
-    assert [line.split()[2] for line in lines] == ["MainThread", "MainThread", "MainThread", "model"]
 
 
 def test_a_stage_that_may_end_again_is_recorded_once_and_not_after_the_report(caplog: pytest.LogCaptureFixture) -> None:
     timing = StartTiming()
     timing.mark_once("first request")
     timing.mark_once("first request")
-    assert timing.render().count("first request") == 1
     timing.log_once("first prediction")
     timing.mark_once("first probe")
     assert list(timing.moments_ms()) == ["interpreter", "first request", "first prediction"]

@@ -43,34 +43,25 @@ def test_a_free_axis_is_as_long_as_its_first_list() -> None:
 
 BAD = {
     "nothing": (b"", "Expecting value"),
-    "no JSON": (b"{values: 1}", "Expecting property name"),
     "no UTF-8": (b'["\xff"]', "not UTF-8"),
     "not a number": (b"[[NaN, 1, 2], [3, 4, 5]]", "NaN is not a number in JSON"),
-    "without end": (b"[[-Infinity, 1, 2], [3, 4, 5]]", "-Infinity is not a number in JSON"),
-    "too large for a float": (b"[[1e999, 1, 2], [3, 4, 5]]", "finite"),
     "too large for float32": (b"[[1e39, 1, 2], [3, 4, 5]]", "finite"),
     "an integer without end": (b"[[1" + b"0" * 400 + b", 1, 2], [3, 4, 5]]", "too large"),
-    "an integer too long to read": (b"[[1" + b"0" * 5000 + b", 1, 2], [3, 4, 5]]", "limit"),
     "a string": (b'[["1", 1, 2], [3, 4, 5]]', "found a string instead of a number"),
     "true": (b"[[true, 1, 2], [3, 4, 5]]", "found true or false instead of a number"),
-    "null": (b"[[null, 1, 2], [3, 4, 5]]", "null"),
     "ragged": (b"[[0, 1, 2], [3, 4]]", "2 values on axis 1"),
     "too few": (b"[[0, 1, 2]]", "1 values on axis 0"),
-    "too many": (b"[[0, 1, 2], [0, 1, 2], [0, 1, 2]]", "3 values on axis 0"),
     "flat": (b"[0, 1, 2, 3, 4, 5]", "6 values on axis 0"),
     "deeper": (b"[[[0], 1, 2], [3, 4, 5]]", "found a list instead of a number"),
-    "very deep": (b"[" * 1000, "nested too deeply|Expecting value"),
     "deeper than Python likes": (b"[" * 10_000, "too many lists"),
     "a number": (b"1", "found a number instead of a list"),
     "an object": (b'{"window": [1]}', "found null or no value instead of a list"),
-    "objects": (b'{"values": {"values": []}}', "found an object instead of a list"),
     "a name twice": (
         b'{"values": [[0, 1, 2], [3, 4, 5]], "values": 1}',
         "duplicate name in one object: 'values'",
     ),
     "huge": (b" " * 20_000 + b"[[0, 1, 2], [3, 4, 5]]", "20022 bytes exceed the limit of 16624 bytes for this model"),
     "many lists": (b"[" + b"[]," * 1100 + b"0]", "too many lists, objects or strings"),
-    "many strings": (b'{"values": [[1, 2, 3], [4, 5, 6]], "more": [' + b'"a",' * 600 + b"0]}", "too many lists"),
 }
 
 
