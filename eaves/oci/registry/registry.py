@@ -9,10 +9,9 @@ Source: OCI distribution-spec 1.1.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
 from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
@@ -27,14 +26,7 @@ from eaves.oci.descriptor import (
 )
 from eaves.oci.layout import ContentSource, Progress, read_document, verified
 from eaves.oci.registry.download import Download
-from eaves.oci.registry.response import (
-    MAX_PAUSE_S,
-    PassingError,
-    RegistryResponse,
-    build_passing_error,
-    build_status_error,
-    require_status,
-)
+from eaves.oci.registry.response import PassingError, RegistryResponse
 from eaves.oci.registry.transport import Access, RegistryTransport, follow
 
 __all__ = ["Access", "Registry"]
@@ -110,10 +102,9 @@ class Registry:
         last = ""
         while True:
             url = f"{self._base}tags/list?{urlencode({'n': TAGS_A_PAGE, **({'last': last} if last else {})})}"
-            answer = self._ask("GET", url, _PULL)
+            answer = self._send("GET", url, _PULL, "", {200, 404})
             if answer.status == 404:
                 return
-            require_status(answer, {200}, self._where(""))
             tags = parse_document(answer.content).get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
                 raise RegistryError(f"{self._where('')}: the registry's list of tags is malformed")
@@ -132,15 +123,13 @@ class Registry:
 
         Source: OCI distribution-spec, "Listing Referrers".
         """
-        answer = self._ask("GET", f"{self._base}referrers/{digest}", _PULL)
+        answer = self._send("GET", f"{self._base}referrers/{digest}", _PULL, digest, {200, 400, 404, 405})
         content = answer.content
-        if answer.status in (400, 404, 405):
+        if answer.status != 200:
             try:
                 content, _ = self._manifest(digest.replace(":", "-"))
             except OciNotFoundError:
                 return []
-        else:
-            require_status(answer, {200}, self._where(digest))
         entries = parse_document(content).get("manifests") or []
         return [parse_descriptor(entry) for entry in entries]
 
@@ -152,17 +141,15 @@ class Registry:
         """
         # The request asks for the right to push, because some registries hide a repository that doesn't exist yet from
         # other clients.
-        answer = self._ask("HEAD", f"{self._base}blobs/{descriptor.digest}", _PUSH)
-        if answer.status == 404:
-            return False
-        require_status(answer, {200}, self._where(descriptor.digest))
-        return True
+        url = f"{self._base}blobs/{descriptor.digest}"
+        return self._send("HEAD", url, _PUSH, descriptor.digest, {200, 404}).status == 200
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
         """Mount a blob from another repository of the same registry; return whether that succeeded."""
         url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
+        scope = f"{self._scope(_PUSH)} repository:{other}:{_PULL}"
         try:
-            answer = self._transport.send("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
+            answer = self._transport.send("POST", url, scope, self._where(""), range(200, 500), body=b"")
         except AccessError:
             return False  # a user who may not read there may still write here
         return answer.status == 201
@@ -185,19 +172,13 @@ class Registry:
         Source: OCI distribution-spec 1.1, "Pushing blobs"; aws/containers-roadmap#2831; wasmCloud/wasmCloud#3405.
         """
         sent: list[int] = []
-        for last, pause_s in self._transport.pauses():
-            try:
-                self._upload(descriptor, source, progress, sent)
-            except PassingError as error:
-                wait_s = error.wait_s or pause_s
-                if last or wait_s > MAX_PAUSE_S:
-                    raise RegistryError(
-                        f"the upload of {descriptor.digest} stopped: {error.message}"[:400],
-                        hint="push again; content that has arrived completely is not sent again",
-                    ) from error
-                time.sleep(wait_s)
-            else:
-                return
+        try:
+            self._transport.retry(lambda: self._upload(descriptor, source, progress, sent))
+        except PassingError as error:
+            raise RegistryError(
+                f"the upload of {descriptor.digest} stopped: {error.message}"[:400],
+                hint="push again; content that has arrived completely is not sent again",
+            ) from error
 
     def _upload(self, descriptor: Descriptor, source: ContentSource, progress: Progress, sent: list[int]) -> None:
         """Upload a blob once, and note the size of each part that was sent in `sent`.
@@ -227,30 +208,24 @@ class Registry:
         if descriptor.size:
             headers = {**_OCTETS, "Content-Length": str(descriptor.size)}
             try:
-                answer = self._transport.once("PATCH", place, scope, body=content, headers=headers)
+                answer = self._transport.once("PATCH", place, scope, what, _ACCEPTED, body=content, headers=headers)
             except RegistryError:
                 if failures:
                     raise failures[0] from None
                 raise
-            if answer.status not in _ACCEPTED:
-                raise build_passing_error(answer, what)
             place = follow(place, answer.headers.get("Location", ""))
         place += f"{'&' if '?' in place else '?'}{urlencode({'digest': descriptor.digest})}"
-        answer = self._transport.send("PUT", place, scope, body=b"", headers=_OCTETS)
-        # An upload that is unknown may be complete: perhaps only the response was lost.
-        if answer.status not in _STORED and not (answer.status == 404 and self.has(descriptor)):
-            raise build_status_error(answer, what)
+        self._transport.once("PUT", place, scope, what, _STORED, body=b"", headers=_OCTETS)
 
     def _begin_upload(self) -> str:
         """Start an upload; return its URL."""
         url, where = f"{self._base}blobs/uploads/", self._where("")
-        answer = self._transport.send("POST", url, self._scope(_PUSH), body=b"")
+        answer = self._transport.once("POST", url, self._scope(_PUSH), f"an upload to {where}", {202, 404}, body=b"")
         if answer.status == 404:
             raise OciNotFoundError(
                 f"{where} accepts no uploads",
                 hint="create the repository or its project at the registry, or check the name",
             )
-        require_status(answer, {202}, f"an upload to {where}")
         if not answer.headers.get("Location"):
             raise RegistryError(f"{where} started an upload without an address for it", hint="use another registry")
         return follow(url, answer.headers["Location"])
@@ -261,9 +236,9 @@ class Registry:
         Raises:
             RegistryError: When the registry refuses the manifest.
         """
-        url = f"{self._base}manifests/{name or descriptor.digest}"
-        answer = self._ask("PUT", url, _PUSH, body=content, headers={"Content-Type": descriptor.media_type})
-        require_status(answer, {201}, self._where(name or descriptor.digest))
+        name = name or descriptor.digest
+        headers = {"Content-Type": descriptor.media_type}
+        self._send("PUT", f"{self._base}manifests/{name}", _PUSH, name, {201}, body=content, headers=headers)
 
     def _manifest(self, name: str, media_type: str = "") -> tuple[bytes, str]:
         """Fetch a manifest or index by its tag or digest, perhaps of a known media type; return content and type.
@@ -272,8 +247,7 @@ class Registry:
         or a manifest as an index.
         """
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
-        answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
-        require_status(answer, {200}, self._where(name))
+        answer = self._send("GET", f"{self._base}manifests/{name}", _PULL, name, {200}, headers=accept)
         declared = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if declared not in INDEXES | MANIFESTS:
             raise OciError(
@@ -299,7 +273,7 @@ class Registry:
         mark = "@" if name.startswith("sha256:") else ":" if name else ""
         return f"{self._reference.host}/{self._reference.repository}{mark}{name}"
 
-    def _ask(
-        self, method: str, url: str, rights: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    def _send(
+        self, method: str, url: str, rights: str, name: str, wanted: Collection[int], **options: Any
     ) -> RegistryResponse:
-        return self._transport.send(method, url, self._scope(rights), body=body, headers=headers)
+        return self._transport.send(method, url, self._scope(rights), self._where(name), wanted, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import urllib3
@@ -83,22 +83,16 @@ def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
     return RegistryResponse(status=response.status, headers=response.headers, content=content)
 
 
-def require_status(answer: RegistryResponse, wanted: Collection[int], what: str) -> None:
-    """Raise the error of `build_status_error` unless a response has one of the HTTP statuses in `wanted`."""
-    if answer.status not in wanted:
-        raise build_status_error(answer, what)
-
-
-def build_passing_error(answer: RegistryResponse, what: str) -> OciError:
+def build_error(answer: RegistryResponse, what: str) -> OciError:
     """Return the error for a status, a PassingError when the request may be sent again within `MAX_PAUSE_S`."""
-    error, wait_s = build_status_error(answer, what), answer.wait_s(0.0)
+    error, wait_s = _build_status_error(answer, what), answer.wait_s(0.0)
     if answer.status not in RETRIED or wait_s > MAX_PAUSE_S:
         return error
     reason, is_away = f"the registry answered {answer.status}", answer.status in GATEWAY
     return PassingError(error.message, hint=error.hint, reason=reason, is_away=is_away, wait_s=wait_s)
 
 
-def build_status_error(answer: RegistryResponse, what: str) -> OciError:
+def _build_status_error(answer: RegistryResponse, what: str) -> OciError:
     """Return the error for a status: an AccessError for 401 and 403, an OciNotFoundError for 404."""
     details = _describe_errors(answer)
     hint: str | None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -30,18 +30,17 @@ from eaves.oci.descriptor import DEFAULT_HOST, Reference
 from eaves.oci.registry.authentication import RegistryLogin, load_credentials
 from eaves.oci.registry.response import (
     MAX_PAUSE_S,
-    RETRIED,
     PassingError,
     RegistryResponse,
-    build_passing_error,
+    build_error,
     read_response,
 )
 
+T = TypeVar("T")
 Body = bytes | Callable[[], Generator[bytes]]
 ATTEMPTS = 5
-"""Maximum number of attempts for one request; attempts of an upload that the registry has more of each time don't
-count. The pause after an attempt is twice the previous one, from `PAUSE_S` on, unless the registry asks for another
-time."""
+"""Maximum number of attempts for one request, and for one upload. The pause after an attempt is twice the previous one,
+from `PAUSE_S` on, unless the registry asks for another time."""
 PAUSE_S = 0.5
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -123,37 +122,33 @@ class RegistryTransport:
             self._http, lambda: load_credentials(reference.host, access.config.expanduser()), plain=self._plain
         )
 
-    def send(self, method: str, url: str, scope: str, **options: Any) -> RegistryResponse:
-        """Send a request and return the response; retry after failures and statuses that may be temporary.
+    def send(
+        self, method: str, url: str, scope: str, what: str, wanted: Collection[int], **options: Any
+    ) -> RegistryResponse:
+        """Send a request and return the response, as `once`; retry after failures that may pass."""
+        return self.retry(lambda: self.once(method, url, scope, what, wanted, **options))
 
-        Args:
-            method: HTTP method.
-            url: URL of the request.
-            scope: Scope that a token must allow.
-            options: Further arguments of `once`.
+    def retry(self, act: Callable[[], T]) -> T:
+        """Return the result of a function, which is called again after a PassingError, at most `attempts` times.
 
         Raises:
-            AccessError: When the registry refuses access.
-            RegistryError: When the registry can't be reached.
+            PassingError: When the last call raises it.
         """
-        for last, pause_s in self.pauses():
-            wait_s = pause_s
+        for attempt in range(1, self.attempts):
             try:
-                answer = self.once(method, url, scope, **options)
-                wait_s = answer.wait_s(pause_s)
-                if answer.status not in RETRIED or last or wait_s > MAX_PAUSE_S:
-                    return answer
-            except PassingError:
-                if last:
-                    raise
+                return act()
+            except PassingError as error:
+                wait_s = error.wait_s or self._backoff.pause_s(attempt)
             time.sleep(wait_s)
-        raise AssertionError  # the last attempt returns or raises
+        return act()
 
     def once(
         self,
         method: str,
         url: str,
         scope: str,
+        what: str,
+        wanted: Collection[int],
         *,
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
@@ -164,15 +159,21 @@ class RegistryTransport:
             method: HTTP method.
             url: URL of the request.
             scope: Scope that a token must allow.
+            what: Name of the content, for errors.
+            wanted: HTTP statuses of a response that is returned.
             body: Body of the request. A function is called for each sending, and yields it in small parts, to which
                 the time limit applies separately; an exception from it ends the request.
             headers: Headers of the request; Content-Length too when the body is a function.
 
         Raises:
             AccessError: When the registry refuses access.
-            PassingError: When the registry can't be reached, or the response breaks off.
+            PassingError: When the registry can't be reached, the response breaks off, or its status may pass.
+            OciError: When the registry responds with another status.
         """
-        return self._read(self._open(method, url, scope, body=body, headers=headers or {}))
+        answer = self._read(self._open(method, url, scope, body=body, headers=headers or {}))
+        if answer.status not in wanted:
+            raise build_error(answer, what)
+        return answer
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
         """Send a GET request once and return a response of 200, 206 or 416 with its body unread.
@@ -195,12 +196,7 @@ class RegistryTransport:
             if isinstance(connection, HTTPConnection) and connection.sock is not None:
                 connection.sock.settimeout(self._stall_s)  # applies until the connection's next request
             return response
-        raise build_passing_error(self._read(response), what)
-
-    def pauses(self) -> Iterator[tuple[bool, float]]:
-        """Yield for each attempt whether it is the last one, and the pause that follows it, in seconds."""
-        for attempt in range(self.attempts):
-            yield attempt + 1 == self.attempts, self._backoff.pause_s(attempt + 1)
+        raise build_error(self._read(response), what)
 
     def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """Send a request, following redirects where repeating it is safe; return the response with its body unread."""
