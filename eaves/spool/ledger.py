@@ -14,10 +14,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from eaves.events import Event
 from eaves.spool import ledger_schema as schema
 from eaves.spool.entry import PutOutcome, PutRequest
-from eaves.spool.ledger_schema import STATES, LineState, content_digest, line_key
+from eaves.spool.ledger_schema import STATES, LineState, line_key
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
 """Function that runs a query and returns its rows."""
@@ -177,11 +176,6 @@ class Ledger:
         """
         rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
         return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
-
-    def is_conflicting(self, event: Event) -> bool:
-        """Return whether another event was put with this event's source and id."""
-        known = self.digest_of(event.source, event.id)
-        return bool(known) and known != content_digest(event.attributes(), event.data)
 
     def counts(self) -> LedgerCounts:
         """Return the numbers of lines by state, and the ledger's other counters."""

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from eaves.errors import ArtifactError, ImageTooLargeError
@@ -29,17 +27,6 @@ def test_every_image_becomes_the_shape_and_type_that_the_recipe_says(
     tensor = Recipe(height=12, width=20, resize=resize, dtype=dtype).apply(np.full((*size, 3), 200, np.uint8))
     assert tensor.shape == (12, 20, 3)
     assert tensor.dtype == dtype
-
-
-@given(
-    st.sampled_from(RESIZES),
-    st.tuples(*[st.integers(1, 700)] * 2),
-    st.tuples(*[st.integers(1, 64)] * 2),
-)
-@settings(max_examples=300, deadline=None)
-def test_no_proportions_are_too_odd(resize: Resize, size: tuple[int, int], target: tuple[int, int]) -> None:
-    tensor = Recipe(height=target[0], width=target[1], resize=resize).apply(np.zeros((*size, 3), np.uint8))
-    assert tensor.shape == (*target, 3)
 
 
 def test_an_image_of_the_right_size_is_left_alone() -> None:

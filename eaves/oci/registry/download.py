@@ -100,10 +100,9 @@ class Download:
 
     def _open(self) -> urllib3.BaseHTTPResponse:
         """Request the content from the next byte on, with retries, and return the response positioned at that byte."""
-        ranged = True
         while True:
             try:
-                headers = {"Range": f"bytes={self._got}-"} if self._got and ranged else {}
+                headers = {"Range": f"bytes={self._got}-"} if self._got else {}
                 response = self._transport.stream(self._url, self._scope, headers, self._what)
             except PassingError as error:
                 self._wait(error)
@@ -112,16 +111,15 @@ class Download:
             try:
                 if self._continues_at_next_byte(response):
                     return response
-                if not headers:
-                    raise RegistryError(
-                        f"{self._what}: the registry's answer starts at another byte than requested",
-                        hint="run the command again",
-                    )
-                self.close()
-                ranged = False  # the registry supports ranges but not this one, so request the whole content
             except urllib3.exceptions.HTTPError as error:
                 self.close()
                 self._wait(self._interrupted(error))
+                continue
+            self.close()
+            raise RegistryError(
+                f"{self._what}: the registry's answer starts at another byte than requested",
+                hint="run the command again",
+            )
 
     def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
         """Return whether a response begins at the next byte that is needed.
@@ -131,8 +129,6 @@ class Download:
         if response.status == 206:
             start = response.headers.get("Content-Range", "").partition("-")[0].strip()
             return start == f"bytes {self._got}"
-        if response.status == 416:
-            return False
         left = self._got
         while left:
             piece = response.read1(min(left, PIECE_BYTES), decode_content=False)

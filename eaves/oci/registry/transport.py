@@ -176,7 +176,7 @@ class RegistryTransport:
         return answer
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
-        """Send a GET request once and return a response of 200, 206 or 416 with its body unread.
+        """Send a GET request once and return a response of 200 or 206 with its body unread.
 
         The caller closes the response.
 
@@ -191,7 +191,7 @@ class RegistryTransport:
             OciError: When the registry responds with another status.
         """
         response = self._open("GET", url, scope, headers=headers)
-        if response.status in (200, 206, 416):
+        if response.status in (200, 206):
             connection = response.connection
             if isinstance(connection, HTTPConnection) and connection.sock is not None:
                 connection.sock.settimeout(self._stall_s)  # applies until the connection's next request

@@ -284,20 +284,3 @@ def test_a_large_valid_frame_takes_what_its_pixels_take(target: Target) -> None:
     answer = target.send(request(frame, PICTURE))
     assert answer.status == 200
     assert answer.memory <= 80e6
-
-
-def test_sixty_senders_at_once_are_all_refused(target: Target) -> None:
-    messages = [request(hostile.CORRUPT["a BMP of 7000x7000 without pixels"](), PICTURE) for _ in range(60)]
-    resting = target.memory("VmRSS")
-    senders = [target.connect() for _ in messages]
-    statuses = []
-    for sender, message in zip(senders, messages, strict=True):
-        sender.sendall(message)
-    for sender in senders:
-        with sender:
-            response = HTTPResponse(sender)
-            response.begin()
-            statuses.append(response.status)
-            response.read()
-    assert set(statuses) <= {422, 429}
-    assert target.memory("VmRSS") - resting <= MAX_MEMORY

@@ -113,20 +113,6 @@ def test_a_damaged_graph_is_logged_and_not_opened_and_made_again(
     assert opens_prepared(artifact, graphs)
 
 
-def test_a_graph_that_onnxruntime_refuses_is_logged_and_the_portable_graph_is_opened(
-    artifact: Artifact, graphs: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    made = prepare_graph(artifact, graphs, detect=lambda: AVX2)
-    assert made is not None
-    content = (made / MODEL).read_bytes()
-    (made / MODEL).write_bytes(bytes(len(content)))
-    assert find_graph(graphs, artifact, lambda: AVX2) == made / MODEL
-    assert not opens_prepared(artifact, graphs)
-    assert "the prepared graph isn't used: onnxruntime can't load" in caplog.text
-    assert prepare_graph(artifact, graphs, detect=lambda: AVX2) == made
-    assert opens_prepared(artifact, graphs)
-
-
 def test_a_prepared_graph_with_other_outputs_is_removed_for_the_next_start(artifact: Artifact, graphs: Path) -> None:
     prepare_graph(artifact, graphs)
     found = find_graph(graphs, artifact)

@@ -168,23 +168,6 @@ def test_a_gateway_before_a_registry_that_is_away_is_waited_for(fake: FakeRegist
     assert (target.has(LAYER_OF_IT), len(fake.log)) == (True, 10)
 
 
-def test_a_registry_that_fails_has_its_attempts_and_no_more(fake: FakeRegistry, target: Layout) -> None:
-    fake.fault = lambda request: Reply(status=500)
-    with pytest.raises(RegistryError, match="answered 500"):
-        target.write(LAYER_OF_IT, reach(fake.host, pause_s=0.001))
-    assert len(fake.log) == 5
-    assert files(target) == []
-
-
-def test_what_is_no_download_has_its_attempts_and_no_more(fake: FakeRegistry, proxy: FaultProxy) -> None:
-    proxy.cut()
-    began = time.monotonic()
-    with pytest.raises(RegistryError, match="can't be reached"):
-        through(proxy).resolve("v1")
-    assert time.monotonic() - began < 10
-    assert proxy.describe()["accepted"] == 5
-
-
 def test_who_gives_up_does_not_wait_for_the_link(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
     process = spawn(target, proxy)
     try:

@@ -193,21 +193,6 @@ def test_what_no_other_attempt_repairs_is_tried_once(fake: FakeRegistry, tmp_pat
             reach(other, patient).resolve("v1")
 
 
-def test_a_blob_that_continues_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
-    content = random.Random(7).randbytes(3_000_000)
-    registry, descriptor, _ = push(fake, tmp_path, content)
-    elsewhere = Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:])
-    broken = Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000)
-    replies = [broken, elsewhere, Reply(status=200, body=content)]
-    fake.fault = lambda request: replies.pop(0)
-    with registry.open(descriptor) as stream:
-        assert b"".join(verified(stream, descriptor)) == content
-    assert [request.headers.get("Range", "")[:6] for request in fake.asked("GET blobs")] == ["", "bytes=", ""]
-    replies[:] = [broken, elsewhere, elsewhere]
-    with pytest.raises(RegistryError, match="another byte"), registry.open(descriptor) as stream:
-        b"".join(verified(stream, descriptor))
-
-
 @pytest.mark.parametrize("place", ["http://[::1", "http://x:port/", "ftp://x/"])
 @pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
 def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:

@@ -194,19 +194,6 @@ def test_cosign_fails(case: Case, keys: Path) -> None:
     assert "cosign did not sign" in str(error)
 
 
-def test_signing_again_changes_nothing_and_another_key_adds(case: Case) -> None:
-    tag = signature_tag(case.index.digest)
-    before = case.store.resolve(tag)
-    sign_by(case, case.keys)
-    assert case.store.resolve(tag) == before
-    other = sign_by(case, case.keys.with_name("other"))
-    layers = json.loads(case.store.read(case.store.resolve(tag)))["layers"]
-    assert len({layer["annotations"][ANNOTATION] for layer in layers}) == 2
-    for one in (case, other):
-        assert cosign_verify(one, case.index.digest).returncode == 0
-        assert one.verify().exit_code == 0
-
-
 def alter(case: Case, descriptor: Descriptor) -> None:
     """Change one byte behind the registry's back."""
     path = case.at.blob_path(descriptor.digest)

@@ -96,16 +96,6 @@ def test_the_bases_layers_are_taken_over_without_moving(registry: LocalRegistry,
     assert not any("PUT" in line and digest.replace(":", "%3A") in line for line in requests)
 
 
-def test_what_arrived_is_not_sent_again(
-    registry: LocalRegistry, pushed: str, tiny_artifact: Path, base: str, oci_cache: Path
-) -> None:
-    before = registry.blobs()
-    words = ("-t", f"{registry.host}/barn/digits:v1", "--base", f"{registry.host}/bases/python:3", "--plain-http")
-    again = json.loads(run_package(oci_cache, tiny_artifact, *words, "-o", "json").stdout)
-    assert (again["name"], again["moved_bytes"]) == (pushed, 0)
-    assert registry.blobs() == before
-
-
 def test_a_layout_and_a_tar_of_it_hold_the_same_as_a_registry(
     pushed: str, registry: LocalRegistry, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
@@ -128,17 +118,6 @@ def test_a_base_as_docker_writes_it_will_do(
     assert "vnd.docker.distribution.manifest.v2" in seen
     run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"{docker}:3", "--plain-http")
     assert "vnd.docker" not in run(need("skopeo"), "inspect", "--raw", f"oci:{tmp_path}/out:v1")
-
-
-def test_a_base_by_digest_is_that_one_for_ever(
-    registry: LocalRegistry, pushed: str, base: str, tiny_artifact: Path, oci_cache: Path, tmp_path: Path
-) -> None:
-    digest = open_layout(Path(base.split(":")[1])).resolve("base").digest
-    below = f"{registry.host}/bases/python@{digest}"
-    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", below, "--plain-http")
-    labels = json.loads(run(need("skopeo"), "inspect", f"oci:{tmp_path}/out:v1"))["Labels"]
-    assert labels["org.opencontainers.image.base.digest"] == digest
-    assert labels["org.opencontainers.image.base.name"] == below
 
 
 def test_the_root_starts_read_only_as_nobody_and_predicts(pulled: Path, tiny_artifact: Path, tmp_path: Path) -> None:

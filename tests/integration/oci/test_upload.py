@@ -74,26 +74,6 @@ def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
     assert len(fake.asked("PUT uploads")) == 2
 
 
-@pytest.mark.parametrize("times", [1, 100])
-def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
-    """docker-registry up to 2.8 forgets an upload whose request was interrupted."""
-
-    def forget(request: Request) -> Reply | None:
-        if request.method == "PATCH" and len(fake.asked("POST uploads")) <= times:
-            fake.content.uploads.clear()
-            return Reply()
-        return None
-
-    fake.fault = forget
-    if times == 1:
-        _, descriptor, reported = push(fake, tmp_path, LARGE)
-        assert reported == descriptor.size
-        return
-    with pytest.raises(RegistryError, match="stopped: "):
-        push(fake, tmp_path, b"content")
-    assert len(fake.asked("POST uploads")) == QUICK.attempts
-
-
 @pytest.mark.parametrize(("status", "words"), [(400, "answered 400"), (413, "larger than the registry's limit")])
 def test_content_that_is_refused_as_a_whole_is_not_sent_again(
     fake: FakeRegistry, tmp_path: Path, status: int, words: str

@@ -198,13 +198,6 @@ def test_other_users_may_read_an_artifact(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o777 & ~umask
 
 
-def test_an_existing_target_is_not_touched(artifact: Artifact, tmp_path: Path) -> None:
-    staging = fill(tmp_path / "staging")
-    with pytest.raises(ArtifactError, match="already exists"):
-        write_artifact(staging, artifact.path, build_manifest(staging))
-    assert open_artifact(artifact.path, level="full") == artifact
-
-
 def test_a_target_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
     staging = fill(tmp_path / "staging")
     target = tmp_path / "nowhere" / "artifact"

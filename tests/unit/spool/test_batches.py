@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits
-from eaves.spool.entry import render_attributes
 from eaves.spool.selection import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
@@ -100,11 +98,6 @@ def test_an_entry_larger_than_a_batch_comes_alone(spool: Spool) -> None:
     assert ids(batch(spool, max_bytes=100)) == ["id-1"]
 
 
-def test_a_batch_can_begin_at_the_newest(spool: Spool) -> None:
-    spool.put_many(images(6))
-    assert ids(batch(spool, max_events=3, newest=True)) == ["id-5", "id-4", "id-3"]
-
-
 def test_what_failed_before_is_in_a_batch_when_it_is_due(spool: Spool) -> None:
     spool.put_many(images(4))
     first, second, *_ = batch(spool)
@@ -114,11 +107,6 @@ def test_what_failed_before_is_in_a_batch_when_it_is_due(spool: Spool) -> None:
     assert ids(batch(spool, newest=True)) == ["id-3", "id-2", "id-1"]
     assert ids(batch(spool, now=NOW + 60)) == ["id-0", "id-1", "id-2", "id-3"]
     assert ids(batch(spool, now=NOW - LONGEST_WAIT_S)) == ["id-0", "id-2", "id-3"], "the clock was set back"
-
-
-@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=6))
-def test_attributes_are_rendered_as_the_json_module_does(attributes: dict[str, str]) -> None:
-    assert render_attributes(attributes) == json.dumps(attributes)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,8 +8,6 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from eaves.spool.file import connect
@@ -19,8 +17,6 @@ NOW = 1_000_000.0
 LANE, OTHER = "trigger/flowers/flowers", "trigger/flowers/alarm"
 FEW, MANY = 20, 4_000
 TABLE = re.compile(r"SCAN (deliveries|events|seen)\b")
-IMAGE_BYTES = 100_000
-IO = Path("/proc/self/io")
 
 
 class Counted:
@@ -100,21 +96,3 @@ def test_no_statement_of_an_event_s_way_scans_a_table_that_grows(tmp_path: Path)
         plain.close()
     assert len(set(counted.statements)) > 10
     assert scanning == []
-
-
-@pytest.mark.skipif(not IO.exists(), reason="needs Linux's /proc/self/io")
-def test_releasing_images_writes_less_than_the_images(tmp_path: Path) -> None:
-    """With `secure_delete`, which Debian's SQLite sets, each release wrote the image once more, as zeros."""
-    with Spool(tmp_path / "spool.db", clock=FrozenClock(NOW)) as spool:
-        for number in range(FEW):
-            spool.put(image(number, size_bytes=IMAGE_BYTES), lanes=(LANE,))
-        entries = spool.peek(LANE, limit=FEW, now=NOW)
-        before = written_bytes()
-        for entry in entries:
-            spool.ack(entry)
-        assert written_bytes() - before < FEW * IMAGE_BYTES
-
-
-def written_bytes() -> int:
-    """Bytes that this process has handed to write(2) so far. Source: proc_pid_io(5), wchar."""
-    return int(dict(line.split(": ") for line in IO.read_text().splitlines())["wchar"])

@@ -175,16 +175,6 @@ def test_a_process_killed_while_it_replaces_the_file_leaves_what_the_next_one_ne
     assert names(path.parent) == {"spool.db", "spool.db.damaged"}
 
 
-def test_only_the_newest_damaged_file_is_kept(path: Path) -> None:
-    for name in ("spool.db.damaged", "spool.db.damaged-wal"):
-        path.with_name(name).write_bytes(b"old")
-    damaged = zero_index(path)
-    with Spool(path) as spool:
-        read_all(spool)
-    assert path.with_name("spool.db.damaged").read_bytes() == damaged
-    assert path.with_name("spool.db.damaged-wal").read_bytes() != b"old"
-
-
 def test_a_file_that_another_process_has_open_is_left_alone(path: Path) -> None:
     with Spool(path) as other:
         show_damage(other)

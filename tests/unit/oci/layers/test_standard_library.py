@@ -129,12 +129,6 @@ def test_the_library_below_usr_local_is_the_one_that_runs(tmp_path: Path) -> Non
     assert (library.root, library.sources) == (ROOT, {"os.py": b"official"})
 
 
-def test_a_base_with_the_python_of_a_distribution_has_its_library(tmp_path: Path) -> None:
-    debian = f"usr/lib/python{VERSION}"
-    library, _ = found_in(tmp_path, {"bin/sh": ""}, {f"{debian}/os.py": "debian"}, {"etc/hosts": ""})
-    assert (library.root, library.sources) == (debian, {"os.py": b"debian"})
-
-
 @pytest.mark.parametrize("outside", ["../../../lib/python{}/os.py", "usr/../../../lib/python{}/os.py"])
 def test_a_path_that_leads_out_of_the_root_is_not_read(tmp_path: Path, outside: str) -> None:
     """A file is compiled below its path in a temporary folder, so such a path would write anywhere on this machine."""

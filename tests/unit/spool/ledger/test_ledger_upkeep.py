@@ -118,8 +118,6 @@ def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
         assert [(line.reason, line.taken_at) for line in lines(spool)] == [("answered 422", NOW), ("", NOW)]
         assert not spool.put(image(0), once=True), "it left before, and is still remembered"
         assert not spool.put(image(2), once=True)
-        assert not ledger_of(spool).is_conflicting(image(2))
-        assert ledger_of(spool).is_conflicting(image(2, b"other"))
         drop(spool, Selection(lane="a"))
         drop(spool, Selection(lane="b"))
         assert states(spool) == {"id-1": "removed", "id-2": "removed"}

@@ -54,13 +54,6 @@ def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopene
         assert spool.depth() == 0
 
 
-def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
-    with Spool(path, limits=SpoolLimits(max_bytes=2000)) as spool:
-        with pytest.raises(SpoolFullError):
-            spool.put(image(1, size_bytes=3000), once=True)
-        assert not spool.seen("/eaves/site/camera", "id-1")
-
-
 @pytest.mark.parametrize(("max_bytes", "max_entries"), [(3000, 99), (99_999, 2)], ids=["bytes", "entries"])
 def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int) -> None:
     with Spool(path, limits=SpoolLimits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
