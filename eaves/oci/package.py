@@ -19,7 +19,7 @@ from eaves.base.disk_errors import disk_errors
 from eaves.errors import OciError
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.layers.artifact_layers import BACKBONE, ROOT, TITLES, ArtifactPart, artifact_parts, part_files
+from eaves.oci.layers.artifact_layers import ROOT, TITLES, ArtifactPart, artifact_parts, part_files
 from eaves.oci.layers.image import Image, Start, build_image, build_index, load_images, pick_image
 from eaves.oci.layers.layer import ALTERED_HINT, TITLE, Layer, kept_layer, read_layer, write_layer
 from eaves.oci.layout import ContentSource, Layout
@@ -253,8 +253,7 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
 def _layers(image: Image) -> Iterator[Descriptor]:
     """Yield the layers that `eaves package` made from an artifact, which their titles tell."""
     for layer in image.layers:
-        title = layer.annotations.get(TITLE, "")
-        if title in TITLES or PurePosixPath(title).name == BACKBONE:
+        if layer.annotations.get(TITLE, "") in TITLES:
             yield layer
 
 

@@ -229,15 +229,7 @@ def _describe(service: Service) -> dict[str, Any]:
             "takes": list(predictor.content_types),
             "replies": predictor.reply_type,
         }
-    return about | {
-        "endpoints": {
-            "POST /": "an image, or a CloudEvent with one (binary or structured)",
-            "GET /health/readiness": "whether the function can answer predictions",
-            "GET /health/liveness": "whether the process responds",
-            "GET /metrics": "Prometheus",
-            f"POST /v2/models/{settings.name}/infer": "Open Inference Protocol v2",
-        }
-    }
+    return about
 
 
 def _gauges(service: Service) -> metrics.Gauges:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from eaves.artifact import Artifact
 from eaves.artifact.golden import INDEX as GOLDEN_INDEX
-from eaves.artifact.store import HANDLER, MANIFEST
+from eaves.artifact.store import HANDLER, MANIFEST, MODEL
 from eaves.errors import OciError
 from eaves.oci.layers.layer import LayerFile
 
 ROOT = "artifact"
 """Directory of the artifact in a container, relative to the root directory."""
-BACKBONE = "backbone.bin"
-GRAPH = "model.onnx"
+BACKBONE = "weights/backbone.bin"
 _GRAPHS, _GOLDEN, _REST = "graphs", "golden inputs", "head, labels, manifest"
-TITLES = (_GRAPHS, _GOLDEN, _REST, HANDLER)
-"""Titles of the layers of an artifact. Layers of backbones aren't listed; the title of each is the backbone's path."""
+TITLES = (BACKBONE, _GRAPHS, _GOLDEN, _REST, HANDLER)
+"""Titles of the layers of an artifact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,22 +35,14 @@ class ArtifactPart:
 def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
     """Divide an artifact's files into parts, one for each layer; yield first the parts that change least.
 
-    Each backbone has a layer of its own, because it makes up most of the bytes: adding or removing a variant for
-    another CPU then changes no other layer. The graphs follow, then the golden inputs, then everything that a new head
-    changes. A handler comes last, in its own layer.
+    The backbone has a layer of its own, because it makes up most of the bytes. The graph follows, then the golden
+    inputs, then everything that a new head changes. A handler comes last.
     """
-    backbones = sorted(path for path in paths if PurePosixPath(path).name == BACKBONE)
-    graphs = {path for path in paths if PurePosixPath(path).name == GRAPH}
     golden = {path for path in paths if path.startswith("golden/")} - {GOLDEN_INDEX}
-    handler = paths & {HANDLER}
-    rest = paths - {*backbones} - graphs - golden - handler
-    for path in backbones:
-        yield ArtifactPart(title=path, paths=(path,))
-    for title, some in ((_GRAPHS, graphs), (_GOLDEN, golden), (_REST, rest)):
-        if some:
-            yield ArtifactPart(title=title, paths=tuple(sorted(some)))
-    if handler:
-        yield ArtifactPart(title=HANDLER, paths=(HANDLER,))
+    rest = paths - golden - {BACKBONE, MODEL, HANDLER}
+    for title, some in zip(TITLES, ({BACKBONE}, {MODEL}, golden, rest, {HANDLER}), strict=True):
+        if kept := sorted(some & paths):
+            yield ArtifactPart(title=title, paths=tuple(kept))
 
 
 def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[ArtifactPart]:

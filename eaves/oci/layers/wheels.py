@@ -31,12 +31,6 @@ _UNUSED = (
 )
 """Prefixes of paths in wheels that are left out, because a function never reads such files."""
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
-_PIP = frozenset({
-    "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CACHE_DIR", "NO_CACHE_DIR",
-    "CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "DEFAULT_TIMEOUT", "TIMEOUT", "RETRIES",
-})  # fmt: skip
-"""pip settings that a user's environment may set: those that say where wheels are and how they are reached. Other
-settings could change what is fetched."""
 TIMEOUT_S = 600.0
 
 
@@ -72,7 +66,7 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     try:
         done = subprocess.run(
             command,
-            env=_environment(),
+            env={**os.environ, "PIP_REQUIRE_VIRTUALENV": "0"},  # a download installs nothing
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -95,11 +89,6 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
         failure = OciError if absent else RegistryError  # pip reports a wrong lock and an unreachable index alike
         raise failure(f"pip can't download the wheels for {platform}, Python {python}: {ending}", hint=hint)
     return sorted(folder.glob("*.whl"))
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name.removeprefix("PIP_") in {name, *_PIP}}
-    return {**kept, "PIP_REQUIRE_VIRTUALENV": "0"}  # a download installs nothing
 
 
 def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:

@@ -16,8 +16,7 @@ from tests.fakes.models.artifact import write_colours
 
 PATHS = {
     "manifest.json", "model.onnx", "labels.txt", "golden/golden.json", "golden/000.jpg", "golden/000.npy",
-    "weights/backbone.bin", "weights/head.bin", "variants/avx512/model.onnx", "variants/avx512/backbone.bin",
-    "variants/avx512/head.bin",
+    "weights/backbone.bin", "weights/head.bin",
 }  # fmt: skip
 
 
@@ -30,21 +29,13 @@ def layers(artifact: Artifact, folder: Path, *, allow_handler: bool = False) -> 
 def test_layers_follow_what_changes_from_below_up() -> None:
     parts = list(split_parts(PATHS | {"handler.py"}))
     assert [(part.title, len(part.paths)) for part in parts] == [
-        ("variants/avx512/backbone.bin", 1),
         ("weights/backbone.bin", 1),
-        ("graphs", 2),
+        ("graphs", 1),
         ("golden inputs", 2),
-        ("head, labels, manifest", 5),
+        ("head, labels, manifest", 4),
         ("handler.py", 1),
     ]
     assert sorted(path for part in parts for path in part.paths) == sorted(PATHS | {"handler.py"})
-
-
-def test_a_variant_that_comes_or_goes_moves_no_other_backbone() -> None:
-    portable = {path for path in PATHS if not path.startswith("variants/")}
-    assert [part for part in split_parts(portable) if part.title.endswith("backbone.bin")] == [
-        part for part in split_parts(PATHS) if part.title == "weights/backbone.bin"
-    ]
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
