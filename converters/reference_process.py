@@ -22,7 +22,7 @@ from eaves.artifact import TensorSpec
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ConversionError, InputError
 from eaves.inference.handler import open_handler
-from eaves.inference.json_tensor import parse_tensor
+from eaves.inference.json_values import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@
     session_pool  choice of sessions and threads by the number of concurrent predictions
     handler       handler.py: user code that makes the graph's input from bytes and the reply from its outputs
     replay        replays every golden case in a child process
-    json_tensor   parses JSON into one example of the input
-    json_values   converts values for a reply to values that JSON can hold
+    json_values   parses JSON into one example of the input, and converts values for a reply
 
 This package knows neither HTTP nor a platform, and never imports packages that serve or convert.
 """

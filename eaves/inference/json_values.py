@@ -1,17 +1,118 @@
-"""Conversion of values for a reply into values that JSON can hold: numbers as short as is exact, of bounded size."""
+"""JSON in and out of a model: parsing of one example of its input, and conversion of values for a reply.
+
+An example is nested lists in the shape of the input without its batch dimension, either alone or as `values` of an
+object whose other members are ignored:
+
+    [[21.5, 412.0], [21.7, 430.0]]          {"station": "roof", "values": [[21.5, 412.0], [21.7, 430.0]]}
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from eaves.artifact import TensorSpec
+from eaves.base.strict_json import parse_json
+from eaves.errors import TensorError
+from eaves.recipe import Tensor
+
 MAX_BYTES = 1024 * 1024
 """Maximum size of the values that handler.py returns, bytes; every process that handles the event keeps it in
 memory."""
+MAX_FREE_VALUES = 32_768
+"""Maximum number of values in one input example, if the model accepts inputs of any size in some dimension."""
+BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
+"""Maximum size of the JSON of one example: 40 bytes per value, because a float64 takes up to 24 characters and some
+indentation, plus 16,384 bytes for other members."""
+MARKS_BESIDE = 1000
+"""Number of brackets and quotes allowed in addition to those that the shape needs. A parsed number takes eight times
+its bytes of memory, but a list or a string of three bytes twenty times, so JSON with too many of these is refused
+before it is parsed."""
+
+
+def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
+    """Parse JSON into one example of a model's input.
+
+    Args:
+        data: JSON text in UTF-8.
+        spec: Specification of the graph's input.
+
+    Raises:
+        TensorError: When the data is not JSON with numbers in the shape of the input; the message names the accepted
+            shape.
+    """
+    wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
+    max_bytes, max_marks = _limits(spec.shape[1:])
+    if len(data) > max_bytes:
+        raise TensorError(
+            f"{len(data)} bytes exceed the limit of {max_bytes} bytes for this model, which takes {wanted}"
+        )
+    if data.count(b"[") + data.count(b"{") + data.count(b'"') > max_marks:
+        raise TensorError(f"the JSON contains too many lists, objects or strings; the model takes {wanted}")
+    try:
+        sent = parse_json(data, max_values=None)
+        values = sent.get("values") if isinstance(sent, dict) else sent
+        sizes = list(spec.shape[1:])
+        flat: list[int | float] = []
+        _flatten(values, sizes, 0, flat)
+        return _array(flat, sizes, np.dtype(spec.dtype))
+    except UnicodeDecodeError as error:
+        raise TensorError(f"the data is not UTF-8; the model takes {wanted} in JSON") from error
+    except (ValueError, OverflowError) as error:
+        raise TensorError(f"{str(error)[:160]}; the model takes {wanted}") from error
+
+
+def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the maximum number of bytes, and of brackets and quotes, in the JSON of one example of this shape."""
+    if -1 in shape:
+        values = lists = MAX_FREE_VALUES
+    else:
+        values, lists = math.prod(shape), sum(math.prod(shape[:axis]) for axis in range(len(shape)))
+    return BYTES_A_VALUE * values + BYTES_BESIDE, lists + MARKS_BESIDE
+
+
+def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:
+    """Collect numbers in C order; the first list along a free axis sets the length of all others."""
+    if axis == len(sizes):
+        if type(value) not in (int, float):  # isinstance counts a bool as an int
+            raise ValueError(f"found {_kind(value)} instead of a number")
+        flat.append(value)
+        return
+    if not isinstance(value, list):
+        raise ValueError(f"found {_kind(value)} instead of a list")  # noqa: TRY004 - one kind for all faults
+    if sizes[axis] == -1 and value:
+        sizes[axis] = len(value)
+    if len(value) != sizes[axis]:
+        raise ValueError(f"found {len(value)} values on axis {axis}")
+    for item in value:
+        _flatten(item, sizes, axis + 1, flat)
+
+
+def _array(flat: list[int | float], sizes: list[int], dtype: np.dtype[Any]) -> Tensor:
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            array = np.array(flat, np.float64).astype(dtype).reshape(sizes)
+        if not np.all(np.isfinite(array)):
+            raise ValueError("some numbers are not finite in the model's precision")
+        return array
+    limits = np.iinfo(dtype)
+    if not all(float(value).is_integer() and limits.min <= value <= limits.max for value in flat):
+        raise ValueError(f"some numbers are not integers from {limits.min} to {limits.max}")
+    return np.array([int(value) for value in flat], dtype).reshape(sizes)
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or no value"}
+    return kinds.get(type(value), "a number")
+
+
+def _render_shape(shape: tuple[int, ...]) -> str:
+    return " x ".join("any" if size == -1 else str(size) for size in shape)
 
 
 def numbers(array: npt.NDArray[Any]) -> Any:

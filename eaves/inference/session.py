@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eaves.artifact import Artifact, Manifest
+from eaves.artifact import Artifact, Manifest, TensorSpec
 from eaves.artifact.manifest import TENSOR
 from eaves.errors import ArtifactError
 from eaves.inference.prepared_graphs import detect_layout, find_graph, log_unused
@@ -101,39 +101,26 @@ class Session:
             ArtifactError: When they differ: requests would fail, or get another label.
         """
         (given,) = self._session.get_inputs()
-        want = manifest.input
-        if _dtype(given) != want.dtype or not _same_shape(given.shape, want.shape):
-            raise ArtifactError(
-                f"{self._model}: the input is {_describe([given])}, but the manifest says "
-                f"{want.dtype} {list(want.shape)}",
-                hint="convert the run again",
-            )
-        self._check_outputs(manifest)
-        if manifest.task == TENSOR:
-            return
-        width = len(manifest.labels)
-        for value in self._session.get_outputs():
-            if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
+        found = {value.name: value for value in self._session.get_outputs()}
+        wanted = [*manifest.outputs]
+        if manifest.task != TENSOR:
+            names = sorted(output.name for output in manifest.outputs)
+            if not set(OUTPUTS) <= set(names):
                 raise ArtifactError(
-                    f"{self._model}: the output is {_describe([value])}, but the manifest has {width} labels",
+                    f"{self._model}: a classifier must have the outputs logits and probabilities; "
+                    f"the manifest lists {names!s:.200}",
                     hint="convert the run again",
                 )
-
-    def _check_outputs(self, manifest: Manifest) -> None:
-        names = sorted(output.name for output in manifest.outputs)
-        if manifest.task != TENSOR and not set(OUTPUTS) <= set(names):
-            raise ArtifactError(
-                f"{self._model}: a classifier must have the outputs logits and probabilities; "
-                f"the manifest lists {names!s:.200}",
-                hint="convert the run again",
-            )
-        found = {value.name: value for value in self._session.get_outputs()}
-        for want in manifest.outputs:
-            value = found.get(want.name)
+            wanted += [TensorSpec(name=name, shape=(-1, len(manifest.labels))) for name in OUTPUTS]
+        for kind, value, want in [
+            ("input", given, manifest.input),
+            *(("output", found.get(want.name), want) for want in wanted),
+        ]:
             if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
+                described = _describe(found.values() if value is None else [value])
                 raise ArtifactError(
-                    f"{self._model}: the outputs are {_describe(found.values())}, but the "
-                    f"manifest says {want.name!r} {want.dtype} {list(want.shape)}",
+                    f"{self._model}: the {kind} {want.name!r:.60} is {described}, but the manifest says "
+                    f"{want.dtype} {list(want.shape)}",
                     hint="convert the run again",
                 )
 

@@ -1,6 +1,6 @@
 """The task `tensor`: predicts numbers from numbers, for models that take no images, such as windows of sensor readings.
 
-`eaves.inference.json_tensor` defines the form of the input.
+`eaves.inference.json_values` defines the form of the input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eaves.errors import TensorError
 from eaves.events import TENSOR_PREDICTED
 from eaves.inference import json_values
 from eaves.inference.handler import Handler
-from eaves.inference.json_tensor import parse_tensor
+from eaves.inference.json_values import parse_tensor
 from eaves.inference.session import Runner
 from functions.model.pipeline import Array, Pipeline, elapsed_ms
 

@@ -68,10 +68,10 @@ def test_a_graph_that_is_no_classifier_of_one_input_is_refused(tmp_path: Path, c
 
 IMAGES = TensorSpec(name="image", dtype="uint8", shape=(-1, 8, 8, 3))
 DISAGREEMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "type": ({"input": replace(IMAGES, dtype="float32")}, r"input is 'image' uint8 .*manifest says float32"),
+    "type": ({"input": replace(IMAGES, dtype="float32")}, r"input 'image' is 'image' uint8 .*manifest says float32"),
     "size": ({"input": replace(IMAGES, shape=(-1, 9, 8, 3))}, r"manifest says uint8 \[-1, 9, 8, 3\]"),
     "rank": ({"input": replace(IMAGES, shape=(-1, 192))}, r"manifest says uint8 \[-1, 192\]"),
-    "labels": ({"labels": ("blue", "green")}, r"output is 'logits' float32 .*manifest has 2 labels"),
+    "labels": ({"labels": ("blue", "green")}, r"output 'logits' is 'logits' float32 .*manifest says float32 \[-1, 2\]"),
     "outputs": ({"outputs": (TensorSpec(name="scores"),)}, r"manifest lists \['scores'\]"),
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eaves.artifact import TensorSpec
 from eaves.errors import TensorError
 from eaves.inference import json_values
-from eaves.inference.json_tensor import parse_tensor
+from eaves.inference.json_values import parse_tensor
 
 WINDOW = TensorSpec(name="window", shape=(-1, 2, 3))
 VALUES = [[1, 2.5, -3], [4, 5e-3, 6]]
