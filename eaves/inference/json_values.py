@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,14 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
         sizes = list(spec.shape[1:])
         flat: list[int | float] = []
         _flatten(values, sizes, 0, flat)
-        return _array(flat, sizes, np.dtype(spec.dtype))
+        made = build_array(flat, sizes, np.dtype(spec.dtype))
     except UnicodeDecodeError as error:
         raise TensorError(f"the data is not UTF-8; the model takes {wanted} in JSON") from error
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise TensorError(f"{str(error)[:160]}; the model takes {wanted}") from error
+    if made is None:
+        raise TensorError(f"some numbers are not {spec.dtype}; the model takes {wanted}")
+    return made
 
 
 def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -93,17 +96,15 @@ def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -
         _flatten(item, sizes, axis + 1, flat)
 
 
-def _array(flat: list[int | float], sizes: list[int], dtype: np.dtype[Any]) -> Tensor:
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            array = np.array(flat, np.float64).astype(dtype).reshape(sizes)
-        if not np.all(np.isfinite(array)):
-            raise ValueError("some numbers are not finite in the model's precision")
-        return array
-    limits = np.iinfo(dtype)
-    if not all(float(value).is_integer() and limits.min <= value <= limits.max for value in flat):
-        raise ValueError(f"some numbers are not integers from {limits.min} to {limits.max}")
-    return np.array([int(value) for value in flat], dtype).reshape(sizes)
+def build_array(flat: Sequence[int | float], shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor | None:
+    """Return numbers, given in C order, as an array; None when some are not finite, or not exact integers, in dtype."""
+    with np.errstate(all="ignore"):
+        array = np.array(flat)
+        if array.dtype.kind not in "iufb":  # integers of any length are objects
+            return None
+        made = array.astype(dtype)
+    exact = np.all(np.isfinite(made)) if dtype.kind == "f" else np.array_equal(made, array)
+    return made.reshape(shape) if exact else None
 
 
 def _kind(value: Any) -> str:

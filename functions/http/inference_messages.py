@@ -25,6 +25,7 @@ import numpy.typing as npt
 from eaves.artifact import TensorSpec
 from eaves.base.strict_json import narrow, parse_json
 from eaves.errors import InputError, TensorError
+from eaves.inference.json_values import build_array
 
 Array = npt.NDArray[Any]
 
@@ -246,13 +247,10 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
             f"the data must be {math.prod(shape)} numbers, as many as the shape "
             "has; nested like the shape, or as a flat list"
         )
-    with np.errstate(all="ignore"):
-        array = np.array(numbers)
-        made = array.astype(dtype) if array.dtype.kind in "iufb" else None  # integers of any length are objects
-    exact = made is not None and (np.all(np.isfinite(made)) if dtype.kind == "f" else np.array_equal(made, array))
-    if made is None or not exact:
+    made = build_array(numbers, shape, dtype)
+    if made is None:
         raise InputError(f"the data contains numbers that are not {DATATYPES[spec.dtype]}")
-    return made.reshape(shape)
+    return made
 
 
 def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:

@@ -45,8 +45,8 @@ BAD = {
     "nothing": (b"", "Expecting value"),
     "no UTF-8": (b'["\xff"]', "not UTF-8"),
     "not a number": (b"[[NaN, 1, 2], [3, 4, 5]]", "NaN is not a number in JSON"),
-    "too large for float32": (b"[[1e39, 1, 2], [3, 4, 5]]", "finite"),
-    "an integer without end": (b"[[1" + b"0" * 400 + b", 1, 2], [3, 4, 5]]", "too large"),
+    "too large for float32": (b"[[1e39, 1, 2], [3, 4, 5]]", "not float32"),
+    "an integer without end": (b"[[1" + b"0" * 400 + b", 1, 2], [3, 4, 5]]", "not float32"),
     "a string": (b'[["1", 1, 2], [3, 4, 5]]', "found a string instead of a number"),
     "true": (b"[[true, 1, 2], [3, 4, 5]]", "found true or false instead of a number"),
     "ragged": (b"[[0, 1, 2], [3, 4]]", "2 values on axis 1"),
@@ -98,7 +98,7 @@ def test_whatever_comes_is_a_tensor_or_refused(spec: TensorSpec, data: bytes) ->
 
 @pytest.mark.parametrize("data", [b"[1.5]", b"[128]", b"[-129]", b"[1e400]"])
 def test_integers_are_whole_and_in_range(data: bytes) -> None:
-    with pytest.raises(TensorError, match=r"some numbers are not integers from -128 to 127|finite|infinity"):
+    with pytest.raises(TensorError, match="some numbers are not int8"):
         parse_tensor(data, TensorSpec(name="x", dtype="int8", shape=(-1, 1)))
 
 
