@@ -248,14 +248,6 @@ def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says
     assert function.stop() == 0
 
 
-def test_a_taken_port_is_an_error_with_a_remedy(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        function = start(PORT=str(taken.getsockname()[1]))
-        assert function.process.wait(15) == 69
-    assert "error: can't listen on 127.0.0.1" in function.log
-    assert "try: choose another" in function.log
-
-
 def test_sigterm_before_it_listens_ends_it_at_once(start: Start) -> None:
     """The process ends by its own handler: as process 1 of a container it would not be ended by the signal itself."""
     function = start()

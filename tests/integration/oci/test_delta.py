@@ -116,14 +116,3 @@ def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp
     digest = artifact.manifest.files["handler.py"].sha256
     assert manifest["annotations"]["dev.eaves.handler"] == f"sha256:{digest}"
     assert manifest["layers"][-1]["annotations"] == {"org.opencontainers.image.title": "handler.py"}
-
-
-def test_an_artifact_that_changes_meanwhile_is_not_kept(shop: Shop, tmp_path: Path) -> None:
-    """A wrong file in the cache would otherwise become part of the next container image that is packaged."""
-    artifact = build(tmp_path / "a", b"a", backbone=BACKBONE + b"x")
-    path = artifact.path / "weights/backbone.bin"
-    path.chmod(0o644)
-    path.write_bytes(BACKBONE + b"y")
-    for _ in range(2):
-        with pytest.raises(OciError, match="was changed while the container image was packaged"):
-            shop.package(artifact)

@@ -33,17 +33,6 @@ def with_recipe(artifact: Artifact, recipe: Recipe) -> Artifact:
     return replace(artifact, manifest=replace(artifact.manifest, recipe=recipe))
 
 
-def test_only_the_chosen_cases_are_replayed(artifact: Artifact) -> None:
-    seen: list[tuple[int, ...]] = []
-
-    def predict(batch: npt.NDArray[Any]) -> Mapping[str, Floats]:
-        seen.append(batch.shape)
-        return ColourSession().answer(batch)
-
-    assert check(artifact, predict, load_golden(artifact)[:1]) == 1
-    assert seen == [(1, 8, 8, 3)]
-
-
 def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> None:
     other = with_recipe(artifact, replace(artifact.manifest.image_recipe, height=9))
     with pytest.raises(GoldenError, match=r"golden/000.png: this machine decodes it to another input tensor"):

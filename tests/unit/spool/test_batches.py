@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eaves.errors import SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool, SpoolLimits
+from eaves.spool import Entry, LedgerLimits, PutOutcome, Spool
 from eaves.spool.selection import LONGEST_WAIT_S
 from tests.fakes.clock import FrozenClock
 
@@ -52,17 +51,6 @@ def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
     assert ids(spool.peek("a", limit=9, now=NOW)) == ["id-1", "id-2"]
     assert ids(spool.peek("b", limit=9, now=NOW)) == ["id-2"]
     assert spool.put_many([]) == []
-
-
-def test_many_that_do_not_fit_leave_nothing(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db", limits=SpoolLimits(max_entries=5)) as spool:
-        spool.put(image(100), once=True)
-        with pytest.raises(SpoolFullError):
-            spool.put_many(images(5), once=True)
-        assert spool.counts() == {"out": (1, 0)}
-        assert spool.remembered() == 1
-        repeated_and_new = [(image(number), ("out",)) for number in (100, 1, 2, 3, 4)]
-        assert spool.put_many(repeated_and_new, once=True) == [REPEATED, STORED, STORED, STORED, STORED]
 
 
 def test_many_share_one_commit(tmp_path: Path) -> None:

@@ -58,14 +58,6 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
     assert "id-001" in reported[1]
 
 
-def test_a_dead_letter_larger_than_the_budget_is_kept_until_the_next(tmp_path: Path) -> None:
-    with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_bytes=SIZE // 2)) as spool:
-        kill(spool, 1)
-        assert dead_ids(spool) == ["id-001"]
-        kill(spool, 2)
-        assert dead_ids(spool) == ["id-002"]
-
-
 def test_dead_letters_expire_by_age_while_nothing_else_happens(tmp_path: Path) -> None:
     clock = ManualClock()
     with Spool(tmp_path / "spool.db", limits=SpoolLimits(dead_max_age_s=30 * DAY_S), clock=clock) as spool:

@@ -286,13 +286,3 @@ def test_the_ledger_begins_anew_with_the_entries_that_were_copied(ledger_path: P
         assert [line.number for line in found] == list(range(found[0].number, found[0].number + len(found)))
         spool.ack_many(read_all(spool))
         assert not [line for line in read_lines(spool) if line.state == "queued"]
-
-
-def test_a_file_that_is_mended_while_it_is_open_keeps_its_ledger(ledger_path: Path) -> None:
-    with Spool(ledger_path) as spool:  # asks for no ledger, and has one
-        show_damage(spool)
-        damage(ledger_path, everything)
-        with pytest.raises(SpoolDamagedError):
-            spool.peek("out", now=0)
-        assert spool.put(image(1000), once=True)
-        assert [line.id for line in read_lines(spool)] == ["id-1000"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import tracemalloc
 from typing import Any
 
@@ -92,20 +91,6 @@ def test_an_id_comes_back_as_it_was(given: Any, reported: str) -> None:
 
 
 RESULTS = [{"label": np.array("tulip", object), "probabilities": np.array([0.1, 0.9], np.float32)}]
-
-
-@pytest.mark.parametrize("every", [True, False])
-def test_each_output_goes_in_the_form_asked_for(every: bool) -> None:
-    request = parse(
-        pixel(1, 2, 3),
-        parameters={"binary_data_output": every},
-        outputs=[{"name": "probabilities", "parameters": {"binary_data": not every}}, {"name": "label"}],
-    )
-    body, json_bytes = build_response(request, RESULTS, "flowers", "1")
-    probabilities, label = json.loads(body[:json_bytes])["outputs"]
-    assert ("data" in probabilities, "data" in label) == (every, not every)
-    if every:
-        assert body[json_bytes:] == struct.pack("<I", 5) + b"tulip"
 
 
 def test_what_is_not_finite_goes_in_binary_only() -> None:

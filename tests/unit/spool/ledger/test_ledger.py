@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eaves.events import REPLY_TYPES
-from eaves.spool import LedgerLine, PutOutcome, Selection, Spool, SpoolLimits, WhenFull, content_digest
+from eaves.spool import PutOutcome, Selection, Spool, content_digest
 from eaves.spool.admin import drop, redrive
 from tests.fakes.clock import FrozenClock
 from tests.unit.spool.ledger.lines import BOUND, NOW, image, ledger_of, lines, states
@@ -26,22 +26,6 @@ def test_a_spool_has_a_ledger_only_when_one_was_asked_for(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(1))
         assert states(spool) == {"id-1": "queued"}, "who opens a file that has a ledger keeps it"
-
-
-def test_a_line_says_when_an_event_came_and_that_it_waits(spool: Spool) -> None:
-    spool.put(image(1), once=True)
-    [line] = lines(spool)
-    assert line == LedgerLine(
-        number=1,
-        source="/eaves/site/camera",
-        id="id-1",
-        taken_at=NOW,
-        state="queued",
-        changed_at=NOW,
-        repeats=0,
-        digest=content_digest(image(1).attributes(), image(1).data).hex(),
-        deleted=0,
-    )
 
 
 def test_a_line_follows_its_entry(spool: Spool) -> None:
@@ -68,15 +52,6 @@ def test_a_line_follows_its_entry(spool: Spool) -> None:
     drop(spool, Selection(seqs=(entries[4].seq,)))
     assert [states(spool)[name] for name in ("id-3", "id-4")] == ["removed", "removed"]
     assert lines(spool)[4].reason == "answered 413"
-
-
-def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
-    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.EXPIRE)
-    with Spool(path, limits=limits, ledger=BOUND) as spool:
-        for number in range(2):
-            spool.put(image(number))
-            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
-        assert states(spool) == {"id-0": "removed", "id-1": "dead"}
 
 
 @pytest.mark.parametrize(

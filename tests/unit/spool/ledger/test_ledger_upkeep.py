@@ -86,15 +86,6 @@ def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
         assert states(spool)["id-7"] == "released", "the file says which lanes are ignored"
 
 
-def test_a_ledger_that_begins_to_ignore_a_lane_says_what_the_others_say(path: Path) -> None:
-    with Spool(path, ledger=BOUND) as spool:
-        spool.put(image(1), lanes=("archive", "broker"))
-        spool.dead_letter(spool.peek("archive", now=2e9)[0], "answered 403", 403)
-        assert states(spool) == {"id-1": "queued"}
-    with Spool(path, ledger=LedgerLimits(ignored_lanes=("broker",))) as spool:
-        assert states(spool) == {"id-1": "dead"}
-
-
 def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(50)])
