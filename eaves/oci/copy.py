@@ -39,10 +39,6 @@ class Overlay:
         self._layouts = layouts
         self._base = base
 
-    def resolve(self, name: str) -> Descriptor:
-        """Return the manifest or index that a name stands for in the first layout."""
-        return self._layouts[0].resolve(name)
-
     def read(self, descriptor: Descriptor) -> bytes:
         """Return the content of a manifest, an index or a config, after verifying its digest."""
         return self._having(descriptor).read(descriptor)

@@ -47,13 +47,6 @@ Progress = Callable[[int], object]
 class ContentSource(Protocol):
     """A layout or repository that content is read from."""
 
-    def resolve(self, name: str) -> Descriptor:
-        """Return the descriptor of the manifest or index that a tag or digest names.
-
-        Raises:
-            OciNotFoundError: When there is no such tag or digest.
-        """
-
     def open(self, descriptor: Descriptor) -> AbstractContextManager[BinaryIO]:
         """Open content as a stream; the reader must verify it with `verified`."""
 

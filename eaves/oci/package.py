@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -237,9 +237,10 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(folder.parent), tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as made:
-        for layer in _layers(image):
-            layout.write(layer, source)
-            _unpack(layout, layer, Path(made))
+        for layer in image.layers:
+            if layer.annotations.get(TITLE, "") in TITLES:
+                layout.write(layer, source)
+                _unpack(layout, layer, Path(made))
         found = open_artifact(Path(made) / ROOT, level="full")
         if f"sha256:{found.digest}" != wanted:
             raise OciError(
@@ -248,13 +249,6 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
             )
         shutil.move(Path(made) / ROOT, folder)
     return open_artifact(folder)
-
-
-def _layers(image: Image) -> Iterator[Descriptor]:
-    """Yield the layers that `eaves package` made from an artifact, which their titles tell."""
-    for layer in image.layers:
-        if layer.annotations.get(TITLE, "") in TITLES:
-            yield layer
 
 
 def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
