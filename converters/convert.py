@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +12,20 @@ import onnx
 
 from converters.export import export
 from converters.golden_images import choose_goldens, label_goldens, write_goldens
-from converters.int8.precision_choice import PrecisionChoice, PrecisionInputs, choose_precision
-from converters.model_source import (
-    UNKNOWN,
-    ModelSource,
-    TensorSource,
-    installed,
-    open_source,
-    open_tensor_source,
-    read_licences,
-)
-from converters.onnx.graph import Signature, read_signature, write_graph
+from converters.int8.precision_choice import PrecisionInputs, choose_precision
+from converters.model_source import ModelSource, open_source
+from converters.onnx.graph import read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity, run_reference, run_session
 from converters.report_page import OriginalModel, page_path, write_page
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, check_staged, copy_handler, open_staging
+from converters.staging import StagingDirectory, build_manifest, check_staged, copy_handler, open_staging
 from converters.tensor_conversion import convert_tensor
-from eaves.artifact import Artifact, Manifest, Parity, write_artifact
-from eaves.artifact import Source as Origin
+from eaves.artifact import Artifact, Parity, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED
-from eaves.artifact.store import LABELS, MODEL, file_entries
+from eaves.artifact.manifest import EMBED, TENSOR
+from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
@@ -91,10 +80,11 @@ def convert(
     with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
         with progress.phase("Checking the model", 1) as step:
             handler = copy_handler(settings.handler, place.staging)
-            numeric = open_tensor_source(model, declaration, handler=handler)
-            source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
+            source = open_source(model, declaration, handler=handler)
+            if source.task != TENSOR:
+                source = _as_asked(source, settings.task)
             step()
-        if isinstance(source, TensorSource):
+        if source.task == TENSOR:
             return convert_tensor(source, place, output, settings, progress)
         return _Conversion(source, place, output, settings, progress, cache=cache).run(page=page)
 
@@ -149,7 +139,7 @@ class _Conversion:
             cache=self._cache(),
         )
         choice = choose_precision(work, self.settings, self.progress)
-        self._stage(choice)
+        shutil.copytree((choice.model or self.fp32).parent, self.staging, dirs_exist_ok=True)
         expected = truth
         if choice.model is not None:
             session = Session(self.staging / MODEL, optimise=False)
@@ -165,7 +155,23 @@ class _Conversion:
             self.source.labels[int(np.argmax(one))] == sample.label
             for one, sample in zip(truth.probabilities, samples, strict=True)
         ]
-        manifest = self._describe(read_signature(prepared), choice, parity, opset, right)
+        int8, found = choice.model is not None, choice.quantisation
+        manifest = build_manifest(
+            self.source,
+            self.place,
+            read_signature(prepared),
+            self.settings,
+            right=() if self.source.route == "run" else right,
+            recipe=self.source.recipe,
+            parity=choice.parity or parity,
+            golden_tolerance=_golden_tolerance(found.trials[-1].kept_fp32) if int8 else self.settings.tolerance,
+            precision=INT8 if int8 else FP32,
+            quantisation=found,
+            optimise_on_open=not int8,
+            temperature=self.source.temperature,
+            decision=self.source.decision,
+            opset=opset,
+        )
         check_staged(self.place, manifest, self.source.handler, self.settings.timeout_s)
         if page and self.source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
             write_settings(self.output, manifest.digest(), self.settings)
@@ -220,60 +226,6 @@ class _Conversion:
             return self.cache
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
-
-    def _stage(self, choice: PrecisionChoice) -> None:
-        """Write into the artifact the chosen graph and the labels."""
-        shutil.copytree((choice.model or self.fp32).parent, self.staging, dirs_exist_ok=True)
-        labels = "".join(f"{label}\n" for label in self.source.labels)
-        (self.staging / LABELS).write_text(labels, encoding="utf-8")
-
-    def _describe(
-        self, signature: Signature, choice: PrecisionChoice, parity: Parity, opset: int, right: Sequence[bool]
-    ) -> Manifest:
-        """Build the manifest.
-
-        Args:
-            signature: Input and outputs of the graph.
-            choice: Chosen precision.
-            parity: Result of the parity proof of the fp32 graph.
-            opset: Operator set of the graph.
-            right: Whether the model gives each sample the label of its folder.
-        """
-        source, found = self.source, choice.quantisation
-        int8 = choice.model is not None
-        return Manifest(
-            name=source.name,
-            version=source.version,
-            labels=source.labels,
-            input=signature.input,
-            outputs=signature.outputs,
-            recipe=source.recipe,
-            parity=choice.parity or parity,
-            golden_tolerance=_golden_tolerance(found.trials[-1].kept_fp32) if int8 else self.settings.tolerance,
-            precision=INT8 if int8 else FP32,
-            quantisation=found,
-            optimise_on_open=not int8,
-            task=source.task,
-            temperature=source.temperature,
-            decision=source.decision,
-            opset=opset,
-            source=Origin(
-                route=source.route,
-                digest=source.digest,
-                weights=source.weights.get("origin", ""),
-                weights_sha256=source.weights.get("file_sha256", ""),
-                figure=source.figure,
-                samples=0 if source.route == "run" else len(right),
-                samples_right=0 if source.route == "run" else sum(right),
-            ),
-            licences={
-                "model": source.licence or self.settings.licence or UNKNOWN,
-                **({"weights": source.weights["licence"]} if "licence" in source.weights else {}),
-                **read_licences(installed()),
-            },
-            toolchain={name: metadata.version(name) for name in installed()},
-            files=file_entries(self.staging),
-        )
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:

@@ -9,7 +9,6 @@ from typing import Any
 from converters.evaluation.images import LabelledImages
 from converters.evaluation.metrics import Evaluation, Pairing
 from trainer.data.unused_files import group_by_cause
-from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail
 from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
@@ -48,7 +47,6 @@ def _model(evaluation: Evaluation) -> dict[str, Any]:
         "matrix": build_matrix(measured) if few else None,
         "pairs": build_pairs(measured),
         "classes": build_classes(measured, evaluation.calibration_errors()),
-        "reliability": charts.draw_reliability([], evaluation.bins),
         "times": evaluation.times_ms(),
         "refused": evaluation.refused[:REFUSED],
         "mistakes": [

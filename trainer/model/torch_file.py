@@ -1,7 +1,7 @@
 """Reads the tensors of a known file that PyTorch's `torch.save` wrote, without PyTorch.
 
-Such a file holds pickles, and unpickling calls whatever a pickle names. Only a file of the expected SHA-256 is read, and
-the unpickler knows only the names in `_Unpickler.find_class`.
+Such a file holds pickles, and unpickling calls whatever a pickle names. Only a file of the expected SHA-256 is read,
+and the unpickler knows only the names in `_Unpickler.find_class`.
 
 Source: torch/serialization.py, `_legacy_save`, the format of PyTorch before 1.6: five pickles (magic number, version,
 properties of the system, tensors by name, keys of the storages), then each storage as its number of elements (int64)

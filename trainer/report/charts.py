@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from trainer.evaluation.calibration import ScoreBin
-
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
 
@@ -62,26 +60,6 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
         if points:
             parts.append(f'<circle class="dot {escape(line.css)}" cx="{points[-1][0]}" cy="{points[-1][1]}" r="3"/>')
     return _svg(parts, WIDTH, HEIGHT, y_label)
-
-
-def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
-    """Draw a reliability diagram: share of right answers over score; larger dots stand for more images."""
-    frame = _Frame(x=(0, 1), y=(0, 1))
-    ticks = _steps(0, 1)
-    (x1, y1), (x2, y2) = frame.point(0, 0), frame.point(1, 1)
-    parts = [_axes(frame, ticks, ticks, x_label="score", y_label="share that is right")]
-    parts.append(f'<line class="ideal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
-    most = max((item.images for item in [*before, *after]), default=1)
-    for css, series in (("before", before), ("after", after)):
-        places = [(*frame.point(item.score, item.accuracy), item) for item in series]
-        parts.append(f'<polyline class="line {css}" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
-        for x, y, item in places:
-            radius = 2 + 6 * math.sqrt(item.images / most)
-            title = f"{item.images} images, mean score {item.score:.2f}, {item.accuracy:.2f} right"
-            parts.append(
-                f'<circle class="dot {css}" cx="{x}" cy="{y}" r="{radius:.1f}"><title>{title}</title></circle>'
-            )
-    return _svg(parts, WIDTH, HEIGHT, "reliability diagram")
 
 
 def draw_interval(

@@ -27,10 +27,13 @@ def write(folder: Path, **changes: object) -> Path:
 
 def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
     declared = load_declaration(write(tmp_path, multiply=0.5, add=[1, 2, 3]))
+    assert isinstance(declared, Declaration)
     assert declared.interface.multiply == (0.5,)
     assert declared.interface.add == (1.0, 2.0, 3.0)
     assert (declared.recipe.multiply, declared.recipe.add) == (1.0, 0.0)  # what a recipe can't say, the graph does
-    assert load_declaration(write(tmp_path, multiply=0.5, add=-1)).recipe.add == -1
+    declared = load_declaration(write(tmp_path, multiply=0.5, add=-1))
+    assert isinstance(declared, Declaration)
+    assert declared.recipe.add == -1
 
 
 def test_labels_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from converters.declaration import Interface
 from converters.int8.images import LabelledSplit, load_labelled
 from converters.int8.precision_choice import UNREADABLE, GraphPredictions, classify
-from converters.model_source import UNKNOWN, ModelSource, read_licences
+from converters.model_source import ModelSource
 from eaves.artifact import DecisionRule
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
@@ -143,15 +143,3 @@ def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_a
     (tmp_path / "broken.png").write_bytes(b"")
     with pytest.raises(ConversionError, match="none of the 3 images can be decoded"):
         answers([tmp_path / "broken.png"] * 3)
-
-
-# Licences.
-
-
-def test_every_tool_has_a_licence() -> None:
-    from converters.model_source import TOOLS
-
-    found = read_licences(TOOLS)
-    assert set(found) == set(TOOLS)
-    assert UNKNOWN not in found.values()
-    assert all(0 < len(licence) <= 100 for licence in found.values())

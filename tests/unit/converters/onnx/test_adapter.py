@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.declaration import Interface
 from converters.onnx.adapter import adapt
-from converters.reference_process import build_input, read_outputs
+from converters.proof import read_outputs
+from converters.reference_process import build_input
 from converters.untrusted_onnx import external_files, load_foreign
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
