@@ -16,7 +16,6 @@ from pathlib import Path
 from converters.evaluation.images import (
     LabelledImages,
     describe_left_out,
-    find_trained_looks,
     leave_out_copies,
     load_labelled_images,
     with_groups,
@@ -270,12 +269,11 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
         raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = {digest for digest, one in split.items() if one.split == "train"}
-    found = with_groups(load_labelled_images(path, trained_on, faults), [split])
+    found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
-    looks = find_trained_looks(trained_on, path, (), cache=place.cache, progress=progress)
-    return leave_out_copies(replace(found, images=tuple(left)), looks, progress)
+    return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
