@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 
 from converters.export import export
-from converters.golden_images import choose_goldens, label_goldens, write_goldens
+from converters.golden_images import choose_goldens, write_goldens
 from converters.int8.precision_choice import PrecisionInputs, choose_precision
 from converters.model_source import ModelSource, open_source
 from converters.onnx.graph import read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.previous_artifacts import find_converted, find_previous, write_settings
 from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity, run_reference, run_session
-from converters.report_page import OriginalModel, page_path, write_page
+from converters.report_page import page_path, write_page
 from converters.settings import ConvertSettings
 from converters.staging import StagingDirectory, build_manifest, check_staged, copy_handler, open_staging
 from converters.tensor_conversion import convert_tensor
@@ -177,11 +177,8 @@ class _Conversion:
             write_settings(self.output, manifest.digest(), self.settings)
         artifact = write_artifact(self.staging, self.output, manifest)
         if page:
-            original = OriginalModel(
-                quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source)
-            )
             try:
-                write_page(artifact, original)
+                write_page(artifact, self.source.quality)
             except OSError as error:  # the artifact is complete without the page
                 _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
         return artifact

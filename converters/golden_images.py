@@ -64,22 +64,6 @@ def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
     )
 
 
-def label_goldens(
-    goldens: Sequence[ParitySample], samples: Sequence[ParitySample], truth: ReferenceOutputs, source: ModelSource
-) -> tuple[str, ...]:
-    """Return the label that the original model gives to each golden image.
-
-    Args:
-        goldens: Golden images, which are some of `samples`.
-        samples: Every image that the original was run on.
-        truth: Outputs of the original for each sample.
-        source: The original model.
-    """
-    place = {sample.sha256: index for index, sample in enumerate(samples)}
-    chosen = source.decision.choose(truth.probabilities)
-    return tuple(source.labels[chosen[place[golden.sha256]]] for golden in goldens)
-
-
 def write_goldens(
     staging: Path, goldens: Sequence[ParitySample], samples: Sequence[ParitySample], expected: ReferenceOutputs
 ) -> None:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
+INTERVAL_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,37 +63,17 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
     return _svg(parts, WIDTH, HEIGHT, y_label)
 
 
-def draw_interval(
-    value: float | None,
-    interval: Sequence[float],
-    *,
-    scale: tuple[float, float] = (0.0, 1.0),
-    reference: float | None = None,
-    width: int = 110,
-) -> Markup:
-    """Draw a share and its interval on a horizontal line.
-
-    Args:
-        value: The share; None if it is not known.
-        interval: Lower and upper end of the share's interval.
-        scale: Values at the line's ends; all drawn values are between them.
-        reference: Share to compare with, drawn as a vertical line.
-        width: Width of the chart in pixels.
-    """
-    middle = 8
-
-    def place(share: float) -> float:
-        return round(4 + (share - scale[0]) / (scale[1] - scale[0]) * (width - 8), 1)
-
+def draw_interval(value: float | None, interval: Sequence[float]) -> Markup:
+    """Draw a share, or None if it is not known, and its interval on a horizontal line from 0 to 1."""
     low, high = interval
-    parts = [f'<line class="rail" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>']
-    if reference is not None:
-        x = place(reference)
-        parts.append(f'<line class="reference" x1="{x}" y1="0" x2="{x}" y2="16"/>')
-    parts.append(f'<line class="span" x1="{place(low)}" y1="{middle}" x2="{place(high)}" y2="{middle}"/>')
+    ends = [round(4 + share * (INTERVAL_WIDTH - 8), 1) for share in (low, high)]
+    parts = [
+        f'<line class="rail" x1="4" y1="8" x2="{INTERVAL_WIDTH - 4}" y2="8"/>',
+        f'<line class="span" x1="{ends[0]}" y1="8" x2="{ends[1]}" y2="8"/>',
+    ]
     if value is not None:
-        parts.append(f'<circle class="mark" cx="{place(value)}" cy="{middle}" r="3.5"/>')
-    return _svg(parts, width, 16, f"95 % interval: {low:.1%} to {high:.1%}")
+        parts.append(f'<circle class="mark" cx="{round(4 + value * (INTERVAL_WIDTH - 8), 1)}" cy="8" r="3.5"/>')
+    return _svg(parts, INTERVAL_WIDTH, 16, f"95 % interval: {low:.1%} to {high:.1%}")
 
 
 def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
