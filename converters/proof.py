@@ -6,7 +6,7 @@ The original runs in a child process, `converters.reference_process`.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,13 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceOutputs:
-    """Outputs of the original model.
+    """Outputs of the original model, or of the session that is compared with it, for images.
 
     Attributes:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
         tensor_sha256: Digest of each input tensor.
-        features: (N, any) float32; None if the original gives none.
+        features: (N, any) float32; None if the model gives none.
         tensors: Inputs that a handler made, (N, ...); None if the recipe made them.
     """
 
@@ -202,22 +202,7 @@ class ParityTolerance:
     agreement: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOutputs:
-    """Outputs of a session for images.
-
-    Attributes:
-        logits: (N, labels) float32.
-        probabilities: (N, labels) float32.
-        features: (N, any) float32; None if the graph gives none.
-    """
-
-    logits: Floats
-    probabilities: Floats
-    features: Floats | None = None
-
-
-def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> SessionOutputs:
+def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> ReferenceOutputs:
     """Run a session on the images that the original was run on.
 
     Raises:
@@ -234,7 +219,8 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
-    return SessionOutputs(
+    return replace(
+        truth,
         logits=np.asarray([one["logits"] for one in answers]),
         probabilities=np.asarray([one["probabilities"] for one in answers]),
         features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
@@ -242,7 +228,7 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
 
 
 def compare(
-    answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
+    answers: ReferenceOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
 ) -> Parity:
     """Compare a session's outputs with the original's.
 
@@ -333,7 +319,7 @@ def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
         )
 
 
-def _prove_decision(answers: SessionOutputs, decision: DecisionRule, temperature: float) -> None:
+def _prove_decision(answers: ReferenceOutputs, decision: DecisionRule, temperature: float) -> None:
     """Check that the rule undoes the correction of the scores: weighed probabilities are softmax(logits / temperature).
 
     Labels alone would prove little, because few images are so near to a boundary that a wrong rule changes their label.

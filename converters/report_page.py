@@ -141,7 +141,7 @@ def build_trials(found: Quantisation) -> list[dict[str, Any]]:
 
 
 def _format_interval(interval: Sequence[float]) -> str:
-    return "{:.3f} to {:.3f}".format(*round_outward(interval, 3)) if interval else ""
+    return "{:.3f} to {:.3f}".format(*round_outward((interval[0], interval[1]), 3)) if interval else ""
 
 
 def build_golden(artifact: Artifact) -> list[dict[str, Any]]:
