@@ -16,7 +16,7 @@ import onnx
 
 from converters.golden_images import write_cases
 from converters.model_source import ModelSource
-from converters.onnx.graph import Signature, canonicalize, read_tensors, write_graph
+from converters.onnx.graph import Signature, canonicalize, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, optimize
 from converters.proof import run_original
 from converters.settings import ConvertSettings
@@ -114,7 +114,7 @@ def _prepare(source: ModelSource, place: StagingDirectory, settings: ConvertSett
     onnx.save(model, str(given))
     prepared = optimize(given, place.folder / "folded.onnx", "basic")
     canonicalize(prepared, heads=False)
-    signature = read_tensors(prepared)
+    signature = read_signature(prepared, classifier=False)
     _check(signature)
     try:
         label_output(source.labels, signature.outputs)

@@ -3,9 +3,9 @@
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
 KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A file (here called
-a shard) is written in the background as soon as it is full, so that a killed pass loses at most the values of two
-files. The values of a damaged file are computed again. Values are found by image, never by position, so more images,
-fewer, or another order compute only the missing values.
+a shard) is written as soon as it is full, so that a killed pass loses at most the values of one file. The values of a
+damaged file are computed again. Values are found by image, never by position, so more images, fewer, or another order
+compute only the missing values.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -54,25 +53,6 @@ def cache_key(*, recipe: str, scale: str, backbone: str) -> str:
 
 def _split(rows: list[int], size: int) -> list[list[int]]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
-
-
-@contextmanager
-def _in_background(write: Callable[[Sequence[str], Array], None]) -> Iterator[Callable[[Sequence[str], Array], None]]:
-    """Yield a function that calls `write` in another thread, after it has waited for the call before.
-
-    An error of `write` is raised by the next call or at the end of the context.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="features") as pool:
-        running: list[Future[None]] = []
-
-        def submit(digests: Sequence[str], values: Array) -> None:
-            while running:
-                running.pop().result()
-            running.append(pool.submit(write, digests, values))
-
-        yield submit
-        for last in running:
-            last.result()
 
 
 class FeatureCache:
@@ -118,7 +98,7 @@ class FeatureCache:
     ) -> int:
         """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
-        Other threads read the next batches while the model computes one, and write the file that was filled last.
+        Other threads read the next batches while the model computes one.
 
         Args:
             model: A Keras model.
@@ -138,7 +118,6 @@ class FeatureCache:
         shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
         with (
             progress.phase(title, len(missing)) as step,
-            _in_background(self.save) as save,
             closing(prefetch(read, chain.from_iterable(shards))) as inputs,
         ):
             for shard in shards:
@@ -147,7 +126,7 @@ class FeatureCache:
                     out[rows] = values
                     step(len(rows))
                 whole = list(chain.from_iterable(shard))
-                save([digests[row] for row in whole], out[whole])
+                self.save([digests[row] for row in whole], out[whole])
         return len(missing)
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:

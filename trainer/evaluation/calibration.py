@@ -65,17 +65,6 @@ def likelihoods(
     return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
-def bins(probabilities: Floats, predicted: Labels, truth: Labels) -> list[ScoreBin]:
-    """Group the images by the score of their label into `BINS` intervals; empty intervals are left out.
-
-    Args:
-        probabilities: (N, classes) scores.
-        predicted: (N,) int64, label that each image gets; another label may have a higher score.
-        truth: (N,) int64, true label of each image.
-    """
-    return score_bins(probabilities[np.arange(len(predicted)), predicted], predicted == truth)
-
-
 def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     """Group images by the score of their label into `BINS` intervals of equal width; empty intervals are left out.
 
@@ -91,19 +80,12 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     ]
 
 
-def calibration_error(probabilities: Floats, predicted: Labels, truth: Labels) -> float:
-    """Return the expected calibration error: the mean difference between score and accuracy over the bins.
-
-    The mean is weighted by the number of images in each bin; the arguments are those of `bins`.
+def expected_error(found: Sequence[ScoreBin]) -> float:
+    """Return the expected calibration error from bins: the mean difference between score and accuracy over the images.
 
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
     2017, equation 3. With few images the result is too large: even perfect scores don't get 0.
     """
-    return expected_error(bins(probabilities, predicted, truth))
-
-
-def expected_error(found: Sequence[ScoreBin]) -> float:
-    """Return the expected calibration error from bins, none of which may be empty."""
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 

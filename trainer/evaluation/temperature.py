@@ -22,9 +22,10 @@ import numpy.typing as npt
 from trainer.evaluation.calibration import (
     Floats,
     Labels,
-    calibration_error,
     errors_by_label,
+    expected_error,
     likelihoods,
+    score_bins,
     softmax,
 )
 
@@ -104,9 +105,8 @@ def calibrate(
     interval = _interval(before - after, numbers)
     helps = count >= MIN_GROUPS and interval is not None and interval[0] > 0
     predicted = np.argmax(logits, axis=1)
-    raw = softmax(logits, 1.0, bias)
-    served = softmax(logits, apart, bias) if helps else raw
-    scores = served[np.arange(len(truth)), predicted]
+    raw, served = (softmax(logits, by, bias)[np.arange(len(truth)), predicted] for by in (1.0, apart if helps else 1.0))
+    right = predicted == truth
     return TemperatureCalibration(
         temperature=fitted if helps else 1.0,
         fitted_temperature=fitted,
@@ -115,9 +115,9 @@ def calibrate(
         nll_before=float(np.mean(before)),
         nll_after=float(np.mean(after)),
         nll_gain_interval_95=interval,
-        ece_before=calibration_error(raw, predicted, truth),
-        ece_after=calibration_error(served, predicted, truth),
-        ece_by_label=tuple(errors_by_label(scores, predicted, truth, logits.shape[1])),
+        ece_before=expected_error(score_bins(raw, right)),
+        ece_after=expected_error(score_bins(served, right)),
+        ece_by_label=tuple(errors_by_label(served, predicted, truth, logits.shape[1])),
         text=_describe(fitted, before, after, interval, groups=count, helps=helps, perfect=_all_right(logits, truth)),
     )
 

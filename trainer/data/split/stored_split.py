@@ -9,7 +9,7 @@ that an image that was trained on never counts as held out. One line describes o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -38,10 +38,8 @@ class SplitEntry:
 
 
 def render_split(entries: Iterable[SplitEntry]) -> str:
-    """Return the text of a `split.jsonl`, sorted by digest, so that the same split gives the same bytes."""
-    ordered = sorted(entries, key=lambda entry: entry.digest)
-    # A folder's name may hold bytes that are not valid text; JSON's escapes carry them.
-    return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
+    """Return the text of a `split.jsonl`."""
+    return render_lines(entries)
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
@@ -57,22 +55,32 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
             raise ValueError(f"the split must be train or val (got {entry.split!r})")
         return entry
 
-    return {entry.digest: entry for entry in parse_lines(text, origin, parse)}
+    return parse_lines(text, origin, parse)
 
 
-def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]) -> Iterator[Entry]:
-    """Yield the entry of each line of JSON in a run's file.
+def render_lines(entries: Iterable[Any]) -> str:
+    """Return a line of JSON for each dataclass with a `digest`, sorted by it: equal entries give equal bytes."""
+    ordered = sorted(entries, key=lambda entry: str(entry.digest))
+    # A folder's name may hold bytes that are not valid text; JSON's escapes carry them.
+    return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
+
+
+def parse_lines(text: str, origin: str, parse: Callable[[dict[str, Any]], Entry]) -> dict[str, Entry]:
+    """Return the entry of each line of JSON in a run's file, by its `digest`.
 
     Raises:
         RunError: A line is not an entry.
     """
+    found: dict[str, Entry] = {}
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            yield parse(json.loads(line))
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            values = json.loads(line)
+            found[values["digest"]] = parse(values)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise RunError(
                 f"{origin}: line {number} can't be read: {str(error)[:120]}", hint="train the model again"
             ) from error
+    return found
 
 
 def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:

@@ -56,13 +56,13 @@ def build_model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, doc_string="converted")
 
 
-def write(folder: Path, model: onnx.ModelProto, *, split: bool = True, weights: str = WEIGHTS) -> Path:
+def write(folder: Path, model: onnx.ModelProto, *, split: bool = True) -> Path:
     """`folder`/model.onnx, as a conversion leaves it; the model itself stays as it is."""
     folder.mkdir(parents=True)
     canonical = onnx.ModelProto()
     canonical.CopyFrom(model)
     canonicalize(canonical)
-    write_graph(canonical, folder / "model.onnx", split=split, folder=weights)
+    write_graph(canonical, folder / "model.onnx", split=split)
     return folder / "model.onnx"
 
 
@@ -183,12 +183,6 @@ def test_what_no_output_needs_is_left_out(tmp_path: Path) -> None:
 def test_without_a_split_all_weights_are_in_one_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a", build_model(), split=False)
     assert set(content(tmp_path / "a")) == {"model.onnx", f"{WEIGHTS}/{BACKBONE}"}
-    assert values(onnx.load(str(path))) == values(build_model())
-
-
-def test_the_weights_may_lie_beside_the_graph(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", build_model(), weights="")
-    assert set(content(tmp_path / "a")) == {"model.onnx", BACKBONE, HEAD}
     assert values(onnx.load(str(path))) == values(build_model())
 
 

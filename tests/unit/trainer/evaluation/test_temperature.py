@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.inputs.logits import sample_logits
-from trainer.evaluation.calibration import Floats, Labels, calibration_error, likelihoods, prior_correction, softmax
+from trainer.evaluation.calibration import (
+    Floats,
+    Labels,
+    expected_error,
+    likelihoods,
+    prior_correction,
+    score_bins,
+    softmax,
+)
 from trainer.evaluation.temperature import FOLDS, HIGHEST, LOWEST, MIN_GROUPS, calibrate, cross_fit, fit_temperature
 
 
@@ -32,7 +40,8 @@ def test_scores_that_are_right_already_stay_as_they_are(images: int) -> None:
     found = calibrate(logits, truth)
     assert found.fitted_temperature != 1.0
     assert found.temperature == 1.0
-    assert found.ece_after == found.ece_before == calibration_error(softmax(logits), logits.argmax(axis=1), truth)
+    bins = score_bins(softmax(logits).max(axis=1), logits.argmax(axis=1) == truth)
+    assert found.ece_after == found.ece_before == expected_error(bins)
     assert f"do not show that scaling by {found.fitted_temperature:.3f} lowers" in found.text
 
 
