@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from eaves.errors import DatasetError
 from trainer.data.dataset import Example
-from trainer.data.listing import DataFault, Listing, check_labels
+from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
 from trainer.data.reading import (
     ImageRecord,
     Repeat,
@@ -26,9 +26,7 @@ from trainer.data.reading import (
     load_listing,
     read_records,
 )
-from trainer.data.split.groups import group_copies
-from trainer.data.split.proposals import propose_group_by
-from trainer.data.unused_files import Cause, group_by_cause
+from trainer.data.split.groups import group_copies, propose_group_by
 from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 from trainer.progress import TrainingProgress
 from trainer.selection.candidates import Candidate, compute_features

@@ -8,7 +8,7 @@ from typing import Any
 
 from converters.evaluation.images import LabelledImages
 from converters.evaluation.metrics import Evaluation, Pairing
-from trainer.data.unused_files import group_by_cause
+from trainer.data.listing import group_by_cause
 from trainer.report.html_page import build_page, build_thumbnail
 from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 

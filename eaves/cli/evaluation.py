@@ -116,7 +116,7 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
     from converters.evaluation.images import describe_left_out
-    from trainer.data.unused_files import render_not_used
+    from trainer.data.listing import render_not_used
     from trainer.evaluation.quality_sentence import count_images
 
     if found.trained_on:

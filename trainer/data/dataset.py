@@ -18,7 +18,7 @@ from eaves.errors import DatasetError
 from trainer.data.listing import DataFault, Split
 from trainer.data.reading import ImageRecord, describe_black, find_local, read_images
 from trainer.data.split import groups, splitting
-from trainer.data.split.proposals import propose_group_by
+from trainer.data.split.groups import propose_group_by
 from trainer.data.split.stored_split import SplitEntry
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings

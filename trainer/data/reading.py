@@ -16,11 +16,10 @@ from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import archive, manifest, remote
-from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
+from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, load_folder, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
-from trainer.data.split.proposals import find_time
+from trainer.data.split.groups import find_time
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.listing import DataFault
-from trainer.data.unused_files import group_by_cause
+from trainer.data.listing import DataFault, group_by_cause
 from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page

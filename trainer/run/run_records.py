@@ -33,7 +33,7 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
 if TYPE_CHECKING:
-    from trainer.training.training_task import TrainingResult, TrainingTask
+    from trainer.training.fit import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,

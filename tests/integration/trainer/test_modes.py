@@ -19,7 +19,7 @@ from trainer.selection.selection import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.training import fit
-from trainer.training.training_task import TrainingTask
+from trainer.training.fit import TrainingTask
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""

@@ -19,8 +19,7 @@ from eaves.base.statistics import wilson
 from eaves.errors import ArtifactError, DatasetError
 from tests.fakes.models.evaluated import ColourModel, write_colours
 from tests.page import Page, assert_self_contained
-from trainer.data.listing import DataFault
-from trainer.data.unused_files import group_by_cause
+from trainer.data.listing import DataFault, group_by_cause
 from trainer.evaluation.grouped_statistics import JudgedImages
 from trainer.progress import SilentProgress
 

@@ -10,8 +10,7 @@ import pytest
 from eaves.errors import DatasetError
 from tests.unit.trainer.data.test_dataset import fill
 from trainer.data.dataset import scan
-from trainer.data.listing import DataFault
-from trainer.data.unused_files import Cause, group_by_cause, log_not_used
+from trainer.data.listing import Cause, DataFault, group_by_cause, log_not_used
 
 
 def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:

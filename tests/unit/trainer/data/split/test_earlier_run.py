@@ -10,8 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.earlier_run import NONE, EarlierSplit, find_earlier
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
+from trainer.data.split.stored_split import NONE, SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_split
 from trainer.run.run_location import build_location
 
 DATA = "/photos"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.inputs.bursts import write_bursts
 from trainer.data.dataset import scan
-from trainer.data.split.proposals import find_time, propose_group_by
+from trainer.data.split.groups import find_time, propose_group_by
 
 
 def propose(names: Sequence[str], taken: Sequence[str] = (), groups: Sequence[str] = ()) -> str:
