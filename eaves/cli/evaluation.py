@@ -71,7 +71,7 @@ def evaluate_models(
 
     pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if page is not None:
-        from converters.evaluation.page import build_evaluation_page
+        from converters.report_page import build_evaluation_page
         from trainer.report.html_page import write_page
 
         write_page(page, build_evaluation_page(found, evaluations, pairing))

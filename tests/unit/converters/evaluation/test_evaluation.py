@@ -14,7 +14,7 @@ import pytest
 from converters.evaluation.images import load_labelled_images, load_unseen_images
 from converters.evaluation.metrics import Pairing, evaluate, mcnemar_p_value, pair
 from converters.evaluation.models import NO_LABEL, read_best
-from converters.evaluation.page import build_evaluation_page
+from converters.report_page import build_evaluation_page
 from eaves.base.statistics import wilson
 from eaves.errors import ArtifactError, DatasetError
 from tests.fakes.models.evaluated import ColourModel, write_colours
