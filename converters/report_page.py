@@ -1,4 +1,4 @@
-"""Renders the result of a conversion, `NAME.html` beside the artifact NAME, and an evaluation, each as one HTML page."""
+"""Renders the result of a conversion (`NAME.html` beside the artifact NAME) or of an evaluation as one HTML page."""
 
 from __future__ import annotations
 

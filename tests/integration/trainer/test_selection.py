@@ -34,8 +34,6 @@ from trainer.storage import open_store
 from trainer.train import train
 
 CLASSES, SIDE = 4, 32
-STARTED_S = 240
-"""Importing TensorFlow takes minutes while others train on the same two cores."""
 TINY: dict[str, Any] = {"arch": "mobilenet_v3_small", "image_size": SIDE}
 
 
@@ -166,17 +164,6 @@ def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> N
     assert np.allclose(logits, by_hand, atol=1e-3)
     manifest = json.loads((tmp_path / "artifact/manifest.json").read_text())
     assert manifest["recipe"]["multiply"] == UNIT.multiply
-
-
-def test_another_training_on_the_same_images_measures_nothing_again(
-    run: Run, weights: Path, stripes: Path, tmp_path: Path
-) -> None:
-    phases = Phases(threading.Event())
-    made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
-    again = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert again.selection == run.selection
-    assert phases.compared == []
-    assert "Backbone pass" not in phases.titles
 
 
 def test_a_setting_wins_and_no_scale_is_compared(weights: Path, stripes: Path, tmp_path: Path) -> None:

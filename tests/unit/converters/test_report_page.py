@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from converters.report_page import ConversionVerdict, build_page, build_verdict, page_path, write_page
-from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial
+from converters.report_page import build_page, build_verdict, page_path, write_page
+from eaves.artifact import Artifact, DecisionRule, Evidence, Quantisation, Trial
 from eaves.artifact.golden import INDEX, load_golden, write_index
 from eaves.artifact.manifest import TensorSpec
 from eaves.errors import ArtifactError
@@ -126,27 +126,6 @@ def test_the_evidence_is_reported_with_its_numbers(artifact: Artifact) -> None:
     assert "predict the same label on 98.2% of 2,550 images." in read(artifact, AGREES).words
     assert "fp32, ships 0.780 0.744 to 0.812 – – – 87.30 MB int8 only the head in fp32" in read(artifact, TRIED).words
     assert "There are no labelled images." in read(artifact, UNTRIED).text
-
-
-def test_fp32_that_was_asked_for_has_no_table(artifact: Artifact) -> None:
-    assert build_verdict(with_changes(artifact, ASKED).manifest) == ConversionVerdict(
-        title="fp32, as set by convert.precision",
-        text="int8 was not tried: with the precision auto it is tried and judged.",
-    )
-    page = read(artifact, ASKED)
-    assert "No int8 model was measured, because convert.precision is fp32." in page.words
-
-
-def test_a_proof_that_failed_is_loud(artifact: Artifact) -> None:
-    assert "verdict FAILED" in read(artifact, ASKED, parity=Parity(images=3)).words
-
-
-def test_golden_pictures_are_small_and_say_what_the_model_answers(artifact: Artifact) -> None:
-    page = read(artifact, ASKED)
-    pictures = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert [picture["alt"] for picture in pictures] == [f"golden picture, {name}" for name in ("blue", "green", "red")]
-    assert max(len(picture["src"] or "") for picture in pictures) < 10_000
-    assert "is blue 1.00 blue is green 1.00 green" in page.words
 
 
 def test_the_decision_rule_gives_the_answer_to_a_golden_picture(artifact: Artifact) -> None:

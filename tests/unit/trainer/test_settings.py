@@ -11,7 +11,7 @@ import pytest
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.model.architectures import ARCHITECTURES
-from trainer.model.scales import LITE, RAW, SYMMETRIC, TORCH, UNIT, Scale
+from trainer.model.scales import LITE, SYMMETRIC, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
@@ -41,16 +41,10 @@ def test_a_rule_names_the_setting(values: dict[str, Any], path: str) -> None:
         ({}, "imagenet", True, LITE),
         ({"arch": "inception_v3"}, "imagenet", True, SYMMETRIC),
         ({"weights": "notop.weights.h5"}, "file", True, LITE),
-        ({"arch": "inception_v3", "weights": "notop.weights.h5"}, "file", True, SYMMETRIC),
         ({"weights": "notop.weights.h5", "scale": "unit"}, "file", True, UNIT),
-        ({"weights": "notop.weights.h5", "scale": "raw"}, "file", True, RAW),
-        ({"arch": "efficientnet_v2_b0"}, "imagenet", True, TORCH),
         ({"arch": "efficientnet_v2_b0", "scale": "unit"}, "imagenet", True, UNIT),
-        ({"weights": "notop.weights.h5", "scale": "symmetric"}, "file", True, SYMMETRIC),
         ({"weights": "none"}, "none", False, LITE),
-        ({"weights": "none", "mode": "frozen"}, "none", True, LITE),
         ({"arch": "mobilenet_v3_small", "mode": "full"}, "imagenet", False, SYMMETRIC),
-        ({"arch": "mobilenet_v3_small", "weights": "a.h5"}, "file", True, SYMMETRIC),
         ({"arch": "small_cnn"}, "none", False, UNIT),
     ],
 )

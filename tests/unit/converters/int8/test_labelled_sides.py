@@ -81,18 +81,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
-def test_an_image_that_was_trained_on_is_not_judged_on_under_another_name(photos: Path, tmp_path: Path) -> None:
-    dataset = scan(photos, val_fraction=0.2)
-    source = write_run(tmp_path, dataset)
-    other = tmp_path / "other"
-    for label in ("a", "b"):
-        (other / label).mkdir(parents=True)
-        for number, item in enumerate(item for item in dataset.examples if item.label == "ab".index(label)):
-            (other / label / f"x{number}.png").write_bytes(item.path.read_bytes())
-    judged = {sample.sha256 for sample in load(source, tmp_path, str(other)).judged}
-    assert judged == {sha256(path) for path in of(dataset, "val")}
-
-
 def test_held_out_images_that_are_gone_are_counted(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -84,12 +84,6 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
     assert load(other, tmp_path).digest() != few.digest()
 
 
-def test_data_that_is_named_wins(tmp_path: Path) -> None:
-    source = build_source(tmp_path, write_data(tmp_path / "data"))
-    moved = (tmp_path / "data").rename(tmp_path / "moved")
-    assert load(source, tmp_path, data=str(moved)).judged
-
-
 def test_no_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="the location of the labelled images is not known") as caught:
         load(build_source(tmp_path, None), tmp_path)
@@ -110,13 +104,6 @@ def test_images_of_other_classes_are_an_error(tmp_path: Path) -> None:
         ConversionError, match=r"\(blue, green, white\) are not those of the model \(blue, green, red\)"
     ):
         load(build_source(tmp_path, data), tmp_path)
-
-
-def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Path) -> None:
-    """A declared model's outputs have an order of their own."""
-    source = build_source(tmp_path, write_data(tmp_path / "data"), route="onnx", labels=LABELS[::-1])
-    found = load(source, tmp_path)
-    assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
 # Answers.

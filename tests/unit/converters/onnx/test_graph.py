@@ -104,19 +104,6 @@ def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
     assert values(onnx.load(str(path))) == values(build_model())
 
 
-def test_the_name_that_merged_constants_keep_does_not_reach_the_bytes(tmp_path: Path) -> None:
-    """tf2onnx merges equal constants and keeps any one's name: seen on MobileNet V3, in backbone.bin too."""
-    for folder, name, first in (("a", "model/Const_12", 0), ("b", "model/act_4/Const", 1)):
-        model = build_model()
-        model.graph.node[1].input[1] = model.graph.initializer[1].name = name
-        swapped = [model.graph.initializer[index] for index in (first, 1 - first, 2)]
-        tensors = [TensorProto.FromString(tensor.SerializeToString()) for tensor in swapped]
-        del model.graph.initializer[:]
-        model.graph.initializer.extend(tensors)
-        write(tmp_path / folder, model)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
 def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
     """Bias and temperature: 40 bytes each, but inline they would make every head's graph another one."""
     for folder, value in (("a", 1.0), ("b", 2.0)):
@@ -157,17 +144,6 @@ def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tm
     other.metadata_props.add(key="made", value="at noon")
     write(tmp_path / "a", build_model())
     write(tmp_path / "b", other)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
-def test_names_of_an_operators_further_outputs_do_not_reach_the_bytes(tmp_path: Path) -> None:
-    for folder, names in (("a", ["left", "right"]), ("b", ["split__17:0", "split__17:1"])):
-        model = build_model()
-        model.graph.node[1].input[0] = "joined"
-        model.graph.node.insert(1, helper.make_node("Split", ["flat"], names, axis=1))
-        model.graph.node.insert(2, helper.make_node("Concat", names[::-1], ["joined"], axis=1))
-        write(tmp_path / folder, model)
-        onnx.checker.check_model(str(tmp_path / folder / "model.onnx"))
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
@@ -230,12 +206,9 @@ def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
     ("name", "expected"),
     [
         ("StatefulPartitionedCall/model/head_1/MatMul/ReadVariableOp:0", True),
-        ("model/head/BiasAdd", True),
         ("head", True),
-        ("model/head_temperature/einsum/Einsum/ReadVariableOp:0", True),
         ("model/header/MatMul", False),
         ("model/attention_head/MatMul", False),
-        ("model/conv2d_3/Conv2D", False),
     ],
 )
 def test_what_belongs_to_the_head(name: str, expected: bool) -> None:

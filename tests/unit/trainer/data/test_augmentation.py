@@ -26,16 +26,6 @@ def test_a_variant_is_the_same_every_time_and_differs_from_the_image(variant: in
     assert first.dtype == np.uint8
 
 
-def test_seed_image_and_variant_decide() -> None:
-    views = {
-        Augmentation(seed=seed).view(digest, variant)
-        for seed in (0, 1)
-        for digest in (DIGEST, "cd" * 32)
-        for variant in (1, 2)
-    }
-    assert len(views) == 8
-
-
 def test_views_stay_within_the_image_and_the_limits() -> None:
     made = Augmentation(crop=0.3, brightness=0.1)
     for number in range(200):
@@ -53,16 +43,6 @@ def test_nothing_to_crop_or_light_leaves_the_mirror_image_or_the_image() -> None
     assert np.array_equal(mirrored, PIXELS[:, ::-1])
     upright = Augmentation(crop=0.0, brightness=0.0, mirror=False)
     assert all(np.array_equal(upright.apply(PIXELS, DIGEST, variant), PIXELS) for variant in range(8))
-
-
-def test_a_variant_is_brighter_or_darker_by_its_views_factor() -> None:
-    grey, made = np.full((16, 16, 3), 100, np.uint8), Augmentation(brightness=0.5)
-    for variant in range(1, 9):
-        factor = made.view(DIGEST, variant).brightness
-        assert abs(factor - 1) > 0.005
-        assert np.abs(made.apply(grey, DIGEST, variant) - 100 * factor).max() <= 1, "within rounding"
-    white = made.apply(np.full((4, 4, 3), 255, np.uint8), DIGEST, 1)
-    assert white.min() == white.max() == min(255, round(255 * made.view(DIGEST, 1).brightness))
 
 
 def test_half_of_an_epochs_images_are_themselves_and_the_others_new_variants() -> None:

@@ -18,7 +18,6 @@ from trainer.selection.cross_validation import (
     choose_candidate,
     cross_validate,
     estimate_interval,
-    list_recipes,
     predict_nested,
 )
 from trainer.selection.linear_head import HeadRecipe
@@ -80,12 +79,6 @@ def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little() -> Non
     assert choose_candidate([answers(best), answers(much)], known) == 0
 
 
-def test_few_images_show_little_so_the_best_estimate_is_taken() -> None:
-    known = rows([0, 1] * 16)
-    one_less = [0] + [1] * 31
-    assert choose_candidate([answers(one_less), answers([1] * 32)], known) == 1
-
-
 def test_the_unit_of_a_bound_is_the_group() -> None:
     lost = np.array([1.0] * 4 + [0.0] * 396)
     single = bound_mean(lost, rows([0, 1] * 200))
@@ -142,18 +135,6 @@ def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
         assert answers[0] == answers[1], seed
 
 
-def test_nested_answers_choose_the_candidate_that_tells_the_classes_apart() -> None:
-    useful, made = draw(60, 6.0, seed=1)
-    useless = np.random.default_rng(2).normal(size=useful.shape)
-    predicted = predict_nested([useless, useful], made)
-    assert np.mean(predicted == made.labels) > 0.9
-
-
-def test_a_named_penalty_is_the_only_head() -> None:
-    assert [str(recipe) for recipe in list_recipes(5.0)] == ["softmax, L2 5"]
-    assert list_recipes(0.0) == RECIPES
-
-
 def test_a_ridge_is_taken_where_it_is_better_beyond_noise() -> None:
     """A head with a huge penalty only compares the classes' means, and can't subtract what both have in common."""
     features, made = draw(400, 2.0, seed=0, size=3)
@@ -165,13 +146,6 @@ def test_a_ridge_is_taken_where_it_is_better_beyond_noise() -> None:
     found = cross_validate(features, made, (HeadRecipe(kind="softmax", strength=1e6), ridge))
     assert found.recipe == ridge
     assert found.accuracy > 0.8
-
-
-def test_weights_decide_what_is_right() -> None:
-    made = LabelledRows(
-        labels=np.array([0, 0, 0, 1]), groups=tuple("abcd"), weights=np.array([0.5, 0.5, 0.5, 1.5]), classes=2
-    )
-    assert made.share(np.array([True, True, True, False])) == 0.5
 
 
 def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval() -> None:

@@ -65,12 +65,6 @@ def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> 
     assert found.origin.endswith("/a-newest")
 
 
-def test_the_link_to_the_newest_run_is_no_run_of_its_own(tmp_path: Path) -> None:
-    write_run(tmp_path / "a-newest", "2026-03-01", {"aa": "val"})
-    (tmp_path / "latest").symlink_to("a-newest")
-    assert find(tmp_path / "new").origin.endswith("/a-newest")
-
-
 def test_an_unfinished_run_continues_with_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
     write_split(tmp_path / ".new.unfinished" / "checkpoints", {"aa": "train"})
