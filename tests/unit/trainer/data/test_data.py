@@ -296,6 +296,6 @@ def test_a_protocol_whose_package_is_missing_names_it(tmp_path: Path) -> None:
     try:
         import gcsfs  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
     except ImportError:
-        with pytest.raises(DatasetError, match="needs the package gcsfs") as caught:
+        with pytest.raises(StorageError, match="gcsfs") as caught:
             load("gs://bucket/photos", tmp_path)
         assert caught.value.hint == "pip install gcsfs"
