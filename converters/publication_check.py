@@ -33,8 +33,7 @@ from eaves.oci.registry.registry import Access
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split
 from trainer.evaluation import ACCURACY
-from trainer.evaluation.model_quality import MIN_GROUPS
-from trainer.evaluation.quality_sentence import count_images
+from trainer.evaluation.model_quality import MIN_GROUPS, count_images
 from trainer.progress import TrainingProgress
 from trainer.run.run import MANIFEST, open_run
 from trainer.run.run_location import RunLocation

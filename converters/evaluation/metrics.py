@@ -19,8 +19,7 @@ from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import ModelQuality, rate_model
-from trainer.evaluation.quality_sentence import describe_evaluated
+from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 

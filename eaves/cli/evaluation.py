@@ -117,7 +117,7 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
     from converters.evaluation.images import describe_left_out
     from trainer.data.listing import render_not_used
-    from trainer.evaluation.quality_sentence import count_images
+    from trainer.evaluation.model_quality import count_images
 
     if found.trained_on:
         say(f"{found.trained_on} images are left out, because a model was trained on them")

@@ -14,7 +14,7 @@ from trainer.data.listing import DataFault, group_by_cause
 from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
-from trainer.selection.selection import COLUMNS, describe_row
+from trainer.selection.selector import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.

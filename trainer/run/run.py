@@ -69,9 +69,9 @@ class Run:
         val_accuracy: Accuracy on the held-out images, 0 to 1.
         verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
         calibration: Temperature of the logits and its reason, the fields of
-            `trainer.evaluation.temperature.TemperatureCalibration`.
+            `trainer.evaluation.calibration.TemperatureCalibration`.
         selection: Input size and pixel scale that the training began with, the result of
-            `trainer.selection.selection.ModelSelection.to_dict`.
+            `trainer.selection.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.

@@ -23,8 +23,7 @@ from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import rate_model
-from trainer.evaluation.quality_sentence import describe_trained
+from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.report import ReportFacts, write_report
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
 from trainer.run.run import CONFIG, write_json

@@ -2,7 +2,7 @@
 
 The number of epochs is fixed beforehand and the weights of the last epoch are kept. The validation images are evaluated
 after each epoch for the curves only and decide nothing, so that the accuracy on them is unbiased. The temperature is
-fitted on them afterwards (`trainer.evaluation.temperature`), which changes scores and no label.
+fitted on them afterwards (`trainer.evaluation.calibration`), which changes scores and no label.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
 from trainer.selection.cross_validation import cross_validate, list_recipes
 from trainer.selection.linear_head import HeadRecipe, LinearHead, fit_linear
-from trainer.selection.selection import ModelSelection
-from trainer.selection.selector import IMAGES, choose_examples, describe_rows
+from trainer.selection.selector import IMAGES, ModelSelection, choose_examples, describe_rows
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.training import loop

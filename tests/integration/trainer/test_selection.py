@@ -23,12 +23,11 @@ from eaves.errors import StoppedError
 from eaves.inference.session import open_session
 from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
-from trainer.model.scales import SCALES, UNIT, Scale
+from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside, open_run
 from trainer.selection.candidates import Candidate
-from trainer.selection.selection import SELECTION_FILE, ModelSelection
-from trainer.selection.selector import select
+from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train

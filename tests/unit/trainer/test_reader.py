@@ -12,8 +12,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from trainer.reader import main
-from trainer.run.run_server import TOKEN_HEADER, RunServer
+from trainer.reader import TOKEN_HEADER, RunServer, main
 from trainer.storage import open_store
 
 TOKEN = "0123456789abcdef"

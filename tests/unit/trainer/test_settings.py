@@ -10,8 +10,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from trainer.model.architectures import ARCHITECTURES
-from trainer.model.scales import LITE, SYMMETRIC, UNIT, Scale
+from trainer.model.architectures import ARCHITECTURES, LITE, SYMMETRIC, UNIT, Scale
 from trainer.settings import TrainSettings
 
 

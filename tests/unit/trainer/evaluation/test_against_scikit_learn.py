@@ -7,9 +7,8 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_score, recall_score
 
 from tests.inputs.logits import sample_logits
-from trainer.evaluation.calibration import likelihoods, softmax
+from trainer.evaluation.calibration import fit_temperature, likelihoods, softmax
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.temperature import fit_temperature
 
 CASES = [(0.5, 20, 2), (1.0, 150, 5), (3.0, 2_000, 10), (2.0, 60, 100)]
 """Temperature, images, classes; of 100 classes some have no image and some are never predicted."""

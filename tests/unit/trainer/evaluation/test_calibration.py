@@ -8,6 +8,7 @@ import pytest
 from tests.inputs.logits import sample_logits
 from trainer.evaluation.calibration import (
     BINS,
+    LOWEST,
     errors_by_label,
     expected_error,
     likelihoods,
@@ -15,7 +16,6 @@ from trainer.evaluation.calibration import (
     score_bins,
     softmax,
 )
-from trainer.evaluation.temperature import LOWEST
 
 
 def test_the_error_worked_by_hand() -> None:

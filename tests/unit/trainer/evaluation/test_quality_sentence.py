@@ -10,8 +10,7 @@ import pytest
 
 from tests.unit.trainer.evaluation.test_model_quality import judge
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import rate_model
-from trainer.evaluation.quality_sentence import describe_evaluated, describe_trained, format_share
+from trainer.evaluation.model_quality import describe_evaluated, describe_trained, format_share, rate_model
 
 
 def trained(right: Sequence[int], images: Sequence[int], *, arch: str = "small_cnn", usable: float = 0.7) -> str:

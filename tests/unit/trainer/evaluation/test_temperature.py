@@ -9,15 +9,21 @@ from hypothesis import strategies as st
 
 from tests.inputs.logits import sample_logits
 from trainer.evaluation.calibration import (
+    FOLDS,
+    HIGHEST,
+    LOWEST,
+    MIN_GROUPS,
     Floats,
     Labels,
+    calibrate,
+    cross_fit,
     expected_error,
+    fit_temperature,
     likelihoods,
     prior_correction,
     score_bins,
     softmax,
 )
-from trainer.evaluation.temperature import FOLDS, HIGHEST, LOWEST, MIN_GROUPS, calibrate, cross_fit, fit_temperature
 
 
 @pytest.mark.parametrize("temperature", [0.3, 2.5, 8.0])

@@ -12,8 +12,7 @@ from PIL import Image
 
 from tests.page import Page, assert_self_contained
 from trainer.evaluation.metrics import measure_quality
-from trainer.evaluation.model_quality import rate_model
-from trainer.evaluation.quality_sentence import describe_trained
+from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
