@@ -112,12 +112,3 @@ def test_what_can_not_be_had_is_said_at_once(scans: Path, tmp_path: Path) -> Non
         convert(scans, tmp_path / "a", settings(tmp_path, "#" * 2_000_000))
     with pytest.raises(EavesError, match=r"int8 can.t be tried: .*inputs are made by a handler"):
         convert(scans, tmp_path / "a", settings(tmp_path, precision="int8"))
-
-
-def test_only_postprocessing_leaves_everything_else_as_it_is(tiny_graph: Path, tmp_path: Path) -> None:
-    source = "def postprocess(outputs): return {'label': 'x', 'sum': outputs['logits'].sum()}\n"
-    plain = convert(tiny_graph, tmp_path / "plain", ConvertSettings(precision="fp32"))
-    made = convert(tiny_graph, tmp_path / "a", settings(tmp_path, source, precision="fp32"))
-    files = dict(made.manifest.files)
-    assert files.pop("handler.py").size_bytes == len(source)
-    assert files == plain.manifest.files

@@ -224,13 +224,3 @@ def test_data_out_of_reach_ships_fp32_and_says_that_int8_was_not_tried(tiny_grap
     assert (artifact.manifest.precision, found.asked, found.trials) == ("fp32", "auto", ())
     assert found.reason.startswith("int8 was not tried: the labelled images can't be read: ")
     assert "int8 was not tried" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
-
-
-def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
-    tiny_artifact: Path, tiny_graph: Path, tmp_path: Path
-) -> None:
-    """The operators of an fp32 artifact are onnxruntime's own; it converts again, as fp32."""
-    declaration = declare(tiny_graph, tmp_path / "declared", tiny_graph.parent / "samples")
-    artifact = convert(tiny_artifact / "model.onnx", tmp_path / "artifact", settings(), declaration=declaration)
-    assert artifact.manifest.precision == "fp32"
-    assert "int8 was not tried: the model has no convolutions" in artifact.manifest.quantisation.reason

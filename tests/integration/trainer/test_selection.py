@@ -165,14 +165,6 @@ def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> N
     assert manifest["recipe"]["multiply"] == UNIT.multiply
 
 
-def test_a_setting_wins_and_no_scale_is_compared(weights: Path, stripes: Path, tmp_path: Path) -> None:
-    phases = Phases(threading.Event())
-    made = settings(weights=str(weights), scale="symmetric")
-    run = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert phases.compared == ["mobilenet_v3_small, 32 pixels, symmetric"]
-    assert (run.recipe.multiply, run.recipe.add) == (1 / 127.5, -1.0)
-
-
 def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:
     made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
     output, stop = tmp_path / "run", threading.Event()

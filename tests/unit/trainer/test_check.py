@@ -155,12 +155,3 @@ def test_12_bits_in_16_are_named(tmp_path: Path) -> None:
     printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
     assert sentence in " ".join(printed.stdout.split())
     assert any(note.startswith(sentence) for note in scan(root, val_fraction=0.2).notes)
-
-
-def test_the_group_by_that_names_propose_is_reported(tmp_path: Path) -> None:
-    for label, hue in (("red", 0), ("green", 1)):
-        for part in range(6):
-            for shot in range(3):
-                save(tmp_path / label / f"part{part}_{shot}.png", 100 * hue + 10 * part + shot, hue=hue)
-    printed = CliRunner().invoke(cli, ["data", "check", str(tmp_path)], catch_exceptions=False)
-    assert "set data.group_by: name:(part[0-9]+)_" in " ".join(printed.stdout.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import DatasetError
-from tests.inputs.bursts import write_bursts
 from trainer.data.dataset import scan
-from trainer.data.listing import DataFault, Split
+from trainer.data.listing import DataFault
 
 
 def fill(root: Path, *classes: str, count: int = 20) -> Path:
@@ -161,23 +159,3 @@ def test_images_of_a_group_on_both_sides_are_look_alikes(tmp_path: Path) -> None
     dataset = scan(fill(tmp_path, "a", "b"), val_fraction=0.2, group_by="name:(png)")
     assert dataset.lookalikes == {item.digest for item in dataset.examples if item.split == "val"}
     assert len(dataset.lookalikes) == 8
-
-
-def test_a_copy_in_another_group_of_group_by_is_a_look_alike(tmp_path: Path) -> None:
-    write_photos(tmp_path)
-    photo = tmp_path / "a" / "0.png"
-    Image.open(photo).save(tmp_path / "a" / "again-0.jpg", quality=80)
-    known: dict[str, Split] = {hashlib.sha256(photo.read_bytes()).hexdigest(): "train"}
-    known |= {hashlib.sha256(file.read_bytes()).hexdigest(): "val" for file in tmp_path.glob("a/again*")}
-    dataset = scan(tmp_path, val_fraction=0.2, group_by="name:([0-9]+[.].*)", known=known)
-    assert dataset.groups == 11
-    assert [item.path.name for item in dataset.examples if item.digest in dataset.lookalikes] == ["again-0.jpg"]
-
-
-def test_shots_of_one_part_on_both_sides_are_look_alikes_though_only_copies_are_grouped(tmp_path: Path) -> None:
-    dataset = scan(write_bursts(tmp_path), val_fraction=0.2, near_copies="exact")
-    held = [item for item in dataset.examples if item.split == "val"]
-    parts = {item.path.name[:6] for item in dataset.examples if item.split == "train"}
-    assert {item.digest for item in held if item.path.name[:6] in parts} == dataset.lookalikes != frozenset()
-    assert any("held-out images look like a training image" in note for note in dataset.notes)
-    assert scan(tmp_path, val_fraction=0.2).lookalikes == frozenset()

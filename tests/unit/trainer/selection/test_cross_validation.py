@@ -20,9 +20,6 @@ from trainer.selection.cross_validation import (
     estimate_interval,
     predict_nested,
 )
-from trainer.selection.linear_head import HeadRecipe
-
-Features = npt.NDArray[np.float64]
 
 
 def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
@@ -32,14 +29,6 @@ def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
         weights=np.ones(len(labels)),
         classes=max(labels) + 1,
     )
-
-
-def draw(count: int, apart: float, seed: int, size: int = 30) -> tuple[Features, LabelledRows]:
-    """Features of two classes whose centres are `apart` standard deviations apart."""
-    labels = np.arange(count) % 2
-    features = np.random.default_rng(seed).normal(size=(count, size))
-    features[:, 0] += apart * labels
-    return features, rows(labels.tolist())
 
 
 def answers(right: Sequence[int]) -> CandidateAnswers:
@@ -133,19 +122,6 @@ def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
             )
             answers.append(predict_nested(candidates, made)[:6].tolist())
         assert answers[0] == answers[1], seed
-
-
-def test_a_ridge_is_taken_where_it_is_better_beyond_noise() -> None:
-    """A head with a huge penalty only compares the classes' means, and can't subtract what both have in common."""
-    features, made = draw(400, 2.0, seed=0, size=3)
-    assert cross_validate(features, made).recipe.kind == "softmax"
-    common = 10 * np.random.default_rng(1).normal(size=400)
-    features[:, 0] += common
-    features[:, 1] = common
-    ridge = HeadRecipe(kind="ridge", strength=1e-4)
-    found = cross_validate(features, made, (HeadRecipe(kind="softmax", strength=1e6), ridge))
-    assert found.recipe == ridge
-    assert found.accuracy > 0.8
 
 
 def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval() -> None:

@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, DatasetError, StoppedError
-from tests.inputs.bursts import write_bursts
 from tests.inputs.fixture import write_fixture
 from trainer.data.dataset import scan
 from trainer.data.split import near_duplicates
@@ -137,19 +136,6 @@ def test_a_shot_of_a_part_in_a_fixture_encoded_again_is_found(tmp_path: Path) ->
         if item.group:
             groups.setdefault(item.group, set()).add(item.path.stem)
     assert sorted(map(sorted, groups.values())) == [[f"{number:04d}", f"again{number}"] for number in range(4)]
-
-
-def test_the_shots_of_a_part_under_a_fixed_camera_are_on_one_side(tmp_path: Path) -> None:
-    dataset = scan(write_bursts(tmp_path), val_fraction=0.2)
-    sides: dict[str, set[str]] = {}
-    for item in dataset.examples:
-        sides.setdefault(item.path.stem[:6], set()).add(item.split)
-    assert len(sides) == 24
-    assert all(len(side) == 1 for side in sides.values())
-    assert 20 <= dataset.groups <= 24
-    (note,) = dataset.notes
-    assert note.startswith("fixed camera: 152 of 192 images are nearly the same picture")
-    assert dataset.faults == ()
 
 
 def clusters(count: int, each: int, spread: float) -> npt.NDArray[np.float32]:
@@ -296,20 +282,6 @@ def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str) -> Non
     assert dataset.counts("val") == {"ok": 6, "scratch": 6}
     assert dataset.groups == 10
     assert dataset.notes == ()
-
-
-def test_a_manifests_column_groups(tmp_path: Path) -> None:
-    fill(tmp_path)
-    lines = [
-        f"{file.relative_to(tmp_path)},{file.parts[-3]},day{int(file.stem[1]) % 5}"
-        for file in sorted(tmp_path.rglob("*.png"))
-    ]
-    (tmp_path / "m.csv").write_text("path,label,day\n" + "\n".join(lines))
-    dataset = scan(tmp_path / "m.csv", val_fraction=0.2, group_by="column:day")
-    held = {item.group for item in dataset.examples if item.split == "val"}
-    assert len(held) == 1
-    assert held.isdisjoint({item.group for item in dataset.examples if item.split == "train"})
-    assert dataset.counts("val") == {"ok": 6, "scratch": 6}
 
 
 def test_a_group_by_that_finds_nothing_is_an_error(tmp_path: Path) -> None:

@@ -84,13 +84,6 @@ def test_a_group_of_several_classes_stays_whole() -> None:
     assert held(found, sides) == {"ok": 8, "scratch": 6}
 
 
-def test_a_group_larger_than_the_share_is_held_out_whole_up_to_half_of_the_class() -> None:
-    found = [*grouped("a", 3, 10), *items("b", 20)]
-    sides = place(found)[1]
-    assert held(found, sides) == {"a": 10, "b": 4}
-    assert not sides.parted
-
-
 def test_a_class_that_is_one_group_is_parted_and_it_is_said_how_many_images() -> None:
     found = [*items("a", 100, group="burst"), *items("b", 100)]
     sides = place(found)[1]
