@@ -171,7 +171,7 @@ def check_publication(
     """Check whether a model may be published, by its artifact.
 
     Args:
-        path: Directory of the artifact, beside those of earlier models.
+        path: Directory of the artifact.
         place: Location of the model's run.
         data: Settings that name the run's images.
         tag: Container image name to publish to, as `eaves package` takes it.
@@ -208,7 +208,7 @@ def check_publication(
     gone, exceeded = set[str](), set[str]()
     for reference in references:
         try:
-            with reference.artifact(path.parent, place.cache / "published") as earlier:
+            with reference.artifact(place.cache / "published") as earlier:
                 pairing, note = _compare(reference, earlier, artifact, evaluation, images, place, progress)
         except OciNotFoundError as error:
             gone.add(reference.artifact_digest)
