@@ -170,18 +170,6 @@ def test_only_what_changed_in_a_bucket_is_downloaded_and_what_went_is_gone(bucke
     assert not dataset.faults
 
 
-def test_a_manifest_in_a_bucket_names_images_below_it(bucket: Any, tmp_path: Path) -> None:
-    lines = [f"{name},{name.split('/')[0]}\n" for name in PHOTOS]
-    manifest = "path,label\n" + "".join(lines) + "rose/gone.jpg,rose\n"
-    uri = upload(bucket, PHOTOS | {"flowers.csv": manifest.encode()})
-    dataset = load(f"{uri}/flowers.csv", tmp_path / "cache")
-    assert len(dataset.examples) == 16
-    assert [(fault.file, "does not exist" in fault.reason) for fault in dataset.faults] == [("rose/gone.jpg", True)]
-    before = times(tmp_path / "cache")
-    assert load(f"{uri}/flowers.csv", tmp_path / "cache").digest() == dataset.digest()
-    assert times(tmp_path / "cache") == before
-
-
 def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
     uri = upload(bucket, PHOTOS | {"../up.jpg": b"x", "rose/../../../up.jpg": b"x", "rose//twice.jpg": b"x"})
     dataset = load(uri, tmp_path / "cache")

@@ -230,10 +230,6 @@ def test_the_previous_images_go_when_they_are_too_many_or_of_other_labels(tmp_pa
     ):
         chosen = choose_goldens(source, (previous,), limit)
         assert all(sample in samples for sample in chosen)
-    staging = fill(tmp_path / "staging")
-    (staging / "golden/golden.json").write_text("[]")
-    empty = write_artifact(staging, tmp_path / "empty", build_manifest(staging))
-    assert all(sample in samples for sample in choose_goldens(build_source(samples=samples), (empty,), 10))
 
 
 def test_what_is_recorded_of_a_golden_image_is_its_own(tmp_path: Path) -> None:

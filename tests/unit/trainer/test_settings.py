@@ -10,7 +10,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
-from trainer.model.architectures import ARCHITECTURES, LITE, SYMMETRIC, UNIT, Scale
+from trainer.model.architectures import LITE, SYMMETRIC, UNIT, Scale
 from trainer.settings import TrainSettings
 
 
@@ -52,14 +52,6 @@ def test_what_auto_becomes(values: dict[str, Any], kind: str, frozen: bool, scal
     assert (made.weights_kind, made.frozen) == (kind, frozen)
     assert made.own_scale == scale
     assert (made.recipe().multiply, made.recipe().add) == (scale.multiply, scale.add)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_architecture_has_a_recipe_of_its_size(name: str) -> None:
-    recipe = settings(arch=name).recipe()
-    assert recipe.height == recipe.width == ARCHITECTURES[name].size
-    assert recipe.dtype == "uint8"
-    assert settings(arch=name, image_size=96).recipe().width == 96
 
 
 def test_the_schedule_is_the_modes_own_unless_set() -> None:

@@ -15,7 +15,6 @@ from converters.int8.evidence import (
     can_pass,
     count_missing,
     explain,
-    round_up,
 )
 from eaves.artifact import Evidence
 from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
@@ -196,8 +195,3 @@ def test_agreement_is_reported_as_agreement_and_never_as_accuracy() -> None:
     )
     assert "holds" not in text
     assert reported(0, unlabelled=500, different=20).startswith("int8 agrees too little with fp32")
-
-
-@pytest.mark.parametrize(("images", "text"), [(7, "7"), (1243, "1,300")])
-def test_missing_images_are_reported_with_two_digits(images: int, text: str) -> None:
-    assert round_up(images) == text

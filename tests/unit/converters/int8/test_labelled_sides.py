@@ -12,7 +12,6 @@ from PIL import Image
 
 from converters.evaluation.images import load_labelled_images, with_groups
 from converters.model_source import ModelSource
-from eaves.errors import ConversionError
 from tests.unit.converters.int8.test_labelled_split import build_source, load
 from tests.unit.converters.int8.test_unlabelled import draw
 from trainer.data.dataset import Dataset, scan
@@ -107,12 +106,3 @@ def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_pa
     assert found.judged
     assert not {sample.path for sample in found.judged} & set(found.calibration)
     assert {sha256(path) for path in of(dataset, "train")} < found.trained
-
-
-@pytest.mark.parametrize("text", ["{", '{"digest": "a", "label": "b", "split": "test"}'])
-def test_a_damaged_file_is_refused(photos: Path, tmp_path: Path, text: str) -> None:
-    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
-    (tmp_path / "run" / SPLIT_FILE).write_text(text)
-    with pytest.raises(ConversionError, match="can't be read") as caught:
-        load(source, tmp_path)
-    assert caught.value.hint == "train the model again"

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from eaves.config import SettingsLayer, build
-from eaves.errors import ConfigError, DatasetError, StorageError
+from eaves.errors import ConfigError, DatasetError
 from trainer.data.archive import unpack_once
 from trainer.data.dataset import Dataset, Example, load_dataset, scan
 from trainer.data.remote import redact_uri
@@ -214,13 +214,6 @@ def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
 
 
-def test_an_archive_that_may_not_be_read_is_reported_as_that(tmp_path: Path) -> None:
-    (tmp_path / "x.zip").mkdir()
-    with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
-        unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
-    assert "this user may read" in str(caught.value.hint)
-
-
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/zeros.jpg", bytes(50_000_000))
@@ -231,18 +224,9 @@ def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
 def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
-    fill(tmp_path / "photos", "a", "b", count=3)
-    whole = tmp_path / f"whole{suffix}"
-    if suffix == ".zip":
-        zipped(tmp_path / "photos", whole)
-    else:
-        with tarfile.open(whole, "w:gz" if suffix.endswith("gz") else "w") as archive:
-            archive.add(tmp_path / "photos", arcname=".")
-    for number, data in enumerate((whole.read_bytes()[: whole.stat().st_size // 2], b"no archive at all" * 99)):
-        file = tmp_path / f"{number}{suffix}"
-        file.write_bytes(data)
-        with pytest.raises(DatasetError, match="can't unpack"):
-            load(file, tmp_path / "cache")
+    (tmp_path / f"damaged{suffix}").write_bytes(b"no archive at all" * 99)
+    with pytest.raises(DatasetError, match="can't unpack"):
+        load(tmp_path / f"damaged{suffix}", tmp_path / "cache")
     with pytest.raises(DatasetError, match="can't read the archive"):
         load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
 
@@ -289,13 +273,3 @@ def test_the_settings(tmp_path: Path) -> None:
     for uri in ("ftp://host/x.zip", "zip::http://host/x.zip", "simplecache::s3://b/x"):
         with pytest.raises(DatasetError, match="can't be read from"):
             load(uri, tmp_path)
-
-
-def test_a_protocol_whose_package_is_missing_names_it(tmp_path: Path) -> None:
-    pytest.importorskip("fsspec")
-    try:
-        import gcsfs  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
-    except ImportError:
-        with pytest.raises(StorageError, match="gcsfs") as caught:
-            load("gs://bucket/photos", tmp_path)
-        assert caught.value.hint == "pip install gcsfs"

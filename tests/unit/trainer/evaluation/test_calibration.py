@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.inputs.logits import sample_logits
 from trainer.evaluation.calibration import (
-    BINS,
     LOWEST,
     errors_by_label,
     expected_error,
@@ -23,13 +21,6 @@ def test_the_error_worked_by_hand() -> None:
     assert [item.images for item in found] == [1, 2, 1]
     assert [item.accuracy for item in found] == [0.0, 0.5, 1.0]
     assert expected_error(found) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
-
-
-def test_bins_hold_every_image_once() -> None:
-    logits, truth = sample_logits(1.0, images=997)
-    found = score_bins(softmax(logits).max(axis=1), logits.argmax(axis=1) == truth)
-    assert sum(item.images for item in found) == 997
-    assert len(found) <= BINS
 
 
 def test_logits_of_any_size_stay_finite() -> None:

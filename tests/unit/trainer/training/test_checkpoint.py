@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,32 +38,6 @@ def test_the_last_one_counts(tmp_path: Path) -> None:
         save(made, number)
         assert loaded(checkpoints(tmp_path)) == (number, number)
     assert len(list(tmp_path.rglob("*.npz"))) == 1
-
-
-class Dying(FileStore):
-    """A store whose process is killed before its n-th write."""
-
-    def __init__(self, folder: Path, writes: int) -> None:
-        inner = open_store(folder)
-        super().__init__(inner._files, str(folder), inner.uri, local=True)
-        self.left = writes
-
-    def write(self, name: str, data: bytes) -> None:
-        if self.left == 0:
-            raise KeyboardInterrupt
-        self.left -= 1
-        super().write(name, data)
-
-
-def test_killed_before_any_write_the_one_before_stands(tmp_path: Path) -> None:
-    for writes in range(9):
-        folder = tmp_path / str(writes)
-        made, saved = checkpoints(Dying(folder, writes)), 0
-        with suppress(KeyboardInterrupt):
-            while True:
-                save(made, saved + 1)
-                saved += 1
-        assert loaded(checkpoints(folder)) == ((saved, saved) if saved else None)
 
 
 def test_a_damaged_one_starts_the_training_from_the_beginning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

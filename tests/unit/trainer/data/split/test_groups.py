@@ -77,12 +77,6 @@ def test_a_photo_encoded_again_is_a_copy(quality: int, by: int) -> None:
     assert group(data) == [[number, number + 8] for number in range(8)]
 
 
-def test_a_copy_in_another_format_or_a_little_brighter_is_a_copy() -> None:
-    original = photo(1)
-    brighter = Image.fromarray(np.clip(np.asarray(original) * 1.05, 0, 255).astype(np.uint8))
-    assert group([encode(original), encode(original, kind="PNG"), encode(brighter), encode(photo(2))]) == [[0, 1, 2]]
-
-
 def test_a_part_as_dark_as_its_background_is_reported_by_its_colour() -> None:
     background = Image.new("RGB", (320, 240), (100, 100, 100))
     background.paste(photo(5).convert("L").convert("RGB").crop((0, 0, 320, 120)), (0, 0))
