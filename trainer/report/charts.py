@@ -10,7 +10,6 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
-INTERVAL_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +59,12 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
         parts.append(f'<polyline class="line {escape(line.css)}" points="{path}"/>')
         if points:
             parts.append(f'<circle class="dot {escape(line.css)}" cx="{points[-1][0]}" cy="{points[-1][1]}" r="3"/>')
-    return _svg(parts, WIDTH, HEIGHT, y_label)
+    return _svg(parts, y_label)
 
 
-def draw_interval(value: float | None, interval: Sequence[float]) -> Markup:
-    """Draw a share, or None if it is not known, and its interval on a horizontal line from 0 to 1."""
-    low, high = interval
-    ends = [round(4 + share * (INTERVAL_WIDTH - 8), 1) for share in (low, high)]
-    parts = [
-        f'<line class="rail" x1="4" y1="8" x2="{INTERVAL_WIDTH - 4}" y2="8"/>',
-        f'<line class="span" x1="{ends[0]}" y1="8" x2="{ends[1]}" y2="8"/>',
-    ]
-    if value is not None:
-        parts.append(f'<circle class="mark" cx="{round(4 + value * (INTERVAL_WIDTH - 8), 1)}" cy="8" r="3.5"/>')
-    return _svg(parts, INTERVAL_WIDTH, 16, f"95 % interval: {low:.1%} to {high:.1%}")
-
-
-def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
-    head = f'<svg role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
-    return Markup(f'{head}viewBox="0 0 {width} {height}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words
+def _svg(parts: Sequence[str], label: str) -> Markup:
+    head = f'<svg role="img" aria-label="{escape(label)}" width="{WIDTH}" height="{HEIGHT}" '
+    return Markup(f'{head}viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words
 
 
 def _steps(low: float, high: float, *, whole: bool = False) -> list[float]:
