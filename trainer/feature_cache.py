@@ -11,10 +11,8 @@ compute only the missing values.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import chain
@@ -25,7 +23,7 @@ import numpy.typing as npt
 
 from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
-from trainer.storage import FileStore
+from trainer.storage import DAMAGED, FileStore
 
 SHARD = 64
 """Number of images in one file of the cache: 0.5 MB for Inception V3's features."""
@@ -34,8 +32,6 @@ Array = npt.NDArray[Any]
 Read = Callable[[Sequence[int]], Array]
 """Function from row numbers to the network's input for these rows."""
 
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
-"""Errors that numpy raises on a damaged file."""
 _log = logging.getLogger(__name__)
 
 
@@ -80,10 +76,8 @@ class FeatureCache:
 
     def save(self, digests: Sequence[str], values: Array) -> None:
         """Write the values of some images as one file of the cache."""
-        buffer = io.BytesIO()
-        np.savez(buffer, digests=np.array(digests, dtype="U64"), values=values)
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
-        self._store.write(f"{name}.npz", buffer.getvalue())
+        self._store.write_arrays(f"{name}.npz", digests=np.array(digests, dtype="U64"), values=values)
 
     def compute(
         self,
@@ -131,13 +125,12 @@ class FeatureCache:
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:
         """Return the digests and values in one of the cache's files; remove a damaged file and return None."""
-        data = self._store.read(name)
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as shard:
-                digests, values = shard["digests"].tolist(), shard["values"]
+            shard = self._store.read_arrays(name)
+            digests, values = shard["digests"].tolist(), shard["values"]
             if values.shape != (len(digests), *out.shape[1:]) or values.dtype != out.dtype:
                 raise ValueError(f"the file holds an array of {values.dtype} {values.shape}")
-        except _DAMAGED as error:
+        except DAMAGED as error:
             _log.warning("the cached features %s are damaged and are computed again: %s", name, str(error)[:200])
             self._store.delete(name)
             return None

@@ -7,10 +7,15 @@ one completed multipart upload), which readers see whole or not at all.
 from __future__ import annotations
 
 import builtins
+import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
 from eaves.base.files import STAGING_SUFFIX, write_atomically
@@ -26,6 +31,8 @@ PACKAGES = {
     "https": "aiohttp",
 }
 """Python package that implements each URI scheme."""
+DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
+"""Errors of `FileStore.read_arrays` and its result for a damaged file."""
 _HINTS = (
     (PermissionError, "check the credentials of this process and their permissions on the bucket or folder"),
     (FileNotFoundError, "check the name, and that the bucket or folder exists"),
@@ -87,6 +94,17 @@ class FileStore:
                 write_atomically(path, data, mode=None)
             else:
                 self._files.pipe_file(f"{self._root}/{name}", data)
+
+    def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays in a file of `write_arrays`; a damaged file is one of the errors in `DAMAGED`."""
+        with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def write_arrays(self, name: str, /, **arrays: npt.NDArray[Any]) -> None:
+        """Write arrays by name as one file of NumPy's format `.npz`, as `write` does."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.write(name, buffer.getvalue())
 
     def exists(self, name: str) -> bool:
         """Return whether a file of that name exists.
