@@ -13,7 +13,7 @@
     int8/                chooses int8 or fp32 by measurements
     previous_artifacts   finds the parts of previous artifacts that an update can keep
     staging              directory in which an artifact is built
-    report_page          the result as an HTML page
+    report_page          the result, or an evaluation, as an HTML page
     evaluation/          evaluates models on labelled images
     publication_check    decides whether a model may be published;  published_models: those that it is compared with
 

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from converters.export import export
-from converters.golden_images import choose_goldens, label_goldens, write_goldens
-from converters.int8.precision_choice import PrecisionChoice, PrecisionInputs, choose_precision
-from converters.model_source import (
-    UNKNOWN,
-    ModelSource,
-    TensorSource,
-    installed,
-    open_source,
-    open_tensor_source,
-    read_licences,
-)
-from converters.onnx.graph import Signature, read_signature, write_graph
+from converters.golden_images import choose_goldens, write_goldens
+from converters.int8.precision_choice import PrecisionChooser
+from converters.model_source import ModelSource, open_source
+from converters.onnx.graph import read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.previous_artifacts import find_converted, find_previous, write_settings
-from converters.proof import ParityTolerance, ReferenceOutputs, prove_parity, run_reference, run_session
-from converters.report_page import OriginalModel, page_path, write_page
+from converters.proof import ParityTolerance, prove_parity, run_reference, run_session
+from converters.report_page import page_path, write_page
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, check_staged, copy_handler, open_staging
+from converters.staging import StagingDirectory, build_manifest, check_staged, copy_handler, open_staging
 from converters.tensor_conversion import convert_tensor
-from eaves.artifact import Artifact, Manifest, Parity, write_artifact
-from eaves.artifact import Source as Origin
+from eaves.artifact import Artifact, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.manifest import EMBED
-from eaves.artifact.store import LABELS, MODEL, file_entries
+from eaves.artifact.manifest import EMBED, TENSOR
+from eaves.artifact.store import MODEL
 from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
 from trainer.progress import SilentProgress, TrainingProgress
-from trainer.run.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
@@ -91,189 +79,108 @@ def convert(
     with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
         with progress.phase("Checking the model", 1) as step:
             handler = copy_handler(settings.handler, place.staging)
-            numeric = open_tensor_source(model, declaration, handler=handler)
-            source = numeric or _as_asked(open_source(model, declaration, handler=handler), settings.task)
+            source = open_source(model, declaration, handler=handler)
+            if source.task != TENSOR:
+                source = _as_asked(source, settings.task)
             step()
-        if isinstance(source, TensorSource):
+        if source.task == TENSOR:
             return convert_tensor(source, place, output, settings, progress)
-        return _Conversion(source, place, output, settings, progress, cache=cache).run(page=page)
+        return _convert_classifier(source, place, output, settings, progress, page=page, cache=cache)
 
 
-class _Conversion:
-    """A running conversion.
-
-    Args:
-        source: The model to convert.
-        place: Folders in which the conversion works.
-        output: Directory of the artifact.
-        settings: Settings of the conversion.
-        progress: Receives the phases of the conversion and their steps.
-        cache: Folder for labelled images; None means the folder beside the model.
-    """
-
-    def __init__(
-        self,
-        source: ModelSource,
-        place: StagingDirectory,
-        output: Path,
-        settings: ConvertSettings,
-        progress: TrainingProgress,
-        *,
-        cache: Path | None,
-    ) -> None:
-        self.source = source
-        self.place, self.staging, self.folder = place, place.staging, place.folder
-        self.output = output
-        self.settings = settings
-        self.progress = progress
-        self.cache = cache
-        self.prepared_file = place.folder / "prepared.onnx"
-        self.fp32 = place.folder / FP32 / MODEL
-
-    def run(self, *, page: bool) -> Artifact:
-        """Run every step and return the artifact."""
-        prepared, opset = self._prepare()
-        previous = find_previous(self.settings.previous, self.output)
-        goldens = choose_goldens(self.source, previous, self.settings.golden)
-        samples = tuple({sample.sha256: sample for sample in (*self.source.samples, *goldens)}.values())
-        truth, parity = self._prove(samples)
-        paths = tuple(sample.path for sample in samples)
-        work = PrecisionInputs(
-            source=self.source,
-            prepared=prepared,
-            fp32=self.fp32,
-            samples=paths,
-            truth=truth,
-            previous=previous,
-            folder=self.folder,
-            cache=self._cache(),
-        )
-        choice = choose_precision(work, self.settings, self.progress)
-        self._stage(choice)
-        expected = truth
-        if choice.model is not None:
-            session = Session(self.staging / MODEL, optimise=False)
-            answers = run_session(session, self.source.recipe, paths, truth)
-            expected = ReferenceOutputs(
-                logits=answers.logits, probabilities=answers.probabilities, tensor_sha256=truth.tensor_sha256
-            )
-        if self.source.task == EMBED:
-            answers = run_session(Session(self.fp32), self.source.recipe, paths, truth)
-            expected = replace(truth, features=answers.features)
-        write_goldens(self.staging, goldens, samples, replace(expected, tensors=truth.tensors))
-        right = [
-            self.source.labels[int(np.argmax(one))] == sample.label
-            for one, sample in zip(truth.probabilities, samples, strict=True)
-        ]
-        manifest = self._describe(read_signature(prepared), choice, parity, opset, right)
-        check_staged(self.place, manifest, self.source.handler, self.settings.timeout_s)
-        if page and self.source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
-            write_settings(self.output, manifest.digest(), self.settings)
-        artifact = write_artifact(self.staging, self.output, manifest)
-        if page:
-            original = OriginalModel(
-                quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source)
-            )
-            try:
-                write_page(artifact, original)
-            except OSError as error:  # the artifact is complete without the page
-                _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
-        return artifact
-
-    def _prepare(self) -> tuple[onnx.ModelProto, int]:
-        """Export the model, prepare its graph and write the fp32 graph; return the prepared graph and operator set."""
-        with self.progress.phase("Exporting to ONNX", 1) as step:
-            exported = export(self.source, self.folder / "exported.onnx", self.settings)
-            step()
-        for warning in exported.warnings:
-            _log.warning("%s", warning)
-        with self.progress.phase("Preparing the graph", 1) as step:
-            prepared = prepare(self.folder / "exported.onnx", split=self.source.split)
-            onnx.save(prepared, str(self.prepared_file))
-            self.fp32.parent.mkdir()
-            write_graph(fuse(self.prepared_file, self.folder), self.fp32, split=self.source.split)
-            step()
-        return prepared, exported.opset
-
-    def _prove(self, samples: tuple[ParitySample, ...]) -> tuple[ReferenceOutputs, Parity]:
-        """Run the original model on the samples; return its outputs, and the proof that the fp32 graph gives them."""
-        settings, paths = self.settings, [sample.path for sample in samples]
-        with self.progress.phase("Proving parity", 1) as step:
-            truth = run_reference(self.source, paths, timeout_s=settings.timeout_s)
-            demand = ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance)
-            source = self.source
-            parity = prove_parity(
-                Session(self.fp32),
-                source.recipe,
-                paths,
-                truth,
-                demand,
-                decision=source.decision if source.route == "run" else None,
-                temperature=source.temperature,
-            )
-            step()
-        return truth, parity
-
-    def _cache(self) -> Path:
-        """Return the cache folder that training uses too, so that labelled images aren't downloaded twice."""
-        if self.cache is not None:
-            return self.cache
-        beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
-        return beside.parent / ".cache"
-
-    def _stage(self, choice: PrecisionChoice) -> None:
-        """Write into the artifact the chosen graph and the labels."""
-        shutil.copytree((choice.model or self.fp32).parent, self.staging, dirs_exist_ok=True)
-        labels = "".join(f"{label}\n" for label in self.source.labels)
-        (self.staging / LABELS).write_text(labels, encoding="utf-8")
-
-    def _describe(
-        self, signature: Signature, choice: PrecisionChoice, parity: Parity, opset: int, right: Sequence[bool]
-    ) -> Manifest:
-        """Build the manifest.
-
-        Args:
-            signature: Input and outputs of the graph.
-            choice: Chosen precision.
-            parity: Result of the parity proof of the fp32 graph.
-            opset: Operator set of the graph.
-            right: Whether the model gives each sample the label of its folder.
-        """
-        source, found = self.source, choice.quantisation
-        int8 = choice.model is not None
-        return Manifest(
-            name=source.name,
-            version=source.version,
-            labels=source.labels,
-            input=signature.input,
-            outputs=signature.outputs,
-            recipe=source.recipe,
-            parity=choice.parity or parity,
-            golden_tolerance=_golden_tolerance(found.trials[-1].kept_fp32) if int8 else self.settings.tolerance,
-            precision=INT8 if int8 else FP32,
-            quantisation=found,
-            optimise_on_open=not int8,
-            task=source.task,
+def _convert_classifier(
+    source: ModelSource,
+    place: StagingDirectory,
+    output: Path,
+    settings: ConvertSettings,
+    progress: TrainingProgress,
+    *,
+    page: bool,
+    cache: Path | None,
+) -> Artifact:
+    """Convert a model that takes images; the arguments are those of `convert`."""
+    folder, staging = place.folder, place.staging
+    prepared_file, fp32 = folder / "prepared.onnx", folder / FP32 / MODEL
+    with progress.phase("Exporting to ONNX", 1) as step:
+        exported = export(source, folder / "exported.onnx", settings)
+        step()
+    for warning in exported.warnings:
+        _log.warning("%s", warning)
+    with progress.phase("Preparing the graph", 1) as step:
+        prepared = prepare(folder / "exported.onnx", split=source.split)
+        onnx.save(prepared, str(prepared_file))
+        fp32.parent.mkdir()
+        write_graph(fuse(prepared_file, folder), fp32, split=source.split)
+        step()
+    previous = find_previous(settings.previous, output)
+    goldens = choose_goldens(source, previous, settings.golden)
+    samples = tuple({sample.sha256: sample for sample in (*source.samples, *goldens)}.values())
+    paths = tuple(sample.path for sample in samples)
+    with progress.phase("Proving parity", 1) as step:
+        truth = run_reference(source, paths, timeout_s=settings.timeout_s)
+        parity = prove_parity(
+            Session(fp32),
+            source.recipe,
+            paths,
+            truth,
+            ParityTolerance(probabilities=settings.tolerance, logits=settings.tolerance),
+            decision=source.decision if source.route == "run" else None,
             temperature=source.temperature,
-            decision=source.decision,
-            opset=opset,
-            source=Origin(
-                route=source.route,
-                digest=source.digest,
-                weights=source.weights.get("origin", ""),
-                weights_sha256=source.weights.get("file_sha256", ""),
-                figure=source.figure,
-                samples=0 if source.route == "run" else len(right),
-                samples_right=0 if source.route == "run" else sum(right),
-            ),
-            licences={
-                "model": source.licence or self.settings.licence or UNKNOWN,
-                **({"weights": source.weights["licence"]} if "licence" in source.weights else {}),
-                **read_licences(installed()),
-            },
-            toolchain={name: metadata.version(name) for name in installed()},
-            files=file_entries(self.staging),
         )
+        step()
+    # Training uses the same cache folder, so that labelled images aren't downloaded twice.
+    beside = source.model.absolute().parent if source.route == "run" else output.absolute()
+    choice = PrecisionChooser(
+        source=source,
+        settings=settings,
+        progress=progress,
+        prepared=prepared,
+        fp32=fp32,
+        samples=paths,
+        truth=truth,
+        previous=previous,
+        folder=folder,
+        cache=cache or beside.parent / ".cache",
+    ).choose()
+    int8, found = choice.model is not None, choice.quantisation
+    shutil.copytree((choice.model or fp32).parent, staging, dirs_exist_ok=True)
+    expected = truth
+    if int8:
+        expected = run_session(Session(staging / MODEL, optimise=False), source.recipe, paths, truth)
+    elif source.task == EMBED:
+        expected = replace(truth, features=run_session(Session(fp32), source.recipe, paths, truth).features)
+    write_goldens(staging, goldens, samples, expected)
+    right = [
+        source.labels[int(np.argmax(one))] == sample.label
+        for one, sample in zip(truth.probabilities, samples, strict=True)
+    ]
+    int8_tolerance = MIXED_TOLERANCE if int8 and found.trials[-1].kept_fp32 else INT8_TOLERANCE
+    manifest = build_manifest(
+        source,
+        place,
+        read_signature(prepared),
+        settings,
+        right=() if source.route == "run" else right,
+        recipe=source.recipe,
+        parity=choice.parity or parity,
+        golden_tolerance=int8_tolerance if int8 else settings.tolerance,
+        precision=INT8 if int8 else FP32,
+        quantisation=found,
+        optimise_on_open=not int8,
+        temperature=source.temperature,
+        decision=source.decision,
+        opset=exported.opset,
+    )
+    check_staged(place, manifest, source.handler, settings.timeout_s)
+    if page and source.route == "run":  # first, so that no kill leaves an artifact that can't be recognised
+        write_settings(output, manifest.digest(), settings)
+    artifact = write_artifact(staging, output, manifest)
+    if page:
+        try:
+            write_page(artifact, source.quality)
+        except OSError as error:  # the artifact is complete without the page
+            _log.warning("%s can't be written: %s", page_path(output), error.strerror)
+    return artifact
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:
@@ -290,7 +197,3 @@ def _as_asked(source: ModelSource, task: str) -> ModelSource:
             hint="add `task: embed` and `features: NAME` to the declaration",
         )
     return replace(source, task=task, interface=replace(source.interface, features=""))
-
-
-def _golden_tolerance(kept: tuple[str, ...]) -> float:
-    return MIXED_TOLERANCE if kept else INT8_TOLERANCE

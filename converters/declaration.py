@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import MISSING, asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import SettingsLayer, build, setting
@@ -122,7 +122,6 @@ def check_input(shape: Sequence[int | None] | None, interface: Interface, height
 
 
 NAME = "model.yaml"
-Declared = TypeVar("Declared", "Declaration", "TensorDeclaration")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,17 +211,8 @@ class Declaration:
     @property
     def interface(self) -> Interface:
         """Input and outputs of the model."""
-        return Interface(
-            input=self.input,
-            logits=self.logits,
-            probabilities=self.probabilities,
-            output_is=self.output_is,
-            features=self.features if self.task == EMBED else "",
-            multiply=self.multiply,
-            add=self.add,
-            layout=self.layout,
-            channels=self.channels,
-        )
+        own = Interface(**{item.name: getattr(self, item.name) for item in fields(Interface)})
+        return own if self.task == EMBED else replace(own, features="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,32 +239,12 @@ class TensorDeclaration:
         yield from _name_faults(self.name, self.version)
 
 
-def load_declaration(path: Path) -> Declaration:
+def load_declaration(path: Path) -> Declaration | TensorDeclaration:
     """Load a declaration; labels in a file are replaced by their names, and the samples' folder by a complete path.
 
     Raises:
         ConfigError: The declaration has faults; the error lists all of them.
     """
-    values = _read(path)
-    for key in ("multiply", "add"):
-        if isinstance(values.get(key), int | float):
-            values[key] = [values[key]]
-    return _complete(build(Declaration, SettingsLayer(origin=path.name, values=values)), path)
-
-
-def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
-    """Load a declaration of the task `tensor`; return None when it is for another task.
-
-    Raises:
-        ConfigError: The declaration has faults; the error lists all of them.
-    """
-    values = _read(path)
-    if values.get("task") != TENSOR:
-        return None
-    return _complete(build(TensorDeclaration, SettingsLayer(origin=path.name, values=values)), path)
-
-
-def _read(path: Path) -> dict[str, Any]:
     try:
         values: Any = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -283,11 +253,11 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])
-    return values
-
-
-def _complete(declared: Declared, path: Path) -> Declared:
-    faults: list[Fault] = []
+    for key in ("multiply", "add"):
+        if isinstance(values.get(key), int | float):
+            values[key] = [values[key]]
+    layer, faults = SettingsLayer(origin=path.name, values=values), list[Fault]()
+    declared = build(TensorDeclaration, layer) if values.get("task") == TENSOR else build(Declaration, layer)
     labels = _load_labels(declared.labels, path, faults) if declared.labels else ()
     samples = path.parent / declared.samples
     if not samples.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index
 from eaves.artifact.manifest import FEATURES
 from eaves.artifact.store import HANDLER, file_digest
-from eaves.errors import ArtifactError
+from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.json_values import numbers
 from trainer.run.run import ParitySample
 
@@ -51,12 +52,6 @@ def _is_of(manifest: Manifest, source: ModelSource) -> bool:
     )
 
 
-def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
-    name = f"{GOLDEN}/{number:03d}.npy"
-    np.save(staging / name, np.ascontiguousarray(tensor), allow_pickle=False)
-    return name
-
-
 def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
     try:
         cases = load_golden(artifact)
@@ -67,22 +62,6 @@ def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
         ParitySample(path=path, label=case.label, sha256=file_digest(path))
         for path, case in zip(paths, cases, strict=True)
     )
-
-
-def label_goldens(
-    goldens: Sequence[ParitySample], samples: Sequence[ParitySample], truth: ReferenceOutputs, source: ModelSource
-) -> tuple[str, ...]:
-    """Return the label that the original model gives to each golden image.
-
-    Args:
-        goldens: Golden images, which are some of `samples`.
-        samples: Every image that the original was run on.
-        truth: Outputs of the original for each sample.
-        source: The original model.
-    """
-    place = {sample.sha256: index for index, sample in enumerate(samples)}
-    chosen = source.decision.choose(truth.probabilities)
-    return tuple(source.labels[chosen[place[golden.sha256]]] for golden in goldens)
 
 
 def write_goldens(
@@ -96,21 +75,40 @@ def write_goldens(
         samples: Every image that the original was run on.
         expected: Outputs for each sample: the original's for fp32, the shipped graph's own for int8.
     """
-    (staging / GOLDEN).mkdir()
     place = {sample.sha256: index for index, sample in enumerate(samples)}
-    cases = []
-    for number, golden in enumerate(goldens):
-        index = place[golden.sha256]
-        name = f"{GOLDEN}/{number:03d}{golden.path.suffix.lower()}"
-        shutil.copyfile(golden.path, staging / name)
-        case = GoldenCase(
-            file=name,
+    order = [place[golden.sha256] for golden in goldens]
+    cases = [
+        GoldenCase(
+            file="",
             label=golden.label,
-            tensor=_write_tensor(staging, number, expected.tensors[index]) if expected.tensors is not None else "",
             tensor_sha256=expected.tensor_sha256[index],
             logits=tuple(expected.logits[index].tolist()),
             probabilities=tuple(expected.probabilities[index].tolist()),
             outputs={} if expected.features is None else {FEATURES: tuple(numbers(expected.features[index]))},
         )
-        cases.append(case)
-    write_index(staging / INDEX, cases)
+        for golden, index in zip(goldens, order, strict=True)
+    ]
+    tensors = None if expected.tensors is None else [expected.tensors[index] for index in order]
+    write_cases(staging, [golden.path for golden in goldens], cases, tensors)
+
+
+def write_cases(
+    staging: Path, files: Sequence[Path], cases: Sequence[GoldenCase], tensors: Sequence[npt.NDArray[Any]] | None
+) -> None:
+    """Copy the files of golden cases, store the input tensors that no recipe makes, and write the index of the cases.
+
+    Raises:
+        ConversionError: A file has the name of a tensor.
+    """
+    (staging / GOLDEN).mkdir()
+    named = []
+    for number, (file, case) in enumerate(zip(files, cases, strict=True)):
+        name, tensor = f"{GOLDEN}/{number:03d}{file.suffix.lower()}", ""
+        shutil.copyfile(file, staging / name)
+        if tensors is not None:
+            tensor = f"{GOLDEN}/{number:03d}.npy"
+            if tensor == name:
+                raise ConversionError("samples whose names end in .npy are not supported", hint="rename the samples")
+            np.save(staging / tensor, np.ascontiguousarray(tensors[number]), allow_pickle=False)
+        named.append(replace(case, file=name, tensor=tensor))
+    write_index(staging / INDEX, named)

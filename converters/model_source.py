@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from converters.declaration import NAME, Declaration, Interface, load_declaration, load_tensor_declaration
+from converters.declaration import NAME, Declaration, Interface, load_declaration
 from eaves.artifact.manifest import CLASSIFY, DecisionRule
 from eaves.artifact.store import file_digest
 from eaves.errors import ConfigError, ConversionError, Fault
@@ -35,12 +34,12 @@ class ModelSource:
         version: Version of the model.
         labels: Class names in the order of the outputs.
         recipe: Recipe that turns an image's bytes into a uint8 tensor; the scale of `interface` is applied in the
-            graph.
-        interface: Input and outputs of the model itself.
+            graph. It means nothing for the task `tensor`.
+        interface: Input and outputs of the model itself; it means nothing for the task `tensor`.
         digest: sha256 of a run's run.json, of a file, or of the sorted digests of a directory's files, hex.
         signature: Signature of a SavedModel.
         split: Whether training froze the backbone, so that backbone and head get a file of weights each.
-        samples: Labelled images for the proof and the golden images.
+        samples: Labelled images for the proof and the golden images; for the task `tensor`, files of one example each.
         temperature: Divisor of the logits before they become probabilities.
         figure: Figure that the run's model is judged by: `accuracy` or `mean recall`; empty if it is not known.
         decision: Rule that chooses the label from the probabilities.
@@ -106,22 +105,38 @@ def open_source(path: Path, declaration: Path | None = None, *, handler: Path | 
     route = route_of(path)
     declared = load_declaration(find_declaration(path, declaration))
     digest = digest_of(path, route)
-    return ModelSource(
-        route=route,
-        model=path,
-        name=declared.name,
-        version=declared.version or f"0-{digest[:8]}",
-        labels=declared.labels,
-        recipe=declared.recipe,
-        interface=declared.interface,
-        digest=digest,
-        signature=declared.signature,
-        samples=_samples(declared, any_kind=handler is not None),
-        data_path=str(declared.samples),
-        licence=declared.licence,
-        task=declared.task,
-        handler=handler,
-    )
+    common: dict[str, Any] = {
+        "route": route,
+        "model": path,
+        "name": declared.name,
+        "version": declared.version or f"0-{digest[:8]}",
+        "labels": declared.labels,
+        "digest": digest,
+        "licence": declared.licence,
+        "task": declared.task,
+        "handler": handler,
+    }
+    if isinstance(declared, Declaration):
+        return ModelSource(
+            **common,
+            recipe=declared.recipe,
+            interface=declared.interface,
+            signature=declared.signature,
+            samples=_samples(declared, any_kind=handler is not None),
+            data_path=str(declared.samples),
+        )
+    if route != "onnx":
+        raise ConversionError(
+            f"{path} is not an .onnx file, which the task tensor requires",
+            hint="export the model to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+        )
+    found = declared.samples.glob("[!.]*" if handler else "*.json")
+    files = sorted(file for file in found if file.is_file())[:AT_MOST]
+    if not files:
+        message = f"the folder of samples {declared.samples} has no .json files"
+        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+    samples = tuple(ParitySample(path=file, label="", sha256=file_digest(file)) for file in files)
+    return ModelSource(**common, samples=samples, recipe=Recipe(height=1, width=1), interface=Interface())
 
 
 def _open_run(path: Path) -> ModelSource:
@@ -232,106 +247,3 @@ def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ..
         )
         raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
     return tuple(chosen[:: -(-len(chosen) // AT_MOST)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorSource:
-    """An ONNX file of a model that doesn't take images.
-
-    Attributes:
-        model: Path of the file.
-        name: Name of the model.
-        version: Version of the model.
-        labels: Names for the numbers of one output; empty for none.
-        digest: sha256 of the file and its weights, hex.
-        samples: Files with one example each, for the proof and the golden examples.
-        licence: SPDX identifier of the model's licence; empty if not known.
-        handler: Path of the handler.py that is copied into the artifact, or None.
-    """
-
-    model: Path
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    digest: str
-    samples: tuple[Path, ...]
-    licence: str = ""
-    handler: Path | None = None
-
-
-def open_tensor_source(
-    path: Path, declaration: Path | None = None, *, handler: Path | None = None
-) -> TensorSource | None:
-    """Open and check a model that is declared for the task tensor; return None for other models.
-
-    Args:
-        path: Path of an `.onnx` file.
-        declaration: Path of the declaration; None means the `model.yaml` beside the file.
-        handler: Path of the handler.py that is copied into the artifact; samples may then be files of any kind.
-
-    Raises:
-        ConfigError: The declaration has faults; the error lists all of them.
-        ConversionError: The path is no `.onnx` file, or the declaration is missing.
-    """
-    if (path / MANIFEST).is_file():
-        return None
-    route = route_of(path)
-    declared = load_tensor_declaration(find_declaration(path, declaration))
-    if declared is None:
-        return None
-    if route != "onnx":
-        raise ConversionError(
-            f"{path} is not an .onnx file, which the task tensor requires",
-            hint="export the model to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
-        )
-    found = declared.samples.glob("[!.]*" if handler else "*.json")
-    files = sorted(file for file in found if file.is_file())[:AT_MOST]
-    if not files:
-        message = f"the folder of samples {declared.samples} has no .json files"
-        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
-    digest = digest_of(path, route)
-    return TensorSource(
-        model=path,
-        name=declared.name,
-        version=declared.version or f"0-{digest[:8]}",
-        labels=declared.labels,
-        digest=digest,
-        samples=tuple(files),
-        licence=declared.licence,
-        handler=handler,
-    )
-
-
-TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
-UNKNOWN = "NOASSERTION"
-"""SPDX's value for a licence that is not stated. Source: SPDX 2.3, section 7.13."""
-_LONGEST = 100
-_CLASSIFIER = "License :: OSI Approved :: "
-
-
-def installed() -> list[str]:
-    """Return the conversion's tools that are installed; TensorFlow may be missing, because ONNX files don't need it."""
-    return [name for name in TOOLS if any(metadata.distributions(name=name))]
-
-
-def read_licences(distributions: Iterable[str]) -> dict[str, str]:
-    """Return each installed distribution's licence from its metadata: an SPDX expression, or a short name."""
-    return {name: _licence(metadata.metadata(name)) for name in distributions}
-
-
-def _licence(about: metadata.PackageMetadata) -> str:
-    """Return the licence in a distribution's metadata.
-
-    Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers.
-    """
-    stated, loose = (_stated(about, field) for field in ("License-Expression", "License"))
-    if stated or (loose and len(loose) <= _LONGEST and "\n" not in loose):
-        return stated or loose
-    named = [
-        entry.removeprefix(_CLASSIFIER) for entry in about.get_all("Classifier", []) if entry.startswith(_CLASSIFIER)
-    ]
-    return ", ".join(named) or UNKNOWN
-
-
-def _stated(about: metadata.PackageMetadata, field: str) -> str:
-    return str(dict(about.json).get(field.lower().replace("-", "_"), ""))

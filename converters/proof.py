@@ -5,8 +5,8 @@ The original runs in a child process, `converters.reference_process`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,24 +18,31 @@ from converters.child_process import run_child
 from eaves.artifact import DecisionRule, Parity
 from eaves.artifact.golden import tensor_digest
 from eaves.artifact.manifest import FEATURES
-from eaves.errors import ParityError
+from eaves.errors import ConversionError, ParityError
 from eaves.recipe import Recipe, Tensor
 
 if TYPE_CHECKING:
-    from converters.model_source import ModelSource, TensorSource
-    from eaves.artifact import TensorSpec
+    from converters.declaration import Interface
+    from converters.model_source import ModelSource
     from eaves.inference.session import Session
+
+
+Floats = npt.NDArray[np.float32]
+SMALLEST = 1e-12
+"""Lower bound of probabilities before their logarithm is taken."""
+SUM_TOLERANCE = 1e-3
+"""Largest difference from 1 of the sum of an image's probabilities; half precision stays below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceOutputs:
-    """Outputs of the original model.
+    """Outputs of the original model, or of the session that is compared with it, for images.
 
     Attributes:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
         tensor_sha256: Digest of each input tensor.
-        features: (N, any) float32; None if the original gives none.
+        features: (N, any) float32; None if the model gives none.
         tensors: Inputs that a handler made, (N, ...); None if the recipe made them.
     """
 
@@ -49,69 +56,132 @@ class ReferenceOutputs:
 def run_reference(source: ModelSource, images: Sequence[Path], *, timeout_s: float) -> ReferenceOutputs:
     """Run the original model on encoded images in a child process, and return its outputs.
 
+    The softmax and the logarithm that the conversion adds to the graph are computed here with NumPy.
+
     Raises:
-        ConversionError: The original fails or takes too long.
+        ConversionError: The original fails or takes too long, or its outputs are not as declared.
     """
-    stored = _run({**source.job(), "images": [str(path.absolute()) for path in images]}, timeout_s)
+    digests, tensors, answers = run_original(source.job(), images, timeout_s)
+    interface = source.interface
+    pairs = [read_outputs(answer, interface) for answer in answers]
+    logits, probabilities = (np.asarray([pair[index] for pair in pairs], np.float32) for index in (0, 1))
+    if source.route != "run" and answers:
+        check_declared(logits, probabilities, interface, answers[0])
+    features = [answer[interface.features][0].ravel() for answer in answers] if interface.features else None
     return ReferenceOutputs(
-        logits=stored["logits"],
-        probabilities=stored["probabilities"],
-        features=stored["features"] if len(stored["features"]) else None,
-        tensors=stored["tensors"] if len(stored["tensors"]) else None,
-        tensor_sha256=tuple(stored["tensor_sha256"].tolist()),
+        logits=logits,
+        probabilities=probabilities,
+        features=None if features is None else np.asarray(features, np.float32),
+        tensors=np.asarray(tensors) if tensors else None,
+        tensor_sha256=digests,
     )
 
 
-def run_tensor_reference(
-    source: TensorSource, taken: TensorSpec, given: Sequence[TensorSpec], timeout_s: float
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Run an original model that doesn't take images on its sample files in a child process.
+def run_original(
+    job: Mapping[str, Any], samples: Sequence[Path], timeout_s: float
+) -> tuple[tuple[str, ...], list[Tensor], list[dict[str, Tensor]]]:
+    """Run an original model on files of samples in a child process.
 
     Args:
-        source: The model to convert.
-        taken: Input of the model.
-        given: Outputs of the model.
+        job: Result of `ModelSource.job`; for the task `tensor` with `input`, the signature of the model's input.
+        samples: The files.
         timeout_s: Maximum run time in seconds.
 
     Returns:
-        inputs: Input tensor of each sample, without the batch axis.
+        digests: Digest of each input tensor.
+        tensors: Input tensor of each sample without the batch axis; empty if the recipe makes it.
         answers: Outputs for each sample by name, of a batch of one.
 
     Raises:
         ConversionError: The original fails or takes too long.
     """
-    stored = _run(
-        {
-            "route": "onnx",
-            "model": str(source.model.absolute()),
-            "samples": [str(path.absolute()) for path in source.samples],
-            "input": {"name": taken.name, "dtype": taken.dtype, "shape": taken.shape},
-            "handler": str(source.handler.absolute()) if source.handler else None,
-        },
-        timeout_s,
-    )
-    numbers = range(len(source.samples))
-    return [stored[f"{number}"] for number in numbers], [
-        {spec.name: stored[f"{number}/{spec.name}"] for spec in given} for number in numbers
-    ]
-
-
-def _run(job: Mapping[str, Any], timeout_s: float) -> dict[str, Tensor]:
-    """Run the child process and return the arrays that it writes."""
     name = "onnxruntime" if job["route"] == "onnx" else "TensorFlow"
     with TemporaryDirectory() as folder:
         output = Path(folder) / "truth.npz"
         run_child(
             "converters.reference_process",
-            {**job, "output": str(output)},
+            {**job, "samples": [str(path.absolute()) for path in samples], "output": str(output)},
             what=f"the original model {name}, which answers the samples of the parity proof,",
             timeout_s=timeout_s,
         )
-        with np.load(output, allow_pickle=False) as stored:
-            return dict(stored)
+        with np.load(output, allow_pickle=False) as found:
+            stored = dict(found)
+    answers: list[dict[str, Tensor]] = [{} for _ in samples]
+    for key, value in stored.items():
+        number, _, output_name = key.partition("/")
+        if output_name:
+            answers[int(number)][output_name] = value
+    tensors = [stored[str(number)] for number in range(len(samples)) if str(number) in stored]
+    return tuple(stored["tensor_sha256"].tolist()), tensors, answers
 
 
-Floats = npt.NDArray[np.float32]
+def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
+    """Return the logits and probabilities of a batch of one, each (labels,) float32.
+
+    A single probability is that of the second of two labels.
+    """
+    logits_name, probabilities_name = interface.pick_outputs(answer)
+    probabilities = None
+    if probabilities_name is not None:
+        probabilities = answer[probabilities_name][0].astype(np.float32)
+        if len(probabilities) == 1:
+            probabilities = np.concatenate([np.float32(1) - probabilities, probabilities])
+    if logits_name is None:
+        probabilities = np.asarray(probabilities)
+        return np.log(np.clip(probabilities, np.float32(SMALLEST), None)), probabilities
+    logits = answer[logits_name][0].astype(np.float32)
+    if probabilities is not None:
+        return logits, probabilities
+    powers = np.exp(logits.astype(np.float64) - np.max(logits))
+    return logits, (powers / np.sum(powers)).astype(np.float32)
+
+
+def check_declared(logits: Floats, probabilities: Floats, interface: Interface, names: Collection[str]) -> None:
+    """Check that the outputs for the samples look like what they are declared as.
+
+    Args:
+        logits: (N, labels); those of the model, if it has any.
+        probabilities: (N, labels); those of the model, if it has any.
+        interface: Input and outputs of the model.
+        names: Names of the model's outputs.
+
+    Raises:
+        ConversionError: Probabilities don't sum to 1, or logits do; the hint names the line of the declaration.
+    """
+    logits_name, probabilities_name = interface.pick_outputs(names)
+    named = bool(interface.logits or interface.probabilities)
+    if probabilities_name is not None:
+        sums, low, high = probabilities.sum(axis=1), np.min(probabilities), np.max(probabilities)
+        if low < -SUM_TOLERANCE or high > 1 + SUM_TOLERANCE:
+            raise ConversionError(
+                f"the output {probabilities_name} is declared as probabilities, but on the samples its numbers lie "
+                f"between {low:.3g} and {high:.3g}",
+                hint=f"declare {_line('logits', probabilities_name, named=named)} instead of "
+                f"{_line('probabilities', probabilities_name, named=named)} if they are logits",
+            )
+        if np.any(np.abs(sums - 1) > SUM_TOLERANCE):
+            raise ConversionError(
+                f"the output {probabilities_name} is declared as probabilities, but on the samples its numbers sum to "
+                f"{np.min(sums):.3f} to {np.max(sums):.3f} and not to 1: several labels may hold for one image, as "
+                "with a sigmoid for each label, and Eaves predicts one label",
+                hint="end the model in a softmax and train it with one label for each image; if the numbers are "
+                f"logits, declare {_line('logits', probabilities_name, named=named)} instead of "
+                f"{_line('probabilities', probabilities_name, named=named)}",
+            )
+    if logits_name is not None and np.min(logits) >= 0 and np.all(np.abs(logits.sum(axis=1) - 1) <= SUM_TOLERANCE):
+        raise ConversionError(
+            f"the output {logits_name} is declared as logits, but on all {len(logits)} samples its numbers are at "
+            "least 0 and sum to 1, so they are probabilities",
+            hint=f"declare {_line('probabilities', logits_name, named=named)} instead of "
+            f"{_line('logits', logits_name, named=named)}",
+        )
+
+
+def _line(content: str, name: str, *, named: bool) -> str:
+    """Return the line of a declaration that states an output's content."""
+    return f"`{content}: {name}`" if named else f"`output_is: {content}`"
+
+
 DECISION_TOLERANCE = 1e-3
 """Maximum difference of a weighed probability, from 0 to 1, from the one that the logits give; the graph computes both
 in float32."""
@@ -132,22 +202,7 @@ class ParityTolerance:
     agreement: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOutputs:
-    """Outputs of a session for images.
-
-    Attributes:
-        logits: (N, labels) float32.
-        probabilities: (N, labels) float32.
-        features: (N, any) float32; None if the graph gives none.
-    """
-
-    logits: Floats
-    probabilities: Floats
-    features: Floats | None = None
-
-
-def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> SessionOutputs:
+def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> ReferenceOutputs:
     """Run a session on the images that the original was run on.
 
     Raises:
@@ -164,7 +219,8 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
         if tensor_digest(tensor) != expected:
             raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
         answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
-    return SessionOutputs(
+    return replace(
+        truth,
         logits=np.asarray([one["logits"] for one in answers]),
         probabilities=np.asarray([one["probabilities"] for one in answers]),
         features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
@@ -172,7 +228,7 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
 
 
 def compare(
-    answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
+    answers: ReferenceOutputs, truth: ReferenceOutputs, demand: ParityTolerance, decision: DecisionRule
 ) -> Parity:
     """Compare a session's outputs with the original's.
 
@@ -263,7 +319,7 @@ def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
         )
 
 
-def _prove_decision(answers: SessionOutputs, decision: DecisionRule, temperature: float) -> None:
+def _prove_decision(answers: ReferenceOutputs, decision: DecisionRule, temperature: float) -> None:
     """Check that the rule undoes the correction of the scores: weighed probabilities are softmax(logits / temperature).
 
     Labels alone would prove little, because few images are so near to a boundary that a wrong rule changes their label.

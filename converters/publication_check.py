@@ -16,7 +16,6 @@ from pathlib import Path
 from converters.evaluation.images import (
     LabelledImages,
     describe_left_out,
-    find_trained_looks,
     leave_out_copies,
     load_labelled_images,
     with_groups,
@@ -34,8 +33,7 @@ from eaves.oci.registry.registry import Access
 from trainer.data.reading import find_local
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split
 from trainer.evaluation import ACCURACY
-from trainer.evaluation.model_quality import MIN_GROUPS
-from trainer.evaluation.quality_sentence import count_images
+from trainer.evaluation.model_quality import MIN_GROUPS, count_images
 from trainer.progress import TrainingProgress
 from trainer.run.run import MANIFEST, open_run
 from trainer.run.run_location import RunLocation
@@ -173,7 +171,7 @@ def check_publication(
     """Check whether a model may be published, by its artifact.
 
     Args:
-        path: Directory of the artifact, beside those of earlier models.
+        path: Directory of the artifact.
         place: Location of the model's run.
         data: Settings that name the run's images.
         tag: Container image name to publish to, as `eaves package` takes it.
@@ -210,7 +208,7 @@ def check_publication(
     gone, exceeded = set[str](), set[str]()
     for reference in references:
         try:
-            with reference.artifact(path.parent, place.cache / "published") as earlier:
+            with reference.artifact(place.cache / "published") as earlier:
                 pairing, note = _compare(reference, earlier, artifact, evaluation, images, place, progress)
         except OciNotFoundError as error:
             gone.add(reference.artifact_digest)
@@ -270,12 +268,11 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
         raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
     trained_on = {digest for digest, one in split.items() if one.split == "train"}
-    found = with_groups(load_labelled_images(path, trained_on, faults), [split])
+    found = with_groups(load_labelled_images(path, trained_on, faults, progress=progress), [split])
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
         raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
-    looks = find_trained_looks(trained_on, path, (), cache=place.cache, progress=progress)
-    return leave_out_copies(replace(found, images=tuple(left)), looks, progress)
+    return leave_out_copies(replace(found, images=tuple(left)), trained_on, (), cache=place.cache, progress=progress)
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.artifact import Artifact, open_artifact
-from eaves.errors import ArtifactError, OciError, OciNotFoundError
+from eaves.artifact import Artifact
+from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.image_location import BEST, SERVING, VERSION, ImageLocation, name_role, open_location
 from eaves.oci.layout import create_layout
@@ -46,24 +46,12 @@ class Published:
     descriptor: Descriptor
 
     @contextmanager
-    def artifact(self, kept: Path, work: Path) -> Iterator[Artifact]:
-        """Yield the artifact on this machine.
-
-        Args:
-            kept: Folder with earlier artifacts, each named by its version; an artifact in it is not fetched.
-            work: Folder to fetch the artifact to.
+    def artifact(self, work: Path) -> Iterator[Artifact]:
+        """Fetch the artifact to a folder below `work`, which is removed at the end of the context.
 
         Raises:
             OciError: The artifact can't be fetched, or differs from what the container image says.
         """
-        for folder in sorted(kept.glob("*")) if kept.is_dir() else ():
-            try:
-                found = open_artifact(folder)
-            except ArtifactError:
-                continue
-            if found.digest == self.artifact_digest:
-                yield found
-                return
         work.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="published-", dir=work) as made:
             layout = create_layout(Path(made) / "layout")

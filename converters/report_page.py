@@ -1,39 +1,24 @@
-"""Renders `NAME.html` beside the artifact NAME: the result of a conversion, one file without scripts."""
+"""Renders the result of a conversion (`NAME.html` beside the artifact NAME) or of an evaluation as one HTML page."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
+from converters.evaluation.images import LabelledImages
+from converters.evaluation.metrics import Evaluation, Pairing
 from converters.int8.evidence import format_bound, format_lower_bound
 from eaves.artifact import FP32, INT8, Artifact, Manifest, Quantisation, load_golden
 from eaves.artifact.conversion_results import AGREEMENT
-from trainer.report import charts, html_page
-
-CHART_PIXELS = 220
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OriginalModel:
-    """What is known about the model that was converted.
-
-    Attributes:
-        quality: Accuracy and rating of the original model, as one sentence without a full stop; empty when not known.
-        golden_labels: Label that the original model gives to each golden image, in the order of the index; empty when
-            it is not known.
-    """
-
-    quality: str = ""
-    golden_labels: Sequence[str] = ()
-
-
-UNKNOWN = OriginalModel()
+from eaves.base.statistics import round_outward
+from trainer.data.listing import group_by_cause
+from trainer.report import html_page
+from trainer.report.html_page import build_thumbnail
+from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,22 +41,19 @@ def page_path(artifact: Path) -> Path:
     return artifact.with_name(f"{artifact.name}.html")
 
 
-def write_page(artifact: Artifact, original: OriginalModel = UNKNOWN) -> None:
-    """Write the page of an artifact beside it.
+def write_page(artifact: Artifact, quality: str = "") -> None:
+    """Write the page of an artifact beside it; `quality` is what its run says about the model's accuracy.
 
     Raises:
         ArtifactError: The artifact's golden images can't be read.
     """
-    html_page.write_page(page_path(artifact.path), build_page(artifact, original))
+    html_page.write_page(page_path(artifact.path), build_page(artifact, quality))
 
 
-def build_page(artifact: Artifact, original: OriginalModel = UNKNOWN) -> str:
+def build_page(artifact: Artifact, quality: str = "") -> str:
     """Return the HTML of the page that reports on a conversion."""
     manifest = artifact.manifest
-    golden = [
-        {**row, "image": html_page.build_thumbnail(artifact.path / row["file"])}
-        for row in build_golden(artifact, original.golden_labels)
-    ]
+    golden = [{**row, "image": build_thumbnail(artifact.path / row["file"])} for row in build_golden(artifact)]
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),
         manifest=manifest,
@@ -79,12 +61,10 @@ def build_page(artifact: Artifact, original: OriginalModel = UNKNOWN) -> str:
         digest=artifact.digest,
         size_bytes=artifact.size_bytes,
         verdict=build_verdict(manifest),
-        scale=_scale(manifest.quantisation),
         trials=build_trials(manifest.quantisation),
         golden=golden,
-        wrong_by_original=sum(item["by_original"] for item in golden),
-        wrong_by_int8=sum(item["by_int8"] for item in golden),
-        quality=original.quality,
+        wrong=sum(item["wrong"] for item in golden),
+        quality=quality,
     )
 
 
@@ -131,31 +111,15 @@ def _describe(found: Quantisation) -> str:
     return " ".join(parts) or "There was no image to judge int8 on."
 
 
-def _scale(found: Quantisation) -> tuple[float, float]:
-    """Return the ends of the charts' axis, multiples of 0.01; all accuracies and intervals are between them."""
-    shares = [found.accuracy_fp32, *found.interval_95_fp32]
-    for trial in filter(lambda trial: trial.judged, found.trials):
-        shares += [trial.accuracy, *trial.interval_95]
-    low, high = math.floor(min(shares) * 100 - 1e-9) / 100, math.ceil(max(shares) * 100 + 1e-9) / 100
-    return max(low, 0.0), min(high, 1.0)
-
-
 def build_trials(found: Quantisation) -> list[dict[str, Any]]:
     """Return the rows of the page's table of precisions: fp32 first, then every int8 candidate in order."""
     if not found.trials:
         return []
-
-    def chart(accuracy: float, interval: Sequence[float]) -> Markup:
-        ends = interval or (accuracy, accuracy)
-        return charts.draw_interval(
-            accuracy, ends, scale=_scale(found), reference=found.accuracy_fp32, width=CHART_PIXELS
-        )
-
     fp32 = {
         "name": "fp32",
         "kept": (),
         "accuracy": found.accuracy_fp32,
-        "chart": chart(found.accuracy_fp32, found.interval_95_fp32),
+        "interval": _format_interval(found.interval_95_fp32),
         "picking": None,
         "agreement": None,
         "drop": None,
@@ -167,7 +131,7 @@ def build_trials(found: Quantisation) -> list[dict[str, Any]]:
             "name": "int8",
             "kept": trial.kept_fp32,
             "accuracy": trial.accuracy if trial.judged else None,
-            "chart": chart(trial.accuracy, trial.interval_95) if trial.judged else "",
+            "interval": _format_interval(trial.interval_95) if trial.judged else "",
             "picking": trial.picking_agreement,
             "agreement": trial.agreement if trial.judged else None,
             "drop": trial.drop * 100 if trial.judged else None,
@@ -179,36 +143,71 @@ def build_trials(found: Quantisation) -> list[dict[str, Any]]:
     return [fp32, *rows]
 
 
-def build_golden(artifact: Artifact, original: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return a row for each golden image: its label, the expected answer and, if it is wrong, whether int8 caused that.
+def _format_interval(interval: Sequence[float]) -> str:
+    return "{:.3f} to {:.3f}".format(*round_outward((interval[0], interval[1]), 3)) if interval else ""
 
-    The original model caused a wrong answer if it gives the same answer; if it gives another one, int8 caused it. The
-    outputs recorded for an fp32 artifact are the original's, so they show the original's answer.
 
-    Args:
-        artifact: The artifact.
-        original: Label that the original model gives to each golden image; empty when it is not known.
+def build_golden(artifact: Artifact) -> list[dict[str, Any]]:
+    """Return a row for each golden image: its label, the expected answer and whether that is wrong.
 
     Raises:
         ArtifactError: The golden images can't be read.
     """
     labels, decision = artifact.manifest.labels, artifact.manifest.decision
     rows = []
-    for number, case in enumerate(load_golden(artifact)):
+    for case in load_golden(artifact):
         chosen = int(decision.choose(np.array(case.probabilities))) if len(case.probabilities) == len(labels) else None
         answer, score = ("", 0.0) if chosen is None else (labels[chosen], case.probabilities[chosen])
-        first = original[number] if number < len(original) else answer if artifact.manifest.precision == FP32 else ""
         wrong = bool(answer) and case.label in labels and answer != case.label
-        rows.append(
-            {
-                "label": case.label,
-                "answer": answer,
-                "score": score,
-                "file": case.file,
-                "wrong": wrong,
-                "original": first,
-                "by_original": wrong and first == answer,
-                "by_int8": wrong and bool(first) and first != answer,
-            }
-        )
+        rows.append({"label": case.label, "answer": answer, "score": score, "file": case.file, "wrong": wrong})
     return rows
+
+
+DIFFERING = 48
+"""Maximum number of images that the page shows of those to which the two models give different labels."""
+REFUSED = 100
+
+
+def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluation], pairing: Pairing | None) -> str:
+    """Return the HTML of an evaluation.
+
+    Args:
+        found: The labelled images.
+        evaluations: Evaluation of one or two models.
+        pairing: Difference of the second model from the first; None for one model.
+    """
+    shown = pairing.differing[:DIFFERING] if pairing else ()
+    return html_page.build_page(
+        Path(__file__).with_name("evaluation.html.j2"),
+        models=[_model(evaluation) for evaluation in evaluations],
+        not_used=group_by_cause(found.faults),
+        shown_files=FILES,
+        trained_on=found.trained_on,
+        copies=found.copies,
+        notes=found.notes,
+        pairing=pairing,
+        differing=[{"item": item, "image": build_thumbnail(item.image.path)} for item in shown],
+    )
+
+
+def _model(evaluation: Evaluation) -> dict[str, Any]:
+    measured = evaluation.measured
+    few = len(measured["labels"]) <= MATRIX_CLASSES
+    return {
+        "about": evaluation,
+        "matrix": build_matrix(measured) if few else None,
+        "pairs": build_pairs(measured),
+        "classes": build_classes(measured, evaluation.calibration_errors()),
+        "times": evaluation.times_ms(),
+        "refused": evaluation.refused[:REFUSED],
+        "mistakes": [
+            {
+                "file": evaluation.images[position].name,
+                "truth": evaluation.images[position].label,
+                "predicted": evaluation.answers[position].label,
+                "score": evaluation.answers[position].score,
+                "image": build_thumbnail(evaluation.images[position].path),
+            }
+            for position in evaluation.mistakes()
+        ],
+    }

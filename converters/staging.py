@@ -1,18 +1,28 @@
-"""Opens the directory in which an artifact is built, and puts a user's handler.py into it."""
+"""Opens the directory in which an artifact is built, describes it in its manifest, and checks it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from converters.model_source import ModelSource
+from converters.onnx.graph import Signature
+from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, Manifest, check
-from eaves.artifact.store import HANDLER, MANIFEST, MAX_HANDLER_BYTES
+from eaves.artifact import Source as Origin
+from eaves.artifact.store import HANDLER, LABELS, MANIFEST, MAX_HANDLER_BYTES, file_entries
 from eaves.base.locks import unfinished_folder
 from eaves.errors import ArtifactError, ConversionError
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
+
+TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
+UNKNOWN = "NOASSERTION"
+"""SPDX's value for a licence that is not stated. Source: SPDX 2.3, section 7.13."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +80,55 @@ def copy_handler(path: str, staging: Path) -> Path | None:
         raise ConversionError(f"the handler {path} is too large: {len(source)} bytes (at most {MAX_HANDLER_BYTES})")
     (staging / HANDLER).write_bytes(source)
     return staging / HANDLER
+
+
+def build_manifest(
+    source: ModelSource,
+    place: StagingDirectory,
+    signature: Signature,
+    settings: ConvertSettings,
+    *,
+    right: Sequence[bool] = (),
+    **further: Any,
+) -> Manifest:
+    """Write the labels, the last of the artifact's files, and build its manifest.
+
+    Args:
+        source: The model that was converted.
+        place: The directory with the artifact's files.
+        signature: Input and outputs of the graph.
+        settings: Settings of the conversion.
+        right: Whether the model gives each sample the label of its folder; empty if that says nothing.
+        further: Further fields of the manifest.
+    """
+    labels = "".join(f"{label}\n" for label in source.labels)
+    (place.staging / LABELS).write_text(labels, encoding="utf-8")
+    # TensorFlow may be missing, because ONNX files don't need it.
+    installed = [name for name in TOOLS if any(metadata.distributions(name=name))]
+    return Manifest(
+        name=source.name,
+        version=source.version,
+        labels=source.labels,
+        input=signature.input,
+        outputs=signature.outputs,
+        task=source.task,
+        source=Origin(
+            route=source.route,
+            digest=source.digest,
+            weights=source.weights.get("origin", ""),
+            weights_sha256=source.weights.get("file_sha256", ""),
+            figure=source.figure,
+            samples=len(right),
+            samples_right=sum(right),
+        ),
+        licences={
+            "model": source.licence or settings.licence or UNKNOWN,
+            **({"weights": source.weights["licence"]} if "licence" in source.weights else {}),
+        },
+        toolchain={name: metadata.version(name) for name in installed},
+        files=file_entries(place.staging),
+        **further,
+    )
 
 
 def check_staged(place: StagingDirectory, manifest: Manifest, handler: Path | None, timeout_s: float) -> None:

@@ -6,9 +6,7 @@ The model's own input and outputs stay unchanged, and it is only run on one exam
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.model_source import UNKNOWN, TensorSource, installed, read_licences
-from converters.onnx.graph import Signature, canonicalize, read_tensors, write_graph
+from converters.golden_images import write_cases
+from converters.model_source import ModelSource
+from converters.onnx.graph import Signature, canonicalize, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, optimize
-from converters.proof import run_tensor_reference
+from converters.proof import run_original
 from converters.settings import ConvertSettings
-from converters.staging import StagingDirectory, check_staged
+from converters.staging import StagingDirectory, build_manifest, check_staged
 from converters.untrusted_onnx import load_foreign, opset_of
-from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, write_artifact
-from eaves.artifact import Source as Origin
+from eaves.artifact import Artifact, GoldenCase, Parity, Quantisation, write_artifact
 from eaves.artifact.conversion_results import FP32, INT8
-from eaves.artifact.golden import GOLDEN, INDEX, difference, tensor_digest, write_index
-from eaves.artifact.manifest import TENSOR, label_output
-from eaves.artifact.store import LABELS, MODEL, file_digest, file_entries
+from eaves.artifact.golden import difference
+from eaves.artifact.manifest import label_output
+from eaves.artifact.store import MODEL
 from eaves.errors import ArtifactError, ConversionError, ParityError
 from eaves.inference.session import Session
 from trainer.progress import TrainingProgress
@@ -41,7 +39,7 @@ them."""
 
 
 def convert_tensor(
-    source: TensorSource, place: StagingDirectory, output: Path, settings: ConvertSettings, progress: TrainingProgress
+    source: ModelSource, place: StagingDirectory, output: Path, settings: ConvertSettings, progress: TrainingProgress
 ) -> Artifact:
     """Convert a model, prove parity and write the artifact.
 
@@ -65,19 +63,49 @@ def convert_tensor(
     with progress.phase("Preparing the graph", 1) as step:
         signature, opset = _prepare(source, place, settings)
         step()
+    paths = [sample.path for sample in source.samples]
     with progress.phase("Proving parity", 1) as step:
-        inputs, truth = run_tensor_reference(source, signature.input, signature.outputs, settings.timeout_s)
+        spec = {"name": signature.input.name, "dtype": signature.input.dtype, "shape": signature.input.shape}
+        digests, inputs, truth = run_original(source.job() | {"input": spec}, paths, settings.timeout_s)
         parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL, tables=()), settings.tolerance)
         step()
-    labels = "".join(f"{label}\n" for label in source.labels)
-    (place.staging / LABELS).write_text(labels, encoding="utf-8")
-    _write_goldens(source, place.staging, inputs, truth, settings.golden)
-    manifest = _describe(source, signature, parity, place.staging, settings, opset)
+    cases = [
+        GoldenCase(
+            file="",
+            label="",
+            tensor_sha256=digest,
+            outputs={name: tuple(value.ravel().tolist()) for name, value in outputs.items()},
+        )
+        for digest, outputs in zip(digests, truth, strict=True)
+    ]
+    # The first samples by digest, so that the same samples always give the same choice.
+    order = sorted(range(len(paths)), key=lambda index: source.samples[index].sha256)[: settings.golden]
+    write_cases(
+        place.staging,
+        [paths[index] for index in order],
+        [cases[index] for index in order],
+        [inputs[index] for index in order],
+    )
+    manifest = build_manifest(
+        source,
+        place,
+        signature,
+        settings,
+        recipe=None,
+        parity=parity,
+        golden_tolerance=settings.tolerance,
+        precision=FP32,
+        quantisation=Quantisation(
+            asked=settings.precision,
+            reason="int8 was not tried: it is judged on labelled images, and this model does not take images",
+        ),
+        opset=opset,
+    )
     check_staged(place, manifest, source.handler, settings.timeout_s)
     return write_artifact(place.staging, output, manifest)
 
 
-def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSettings) -> tuple[Signature, int]:
+def _prepare(source: ModelSource, place: StagingDirectory, settings: ConvertSettings) -> tuple[Signature, int]:
     """Write the fp32 graph into the artifact, and return its signature and operator set."""
     model, _ = load_foreign(source.model, opset=settings.opset)
     opset = opset_of(model)
@@ -86,7 +114,7 @@ def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSet
     onnx.save(model, str(given))
     prepared = optimize(given, place.folder / "folded.onnx", "basic")
     canonicalize(prepared, heads=False)
-    signature = read_tensors(prepared)
+    signature = read_signature(prepared, classifier=False)
     _check(signature)
     try:
         label_output(source.labels, signature.outputs)
@@ -125,7 +153,7 @@ def _check(signature: Signature) -> None:
 
 
 def _prove(
-    source: TensorSource,
+    source: ModelSource,
     signature: Signature,
     inputs: Sequence[Tensor],
     truth: Sequence[Mapping[str, Tensor]],
@@ -138,17 +166,18 @@ def _prove(
     """
     worst, absolute, same = 0.0, 0.0, 0
     scores = label_output(source.labels, signature.outputs)
-    for path, tensor, expected in zip(source.samples, inputs, truth, strict=True):
+    for sample, tensor, expected in zip(source.samples, inputs, truth, strict=True):
         found = session.answer(tensor[np.newaxis])
         for name, own in expected.items():
             if not np.all(np.isfinite(own)):
                 raise ConversionError(
-                    f"{path.name}: the output {name} of the original model is not finite", hint="remove the sample"
+                    f"{sample.path.name}: the output {name} of the original model is not finite",
+                    hint="remove the sample",
                 )
             off = difference(found[name], own.ravel()) if found[name].shape == own.shape else np.inf
             if off > tolerance:
                 raise ParityError(
-                    f"{path.name}: the output {name} of the converted model differs from the original's by "
+                    f"{sample.path.name}: the output {name} of the converted model differs from the original's by "
                     f"{off:.2e} of the largest value (at most {tolerance:.0e} allowed)",
                     hint="set another convert.opset, or report the model to the developers of Eaves",
                 )
@@ -163,61 +192,4 @@ def _prove(
         tolerance=tolerance,
         min_agreement=0.0,
         passed=True,
-    )
-
-
-def _write_goldens(
-    source: TensorSource,
-    staging: Path,
-    inputs: Sequence[Tensor],
-    truth: Sequence[Mapping[str, Tensor]],
-    limit: int,
-) -> None:
-    """Write the first samples by digest as golden examples, so that the same samples always give the same choice."""
-    (staging / GOLDEN).mkdir()
-    order = sorted(range(len(inputs)), key=lambda index: file_digest(source.samples[index]))
-    cases = []
-    for number, index in enumerate(order[:limit]):
-        file = f"{GOLDEN}/{number:03d}{source.samples[index].suffix.lower()}"
-        tensor = f"{GOLDEN}/{number:03d}.npy"
-        if file == tensor:
-            raise ConversionError(
-                f"samples whose names end in {file[-4:]} are not supported", hint="rename the samples"
-            )
-        shutil.copyfile(source.samples[index], staging / file)
-        np.save(staging / tensor, np.ascontiguousarray(inputs[index]), allow_pickle=False)
-        outputs = {name: tuple(value.ravel().tolist()) for name, value in truth[index].items()}
-        digest = tensor_digest(inputs[index])
-        cases.append(GoldenCase(file=file, label="", tensor_sha256=digest, tensor=tensor, outputs=outputs))
-    write_index(staging / INDEX, cases)
-
-
-def _describe(
-    source: TensorSource,
-    signature: Signature,
-    parity: Parity,
-    staging: Path,
-    settings: ConvertSettings,
-    opset: int,
-) -> Manifest:
-    return Manifest(
-        name=source.name,
-        version=source.version,
-        labels=source.labels,
-        input=signature.input,
-        outputs=signature.outputs,
-        recipe=None,
-        parity=parity,
-        golden_tolerance=settings.tolerance,
-        precision=FP32,
-        quantisation=Quantisation(
-            asked=settings.precision,
-            reason="int8 was not tried: it is judged on labelled images, and this model does not take images",
-        ),
-        source=Origin(route="onnx", digest=source.digest),
-        task=TENSOR,
-        opset=opset,
-        licences={"model": source.licence or settings.licence or UNKNOWN, **read_licences(installed())},
-        toolchain={name: metadata.version(name) for name in installed()},
-        files=file_entries(staging),
     )

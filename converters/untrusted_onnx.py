@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -13,20 +12,7 @@ from eaves.errors import ConversionError
 MAX_BYTES = 2**31 - 1
 """Maximum size of a model in bytes. Source: protobuf.dev, "Proto Limits": a message is smaller than 2 GiB, and a graph
 is one message."""
-DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
-_MICROSOFT = """
-Attention BiasGelu BiasSoftmax DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv
-FusedGemm FusedMatMul FusedMatMulActivation Gelu GroupNorm LayerNormalization MatMulIntegerToFloat MaxpoolWithMask
-MultiHeadAttention NhwcConv NhwcFusedConv NhwcMaxPool QAttention QGemm QLinearAdd QLinearAveragePool QLinearConcat
-QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMean QLinearSigmoid QLinearSoftmax
-QLinearWhere QuantizeLinear QuickGelu SkipLayerNormalization TransposeMatMul
-"""
-MICROSOFT = frozenset(_MICROSOFT.split())
-"""Operators of Microsoft that every build of onnxruntime has for image models on a CPU. Source: onnxruntime,
-docs/ContribOperators.md."""
-MAX_NODES, MAX_DEPTH = 100_000, 50
-"""Maximum number of nodes, and maximum depth of nested functions, of an accepted model; the largest registered networks
-have 500 nodes."""
+DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -41,11 +27,12 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
         ConversionError: The file is too large, is broken, points outside its folder, or needs operators that a standard
             onnxruntime doesn't have.
     """
-    _check_size(path, external_files(path))
+    total = sum(file.stat().st_size for file in (path, *external_files(path)))
+    if total > MAX_BYTES:
+        raise _too_large(path, total)
     try:
         model = onnx.load(str(path))
         if model.functions:
-            _check_functions(model)
             model = inliner.inline_local_functions(model)
         _keep_real_inputs(model, path)
         onnx.checker.check_model(model)
@@ -74,31 +61,6 @@ def _keep_real_inputs(model: onnx.ModelProto, path: Path) -> None:
     model.ir_version = max(model.ir_version, 4)
 
 
-def _check_functions(model: onnx.ModelProto) -> None:
-    """Refuse a model with more than `MAX_NODES` nodes after its functions are inlined.
-
-    Nested functions multiply the number of nodes, so a file of a kilobyte could expand beyond the memory.
-    """
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
-        total = 0
-        for node in nodes:
-            key = (node.domain, node.op_type)
-            if key in bodies and key not in sizes:
-                if depth == MAX_DEPTH:
-                    raise ConversionError(f"the model's functions are nested more than {MAX_DEPTH} deep")
-                sizes[key] = count(bodies[key], depth + 1)
-            total += sizes.get(key, 1)
-        return total
-
-    if (found := count(model.graph.node, 0)) > MAX_NODES:
-        raise ConversionError(
-            f"the model has {found} nodes after its functions are expanded; at most {MAX_NODES} are supported"
-        )
-
-
 def external_files(path: Path) -> tuple[Path, ...]:
     """Return the files beside an ONNX file that hold its weights.
 
@@ -111,9 +73,10 @@ def external_files(path: Path) -> tuple[Path, ...]:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises its own exceptions
         raise ConversionError(f"{path.name} is not an ONNX model: {str(error)[:300]}") from error
+    constants = [attribute.t for node in model.graph.node for attribute in node.attribute]
     locations = {
         entry.value
-        for tensor in _tensors(model)
+        for tensor in (*model.graph.initializer, *constants)
         if tensor.data_location == onnx.TensorProto.EXTERNAL
         for entry in tensor.external_data
         if entry.key == "location"
@@ -133,12 +96,6 @@ def external_files(path: Path) -> tuple[Path, ...]:
     return tuple(path.parent / location for location in sorted(locations))
 
 
-def _check_size(path: Path, parts: tuple[Path, ...]) -> None:
-    total = sum(file.stat().st_size for file in (path, *parts))
-    if total > MAX_BYTES:
-        raise _too_large(path, total)
-
-
 def _too_large(path: Path, size_bytes: int) -> ConversionError:
     return ConversionError(
         f"{path.name} has {size_bytes / 1000000000.0:.1f} GB of weights; at most {MAX_BYTES / 1000000000.0:.1f} "
@@ -146,33 +103,8 @@ def _too_large(path: Path, size_bytes: int) -> ConversionError:
     )
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of a model, including those in constants and in bodies of functions and branches."""
-    graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes += graph.node
-        while nodes:
-            for attribute in nodes.pop().attribute:
-                yield from (attribute.t, *attribute.tensors)
-                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                    yield from (sparse.values, sparse.indices)
-                graphs += [attribute.g] if attribute.HasField("g") else []
-                graphs += attribute.graphs
-
-
 def _check_operators(model: onnx.ModelProto) -> None:
-    strange = sorted(
-        {
-            f"{node.domain}:{node.op_type}"
-            for node in model.graph.node
-            if node.domain not in DOMAINS and not (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
-        }
-    )
+    strange = sorted({f"{node.domain}:{node.op_type}" for node in model.graph.node if node.domain not in DOMAINS})
     if strange:
         raise ConversionError(
             f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",

@@ -34,7 +34,7 @@ from knative.resources.console_settings import ConsoleDeployment, SiteConsoleSet
 from knative.resources.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
 from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
-from trainer.run.run_server import TOKEN_VARIABLE
+from trainer.reader import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
 

@@ -17,18 +17,17 @@ import numpy.typing as npt
 
 from eaves.errors import DatasetError
 from trainer.data.dataset import Example
-from trainer.data.listing import DataFault, Listing, check_labels
+from trainer.data.listing import Cause, DataFault, Listing, check_labels, group_by_cause
 from trainer.data.reading import (
     ImageRecord,
     Repeat,
     describe_black,
     drop_repeats,
+    group_images,
     load_listing,
+    propose_groups,
     read_records,
 )
-from trainer.data.split.groups import group_copies
-from trainer.data.split.proposals import propose_group_by
-from trainer.data.unused_files import Cause, group_by_cause
 from trainer.model.architectures import ARCHITECTURES, PRETRAINED
 from trainer.progress import TrainingProgress
 from trainer.selection.candidates import Candidate, compute_features
@@ -205,15 +204,9 @@ def _find_copies(
     images: Sequence[ImageRecord], listing: Listing, progress: TrainingProgress
 ) -> tuple[list[tuple[ImageRecord, ...]], tuple[str, str]]:
     """Return sets of images that show the same picture, and the notes on a fixed camera and on `data.group_by`."""
-    digests, labels = [image.digest for image in images], [listing.labels.index(image.label) for image in images]
-    found = group_copies([image.look for image in images], digests, labels, "similar", progress)
+    found, digests = group_images(images, listing.labels, "similar", progress), [image.digest for image in images]
     group_of = {position: digests[group[0]] for group in found.groups for position in group}
-    proposal = propose_group_by(
-        [image.entry.below for image in images],
-        [image.label for image in images],
-        [image.taken for image in images],
-        [group_of.get(row, digest) for row, digest in enumerate(digests)],
-    )
+    proposal = propose_groups(images, [group_of.get(row, digest) for row, digest in enumerate(digests)])
     copies = sorted(map(sorted, found.copies))
     return [tuple(images[position] for position in group) for group in copies], (found.note, proposal)
 

@@ -3,21 +3,18 @@
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
 KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A file (here called
-a shard) is written in the background as soon as it is full, so that a killed pass loses at most the values of two
-files. The values of a damaged file are computed again. Values are found by image, never by position, so more images,
-fewer, or another order compute only the missing values.
+a shard) is written as soon as it is full, so that a killed pass loses at most the values of one file. The values of a
+damaged file are computed again. Values are found by image, never by position, so more images, fewer, or another order
+compute only the missing values.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -26,7 +23,7 @@ import numpy.typing as npt
 
 from trainer.prefetch import prefetch
 from trainer.progress import TrainingProgress
-from trainer.storage import FileStore
+from trainer.storage import DAMAGED, FileStore
 
 SHARD = 64
 """Number of images in one file of the cache: 0.5 MB for Inception V3's features."""
@@ -35,8 +32,6 @@ Array = npt.NDArray[Any]
 Read = Callable[[Sequence[int]], Array]
 """Function from row numbers to the network's input for these rows."""
 
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
-"""Errors that numpy raises on a damaged file."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,25 +49,6 @@ def cache_key(*, recipe: str, scale: str, backbone: str) -> str:
 
 def _split(rows: list[int], size: int) -> list[list[int]]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
-
-
-@contextmanager
-def _in_background(write: Callable[[Sequence[str], Array], None]) -> Iterator[Callable[[Sequence[str], Array], None]]:
-    """Yield a function that calls `write` in another thread, after it has waited for the call before.
-
-    An error of `write` is raised by the next call or at the end of the context.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="features") as pool:
-        running: list[Future[None]] = []
-
-        def submit(digests: Sequence[str], values: Array) -> None:
-            while running:
-                running.pop().result()
-            running.append(pool.submit(write, digests, values))
-
-        yield submit
-        for last in running:
-            last.result()
 
 
 class FeatureCache:
@@ -100,10 +76,8 @@ class FeatureCache:
 
     def save(self, digests: Sequence[str], values: Array) -> None:
         """Write the values of some images as one file of the cache."""
-        buffer = io.BytesIO()
-        np.savez(buffer, digests=np.array(digests, dtype="U64"), values=values)
         name = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
-        self._store.write(f"{name}.npz", buffer.getvalue())
+        self._store.write_arrays(f"{name}.npz", digests=np.array(digests, dtype="U64"), values=values)
 
     def compute(
         self,
@@ -118,7 +92,7 @@ class FeatureCache:
     ) -> int:
         """Fill `out` from the cache, and compute missing values with the model, `SHARD` images at a time.
 
-        Other threads read the next batches while the model computes one, and write the file that was filled last.
+        Other threads read the next batches while the model computes one.
 
         Args:
             model: A Keras model.
@@ -138,7 +112,6 @@ class FeatureCache:
         shards = [_split(missing[start : start + SHARD], batch_size) for start in range(0, len(missing), SHARD)]
         with (
             progress.phase(title, len(missing)) as step,
-            _in_background(self.save) as save,
             closing(prefetch(read, chain.from_iterable(shards))) as inputs,
         ):
             for shard in shards:
@@ -147,18 +120,17 @@ class FeatureCache:
                     out[rows] = values
                     step(len(rows))
                 whole = list(chain.from_iterable(shard))
-                save([digests[row] for row in whole], out[whole])
+                self.save([digests[row] for row in whole], out[whole])
         return len(missing)
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:
         """Return the digests and values in one of the cache's files; remove a damaged file and return None."""
-        data = self._store.read(name)
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as shard:
-                digests, values = shard["digests"].tolist(), shard["values"]
+            shard = self._store.read_arrays(name)
+            digests, values = shard["digests"].tolist(), shard["values"]
             if values.shape != (len(digests), *out.shape[1:]) or values.dtype != out.dtype:
                 raise ValueError(f"the file holds an array of {values.dtype} {values.shape}")
-        except _DAMAGED as error:
+        except DAMAGED as error:
             _log.warning("the cached features %s are damaged and are computed again: %s", name, str(error)[:200])
             self._store.delete(name)
             return None

@@ -11,8 +11,7 @@ from eaves.config import setting
 from eaves.recipe import Recipe
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
-from trainer.model.scales import SCALES, Scale
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, Architecture, Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

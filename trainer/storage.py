@@ -7,15 +7,32 @@ one completed multipart upload), which readers see whole or not at all.
 from __future__ import annotations
 
 import builtins
+import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
 from eaves.base.files import STAGING_SUFFIX, write_atomically
-from eaves.errors import StorageError
+from eaves.errors import EavesError, StorageError
 
+PACKAGES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+"""Python package that implements each URI scheme."""
+DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
+"""Errors of `FileStore.read_arrays` and its result for a damaged file."""
 _HINTS = (
     (PermissionError, "check the credentials of this process and their permissions on the bucket or folder"),
     (FileNotFoundError, "check the name, and that the bucket or folder exists"),
@@ -50,7 +67,7 @@ class FileStore:
         Raises:
             StorageError: The file doesn't exist or can't be read.
         """
-        with _translated("read", self.uri, name):
+        with translated("read", self.uri, name):
             data: bytes = self._files.cat_file(f"{self._root}/{name}")
             return data
 
@@ -60,7 +77,7 @@ class FileStore:
         Raises:
             StorageError: The file doesn't exist or can't be read.
         """
-        with _translated("read", self.uri, name):
+        with translated("read", self.uri, name):
             data: bytes = self._files.cat_file(f"{self._root}/{name}", start=start, end=start + size)
             return data
 
@@ -70,7 +87,7 @@ class FileStore:
         Raises:
             StorageError: The file can't be written.
         """
-        with _translated("write", self.uri, name):
+        with translated("write", self.uri, name):
             if self.is_local:
                 path = Path(self._root, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +95,24 @@ class FileStore:
             else:
                 self._files.pipe_file(f"{self._root}/{name}", data)
 
+    def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays in a file of `write_arrays`; a damaged file is one of the errors in `DAMAGED`."""
+        with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def write_arrays(self, name: str, /, **arrays: npt.NDArray[Any]) -> None:
+        """Write arrays by name as one file of NumPy's format `.npz`, as `write` does."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.write(name, buffer.getvalue())
+
     def exists(self, name: str) -> bool:
         """Return whether a file of that name exists.
 
         Raises:
             StorageError: The location can't be read.
         """
-        with _translated("read", self.uri, name):
+        with translated("read", self.uri, name):
             try:
                 return bool(self._files.info(f"{self._root}/{name}")["type"] == "file")
             # `isfile` returns False on any failure, such as a lost connection
@@ -98,7 +126,7 @@ class FileStore:
             StorageError: The location can't be listed.
         """
         folder = prefix.rpartition("/")[0]
-        with _translated("list", self.uri, prefix):
+        with translated("list", self.uri, prefix):
             where = f"{self._root}/{folder}".rstrip("/")
             found = [str(path).removeprefix(f"{self._root}/") for path in self._files.find(where)]
         return sorted(name for name in found if name.startswith(prefix) and not name.endswith(STAGING_SUFFIX))
@@ -109,7 +137,7 @@ class FileStore:
         Raises:
             StorageError: The location can't be listed.
         """
-        with _translated("list", self.uri, ""):
+        with translated("list", self.uri, ""):
             try:
                 found = self._files.ls(self._root, detail=True)
             except (FileNotFoundError, NotADirectoryError):
@@ -122,7 +150,7 @@ class FileStore:
         Raises:
             StorageError: The file can't be removed.
         """
-        with _translated("delete", self.uri, name):
+        with translated("delete", self.uri, name):
             try:
                 self._files.rm_file(f"{self._root}/{name}")
             except FileNotFoundError:
@@ -143,30 +171,43 @@ def open_store(place: str | Path) -> FileStore:
     Raises:
         StorageError: The protocol is unknown, or the package that implements it is not installed.
     """
-    import fsspec
-
     if not is_uri(place):  # a path is no URI: fsspec would take `a%20b` for the name of the folder `a b`
+        import fsspec
+
         return FileStore(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
-    uri = str(place)
-    try:
-        filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    except ImportError as error:
-        protocol = uri.partition("://")[0]
-        needed = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(protocol)
-        hint = f"pip install {needed}" if needed else f"install the package that fsspec needs for {protocol}://"
-        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
-    except ValueError as error:
-        hint = "use a path, or a URI such as s3://BUCKET/NAME"
-        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
+    filesystem, root = open_filesystem(str(place))
     local = "file" in ((filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol)
     return FileStore(filesystem, root, str(place), local=local)
 
 
+def open_filesystem(uri: str) -> tuple[Any, str]:
+    """Return the filesystem of a URI and the name that the URI has there.
+
+    Raises:
+        StorageError: The protocol is unknown, or the package that implements it is not installed.
+    """
+    import fsspec
+
+    protocol = uri.partition("://")[0].lower()
+    # aiohttp reads HTTPS_PROXY and similar variables only if `trust_env` is set; botocore always reads them.
+    options: dict[str, Any] = {"client_kwargs": {"trust_env": True}} if protocol in ("http", "https") else {}
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **options)
+    except ImportError as error:
+        hint = f"pip install {PACKAGES[protocol]}" if protocol in PACKAGES else f"install what {protocol}:// needs"
+        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
+    except ValueError as error:
+        hint = "use a path, or a URI such as s3://BUCKET/NAME"
+        raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
+    return filesystem, str(root)
+
+
 @contextmanager
-def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
+def translated(verb: str, uri: str, name: str) -> Iterator[None]:
+    """Turn every error of a filesystem into a StorageError, except those of Eaves."""
     try:
         yield
-    except StorageError:
+    except EavesError:
         raise
     except OSError as error:
         if error.errno in FULL | READ_ONLY and not is_uri(uri):

@@ -16,10 +16,9 @@ from eaves.base.disk_errors import disk_errors
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import pixels
 from trainer.data.dataset import Dataset, load_dataset
+from trainer.data.listing import log_not_used
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.split.earlier_run import NONE, SETTINGS, find_earlier
-from trainer.data.split.stored_split import SPLIT_FILE, render_split
-from trainer.data.unused_files import log_not_used
+from trainer.data.split.stored_split import NONE, SETTINGS, SPLIT_FILE, find_earlier, render_split
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import prior_correction
 from trainer.lifecycle import Stoppable
@@ -36,7 +35,7 @@ from trainer.tensorflow_notices import native_stderr
 from trainer.training.checkpoint import Checkpoints, TrainingIdentity
 
 if TYPE_CHECKING:
-    from trainer.training.training_task import TrainingTask
+    from trainer.training.fit import TrainingTask
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """Environment variables of every training process; `build_environment` adds those that depend on the machine."""
@@ -181,7 +180,7 @@ def _open_task(
     features = place.features(settings.cache)
     with clock.phase("import_tensorflow"), native_stderr(), progress.at_once("the import of TensorFlow"):
         from trainer.model import keras_model as models
-        from trainer.training.training_task import TrainingTask
+        from trainer.training.fit import TrainingTask
     trained = [example.path for example in dataset.examples if example.split == "train"]
     candidates, reason = list_candidates(settings, trained)
     if reason:

@@ -14,25 +14,17 @@ from converters.evaluation.images import LabelledImage, LabelledImages, check_la
 from converters.evaluation.models import NO_LABEL, EvaluatedModel, ImagePrediction
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.data.dataset import is_imbalanced
+from trainer.data.listing import DataFault
 from trainer.evaluation import ACCURACY, MEAN_RECALL
 from trainer.evaluation.calibration import ScoreBin, errors_by_label, expected_error, score_bins
 from trainer.evaluation.grouped_statistics import CONFIDENCE, JudgedImages
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import ModelQuality, rate_model
-from trainer.evaluation.quality_sentence import describe_evaluated
+from trainer.evaluation.model_quality import ModelQuality, describe_evaluated, rate_model
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 
 MISTAKES = 24
 """Maximum number of wrongly classified images that a report lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnreadableImage:
-    """An image that the model could not read; it counts neither as right nor as wrong."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +36,7 @@ class Evaluation:
         kind: Kind of the model: `run`, `artifact` or `function`.
         images: Images that the model answered.
         answers: Answer to each of these images.
-        refused: Images that the model could not read.
+        refused: Images that the model could not read; they count neither as right nor as wrong.
         measured: Accuracy with its interval, confusion matrix and figures by class, the result of
             `trainer.evaluation.metrics.summarize`.
         bins: Images grouped by score. If the scores are calibrated, the share of right answers in a bin equals the mean
@@ -56,7 +48,7 @@ class Evaluation:
     kind: str
     images: tuple[LabelledImage, ...]
     answers: tuple[ImagePrediction, ...]
-    refused: tuple[UnreadableImage, ...]
+    refused: tuple[DataFault, ...]
     measured: dict[str, Any]
     bins: tuple[ScoreBin, ...]
     maybe_trained_on: bool = False
@@ -153,15 +145,15 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         check_labels(found.labels, model.labels, model.name)
     images: list[LabelledImage] = []
     answers: list[ImagePrediction] = []
-    refused: list[UnreadableImage] = []
+    refused: list[DataFault] = []
     with progress.phase(f"Predicting with the {model.kind}", len(found.images)) as step:
         for image in found.images:
             try:
                 answer = model.classify(image.path.read_bytes())
             except InputError as error:
-                refused.append(UnreadableImage(file=image.name, reason=error.message))
+                refused.append(DataFault(file=image.name, reason=error.message))
             except OSError as error:
-                refused.append(UnreadableImage(file=image.name, reason=f"the file can't be read: {error.strerror}"))
+                refused.append(DataFault(file=image.name, reason=f"the file can't be read: {error.strerror}"))
             else:
                 _check_score(model, image, answer)
                 images.append(image)
@@ -176,7 +168,12 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         answers=tuple(answers),
         refused=tuple(refused),
         measured=_measure(model, images, answers),
-        bins=tuple(_bins(images, answers)),
+        bins=tuple(
+            score_bins(
+                np.clip([answer.score for answer in answers], 0.0, 1.0),
+                np.array([image.label == answer.label for image, answer in zip(images, answers, strict=True)]),
+            )
+        ),
         maybe_trained_on=found.maybe_trained_on,
     )
 
@@ -208,11 +205,6 @@ def _measure(
         groups=[image.group for image in images],
         is_balanced=is_balanced,
     )
-
-
-def _bins(images: Sequence[LabelledImage], answers: Sequence[ImagePrediction]) -> list[ScoreBin]:
-    right = [image.label == answer.label for image, answer in zip(images, answers, strict=True)]
-    return score_bins(np.clip([answer.score for answer in answers], 0.0, 1.0), np.array(right))
 
 
 TWO_SIDED = 0.975

@@ -9,18 +9,20 @@ import hashlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from converters.evaluation.images import find_photo_copies
+import numpy as np
+
+from converters.evaluation.images import find_copies
 from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
 from converters.model_source import ModelSource
 from converters.settings import ConvertSettings
 from eaves.artifact.conversion_results import INT8
 from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError, DatasetError, RunError, StorageError
-from eaves.media_type import UNKNOWN, sniff
-from trainer.data.listing import Split
-from trainer.data.reading import DatasetImages, find_local, read_images
+from eaves.media_type import UNKNOWN
+from trainer.data.listing import ListedImage, Listing, Split
+from trainer.data.reading import DatasetImages, drop_repeats, find_local, read_images, read_records
 from trainer.data.split.groups import group_copies
 from trainer.data.split.near_duplicates import ImageFingerprint
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, find_trained_mates, parse_split
@@ -235,20 +237,14 @@ def find_unlabelled(
     if not root.is_dir():
         raise ConversionError(f"the photos without labels can't be read: {folder} is not a folder", hint=hint)
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    found: dict[str, Path] = {}
-    try:
-        with progress.phase("Finding photos without labels", len(files)) as step:
-            for path in files:
-                content = path.read_bytes()
-                if sniff(content) != UNKNOWN:
-                    found.setdefault(hashlib.sha256(content).hexdigest(), path)
-                step()
-    except OSError as error:
-        raise ConversionError(f"the photos without labels can't be read: {error}", hint=hint) from error
+    entries = tuple(ListedImage(path=path, label="", below=PurePosixPath(path.name)) for path in files)
+    listing = Listing(root=root, labels=(), entries=entries, faults=(), declared=False)
+    records, _ = drop_repeats(read_records(listing, [], progress), [])
+    found = {record.digest: record for record in records if record.media_type != UNKNOWN}
     photos = [found[digest] for digest in sorted(found) if digest not in known][:at_most]
-    copies = find_photo_copies(photos, looks, title="Comparing photos without labels", progress=progress)
-    copied = copies.of_known | copies.of_photo
-    different = tuple(path for path, other in zip(photos, copied | copies.undecided, strict=True) if not other)
+    of_known, of_photo = find_copies([photo.look for photo in photos], looks, progress=progress)
+    copied, undecided = of_known | of_photo, np.array([photo.look is None for photo in photos], np.bool_)
+    different = tuple(photo.entry.path for photo, other in zip(photos, copied | undecided, strict=True) if not other)
     if len(different) < len(photos):
         _log.warning(
             "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled "
@@ -256,6 +252,6 @@ def find_unlabelled(
             len(different),
             len(photos),
             int(copied.sum()),
-            int(copies.undecided.sum()),
+            int(undecided.sum()),
         )
     return different

@@ -44,31 +44,7 @@ another label than fp32. It is small, because a network is more certain about im
 7-bit weights of Inception V3 on flowers gave another label on 1.5 % of the training images and on 6.7 % of other
 images."""
 UNREADABLE = -1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionInputs:
-    """Inputs of the choice between int8 and fp32.
-
-    Attributes:
-        source: The model to convert.
-        prepared: Prepared graph of the model.
-        fp32: Path of the fp32 graph as it would be served.
-        samples: Encoded images for the parity proof.
-        truth: Outputs of the original for these images.
-        previous: Artifacts whose parts may be reused.
-        folder: Folder for intermediate files and the chosen graph.
-        cache: Local folder for labelled images that are downloaded or unpacked.
-    """
-
-    source: ModelSource
-    prepared: onnx.ModelProto
-    fp32: Path
-    samples: tuple[Path, ...]
-    truth: ReferenceOutputs
-    previous: tuple[Artifact, ...]
-    folder: Path
-    cache: Path
+Predicted = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,169 +76,175 @@ class GraphPredictions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    """An int8 graph, and how its answers to training images differ from those of fp32.
+class PrecisionChooser:
+    """A choice between int8 and fp32.
 
     Attributes:
-        model: Path of the graph.
-        kept: Names of its layers that stay fp32.
-        different: Share of images to which it gives another label.
-        worst_probability: Largest difference of a probability.
+        source: The model to convert.
+        settings: Settings of the conversion.
+        progress: Receives the phases and their steps.
+        prepared: Prepared graph of the model.
+        fp32: Path of the fp32 graph as it would be served.
+        samples: Encoded images for the parity proof.
+        truth: Outputs of the original for these images.
+        previous: Artifacts whose parts may be reused.
+        folder: Folder for intermediate files and the chosen graph.
+        cache: Local folder for labelled images that are downloaded or unpacked.
     """
 
-    model: Path
-    kept: tuple[str, ...]
-    different: float
-    worst_probability: float
+    source: ModelSource
+    settings: ConvertSettings
+    progress: TrainingProgress
+    prepared: onnx.ModelProto
+    fp32: Path
+    samples: tuple[Path, ...]
+    truth: ReferenceOutputs
+    previous: tuple[Artifact, ...]
+    folder: Path
+    cache: Path
 
+    def choose(self) -> PrecisionChoice:
+        """Choose the precision by measurements.
 
-def choose_precision(work: PrecisionInputs, settings: ConvertSettings, progress: TrainingProgress) -> PrecisionChoice:
-    """Choose the precision by measurements.
+        Raises:
+            ConversionError: Int8 is asked for and answers the samples too differently, or can't be tried.
+        """
+        settings = self.settings
+        asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
+        if settings.precision == FP32:
+            return PrecisionChoice(quantisation=replace(asked, reason="convert.precision is fp32"))
+        try:
+            self._check()
+            images = find_images(self.source, settings, self.cache, self.progress)
+            return self._decide(asked, images)
+        except ConversionError as error:
+            if settings.precision == INT8:
+                raise
+            return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
 
-    Raises:
-        ConversionError: Int8 is asked for and answers the samples too differently, or can't be tried.
-    """
-    asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
-    if settings.precision == FP32:
-        return PrecisionChoice(quantisation=replace(asked, reason="convert.precision is fp32"))
-    try:
-        _check(work, settings)
-        images = find_images(work.source, settings, work.cache, progress)
-        return _Choice(work, settings, images, progress).decide(asked)
-    except ConversionError as error:
-        if settings.precision == INT8:
-            raise
-        return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
+    def _check(self) -> None:
+        """Check that int8 can be made and assessed for this kind of model."""
+        why = ""
+        if self.source.task == EMBED:
+            why = "int8 is judged by predicted labels, and this model predicts features"
+        elif self.truth.tensors is not None:
+            why = "int8 is judged on images, and this model's inputs are made by a handler"
+        elif not convolutions(self.prepared):
+            why = "the model has no convolutions, and only convolutions are quantised"
+        if why:
+            what = "int8 can't be tried: " if self.settings.precision == INT8 else ""
+            raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
 
-
-def _check(work: PrecisionInputs, settings: ConvertSettings) -> None:
-    """Check that int8 can be made and assessed for this kind of model."""
-    why = ""
-    if work.source.task == EMBED:
-        why = "int8 is judged by predicted labels, and this model predicts features"
-    elif work.truth.tensors is not None:
-        why = "int8 is judged on images, and this model's inputs are made by a handler"
-    elif not convolutions(work.prepared):
-        why = "the model has no convolutions, and only convolutions are quantised"
-    if why:
-        what = "int8 can't be tried: " if settings.precision == INT8 else ""
-        raise ConversionError(f"{what}{why}", hint="convert with precision fp32")
-
-
-class _Choice:
-    """A running choice between int8 and fp32."""
-
-    def __init__(
-        self, work: PrecisionInputs, settings: ConvertSettings, images: Int8Images, progress: TrainingProgress
-    ) -> None:
-        self.work, self.settings, self.images, self.progress = work, settings, images, progress
-        self.fp32 = Session(work.fp32)
-        self.key = calibration_key(work.prepared, work.source, metadata.version("onnxruntime"))
-
-    def decide(self, asked: Quantisation) -> PrecisionChoice:
+    def _decide(self, asked: Quantisation, images: Int8Images) -> PrecisionChoice:
         """Select a candidate, assess it, and choose the precision."""
-        seen = self._pick()
-        picked = seen[-1]
-        int8 = Session(picked.model, optimise=False)
-        found = self._judge(int8, asked, tuple(map(_trial, seen)))
+        settings, source, fp32 = self.settings, self.source, Session(self.fp32)
+        key = calibration_key(self.prepared, source, metadata.version("onnxruntime"))
+        trials, model = self._pick(fp32, images, key)
+        int8 = Session(model, optimise=False)
+        asked = replace(
+            asked,
+            data_digest=images.labelled.digest(),
+            picking_images=len(images.picking),
+            size_bytes_fp32=_size(self.fp32),
+            calibration_images=len(images.calibration),
+            calibration_key=key,
+        )
+        found = self._judge(fp32, int8, images, asked, trials)
         evidence = found.evidence
-        demand = ParityTolerance(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
-        answers = run_session(int8, self.work.source.recipe, self.work.samples, self.work.truth)
-        parity = compare(answers, self.work.truth, demand, self.work.source.decision)
+        demand = ParityTolerance(probabilities=settings.tolerance_int8, agreement=settings.agreement_int8)
+        answers = run_session(int8, source.recipe, self.samples, self.truth)
+        parity = compare(answers, self.truth, demand, source.decision)
         reason = explain(evidence, found.max_accuracy_drop)
         if not parity.passed:
             reason = explain_difference(parity)
-            if self.settings.precision == INT8:
+            if settings.precision == INT8:
                 raise ConversionError(
                     f"int8 can't be used: {reason}",
                     hint="convert with precision fp32, or allow more with convert.tolerance_int8",
                 )
-        elif evidence.passed or self.settings.precision == INT8:
+        elif evidence.passed or settings.precision == INT8:
             if not evidence.passed:
                 reason = f"int8 was required by convert.precision, although the evidence does not suffice: {reason}"
-            shipped = replace(found, shipped=True, reason=reason)
-            return PrecisionChoice(quantisation=shipped, model=picked.model, parity=parity)
+            return PrecisionChoice(quantisation=replace(found, shipped=True, reason=reason), model=model, parity=parity)
         return PrecisionChoice(quantisation=replace(found, reason=reason))
 
-    def _pick(self) -> list[_Candidate]:
-        """Score int8 graphs on training images until one is close enough to fp32; the selected one is last.
+    def _pick(self, fp32: Session, images: Int8Images, key: str) -> tuple[tuple[Trial, ...], Path]:
+        """Score int8 graphs on training images until one is close enough to fp32; its trial is the last.
 
         If none is, the one that gives fp32's label to the most images is selected; of equal ones the most quantised.
         """
-        images, at_most = self.images.picking, self.settings.tolerance_int8
-        exact = self._classify(self.fp32, images, "Predicting with fp32")
-        seen_images = exact.predicted != UNREADABLE
-        seen: list[_Candidate] = []
-        for number, (graph, kept) in enumerate(self._make_graphs()):
-            model = self.work.folder / f"trial{number}" / MODEL
+        at_most, allowed = self.settings.tolerance_int8, SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
+        exact = self._classify(fp32, images.picking, "Predicting with fp32")
+        is_seen = exact.predicted != UNREADABLE
+        seen: list[tuple[bool, float, Trial, Path]] = []
+        for number, (graph, kept) in enumerate(self._make_graphs(images, key)):
+            model = self.folder / f"trial{number}" / MODEL
             model.parent.mkdir()
-            write_graph(graph, model, split=self.work.source.split)
+            write_graph(graph, model, split=self.source.split)
             what = f"Predicting with int8, {len(kept)} layers in fp32"
-            found = self._classify(Session(model, optimise=False), images, what)
-            one = _Candidate(
-                model=model,
-                kept=kept,
-                different=float(np.mean(exact.predicted[seen_images] != found.predicted[seen_images])),
-                worst_probability=float(np.max(np.abs(exact.probabilities - found.probabilities))),
-            )
-            seen.append(one)
-            allowed = SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100
-            if one.different <= allowed and one.worst_probability <= at_most:
-                return seen
-        best = min(seen, key=lambda one: (one.worst_probability > at_most, one.different))
-        return [one for one in seen if one is not best] + [best]
+            found = self._classify(Session(model, optimise=False), images.picking, what)
+            different = float(np.mean(exact.predicted[is_seen] != found.predicted[is_seen]))
+            trial = Trial(judged=False, kept_fp32=kept, picking_agreement=1 - different, size_bytes=_size(model))
+            is_far = float(np.max(np.abs(exact.probabilities - found.probabilities))) > at_most
+            seen.append((is_far, different, trial, model))
+            if different <= allowed and not is_far:
+                break
+        else:
+            best = min(seen, key=lambda one: one[:2])
+            seen = [one for one in seen if one is not best] + [best]
+        return tuple(trial for _, _, trial, _ in seen), seen[-1][3]
 
-    def _make_graphs(self) -> Iterator[tuple[onnx.ModelProto, tuple[str, ...]]]:
+    def _make_graphs(self, images: Int8Images, key: str) -> Iterator[tuple[onnx.ModelProto, tuple[str, ...]]]:
         """Yield int8 graphs with the names of the layers that stay fp32, the fastest first; each is made on demand."""
-        work = self.work
-        previous = find_calibrated(work.previous, self.key)
-        reused = reuse_backbone(previous, work.prepared) if previous is not None else None
+        previous = find_calibrated(self.previous, key)
+        reused = reuse_backbone(previous, self.prepared) if previous is not None else None
         if previous is not None and reused is not None:
             yield reused, previous.manifest.quantisation.trials[-1].kept_fp32
-        images: list[npt.NDArray[np.uint8]] = []
+        tensors: list[npt.NDArray[np.uint8]] = []
         model = onnx.ModelProto()
-        model.CopyFrom(work.prepared)
-        calibration = equalize(model, calibrate(model, self._tensors(images)))
-        yield quantize(model, calibration, work.folder), ()
-        kept = with_makers(model, rank(model, calibration, images, self.progress)[:KEPT_LAYERS])
-        yield quantize(model, calibration, work.folder, keep=kept), kept
+        model.CopyFrom(self.prepared)
+        calibration = equalize(model, calibrate(model, self._read(images.calibration, tensors)))
+        yield quantize(model, calibration, self.folder), ()
+        kept = with_makers(model, rank(model, calibration, tensors, self.progress)[:KEPT_LAYERS])
+        yield quantize(model, calibration, self.folder, keep=kept), kept
 
-    def _tensors(self, images: list[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the input tensors of the calibration images, and add them to `images`."""
-        with self.progress.phase("Calibrating", len(self.images.calibration)) as step:
-            for path in self.images.calibration:
+    def _read(self, paths: Sequence[Path], tensors: list[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the input tensors of the calibration images, and add them to `tensors`."""
+        with self.progress.phase("Calibrating", len(paths)) as step:
+            for path in paths:
                 step()
                 try:
-                    images.append(self.work.source.recipe.tensor(path.read_bytes()))
+                    tensors.append(self.source.recipe.tensor(path.read_bytes()))
                 except ImageError:  # training has left the image out too
                     continue
-                yield images[-1]
+                yield tensors[-1]
 
-    def _judge(self, int8: Session, asked: Quantisation, trials: tuple[Trial, ...]) -> Quantisation:
+    def _judge(
+        self, fp32: Session, int8: Session, images: Int8Images, asked: Quantisation, trials: tuple[Trial, ...]
+    ) -> Quantisation:
         """Assess the selected candidate, whose trial is the last, on images that the model was not trained on.
 
         Photos without labels are used only if the labels don't suffice.
         """
-        source, labelled = self.work.source, self.images.labelled
-        index = {label: number for number, label in enumerate(source.labels)}
-        truth = np.array([index[sample.label] for sample in labelled.judged], np.int64)
-        paths = [sample.path for sample in labelled.judged]
+        labels, labelled = self.source.labels, images.labelled
+
+        def predict(paths: Sequence[Path]) -> Predicted:
+            graphs = (fp32, f"Judging {FP32}"), (int8, f"Judging {INT8}")
+            return np.array([self._classify(session, paths, what).predicted for session, what in graphs])
+
+        truth = np.array([labels.index(sample.label) for sample in labelled.judged], np.int64)
         groups = [labelled.groups.get(sample.sha256, sample.sha256) for sample in labelled.judged]
-        known = [self._classify(*one).predicted for one in self._judging(int8, paths)]
+        known = predict([sample.path for sample in labelled.judged])
         evidence = self._weigh(truth, known, groups)
-        if not evidence.passed and self.images.unlabelled:
-            more = self.images.unlabelled
-            both = [
-                np.concatenate([one, self._classify(*other).predicted])
-                for one, other in zip(known, self._judging(int8, more), strict=True)
-            ]
+        if not evidence.passed and (more := images.unlabelled):
             every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
+            both = np.concatenate([known, predict(more)], axis=1)
             evidence = self._weigh(every, both, [*groups, *map(str, more)])
         seen = known[0] != UNREADABLE
         kept = [name for name, is_seen in zip(groups, seen, strict=True) if is_seen]
-        images = JudgedImages.of_names(kept, truth[seen] if source.figure == MEAN_RECALL else None)
-        before, after = (images.estimate(one[seen] == truth[seen]) for one in known)
-        judged = replace(
+        judged = JudgedImages.of_names(kept, truth[seen] if self.source.figure == MEAN_RECALL else None)
+        before, after = (judged.estimate(one[seen] == truth[seen]) for one in known)
+        last = replace(
             trials[-1],
             judged=True,
             accuracy=after.value,
@@ -273,37 +255,27 @@ class _Choice:
         return replace(
             asked,
             images=evidence.labelled_images,
-            data_digest=labelled.digest(),
             accuracy_fp32=before.value,
             interval_95_fp32=(before.low, before.high),
             evidence=evidence,
-            trials=(*trials[:-1], judged),
-            picking_images=len(self.images.picking),
-            size_bytes_fp32=_size(self.work.fp32),
-            calibration_images=len(self.images.calibration),
-            calibration_key=self.key,
+            trials=(*trials[:-1], last),
         )
 
-    def _judging(self, int8: Session, paths: Sequence[Path]) -> list[tuple[Session, Sequence[Path], str]]:
-        return [(self.fp32, paths, f"Judging {FP32}"), (int8, paths, f"Judging {INT8}")]
-
-    def _weigh(
-        self, truth: npt.NDArray[np.int64], predicted: Sequence[npt.NDArray[np.int64]], groups: Sequence[str]
-    ) -> Evidence:
+    def _weigh(self, truth: Predicted, predicted: Predicted, groups: Sequence[str]) -> Evidence:
         """Assess a candidate by what fp32 and it, in this order, predict for the images that can be decoded."""
         seen = predicted[0] != UNREADABLE
         return assess_candidate(
             truth[seen],
             predicted[0][seen],
             predicted[1][seen],
-            self.work.source.labels,
+            self.source.labels,
             AllowedLoss.of(self.settings),
             groups=[name for name, is_seen in zip(groups, seen, strict=True) if is_seen],
-            is_balanced=self.work.source.figure == MEAN_RECALL,
+            is_balanced=self.source.figure == MEAN_RECALL,
         )
 
     def _classify(self, session: Session, paths: Sequence[Path], what: str) -> GraphPredictions:
-        source = self.work.source
+        source = self.source
         return classify(session, source.recipe, paths, self.progress, decision=source.decision, what=what)
 
 
@@ -340,11 +312,6 @@ def classify(
         predicted=np.array([UNREADABLE if row is None else decision.choose(row) for row in rows], np.int64),
         probabilities=np.array([nothing if row is None else row for row in rows], np.float32).reshape(len(rows), width),
     )
-
-
-def _trial(seen: _Candidate) -> Trial:
-    """Return the manifest's record of a candidate that was scored on training images, but not assessed."""
-    return Trial(judged=False, kept_fp32=seen.kept, picking_agreement=1 - seen.different, size_bytes=_size(seen.model))
 
 
 def _size(model: Path) -> int:

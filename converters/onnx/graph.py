@@ -35,34 +35,23 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
 
 
-def read_signature(model: onnx.ModelProto) -> Signature:
-    """Return the input and outputs of a classifier's graph.
+def read_signature(model: onnx.ModelProto, *, classifier: bool = True) -> Signature:
+    """Return the input and outputs of a graph.
 
     Raises:
-        ConversionError: The graph isn't a classifier's.
+        ConversionError: The graph doesn't have exactly one input, or isn't a classifier's.
     """
     inputs = [_spec(value) for value in model.graph.input]
     outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
     names = tuple(spec.name for spec in outputs)
-    if [spec.name for spec in inputs] != ["image"] or names not in (OUTPUTS, (FEATURES, *OUTPUTS)):
-        found = f"the inputs {[spec.name for spec in inputs]} and the outputs {[spec.name for spec in outputs]}"
+    if classifier and ([spec.name for spec in inputs] != ["image"] or names not in (OUTPUTS, (FEATURES, *OUTPUTS))):
+        found = f"the inputs {[spec.name for spec in inputs]} and the outputs {list(names)}"
         raise ConversionError(
             f"the graph must have the input `image` and the outputs `logits` and `probabilities`; it has {found}"
         )
-    return Signature(input=inputs[0], outputs=outputs)
-
-
-def read_tensors(model: onnx.ModelProto) -> Signature:
-    """Return the input and outputs of a graph that doesn't take images.
-
-    Raises:
-        ConversionError: The graph doesn't have exactly one input.
-    """
-    inputs = [_spec(value) for value in model.graph.input]
     if len(inputs) != 1:
         raise ConversionError(f"the model must have one input; it has {', '.join(i.name for i in inputs) or 'none'}")
-    outputs = sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name)
-    return Signature(input=inputs[0], outputs=tuple(outputs))
+    return Signature(input=inputs[0], outputs=outputs)
 
 
 def is_head(name: str) -> bool:
@@ -173,7 +162,7 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], *, heads: bool)
     graph.initializer.extend(kept)
 
 
-def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str = WEIGHTS) -> None:
+def write_graph(model: onnx.ModelProto, path: Path, *, split: bool) -> None:
     """Write a graph with its weights in separate files.
 
     Args:
@@ -181,7 +170,6 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str 
         path: Path of the `model.onnx` to write.
         split: Whether the frozen backbone and the trained head get a file each; otherwise all weights are in the
             backbone's file.
-        folder: Folder of the weights relative to the graph; empty means beside the graph.
 
     Raises:
         ConversionError: `split` is set, and the graph has no head.
@@ -189,12 +177,17 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str 
     graph = model.graph
     if split and not any(is_head(tensor.name) for tensor in graph.initializer):
         raise ConversionError("the run's backbone is frozen, but the graph has no weights of a layer named head")
-    moved = [tensor for tensor in graph.initializer if _is_large(tensor) or (split and _is_head_weight(tensor))]
-    (path.parent / folder).mkdir(parents=True, exist_ok=True)
-    prefix = f"{folder}/" if folder else ""
-    _write_part(moved, path.parent, prefix + BACKBONE, lambda name: not (split and is_head(name)))
+    # Integers of the head, such as shapes, stay, because they are the same for every head.
+    moved = [
+        tensor
+        for tensor in graph.initializer
+        if tensor.ByteSize() > INLINE_BYTES
+        or (split and is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT)
+    ]
+    (path.parent / WEIGHTS).mkdir(parents=True, exist_ok=True)
+    _write_part(moved, path.parent, f"{WEIGHTS}/{BACKBONE}", lambda name: not (split and is_head(name)))
     if split:
-        _write_part(moved, path.parent, prefix + HEAD, is_head)
+        _write_part(moved, path.parent, f"{WEIGHTS}/{HEAD}", is_head)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -203,18 +196,6 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     return TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-
-def _is_large(tensor: TensorProto) -> bool:
-    return bool(tensor.ByteSize() > INLINE_BYTES)
-
-
-def _is_head_weight(tensor: TensorProto) -> bool:
-    """Return whether a tensor is a float weight of the head, whatever its size.
-
-    Integers such as shapes are not counted, because they are the same for every head.
-    """
-    return is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT
 
 
 def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs: Callable[[str], bool]) -> None:
@@ -226,12 +207,8 @@ def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs
             stream.write(b"\0" * (-stream.tell() % ALIGN_BYTES))
             offset = stream.tell()
             stream.write(raw)
-            _clear(tensor)
+            for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data"):
+                tensor.ClearField(field)
             tensor.raw_data = raw  # set_external_data needs it to be present
             set_external_data(tensor, location, offset=offset, length=len(raw))
             tensor.ClearField("raw_data")
-
-
-def _clear(tensor: TensorProto) -> None:
-    for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data"):
-        tensor.ClearField(field)

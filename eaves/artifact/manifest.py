@@ -153,8 +153,8 @@ class Manifest:
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
     licences: Mapping[str, str] = setting(
         dict,
-        "Licences, as SPDX expression or licence text: of the `model`, of the `weights` that its training began with, "
-        "and of each tool.",
+        "Licences, as SPDX expression or licence text: of the `model`, and of the `weights` that its training began "
+        "with.",
     )
     toolchain: Mapping[str, str] = setting(
         dict, "Versions of the software that made the artifact, by distribution name."

@@ -71,7 +71,7 @@ def evaluate_models(
 
     pairing = pair(*evaluations) if len(evaluations) == 2 else None
     if page is not None:
-        from converters.evaluation.page import build_evaluation_page
+        from converters.report_page import build_evaluation_page
         from trainer.report.html_page import write_page
 
         write_page(page, build_evaluation_page(found, evaluations, pairing))
@@ -116,8 +116,8 @@ def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
 
 def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
     from converters.evaluation.images import describe_left_out
-    from trainer.data.unused_files import render_not_used
-    from trainer.evaluation.quality_sentence import count_images
+    from trainer.data.listing import render_not_used
+    from trainer.evaluation.model_quality import count_images
 
     if found.trained_on:
         say(f"{found.trained_on} images are left out, because a model was trained on them")

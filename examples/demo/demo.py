@@ -81,8 +81,7 @@ def find_problem(options: argparse.Namespace) -> str:
 def find_data_problem(folder: Path) -> str:
     """Return why a folder of images is unsuitable for training; empty: it is suitable. No image is read for this."""
     from eaves.errors import DatasetError
-    from trainer.data.folder import load_folder
-    from trainer.data.listing import check_labels
+    from trainer.data.listing import check_labels, load_folder
 
     try:
         check_labels(load_folder(folder))

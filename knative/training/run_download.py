@@ -18,9 +18,9 @@ from knative.training.job import TrainingJob
 from knative.training.job_status import find_waiting_reason
 from knative.training.run_reader import build_reader, build_token
 from trainer.progress import TrainingProgress
+from trainer.reader import PORT, TOKEN_HEADER
 from trainer.run.run import MANIFEST, Run
-from trainer.run.run_server import PORT, TOKEN_HEADER
-from trainer.run.run_upload import fetch_from
+from trainer.run.run_location import fetch_from
 from trainer.storage import is_uri, open_store
 
 if TYPE_CHECKING:

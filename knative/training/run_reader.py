@@ -12,7 +12,7 @@ from knative.client.kinds import JOB, POD, SECRET
 from knative.resources.fields.metadata import reference
 from knative.resources.fields.pod import build_pull_secrets, build_security, build_temporary
 from knative.training.job import RUNS, TrainingJob, build_metadata
-from trainer.run.run_server import PORT, TOKEN_VARIABLE
+from trainer.reader import PORT, TOKEN_VARIABLE
 
 PART = "reader"
 CONTAINER = "reader"

@@ -1,9 +1,8 @@
 """Finds, reads, splits and decodes labelled images, from local files or from a URI.
 
-    listing        the images of a dataset by name              folder         lists a folder per class
+    listing        the images of a folder by name, and files that are not used, by cause
     manifest       lists rows of path, label and split          remote         mirrors a URI into a local directory
-    archive        unpacks untrusted archives                   unused_files   groups unused files by cause
-    reading        reads and hashes every file
+    archive        unpacks untrusted archives                   reading        reads and hashes every file
     dataset        the dataset, checked and split               split/         decides which images are held out
     pixels         decodes examples to one uint8 array          augmentation   fixed variants of an image
 

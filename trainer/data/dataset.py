@@ -16,9 +16,8 @@ from pathlib import Path
 
 from eaves.errors import DatasetError
 from trainer.data.listing import DataFault, Split
-from trainer.data.reading import ImageRecord, describe_black, find_local, read_images
+from trainer.data.reading import ImageRecord, describe_black, find_local, group_images, propose_groups, read_images
 from trainer.data.split import groups, splitting
-from trainer.data.split.proposals import propose_group_by
 from trainer.data.split.stored_split import SplitEntry
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
@@ -216,7 +215,7 @@ def scan(
     listing, first = found.listing, found.seen
     labels = [listing.labels.index(item.label) for item in first]
     digests = [item.digest for item in first]
-    copied = groups.group_copies([item.look for item in first], digests, labels, near_copies, progress)
+    copied = group_images(first, listing.labels, near_copies, progress)
     names, by_person = _group_names(first, copied.groups, group_by)
     notes = [note for note in (describe_black(first), "" if group_by else copied.note) if note]
     if listing.declared:
@@ -237,9 +236,7 @@ def scan(
             )
         if not group_by:
             separate = [name or digest for name, digest in zip(names, digests, strict=True)]
-            below, of_class = [item.entry.below for item in first], [item.label for item in first]
-            times = [item.taken for item in first]
-            notes.extend(filter(None, [propose_group_by(below, of_class, times, separate)]))
+            notes.extend(filter(None, [propose_groups(first, separate)]))
     examples = [
         Example(path=item.entry.path, label=label, digest=item.digest, split=side, group=name)
         for item, label, side, name in zip(first, labels, of, names, strict=True)

@@ -1,9 +1,15 @@
-"""Lists the images of a dataset by name, before any image is read."""
+"""Lists the images of a dataset by name, before any image is read, and groups the faults of files for people.
+
+A folder has a folder per class; exactly two folders `train` and `val`, each with such folders, declare a split.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -165,3 +171,126 @@ def _why_empty(faults: Collection[DataFault], name: str) -> str:
 
 def _find_unknown_classes(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
     return sorted({entry.label for entry in entries} - set(labels))
+
+
+SHOWN = 3
+"""Number of file names that a log line shows; the report lists all of them."""
+_GENERAL = (
+    (r"it has the same bytes as .*", "it has the same bytes as another file"),
+    (
+        r"line \d+ of (.*) names the file, but it does not exist",
+        r"a line of \1 names the file, but it does not exist",
+    ),
+    (r"(the data is not an image in a supported format) .*", r"\1"),
+    (r"the image is \d+x\d+; (at most .*) are allowed", r"the image is too large: \1 are allowed"),
+)
+"""Patterns of reasons that name another file, a line or a size, each with the general reason that replaces it."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A fault that several files have.
+
+    Attributes:
+        reason: What is wrong with all the files.
+        files: Paths of the files relative to the dataset's root.
+    """
+
+    reason: str
+    files: tuple[str, ...]
+
+
+def group_by_cause(faults: Iterable[DataFault]) -> list[Cause]:
+    """Group faults by cause, the most frequent cause first."""
+    groups: dict[str, list[str]] = {}
+    for fault in faults:
+        groups.setdefault(_cause(fault.reason), []).append(fault.file)
+    causes = [Cause(reason=reason, files=tuple(files)) for reason, files in groups.items()]
+    return sorted(causes, key=lambda cause: -len(cause.files))
+
+
+def log_not_used(faults: Iterable[DataFault]) -> None:
+    """Log one line for each reason why files are not used, with the number of files and the first names."""
+    for line in render_not_used(faults):
+        _log.warning("%s", line)
+
+
+def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
+    """Yield one line for each reason why files are not used, with the number of files and the first names."""
+    for cause in group_by_cause(faults):
+        many, shown = len(cause.files), ", ".join(cause.files[:SHOWN])
+        more = f" and {many - SHOWN} more" if many > SHOWN else ""
+        yield f"{many} {'file is' if many == 1 else 'files are'} not used: {cause.reason}: {shown}{more}"
+
+
+def _cause(reason: str) -> str:
+    """Return the reason of a fault without file names, line numbers and sizes, so that equal causes are equal."""
+    for pattern, general in _GENERAL:
+        if found := re.fullmatch(pattern, reason):
+            return found.expand(general)
+    return reason.partition(": ")[0]
+
+
+def load_folder(path: Path) -> Listing:
+    """List the images under `path`.
+
+    Args:
+        path: A folder with one subfolder per class, or a folder with such folders `train` and `val`.
+
+    Raises:
+        DatasetError: A folder can't be read, or there are classes beside `train` and `val`.
+    """
+    declared = _is_declared(path)
+    sides: list[tuple[Split | None, Path]] = (
+        [("val", path / "val"), ("train", path / "train")] if declared else [(None, path)]
+    )
+    entries: list[ListedImage] = []
+    faults: list[DataFault] = []
+    for side, folder in sides:
+        for kind in _folders(folder):
+            for file in _files(kind):
+                fault = suffix_fault(file.relative_to(path).as_posix())
+                if fault:
+                    faults.append(fault)
+                else:
+                    below = PurePosixPath(file.relative_to(kind).as_posix())
+                    entries.append(ListedImage(path=file, label=kind.name, below=below, split=side))
+    for folder in dict.fromkeys((path, *(folder for _, folder in sides))):
+        faults.extend(DataFault(file=name.relative_to(path).as_posix(), reason=LOOSE) for name in _loose_files(folder))
+    labels = tuple(folder.name for folder in _folders(path / "train" if declared else path))
+    return Listing(root=path, labels=labels, entries=tuple(entries), faults=tuple(faults), declared=declared)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        hint = "name a folder with one subfolder of images per class, a manifest (.csv) or an archive"
+        raise DatasetError(f"can't read the folder {path}: {error.strerror}", hint=hint) from error
+
+
+def _loose_files(folder: Path) -> Iterator[Path]:
+    """Yield images that lie directly in a folder where only the folders of classes should be."""
+    for entry in sorted(folder.iterdir()):
+        is_image = entry.name.lower().endswith((*SUFFIXES, *UNSUPPORTED_SUFFIXES)) and not entry.name.startswith(".")
+        if is_image and entry.is_file():
+            yield entry
+
+
+def _is_declared(path: Path) -> bool:
+    names = [folder.name for folder in _folders(path)]
+    if not set(DECLARED) <= set(names) or not any(_folders(path / name) for name in DECLARED):
+        return False
+    others = [name for name in names if name not in DECLARED]
+    if others:
+        message = f"{path} holds train and val, each a folder per class, beside {', '.join(others)}"
+        raise DatasetError(message, hint="leave only train and val, or only one folder per class")
+    return True
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))

@@ -16,11 +16,10 @@ from eaves.images.pixels import decode
 from eaves.media_type import UNKNOWN, sniff
 from eaves.resource_limits import count_usable_cpus
 from trainer.data import archive, manifest, remote
-from trainer.data.folder import load_folder
-from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
+from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, load_folder, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.split import near_duplicates
-from trainer.data.split.proposals import find_time
+from trainer.data.split.groups import CopyGroups, find_time, group_copies, propose_group_by
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
@@ -160,6 +159,20 @@ def drop_repeats(
 def entry_name(listing: Listing, path: Path) -> str:
     """Return a file's path relative to the dataset's root, for people."""
     return path.relative_to(listing.root).as_posix()
+
+
+def group_images(
+    images: Sequence[ImageRecord], labels: Sequence[str], near_copies: str, progress: TrainingProgress
+) -> CopyGroups:
+    """Group the images that look alike, and the copies of one photo; `labels` are all class names."""
+    looks, digests = [image.look for image in images], [image.digest for image in images]
+    return group_copies(looks, digests, [labels.index(image.label) for image in images], near_copies, progress)
+
+
+def propose_groups(images: Sequence[ImageRecord], groups: Sequence[str]) -> str:
+    """Return a sentence that proposes a value of `data.group_by`, or an empty text; `groups` are named without it."""
+    below, labels = [image.entry.below for image in images], [image.label for image in images]
+    return propose_group_by(below, labels, [image.taken for image in images], groups)
 
 
 def describe_black(images: Sequence[ImageRecord]) -> str:

@@ -23,18 +23,15 @@ from eaves.errors import DatasetError, EavesError, StorageError
 from trainer.data import archive, manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
+from trainer.storage import open_filesystem, translated
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
-"""Supported URI schemes, each with the Python package that implements it. Other protocols of fsspec, and chains of
-protocols (`zip::http://...`), are refused."""
+SCHEMES = ("s3", "gs", "http", "https", "file")
+"""Supported URI schemes. Other protocols of fsspec, and chains of protocols (`zip::http://...`), are refused."""
 PARALLEL = 16
 """Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
 """Maximum number of attempts to download a file, with pauses of one, two and four seconds between them, so that one
 broken connection doesn't end a night's training."""
-_OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
-"""Options of fsspec for each scheme. aiohttp reads HTTPS_PROXY and similar variables only if `trust_env` is set;
-botocore, which is used for s3://, always reads them."""
 _VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
 
 Remote = tuple[str, str]
@@ -127,7 +124,12 @@ class _Place:
     """A URI, the remote filesystem that its files are downloaded from, and their local mirror below `cache`."""
 
     def __init__(self, uri: str, cache: Path, attempts: int) -> None:
-        self.files, self.root = _open(uri)
+        if uri.partition("://")[0].lower() not in SCHEMES or "::" in uri:
+            raise DatasetError(
+                f"data can't be read from {redact_uri(uri)}: the scheme is not supported",
+                hint=f"use a path, or a URI with one of the schemes {', '.join(SCHEMES)}",
+            )
+        self.files, self.root = open_filesystem(uri)
         self.name = unquote(PurePosixPath(urlsplit(uri).path if uri.lower().startswith("http") else self.root).name)
         home = cache / hashlib.sha256(uri.encode()).hexdigest()[:32]
         self.folder = home / "files"
@@ -206,45 +208,17 @@ class _Place:
             raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
 
 
-def _open(uri: str) -> tuple[Any, str]:
-    """Return the filesystem of a URI and the name that the URI has there."""
-    import fsspec
-
-    scheme = uri.partition("://")[0].lower()
-    if scheme not in PACKAGES or "::" in uri:
-        raise DatasetError(
-            f"data can't be read from {redact_uri(uri)}: the scheme is not supported",
-            hint=f"use a path, or a URI with one of the schemes {', '.join(PACKAGES)}",
-        )
-    try:
-        files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
-    except ImportError as error:
-        message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
-        raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error
-    except ValueError as error:
-        raise DatasetError(f"the URI {redact_uri(uri)} can't be read: {error}") from error
-    return files, str(root)
-
-
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    try:
-        yield
-    except EavesError:
-        raise
-    except FileNotFoundError as error:
-        if not _is_missing(error):
-            raise _unreachable(path, error.__cause__ or error) from error
-        raise DatasetError(
-            f"{redact_uri(path)} does not exist", hint="check the URI, and that the bucket exists"
-        ) from error
-    except PermissionError as error:
-        hint = "check the credentials of this process and their permission to read the URI"
-        raise DatasetError(f"reading {redact_uri(path)} is not permitted: {str(error)[:200]}", hint=hint) from error
-    except Exception as error:
-        # Every protocol's package raises its own errors (botocore's, aiohttp's, google's), which have no common base
-        # class.
-        raise _unreachable(path, error) from error
+    with translated("read", redact_uri(path), ""):
+        try:
+            yield
+        except FileNotFoundError as error:
+            if not _is_missing(error):
+                raise (error.__cause__ or error) from None
+            raise DatasetError(
+                f"{redact_uri(path)} does not exist", hint="check the URI, and that the bucket exists"
+            ) from error
 
 
 def _is_missing(error: FileNotFoundError) -> bool:
@@ -254,13 +228,6 @@ def _is_missing(error: FileNotFoundError) -> bool:
     """
     cause = error.__cause__
     return not type(cause).__module__.startswith("aiohttp") or getattr(cause, "status", None) in (404, 410)
-
-
-def _unreachable(path: str, error: BaseException) -> StorageError:
-    reason = f"{type(error).__name__}: {str(error)[:200]}"
-    return StorageError(
-        f"can't read {redact_uri(path)}: {reason}", hint="check that the address is reachable, then try again"
-    )
 
 
 def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:

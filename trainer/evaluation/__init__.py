@@ -1,10 +1,9 @@
 """Evaluates a model on the held-out images.
 
 grouped_statistics  figures and bounds on images of which some belong together
-metrics         accuracy with its interval, confusion matrix, precision and recall by class
-calibration     negative log-likelihood of the truth, and calibration error of the scores
-temperature     the temperature that logits are divided by, so that scores match the accuracy
-model_quality   the verdict on a model, in one sentence
+metrics             accuracy with its interval, confusion matrix, precision and recall by class
+calibration         calibration error of the scores, and the temperature that logits are divided by
+model_quality       the verdict on a model, in one sentence
 """
 
 ACCURACY, MEAN_RECALL = "accuracy", "mean recall"

@@ -1,9 +1,19 @@
-"""Measures a classifier's scores: the likelihood of the truth, and the difference between scores and accuracy."""
+"""Measures a classifier's scores, and fits the temperature of its logits if held-out images show that it helps.
+
+Dividing all logits by one number changes no label and so no accuracy; only the scores change. A temperature that is
+evaluated on the images that it was fitted on always seems to help. Therefore every image is evaluated at a temperature
+that was fitted without it and its group, and the temperature stays 1 unless the true labels become more likely by more
+than noise. The scores are softmax(logits / temperature + bias), where the bias is the prior correction of a training
+with class weights (`prior_correction`); the label stays the one with the largest logit.
+
+Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -65,17 +75,6 @@ def likelihoods(
     return np.asarray(total - scaled[np.arange(len(truth)), truth])
 
 
-def bins(probabilities: Floats, predicted: Labels, truth: Labels) -> list[ScoreBin]:
-    """Group the images by the score of their label into `BINS` intervals; empty intervals are left out.
-
-    Args:
-        probabilities: (N, classes) scores.
-        predicted: (N,) int64, label that each image gets; another label may have a higher score.
-        truth: (N,) int64, true label of each image.
-    """
-    return score_bins(probabilities[np.arange(len(predicted)), predicted], predicted == truth)
-
-
 def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     """Group images by the score of their label into `BINS` intervals of equal width; empty intervals are left out.
 
@@ -91,19 +90,12 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
     ]
 
 
-def calibration_error(probabilities: Floats, predicted: Labels, truth: Labels) -> float:
-    """Return the expected calibration error: the mean difference between score and accuracy over the bins.
-
-    The mean is weighted by the number of images in each bin; the arguments are those of `bins`.
+def expected_error(found: Sequence[ScoreBin]) -> float:
+    """Return the expected calibration error from bins: the mean difference between score and accuracy over the images.
 
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
     2017, equation 3. With few images the result is too large: even perfect scores don't get 0.
     """
-    return expected_error(bins(probabilities, predicted, truth))
-
-
-def expected_error(found: Sequence[ScoreBin]) -> float:
-    """Return the expected calibration error from bins, none of which may be empty."""
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 
@@ -123,3 +115,201 @@ def errors_by_label(scores: Floats, predicted: Labels, truth: Labels, labels: in
 def _scale(logits: Floats, temperature: float | Floats, bias: Floats | None) -> npt.NDArray[np.float64]:
     divided = np.asarray(logits, np.float64) / np.reshape(np.asarray(temperature, np.float64), (-1, 1))
     return divided if bias is None else divided + bias
+
+
+LOWEST, HIGHEST = 0.05, 20.0
+"""Bounds of the fitted temperature. It reaches a bound only if the logits carry no information or no answer is wrong.
+"""
+MIN_GROUPS = 50
+"""Minimum number of groups of held-out images that a temperature is fitted on; an image without a group is one. In
+simulations with 30 images, half of the temperatures that seemed to help (confidence interval of the gain above 0) made
+the scores of new images worse; with 50 and more images nearly none did."""
+FOLDS = 5
+"""Number of folds of the held-out images' groups; each fold is evaluated at the temperature that is fitted on the other
+folds."""
+CONFIDENCE = 0.95
+"""Confidence level of the two-sided interval of the gain in log-likelihood."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemperatureCalibration:
+    """The temperature of a model, and the evidence for it.
+
+    Attributes:
+        temperature: Divisor of the logits: scores are softmax(logits / temperature + bias). At 1 only the bias changes
+            the scores.
+        fitted_temperature: Temperature at which the truth of all held-out images is most likely.
+        images: Number of held-out images.
+        groups: Number of their groups.
+        nll_before: Mean negative log-likelihood of the truth, nats, at temperature 1.
+        nll_after: Mean negative log-likelihood of the truth, nats, with every image at a temperature that was fitted
+            without its group.
+        nll_gain_interval_95: 95 % confidence interval of the mean gain per image, nats, (lower end, upper end), in
+            which a group counts once; None with fewer than two groups.
+        ece_before: Expected calibration error (0..1, `BINS` bins) at temperature 1.
+        ece_after: Expected calibration error of the served scores; if the temperature isn't 1, with every image at a
+            temperature that was fitted without its group.
+        ece_by_label: The same as `ece_after` for the images that get each label, in the order of the labels; None for a
+            label that no image gets.
+        text: The decision with its reason, as one sentence without a full stop.
+    """
+
+    temperature: float
+    fitted_temperature: float
+    images: int
+    groups: int
+    nll_before: float
+    nll_after: float
+    nll_gain_interval_95: tuple[float, float] | None
+    ece_before: float
+    ece_after: float
+    ece_by_label: tuple[float | None, ...]
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the calibration as plain data for JSON."""
+        interval = self.nll_gain_interval_95
+        return asdict(self) | {
+            "nll_gain_interval_95": None if interval is None else list(interval),
+            "ece_by_label": list(self.ece_by_label),
+        }
+
+
+def calibrate(
+    logits: Floats, truth: Labels, bias: Floats | None = None, groups: Sequence[str] | None = None
+) -> TemperatureCalibration:
+    """Decide by held-out images whether logits are divided by a temperature, and by which value.
+
+    Args:
+        logits: (N, classes), logits of the held-out images, N at least 1.
+        truth: (N,) int64, label of every image.
+        bias: (classes,), added to the logits after the division; None means 0.
+        groups: Name of each image's group; None means that every image is a group of its own.
+    """
+    numbers = _number(groups, len(truth))
+    count = int(numbers.max()) + 1
+    fitted, apart = fit_temperature(logits, truth, bias), cross_fit(logits, truth, bias, groups)
+    before, after = likelihoods(logits, truth, 1.0, bias), likelihoods(logits, truth, apart, bias)
+    interval = _interval(before - after, numbers)
+    helps = count >= MIN_GROUPS and interval is not None and interval[0] > 0
+    predicted = np.argmax(logits, axis=1)
+    raw, served = (softmax(logits, by, bias)[np.arange(len(truth)), predicted] for by in (1.0, apart if helps else 1.0))
+    right = predicted == truth
+    return TemperatureCalibration(
+        temperature=fitted if helps else 1.0,
+        fitted_temperature=fitted,
+        images=len(truth),
+        groups=count,
+        nll_before=float(np.mean(before)),
+        nll_after=float(np.mean(after)),
+        nll_gain_interval_95=interval,
+        ece_before=expected_error(score_bins(raw, right)),
+        ece_after=expected_error(score_bins(served, right)),
+        ece_by_label=tuple(errors_by_label(served, predicted, truth, logits.shape[1])),
+        text=_describe(fitted, before, after, interval, groups=count, helps=helps, perfect=_all_right(logits, truth)),
+    )
+
+
+def cross_fit(
+    logits: Floats, truth: Labels, bias: Floats | None = None, groups: Sequence[str] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return for every image, (N,), the temperature that is fitted on the groups of the other folds.
+
+    Args:
+        logits: (N, classes), in order of class, so that every `FOLDS`th group is a fair part.
+        truth: (N,) int64, label of every image.
+        bias: Argument of `calibrate`.
+        groups: Argument of `calibrate`.
+    """
+    fold = _number(groups, len(truth)) % FOLDS
+    temperatures = np.ones(len(truth))
+    for number in range(FOLDS):
+        temperatures[fold == number] = fit_temperature(logits[fold != number], truth[fold != number], bias)
+    return temperatures
+
+
+def fit_temperature(logits: Floats, truth: Labels, bias: Floats | None = None) -> float:
+    """Return the temperature within the bounds at which the truth is most likely.
+
+    When every image is classified correctly, the result is 1: then a lower temperature always makes the truth more
+    likely, so there is no best one.
+    """
+    if _all_right(logits, truth):
+        return 1.0
+    values = np.asarray(logits, np.float64)
+    chosen = values[np.arange(len(truth)), truth]
+    # In beta = 1 / T the likelihood is concave: halve the interval in which its slope changes sign.
+    low, high = np.log(1 / HIGHEST), np.log(1 / LOWEST)
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = np.sum(softmax(values, 1 / np.exp(middle), bias) * values, axis=1)
+        if np.mean(expected - chosen) > 0:
+            high = middle
+        else:
+            low = middle
+    return float(np.clip(np.exp(-(low + high) / 2), LOWEST, HIGHEST))
+
+
+def _all_right(logits: Floats, truth: Labels) -> bool:
+    return bool(np.all(np.argmax(logits, axis=1) == truth))
+
+
+def _number(groups: Sequence[str] | None, images: int) -> npt.NDArray[np.int64]:
+    """Return the number of each image's group, (N,); groups are numbered in the order of their first images."""
+    if groups is None:
+        return np.arange(images)
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in groups], np.int64)
+
+
+def _interval(gains: npt.NDArray[np.float64], groups: npt.NDArray[np.int64]) -> tuple[float, float] | None:
+    """Return the two-sided confidence interval of the mean of `gains`; None with fewer than two groups.
+
+    The gains of a group vary together, so their sum counts once.
+    """
+    mean = float(gains.mean())
+    sums = np.bincount(groups, gains - mean)
+    if len(sums) < 2:
+        return None
+    variance = float(sums @ sums) * len(sums) / (len(sums) - 1) / len(gains) ** 2
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * variance**0.5
+    return mean - reach, mean + reach
+
+
+def _describe(
+    fitted: float,
+    before: npt.NDArray[np.float64],
+    after: npt.NDArray[np.float64],
+    interval: tuple[float, float] | None,
+    *,
+    groups: int,
+    helps: bool,
+    perfect: bool,
+) -> str:
+    if perfect:
+        return (
+            f"the temperature is 1: the model is right on all {len(before)} held-out images, so the scores of "
+            "wrong answers can't be measured"
+        )
+    if groups < MIN_GROUPS or interval is None:
+        if groups == len(before):
+            return f"the temperature is 1: {MIN_GROUPS} held-out images are needed to fit one (got {groups})"
+        return (
+            f"the temperature is 1: held-out images of {MIN_GROUPS} groups are needed to fit one "
+            f"(got {len(before)} of {groups})"
+        )
+    gain, (low, high) = float(np.mean(before - after)), interval
+    figures = (
+        f"{before.mean():.3f} nats at temperature 1, {after.mean():.3f} after scaling; gain {gain:+.3f}, "
+        f"{low:+.3f} to {high:+.3f} with 95 % confidence, each image measured at a temperature that was fitted "
+        "without it"
+    )
+    if helps:
+        return (
+            f"the temperature is {fitted:.3f}: it lowers the negative log-likelihood of {len(before)} held-out images "
+            f"({figures})"
+        )
+    return (
+        f"the temperature is 1: {len(before)} held-out images do not show that scaling by {fitted:.3f} lowers "
+        f"their negative log-likelihood ({figures})"
+    )

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.evaluation import ACCURACY, MEAN_RECALL
-from trainer.evaluation.calibration import prior_correction
+from trainer.evaluation.calibration import calibrate, prior_correction
 from trainer.evaluation.grouped_statistics import JudgedImages, ShareEstimate
-from trainer.evaluation.temperature import calibrate
 
 Labels = npt.NDArray[np.int64]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
-from trainer.model.scales import Scale
+from trainer.model.architectures import Scale
 from trainer.settings import TrainSettings
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from trainer.evaluation.calibration import ScoreBin
-
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
 
@@ -61,65 +59,12 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
         parts.append(f'<polyline class="line {escape(line.css)}" points="{path}"/>')
         if points:
             parts.append(f'<circle class="dot {escape(line.css)}" cx="{points[-1][0]}" cy="{points[-1][1]}" r="3"/>')
-    return _svg(parts, WIDTH, HEIGHT, y_label)
+    return _svg(parts, y_label)
 
 
-def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
-    """Draw a reliability diagram: share of right answers over score; larger dots stand for more images."""
-    frame = _Frame(x=(0, 1), y=(0, 1))
-    ticks = _steps(0, 1)
-    (x1, y1), (x2, y2) = frame.point(0, 0), frame.point(1, 1)
-    parts = [_axes(frame, ticks, ticks, x_label="score", y_label="share that is right")]
-    parts.append(f'<line class="ideal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
-    most = max((item.images for item in [*before, *after]), default=1)
-    for css, series in (("before", before), ("after", after)):
-        places = [(*frame.point(item.score, item.accuracy), item) for item in series]
-        parts.append(f'<polyline class="line {css}" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
-        for x, y, item in places:
-            radius = 2 + 6 * math.sqrt(item.images / most)
-            title = f"{item.images} images, mean score {item.score:.2f}, {item.accuracy:.2f} right"
-            parts.append(
-                f'<circle class="dot {css}" cx="{x}" cy="{y}" r="{radius:.1f}"><title>{title}</title></circle>'
-            )
-    return _svg(parts, WIDTH, HEIGHT, "reliability diagram")
-
-
-def draw_interval(
-    value: float | None,
-    interval: Sequence[float],
-    *,
-    scale: tuple[float, float] = (0.0, 1.0),
-    reference: float | None = None,
-    width: int = 110,
-) -> Markup:
-    """Draw a share and its interval on a horizontal line.
-
-    Args:
-        value: The share; None if it is not known.
-        interval: Lower and upper end of the share's interval.
-        scale: Values at the line's ends; all drawn values are between them.
-        reference: Share to compare with, drawn as a vertical line.
-        width: Width of the chart in pixels.
-    """
-    middle = 8
-
-    def place(share: float) -> float:
-        return round(4 + (share - scale[0]) / (scale[1] - scale[0]) * (width - 8), 1)
-
-    low, high = interval
-    parts = [f'<line class="rail" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>']
-    if reference is not None:
-        x = place(reference)
-        parts.append(f'<line class="reference" x1="{x}" y1="0" x2="{x}" y2="16"/>')
-    parts.append(f'<line class="span" x1="{place(low)}" y1="{middle}" x2="{place(high)}" y2="{middle}"/>')
-    if value is not None:
-        parts.append(f'<circle class="mark" cx="{place(value)}" cy="{middle}" r="3.5"/>')
-    return _svg(parts, width, 16, f"95 % interval: {low:.1%} to {high:.1%}")
-
-
-def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
-    head = f'<svg role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
-    return Markup(f'{head}viewBox="0 0 {width} {height}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words
+def _svg(parts: Sequence[str], label: str) -> Markup:
+    head = f'<svg role="img" aria-label="{escape(label)}" width="{WIDTH}" height="{HEIGHT}" '
+    return Markup(f'{head}viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words
 
 
 def _steps(low: float, high: float, *, whole: bool = False) -> list[float]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.listing import DataFault
-from trainer.data.unused_files import group_by_cause
+from trainer.data.listing import DataFault, group_by_cause
 from trainer.evaluation.calibration import prior_correction, softmax
 from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
-from trainer.selection.selection import COLUMNS, describe_row
+from trainer.selection.selector import COLUMNS, describe_row
 
 MATRIX_CLASSES = 20
 """Maximum number of classes for which the report has a confusion matrix; with more, it lists the pairs confused most.
@@ -135,20 +134,14 @@ def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_classes(measured: Mapping[str, Any], errors: Sequence[float | None]) -> list[dict[str, Any]]:
-    """Return the figures of every class with their charts, the worst recall first.
+    """Return the figures of every class, the worst recall first.
 
     Args:
         measured: Result of `trainer.evaluation.metrics.summarize`.
         errors: Calibration error of the images that get each label, in the order of the labels.
     """
     rows = [
-        {
-            "label": label,
-            **figures,
-            "calibration_error": error,
-            "recall_chart": charts.draw_interval(figures["recall"], figures["recall_interval_95"]),
-            "precision_chart": charts.draw_interval(figures["precision"], figures["precision_interval_95"]),
-        }
+        {"label": label, **figures, "calibration_error": error}
         for (label, figures), error in zip(measured["per_class"].items(), errors, strict=True)
     ]
     return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])

@@ -8,13 +8,12 @@ that both hold out, without running a model again. One line describes one image:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from trainer.data.split.stored_split import parse_lines
+from trainer.data.split.stored_split import parse_lines, render_lines
 
 HELD_OUT_FILE = "held_out.jsonl"
 
@@ -46,10 +45,8 @@ class HeldOutAnswer:
 
 
 def render_held_out(answers: Iterable[HeldOutAnswer]) -> str:
-    """Return the text of a `held_out.jsonl`, sorted by digest, so that the same answers give the same bytes."""
-    ordered = sorted(answers, key=lambda answer: answer.digest)
-    # A file's name may hold bytes that are not valid text; JSON's escapes carry them.
-    return "".join(json.dumps(asdict(answer)) + "\n" for answer in ordered)
+    """Return the text of a `held_out.jsonl`."""
+    return render_lines(answers)
 
 
 def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
@@ -66,4 +63,4 @@ def parse_held_out(text: str, origin: str) -> dict[str, HeldOutAnswer]:
             raise ValueError("a text or a number is expected")
         return answer
 
-    return {answer.digest: answer for answer in parse_lines(text, origin, parse)}
+    return parse_lines(text, origin, parse)

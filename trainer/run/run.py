@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eaves.artifact.store import file_digest
 from eaves.base.files import rename_durably
 from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
@@ -69,9 +70,9 @@ class Run:
         val_accuracy: Accuracy on the held-out images, 0 to 1.
         verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`.
         calibration: Temperature of the logits and its reason, the fields of
-            `trainer.evaluation.temperature.TemperatureCalibration`.
+            `trainer.evaluation.calibration.TemperatureCalibration`.
         selection: Input size and pixel scale that the training began with, the result of
-            `trainer.selection.selection.ModelSelection.to_dict`.
+            `trainer.selection.selector.ModelSelection.to_dict`.
         head: How the head was fitted, as text; empty if it was trained with the whole network.
         versions: Versions of Python and of every installed distribution.
         files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.
@@ -165,7 +166,7 @@ def open_run(path: Path) -> Run:
         file = path / name
         if not file.is_file():
             raise RunError(f"the run in {path} is not complete: {name} is missing", hint=_AGAIN)
-        if file.stat().st_size != entry["size_bytes"] or _sha256(file) != entry["sha256"]:
+        if file.stat().st_size != entry["size_bytes"] or file_digest(file) != entry["sha256"]:
             raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=_AGAIN)
     return run
 
@@ -268,7 +269,7 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
         about: Fields of `Run` without those that follow from the files: path, version, created, files, schema_version.
     """
     names = sorted(str(file.relative_to(work)) for file in work.rglob("*") if file.is_file())
-    files = {name: {"sha256": _sha256(work / name), "size_bytes": (work / name).stat().st_size} for name in names}
+    files = {name: {"sha256": file_digest(work / name), "size_bytes": (work / name).stat().st_size} for name in names}
     content = hashlib.sha256(
         "".join(f"{entry['sha256']} {name}\n" for name, entry in files.items()).encode()
     ).hexdigest()
@@ -296,8 +297,3 @@ def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
     known = {item.name: values[item.name] for item in fields(Run) if item.name != "path"}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from eaves.artifact.store import file_digest
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.model_quality import rate_model
-from trainer.evaluation.quality_sentence import describe_trained
+from trainer.evaluation.model_quality import describe_trained, rate_model
 from trainer.report.report import ReportFacts, write_report
 from trainer.run.held_out import HELD_OUT_FILE, HeldOutAnswer, render_held_out
 from trainer.run.run import CONFIG, write_json
@@ -33,7 +33,7 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity
 
 if TYPE_CHECKING:
-    from trainer.training.training_task import TrainingResult, TrainingTask
+    from trainer.training.fit import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
 """Settings that are left out when two trainings are compared. They don't change the trained model, or (`weights`,
@@ -84,8 +84,7 @@ def describe_weights(settings: TrainSettings) -> dict[str, str]:
     path = Path(settings.weights) if kind == "file" else packaged.find() if packaged and kind == "imagenet" else None
     if path is None or not path.is_file():
         return {"kind": kind}
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = file_digest(path)
     known = {"origin": packaged.origin, "licence": packaged.licence} if packaged and digest == packaged.sha256 else {}
     return {"kind": kind, "file": path.name, "file_sha256": digest, **known}
 
@@ -246,9 +245,7 @@ def code_digest() -> str:
     """Return the sha256, hex, of the names and contents of all modules in `PACKAGES`."""
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
-        digest.update(
-            f"{file.relative_to(root).as_posix()}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
-        )
+        digest.update(f"{file.relative_to(root).as_posix()}\0{file_digest(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, Fault, RunError
-from trainer.data.split.earlier_run import SETTINGS
+from trainer.data.split.stored_split import SETTINGS
 from trainer.run.run import CONFIG, MANIFEST, checkpoints_beside
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store

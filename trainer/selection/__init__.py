@@ -5,6 +5,5 @@ All of it is decided by one measurement, the cross-validated answers of linear h
     linear_head       sums of features, the ridge's closed form and the softmax regression
     cross_validation  grouped cross-validation of heads, the rule that compares candidates, and nested cross-validation
     candidates        lists the backbones, sizes and scales that are compared, and computes features of images with one
-    selection         record of what was selected, its table, and its file beside the checkpoints
-    selector          measures the candidates
+    selector          measures the candidates; record of what was selected, its table, its file beside the checkpoints
 """

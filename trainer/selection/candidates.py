@@ -18,9 +18,8 @@ from eaves.errors import DatasetError, ImageError
 from eaves.resource_limits import count_usable_cpus
 from trainer.data.dataset import Example
 from trainer.feature_cache import FeatureCache, cache_key
-from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SCALES, SMALL, Scale
 from trainer.model.efficientnet_lite import PackagedWeights
-from trainer.model.scales import SCALES, Scale
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore

@@ -11,12 +11,10 @@ A write is atomic: if the process is killed while it writes a checkpoint, the on
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,13 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.errors import ConfigError, DatasetError, Fault, StoppedError
-from trainer.storage import FileStore
+from trainer.storage import DAMAGED, FileStore
 
 IDENTITY, LATEST = "identity.json", "latest.npz"
 META = "meta"
 """Name of the array with the position of the training, UTF-8 JSON."""
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError)
-"""Errors that numpy raises on a damaged file."""
 
 _logger = logging.getLogger(__name__)
 
@@ -122,10 +118,9 @@ class Checkpoints:
         if not self._store.exists(LATEST):
             return None
         try:
-            with np.load(io.BytesIO(self._store.read(LATEST)), allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = self._store.read_arrays(LATEST)
             return Checkpoint(meta=json.loads(arrays.pop(META).tobytes()), arrays=arrays)
-        except _DAMAGED:
+        except DAMAGED:
             _logger.warning("the checkpoint in %s is damaged; the training starts from the beginning", self._store.uri)
             return None
 
@@ -141,9 +136,7 @@ class Checkpoints:
                 self._store.write(name, data)
             self._store.write(IDENTITY, _dump(asdict(self._identity)))
             self._known = True
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})  # type: ignore[arg-type]
-        self._store.write(LATEST, buffer.getvalue())
+        self._store.write_arrays(LATEST, **arrays, **{META: np.frombuffer(_dump(meta), np.uint8)})
         self._saved = time.monotonic()
 
     def _check_identity(self) -> bool:

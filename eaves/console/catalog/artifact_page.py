@@ -191,7 +191,7 @@ def _trials(manifest: Manifest) -> Sequence[TrialRow]:
         TrialRow(
             name=clean_text(row["name"]) + (f", {len(row['kept']):,} more layers in fp32" if row["kept"] else ""),
             accuracy=_NONE if row["accuracy"] is None else format_percent(row["accuracy"]),
-            chart=row["chart"],
+            chart=row["interval"],
             agreement=_NONE if row["agreement"] is None else format_percent(row["agreement"]),
             drop=_NONE if row["drop"] is None else format_points(-row["drop"] / 100),
             size=describe_size(row["size_bytes"]),
@@ -202,13 +202,7 @@ def _trials(manifest: Manifest) -> Sequence[TrialRow]:
 
 
 def _golden_row(number: int, row: dict[str, object]) -> GoldenRow:
-    note = ""
-    if row["by_int8"]:
-        note = "int8 caused this mistake"
-    elif row["by_original"]:
-        note = "the original model makes the same mistake"
-    elif row["wrong"]:
-        note = "this answer is wrong"
+    note = "this answer is wrong" if row["wrong"] else ""
     score = float(str(row["score"]))
     return GoldenRow(
         number=number,

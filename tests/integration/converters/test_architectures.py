@@ -17,8 +17,7 @@ from eaves.config import SettingsLayer, build
 from eaves.inference.session import open_session
 from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from tests.inputs.artifacts import CLASSES, build_tiny_dataset
-from trainer.model.architectures import ARCHITECTURES
-from trainer.model.scales import SCALES
+from trainer.model.architectures import ARCHITECTURES, SCALES
 from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.tensorflow_notices import native_stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import keras
 import numpy as np
 import onnx
 import pytest
@@ -117,14 +116,3 @@ def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tup
         serve = tf.saved_model.load(str(run.saved_model)).signatures["serving_default"]
         assert np.allclose(serve(image=tf.constant(batch))["logits"], logits, atol=1e-4)
         assert artifact.manifest.parity.max_abs_error_probabilities <= 1e-4
-
-
-def test_keras_opens_its_file_without_our_code(pair: list[tuple[Run, Artifact]]) -> None:
-    run, artifact = pair[1]
-    model = keras.models.load_model(run.path / "model.keras")
-    assert {type(layer).__module__.partition(".")[0] for layer in model.layers} == {"keras"}
-    batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
-    answer = model.predict_on_batch(batch)
-    bias = prior_correction(artifact.manifest.decision.label_weights)
-    scores = softmax(answer["logits"], run.metrics()["temperature"], bias)
-    assert np.allclose(answer["probabilities"], scores, atol=1e-5)

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, check, open_artifact
+from eaves.artifact import Artifact, open_artifact
 from eaves.errors import ArtifactError, ConversionError
-from eaves.inference.session import open_session
 from trainer.progress import Step
 from trainer.run.run import open_run
 
@@ -83,17 +81,6 @@ def test_the_manifest_names_the_weights_that_training_began_with(tiny_artifact: 
     plain = open_artifact(tiny_artifact).manifest
     assert (plain.source.weights, plain.source.weights_sha256) == ("", "")
     assert "weights" not in plain.licences
-
-
-def test_its_session_takes_batches_and_reproduces_every_golden_image(tiny_artifact: Path) -> None:
-    artifact = open_artifact(tiny_artifact)
-    session = open_session(artifact)
-    assert check(artifact, session.answer) == 4
-    batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    logits, probabilities = session.run(batch)
-    assert logits.shape == probabilities.shape == (3, 4)
-    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    assert np.allclose(session.run(batch[1:2])[0], logits[1:2], atol=1e-5)
 
 
 def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:

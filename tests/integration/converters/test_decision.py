@@ -76,14 +76,6 @@ def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
 
 
-def test_the_run_and_the_manifest_have_the_rule(run: Run, artifact: Artifact) -> None:
-    counts = run.dataset["train"]
-    weights = artifact.manifest.decision.label_weights
-    assert weights == pytest.approx((1.0, counts["defect"] / counts["good"]))
-    assert run.metrics()["decision"] == {"label_weights": list(weights)}
-    assert artifact.manifest.parity.top1_agreement == 1.0
-
-
 def test_an_event_has_the_label_of_the_training_and_the_score_of_the_data(
     run: Run, artifact: Artifact, function: Function
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,12 +16,10 @@ from onnx import TensorProto, helper
 
 from converters.convert import convert
 from converters.settings import ConvertSettings
-from eaves.artifact import Artifact, check, load_golden, open_artifact
-from eaves.artifact.golden import INDEX
-from eaves.errors import ConversionError, GoldenError
+from eaves.artifact import Artifact, load_golden, open_artifact
+from eaves.errors import ConversionError
 from eaves.event_schemas import SCHEMAS
 from eaves.events import Event, decode, encode_binary
-from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
 from tests.processes.function import Function, serving
 
@@ -54,18 +51,6 @@ def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_arti
     np.testing.assert_allclose(outputs["features"], features_of(tiny_run, tensors), atol=1e-4)
     expected = open_session(open_artifact(tiny_artifact)).answer(tensors)
     np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-4)
-
-
-def test_goldens_hold_the_features_too(embedding: Artifact, tmp_path: Path) -> None:
-    assert all(result.ok for result in replay_in_child(embedding))
-    changed = tmp_path / "changed"
-    shutil.copytree(embedding.path, changed)
-    entries = json.loads((changed / INDEX).read_text())
-    entries[0]["outputs"]["features"][3] += 0.5
-    (changed / INDEX).write_text(json.dumps(entries))
-    other = replace(embedding, path=changed)
-    with pytest.raises(GoldenError, match=r"golden/000.png: logits differ by"):
-        check(other, open_session(other).attempt)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from converters.publication_check import Passed, check_publication
-from converters.published_models import NOTHING, find_published, tag_roles
+from converters.published_models import tag_roles
 from converters.settings import PipelineSettings
 from eaves.artifact import Artifact, open_artifact, write_artifact
 from eaves.artifact.store import HANDLER, LABELS, file_digest, file_entries
@@ -200,13 +200,6 @@ def test_of_two_pipelines_at_once_the_worse_doesnt_take_the_role_back(gate: Gate
     assert gate.named("best") == better == gate.named(night(2))
 
 
-def test_before_there_was_a_best_one_the_last_one_is_it(gate: Gate) -> None:
-    gate.publish(night(1))
-    passed = gate.pipeline(gate.make(night(2)))
-    assert f"{gate.repository}:best has no model (any more): the best model so far is not known" in passed.lines
-    assert gate.named("best") == gate.named(night(1))
-
-
 def test_a_publication_without_a_comparison_begins_anew(gate: Gate) -> None:
     gate.pipeline(gate.make(night(1)))
     gate.pipeline(gate.make(night(2), half=True), PipelineSettings(max_accuracy_drop=100))
@@ -239,32 +232,10 @@ def test_models_that_were_deleted_from_the_registry_are_left_out_and_named(gate:
     assert f"{gate.repository}:{night(2)} has no model (any more) and is left out" in passed.lines
 
 
-def test_a_role_that_cannot_be_tagged_is_reported_and_nothing_more(gate: Gate, registry: LocalRegistry) -> None:
-    gate.publish(night(1))
-    passed = gate.check(path=gate.make(night(2)).path)
-    registry.blob_path(gate.named(night(1))).unlink()
-    (line,) = tag_roles(passed.published, f"{gate.repository}:{{version}}", night(2), passed.best, ACCESS)
-    assert line.startswith(f"{gate.repository}:best was not changed, so the next model is compared as before: ")
-
-
 def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
     own = open_artifact(gate.path)
     push(own, f"{gate.repository}:{own.manifest.version}", gate.folder / "own")
     assert "is this model" in gate.judge(PipelineSettings(floor=1.0))
-
-
-def test_a_tag_that_stays_names_the_model_before(gate: Gate) -> None:
-    gate.publish(LATER, tag="stable")
-    assert f"{gate.repository}:stable answered wrongly" in gate.judge(tag="stable")
-
-
-def test_an_artifact_that_is_still_here_is_not_fetched(gate: Gate, registry: LocalRegistry) -> None:
-    before = gate.publish(EARLIER)
-    shutil.copytree(before.path, gate.artifacts / EARLIER)
-    gate.judge()
-    fetched = [line for line in registry.log.read_text().splitlines() if "GET" in line and "/blobs/" in line]
-    repository = gate.repository.rpartition("/")[2]
-    assert sum(repository in line for line in fetched) == 1, "the config, which names the artifact"
 
 
 def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, tiny_run: Path) -> None:
@@ -295,9 +266,3 @@ def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Ga
     with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
         gate.judge()
     assert not marker.exists()
-
-
-def test_tags_that_are_no_versions_dont_count(gate: Gate) -> None:
-    gate.publish(EARLIER, tag="latest")
-    assert find_published(f"{gate.repository}:{{version}}", LATER, ACCESS) == NOTHING
-    assert find_published(f"{gate.repository}-nothing:{{version}}", LATER, ACCESS) == NOTHING

@@ -112,26 +112,12 @@ def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny
     assert 0 < np.max(np.abs(scores - exact)) < 0.1
 
 
-def test_verify_and_inspect_take_an_int8_artifact(tiny_int8: Path) -> None:
-    done = CliRunner().invoke(cli, ["verify", str(tiny_int8)])
-    assert done.exit_code == 0, done.output
-    reported = CliRunner().invoke(cli, ["inspect", str(tiny_int8)])
-    assert reported.exit_code == 0, reported.output
-    assert "int8" in reported.output
-
-
 def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tmp_path: Path) -> None:
     first, second = (
         convert(tiny_graph, tmp_path / name / "artifact", settings(precision="int8")) for name in ("a", "b")
     )
     assert content(first) == content(second)
     assert set(content(first)) >= PARTS
-
-
-def test_an_update_of_the_same_model_takes_the_previous_backbone_and_goldens(tiny_graph: Path, tmp_path: Path) -> None:
-    first = convert(tiny_graph, tmp_path / "first", settings(precision="int8"))
-    second = convert(tiny_graph, tmp_path / "second", settings(precision="int8"))
-    assert content(second) == content(first)
 
 
 def test_int8_that_answers_too_differently_fails_with_its_numbers_and_leaves_nothing(
@@ -238,13 +224,3 @@ def test_data_out_of_reach_ships_fp32_and_says_that_int8_was_not_tried(tiny_grap
     assert (artifact.manifest.precision, found.asked, found.trials) == ("fp32", "auto", ())
     assert found.reason.startswith("int8 was not tried: the labelled images can't be read: ")
     assert "int8 was not tried" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
-
-
-def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
-    tiny_artifact: Path, tiny_graph: Path, tmp_path: Path
-) -> None:
-    """The operators of an fp32 artifact are onnxruntime's own; it converts again, as fp32."""
-    declaration = declare(tiny_graph, tmp_path / "declared", tiny_graph.parent / "samples")
-    artifact = convert(tiny_artifact / "model.onnx", tmp_path / "artifact", settings(), declaration=declaration)
-    assert artifact.manifest.precision == "fp32"
-    assert "int8 was not tried: the model has no convolutions" in artifact.manifest.quantisation.reason

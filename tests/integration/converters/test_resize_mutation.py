@@ -54,20 +54,10 @@ class Mutation:
 
 
 MUTATIONS = {
-    "another filter": Mutation(
-        file="eaves/recipe.py",
-        line="Image.Resampling[self.filter.upper()]",
-        changed="Image.Resampling.BICUBIC",
-    ),
     "a faster resize": Mutation(
         file="eaves/recipe.py",
         line="return image.resize(size, method)",
         changed="return image.resize(size, method, reducing_gap=2.0)",
-    ),
-    "a resize that doesn't antialias": Mutation(
-        file="eaves/recipe.py",
-        line="return image.resize(size, method)",
-        changed="return image.transform(size, Image.Transform.EXTENT, (0, 0, *image.size), method)",
     ),
     "a JPEG decoded at another scale": Mutation(
         file="eaves/images/decoder.py",

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from eaves.errors import RunError
 from tests.waiting import wait_until
 from trainer.run.run import Run, open_run
-from trainer.run.run_upload import fetch_run
+from trainer.run.run_location import fetch_run
 from trainer.storage import open_store
 
 EPOCHS = 30

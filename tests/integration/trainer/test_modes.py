@@ -15,11 +15,11 @@ from trainer.data.pixels import DecodedDataset
 from trainer.evaluation.calibration import likelihoods, prior_correction, softmax
 from trainer.model.keras_model import backbone_digest, build_model
 from trainer.progress import SilentProgress
-from trainer.selection.selection import ModelSelection
+from trainer.selection.selector import ModelSelection
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.training import fit
-from trainer.training.training_task import TrainingTask
+from trainer.training.fit import TrainingTask
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""

@@ -13,8 +13,8 @@ import pytest
 
 from eaves.recipe import Recipe
 from tests.inputs.parts import write_parts
+from trainer.model.architectures import LITE
 from trainer.model.efficientnet_lite import LITE0_WEIGHTS, build_efficientnet_lite0
-from trainer.model.scales import LITE
 from trainer.run.run import open_run
 from trainer.train import ENVIRONMENT
 

@@ -23,19 +23,16 @@ from eaves.errors import StoppedError
 from eaves.inference.session import open_session
 from tests.once import build_once_here
 from trainer.data.dataset import load_dataset
-from trainer.model.scales import SCALES, UNIT, Scale
+from trainer.model.architectures import SCALES, UNIT, Scale
 from trainer.progress import SilentProgress, Step
 from trainer.run.run import Run, checkpoints_beside, open_run
 from trainer.selection.candidates import Candidate
-from trainer.selection.selection import SELECTION_FILE, ModelSelection
-from trainer.selection.selector import select
+from trainer.selection.selector import SELECTION_FILE, ModelSelection, select
 from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import open_store
 from trainer.train import train
 
 CLASSES, SIDE = 4, 32
-STARTED_S = 240
-"""Importing TensorFlow takes minutes while others train on the same two cores."""
 TINY: dict[str, Any] = {"arch": "mobilenet_v3_small", "image_size": SIDE}
 
 
@@ -166,25 +163,6 @@ def test_what_is_served_is_scaled_as_was_selected(run: Run, tmp_path: Path) -> N
     assert np.allclose(logits, by_hand, atol=1e-3)
     manifest = json.loads((tmp_path / "artifact/manifest.json").read_text())
     assert manifest["recipe"]["multiply"] == UNIT.multiply
-
-
-def test_another_training_on_the_same_images_measures_nothing_again(
-    run: Run, weights: Path, stripes: Path, tmp_path: Path
-) -> None:
-    phases = Phases(threading.Event())
-    made = settings(weights=str(weights), cache=str(run.path.parent / ".cache/features"))
-    again = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert again.selection == run.selection
-    assert phases.compared == []
-    assert "Backbone pass" not in phases.titles
-
-
-def test_a_setting_wins_and_no_scale_is_compared(weights: Path, stripes: Path, tmp_path: Path) -> None:
-    phases = Phases(threading.Event())
-    made = settings(weights=str(weights), scale="symmetric")
-    run = train(DataSettings(path=stripes), made, tmp_path / "run", progress=phases)
-    assert phases.compared == ["mobilenet_v3_small, 32 pixels, symmetric"]
-    assert (run.recipe.multiply, run.recipe.add) == (1 / 127.5, -1.0)
 
 
 def test_a_stopped_run_continues_with_its_selection(run: Run, weights: Path, stripes: Path, tmp_path: Path) -> None:

@@ -66,16 +66,6 @@ def test_a_later_run_keeps_the_split_and_adds_to_it(
     assert again.version == second.version, "the run that is there keeps its own split"
 
 
-@pytest.mark.slow
-def test_a_split_is_made_anew(tmp_path: Path) -> None:
-    data = tmp_path / "photos"
-    fill(data, 20)
-    first = run_of(data, tmp_path / "runs" / "first")
-    anew = run_of(data, tmp_path / "runs" / "anew", seed=3, split="new")
-    assert anew.dataset["split_of"] == ""
-    assert sides(anew) != sides(first)
-
-
 @pytest.mark.parametrize(("name", "value"), [("group_by", "name:(part[0-9]+)_"), ("near_copies", "similar")])
 def test_a_changed_setting_of_the_split_makes_a_new_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, value: str

@@ -27,10 +27,13 @@ def write(folder: Path, **changes: object) -> Path:
 
 def test_one_number_or_one_for_each_channel(tmp_path: Path) -> None:
     declared = load_declaration(write(tmp_path, multiply=0.5, add=[1, 2, 3]))
+    assert isinstance(declared, Declaration)
     assert declared.interface.multiply == (0.5,)
     assert declared.interface.add == (1.0, 2.0, 3.0)
     assert (declared.recipe.multiply, declared.recipe.add) == (1.0, 0.0)  # what a recipe can't say, the graph does
-    assert load_declaration(write(tmp_path, multiply=0.5, add=-1)).recipe.add == -1
+    declared = load_declaration(write(tmp_path, multiply=0.5, add=-1))
+    assert isinstance(declared, Declaration)
+    assert declared.recipe.add == -1
 
 
 def test_labels_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:
@@ -65,14 +68,10 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     ("changes", "fault"),
     [
         ({"name": "My Model"}, "name: must be at most 40 lower-case"),
-        ({"version": "a b"}, "version: must be at most 64 letters"),
         ({"multiply": [1, 2]}, "multiply: must be one number, or one for each of three channels"),
         ({"multiply": 0}, "multiply: must not be 0"),
-        ({"multiply": "x"}, r"multiply\[0\]: must be a number"),
         ({"output_is": "logits", "logits": "y"}, "output_is: can't be set together"),
-        ({"output_is": "classes"}, "output_is: must be one of"),
         ({"samples": "elsewhere"}, "samples: must be an existing folder"),
-        ({"labels": "labels.txt"}, "labels: the file of class names can't be read"),
         ({"labels": ["a", "a"]}, r"labels: must be different names \(repeated: a\)"),
         ({"labels": ["a", "b"]}, "samples: .* has no images in subfolders named like the labels"),
     ],
@@ -127,9 +126,3 @@ def test_outputs_are_picked(interface: Interface, names: list[str], expected: tu
 def test_outputs_nobody_declared_are_not_guessed(interface: Interface) -> None:
     with pytest.raises(ConversionError, match=r"(it has|outputs are) out"):
         interface.pick_outputs(["out"])
-
-
-def test_the_defaults_change_nothing() -> None:
-    declared = Declaration(name="a", labels=("a", "b"), height=1, width=1, samples=Path())
-    assert not declared.interface.scales
-    assert declared.interface == Interface()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from converters.report_page import ConversionVerdict, OriginalModel, build_page, build_verdict, page_path, write_page
-from eaves.artifact import Artifact, DecisionRule, Evidence, Parity, Quantisation, Trial
+from converters.report_page import build_page, build_verdict, page_path, write_page
+from eaves.artifact import Artifact, DecisionRule, Evidence, Quantisation, Trial
 from eaves.artifact.golden import INDEX, load_golden, write_index
 from eaves.artifact.manifest import TensorSpec
 from eaves.errors import ArtifactError
@@ -118,57 +118,14 @@ def test_the_evidence_is_reported_with_its_numbers(artifact: Artifact) -> None:
         "Why & how.",
         "3.7 × smaller than fp32",
         "int8 only the head in fp32 – 93.0 % – – 22.40 MB",
-        "int8, ships 2 more in fp32: conv2d, mixed0/conv2d_7 0.773 98.5 % 98.2 % +0.7 23.80 MB",
+        "int8, ships 2 more in fp32: conv2d, mixed0/conv2d_7 0.773 0.737 to 0.805 98.5 % 98.2 % +0.7 23.80 MB",
         "picked by its answers to 200 images of the training side, and only that one is judged, on 550 images",
         "to lose at most 3.0 % of accuracy, or to give fp32's label to at least 95.0 % of 500 images",
     ):
         assert part in words
     assert "predict the same label on 98.2% of 2,550 images." in read(artifact, AGREES).words
-    assert "fp32, ships 0.780 – – – 87.30 MB int8 only the head in fp32" in read(artifact, TRIED).words
+    assert "fp32, ships 0.780 0.744 to 0.812 – – – 87.30 MB int8 only the head in fp32" in read(artifact, TRIED).words
     assert "There are no labelled images." in read(artifact, UNTRIED).text
-
-
-def test_fp32_that_was_asked_for_has_no_table(artifact: Artifact) -> None:
-    assert build_verdict(with_changes(artifact, ASKED).manifest) == ConversionVerdict(
-        title="fp32, as set by convert.precision",
-        text="int8 was not tried: with the precision auto it is tried and judged.",
-    )
-    page = read(artifact, ASKED)
-    assert "No int8 model was measured, because convert.precision is fp32." in page.words
-    assert "svg" not in {tag for tag, _ in page.tags}
-
-
-def test_a_proof_that_failed_is_loud(artifact: Artifact) -> None:
-    assert "verdict FAILED" in read(artifact, ASKED, parity=Parity(images=3)).words
-
-
-def test_intervals_are_drawn_to_one_scale_with_fp32_as_reference(artifact: Artifact) -> None:
-    page = read(artifact, HELD)
-    charts = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert [chart["aria-label"] for chart in charts] == [
-        "95 % interval: 74.4% to 81.2%",
-        "95 % interval: 73.7% to 80.5%",
-    ]
-    assert len({attrs["x1"] for _, attrs in page.tags if attrs.get("class") == "reference"}) == 1
-    places = [float(attrs[end] or "") for _, attrs in page.tags if attrs.get("class") == "span" for end in ("x1", "x2")]
-    assert min(places) >= 4
-    assert max(places) <= 216
-    assert "73 to 82 %" in page.words
-
-
-@pytest.mark.parametrize("accuracy", [0.0, 1.0])
-def test_a_table_without_intervals_can_be_drawn(artifact: Artifact, accuracy: float) -> None:
-    trial = Trial(accuracy=accuracy)
-    found = replace(HELD, accuracy_fp32=accuracy, interval_95_fp32=(), trials=(trial,), size_bytes_fp32=0)
-    assert_self_contained(build_page(with_changes(artifact, found)))
-
-
-def test_golden_pictures_are_small_and_say_what_the_model_answers(artifact: Artifact) -> None:
-    page = read(artifact, ASKED)
-    pictures = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert [picture["alt"] for picture in pictures] == [f"golden picture, {name}" for name in ("blue", "green", "red")]
-    assert max(len(picture["src"] or "") for picture in pictures) < 10_000
-    assert "is blue 1.00 blue is green 1.00 green" in page.words
 
 
 def test_the_decision_rule_gives_the_answer_to_a_golden_picture(artifact: Artifact) -> None:
@@ -192,25 +149,13 @@ def test_a_wrong_golden_picture_is_the_original_models_mistake_and_no_fault_of_t
     assert "wrong" not in read(artifact, ASKED).words.partition("Golden pictures")[2]
     assert "wrong" not in read(mislabel(artifact, ""), ASKED).words.partition("Golden pictures")[2]
     words = read(mislabel(artifact, "red"), ASKED).words
-    assert "1 of 3 golden pictures is answered wrongly, and that is no fault of the conversion" in words
-    assert "is red 1.00 blue wrong; the original model gives the same wrong answer is green" in words
-
-
-def test_a_golden_picture_that_int8_made_wrong_is_not_blamed_on_the_original(artifact: Artifact) -> None:
-    found = with_changes(mislabel(artifact, "red"), HELD)
-    same = OriginalModel(golden_labels=("blue", "green", "red"))
-    assert "wrong; the original model gives the same wrong answer" in Page(build_page(found, same)).words
-    other = Page(build_page(found, OriginalModel(golden_labels=("red", "green", "red")))).words
-    assert "1 of 3 golden pictures is answered wrongly because of int8" in other
-    assert "wrong; the original model answers red" in other
-    assert "no fault of the conversion" not in other
-    unknown = Page(build_page(found)).words
-    assert "is red 1.00 blue wrong is green" in unknown
-    assert "the same wrong answer" not in unknown
+    assert "1 of 3 golden pictures is answered wrongly. That is no fault of the conversion" in words
+    assert "is red 1.00 blue wrong is green" in words
+    assert "no fault of the conversion" not in read(mislabel(artifact, "red"), HELD).words
 
 
 def test_the_page_begins_with_what_the_model_is_worth(artifact: Artifact) -> None:
-    page = Page(build_page(with_changes(artifact, HELD), OriginalModel(quality="this model is weak: <0.49>")))
+    page = Page(build_page(with_changes(artifact, HELD), "this model is weak: <0.49>"))
     assert page.words.index("This model is weak: <0.49>.") < page.words.index("int8 loses at most")
     assert "It is not known how accurate this model is." in read(artifact, HELD).words
     outputs = (*artifact.manifest.outputs, TensorSpec(name="features", shape=(-1, 4)))

@@ -57,7 +57,7 @@ def answer(model: onnx.ModelProto) -> Any:
     return session.run(["prob"], {"data": IMAGES})[0]
 
 
-@pytest.mark.parametrize("opset", [7, 9, 11, 12, 13, 16, 17])
+@pytest.mark.parametrize("opset", [7, 12, 17])
 def test_a_file_of_ir_version_3_keeps_its_input_and_answers_the_same(opset: int, tmp_path: Path) -> None:
     onnx.save(build(opset), str(tmp_path / "zoo.onnx"))
     model, _ = load_foreign(tmp_path / "zoo.onnx", opset=17)
@@ -65,16 +65,6 @@ def test_a_file_of_ir_version_3_keeps_its_input_and_answers_the_same(opset: int,
     assert [value.name for value in model.graph.input] == ["data"]
     assert (model.ir_version, opset_of(model)) == (4, 17)
     assert np.allclose(answer(model), answer(onnx.load(str(tmp_path / "zoo.onnx"))), atol=1e-6)
-
-
-def test_weights_that_such_a_file_does_not_list_are_taken_as_onnxruntime_takes_them(tmp_path: Path) -> None:
-    original = build(9)
-    (data,) = [value for value in original.graph.input if value.name == "data"]
-    del original.graph.input[:]
-    original.graph.input.append(data)
-    onnx.save(original, str(tmp_path / "zoo.onnx"))
-    model, _ = load_foreign(tmp_path / "zoo.onnx", opset=17)
-    assert np.allclose(answer(model), answer(original), atol=1e-6)
 
 
 def test_a_file_whose_inputs_are_all_weights_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from eaves.cli import cli
-from eaves.errors import ConfigError, DatasetError
-from tests.inputs.fixture import write_fixture
+from eaves.errors import ConfigError
 from trainer.check import Inspection, find_doubtful, inspect_data
 from trainer.data.dataset import scan
 from trainer.progress import SilentProgress
@@ -41,14 +39,6 @@ def inspect(root: Path) -> Inspection:
     return inspect_data(root, features=open_store(root.parent / "features"), progress=SilentProgress())
 
 
-def test_classes_are_reported(tmp_path: Path) -> None:
-    save(fill(tmp_path) / "red/large.png", 999, size=(200, 100))
-    found = inspect(tmp_path)
-    assert found.classes == {"blue": 12, "green": 12, "red": 13}
-    assert (found.problems, found.copies, found.copies_across, found.not_used) == ((), (), (), ())
-    assert found.notes == ()
-
-
 def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Path) -> None:
     root = fill(tmp_path)
     for name in ("00", "01"):
@@ -60,30 +50,6 @@ def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Pat
     assert [{image.name for image in group} for group in found.copies] == [{"blue/03.png", "blue/again.jpg"}]
     assert len(found.problems) == 2
     assert all("the same image is in several classes" in problem for problem in found.problems)
-
-
-def test_right_labels_under_a_fixed_camera_are_no_fault(tmp_path: Path) -> None:
-    root = write_fixture(tmp_path / "photos", good=20, scratch=20)
-    found = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
-    assert found.exit_code == 0
-    assert "fixed camera: 40 of 40 images are nearly the same picture" in found.stdout
-    assert "picture in" not in found.stdout
-    assert "doubtful" not in found.stdout
-    assert "judged" not in found.stdout
-
-
-def test_near_copies_in_several_classes_are_shown_by_class_and_not_called_wrong(tmp_path: Path) -> None:
-    root = fill(tmp_path / "photos")
-    for number in range(7):
-        Image.open(root / "blue/03.png").save(root / f"blue/again{number}.jpg", quality=80 + number)
-    Image.open(root / "blue/03.png").save(root / "red/again.jpg", quality=90)
-    found = inspect(root)
-    (group,) = found.copies_across
-    assert [image.label for image in group] == ["blue", "red", *["blue"] * 7]
-    printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
-    assert printed.exit_code == 0
-    line = "look at these: nearly the same picture in several classes: blue/03.png, red/again.jpg, "
-    assert line in " ".join(printed.stdout.split())
 
 
 def test_files_that_are_not_used_are_reported_by_cause(tmp_path: Path) -> None:
@@ -148,17 +114,6 @@ def test_no_image_is_predicted_by_a_fit_that_has_seen_it() -> None:
     assert all(low < 0.65 for _, low, _ in found)
 
 
-def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    archive = shutil.make_archive(str(tmp_path / "photos"), "gztar", fill(tmp_path / "photos"))
-    reported = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
-    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
-    missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
-    assert isinstance(missing.exception, DatasetError)
-    assert "an archive" in str(missing.exception.hint)
-
-
 def test_without_a_path_the_images_of_eaves_yaml_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "photos")
@@ -181,14 +136,6 @@ def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
         assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
 
 
-def test_a_folder_without_images_is_reported_as_that(tmp_path: Path) -> None:
-    reported = CliRunner().invoke(cli, ["data", "check", str(tmp_path)])
-    assert reported.exit_code == 1
-    assert reported.stdout == (
-        f"{tmp_path} holds no image that can be trained on\ntraining would refuse: no images under {tmp_path}\n"
-    )
-
-
 def write_dark(root: Path, count: int, most: int, start: int = 0) -> Path:
     """Grey photos in 16 bits, of which `most` is the brightest value."""
     for label in ("a", "b"):
@@ -208,27 +155,3 @@ def test_12_bits_in_16_are_named(tmp_path: Path) -> None:
     printed = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
     assert sentence in " ".join(printed.stdout.split())
     assert any(note.startswith(sentence) for note in scan(root, val_fraction=0.2).notes)
-
-
-def test_a_tiff_of_floats_is_named(tmp_path: Path) -> None:
-    root = fill(tmp_path)
-    for file in root.rglob("*.png"):
-        values = np.asarray(Image.open(file).convert("L"), dtype=np.float32) / 255
-        Image.fromarray(values).save(file.with_suffix(".tiff"))
-        file.unlink()
-    assert inspect(root).notes[0].startswith("nearly black: the brightest pixel of 36 of 36 images is at most ")
-
-
-def test_a_few_dark_photos_are_no_fault(tmp_path: Path) -> None:
-    root = write_dark(write_dark(tmp_path, 12, 65535), 4, 4095, start=12)
-    assert inspect(root).notes == ()
-    assert scan(root, val_fraction=0.2).notes == ()
-
-
-def test_the_group_by_that_names_propose_is_reported(tmp_path: Path) -> None:
-    for label, hue in (("red", 0), ("green", 1)):
-        for part in range(6):
-            for shot in range(3):
-                save(tmp_path / label / f"part{part}_{shot}.png", 100 * hue + 10 * part + shot, hue=hue)
-    printed = CliRunner().invoke(cli, ["data", "check", str(tmp_path)], catch_exceptions=False)
-    assert "set data.group_by: name:(part[0-9]+)_" in " ".join(printed.stdout.split())

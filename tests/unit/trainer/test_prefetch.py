@@ -64,15 +64,6 @@ def test_an_error_comes_at_the_place_of_its_batch_and_no_thread_is_left() -> Non
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
-def test_a_closed_prefetch_loads_no_further_batch() -> None:
-    loaded: list[int] = []
-    batches = prefetch(loaded.append, range(1000), workers=WORKERS)
-    next(batches)
-    batches.close()
-    assert len(loaded) <= WORKERS + 2
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
-
-
 def test_tensorflow_gets_as_many_threads_as_there_are_usable_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5})
     threads = {key: value for key, value in build_environment().items() if key.startswith("TF_NUM")}

@@ -63,17 +63,6 @@ def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
     assert open_store(tmp_path).list() == []
 
 
-def test_a_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"")
-    with pytest.raises(StorageError, match="can't write"):
-        open_store(tmp_path).write("x/1.bin", b"one")
-
-
-def test_an_unknown_protocol_is_reported() -> None:
-    with pytest.raises(StorageError, match="can't open nope://x"):
-        open_store("nope://x")
-
-
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise ImportError("Install s3fs to access S3")
@@ -102,7 +91,7 @@ def test_a_place_that_cant_be_asked_is_not_an_empty_one(monkeypatch: pytest.Monk
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize("name", ["my photos", "50%", "%41", "a#b", "a?b", "a::b", "ümlaut"])
+@pytest.mark.parametrize("name", ["50%", "%41", "a::b"])
 def test_a_local_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     store = open_store(tmp_path / name)
     store.write("below/file", b"1")

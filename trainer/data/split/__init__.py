@@ -1,8 +1,7 @@
 """Decides which images are trained on and which are held out.
 
 splitting         assigns each image to a side
-groups            groups of images that stay on one side of the split
+groups            groups of images that stay on one side of the split, and proposals of a value of `data.group_by`
 near_duplicates   finds pictures that look alike, and copies of one photo
-proposals         proposes a value of `data.group_by` from names, folders and times
-stored_split      the split in a run's `split.jsonl`;  earlier_run: finds the split of an earlier run
+stored_split      the split in a run's `split.jsonl`, and the one of an earlier run that a training keeps
 """

@@ -109,7 +109,7 @@ def _find_model(directory: Path) -> Path | None:
 
 def _count_labelled(place: Path) -> str:
     """Return the numbers of classes and images in a folder, `3 classes, 150 images`; empty when there are none."""
-    from trainer.data.folder import load_folder
+    from trainer.data.listing import load_folder
 
     try:
         listing = load_folder(place)

@@ -9,7 +9,7 @@ from knative.client.cluster import Cluster
 from knative.training.run_download import PodRunReader
 from tests.cluster.simulated import pod
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
-from trainer.run.run_server import TOKEN_HEADER
+from trainer.reader import TOKEN_HEADER
 
 TOKEN = "s3cret-of-the-reader"
 

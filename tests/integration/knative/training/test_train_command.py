@@ -17,9 +17,9 @@ import eaves
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, open_apiserver
 from tests.waiting import wait_until
+from trainer.reader import TOKEN_HEADER, RunServer
 from trainer.run.run import Run, open_run
-from trainer.run.run_server import TOKEN_HEADER, RunServer
-from trainer.run.run_upload import publish
+from trainer.run.run_location import publish
 from trainer.storage import open_store
 
 IMAGE = "registry.example/eaves-trainer@sha256:" + "1" * 64

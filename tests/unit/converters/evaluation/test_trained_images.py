@@ -13,7 +13,6 @@ from PIL import Image
 from converters.evaluation.images import LabelledImages, describe_left_out, load_unseen_images
 from eaves.errors import DatasetError
 from tests.fakes.models.evaluated import ColourModel
-from tests.inputs.fixture import write_fixture
 from tests.unit.converters.int8.test_unlabelled import write
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
 from trainer.progress import SilentProgress
@@ -106,15 +105,6 @@ def test_training_images_that_moved_with_the_others_are_recognised(photos: Path,
     save_again(moved / "red/01.png", moved / "red/again.png")
     found = unseen(moved, run, tmp_path)
     assert (found.trained_on, found.copies, found.notes) == (36, 1, ())
-
-
-def test_parts_under_a_fixed_camera_are_no_copies_of_those_trained_on(tmp_path: Path) -> None:
-    """All shots look alike; only the one that was saved again is a copy."""
-    photos = write_fixture(tmp_path / "photos", good=40, scratch=40)
-    run = write_run(tmp_path / "run", photos)
-    save_again(photos / "good/0001.jpg", photos / "good/again.jpg", quality=92)
-    found = unseen(photos, run, tmp_path)
-    assert (len(found.images), found.trained_on, found.copies) == (8, 72, 1)
 
 
 def test_an_image_has_the_group_that_the_run_gave_it_or_its_own(photos: Path, tmp_path: Path) -> None:

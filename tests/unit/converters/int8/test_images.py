@@ -52,12 +52,6 @@ def test_few_images_are_picked_on_twice(tmp_path: Path) -> None:
     assert set(found.picking) > set(found.calibration)
 
 
-def test_a_photo_that_was_trained_on_or_has_a_label_is_no_photo_without_one(tmp_path: Path) -> None:
-    write_data(tmp_path / "data", count=10)
-    found = find(tmp_path, count=10, unlabelled=str(tmp_path / "data"))
-    assert found.unlabelled == ()
-
-
 def test_a_copy_of_a_labelled_image_under_other_bytes_is_no_photo_without_one(tmp_path: Path) -> None:
     for number, label in enumerate(LABELS):
         for seed in range(10):

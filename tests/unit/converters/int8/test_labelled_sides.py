@@ -12,7 +12,6 @@ from PIL import Image
 
 from converters.evaluation.images import load_labelled_images, with_groups
 from converters.model_source import ModelSource
-from eaves.errors import ConversionError
 from tests.unit.converters.int8.test_labelled_split import build_source, load
 from tests.unit.converters.int8.test_unlabelled import draw
 from trainer.data.dataset import Dataset, scan
@@ -81,18 +80,6 @@ def test_images_in_whose_group_another_was_trained_on_are_not_judged_on(photos: 
     assert found.notes == ("8 images are left out: they are in the group of an image that the model was trained on",)
 
 
-def test_an_image_that_was_trained_on_is_not_judged_on_under_another_name(photos: Path, tmp_path: Path) -> None:
-    dataset = scan(photos, val_fraction=0.2)
-    source = write_run(tmp_path, dataset)
-    other = tmp_path / "other"
-    for label in ("a", "b"):
-        (other / label).mkdir(parents=True)
-        for number, item in enumerate(item for item in dataset.examples if item.label == "ab".index(label)):
-            (other / label / f"x{number}.png").write_bytes(item.path.read_bytes())
-    judged = {sample.sha256 for sample in load(source, tmp_path, str(other)).judged}
-    assert judged == {sha256(path) for path in of(dataset, "val")}
-
-
 def test_held_out_images_that_are_gone_are_counted(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,12 +106,3 @@ def test_images_of_which_the_run_knows_none_are_another_set(photos: Path, tmp_pa
     assert found.judged
     assert not {sample.path for sample in found.judged} & set(found.calibration)
     assert {sha256(path) for path in of(dataset, "train")} < found.trained
-
-
-@pytest.mark.parametrize("text", ["{", '{"digest": "a", "label": "b", "split": "test"}'])
-def test_a_damaged_file_is_refused(photos: Path, tmp_path: Path, text: str) -> None:
-    source = write_run(tmp_path, scan(photos, val_fraction=0.2))
-    (tmp_path / "run" / SPLIT_FILE).write_text(text)
-    with pytest.raises(ConversionError, match="can't be read") as caught:
-        load(source, tmp_path)
-    assert caught.value.hint == "train the model again"

@@ -12,7 +12,7 @@ import pytest
 from converters.declaration import Interface
 from converters.int8.images import LabelledSplit, load_labelled
 from converters.int8.precision_choice import UNREADABLE, GraphPredictions, classify
-from converters.model_source import UNKNOWN, ModelSource, read_licences
+from converters.model_source import ModelSource
 from eaves.artifact import DecisionRule
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
@@ -84,12 +84,6 @@ def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path
     assert load(other, tmp_path).digest() != few.digest()
 
 
-def test_data_that_is_named_wins(tmp_path: Path) -> None:
-    source = build_source(tmp_path, write_data(tmp_path / "data"))
-    moved = (tmp_path / "data").rename(tmp_path / "moved")
-    assert load(source, tmp_path, data=str(moved)).judged
-
-
 def test_no_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="the location of the labelled images is not known") as caught:
         load(build_source(tmp_path, None), tmp_path)
@@ -110,13 +104,6 @@ def test_images_of_other_classes_are_an_error(tmp_path: Path) -> None:
         ConversionError, match=r"\(blue, green, white\) are not those of the model \(blue, green, red\)"
     ):
         load(build_source(tmp_path, data), tmp_path)
-
-
-def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Path) -> None:
-    """A declared model's outputs have an order of their own."""
-    source = build_source(tmp_path, write_data(tmp_path / "data"), route="onnx", labels=LABELS[::-1])
-    found = load(source, tmp_path)
-    assert all(sample.path.parent.name == sample.label for sample in found.judged)
 
 
 # Answers.
@@ -143,15 +130,3 @@ def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_a
     (tmp_path / "broken.png").write_bytes(b"")
     with pytest.raises(ConversionError, match="none of the 3 images can be decoded"):
         answers([tmp_path / "broken.png"] * 3)
-
-
-# Licences.
-
-
-def test_every_tool_has_a_licence() -> None:
-    from converters.model_source import TOOLS
-
-    found = read_licences(TOOLS)
-    assert set(found) == set(TOOLS)
-    assert UNKNOWN not in found.values()
-    assert all(0 < len(licence) <= 100 for licence in found.values())

@@ -19,7 +19,6 @@ from trainer.progress import SilentProgress
 
 BATCH = images(16)
 SAME = [1, 1, 1, 1]
-SOFTMAX = "probabilities"
 
 
 def build(*, scale: bool = True, head_conv: bool = False, seed: int = 0) -> onnx.ModelProto:
@@ -113,7 +112,7 @@ def test_a_convolution_of_the_head_stays_fp32(tmp_path: Path) -> None:
     assert len(found["Conv"] + found["FusedConv"]) == 1
 
 
-@pytest.mark.parametrize("kept", [(), (0,), (1,), (3,), (0, 1), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("kept", [(), (1,), (0, 1), (1, 2, 3)])
 def test_kept_convolutions_stay_fp32_and_the_others_use_all_7_bits(tmp_path: Path, kept: tuple[int, ...]) -> None:
     """Also one between two of int8, which onnxruntime would quantise by itself, with weights of 8 bits."""
     model = build()
@@ -143,14 +142,6 @@ def test_the_images_bytes_go_straight_in(tmp_path: Path, scale: bool) -> None:
     assert "Cast" not in operators(int8)
 
 
-def test_the_prepared_graph_stays_as_it_is(tmp_path: Path) -> None:
-    model = build()
-    before = model.SerializeToString(deterministic=True)
-    quantised(model, tmp_path)
-    fake_quantize(model, calibrate(model, BATCH), convolutions(model)[0])
-    assert model.SerializeToString(deterministic=True) == before
-
-
 def test_rounding_weights_does_not_move_the_means(tmp_path: Path) -> None:
     """What rounding adds on average is taken off the bias."""
     model = build()
@@ -173,16 +164,6 @@ def test_a_convolution_is_kept_with_those_that_make_its_inputs() -> None:
     assert with_makers(model, [first]) == (first,)
     assert with_makers(model, []) == ()
     assert with_makers(model, [last, one]) == (first, one, other, last)
-
-
-def test_makers_are_found_through_an_addition() -> None:
-    network = Network()
-    start = network.conv(network.floats(), 4, 3)
-    one, other = network.conv(start, 4, 1), network.conv(start, 4, 1)
-    model = network.build(network.conv(network.add("Add", one, other), 4, 1))
-    first, second, third, last = convolutions(model)
-    assert with_makers(model, [last]) == (second, third, last)
-    assert first not in with_makers(model, [last])
 
 
 def test_the_layer_that_suffers_most_comes_first() -> None:

@@ -77,13 +77,6 @@ def test_pictures_of_one_colour_show_nothing(tmp_path: Path, caplog: pytest.LogC
     assert "20 have only one colour or can't be read" in caplog.text
 
 
-def test_photos_that_all_differ_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for seed in range(3):
-        write(tmp_path / f"{seed}.png", seed)
-    assert len(find(tmp_path)) == 3
-    assert caplog.messages == []
-
-
 def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
     assert find("") == ()
     with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is not a folder") as caught:

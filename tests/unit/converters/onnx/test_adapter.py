@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.declaration import Interface
 from converters.onnx.adapter import adapt
-from converters.reference_process import build_input, read_outputs
+from converters.proof import read_outputs
+from converters.reference_process import build_input
 from converters.untrusted_onnx import external_files, load_foreign
 from eaves.errors import ConversionError
 from eaves.inference.session import Session
@@ -74,20 +75,15 @@ def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: P
     ("interface", "changes"),
     [
         (Interface(logits="y"), {}),
-        (Interface(logits="y", multiply=(1 / 127.5,), add=(-1.0,)), {}),
         (
             Interface(logits="y", multiply=(0.1, 0.2, 0.3), add=(-1.0, 0.0, 2.0), layout="NCHW"),
             {"shape": ("n", 3, 4, 6)},
         ),
-        (Interface(logits="y", add=(-103.9, -116.8, -123.7), channels="BGR"), {}),
         (Interface(logits="y", add=(-1.0, -2.0, -3.0), channels="BGR", layout="NCHW"), {"shape": ("n", 3, 4, 6)}),
-        (Interface(logits="y"), {"kind": TensorProto.UINT8}),
         (Interface(logits="y", channels="BGR", layout="NCHW"), {"kind": TensorProto.UINT8, "shape": ("n", 3, 4, 6)}),
         (Interface(logits="y", multiply=(1 / 255,)), {"kind": TensorProto.FLOAT16}),
         (Interface(output_is="probabilities", multiply=(1 / 255,)), {"activation": "Softmax"}),
-        (Interface(logits="y"), {"outputs": ("y", "features")}),
         (Interface(logits="image", input="x"), {"outputs": ("image",)}),
-        (Interface(logits="y"), {"shape": (1, 4, 6, 3)}),
     ],
 )
 def test_it_answers_what_numpy_makes_of_the_original(
@@ -129,22 +125,14 @@ def test_an_output_nobody_reads_is_not_computed() -> None:
     ("interface", "changes", "classes", "message"),
     [
         (Interface(logits="y"), {}, 4, r"output y has the shape \(\?, 5\), but the declaration has 4 labels"),
-        (
-            Interface(logits="y"),
-            {"classes": 1},
-            2,
-            r"output y has the shape \(\?, 1\), but the declaration has 2 labels",
-        ),
         (Interface(logits="z"), {}, 5, "no output z; it has y"),
         (Interface(), {}, 5, "does not name the output"),
-        (Interface(logits="y", input="images"), {}, 5, "no input images; it has x"),
         (
             Interface(logits="y", layout="NCHW"),
             {},
             5,
             r"shape \(\?, 4, 6, 3\), but the declaration says \(batch, 3, 4, 6\)",
         ),
-        (Interface(logits="y"), {"shape": ("n", 72)}, 5, r"shape \(\?, 72\)"),
         (Interface(logits="y"), {"kind": TensorProto.INT64}, 5, "has the type TensorProto.INT64"),
         (
             Interface(logits="y", add=(1.0,)),
@@ -178,8 +166,6 @@ def test_an_older_operator_set_is_raised_and_a_newer_one_kept_with_a_word(tmp_pa
 def test_operators_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"on edge nodes: my\.domain:Identity"):
         load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"), opset=17)
-    with pytest.raises(ConversionError, match=r"that onnxruntime does not have on edge nodes: com\.microsoft:Identity"):
-        load_foreign(save(build(domain="com.microsoft"), tmp_path / "a.onnx"), opset=17)
 
 
 def test_what_is_no_onnx_file_is_reported(tmp_path: Path) -> None:
@@ -215,25 +201,3 @@ def test_a_graph_that_branches_is_refused(tmp_path: Path) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     with pytest.raises(ConversionError, match=r"branches or loops \(If\)"):
         load_foreign(save(model, tmp_path / "a.onnx"), opset=17)
-
-
-def test_functions_within_functions_are_counted_before_they_are_written_out(tmp_path: Path) -> None:
-    """A thousand bytes of them stand for 2 to the 40th nodes."""
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-
-    def level(number: int) -> onnx.FunctionProto:
-        op, domain = (f"level{number - 1}", "own") if number else ("Identity", "")
-        nodes = [helper.make_node(op, [one], [other], domain=domain) for one, other in ("xy", "yz")]
-        return helper.make_function("own", f"level{number}", ["x"], ["z"], nodes, opsets)
-
-    shape: list[str | int | None] = ["batch", 4]
-    graph = helper.make_graph(
-        [helper.make_node("level39", ["x"], ["y"], domain="own")],
-        "laughs",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-    )
-    functions = [level(number) for number in range(40)]
-    onnx.save(helper.make_model(graph, functions=functions, opset_imports=opsets), str(tmp_path / "laughs.onnx"))
-    with pytest.raises(ConversionError, match="after its functions are expanded"):
-        load_foreign(tmp_path / "laughs.onnx", opset=17)

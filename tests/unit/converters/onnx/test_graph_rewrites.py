@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto
 
 from converters.onnx.graph_preparation import optimize, prepare
-from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling, unshare
+from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling
 from tests.fakes.models.network import Network, copy, images, operators, run
 
 BATCH = images()
@@ -38,13 +38,10 @@ def difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
 
 FOLDED: dict[str, Callable[[], onnx.ModelProto]] = {
     "a factor and an offset": lambda: build(FACTOR, OFFSET),
-    "an offset, then a factor": lambda: build(OFFSET, FACTOR),
     "nothing but the order of axes": build,
     "a number for each channel": lambda: build(*CHANNELS),
     "no bias to fold it into": lambda: build(*CHANNELS, bias=False),
-    "a padding that is said to be VALID": lambda: build(*CHANNELS, auto_pad="VALID"),
     "a factor alone, with padding": lambda: build(FACTOR, pads=SAME),
-    "a factor alone, with padding by name": lambda: build(FACTOR, auto_pad="SAME_UPPER"),
     "offsets that cancel out, with padding": lambda: build(OFFSET, ("Add", np.float32(1)), pads=SAME),
 }
 
@@ -87,14 +84,6 @@ def grouped() -> onnx.ModelProto:
     return network.build(network.conv(network.floats(*CHANNELS), 6, 3, group=3))
 
 
-def half_precision() -> onnx.ModelProto:
-    network = Network()
-    last = network.add("Cast", network.floats(*CHANNELS), to=TensorProto.FLOAT16)
-    kernel = network.random.normal(size=(4, 3, 3, 3)).astype(np.float16)
-    last = network.add("Conv", last, network.weight("kernel", kernel), channels=4)
-    return network.build(network.add("Cast", last, to=TensorProto.FLOAT))
-
-
 def cut_off() -> onnx.ModelProto:
     network = Network()
     last = network.add("Cast", "image", to=TensorProto.FLOAT)
@@ -105,12 +94,9 @@ def cut_off() -> onnx.ModelProto:
 
 LEFT: dict[str, Callable[[], onnx.ModelProto]] = {
     "an offset, with padding": lambda: build(FACTOR, OFFSET, pads=SAME),
-    "an offset, with padding by name": lambda: build(FACTOR, OFFSET, auto_pad="SAME_UPPER"),
-    "an offset of one channel, with padding": lambda: build(CHANNELS[1], pads=[0, 0, 0, 1]),
     "a number for each column": lambda: build(("Mul", np.linspace(0, 1, 12, dtype=np.float32).reshape(12, 1))),
     "two readers of the image": two_readers,
     "convolutions in groups": grouped,
-    "half precision": half_precision,
     "a cast that cuts off": cut_off,
 }
 
@@ -146,15 +132,6 @@ def test_weights_that_another_convolution_shares_are_changed_for_one_alone(names
     assert difference(before, after) < 1e-4
 
 
-def test_shared_weights_become_each_convolutions_own() -> None:
-    before = twins("kernel", "bias")
-    after = copy(before)
-    unshare(after)
-    first, second = (node for node in after.graph.node if node.op_type == "Conv")
-    assert not set(first.input) & set(second.input)
-    assert difference(before, after) == 0
-
-
 def pooled(
     channels: int = 4, *, kernel: int = 1, readers: int = 1, result: bool = False, conv: Any = None, **pool: Any
 ) -> onnx.ModelProto:
@@ -169,10 +146,7 @@ def pooled(
 
 SWAPPED: dict[str, Callable[[], onnx.ModelProto]] = {
     "plain": pooled,
-    "with strides": lambda: pooled(strides=[2, 2]),
     "with padding that isn't counted": lambda: pooled(pads=SAME, count_include_pad=0),
-    "with padding by name": lambda: pooled(auto_pad="SAME_UPPER"),
-    "with padding that would be counted, were there any": lambda: pooled(count_include_pad=1),
     "without a bias": lambda: pooled(conv={"bias": False}),
 }
 
@@ -190,30 +164,9 @@ def test_a_convolution_that_narrows_goes_before_the_pooling(case: str) -> None:
     onnx.checker.check_model(after)
 
 
-def test_pairs_behind_each_other_are_all_swapped() -> None:
-    network = Network()
-    last = network.conv(network.floats(FACTOR), 16, 3)
-    for channels in (8, 4):
-        last = network.conv(network.add("AveragePool", last, kernel_shape=[2, 2]), channels)
-    before = network.build(last)
-    after = copy(before)
-    assert project_before_pooling(after) == 2
-    assert [op for op in operators(after) if op in ("Conv", "AveragePool")] == ["Conv"] * 2 + [
-        "AveragePool",
-        "Conv",
-        "AveragePool",
-    ]
-    assert difference(before, after) < 1e-4
-
-
 KEPT: dict[str, Callable[[], onnx.ModelProto]] = {
-    "as many channels": lambda: pooled(8),
-    "more channels": lambda: pooled(16),
     "a larger kernel": lambda: pooled(kernel=3),
-    "a stride": lambda: pooled(conv={"strides": [2, 2]}),
     "padding of its own": lambda: pooled(conv={"pads": SAME}),
-    "padding of its own by name": lambda: pooled(conv={"auto_pad": "SAME_UPPER"}),
-    "groups": lambda: pooled(conv={"group": 2}),
     "padding that is counted": lambda: pooled(pads=SAME, count_include_pad=1),
     "a last window that is cut": lambda: pooled(ceil_mode=1, strides=[2, 2]),
     "two readers": lambda: pooled(readers=2),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from PIL import Image
 
 from eaves.errors import DatasetError
-from tests.inputs.bursts import write_bursts
 from trainer.data.dataset import scan
-from trainer.data.listing import DataFault, Split
+from trainer.data.listing import DataFault
 
 
 def fill(root: Path, *classes: str, count: int = 20) -> Path:
@@ -40,28 +38,11 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     assert dataset.faults == ()
 
 
-def test_a_file_of_another_kind_is_listed(tmp_path: Path) -> None:
-    fill(tmp_path, "a", "b")
-    (tmp_path / "a" / "film.mov").write_bytes(b"x")
-    (fault,) = scan(tmp_path, val_fraction=0.2).faults
-    assert fault.file == "a/film.mov"
-    assert ".jpg" in fault.reason
-
-
 def test_a_side_hangs_on_content_not_on_names(tmp_path: Path) -> None:
     before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
     (tmp_path / "a" / "00.png").rename(tmp_path / "a" / "renamed.png")
     after = scan(tmp_path, val_fraction=0.3)
     assert {item.digest: item.split for item in after.examples} == {item.digest: item.split for item in before.examples}
-
-
-def test_an_image_keeps_the_side_of_an_earlier_run_when_others_come(tmp_path: Path) -> None:
-    before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
-    known = {item.digest: item.split for item in before.examples}
-    after = scan(fill(tmp_path, "a", "b", "c", count=40), val_fraction=0.3, known=known)
-    sides = {item.digest: item.split for item in after.examples}
-    assert all(sides[digest] == side for digest, side in known.items())
-    assert after.counts("val") == {"a": 12, "b": 12, "c": 12}
 
 
 def test_copies_inside_a_class_are_used_once(tmp_path: Path) -> None:
@@ -80,27 +61,6 @@ def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
         scan(tmp_path, val_fraction=0.2)
 
 
-def test_all_images_in_two_classes_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
-    fill(tmp_path, "a", "b")
-    for number in range(7):
-        for file in (tmp_path / "a" / f"{number:02d}.png", tmp_path / "b" / f"copy{number}.png"):
-            file.write_bytes(b"\x89PNG\r\n\x1a\n picture %d" % number)
-    with pytest.raises(DatasetError) as caught:
-        scan(tmp_path, val_fraction=0.2)
-    assert caught.value.message.startswith("7 images are in two classes: a/00.png and b/copy0.png; a/01.png and ")
-    assert caught.value.message.endswith("a/04.png and b/copy4.png; and 2 more")
-
-
-def test_a_declared_split_is_taken(tmp_path: Path) -> None:
-    fill(tmp_path / "train", "a", "b", count=5)
-    fill(tmp_path / "val", "a", "b", count=2)
-    dataset = scan(tmp_path, val_fraction=0.9)
-    assert dataset.declared
-    assert dataset.labels == ("a", "b")
-    assert dataset.counts("train") == {"a": 5, "b": 5}
-    assert dataset.counts("val") == {"a": 2, "b": 2}
-
-
 def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path) -> None:
     fill(tmp_path / "train", "a", "b", count=5)
     fill(tmp_path / "val", "a", "b", count=2)
@@ -109,10 +69,6 @@ def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path) -> None:
     assert dataset.counts("train") == {"a": 5, "b": 5}
     assert dataset.counts("val") == {"a": 2, "b": 2}
     assert [fault.file for fault in dataset.faults] == ["train/a/leak.png"]
-
-
-def test_train_and_val_holding_images_are_two_classes(tmp_path: Path) -> None:
-    assert scan(fill(tmp_path, "train", "val"), val_fraction=0.2).labels == ("train", "val")
 
 
 @pytest.mark.parametrize(
@@ -203,23 +159,3 @@ def test_images_of_a_group_on_both_sides_are_look_alikes(tmp_path: Path) -> None
     dataset = scan(fill(tmp_path, "a", "b"), val_fraction=0.2, group_by="name:(png)")
     assert dataset.lookalikes == {item.digest for item in dataset.examples if item.split == "val"}
     assert len(dataset.lookalikes) == 8
-
-
-def test_a_copy_in_another_group_of_group_by_is_a_look_alike(tmp_path: Path) -> None:
-    write_photos(tmp_path)
-    photo = tmp_path / "a" / "0.png"
-    Image.open(photo).save(tmp_path / "a" / "again-0.jpg", quality=80)
-    known: dict[str, Split] = {hashlib.sha256(photo.read_bytes()).hexdigest(): "train"}
-    known |= {hashlib.sha256(file.read_bytes()).hexdigest(): "val" for file in tmp_path.glob("a/again*")}
-    dataset = scan(tmp_path, val_fraction=0.2, group_by="name:([0-9]+[.].*)", known=known)
-    assert dataset.groups == 11
-    assert [item.path.name for item in dataset.examples if item.digest in dataset.lookalikes] == ["again-0.jpg"]
-
-
-def test_shots_of_one_part_on_both_sides_are_look_alikes_though_only_copies_are_grouped(tmp_path: Path) -> None:
-    dataset = scan(write_bursts(tmp_path), val_fraction=0.2, near_copies="exact")
-    held = [item for item in dataset.examples if item.split == "val"]
-    parts = {item.path.name[:6] for item in dataset.examples if item.split == "train"}
-    assert {item.digest for item in held if item.path.name[:6] in parts} == dataset.lookalikes != frozenset()
-    assert any("held-out images look like a training image" in note for note in dataset.notes)
-    assert scan(tmp_path, val_fraction=0.2).lookalikes == frozenset()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import resource
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,18 +48,6 @@ def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[DecodedDataset]:
         yield decoded
 
 
-def test_a_photo_that_was_cut_while_it_was_copied_is_reported_in_words(dataset: Dataset) -> None:
-    file, stream = dataset.examples[4].path, io.BytesIO()
-    Image.effect_noise((64, 64), 50).save(stream, "JPEG")
-    for size in (10, 300, len(stream.getvalue()) // 2):
-        file.write_bytes(stream.getvalue()[:size])
-        cut = replace(dataset.examples[4], digest=hashlib.sha256(file.read_bytes()).hexdigest())
-        with opened(replace(dataset, examples=(*dataset.examples[:4], cut, *dataset.examples[5:]))) as decoded:
-            reasons = {fault.file: fault.reason for fault in decoded.dataset.faults}
-        assert reasons[file.name].startswith("the image is corrupt: ")
-        assert "driver" not in reasons[file.name]
-
-
 @pytest.mark.parametrize("kept", [0, 1, 4, IMAGES])
 def test_a_row_is_the_same_wherever_it_is_read_from(dataset: Dataset, kept: int) -> None:
     with opened(dataset, kept) as decoded:
@@ -72,13 +58,6 @@ def test_a_row_is_the_same_wherever_it_is_read_from(dataset: Dataset, kept: int)
         assert np.array_equal(decoded.pixels[[6, 0, 3, 3]], expected[[6, 0, 3, 3]])
         assert np.array_equal(decoded.pixels[5], expected[5])
         assert decoded.pixels[[]].shape == (0, SIDE, SIDE, 3)
-
-
-def test_a_row_that_is_not_there(dataset: Dataset) -> None:
-    with opened(dataset) as decoded:
-        for rows in ([IMAGES - 1], [-1], IMAGES):
-            with pytest.raises(IndexError, match="rows are 0 to 6"):
-                decoded.pixels[rows]
 
 
 def test_an_image_that_is_changed_meanwhile_is_not_trained_on(dataset: Dataset) -> None:
@@ -105,14 +84,6 @@ def test_a_full_disk_keeps_fewer_rows_and_loses_none(dataset: Dataset) -> None:
             assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_what_a_training_needs_of_the_disk_is_left_to_it(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    with decode(dataset, RECIPE, SilentProgress(), left_free_bytes=2**60) as decoded:
-        assert "the disk is full after the decoded pixels of 0 images" in caplog.text
-        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
-        assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
 
 
 def test_the_file_is_in_the_folder_that_is_named_and_has_no_name_there(dataset: Dataset, tmp_path: Path) -> None:

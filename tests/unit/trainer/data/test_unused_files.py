@@ -10,8 +10,7 @@ import pytest
 from eaves.errors import DatasetError
 from tests.unit.trainer.data.test_dataset import fill
 from trainer.data.dataset import scan
-from trainer.data.listing import DataFault
-from trainer.data.unused_files import Cause, group_by_cause, log_not_used
+from trainer.data.listing import Cause, DataFault, group_by_cause, log_not_used
 
 
 def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
@@ -32,15 +31,6 @@ def test_images_beside_the_class_folders_are_reported(tmp_path: Path) -> None:
         ("x.jpg", True),
         ("y.heic", True),
     ]
-
-
-def test_images_beside_the_class_folders_of_a_declared_split_are_reported(tmp_path: Path) -> None:
-    fill(tmp_path / "train", "a", "b")
-    fill(tmp_path / "val", "a", "b")
-    (tmp_path / "train" / "x.jpg").write_bytes(b"x")
-    (tmp_path / "y.jpg").write_bytes(b"x")
-    faults = scan(tmp_path, val_fraction=0.2).faults
-    assert {fault.file for fault in faults} == {"train/x.jpg", "y.jpg"}
 
 
 def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
@@ -73,31 +63,6 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
         Cause(reason="the image is corrupt", files=("a/2.png", "a/3.png")),
         Cause(reason="the file is empty (0 bytes)", files=("a/1.png",)),
     ]
-
-
-@pytest.mark.parametrize(
-    ("reasons", "cause"),
-    [
-        (
-            [f"line {line} of l.csv names the file, but it does not exist" for line in (2, 9)],
-            "a line of l.csv names the file, but it does not exist",
-        ),
-        (
-            [f"the data is not an image in a supported format ({size} bytes)" for size in (5, 6)],
-            "the data is not an image in a supported format",
-        ),
-        (
-            [
-                f"the image is {size}; at most 50 megapixels and 65000 pixels on a side are allowed"
-                for size in ("9000x9000", "1x70000")
-            ],
-            "the image is too large: at most 50 megapixels and 65000 pixels on a side are allowed",
-        ),
-    ],
-)
-def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: str) -> None:
-    faults = [DataFault(file=f"{number}.png", reason=reason) for number, reason in enumerate(reasons)]
-    assert group_by_cause(faults) == [Cause(reason=cause, files=("0.png", "1.png"))]
 
 
 def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_score, recall_score
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_score, recall_score
 
 from tests.inputs.logits import sample_logits
-from trainer.evaluation.calibration import likelihoods, softmax
 from trainer.evaluation.metrics import summarize
-from trainer.evaluation.temperature import fit_temperature
 
 CASES = [(0.5, 20, 2), (1.0, 150, 5), (3.0, 2_000, 10), (2.0, 60, 100)]
 """Temperature, images, classes; of 100 classes some have no image and some are never predicted."""
@@ -28,15 +26,3 @@ def test_accuracy_confusion_precision_and_recall_are_those_of_scikit_learn(
         ours = np.array([values[figure] for values in summary["per_class"].values()], np.float64)  # None is NaN
         theirs = score(truth, predicted, labels=labels, average=None, zero_division=np.nan)
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
-
-
-@pytest.mark.parametrize(("temperature", "images", "classes"), CASES)
-def test_the_fitted_temperature_has_the_least_log_loss(temperature: float, images: int, classes: int) -> None:
-    logits, truth = sample_logits(temperature, images=images, classes=classes)
-
-    def compute_log_loss(scaled_by: float) -> float:
-        return float(log_loss(truth, softmax(logits, scaled_by), labels=range(classes)))
-
-    assert np.mean(likelihoods(logits, truth)) == pytest.approx(compute_log_loss(1.0), rel=1e-9)
-    fitted = fit_temperature(logits, truth)
-    assert compute_log_loss(fitted) < min(compute_log_loss(fitted * 0.999), compute_log_loss(fitted * 1.001))

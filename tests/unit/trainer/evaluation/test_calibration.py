@@ -5,34 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.inputs.logits import sample_logits
 from trainer.evaluation.calibration import (
-    BINS,
-    bins,
-    calibration_error,
+    LOWEST,
     errors_by_label,
+    expected_error,
     likelihoods,
     prior_correction,
+    score_bins,
     softmax,
 )
-from trainer.evaluation.temperature import LOWEST
 
 
 def test_the_error_worked_by_hand() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.91, 0.09], [0.55, 0.45], [1.0, 0.0]])
-    truth = np.array([0, 1, 1, 0])
-    predicted = np.zeros(4, np.int64)
-    found = bins(probabilities, predicted, truth)
+    found = score_bins(np.array([0.9, 0.91, 0.55, 1.0]), np.array([True, False, False, True]))
     assert [item.images for item in found] == [1, 2, 1]
     assert [item.accuracy for item in found] == [0.0, 0.5, 1.0]
-    assert calibration_error(probabilities, predicted, truth) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
-
-
-def test_bins_hold_every_image_once() -> None:
-    logits, truth = sample_logits(1.0, images=997)
-    found = bins(softmax(logits), logits.argmax(axis=1), truth)
-    assert sum(item.images for item in found) == 997
-    assert len(found) <= BINS
+    assert expected_error(found) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
 
 
 def test_logits_of_any_size_stay_finite() -> None:
@@ -49,9 +37,7 @@ def test_every_image_may_have_its_own_temperature() -> None:
 
 
 def test_the_score_is_that_of_the_label_even_if_another_is_higher() -> None:
-    probabilities = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9]])
     predicted, truth = np.array([0, 0, 1]), np.array([0, 1, 1])
-    assert [(item.score, item.accuracy) for item in bins(probabilities, predicted, truth)] == [(0.3, 0.5), (0.9, 1.0)]
     scores = np.array([0.3, 0.3, 0.9])
     assert errors_by_label(scores, predicted, truth, 3) == [pytest.approx(0.2), pytest.approx(0.1), None]
 

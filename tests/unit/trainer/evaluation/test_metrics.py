@@ -10,25 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eaves.base.statistics import wilson
 from eaves.media_type import SUFFIXES
 from trainer.data.dataset import scan
-from trainer.evaluation.metrics import measure_quality, summarize
+from trainer.evaluation.metrics import measure_quality
 from trainer.progress import LoggedProgress
 from trainer.run.run_records import AT_MOST, choose_samples, copy_samples
-
-
-def test_a_summary_counts_truth_in_rows() -> None:
-    summary = summarize(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), ("a", "b", "c"))
-    assert summary["val_accuracy"] == 0.75
-    assert summary["confusion"] == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
-    first, nothing = summary["per_class"]["a"], summary["per_class"]["c"]
-    assert (first["images"], first["predicted"], first["right"]) == (3, 2, 2)
-    assert (first["precision"], first["recall"]) == (1.0, pytest.approx(2 / 3))
-    assert first["recall_interval_95"] == list(wilson(2, 3))
-    assert summary["per_class"]["b"]["precision"] == 0.5
-    assert (nothing["images"], nothing["precision"], nothing["recall"]) == (0, None, None)
-    assert nothing["precision_interval_95"] == nothing["recall_interval_95"] == [0.0, 1.0]
 
 
 def test_what_is_measured_is_accuracy_and_calibration() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -81,15 +80,3 @@ def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
         prepare = lambda values: prepared(whole.layers, values)  # noqa: E731
     assert ours == pytest.approx(np.asarray(prepare(pixels.copy())), abs=1e-5)
     assert np.ptp(ours) > 1.5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("file", ["notop.h5", "notop.weights.h5"])
-def test_weights_that_keras_saved_load(file: str, tmp_path: Path) -> None:
-    """Weights are loaded by order from a .h5 file, and by name from a .weights.h5 file."""
-    theirs = keras.applications.ResNet50V2(include_top=False, pooling="avg", weights=None, input_shape=(32, 32, 3))
-    expected = theirs.get_weights()
-    (theirs.save_weights if ".weights" in file else theirs.save)(tmp_path / file)
-    loaded = small("resnet50_v2", str(tmp_path / file)).get_layer("backbone").get_weights()
-    assert len(loaded) == len(expected)
-    assert all(np.array_equal(a, b) for a, b in zip(loaded, expected, strict=True))

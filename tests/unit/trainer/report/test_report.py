@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.inputs.logits import sample_logits
 from tests.page import Page, assert_self_contained
 from trainer.evaluation.metrics import measure_quality
-from trainer.evaluation.model_quality import rate_model
-from trainer.evaluation.quality_sentence import describe_trained
-from trainer.report.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report, write_report
+from trainer.evaluation.model_quality import describe_trained, rate_model
+from trainer.report.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
 
@@ -86,18 +84,6 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
     assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
 
 
-def test_the_temperature_is_reported_with_its_reason(tmp_path: Path) -> None:
-    facts = build_facts(tmp_path, ["a", "b"], wrong=1)
-    html = build_report(facts)
-    assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
-    logits, truth = sample_logits(4.0, images=100, classes=2)
-    measured = measure_quality(truth, logits, ["a", "b"])
-    facts = replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured)
-    scaled = build_report(facts)
-    assert measured["temperature"] > 2
-    assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
-
-
 def test_scores_of_weighted_classes_are_corrected_and_the_labels_are_not(tmp_path: Path) -> None:
     """Two good parts are taken for defects: their score is that of a defect among 40 good parts."""
     facts = build_facts(tmp_path, ["defect", "good"])
@@ -136,17 +122,6 @@ def test_faults_are_reported_by_cause_with_count_and_first_names(tmp_path: Path)
     assert "1 file is not used: the file is empty (0 bytes) one.png" in page.words
 
 
-def test_data_without_faults_are_said_to_have_none(tmp_path: Path) -> None:
-    assert "Every file was used." in Page(build_report(build_facts(tmp_path, ["a", "b"]))).text
-
-
-def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
-    facts = build_facts(tmp_path, ["a", "b"], faults=1)
-    facts.about["data_faults"][0]["file"] = "a\udcff.png"
-    write_report(tmp_path / "report.html", facts)
-    assert "a\\udcff.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
 def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp_path: Path) -> None:
     facts = build_facts(tmp_path, ["a", "<b>"], wrong=5)
     quality = describe_trained(rate_model(facts.measured, usable_accuracy=0.7), arch="small_cnn", photos={"a": 4})
@@ -159,11 +134,3 @@ def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp
     folded = html.partition("<details>")[2].partition("</details>")[0]
     assert "the 1 installed packages" in folded
     assert "2.0" in folded
-
-
-def test_an_option_in_the_sentence_stays_one_word(tmp_path: Path) -> None:
-    facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=15)
-    quality = describe_trained(rate_model(facts.measured, usable_accuracy=0.7), arch="small_cnn")
-    html = build_report(replace(facts, about={**facts.about, "verdict": quality.to_dict()}))
-    assert 'class="option">--arch</span>' in html
-    assert "try --arch efficientnet_lite0, or more photos of" in Page(html).words

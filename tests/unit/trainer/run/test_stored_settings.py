@@ -10,7 +10,7 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError, RunError
-from trainer.data.split.earlier_run import SETTINGS
+from trainer.data.split.stored_split import SETTINGS
 from trainer.run.run import checkpoints_beside
 from trainer.run.stored_settings import continue_settings, save_settings
 from trainer.settings import DataSettings, TrainSettings

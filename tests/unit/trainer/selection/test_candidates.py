@@ -37,10 +37,6 @@ def listed(
     return [(one.settings.arch, one.settings.image_size) for one in found], reason
 
 
-def test_a_named_architecture_is_the_only_one(tmp_path: Path) -> None:
-    assert listed([], tmp_path, arch="inception_v3") == ([("inception_v3", 299)], "")
-
-
 def test_without_any_weights_it_is_the_small_one(tmp_path: Path) -> None:
     found, reason = listed(pictures(tmp_path / "photos", 640), tmp_path / "nowhere")
     assert found == [("small_cnn", 0)]
@@ -71,11 +67,6 @@ def test_an_input_is_not_much_larger_than_the_pictures(tmp_path: Path, side: int
     assert [size for _, size in found] == sizes
 
 
-def test_a_named_size_is_the_only_one(tmp_path: Path) -> None:
-    photos = pictures(tmp_path / "photos", 640)
-    assert listed(photos, tmp_path, arch="efficientnet_lite0", image_size=160)[0] == [("efficientnet_lite0", 160)]
-
-
 def test_a_network_that_is_trained_further_is_not_compared(tmp_path: Path) -> None:
     photos = pictures(tmp_path / "photos", 640)
     (tmp_path / MOBILENET).write_bytes(b"")
@@ -93,9 +84,7 @@ def test_what_is_named_decides_first(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"weights": "/w/notop.weights.h5"}, r"weights: must be auto, as train\.arch is auto: name the network"),
-        ({"weights": "none"}, r"weights: must be auto"),
         ({"mode": "full"}, r"mode: must be auto or frozen"),
-        ({"image_size": 31}, r"image_size: must be >= 32 for efficientnet_lite0"),
     ],
 )
 def test_what_does_not_fit_a_choice_among_pretrained_networks_is_a_fault(

@@ -18,12 +18,8 @@ from trainer.selection.cross_validation import (
     choose_candidate,
     cross_validate,
     estimate_interval,
-    list_recipes,
     predict_nested,
 )
-from trainer.selection.linear_head import HeadRecipe
-
-Features = npt.NDArray[np.float64]
 
 
 def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
@@ -33,14 +29,6 @@ def rows(labels: Sequence[int], groups: Sequence[str] = ()) -> LabelledRows:
         weights=np.ones(len(labels)),
         classes=max(labels) + 1,
     )
-
-
-def draw(count: int, apart: float, seed: int, size: int = 30) -> tuple[Features, LabelledRows]:
-    """Features of two classes whose centres are `apart` standard deviations apart."""
-    labels = np.arange(count) % 2
-    features = np.random.default_rng(seed).normal(size=(count, size))
-    features[:, 0] += apart * labels
-    return features, rows(labels.tolist())
 
 
 def answers(right: Sequence[int]) -> CandidateAnswers:
@@ -78,12 +66,6 @@ def test_the_smaller_candidate_is_taken_when_it_is_shown_to_lose_little() -> Non
     much = [1] * 965 + [0] * 35
     assert choose_candidate([answers(much), answers(best)], known) == 1
     assert choose_candidate([answers(best), answers(much)], known) == 0
-
-
-def test_few_images_show_little_so_the_best_estimate_is_taken() -> None:
-    known = rows([0, 1] * 16)
-    one_less = [0] + [1] * 31
-    assert choose_candidate([answers(one_less), answers([1] * 32)], known) == 1
 
 
 def test_the_unit_of_a_bound_is_the_group() -> None:
@@ -140,38 +122,6 @@ def test_a_nested_answer_doesnt_depend_on_the_labels_of_its_own_fold() -> None:
             )
             answers.append(predict_nested(candidates, made)[:6].tolist())
         assert answers[0] == answers[1], seed
-
-
-def test_nested_answers_choose_the_candidate_that_tells_the_classes_apart() -> None:
-    useful, made = draw(60, 6.0, seed=1)
-    useless = np.random.default_rng(2).normal(size=useful.shape)
-    predicted = predict_nested([useless, useful], made)
-    assert np.mean(predicted == made.labels) > 0.9
-
-
-def test_a_named_penalty_is_the_only_head() -> None:
-    assert [str(recipe) for recipe in list_recipes(5.0)] == ["softmax, L2 5"]
-    assert list_recipes(0.0) == RECIPES
-
-
-def test_a_ridge_is_taken_where_it_is_better_beyond_noise() -> None:
-    """A head with a huge penalty only compares the classes' means, and can't subtract what both have in common."""
-    features, made = draw(400, 2.0, seed=0, size=3)
-    assert cross_validate(features, made).recipe.kind == "softmax"
-    common = 10 * np.random.default_rng(1).normal(size=400)
-    features[:, 0] += common
-    features[:, 1] = common
-    ridge = HeadRecipe(kind="ridge", strength=1e-4)
-    found = cross_validate(features, made, (HeadRecipe(kind="softmax", strength=1e6), ridge))
-    assert found.recipe == ridge
-    assert found.accuracy > 0.8
-
-
-def test_weights_decide_what_is_right() -> None:
-    made = LabelledRows(
-        labels=np.array([0, 0, 0, 1]), groups=tuple("abcd"), weights=np.array([0.5, 0.5, 0.5, 1.5]), classes=2
-    )
-    assert made.share(np.array([True, True, True, False])) == 0.5
 
 
 def test_few_images_of_a_class_that_counts_as_much_as_the_others_leave_a_wide_interval() -> None:

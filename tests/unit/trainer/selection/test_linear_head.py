@@ -32,17 +32,6 @@ def test_a_ridge_is_that_of_scikit_learn(count: int, size: int) -> None:
     np.testing.assert_allclose(head(features), expected.predict(features), atol=1e-8)
 
 
-def test_sums_without_some_images_are_the_sums_of_the_others() -> None:
-    features, labels = draw(60, 5, 3)
-    weights = np.linspace(0.5, 1.5, 60)
-    whole, part = (
-        sum_features(features[rows], labels[rows], 3, weights[rows]) for rows in (slice(0, 60), slice(0, 20))
-    )
-    others = sum_features(features[20:], labels[20:], 3, weights[20:])
-    made = whole.subtract(part)
-    np.testing.assert_allclose(made.decompose().solve(0.1).kernel, others.decompose().solve(0.1).kernel)
-
-
 @pytest.mark.parametrize(("count", "size", "classes"), [(200, 6, 2), (90, 7, 4), (30, 60, 3)])
 def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int, classes: int) -> None:
     features, labels = draw(count, size, classes)
@@ -52,17 +41,6 @@ def test_softmax_finds_the_optimum_that_scikit_learn_finds(count: int, size: int
     doubled = 2 if classes == 2 else 1  # it has one vector of weights for two classes
     expected = LogisticRegression(C=doubled / SOFTMAX.strength, tol=1e-8, max_iter=10_000).fit(scaled, labels)
     np.testing.assert_allclose(softmax(head(features)), expected.predict_proba(scaled), atol=0.01)
-
-
-def test_weights_count_as_copies_of_the_images() -> None:
-    features, labels = draw(40, 4, 2)
-    weights = np.where(labels == 1, 3.0, 1.0)
-    again = np.repeat(np.arange(40), weights.astype(int))
-    recipes = (HeadRecipe(kind="ridge", strength=0.1),)
-    (weighted,) = fit_heads(recipes, sum_features(features, labels, 2, weights), features, labels, weights)
-    copies = features[again], labels[again], np.ones(len(again))
-    (copied,) = fit_heads(recipes, sum_features(copies[0], copies[1], 2, copies[2]), *copies)
-    np.testing.assert_allclose(weighted.kernel, copied.kernel)
 
 
 @pytest.mark.parametrize("recipe", [SOFTMAX, HeadRecipe(kind="ridge", strength=0.3)], ids=str)
@@ -77,13 +55,6 @@ def test_with_fewer_images_than_features_the_head_is_the_same(recipe: HeadRecipe
     np.testing.assert_allclose(made(others), expected(others), atol=0.1 if recipe == SOFTMAX else 1e-6)
 
 
-@pytest.mark.parametrize("size", [8, 80])
-def test_features_that_are_all_alike_give_the_shares_of_the_classes(size: int) -> None:
-    features, labels = np.full((30, size), 3.0), np.array([0] * 6 + [1] * 24)
-    head = fit_linear(SOFTMAX, features, labels, 2, np.ones(30))
-    np.testing.assert_allclose(softmax(head(features))[0], [0.2, 0.8], atol=1e-3)
-
-
 def test_a_ridges_scores_are_divided_so_that_they_are_likely() -> None:
     features, labels = draw(200, 6, 3)
     weights = np.ones(200)
@@ -96,13 +67,6 @@ def test_a_ridges_scores_are_divided_so_that_they_are_likely() -> None:
     assert better < likelihoods(scores, labels).mean()
     assert better <= min(likelihoods(scores, labels, divisor * factor).mean() for factor in (0.8, 1.25)) + 1e-3
     np.testing.assert_allclose(head.divide(divisor)(features), scores / divisor)
-
-
-def test_without_mistakes_a_ridge_is_sure_but_not_certain() -> None:
-    labels = np.array([0, 1] * 20)
-    scores = np.eye(2)[labels] * 0.8 + 0.1
-    surest = softmax(scores, fit_divisor(scores, labels)).max()
-    assert 0.95 < surest < 0.995
 
 
 def test_scores_of_weighted_classes_are_divided_by_what_makes_them_logits_of_the_weighted_shares() -> None:

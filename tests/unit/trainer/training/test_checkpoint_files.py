@@ -18,11 +18,3 @@ def test_the_files_beside_are_written_with_the_first_checkpoint_and_not_before(t
     checkpoints.save({"x": np.zeros(1)}, {})
     assert (tmp_path / "checkpoints" / "split.jsonl").read_bytes() == b"one\n"
     assert store.exists(IDENTITY)
-
-
-def test_folders_are_those_right_below(tmp_path: Path) -> None:
-    (tmp_path / "a" / "inner").mkdir(parents=True)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "file").touch()
-    assert open_store(tmp_path).folders() == ["a", "b"]
-    assert open_store(tmp_path / "nowhere").folders() == []

@@ -10,8 +10,7 @@ import pytest
 
 from eaves.errors import RunError
 from trainer.data.listing import Split
-from trainer.data.split.earlier_run import NONE, EarlierSplit, find_earlier
-from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
+from trainer.data.split.stored_split import NONE, SPLIT_FILE, EarlierSplit, SplitEntry, find_earlier, render_split
 from trainer.run.run_location import build_location
 
 DATA = "/photos"
@@ -64,12 +63,6 @@ def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> 
     found = find(f"file://{tmp_path}/new" if uri else tmp_path / "new")
     assert found.known == {"aa": "val"}
     assert found.origin.endswith("/a-newest")
-
-
-def test_the_link_to_the_newest_run_is_no_run_of_its_own(tmp_path: Path) -> None:
-    write_run(tmp_path / "a-newest", "2026-03-01", {"aa": "val"})
-    (tmp_path / "latest").symlink_to("a-newest")
-    assert find(tmp_path / "new").origin.endswith("/a-newest")
 
 
 def test_an_unfinished_run_continues_with_its_own(tmp_path: Path) -> None:

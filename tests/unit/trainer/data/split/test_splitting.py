@@ -77,14 +77,6 @@ def test_neither_order_nor_the_other_classes_change_a_side_and_a_seed_does() -> 
     assert place(found, seed=1)[0] != first
 
 
-def test_groups_stay_whole() -> None:
-    found = [*grouped("a", 20, 5), *grouped("b", 33, 3), *items("c", 30)]
-    sides = place(found)[1]
-    assert held(found, sides) == {"a": 20, "b": 18, "c": 6} or held(found, sides)["b"] in range(15, 21)
-    assert set(whole(found, sides)) >= {item.group for item in found if item.group}
-    assert not sides.parted
-
-
 def test_a_group_of_several_classes_stays_whole() -> None:
     found = [*grouped("ok", 10, 4, prefix="part"), *grouped("scratch", 10, 3, prefix="part")]
     sides = place(found)[1]
@@ -92,33 +84,11 @@ def test_a_group_of_several_classes_stays_whole() -> None:
     assert held(found, sides) == {"ok": 8, "scratch": 6}
 
 
-def test_a_group_larger_than_the_share_is_held_out_whole_up_to_half_of_the_class() -> None:
-    found = [*grouped("a", 3, 10), *items("b", 20)]
-    sides = place(found)[1]
-    assert held(found, sides) == {"a": 10, "b": 4}
-    assert not sides.parted
-
-
-def test_the_smaller_of_two_large_groups_is_held_out() -> None:
-    found = [*items("a", 60, group="day1"), *items("a", 40, group="day2", start=60), *items("b", 20)]
-    sides = place(found)[1]
-    assert held(found, sides) == {"a": 40, "b": 4}
-    assert sides.of[0] == "train"
-
-
 def test_a_class_that_is_one_group_is_parted_and_it_is_said_how_many_images() -> None:
     found = [*items("a", 100, group="burst"), *items("b", 100)]
     sides = place(found)[1]
     assert held(found, sides) == {"a": 20, "b": 20}
     assert sides.parted == {"burst": 100}
-
-
-def test_of_several_too_large_groups_one_is_parted() -> None:
-    found = [*items("a", 60, group="day1"), *items("a", 60, group="day2", start=60), *items("b", 20)]
-    found += items("a", 1, start=200)
-    sides = place(found, 0.05)[1]
-    assert held(found, sides)["a"] == 6
-    assert len(sides.parted) == 1
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -23,11 +23,7 @@ def test_the_order_of_the_images_does_not_change_the_file() -> None:
     assert render_split(ENTRIES) == render_split(ENTRIES[::-1])
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["{", "[]", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}', '{"digest": ' + "[" * 100_000],
-    ids=["cut", "list", "incomplete", "unknown side", "nested"],
-)
+@pytest.mark.parametrize("line", ["{", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}'])
 def test_a_damaged_line_is_named(line: str) -> None:
     good = render_split(ENTRIES[:1])
     with pytest.raises(RunError, match="line 2 can't be read") as caught:
