@@ -72,7 +72,7 @@ def count_queued(state: StateDirectory, app: str) -> dict[str, int]:
 
 def count_captured(state: StateDirectory, app: str) -> int:
     """Return the number of images in the queue of an app's agent; 0 when it can't be read."""
-    if NAME_PATTERN.fullmatch(app) and state.agent_spool(app).is_file():
+    if NAME_PATTERN.fullmatch(app) and state.spool_of(app).is_file():
         with suppress(EavesError), open_local_queue(state, app) as queue:
             return sum(lane.queued for lane in queue.report().lanes)
     return 0
@@ -97,13 +97,13 @@ def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue 
             yield queue
         return
     app, _, source = agent.partition(".")
-    if source == RELAY and (spool := state.relay_spool(app)).is_file():
+    if source == RELAY and (spool := state.spool_of(app, RELAY)).is_file():
         leases = [lease_path(spool, lane) for lane in (LINK, BROKER)]
-        with open_queue(spool, state.relay_socket(app), leases) as queue:
+        with open_queue(spool, state.socket_of(app, RELAY), leases) as queue:
             yield queue
         return
     if source and source not in state.list_sources(app):
         raise NotFoundError(f"there is no queue of the source {agent!r}", hint="eaves status")
-    spool = state.agent_spool(app)
-    with open_queue(spool, state.agent_socket(app), [lease_path(spool, lane) for lane in LANES]) as queue:
+    spool = state.spool_of(app)
+    with open_queue(spool, state.socket_of(app), [lease_path(spool, lane) for lane in LANES]) as queue:
         yield queue

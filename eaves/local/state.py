@@ -74,25 +74,13 @@ class StateDirectory:
         """Path of the control socket."""
         return self.root / "control.sock"
 
-    def agent_spool(self, app: str) -> Path:
-        """Return the file of the durable queue of an app's agent."""
-        return self.root / "agents" / f"{app}.db"
+    def spool_of(self, app: str, kind: str = AGENT) -> Path:
+        """Return the file of the durable queue of an app's agent or relay."""
+        return self.root / f"{kind}s" / f"{app}.db"
 
-    def agent_socket(self, app: str) -> Path:
-        """Return the admin socket of an app's agent."""
-        return self.root / "agents" / f"{app}.sock"
-
-    def agent_log(self, app: str) -> Path:
-        """Return the log file of an app's agent."""
-        return self.log(f"{app}.{AGENT}")
-
-    def relay_spool(self, app: str) -> Path:
-        """Return the file of the durable queue of an app's relay."""
-        return self.root / "relays" / f"{app}.db"
-
-    def relay_socket(self, app: str) -> Path:
-        """Return the admin socket of an app's relay."""
-        return self.root / "relays" / f"{app}.sock"
+    def socket_of(self, app: str, kind: str = AGENT) -> Path:
+        """Return the admin socket of an app's agent or relay."""
+        return self.root / f"{kind}s" / f"{app}.sock"
 
     def list_relays(self) -> list[str]:
         """Return the apps for which a relay's queue exists in this directory, whether they are deployed or not."""

@@ -11,8 +11,6 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
@@ -29,14 +27,14 @@ from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
-from eaves.local.console.listening import prepare_exposure
+from eaves.local.console.listening import find_redirect, prepare_exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
-from eaves.local.processes.app_processes import Agents, Relays
+from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
-from eaves.local.processes.process import Launch, Process, describe_exception
+from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
 from eaves.local.routes import create_app
-from eaves.local.server import HOST, TcpPort, WebServer, build_port_error, resolve_host
+from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
@@ -108,22 +106,21 @@ class Supervisor:
         self._lock = _take_lock(state)
         self._token = open_token(address, token_file, state)
         exposure = prepare_exposure(self._settings, state)
-        self.console = ConsoleManager(
-            self._settings, state, inherit=environ, clock=clock, launch=launch, exposure=exposure
-        )
-        self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
+        processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
+        self.console = ConsoleManager(self._settings, processes, exposure=exposure)
+        self._port = TcpPort(port, address if address in EVERY_ADDRESS else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._observe = observe
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
-        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
-        self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
+        token = self._token.path if self._token is not None else None
+        self._processes = AppProcesses(processes, sink=lambda: self.url, sink_token=token)
         self._apps = Apps(
             state,
             subscribe=self._broker.subscribe,
-            activate=activate,
-            send_to_relay=self._relays.send,
+            activate=lambda spec: Activator(spec, processes),
+            send_to_relay=self._processes.send_to_relay,
             address=lambda name: f"{self.url}functions/{name}",
             proxies=proxies,
             clock=clock,
@@ -141,8 +138,6 @@ class Supervisor:
         if not self._port.is_open and address != HOST:
             opened = TcpPort(self._port.port, address)
             self._opened = self._listen(opened, f"{address} port {opened.port}")
-        sink_token = self._token.path if self._token is not None else None
-        self._agents = Agents(state, sink=self.url, sink_token=sink_token, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), state.socket)
         self.console.start()
 
@@ -150,7 +145,7 @@ class Supervisor:
         try:
             return WebServer(create_app(self, token=self._token), address, token=self._token)
         except OSError as error:
-            raise build_port_error(error, address, named) from error
+            raise build_port_error(error, named) from error
 
     @property
     def url(self) -> str:
@@ -170,8 +165,7 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
-            "the relays": lambda: self._relays.reconcile(self._apps.wanted),
-            "the sources": lambda: self._agents.reconcile(self._apps.wanted),
+            "the sources and relays": lambda: self._processes.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
         }
         try:
@@ -179,8 +173,7 @@ class Supervisor:
                 with self._turn:
                     asked = self._asked
                 failed = self._attempt(parts)
-                for part in (self._relays, self._agents, self._apps):
-                    failed |= part.failed()
+                failed |= self._processes.failed() | self._apps.failed()
                 with self._turn:
                     self._failed, self._done = failed, asked
                     self._turn.notify_all()
@@ -252,7 +245,7 @@ class Supervisor:
 
     def find_console(self, *, peer: str, asked: str) -> str:
         """Return where a browser that opened the broker's address finds the console; empty when there is none."""
-        return self.console.find_redirect(peer=peer, asked=asked)
+        return find_redirect(self.console.url, self._settings.console_host, peer=peer, asked=asked)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
@@ -270,7 +263,7 @@ class Supervisor:
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
         queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
-        agents = (*self._agents.statuses(name), *self._relays.statuses(name))
+        agents = self._processes.statuses(name)
         deliveries = self._broker.deliveries()
         by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
         return FunctionStatus(
@@ -283,7 +276,7 @@ class Supervisor:
             queued=queued,
             dead=dead,
             site=app.function.site,
-            sources=self._agents.describe(name),
+            sources=self._processes.describe_sources(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
             agents=agents,
             parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
@@ -343,13 +336,12 @@ class Supervisor:
         stop_opened: Callable[[], None] = self._opened.stop if self._opened is not None else lambda: None
         for step in (
             self.console.terminate,
-            self._agents.terminate,
+            self._processes.terminate_agents,
             self._ingress.stop,
             stop_opened,
             self._apps.stop_publishing,
             self._broker.stop,
-            self._agents.stop,
-            self._relays.stop,
+            self._processes.stop,
             self._apps.stop,
             self.console.stop,
             self._control.stop,

@@ -86,9 +86,9 @@ class LocalBackend:
         """Return the broker's queue, and the queue of each app's agent and relay that has one."""
         names = {BROKER: ""}
         for app in self._state.names():
-            if self._state.agent_spool(app).is_file():
+            if self._state.spool_of(app).is_file():
                 names[app] = app
-            if self._state.relay_spool(app).is_file():
+            if self._state.spool_of(app, RELAY).is_file():
                 names[f"{app}.{RELAY}"] = f"{app}.{RELAY}"
         return {name: LocalQueue(self._state, agent) for name, agent in names.items()}
 

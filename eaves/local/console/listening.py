@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from eaves.errors import EavesError
-from eaves.local.processes.port_holder import find_port_holder
-from eaves.local.server import TcpPort, resolve_host
+from eaves.local.server import EVERY_ADDRESS, TcpPort, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.web.origin import is_loopback_address, listens_on_loopback
@@ -99,15 +97,14 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
             raise
-        holder = find_port_holder(port) or "another program"
-        notice = f"port {port} is in use by {holder}, so the console has a free one"
+        notice = f"port {port} is in use by another program, so the console has a free one"
         bound = TcpPort(0, address).bind()
     try:
         bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise
-    shown = _find_own_address() if ip_address(address).is_unspecified else host
+    shown = _find_own_address() if address in EVERY_ADDRESS else host
     url = build_url(shown, int(bound.getsockname()[1]), uses_tls=uses_tls)
     return ConsolePort(socket=bound, url=url, notice=notice)
 
@@ -115,7 +112,7 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
 def describe_failure(error: Exception, port: int) -> str:
     """Return why the console has no port, for people."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by {find_port_holder(port) or 'another program'}"
+        return f"port {port} is in use by another program"
     if isinstance(error, EavesError):
         return error.message
     return getattr(error, "strerror", None) or str(error)
@@ -138,17 +135,10 @@ def find_redirect(url: str, host: str, *, peer: str, asked: str) -> str:
     """
     if not url or (listens_on_loopback(host) and not is_loopback_address(peer)):
         return ""
-    if not _is_unspecified(host):
+    if host not in EVERY_ADDRESS:
         return url
     scheme, _, rest = url.partition("://")
     return build_url(asked, int(rest.rpartition(":")[2].rstrip("/")), uses_tls=scheme == "https")
-
-
-def _is_unspecified(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def _find_own_address() -> str:

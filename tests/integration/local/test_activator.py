@@ -10,6 +10,7 @@ import pytest
 
 from eaves.errors import StartError
 from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator, capacity_of
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
@@ -18,6 +19,10 @@ from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
 
 MakeActivator = Callable[..., Activator]
+
+
+def build_host(root: Path, clock: ManualClock, launch: FakeLauncher) -> ProcessHost:
+    return ProcessHost(state=StateDirectory(root=root), inherit={}, clock=clock, launch=launch)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def make(tmp_path: Path, clock: ManualClock) -> Iterator[MakeActivator]:
     def make_one(launch: FakeLauncher, **scale: float) -> Activator:
         settings = ScaleSettings(**{"min": 1, **scale})  # type: ignore[arg-type]
         spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
-        made.append(Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch))
+        made.append(Activator(spec, build_host(tmp_path, clock, launch)))
         return made[-1]
 
     yield make_one
@@ -168,7 +173,7 @@ class KeeperClock(ManualClock):
 def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
     clock = KeeperClock()
     spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
-    activator = Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
+    activator = Activator(spec, build_host(tmp_path, clock, FakeLauncher()))
     try:
         wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
         wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")

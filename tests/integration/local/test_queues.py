@@ -139,7 +139,7 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert listed(harness, "--agent", "digits.inbox") == []
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)
-    socket = StateDirectory(root=harness.state).agent_socket("digits")
+    socket = StateDirectory(root=harness.state).socket_of("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
 

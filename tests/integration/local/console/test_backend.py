@@ -112,7 +112,7 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
     assert sum(lane.queued for lane in backend.queues()[BROKER].report().lanes) == 1
     (record,) = backend.records.find(RecordFilter())
     assert find_forwarding(backend.queues(), record).state == "no_link"
-    with Spool(StateDirectory(root=harness.state).relay_spool("digits"), ledger=LedgerLimits()) as relay:
+    with Spool(StateDirectory(root=harness.state).spool_of("digits", "relay"), ledger=LedgerLimits()) as relay:
         relay.put(captured(1, b"x"), lanes=("archive",))
     assert find_forwarding(backend.queues(), record).state == "waiting"
     assert backend.images.image("/eaves/test/gate", "1") is None
