@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,8 +171,7 @@ def test_reading_keeps_no_lock_and_no_snapshot(path: Path) -> None:
         history.add(event)
         reader.find(RecordFilter(label="rose"), limit=1)
         reader.next(after=0, limit=1)
-    database = history._file._db
-    assert database is not None
-    assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     assert path.with_name("history.db-wal").stat().st_size == 0
     history.close()

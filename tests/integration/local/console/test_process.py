@@ -23,7 +23,7 @@ from PIL import Image
 
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.history import read_history
+from eaves.history import HistoryReader
 from eaves.local.state import CONSOLE, StateDirectory
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.waiting import wait_until
@@ -92,7 +92,7 @@ def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_star
     address = address_of(up)
     get(address)
     (killed,) = find_console(up)
-    before = len(read_history(up.state / "history.db", limit=1000))
+    before = HistoryReader(up.state / "history.db").newest()
     done = threading.Event()
     sent: list[int] = []
 
@@ -112,7 +112,7 @@ def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_star
         thread.join()
     (pid,) = find_console(up)
     assert pid != killed
-    assert len(read_history(up.state / "history.db", limit=10_000)) == before + len(sent)
+    assert HistoryReader(up.state / "history.db").newest() == before + len(sent)
     assert f"the console ended with -9; it can be started again in 1 s; its log: eaves logs {CONSOLE}" in up.log()
 
 
