@@ -127,13 +127,3 @@ def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: 
     (state.root / "away").rename(state.specs)
     apps.reconcile()
     apps.require_routes()
-
-
-def test_a_folder_of_specs_that_goes_away_removes_nothing(apps: Apps, state: StateDirectory) -> None:
-    state.write_spec(app("a"))
-    apps.reconcile()
-    state.specs.rename(state.root / "away")
-    with pytest.raises(OSError, match="specs"):
-        apps.reconcile()
-    assert list(apps.wanted) == ["a"]
-    assert apps.activator("a").spec.name == "a"

@@ -90,16 +90,6 @@ def test_a_port_that_is_taken_is_an_error_at_once(app: Flask) -> None:
     server.stop()
 
 
-def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
-    before = threading.active_count()
-    port = TcpPort(0)
-    server = WebServer(app, port)
-    assert ask(port.port) == 200
-    server.stop()
-    wait_until(lambda: threading.active_count() <= before, 10, what="the end of its threads")
-    assert ask(port.port) == 0
-
-
 @pytest.fixture
 def broker_port() -> Iterator[int]:
     """A port of the platform's web application, behind which nothing is."""
@@ -162,20 +152,6 @@ def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently
     assert answer.split()[1] == b"400"
 
 
-def test_an_event_is_taken(broker_port: int) -> None:
-    assert send_raw(broker_port, EVENT_HEAD + b"Content-Length: 0\r\n\r\n")[0] == 202
-
-
-def test_a_sender_of_33_mb_reads_why_it_is_refused(broker_port: int) -> None:
-    """Closed at once, the connection would be reset under it before it has read the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", broker_port, timeout=30)
-    try:
-        connection.request("POST", "/", body=bytes(33_000_000), headers={"Content-Type": "image/png"})
-        assert connection.getresponse().status == 413
-    finally:
-        connection.close()
-
-
 @pytest.fixture
 def serve() -> Iterator[Callable[..., int]]:
     """Starts a server with bounds of its own; its application answers a POST when it is let go."""
@@ -216,11 +192,3 @@ def test_silent_connections_lock_nobody_out(serve: Callable[..., int]) -> None:
         silent = [send_head(stack, port, b"POST / HTTP/1.1\r\n") for _ in range(8)]
         assert ask(port) == 200
         assert silent[0].recv(1) == b"", "the one that was silent for longest made room"
-
-
-def test_a_get_does_not_wait_behind_work(serve: Callable[..., int]) -> None:
-    port = serve()
-    with ExitStack() as stack:
-        for _ in range(3):
-            send_head(stack, port, b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-        assert ask(port) == 200

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import os
 import re
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -152,15 +150,6 @@ def test_an_image_is_found_over_the_control_socket_only_and_its_bytes_are_counte
     assert int(held[1]) >= 100
 
 
-def test_the_files_of_the_console_are_the_users_own(up: LocalHarness) -> None:
-    get(address_of(up))
-    for path in up.state.rglob("*"):
-        mode = path.lstat().st_mode
-        if stat.S_ISREG(mode) and path.parent == up.state:
-            assert not mode & (stat.S_IWGRP | stat.S_IWOTH), path
-    assert up.state.stat().st_mode & 0o777 == 0o700
-
-
 def test_a_stream_ends_with_the_platform(harness: LocalHarness) -> None:
     harness.start()
     address = address_of(harness)
@@ -173,15 +162,6 @@ def test_a_stream_ends_with_the_platform(harness: LocalHarness) -> None:
         while connection.recv(65_536):
             pass  # the rest of the page, then the end
     assert read_command(pid) == b""
-
-
-def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness) -> None:
-    harness.start()
-    get(address_of(harness))
-    (pid,) = find_console(harness)
-    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
-    harness.kill()
-    wait_until(lambda: read_command(pid) == b"", what="the end of the console")
 
 
 def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_path: Path) -> None:
@@ -207,14 +187,6 @@ def test_the_process_is_not_started_by_a_person() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
     assert done.returncode == 65
     assert done.stderr == "error: the console's process is started by `eaves up`, and not by itself\ntry: eaves up\n"
-
-
-def test_its_log_is_shown_by_the_command_for_logs(up: LocalHarness) -> None:
-    state = StateDirectory(root=up.state)
-    get(address_of(up))
-    with state.log(CONSOLE).open("a") as log:
-        log.write(json.dumps({"message": "hello"}) + "\n")
-    assert any("hello" in line for line in up.platform.logs(CONSOLE))
 
 
 def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: LocalHarness) -> None:
