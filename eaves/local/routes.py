@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
@@ -50,9 +49,6 @@ class SupervisorView(Protocol):
     def images(self) -> RecentImages:
         """The newest images."""
 
-    def find_console(self, *, peer: str, asked: str) -> str:
-        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
-
 
 def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
     """Create the WSGI application.
@@ -79,8 +75,6 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
     @app.get("/")
     def explain() -> Response:
-        if request.accept_mimetypes.best == "text/html" and (found := _find_console(runtime)):
-            return Response(status=303, headers={"Location": found})
         raise MethodNotAllowed(["POST"], description=_FOR_PEOPLE)  # a person opens the address that `eaves up` prints
 
     @app.post("/functions/<name>")
@@ -93,8 +87,7 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
     @app.get("/metrics")
     def show_metrics() -> Response:
-        text = render_metrics(runtime.queue.report()) + _render_image_metrics(runtime.images)
-        return Response(text, content_type=metrics.CONTENT_TYPE)
+        return Response(render_metrics(runtime.queue.report()), content_type=metrics.CONTENT_TYPE)
 
     if control:
         app.register_blueprint(build_queue_routes(runtime.queue))
@@ -120,8 +113,8 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
 
 _FOR_PEOPLE = (
-    "This address takes CloudEvents by POST. `eaves events --follow` shows events as they come, `eaves status --watch` "
-    "shows what runs."
+    "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
+    "events as they come, `eaves status --watch` shows what runs."
 )
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
@@ -129,12 +122,6 @@ _HOP_BY_HOP = frozenset(
 _CHECKED = frozenset({"origin"})
 """HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
 address."""
-
-
-def _find_console(runtime: SupervisorView) -> str:
-    """Return the address of the console for the browser that sends this request; empty when it can't reach it."""
-    asked = urlsplit(request.host_url).hostname or ""
-    return runtime.find_console(peer=request.remote_addr or "", asked=asked)
 
 
 def _refuse_strangers(token: AccessToken | None) -> Response | None:
@@ -162,15 +149,3 @@ def _refuse_strangers(token: AccessToken | None) -> Response | None:
 
 def _answer_fault(error: Exception) -> Response:
     return problems.fault_response(error, hint="find this id in the log of `eaves up`")
-
-
-def _render_image_metrics(images: RecentImages) -> str:
-    """Render the memory of the held images as Prometheus text."""
-    return (
-        "# HELP eaves_console_image_bytes Memory of the newest images that are held for the console.\n"
-        "# TYPE eaves_console_image_bytes gauge\n"
-        f"eaves_console_image_bytes {images.held_bytes}\n"
-        "# HELP eaves_console_images Images that are held for the console.\n"
-        "# TYPE eaves_console_images gauge\n"
-        f"eaves_console_images {len(images)}\n"
-    )

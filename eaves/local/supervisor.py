@@ -27,7 +27,7 @@ from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
-from eaves.local.console.listening import find_redirect, prepare_exposure
+from eaves.local.console.listening import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
@@ -242,10 +242,6 @@ class Supervisor:
     def images(self) -> RecentImages:
         """The newest images."""
         return self.console.images
-
-    def find_console(self, *, peer: str, asked: str) -> str:
-        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
-        return find_redirect(self.console.url, self._settings.console_host, peer=peer, asked=asked)
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""

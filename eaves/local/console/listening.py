@@ -105,7 +105,8 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
         bound.close()
         raise
     shown = _find_own_address() if address in EVERY_ADDRESS else host
-    url = build_url(shown, int(bound.getsockname()[1]), uses_tls=uses_tls)
+    name = f"[{shown}]" if ":" in shown else shown
+    url = f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/"
     return ConsolePort(socket=bound, url=url, notice=notice)
 
 
@@ -116,29 +117,6 @@ def describe_failure(error: Exception, port: int) -> str:
     if isinstance(error, EavesError):
         return error.message
     return getattr(error, "strerror", None) or str(error)
-
-
-def build_url(host: str, port: int, *, uses_tls: bool) -> str:
-    """Return the address of the console at a host, a name or an IP address."""
-    bracketed = f"[{host}]" if ":" in host else host
-    return f"{'https' if uses_tls else 'http'}://{bracketed}:{port}/"
-
-
-def find_redirect(url: str, host: str, *, peer: str, asked: str) -> str:
-    """Return where a browser that opened the broker's address finds the console; empty when it can't reach it.
-
-    Args:
-        url: Address of the console for people; empty when it doesn't listen.
-        host: Host that the console listens on.
-        peer: IP address of the browser.
-        asked: Host that the browser asked for, the name without the port.
-    """
-    if not url or (listens_on_loopback(host) and not is_loopback_address(peer)):
-        return ""
-    if host not in EVERY_ADDRESS:
-        return url
-    scheme, _, rest = url.partition("://")
-    return build_url(asked, int(rest.rpartition(":")[2].rstrip("/")), uses_tls=scheme == "https")
 
 
 def _find_own_address() -> str:

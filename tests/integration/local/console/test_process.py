@@ -122,32 +122,13 @@ def test_a_hundred_connections_at_once_get_a_page_each(up: LocalHarness) -> None
     assert len(find_console(up)) == 1
 
 
-def test_a_browser_at_the_brokers_address_is_sent_to_the_console_and_a_program_is_not(up: LocalHarness) -> None:
-    connection = http.client.HTTPConnection(up.broker_address(), timeout=30)
-    try:
-        connection.request("GET", "/", headers={"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"})
-        answer = connection.getresponse()
-        answer.read()
-        assert (answer.status, answer.getheader("Location")) == (303, f"http://{address_of(up)}/")
-        connection.request("GET", "/", headers={"Accept": "*/*"})
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 405
-    finally:
-        connection.close()
-
-
-def test_an_image_is_found_over_the_control_socket_only_and_its_bytes_are_counted(up: LocalHarness) -> None:
+def test_an_image_is_found_over_the_control_socket_only(up: LocalHarness) -> None:
     event = captured(7)
     up.platform.publish(event)
     address = f"/images?source={event.source}&id={event.id}"
     assert up.platform.fetch(address) == event.data
     assert up.platform.fetch(f"{address}0") is None
     assert get(up.broker_address(), address)[0] == 404
-    metrics = get(up.broker_address(), "/metrics")[1].decode()
-    held = re.search(r"^eaves_console_image_bytes ([0-9]+)$", metrics, re.MULTILINE)
-    assert held is not None
-    assert int(held[1]) >= 100
 
 
 def test_a_stream_ends_with_the_platform(harness: LocalHarness) -> None:
@@ -172,14 +153,6 @@ def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_
         log = second.log()
         assert re.search(rf"port {port} is in use by .*, so the console has a free one\n", log), log
         assert get(address_of(second))[0] == 200
-
-
-def test_without_a_console_nothing_listens_and_no_image_is_held(harness: LocalHarness) -> None:
-    harness.start(0, "--no-console")
-    harness.platform.publish(captured(1))
-    metrics = get(harness.broker_address(), "/metrics")[1].decode()
-    assert "eaves_console_image_bytes 0\n" in metrics
-    assert "console:" not in harness.log()
 
 
 def test_the_process_is_not_started_by_a_person() -> None:
