@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
+from eaves.base.files import Stamp, find_stamp
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN, Credentials, read_credentials
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
 
-_Mark = tuple[Credentials, tuple[tuple[int, int, int], ...]]
+_Mark = tuple[Credentials, tuple[Stamp, ...]]
 """The credentials that were read, and inode, size and modification time of the certificate's files."""
-_Stamps = tuple[tuple[int, int, int] | None, ...]
+_Stamps = tuple[Stamp | None, ...]
 """Inode, size and modification time of each file of the folder; None for a missing file."""
 
 
@@ -143,18 +144,10 @@ class CredentialedClient:
 def _mark(credentials: Credentials) -> _Mark:
     """Return the values that require new connections when they change; a token doesn't, as each request carries it."""
     files = [path for path in (credentials.certificate, credentials.key) if path is not None]
-    marks = tuple(mark for path in files if (mark := _stamp(path)) is not None)
+    marks = tuple(mark for path in files if (mark := find_stamp(path)) is not None)
     return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks
 
 
 def _stamps(folder: Path | None) -> _Stamps:
     names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY)
-    return () if folder is None else tuple(_stamp(folder / name) for name in names)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return () if folder is None else tuple(find_stamp(folder / name) for name in names)
