@@ -1,4 +1,4 @@
-"""Attributes arrive as they were sent, byte for byte: through the local broker, as a reply, and in a function's reply.
+"""Attributes arrive as they were sent, byte for byte: through the local broker, and as a reply.
 
 The events have the shapes of those of GoogleCloudPlatform/functions-framework-conformance (events/generate/data), each
 in both content modes.
@@ -6,7 +6,6 @@ in both content modes.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,6 @@ from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import TriggerSpec
 from tests.contract.harness import QUICK, open_local_harness
 from tests.fakes.models.graph import write_graph_artifact
-from tests.processes.function import Function
 from tests.waiting import wait_until
 
 DATABASE = "//firebasedatabase.googleapis.com/projects/_/locations/europe-west1/instances/my-project-id"
@@ -279,44 +277,3 @@ def test_what_was_delivered_is_in_the_metrics(platform: Platform) -> None:
         )
 
     wait_until(count_delivered, 20, what="a delivery in the metrics")
-
-
-def test_raw_utf_8_in_a_header_leaves_encoded(platform: Platform) -> None:
-    """Headers that sdk-go sends and those in the binding's own encoding decode to the same attribute."""
-    attributes, body = build_attributes(0, "raw", subject="日本/Küche.png")
-    headers = {**encode(attributes, "application/json"), "ce-subject": attributes["subject"].encode()}
-    assert post(platform.address, headers, body)[0] == 202
-    (seen,) = wait_until(lambda: platform.first.find(attributes["id"]), 20, what="the event")
-    assert seen.attributes() == Counter(encode(attributes, "application/json").items())
-
-
-@pytest.fixture(scope="module")
-def function(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """A function that predicts colours."""
-    started = Function(artifact, tmp_path_factory.mktemp("function"))
-    started.wait_ready()
-    yield started
-    started.stop()
-
-
-@pytest.mark.parametrize(("number", "mode", "changes"), CASES)
-def test_a_functions_reply_names_its_cause_as_it_came(
-    function: Function, artifact: Path, number: int, mode: str, changes: dict[str, str]
-) -> None:
-    attributes, _ = build_attributes(number, mode, **changes)
-    image = next((artifact / "golden").glob("*.png")).read_bytes()
-    address = f"127.0.0.1:{wait_until(function.port, 30)}"
-    if mode == "binary":
-        status, headers, body = post(address, encode(attributes, "image/png"), image)
-    else:
-        document = {**attributes, "datacontenttype": "image/png", "data_base64": base64.b64encode(image).decode()}
-        structured = {"content-type": b"application/cloudevents+json"}
-        status, headers, body = post(address, structured, json.dumps(document, ensure_ascii=False).encode())
-    assert status == 200, body
-    answered = {name.lower(): value for name, value in headers}
-    assert answered["ce-causeid"] == encode_value(attributes["id"])
-    assert answered["ce-causesource"] == encode_value(attributes["source"])
-    assert answered["ce-time"] == encode_value(attributes["time"])
-    for name in ("subject", "sequence", "traceparent"):
-        given = attributes.get(name)
-        assert answered.get(f"ce-{name}") == (None if given is None else encode_value(given))

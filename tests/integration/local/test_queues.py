@@ -124,19 +124,6 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert SocketQueue(socket).report().sources
 
 
-def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
-    state = StateDirectory(root=harness.state)
-    state.prepare()
-    with Spool(state.spool) as spool:
-        spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
-    assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
-    for everything in ("--all", "--dead"):
-        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no entry matches\n"
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 entry deleted\n"
-    harness.start()
-    assert listed(harness) == []
-
-
 def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(
     harness: LocalHarness, tmp_path: Path
 ) -> None:

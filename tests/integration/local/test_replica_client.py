@@ -116,12 +116,6 @@ def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_rep
         assert one.connections == 3
 
 
-def test_a_connection_is_not_kept_after_an_answer_that_closes_it() -> None:
-    with replica(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as one:
-        assert [post(one), post(one)] == [202, 202]
-        assert one.connections == 2
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -150,12 +144,3 @@ def test_a_refusal_that_closes_its_connection_is_read() -> None:
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
     with replica(refused, closes=True) as one:
         assert one.client.exchange({}, b"x" * 1_000_000, timeout_s=30).status == 413
-
-
-def test_no_connection_outlives_a_client_that_was_closed() -> None:
-    with replica(ACCEPTED) as one:
-        assert post(one) == 202
-        one.client.close()
-        wait_until(lambda: one.closed == 1, what="the end of the kept connection")
-        assert post(one) == 202
-        wait_until(lambda: one.closed == 2, what="the end of the later one")

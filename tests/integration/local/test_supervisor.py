@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eaves.cli.stop_signals import StopSignals
-from eaves.errors import PlatformError, StartError
+from eaves.errors import StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
@@ -120,14 +120,6 @@ def test_logs_are_kept_within_their_bound(state: StateDirectory, launch: FakeLau
     assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000
 
 
-def test_a_platform_that_is_being_stopped_says_so(state: StateDirectory) -> None:
-    supervisor = Supervisor(state, environ=os.environ, port=0)
-    supervisor.stop()
-    with pytest.raises(PlatformError, match="is being stopped"):
-        supervisor.reconcile()
-    supervisor.run()
-
-
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """The handlers of the signals as they were, afterwards."""
@@ -155,16 +147,6 @@ def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it(number: signal.Si
         for _ in range(10):
             os.kill(os.getpid(), number)
         assert not stopped.is_set()
-    wait_until(stopped.is_set, what="the stop")
-
-
-@pytest.mark.usefixtures("handlers")
-def test_a_signal_that_comes_before_anything_can_be_stopped_is_kept() -> None:
-    """`eaves up` opens its port and socket first: ended right then, it would leave them behind."""
-    signals = StopSignals()
-    os.kill(os.getpid(), signal.SIGTERM)
-    stopped = threading.Event()
-    signals.call(stopped.set)
     wait_until(stopped.is_set, what="the stop")
 
 

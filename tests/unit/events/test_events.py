@@ -17,7 +17,6 @@ from eaves.events import (
     encode_binary,
     encode_structured,
     event_id,
-    is_event,
     reply_id,
 )
 
@@ -235,12 +234,6 @@ def test_whatever_the_json_says_there_is_an_event_or_an_event_error(changes: dic
     assert decode(*encode_structured(event)).attributes() == event.attributes()
 
 
-@pytest.mark.parametrize("name", ["My-Name", "größe", "", "data"])
-def test_an_extension_with_a_bad_name_is_not_sent(name: str) -> None:
-    with pytest.raises(EventError):
-        encode_binary(Event(id="1", source="/s", type="t", extensions={name: "x"}))
-
-
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])
 def test_what_no_utf8_can_carry_is_not_sent(encode: Any) -> None:
     """Linux file names may hold any bytes; Python shows those as half characters."""
@@ -256,21 +249,6 @@ def test_headers_are_plain_ascii_in_one_line() -> None:
         assert value.isascii()
         assert value.isprintable()
     assert headers["ce-label"] == "say%20%22x%22%20100%25"
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        (HEADERS, True),
-        ({"CE-SpecVersion": "0.3"}, True),
-        (STRUCTURED_JSON, True),
-        ({"Content-Type": "application/cloudevents-batch+json"}, True),
-        ({"Content-Type": "image/jpeg"}, False),
-        ({}, False),
-    ],
-)
-def test_what_claims_to_be_an_event(headers: dict[str, str], expected: bool) -> None:
-    assert is_event(headers) is expected
 
 
 def test_ids_follow_from_what_they_name() -> None:

@@ -22,11 +22,6 @@ def test_a_trigger_whose_queue_is_paused_has_the_reason_and_since_when() -> None
     assert (failed.since, failed.age_s) == (1_000.0, 60.0)
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_age() -> None:
-    deliveries = [LaneDelivery(lane="trigger/flowers/alarm", paused=True, reason="x", since=1_000.0)]
-    assert list_trigger_parts(LANES, deliveries, 10.0)[1].age_s == 0.0
-
-
 def test_a_source_that_captures_nothing_has_the_reason_and_since_when() -> None:
     full = "disk is full; capture is paused and tries again"
     agent = AgentStatus(

@@ -99,15 +99,6 @@ def test_the_answer_is_reported_in_at_most_1024_characters_of_base64(
     assert reported.get("knativeerrordata") == (base64.b64encode(data).decode() if data else None)
 
 
-def test_what_an_earlier_broker_has_noted_stays(spool: Spool) -> None:
-    sink = Receiver()
-    earlier = {"knativeerrordest": "http://elsewhere.test/", "knativeerrorcode": "413", "knativeerrordata": "bm8="}
-    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
-        broker.accept(image(1, **earlier))
-        wait_until(lambda: sink.got)
-    assert sink.got[0].extensions == earlier
-
-
 @pytest.mark.parametrize("down", [away, lambda _: SinkResponse(status=503)])
 def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_images(
     spool: Spool, down: Callable[[Event], SinkResponse]

@@ -79,15 +79,6 @@ def test_an_app_without_a_receiver_has_no_relay(relays: AppProcesses, launch: Fa
         relays.send_to_relay("flowers", EVENT)
 
 
-def test_two_apps_with_the_same_receiver_have_a_relay_each(relays: AppProcesses, launch: FakeLauncher) -> None:
-    relays.reconcile({"flowers": app("flowers"), "faults": app("faults")})
-    assert [child.running for child in launch.children] == [True, True]
-    assert (
-        relays.send_to_relay("flowers", EVENT).body != relays.send_to_relay("faults", EVENT).body
-    )  # the port that answered
-    relays.stop()
-
-
 def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
     relays: AppProcesses, launch: FakeLauncher
 ) -> None:

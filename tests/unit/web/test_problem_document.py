@@ -39,9 +39,6 @@ class FailingSupervisor:
 
     accept = forward = status = reconcile = _fail
 
-    def find_console(self, *, peer: str, asked: str) -> str:
-        raise self._error
-
 
 def ask_platform(error: Exception) -> Any:
     client = create_app(FailingSupervisor(error)).test_client()
@@ -85,11 +82,6 @@ def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: p
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", "[" * 100_000, json.dumps({"detail": "x"})[:-1]])
 def test_what_is_no_problem_document_has_no_members(body: bytes | str) -> None:
     assert parse_problem(body) == {}
-
-
-@pytest.mark.parametrize("kind", ["image", "urn:eaves:problem:", 7, None, "about:blank"])
-def test_a_type_of_others_is_none_of_ours(kind: object) -> None:
-    assert find_kind({"type": kind}) == ""
 
 
 @pytest.mark.parametrize(

@@ -106,16 +106,6 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     assert token.read_text() == before
 
 
-def test_where_systemd_does_not_run_the_commands_are_printed(project: Project) -> None:
-    done = project.type("up", "--install-service")
-    assert f"wrote {project.unit}\n" in done.stderr
-    for command in ("daemon-reload", "enable eaves-flowers", "restart eaves-flowers"):
-        assert f"\n  systemctl --user {command}\n" in done.stderr
-    assert "\n  loginctl enable-linger\n" in done.stderr
-    assert stat.S_IMODE(project.unit.stat().st_mode) == 0o644
-    assert [path.name for path in project.unit.parent.iterdir()] == [project.unit.name]
-
-
 def test_only_what_was_installed_is_removed(project: Project) -> None:
     assert project.type("up", "--uninstall-service").returncode == 66
     assert project.type("up", "--install-service").returncode == 0
