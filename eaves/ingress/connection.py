@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import secrets
 import socket
 import ssl
 import time
@@ -239,8 +240,10 @@ class Connection:
         except EavesError as error:
             return answer_error(error)
         except Exception:  # noqa: BLE001 - later requests must still be answered
-            _log.exception("the request %s %s failed while it was answered", request.method, request.path[:128])
-            return answer_problem(500, "unexpected error; see the log", kind="internal")
+            error_id, about = secrets.token_hex(6), f"{request.method} {request.path[:128]}"
+            message = "the request %s failed while it was answered, error %s"
+            _log.exception(message, about, error_id, extra={"error_id": error_id})
+            return answer_problem(500, f"unexpected error {error_id}", "find this id in the log", kind="internal")
 
     def admit(self) -> None:
         """Note that a route has accepted the caller."""

@@ -1,4 +1,4 @@
-"""The local platform's queues: HTTP routes of the broker's queue, and the status of the agents' queues."""
+"""The local platform's queues: how they are opened, what waits in them, and the status of the agents' queues."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flask import Blueprint, Response, request
-
-from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import answer
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
@@ -26,19 +22,6 @@ LINK = "link"
 """Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
-
-
-def build_queue_routes(queue: Queue) -> Blueprint:
-    """Build the routes of `eaves.admin.routes` for the broker's queue, for the control socket only."""
-    blueprint = Blueprint("queues", __name__)
-
-    @blueprint.route("/queues", methods=["GET", "POST"])
-    @blueprint.route("/queues/<path:_>", methods=["GET", "POST"])
-    def handle(_: str = "") -> Response:
-        response = answer(queue, request.method, request.path, request.query_string.decode())
-        return Response(response.body, status=response.status, content_type=response.content_type)
-
-    return blueprint
 
 
 def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:

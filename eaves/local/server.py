@@ -7,12 +7,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
-
 from eaves.errors import PlatformError
-from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_problem
-from eaves.ingress.wsgi import WsgiGateway
-from eaves.local.access_token import UNAUTHORISED, AccessToken
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.request import Serve
 from eaves.local.routes import MAX_BODY_BYTES
 
 HOST = "127.0.0.1"
@@ -92,12 +89,11 @@ def resolve_host(host: str) -> str:
 
 
 class WebServer(IngressServer):
-    """A running server of a Flask application.
+    """A running server of the platform.
 
     Args:
-        app: Flask application.
+        serve: Answers requests.
         address: TCP port, or path of a Unix socket that only its owner can connect to (mode 0600).
-        token: Token that requests must have, checked before a body is read; None when no token is needed.
         limits: Limits of the server.
 
     Raises:
@@ -105,16 +101,6 @@ class WebServer(IngressServer):
         ConfigError: When the Unix socket can't be used.
     """
 
-    def __init__(
-        self, app: Flask, address: TcpPort | Path, *, token: AccessToken | None = None, limits: IngressLimits = LIMITS
-    ) -> None:
-        gateway = WsgiGateway(app, scheme="http", max_bytes=limits.max_bytes)
-
-        def serve(request: Request) -> Response:
-            if token is not None and not token.is_in(request.headers.get("authorization", "")):
-                return answer_problem(401, UNAUTHORISED, WWW_Authenticate="Bearer")
-            request.admit()
-            return gateway(request)
-
+    def __init__(self, serve: Serve, address: TcpPort | Path, *, limits: IngressLimits = LIMITS) -> None:
         where: dict[str, Any] = {"path": address} if isinstance(address, Path) else {"listening": address.bind()}
         super().__init__(serve, limits=limits, name="platform", **where)

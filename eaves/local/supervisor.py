@@ -33,7 +33,7 @@ from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
-from eaves.local.routes import create_app
+from eaves.local.routes import PlatformRoutes
 from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
@@ -138,12 +138,12 @@ class Supervisor:
         if not self._port.is_open and address != HOST:
             opened = TcpPort(self._port.port, address)
             self._opened = self._listen(opened, f"{address} port {opened.port}")
-        self._control = WebServer(create_app(self, control=True), state.socket)
+        self._control = WebServer(PlatformRoutes(self, control=True), state.socket)
         self.console.start()
 
     def _listen(self, address: TcpPort, named: str) -> WebServer:
         try:
-            return WebServer(create_app(self, token=self._token), address, token=self._token)
+            return WebServer(PlatformRoutes(self, token=self._token), address)
         except OSError as error:
             raise build_port_error(error, named) from error
 
