@@ -55,21 +55,6 @@ def test_variables_of_other_parts_are_no_fault(name: str) -> None:
     assert find_variable_warnings({name: "x"}, FUNCTION) == []
 
 
-def test_variables_that_kubernetes_sets_for_services_are_no_fault() -> None:
-    """A Service `eaves-relay` beside a pod with service links, and one that is misspelt beside them."""
-    links = {
-        "EAVES_RELAY_SERVICE_HOST": "10.96.0.9",
-        "EAVES_RELAY_SERVICE_PORT": "80",
-        "EAVES_RELAY_SERVICE_PORT_HTTP": "80",
-        "EAVES_RELAY_PORT": "tcp://10.96.0.9:80",
-        "EAVES_RELAY_PORT_80_TCP": "tcp://10.96.0.9:80",
-        "EAVES_RELAY_PORT_80_TCP_ADDR": "10.96.0.9",
-    }
-    assert find_variable_warnings(links, FUNCTION) == []
-    assert len(find_variable_warnings({**links, "EAVES_RELAY_TOO": "x"}, FUNCTION)) == 1
-    assert len(find_variable_warnings({"EAVES_RELAY_PORT_80_TCP": "x"}, FUNCTION)) == 1
-
-
 def test_a_list_of_sections_is_said_to_belong_into_the_file() -> None:
     found = find_variable_warnings({"EAVES_TRIGGERS": "[]"})
     assert found == ["EAVES_TRIGGERS is not read: a list of sections can be set in eaves.yaml only"]
