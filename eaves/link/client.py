@@ -16,13 +16,13 @@ from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
+from eaves.http_client.pools import build_socket_options
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
-from eaves.http_client.socket_options import build_socket_options
+from eaves.link.batch import Packed, pack
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
-from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
 

@@ -1,20 +1,23 @@
-"""The local platform's queues: how they are opened, what waits in them, and the status of the agents' queues."""
+"""The local platform's queues: how they are opened, what waits in them, and what `eaves status` says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
+from eaves.delivery import LaneDelivery
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.broker import lane_of
 from eaves.local.state import StateDirectory
-from eaves.platform import RELAY
+from eaves.platform import RELAY, PartStatus
 from eaves.relay.relay_lanes import BROKER
+from eaves.sources.agent.counters import NOT_STARTED
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
@@ -22,6 +25,8 @@ LINK = "link"
 """Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
+READY = "watching"
+"""State in which a source captures new images (`eaves.sources.context.State`)."""
 
 
 def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
@@ -90,3 +95,55 @@ def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue 
     spool = state.spool_of(app)
     with open_queue(spool, state.socket_of(app), [lease_path(spool, lane) for lane in LANES]) as queue:
         yield queue
+
+
+def list_trigger_parts(
+    lanes: Mapping[str, str], deliveries: Iterable[LaneDelivery], now: float
+) -> tuple[PartStatus, ...]:
+    """Return the status of each trigger of an app; a trigger isn't ready while its deliveries are paused.
+
+    Args:
+        lanes: Lane of a trigger in the spool to the trigger's name.
+        deliveries: Delivery status of all lanes of the broker; other lanes are ignored.
+        now: Current time, Unix seconds.
+    """
+    paused = {one.lane: one for one in deliveries if one.paused}
+    return tuple(_describe_trigger(name, paused.get(lane), now) for lane, name in lanes.items())
+
+
+def list_source_parts(agents: Iterable[AgentStatus]) -> tuple[PartStatus, ...]:
+    """Return the status of each source of an app.
+
+    Args:
+        agents: Status of the app's agents and relay.
+    """
+    return tuple(_describe_source(source, agent) for agent in agents for source in agent.sources)
+
+
+def _describe_trigger(name: str, paused: LaneDelivery | None, now: float) -> PartStatus:
+    if paused is None:
+        return PartStatus(kind="Trigger", name=name, component="trigger")
+    age_s = None if paused.since is None else max(0.0, now - paused.since)
+    return PartStatus(
+        kind="Trigger", name=name, component="trigger", state="failed", reason=paused.reason, since=paused.since,
+        age_s=age_s,
+    )  # fmt: skip
+
+
+def _describe_source(source: SourceReport, agent: AgentStatus) -> PartStatus:
+    reason = source.reason or agent.reason
+    if source.state == "starting" or (source.state, source.reason) == NOT_STARTED:
+        state = "starting"
+    elif source.state == "finished":
+        state = "ready"
+    else:
+        state = "ready" if source.state == READY and not source.reason else "failed"
+    is_last = bool(source.reason) and source.reason == source.last_error
+    return PartStatus(
+        kind="Source",
+        name=source.name,
+        component="source",
+        state=state,
+        reason="" if state == "ready" else reason,
+        age_s=source.last_error_age_s if is_last else None,
+    )

@@ -24,7 +24,6 @@ from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
-from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
 from eaves.local.console.listening import prepare_exposure
@@ -33,6 +32,7 @@ from eaves.local.processes.activator import Activator
 from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
 from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
+from eaves.local.queues import list_source_parts, list_trigger_parts
 from eaves.local.routes import PlatformRoutes
 from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings

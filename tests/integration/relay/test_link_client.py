@@ -15,9 +15,9 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
+from eaves.link.batch import pack
 from eaves.link.body_gate import BodyGate
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
-from eaves.link.packing import pack
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver

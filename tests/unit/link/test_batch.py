@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eaves.base.strict_json import MAX_JSON_VALUES
 from eaves.errors import EventError, ImageTooLargeError
 from eaves.events import Event
-from eaves.link import compress, decode_batch, decompress, encode_batch
+from eaves.link import decode_batch, encode_batch
 from eaves.link.batch import MAX_EVENTS, MAX_VALUES
 
 
@@ -42,20 +42,6 @@ def test_one_bad_event_spoils_no_other() -> None:
 def test_what_is_no_batch_is_refused(body: bytes) -> None:
     with pytest.raises(EventError):
         decode_batch(body)
-
-
-def test_what_is_unpacked_is_bounded() -> None:
-    packed = compress(b"a" * 1_000_000)
-    assert len(packed) < 2_000
-    assert decompress(packed, 1_000_000) == b"a" * 1_000_000
-    with pytest.raises(ImageTooLargeError, match="more than 999999 bytes"):
-        decompress(packed, 999_999)
-
-
-@pytest.mark.parametrize("body", [b"", b"plain", compress(b"text")[:-1], compress(b"text") + b"more"])
-def test_what_is_no_whole_gzip_is_refused(body: bytes) -> None:
-    with pytest.raises(EventError):
-        decompress(body, 100)
 
 
 def test_a_batch_has_a_bounded_number_of_events() -> None:

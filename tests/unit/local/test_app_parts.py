@@ -5,7 +5,7 @@ from __future__ import annotations
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.delivery import LaneDelivery
-from eaves.local.app_parts import list_source_parts, list_trigger_parts
+from eaves.local.queues import list_source_parts, list_trigger_parts
 
 LANES = {"trigger/flowers/flowers": "flowers", "trigger/flowers/alarm": "alarm"}
 
