@@ -6,9 +6,8 @@ A spec that can't be read leaves its app as it was, and the other apps run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
@@ -31,13 +30,6 @@ RELAY_PARALLEL = 1
 _log = logging.getLogger(__name__)
 
 
-class Subscribe(Protocol):
-    """Function that replaces the broker's subscriptions; `Broker.subscribe` implements it."""
-
-    def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
-        """Replace the broker's subscriptions, given by lane; the subscriptions of the apps in `keep` stay unchanged."""
-
-
 class Apps:
     """The apps of one platform. One thread calls `reconcile` and `stop`, any thread the other methods.
 
@@ -48,7 +40,7 @@ class Apps:
 
     Args:
         state: State directory with the specs.
-        subscribe: Replaces the broker's subscriptions.
+        subscribe: Replaces the broker's subscriptions, as `Broker.subscribe` does.
         activate: Creates the activator of a function.
         proxies: HTTP proxies for requests to the addresses of triggers.
         send_to_relay: Sends an event to the relay of an app.
@@ -60,7 +52,7 @@ class Apps:
         self,
         state: StateDirectory,
         *,
-        subscribe: Subscribe,
+        subscribe: Callable[..., None],
         activate: Callable[[LocalFunction], Activator],
         send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from eaves.admin.client import list_hung_parts
 from eaves.admin.summary import AgentStatus, describe_silent
@@ -37,13 +36,6 @@ _RELAY_ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _log = logging.getLogger(__name__)
 
 
-class RestartCheck(Protocol):
-    """Function that asks a process over its admin socket whether it must be restarted."""
-
-    def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
-        """Return why the process at a socket must be restarted; empty when there is no reason or no response."""
-
-
 @dataclass(slots=True, eq=False)
 class _Member:
     """One process of an app, its environment, and the time of the last check for hung parts, monotonic seconds."""
@@ -63,7 +55,7 @@ class AppProcesses:
         host: What all processes of the platform have in common.
         sink: Returns the address of the broker.
         sink_token: Absolute path of the file with the token that the broker needs; None when it needs none.
-        ask: Returns the reasons why the process at a socket must be restarted.
+        ask: Returns the reasons why the process at a socket must be restarted, see `list_hung_parts`.
     """
 
     def __init__(
@@ -72,7 +64,7 @@ class AppProcesses:
         *,
         sink: Callable[[], str],
         sink_token: Path | None = None,
-        ask: RestartCheck = list_hung_parts,
+        ask: Callable[..., Sequence[str]] = list_hung_parts,
     ) -> None:
         self._host = host
         self._state = host.state

@@ -56,22 +56,6 @@ class Child(Protocol):
         """Ask the child to finish, and kill it when it takes longer than `timeout_s` seconds."""
 
 
-class Launch(Protocol):
-    """Starts a child process; `Process` is the real implementation."""
-
-    def __call__(
-        self,
-        module: str,
-        environ: Mapping[str, str],
-        log: Path,
-        *,
-        inherit: Mapping[str, str],
-        arguments: Sequence[str] = (),
-        pass_fds: Sequence[int] = (),
-    ) -> Child:
-        """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
-
-
 class Process:
     """A running child process, whose output goes to a log file.
 
@@ -144,6 +128,10 @@ def _die_with_parent() -> list[str]:
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+Launch = Callable[..., Child]
+"""Function that starts a child process, with the arguments of `Process`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
