@@ -191,17 +191,25 @@ class Apps:
             for trigger in app.triggers
         ]
         if app.relay.enabled:
-            trigger, send = build_relay_trigger(app), partial(self._forward, name)
-            site = app.function.site
             made.append(
-                Subscription(app=name, trigger=trigger, send=send, parallel=RELAY_PARALLEL, site=site, relay=app.relay)
+                Subscription(
+                    app=name,
+                    trigger=build_relay_trigger(app),
+                    send=lambda event, _: self._send_to_relay(name, event),
+                    parallel=RELAY_PARALLEL,
+                    site=app.function.site,
+                    relay=app.relay,
+                )
             )
         return made
 
     def _build_send(self, app: LocalApp, trigger: TriggerSpec) -> Send:
+        timeout_s = trigger.delivery.timeout_s
         if trigger.is_mqtt:
-            return partial(self._publish, app, trigger)
-        return partial(self._send, trigger, app.function.name)
+            return lambda event, _: self._publishers.send(app, trigger, event)
+        if trigger.url:
+            return partial(_post, self._client, trigger.url, timeout_s)
+        return partial(self._ask_function, trigger.function or app.function.name, timeout_s)
 
     def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
         target = find_dead_letter_target(trigger, app.triggers)
@@ -214,21 +222,15 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _publish(self, app: LocalApp, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> SinkResponse:
-        return self._publishers.send(app, trigger, event)
-
-    def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> SinkResponse:
-        return self._send_to_relay(app, event)
-
-    def _send(self, trigger: TriggerSpec, app: str, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-        timeout_s = trigger.delivery.timeout_s
-        if trigger.url:
-            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
-        name = trigger.function or app
+    def _ask_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
+
+
+def _post(client: SinkClient, url: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
+    return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
 
 def _stop(activator: Activator) -> None:

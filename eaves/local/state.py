@@ -12,7 +12,7 @@ from pathlib import Path
 from eaves.base.disk_errors import FULL, READ_ONLY
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
+from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.local.specs import LocalApp, parse_app
 
 AGENT = "agent"
@@ -187,10 +187,8 @@ class StateDirectory:
                 apps[name] = _read_spec(self.specs / f"{name}.json", name)
             except FileNotFoundError:
                 continue  # removed after it was listed
-            except (EavesError, ValueError, OSError) as error:
-                faults[name] = str(error)
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
-                faults[name] = f"{type(error).__name__}: {error}"
+                faults[name] = str(error) or type(error).__name__
         return apps, faults
 
     def read_previous(self) -> dict[str, LocalApp]:
