@@ -18,7 +18,7 @@ from eaves.admin.summary import LanePause
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
-from eaves.errors import ConfigError, EventError, Fault, OverloadedError, PlatformError
+from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
@@ -49,9 +49,6 @@ RECONCILE_TIMEOUT_S = 110.0
 client's request."""
 DIRECT_TIMEOUT_S = 120.0
 """Time limit of a request that is sent straight to a function, seconds, including the function's start."""
-MAX_CALLS = 24
-"""Maximum number of concurrent requests that are sent straight to functions; the web server's other threads stay free
-for events to the broker."""
 EVERYTHING = ""
 """Key, in a mapping of apps to failures, of a failure that concerns no single app."""
 
@@ -64,11 +61,7 @@ class Supervisor:
     Args:
         state: State directory.
         environ: Environment of this process.
-        port: TCP port of the broker; 0 takes a free one.
-        host: Address that the port is opened at, in addition to 127.0.0.1.
-        token_file: File with the token that every request to the port must have when `host` isn't a loopback address;
-            created when missing. It is required then.
-        settings: Disk limits for queue, logs and history.
+        settings: Port, token and console of the platform, and its disk limits for queue, logs and history.
         observe: Function that is called with each event that is added to the history; it must return at once and raise
             no exception.
         clock: Clock for pauses and deadlines.
@@ -89,10 +82,7 @@ class Supervisor:
         state: StateDirectory,
         *,
         environ: Mapping[str, str],
-        port: int,
-        host: str = HOST,
-        token_file: Path | None = None,
-        settings: LocalSettings | None = None,
+        settings: LocalSettings,
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
@@ -100,17 +90,17 @@ class Supervisor:
         proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
-        self._settings = settings or LocalSettings()
+        self._settings = settings
         self._clock = clock
-        address = resolve_host(host)
+        address = resolve_host(settings.host)
         self._lock = _take_lock(state)
-        self._token = open_token(address, token_file, state)
-        exposure = prepare_exposure(self._settings, state)
+        self._token = open_token(address, settings.token_file, state)
+        exposure = prepare_exposure(settings, state)
         processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
-        self.console = ConsoleManager(self._settings, processes, exposure=exposure)
-        self._port = TcpPort(port, address if address in EVERY_ADDRESS else HOST)
-        self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self.console = ConsoleManager(settings, processes, exposure=exposure)
+        self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
+        self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
+        self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
         self._observe = observe
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
@@ -131,13 +121,11 @@ class Supervisor:
         self._logged: dict[str, str] = {}
         self._stopping = False
         self.left_queued = 0
-        self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._ingress = self._listen(self._port, f"port {port}")
-        self._opened: WebServer | None = None
+        self._servers = [self._listen(self._port, f"port {settings.port}")]
         if not self._port.is_open and address != HOST:
             opened = TcpPort(self._port.port, address)
-            self._opened = self._listen(opened, f"{address} port {opened.port}")
+            self._servers.append(self._listen(opened, f"{address} port {opened.port}"))
         self._control = WebServer(PlatformRoutes(self, control=True), state.socket)
         self.console.start()
 
@@ -203,15 +191,7 @@ class Supervisor:
             NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
-        if not self._calls.acquire(blocking=False):
-            raise OverloadedError(
-                f"{MAX_CALLS} direct calls are in progress; no more are accepted",
-                hint="send again later, or publish the event to the broker",
-            )
-        try:
-            answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
-        finally:
-            self._calls.release()
+        answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         self._note(headers, body)
         self._note(answer.headers, answer.body)
         return answer
@@ -329,12 +309,10 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
-        stop_opened: Callable[[], None] = self._opened.stop if self._opened is not None else lambda: None
-        for step in (
+        steps: list[Callable[[], object]] = [
             self.console.terminate,
             self._processes.terminate_agents,
-            self._ingress.stop,
-            stop_opened,
+            *(server.stop for server in self._servers),
             self._apps.stop_publishing,
             self._broker.stop,
             self._processes.stop,
@@ -345,7 +323,8 @@ class Supervisor:
             self._count_left,
             self._spool.close,
             lambda: os.close(self._lock),
-        ):
+        ]
+        for step in steps:
             try:
                 step()
             except Exception:  # noqa: BLE001 - see above

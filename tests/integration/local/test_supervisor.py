@@ -26,6 +26,9 @@ from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
 
 
+ANY_PORT = LocalSettings(port=0)
+
+
 def app(name: str, *sources: SourceSpec) -> LocalApp:
     function = LocalFunction(name=name, site="s", artifact=Path("/a"))
     return LocalApp(function=function, triggers=(default_trigger(name),), sources=sources)
@@ -45,11 +48,9 @@ def launch() -> FakeLauncher:
 
 
 @contextmanager
-def running(
-    state: StateDirectory, launch: FakeLauncher, settings: LocalSettings | None = None
-) -> Iterator[LocalPlatform]:
+def running(state: StateDirectory, launch: FakeLauncher, settings: LocalSettings = ANY_PORT) -> Iterator[LocalPlatform]:
     """A platform whose processes are fakes."""
-    supervisor = Supervisor(state, environ=os.environ, port=0, settings=settings, launch=launch)
+    supervisor = Supervisor(state, environ=os.environ, settings=settings, launch=launch)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
@@ -114,7 +115,7 @@ def test_a_damaged_history_does_not_keep_it_from_starting(state: StateDirectory,
 
 def test_logs_are_kept_within_their_bound(state: StateDirectory, launch: FakeLauncher) -> None:
     state.log("digits").write_bytes(b"a line\n" * 10_000)
-    with running(state, launch, LocalSettings(log_max_bytes=20_000)) as platform:
+    with running(state, launch, LocalSettings(port=0, log_max_bytes=20_000)) as platform:
         wait_until(lambda: state.log("digits").stat().st_size == 0, 20, what="the rotation")
         assert platform.logs("digits", lines=3) == ["a line"] * 3
     assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000
