@@ -25,7 +25,6 @@ from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
 
-
 ANY_PORT = LocalSettings(port=0)
 
 
