@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import HttpAnswer, SinkResponse
+from eaves.delivery import HttpAnswer
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
@@ -23,7 +23,7 @@ from eaves.link.batch import Packed, pack
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
-from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
@@ -225,22 +225,6 @@ class LinkClient:
         if not all(isinstance(line, dict) for line in lines):
             raise DeliveryError(f"the answer of {self.to}{LEDGER} is not a ledger: a line is not a JSON object")
         return lines
-
-    def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Send an image to a function in the cloud and return the response with its prediction.
-
-        Args:
-            function: Name of the function.
-            event: Event with the image.
-            timeout_s: Time limit of the exchange, seconds.
-
-        Raises:
-            ConfigError: When the credentials can't be read.
-            DeliveryError: When there is no answer.
-        """
-        client, headers = self._clients.current()
-        url = f"{self.to}{FUNCTIONS}{quote(function, safe='')}"
-        return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
     def _exchange(
         self,

@@ -243,7 +243,6 @@ def test_the_ledger_and_a_function_are_asked_with_the_same_credentials(
 ) -> None:
     client.send(EVENTS[:3])
     assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
-    assert client.predict("flowers", IMAGE).body == IMAGE.data
 
 
 def test_the_kernel_ends_a_connection_whose_packets_are_swallowed(client: LinkClient) -> None:
