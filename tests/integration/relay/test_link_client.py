@@ -238,9 +238,7 @@ def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) ->
         assert LinkClient(plain.url, tmp_path / "plain").probe() == "north"
 
 
-def test_the_ledger_and_a_function_are_asked_with_the_same_credentials(
-    receiver: FakeReceiver, client: LinkClient
-) -> None:
+def test_the_ledger_is_asked_with_the_same_credentials(receiver: FakeReceiver, client: LinkClient) -> None:
     client.send(EVENTS[:3])
     assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
 
