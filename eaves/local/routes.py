@@ -97,7 +97,7 @@ class PlatformRoutes:
         found = self.routes.get(first if first in (FUNCTIONS, QUEUES) else request.path)
         if found is None:
             return answer_problem(404, f"no such endpoint: {request.path[:128]}")
-        handle = found.get(request.method)
+        handle = found.get("GET" if request.method == "HEAD" else request.method)
         if handle is None:
             detail = _FOR_PEOPLE if first == "/" else f"the method {request.method[:16]} is not supported here"
             return answer_problem(405, detail, Allow=", ".join(found))
