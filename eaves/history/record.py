@@ -163,20 +163,9 @@ def build_row(event: Event, at: float) -> tuple[object, ...]:
 
 def parse_rows(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
     """Return the records of rows that have `COLUMNS`."""
-    return [
-        Record(
-            seq=seq,
-            at=at,
-            id=event_id,
-            type=kind,
-            source=source,
-            subject=subject,
-            extensions=_parse(extensions),
-            size_bytes=size,
-            text=text,
-        )
-        for seq, at, event_id, kind, source, subject, extensions, size, text in rows
-    ]
+    names = COLUMNS.split(", ")
+    found = (dict(zip(names, row, strict=True)) for row in rows)
+    return [Record(**{**values, "extensions": _parse(values["extensions"])}) for values in found]
 
 
 def build_values(record: Record) -> tuple[object, ...]:
