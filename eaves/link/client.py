@@ -177,10 +177,7 @@ class LinkClient:
         path = f"{PARTS}{digest}?{urlencode({'offset': offset, 'size': size})}"
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._exchange("POST", path, headers=headers, body=part, timeout_s=timeout_s)
-        try:
-            received = json.loads(answer.body)["received"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            received = None
+        received = _find_member(answer, "received")
         if isinstance(received, bool) or not isinstance(received, int) or not 0 <= received <= size:
             raise DeliveryError(f"no receiver answers at {self.to}{PARTS}", hint=_NO_RECEIVER)
         return received
@@ -196,10 +193,7 @@ class LinkClient:
             DeliveryError: When there is no answer, or the answer is not a receiver's.
         """
         answer = self._exchange("GET", SITE, timeout_s=PROBE_S, connect_s=PROBE_S)
-        try:
-            site = json.loads(answer.body)["site"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            site = None
+        site = _find_member(answer, "site")
         if not isinstance(site, str) or not site:
             raise DeliveryError(f"no receiver answers at {self.to}{SITE}", hint=_NO_RECEIVER)
         return site
@@ -291,3 +285,11 @@ class LinkClient:
             detail=reason,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )
+
+
+def _find_member(answer: HttpAnswer, name: str) -> Any:
+    """Return a member of the JSON object in an answer; None when there is none."""
+    try:
+        return json.loads(answer.body)[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
