@@ -249,7 +249,6 @@ class LocalPlatform:
         *,
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
-        self._state.check_length()
         connection = UnixConnection(self._state.socket, timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers or {})

@@ -79,7 +79,6 @@ def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue 
         NotFoundError: When there is no such queue.
         PlatformError: When a process uses the queue and doesn't respond.
     """
-    state.check_length()
     if not agent:
         with open_queue(state.spool, state.socket, [state.lock]) as queue:
             yield queue

@@ -19,8 +19,6 @@ AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
 CONSOLE = "up.console"
 """Name of the log of the console's process; as it has a dot, no function's log has it."""
-MAX_SOCKET_PATH = 107
-"""Maximum length of the path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +92,9 @@ class StateDirectory:
         """Make the directories, accessible only to this user.
 
         Raises:
-            ConfigError: When the path is too long for a Unix socket, or can't be made.
+            ConfigError: When they can't be made.
             OSError: When the disk is full or read-only.
         """
-        self.check_length()
         try:
             for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents", self.root / "relays"):
                 make_directory(folder)
@@ -107,17 +104,6 @@ class StateDirectory:
                 raise
             fault = Fault(origin="state directory", path="", message=f"{self.root} can't be created: {error.strerror}")
             raise ConfigError([fault], hint="choose another directory with --state") from error
-
-    def check_length(self) -> None:
-        """Raise an error when the path of the state directory is too long for the Unix sockets in it.
-
-        Raises:
-            ConfigError: When the path is too long.
-        """
-        if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
-            message = f"{self.root.absolute()} is too long for the path of a Unix socket"
-            fault = Fault(origin="state directory", path="", message=message)
-            raise ConfigError([fault], hint="choose a directory with a shorter path with --state")
 
     def write_spec(self, app: LocalApp) -> None:
         """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""

@@ -139,6 +139,17 @@ def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) 
     assert (up.state / "control.sock").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_state_directory_may_have_a_long_path(tmp_path: Path) -> None:
+    """The path of a Unix socket has at most 107 bytes; it is reached through its folder."""
+    harness = LocalHarness(tmp_path / ("s" * 120))
+    harness.start()
+    try:
+        assert post(url_of(harness), *captured(1)) == 202
+        assert harness.platform.status() == []
+    finally:
+        harness.stop()
+
+
 def test_a_second_up_on_the_same_directory_says_so(up: LocalHarness) -> None:
     command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(up.state)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
