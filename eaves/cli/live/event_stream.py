@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eaves.cli.live.event_filter import matches_type
-from eaves.history import KEEP, Record, read_history, read_next
+from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
 BATCH = 500
 """Maximum number of records that are read at a time, so that memory stays small however many events there are."""
@@ -50,7 +50,8 @@ class EventStream:
         Raises:
             PlatformError: When the file can't be read.
         """
-        records = read_history(self._path, limit=KEEP if self._wanted else max(count, 1))
+        limit = KEEP if self._wanted else max(count, 1)
+        records = HistoryReader(self._path).find(RecordFilter(), limit=limit)[::-1]
         if records:
             self._after = records[-1].seq
         kept = deque((one for one in records if matches_type(one.type, self._wanted)), maxlen=count)
@@ -68,7 +69,7 @@ class EventStream:
             return NewEvents(records=[])
         if identity != self._identity:
             self._identity, self._after = identity, 0
-        found = read_next(self._path, after=self._after, limit=BATCH)
+        found = HistoryReader(self._path).next(after=self._after, limit=BATCH)
         if not found:
             return NewEvents(records=[])
         missed = found[0].seq - self._after - 1

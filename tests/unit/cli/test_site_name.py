@@ -29,7 +29,7 @@ def test_events_that_wait_under_the_former_name_are_reported(
     warn_of_waiting(state.root, RENAMED)
     state.write_spec(APP)
     warn_of_waiting(state.root, RENAMED)
-    with Spool(state.relay_spool("flowers")) as spool:
+    with Spool(state.spool_of("flowers", "relay")) as spool:
         warn_of_waiting(state.root, APP)
         spool.put(Event(id="1", source="/eaves/home/flowers", type=IMAGE_CLASSIFIED), lanes=[ARCHIVE])
     warn_of_waiting(state.root, APP)

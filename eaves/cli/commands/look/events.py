@@ -19,7 +19,7 @@ from eaves.cli.live.items import print_item
 from eaves.cli.shared_options import state_option
 from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
-from eaves.history import KEEP, Record, read_history
+from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
 COLUMNS: Columns = {
     "at": Column("TIME", Kind.MOMENT),
@@ -67,7 +67,7 @@ def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Pa
     if follow:
         _follow(history, lines, kind or "", form)
         return
-    records = read_history(history, limit=KEEP if kind else lines)
+    records = HistoryReader(history).find(RecordFilter(), limit=KEEP if kind else lines)[::-1]
     kept = [record for record in records if matches_type(record.type, kind or "")][-lines:] if lines else []
     print_rows([_row(record) for record in kept], COLUMNS, form)
     if lines and not kept:
@@ -93,7 +93,7 @@ def _follow(history: Path, lines: int, kind: str, form: str) -> None:
         for record in stream.read_newest(lines):
             _print_record(record, form)
         if kind:
-            _report_unknown_type(read_history(history, limit=KEEP), kind)
+            _report_unknown_type(HistoryReader(history).find(RecordFilter(), limit=KEEP), kind)
         say("new events appear below; Ctrl-C ends the view" if history.exists() else "`eaves up` has not run here yet")
 
     def show_new() -> None:

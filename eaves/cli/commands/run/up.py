@@ -69,9 +69,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     supervisor = Supervisor(
         state,
         environ=os.environ,
-        port=settings.port,
-        host=settings.host,
-        token_file=settings.token_file,
         settings=settings,
         observe=observe,
     )
