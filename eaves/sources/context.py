@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from eaves.base.clock import Clock
 from eaves.http_client.proxies import Proxies
@@ -92,3 +92,6 @@ class SourceContext(Protocol):
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Say what was found in the source's input, such as the codec of a stream; `eaves sources try` shows it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
@@ -54,6 +54,7 @@ class AgentContext:
 
     Attributes:
         counters: Counters and state of the source.
+        facts: What the source has found in its input.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AgentContext:
         self.credentials = credentials
         self.proxies = proxies
         self.counters = SourceCounters(clock)
+        self.facts: Mapping[str, Any] = {}
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
@@ -204,6 +206,10 @@ class AgentContext:
         """Count a reconnection to the source's server or broker."""
         self._mark_alive()
         self.counters.count_reconnect()
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Keep what was found in the source's input."""
+        self.facts = facts
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event; for errors, log the first frame of each cause."""

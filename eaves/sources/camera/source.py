@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from eaves import media_type
 from eaves.credentials.folder import read_credentials
@@ -69,9 +69,6 @@ class CameraSource:
         context: Interface to the agent.
         command: Command that starts a decoder.
         pace: Reserves the start of a decoder, and returns the time until then in seconds.
-
-    Attributes:
-        opened: What the decoder found in the stream last; None until a stream was open.
     """
 
     def __init__(
@@ -82,7 +79,6 @@ class CameraSource:
         command: Sequence[str] = DECODER,
         pace: Callable[[], float] = PACE.reserve,
     ) -> None:
-        self.opened: Opened | None = None
         self._settings, self._context = settings, context
         self._command, self._pace = command, pace
         self._location = parse_location(settings.url)
@@ -160,12 +156,15 @@ class CameraSource:
         """Take the frames of a decoder until it ends or has to be ended."""
         context, clock = self._context, self._context.clock
         began_s = frame_s = look_s = now_s = clock.monotonic()
+        opened: Opened | None = None
         while not context.stopping:
             over = decoder.over  # looked at before a frame is taken, so that the last one isn't missed
             due_s = min(look_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
             frame, dropped = decoder.take(0.0 if over else max(0.0, due_s - now_s))
             now_s = clock.monotonic()
-            self.opened = decoder.opened or self.opened
+            if decoder.opened is not None and decoder.opened is not opened:
+                opened = decoder.opened
+                context.describe(asdict(opened))
             self._capture.count(dropped.values(), login.hide)
             if frame is not None:
                 frame_s = now_s

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
@@ -88,3 +89,6 @@ class RecordingContext:
 
     def reconnected(self) -> None:
         self.reconnects += 1
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Nobody looks at it."""

@@ -210,7 +210,6 @@ class StreamReader:
             height=height,
             rate=self._rate,
             decoding=decoding,
-            key_interval_s=round(self._selection.key_interval_s, 3),
         )
         self._output.put(self._opened)
 

@@ -27,7 +27,7 @@ from eaves.sources.camera.wire import (
 )
 
 MESSAGES: list[Message] = [
-    Opened(codec="h264", width=1920, height=1080, rate=25.0, decoding="all", key_interval_s=4.0),
+    Opened(codec="h264", width=1920, height=1080, rate=25.0, decoding="all"),
     StreamFrame(data=b"\xff\xd8 image \xff\xd9", number=7, captured_at_ns=1_700_000_000_000_000_000, arrived_ns=5),
     StreamFrame(data=b"", number=2**63 - 1, captured_at_ns=0, arrived_ns=0),
     Alive(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.trial.address import find_guest_settings, parse_place
+from eaves.sources.places import find_guest_settings, parse_place
 
 
 @pytest.mark.parametrize(
