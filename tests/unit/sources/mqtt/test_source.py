@@ -44,14 +44,14 @@ def drain(source: MqttSource, context: RecordingContext, count: int) -> None:
     thread.join(10)
 
 
-def accepted(number: int, *, present: bool) -> SessionInfo:
-    return SessionInfo(number=number, present=present, version="5")
+def accepted(*, present: bool) -> SessionInfo:
+    return SessionInfo(present=present, version="5")
 
 
 def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1))
-    source.connected(accepted(2, present=True))
+    source.connected(accepted(present=True))
     source.received(message(1, session=2, dup=True))
     source.received(message(2, session=2))
     drain(source, context, 2)
@@ -61,7 +61,7 @@ def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: Re
 def test_in_a_new_session_nothing_comes_again(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1))
-    source.connected(accepted(2, present=False))
+    source.connected(accepted(present=False))
     source.received(message(1, session=2, dup=True))
     drain(source, context, 2)
     assert len({frame.position for frame in context.frames}) == 2
@@ -82,7 +82,7 @@ def test_after_one_message_without_room_none_is_taken_on_this_connection(context
     source.received(message(1, big))
     source.received(message(2, big + b"2"))
     source.received(message(3))  # has room, but its acknowledgement would overtake that of 2
-    source.connected(accepted(2, present=True))
+    source.connected(accepted(present=True))
     source.received(message(2, PNG + b"2", session=2))
     drain(source, context, 2)
     assert [frame.data[len(PNG) :][-1:] for frame in context.frames] == [b"\0", b"2"]
