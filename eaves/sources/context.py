@@ -81,13 +81,14 @@ class SourceContext(Protocol):
     def drop(self, cause: Cause, count: int = 1) -> None:
         """Count frames that the source itself dropped, without passing them to `capture`."""
 
-    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
-        """Report what the source does now. The log gets a line only when the state or reason has changed.
+    def report(self, state: State, reason: str = "") -> None:
+        """Report what the source does now.
+
+        The log gets a line when the state or reason has changed, and the same line once an hour at most.
 
         Args:
             state: What the source does now, see `State`.
             reason: Why the source isn't watching, as a sentence without credentials.
-            log: Whether the log gets a line. A source leaves it out for changes that happen many times an hour.
         """
 
     def reconnected(self) -> None:

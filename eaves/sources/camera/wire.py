@@ -89,13 +89,11 @@ class StreamFrame:
         data: The whole JPEG image.
         number: Number of the frame since the decoder started, from 0.
         captured_at_ns: Capture time, nanoseconds since 1970.
-        arrived_ns: Monotonic time at which the frame's last byte arrived, nanoseconds.
     """
 
     data: bytes
     number: int
     captured_at_ns: int
-    arrived_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ class RecordingContext:
     def drop(self, cause: Cause, count: int = 1) -> None:
         self.dropped[cause] += count
 
-    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
+    def report(self, state: State, reason: str = "") -> None:
         if not self.states or self.states[-1] != (state, reason):
             self.states.append((state, reason))
 

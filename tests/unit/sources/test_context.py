@@ -271,3 +271,30 @@ def test_a_captured_image_is_logged_by_its_subject_or_its_id(caplog: pytest.LogC
     context.capture(Frame(data=PNG, position="1", subject="hall/1.png"))
     context.capture(Frame(data=PNG, position="2"))
     assert caplog.messages == ["captured hall/1.png", f"captured {event_id('/eaves/test/cam', '2')}"]
+
+
+def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for _ in range(24 * 3600 // 11):
+        context.report("watching")
+        assert context.counters.state == "watching"
+        clock.turn(10.0)
+        context.report("waiting", "the stream ended")
+        assert context.counters.state == "waiting"
+        clock.turn(1.0)
+    lines = caplog.messages
+    assert 24 <= sum("is waiting" in line for line in lines) <= 25
+    assert 24 <= sum("is watching" in line for line in lines) <= 26
+    assert "is waiting: the stream ended (327 more times since the last such line)" in lines[3]
+
+
+def test_the_status_has_the_present_reason_while_two_take_turns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for reason in ("no answer", "connection refused") * 5:
+        clock.turn(3)
+        context.report("waiting", reason)
+        assert context.counters.reason == reason
+    assert len(caplog.messages) == 2

@@ -34,7 +34,7 @@ def build_command(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def build_frame(number: int) -> StreamFrame:
-    return StreamFrame(data=JPEG, number=number, captured_at_ns=time.time_ns(), arrived_ns=time.monotonic_ns())
+    return StreamFrame(data=JPEG, number=number, captured_at_ns=time.time_ns())
 
 
 def send(*messages: Message) -> None:

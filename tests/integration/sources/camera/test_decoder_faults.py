@@ -17,7 +17,6 @@ from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import (
     HEAD,
     build_part,
-    stream_flood,
 )
 from tests.fakes.sources.camera.rtsp import RtspSession, open_rtsp_camera
 from tests.inputs.videos import make_video, need_av, read_number
@@ -82,28 +81,6 @@ def test_damaged_data_are_dropped_and_reading_continues() -> None:
     for frame in frames:
         assert read_number(frame.data) % 20 == 0
     assert _drops(decoder)["unreadable"] >= 1
-
-
-def test_a_flood_and_a_parent_that_does_not_read() -> None:
-    video = make_video("mjpeg", (640, 352))
-    with (
-        open_camera(lambda _: stream_flood(camera, video, 500)) as camera,
-        run_decoder(StreamRequest(url=camera.url)) as decoder,
-    ):
-        decoder.frames(50)
-        before = decoder.memory("Rss")
-        decoder.readable.clear()
-        seen = len(decoder.messages)
-        cpu = decoder.cpu_s()
-        time.sleep(2)
-        assert len(decoder.messages) <= seen + 1
-        assert decoder.memory("Rss") < before + 8_000_000
-        assert decoder.cpu_s() - cpu < 1.5
-        now = time.monotonic_ns()
-        decoder.readable.set()
-        # What lies in the pipe is old; what comes after it is new.
-        wait_until(lambda: isinstance(one := decoder.messages[-1], StreamFrame) and one.arrived_ns > now)
-    assert _drops(decoder)["late"] > 300
 
 
 def _silent(session: RtspSession) -> None:
