@@ -31,7 +31,7 @@ _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 
 
 class CollectedImages:
-    """The images that were collected from one source; implements `eaves.sources.index.SentIndex`.
+    """The images that were collected from one source; implements `eaves.sources.context.SentIndex`.
 
     Args:
         folder: Folder that images are written to; created when it is missing.

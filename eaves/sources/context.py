@@ -1,8 +1,8 @@
-"""Interface between a source and the agent that runs it."""
+"""Interface between a source and the agent that runs it, and the memory of what it has emitted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -10,11 +10,49 @@ from typing import Any, Literal, Protocol
 from eaves.base.clock import Clock
 from eaves.http_client.proxies import Proxies
 from eaves.sources.frame import Cause, Frame, Outcome
-from eaves.sources.index import SentIndex
 
 State = Literal["watching", "waiting", "paused", "finished"]
 """What a source does now. `watching`: it captures new images. `waiting`: its input, such as a camera, is not available.
 `paused`: the queue is full. `finished`: it has captured all images of a recording."""
+
+
+class SentIndex(Protocol):
+    """Ids of the events that sources have emitted, so that an image that is found again isn't sent again.
+
+    `eaves.spool.Spool` implements this interface.
+    """
+
+    def seen(self, source: str, event_id: str) -> bool:
+        """Return whether the event was emitted before, by this process or an earlier one.
+
+        Raises:
+            SpoolError: When the memory can't be read.
+        """
+
+    @property
+    def added(self) -> int:
+        """Number of ids that all sources have added since the process started; each may displace an older id."""
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        """Remember ids as if their events had been emitted.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
+
+    def touch(self, source: str, event_ids: Collection[str]) -> int:
+        """Mark ids as still needed now, so that they aren't forgotten; return how many of them were remembered.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
+
+    def forget(self, before: float) -> int:
+        """Forget ids that were neither emitted nor marked as needed since `before`, Unix seconds; return how many.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
 
 
 class SourceContext(Protocol):

@@ -425,7 +425,7 @@ class SourceRun:
 
 
 class _NoIndex:
-    """Implements `eaves.sources.index.SentIndex`: no image counts as sent before."""
+    """Implements `eaves.sources.context.SentIndex`: no image counts as sent before."""
 
     added = 0
 

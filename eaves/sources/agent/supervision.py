@@ -16,7 +16,7 @@ from eaves.errors import SpoolError
 from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import SourceContext
-from eaves.sources.spool_refusal import explain_refusal
+from eaves.sources.faults import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0

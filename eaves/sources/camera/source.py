@@ -17,10 +17,9 @@ from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import MISSING, PACE, Reconnection
 from eaves.sources.camera.wire import DroppedFrames, Ended, Failed, Opened, StreamFrame
 from eaves.sources.context import SourceContext, State
-from eaves.sources.faults import HourlyLog
+from eaves.sources.faults import REFUSED, HourlyLog, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Cause, Frame
-from eaves.sources.spool_refusal import REFUSED, explain_refusal
 
 LOOK_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""

@@ -19,14 +19,13 @@ from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults
+from eaves.sources.faults import ImageFaults, explain_refusal
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
 from eaves.sources.folder.watcher import KernelWatch, Watch, Watcher
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.sent_images import SentImages
-from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
 """Interval between two scans although the kernel notifies about files, seconds. The kernel drops notifications when its

@@ -15,11 +15,11 @@ from eaves.mqtt.address import matches, parse_address
 from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
 from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
 from eaves.sources.context import SourceContext
+from eaves.sources.faults import REFUSED
 from eaves.sources.frame import Cause, Frame
 from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.mqtt.message_handoff import Arrivals, HeldMessage, MessageHandoff
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
-from eaves.sources.spool_refusal import REFUSED
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""

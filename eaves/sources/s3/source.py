@@ -21,14 +21,13 @@ from eaves.errors import (
 )
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults
+from eaves.sources.faults import ImageFaults, capture_when_possible, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.notifications import Hints, QueueReader
 from eaves.sources.s3.scan import BucketScan
 from eaves.sources.sent_images import SentImages
-from eaves.sources.spool_refusal import capture_when_possible, explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
