@@ -10,9 +10,9 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.frame import Frame
+from eaves.sources.mqtt.inbox import HeldMessage
 from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.message_handoff import HeldMessage
-from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
+from eaves.sources.mqtt.source import INBOX_BYTES, MqttSource
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
 
@@ -78,7 +78,7 @@ def test_a_position_is_of_topic_image_and_senders_id(context: RecordingContext) 
 
 def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext) -> None:
     source = make(context)
-    big = PNG + bytes(SLOT_BYTES - 5_000)
+    big = PNG + bytes(INBOX_BYTES - 5_000)
     source.received(message(1, big))
     source.received(message(2, big + b"2"))
     source.received(message(3))  # has room, but its acknowledgement would overtake that of 2
@@ -90,7 +90,7 @@ def test_after_one_message_without_room_none_is_taken_on_this_connection(context
 
 def test_messages_of_qos_0_make_room_for_newer_ones(context: RecordingContext) -> None:
     source = make(context)
-    half = bytes(SLOT_BYTES // 2 - 5_000)
+    half = bytes(INBOX_BYTES // 2 - 5_000)
     for number in range(4):
         source.received(message(0, PNG + bytes([number]) + half, qos=0))
     assert context.dropped == {"late": 2}
