@@ -37,9 +37,6 @@ FILE_LOOK_S = 10.0
 AT_END = ("finished", "broken", "no_video", "unsupported", "not_found")
 """Ends after which a file is played again only when it has changed: another attempt would give the same frames."""
 JPEG = "image/jpeg"
-EARLY = 0.5
-"""Share of `every_s` after which the next frame is taken. The decoder keeps the interval within a stream; this limit is
-for cameras that end each connection after one frame."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +79,7 @@ class CameraSource:
         self._settings, self._context = settings, context
         self._command, self._pace = command, pace
         self._location = parse_location(settings.url)
-        self._capture = FrameCapture(context, build_subject(settings.url) or context.name, settings.every_s)
+        self._capture = FrameCapture(context, build_subject(settings.url) or context.name)
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
@@ -150,7 +147,7 @@ class CameraSource:
             return StreamEnd(MISSING, missing)
         if not self._probing or not self._location.host:
             return None
-        if unreachable := self._location.probe(lambda: self._context.stopping):
+        if unreachable := self._location.probe():
             return StreamEnd("unreachable", unreachable)
         self._probed = True
         return None
@@ -292,17 +289,14 @@ class FrameCapture:
     Args:
         context: Interface to the agent.
         subject: Name of the stream, the subject of its events.
-        every_s: Minimum time between two frames, seconds.
     """
 
-    def __init__(self, context: SourceContext, subject: str, every_s: float) -> None:
+    def __init__(self, context: SourceContext, subject: str) -> None:
         self._context = context
         self._subject = build_text(subject)
-        self._every_s = every_s
         self._held: Frame | None = None
         self._failures = 0
         self._retry_s = 0.0
-        self._taken_s: float | None = None
         self._logged: set[Cause] = set()
 
     @property
@@ -313,14 +307,9 @@ class FrameCapture:
     def offer(self, frame: StreamFrame, stream: str) -> None:
         """Store a frame of a stream, whose positions begin with `stream`, or keep it while the queue is full."""
         context = self._context
-        now_s = context.clock.monotonic()
         if media_type.sniff(frame.data) != JPEG:
             context.drop("unreadable")
             return
-        if self._taken_s is not None and now_s - self._taken_s < EARLY * self._every_s:
-            context.drop("rate")
-            return
-        self._taken_s = now_s
         if self._held is not None:
             context.drop("spool_full")
         self._held = Frame(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import SpoolError, SpoolFullError
+from eaves.errors import SpoolFullError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import MIN_UNUSABLE
@@ -76,13 +76,6 @@ def test_the_partition_key_is_the_camera_or_the_source_with_its_node(
     build_context(store=store, node=node).capture(Frame(data=PNG, position="7", camera=camera))
     (event,) = store.events
     assert event.extensions["partitionkey"] == key
-
-
-def test_what_a_frame_does_not_say_is_left_out(store: Store) -> None:
-    build_context(store=store).capture(Frame(data=b"?", position="7"))
-    (event,) = store.events
-    assert (event.subject, event.time, event.datacontenttype) == (None, None, "application/octet-stream")
-    assert event.extensions["partitionkey"] == "cam"
 
 
 @pytest.mark.parametrize("digest", ["sha256:" + "0" * 64, ""])
@@ -206,12 +199,6 @@ def test_images_that_the_source_itself_drops_are_an_error_too_until_one_is_captu
     context.drop("too_large")
     assert context.counters.state == "waiting"
     assert context.counters.reason == "every image was dropped: it has more bytes or pixels than allowed"
-
-
-def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:
-    store.error = SpoolError("disk I/O error")
-    with pytest.raises(SpoolError, match="disk I/O error"):
-        build_context(store=store).capture(Frame(data=PNG, position="7"))
 
 
 @pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])

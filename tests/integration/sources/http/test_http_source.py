@@ -146,25 +146,6 @@ def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:
         assert context.states[-1] == ("watching", "")
 
 
-def test_a_queue_that_is_full_for_an_hour_holds_one_picture() -> None:
-    numbers, clock = itertools.count(), ManualClock()
-    context = RecordingContext(clock=clock)
-    context.refuse = SpoolFullError("spool is full (1 GB)")
-    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url, context, every_s=5):
-        while clock.monotonic() < 3_600:
-            wait_until(lambda: clock.waiting, 20, pause_s=0.0005)
-            clock.turn(60)
-        wait_until(lambda: clock.waiting, 20)
-        assert len(camera.asked) == 1
-        assert [state for state, _ in context.states] == ["watching", "paused"]
-        assert 3_500 / 5 <= context.dropped["spool_full"] <= 3_720 / 5
-        context.refuse = None
-        clock.turn(60)
-        wait_for_frames(context, 1)
-        assert context.frames[0].data == numbered(0)
-        wait_until(lambda: context.states[-1][0] == "watching", 20)
-
-
 def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
     answers = itertools.cycle(
         [
@@ -214,12 +195,3 @@ def test_retry_after_is_kept_to() -> None:
             assert len(camera.asked) == 1, passed
             clock.turn(2)
         wait_until(lambda: len(camera.asked) == 2, 20)
-
-
-def test_a_hundred_pictures_leave_one_connection_and_no_thread() -> None:
-    numbers = itertools.count()
-    threads = threading.active_count()
-    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url) as context:
-        wait_for_frames(context, 100)
-        assert camera.connections == 1
-        assert threading.active_count() <= threads + 5

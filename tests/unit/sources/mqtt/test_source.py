@@ -148,18 +148,6 @@ def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
     assert context.dropped == {"too_large": 1}
 
 
-def test_messages_of_topics_that_are_not_subscribed_to_are_counted(
-    context: RecordingContext, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = make(context)
-    for packet_id, qos in ((1, 1), (0, 0), (2, 1)):
-        source.received(Message(topic="other", payload=PNG, packet_id=packet_id, qos=qos, session=1))
-    drain(source, context, 3)
-    assert (context.frames, context.dropped) == ([], {"topic": 3})
-    assert len(caplog.records) == 1
-    assert "counted as dropped, with the cause topic" in caplog.text
-
-
 def test_a_retained_message_that_is_left_out_is_not_counted(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1, retain=True))
