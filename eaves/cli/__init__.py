@@ -5,7 +5,7 @@
     cluster/               code that commands on clusters share
     link/                  code that commands about queues, relays and receivers share
     live/                  views that print what happens until Ctrl-C
-    source_trial           the source, the file and the verdict of `eaves sources try`
+    source_trial           `eaves sources try`: the source, its trial, the file, and what is shown
     display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
     command_group          groups of commands with suggestions for mistyped names
     shared_options         options that several commands have

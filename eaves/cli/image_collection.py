@@ -56,7 +56,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     from eaves.sources.agent.configuration import read_source
     from eaves.sources.agent.counters import SourceCounters
     from eaves.sources.collecting import CollectedImages, collect
-    from eaves.sources.trial.address import find_guest_settings
+    from eaves.sources.places import find_guest_settings
 
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
     guest = find_guest_settings(spec.settings, command="init", site=workspace.project.site)

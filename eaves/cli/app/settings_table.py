@@ -18,7 +18,7 @@ from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.mqtt.kind import MqttSourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.kind import ReplaySourceSettings
+from eaves.sources.replay import ReplaySourceSettings
 from eaves.sources.s3.kind import S3SourceSettings
 from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger

@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.cli.app.project import read_yaml
 from eaves.errors import ConfigError, Fault
-from eaves.sources.trial.address import DEFAULT_NAME, SCHEMES, parse_place
+from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
 from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")

@@ -10,20 +10,23 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media_type
+from eaves.credentials.folder import Credentials
+from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
-from eaves.errors import DeliveryError
+from eaves.errors import ConfigError, DeliveryError, Fault
 from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.retry_after import parse_retry_after
+from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause
-from eaves.sources.http.kind import PORTS
+from eaves.sources.http.kind import PORTS, HttpSourceSettings
 from eaves.sources.http.login import Authentication
 
 MAX_STEPS = 6
@@ -73,61 +76,64 @@ class RefusedLoginError(NoSnapshotError):
 
 
 class SnapshotClient:
-    """Requests pictures from one server. Not thread-safe, except for `abort`.
+    """Requests pictures from one server, with the credentials of one moment. Not thread-safe, except for `abort`.
 
     Args:
-        url: Address of the picture. A user name and a password in it are ignored; the caller passes them in
-            `authentication`.
-        template: The same address with placeholders in place of credentials, for messages and for the snapshot's
-            identity; the address itself when it is empty.
-        http: HTTP client with the connections.
-        authentication: Authentication at the server.
-        timeout_s: Time limit for one picture, seconds.
-        max_bytes: Maximum size of an image, bytes.
-        secrets: Passwords that no message may hold, though a server repeats them.
+        settings: Picture to request.
+        context: Interface to the agent.
+        credentials: Credentials from the files; when they have no user name, that in the URL is used.
+
+    Raises:
+        ConfigError: When a certificate of the credentials can't be used.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        http: HttpClient,
-        authentication: Authentication,
-        timeout_s: float,
-        max_bytes: int,
-        template: str = "",
-        secrets: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
+        self._credentials, self._versions = credentials, _find_versions(credentials)
+        pair = (credentials.certificate, credentials.key)
+        try:
+            self._http = HttpClient(
+                proxies=context.proxies,
+                ca_certs_pem=credentials.authorities_pem,
+                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
+                connections=1,
+            )
+        except ValueError as error:
+            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
+            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
+        url = fill_in(settings.url, credentials)
+        parts = urlsplit(url)
+        username, password = credentials.username, credentials.password
+        if not username:
+            username, password = unquote(parts.username or ""), unquote(parts.password or "")
         self._url = _strip(url)
-        self._shown = redact(_strip(template or url))
-        self._secrets = secrets
-        self._http = http
-        self._authentication = authentication
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
+        self._shown = redact(_strip(settings.url))
+        self._secrets = (credentials.password, password)
+        self._authentication = Authentication(username, password)
+        self._timeout_s = settings.timeout_s
+        self._max_bytes = context.max_bytes
         self._receiving = self._kept = self._aborted = False
+
+    def is_outdated(self, credentials: Credentials) -> bool:
+        """Return whether the credentials differ from those with which the client was built."""
+        return credentials != self._credentials or _find_versions(credentials) != self._versions
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
 
     def abort(self) -> None:
         """End the current exchange and all later ones. May be called from any thread."""
         self._aborted = True
         self._http.abort()
 
-    def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
-        """Return the current picture; None when the server answers that it is still the last one (status 304).
-
-        Args:
-            conditions: Headers If-None-Match or If-Modified-Since that describe the last picture.
-            now: Wall-clock time, Unix seconds.
-
-        Raises:
-            NoSnapshotError: When there is no picture.
-        """
+    def fetch(self, now: float) -> Snapshot:
+        """Return the current picture, or raise NoSnapshotError; `now` is the wall-clock time, Unix seconds."""
         deadline, self._receiving = time.monotonic() + self._timeout_s, False
         timer = threading.Timer(self._timeout_s, self._http.abort)
         timer.daemon = True
         timer.start()
         try:
-            return self._follow(conditions, now, deadline)
+            return self._follow(now, deadline)
         except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
             if time.monotonic() >= deadline:  # the timer ended the connection, so its error isn't the reason
                 what = f"did not send a complete image within {self._timeout_s:g} s"
@@ -138,10 +144,10 @@ class SnapshotClient:
         finally:
             timer.cancel()
 
-    def _follow(self, conditions: Mapping[str, str], now: float, deadline: float) -> Snapshot | None:
+    def _follow(self, now: float, deadline: float) -> Snapshot:
         url, answered = self._url, False
         for _ in range(MAX_STEPS):
-            response = self._request(url, conditions, deadline)
+            response = self._request(url, deadline)
             try:
                 if response.status == 200:
                     return Snapshot(
@@ -149,8 +155,6 @@ class SnapshotClient:
                     )
                 _discard(response)
                 self._kept = True
-                if response.status == 304 and conditions:
-                    return None
                 if response.status == 401:
                     self._log_in(response, answered=answered)
                     answered = True
@@ -163,11 +167,11 @@ class SnapshotClient:
                 response.close()
         raise self._fault(f"redirects or asks for a login more than {MAX_STEPS} times")
 
-    def _request(self, url: str, conditions: Mapping[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
+    def _request(self, url: str, deadline: float) -> urllib3.BaseHTTPResponse:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
-        headers = {**_HEADERS, **conditions, **self._authentication.headers("GET", parse_url(url).request_uri)}
+        headers = {**_HEADERS, **self._authentication.headers("GET", parse_url(url).request_uri)}
         timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left_s), read=left_s)
         try:
             return self._http.request("GET", url, headers=headers, timeout=timeout)
@@ -176,7 +180,7 @@ class SnapshotClient:
             if not kept or self._aborted:
                 raise
             # The server has closed an idle connection while the request was under way. Source: RFC 9110, section 9.2.2.
-            return self._request(url, conditions, deadline)
+            return self._request(url, deadline)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Store the server's challenge, so that the next request answers it.
@@ -240,6 +244,17 @@ class SnapshotClient:
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
         shown = f"{self._shown} {redact_values(what, self._secrets)}"
         return NoSnapshotError(shown, cause=cause, retry_after_s=retry_after_s)
+
+
+def _find_versions(credentials: Credentials) -> list[int]:
+    """Return the modification times of the certificate and key file, nanoseconds since 1970.
+
+    OpenSSL reads these two files itself, so their content can't be compared.
+    """
+    try:
+        return [file.stat().st_mtime_ns for file in (credentials.certificate, credentials.key) if file is not None]
+    except OSError:
+        return []
 
 
 def _strip(url: str) -> str:

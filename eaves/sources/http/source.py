@@ -1,23 +1,29 @@
-"""Main loop of the http source: request, check, capture; wait for a missing camera and for a full queue."""
+"""The http source: request, identify and capture pictures; wait for a missing camera and for a full queue.
+
+The position of a picture is the digest of its bytes together with the validator that came with them: its ETag, else its
+Last-Modified, else the time at which these bytes were first seen. The digest is always part of it, because some cameras
+send one ETag or one Last-Modified forever, and with these alone every picture after the first would count as sent.
+Bytes and validators that equal those of the picture before are the same picture: a camera's noise makes two pictures
+that are equal to the last bit practically impossible.
+
+The capture time is Last-Modified as long as it changes with the picture, else the time of the answer.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import random
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import Credentials, read_credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.errors import ConfigError, Fault
-from eaves.http_client.pools import HttpClient
+from eaves.credentials.folder import read_credentials
+from eaves.errors import ConfigError
 from eaves.sources.context import SourceContext
+from eaves.sources.faults import capture_when_possible
 from eaves.sources.frame import Frame
-from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
+from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
-from eaves.sources.http.login import Authentication
-from eaves.sources.http.snapshot_identity import SnapshotIdentity
-from eaves.sources.spool_refusal import capture_when_possible
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
@@ -26,6 +32,12 @@ LOGIN_S = 300.0
 some minutes."""
 LOOK_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
+
+MAX_VALIDATOR = 512
+"""Maximum length of an ETag or Last-Modified header that is used, characters."""
+MAX_AHEAD_S = 60.0
+"""Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
+wrong and Last-Modified isn't used as capture time."""
 
 
 class HttpSource:
@@ -40,7 +52,7 @@ class HttpSource:
         self._settings = settings
         self._context = context
         self._identity = SnapshotIdentity()
-        self._connection: CameraLogin | None = None
+        self._client: SnapshotClient | None = None
         self._failures = 0
 
     def run(self) -> None:
@@ -68,9 +80,7 @@ class HttpSource:
         """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
         context = self._context
         try:
-            client = self._connect()
-            conditions = self._identity.conditions(context.clock.monotonic())
-            snapshot = client.fetch(conditions, context.clock.now())
+            snapshot = self._connect().fetch(context.clock.now())
         except (NoSnapshotError, ConfigError) as error:
             if context.stopping:
                 return 0.0
@@ -79,8 +89,6 @@ class HttpSource:
             self._failures = 0
             context.reconnected()
         context.report("watching")
-        if snapshot is None:
-            return 0.0
         found = self._identity.identify(snapshot, context.clock.now())
         if found is None:
             context.drop("duplicate")
@@ -105,7 +113,7 @@ class HttpSource:
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             try:
-                if self._connection is None or self._connection.outdated(read_credentials(context.credentials)):
+                if self._client is None or self._client.is_outdated(read_credentials(context.credentials)):
                     return
             except ConfigError:
                 continue
@@ -128,74 +136,54 @@ class HttpSource:
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""
         credentials = read_credentials(self._context.credentials)
-        if self._connection is None or self._connection.outdated(credentials):
+        if self._client is None or self._client.is_outdated(credentials):
             self._close()
-            self._connection = CameraLogin(self._settings, self._context, credentials)
-        return self._connection.client
+            self._client = SnapshotClient(self._settings, self._context, credentials)
+        return self._client
 
     def _abort(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.client.abort()
+        if (client := self._client) is not None:
+            client.abort()
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.http.close()
-            self._connection = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
-class CameraLogin:
-    """An HTTP client for a camera, and the credentials with which it was built.
+class SnapshotIdentity:
+    """Gives each picture of one source its position and its capture time. Only the last picture is remembered."""
 
-    Args:
-        settings: Settings of the source.
-        context: Interface to the agent.
-        credentials: Credentials from the files; when they have no user name, that in the URL is used.
+    def __init__(self) -> None:
+        self._last = ("", "", "")
+        self._first_seen_s = 0.0
 
-    Raises:
-        ConfigError: When a certificate of the credentials can't be used.
-    """
-
-    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
-        self._credentials, self._versions = credentials, _versions(credentials)
-        pair = (credentials.certificate, credentials.key)
-        try:
-            self.http = HttpClient(
-                proxies=context.proxies,
-                ca_certs_pem=credentials.authorities_pem,
-                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
-                connections=1,
-            )
-        except ValueError as error:
-            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
-            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
-        url = fill_in(settings.url, credentials)
-        parts = urlsplit(url)
-        username, password = credentials.username, credentials.password
-        if not username:
-            username, password = unquote(parts.username or ""), unquote(parts.password or "")
-        self.client = SnapshotClient(
-            url,
-            template=settings.url,
-            secrets=(credentials.password, password),
-            http=self.http,
-            authentication=Authentication(username, password),
-            timeout_s=settings.timeout_s,
-            max_bytes=context.max_bytes,
-        )
-
-    def outdated(self, credentials: Credentials) -> bool:
-        """Return whether the credentials differ from those with which the client was built."""
-        return credentials != self._credentials or _versions(credentials) != self._versions
+    def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
+        """Return the position and the capture time (nanoseconds since 1970) of a picture; None for a repeated one."""
+        digest = hashlib.sha256(snapshot.data).hexdigest()
+        etag, modified = _validator(snapshot.headers, "etag"), _validator(snapshot.headers, "last-modified")
+        last, self._last = self._last, (digest, etag, modified)
+        if self._last == last:
+            return None
+        if digest != last[0]:
+            self._first_seen_s = now_s
+        validator = f"etag {etag}" if etag else f"modified {modified}"
+        if not etag and not modified:
+            validator = f"seen {round(self._first_seen_s * 1e9)}"
+        moment_s = _parse_date(modified)
+        if modified == last[2] or not 0 < moment_s <= now_s + MAX_AHEAD_S:
+            moment_s = now_s
+        return f"{snapshot.url}\0{digest}\0{validator}", round(moment_s * 1e9)
 
 
-def _versions(credentials: Credentials) -> list[int]:
-    """Return the modification times of the certificate and key file, nanoseconds since 1970.
+def _validator(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "").strip()
+    return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR else ""
 
-    OpenSSL reads these two files itself, so their content can't be compared.
-    """
-    files: list[Path] = [file for file in (credentials.certificate, credentials.key) if file is not None]
+
+def _parse_date(text: str) -> float:
+    """Return a date in Unix seconds; 0 for a text that is none."""
     try:
-        return [file.stat().st_mtime_ns for file in files]
-    except OSError:
-        return []
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return 0.0

@@ -177,7 +177,7 @@ def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -
 
     Knative copies the labels of a Knative Service to the Kubernetes Services that it makes for that Service. Those
     Kubernetes Services are left out. The result is empty for another namespace that the user may not read. It is also
-    empty for Kubernetes Services that the user may not read: only apps with MQTT triggers, a relay or a webhook have
+    empty for Kubernetes Services that the user may not read: only apps with MQTT triggers or a relay have
     any, and only users who may read them can have deployed such an app.
     """
     try:

@@ -90,18 +90,6 @@ def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, conte
     assert numbers(context) == list(range(11))
 
 
-def test_what_is_held_when_the_agent_stops_comes_to_the_next_one(broker: Mosquitto, context: RecordingContext) -> None:
-    with run_source(broker.url, context), connect_publisher(broker.url) as publisher:
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        for number in range(12):
-            publish(publisher, picture(number))
-        wait_until(lambda: context.states[-1][0] == "paused", what="paused")
-    following = RecordingContext("gate")
-    with run_source(broker.url, following):
-        wait_until(lambda: len(following.frames) >= 12, what="all messages")
-    assert (context.frames, numbers(following)) == ([], list(range(12)))
-
-
 def test_more_than_memory_allows_is_asked_for_again(
     broker: Mosquitto, context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,12 +99,12 @@ def test_more_than_memory_allows_is_asked_for_again(
         run_source(broker.url, context, version="3.1.1") as source,
         connect_publisher(broker.url) as publisher,
     ):
-        source._slot._max_bytes = 400_000
+        source._inbox._max_bytes = 400_000
         context.refuse = SpoolFullError("spool is full (1 GB)")
         for number in range(30):
             publish(publisher, picture(number, 90_000))
         wait_until(lambda: source._missed, what="a message without room")
-        assert len(source._slot) == 4
+        assert len(source._inbox) == 4
         context.refuse = None
         wait_until(lambda: set(numbers(context)) == set(range(30)), 60, what="all messages")
     assert numbers(context) == sorted(numbers(context))
@@ -133,7 +121,7 @@ def test_what_had_no_room_is_asked_for_over_a_slow_link(broker: Mosquitto, conte
         run_source(f"mqtt://127.0.0.1:{link.port}", context, version="3.1.1") as source,
         connect_publisher(broker.url) as publisher,
     ):
-        source._slot._max_bytes = 400_000
+        source._inbox._max_bytes = 400_000
         context.refuse = SpoolFullError("spool is full (1 GB)")
         for number in range(12):
             publish(publisher, picture(number, 90_000))

@@ -16,13 +16,8 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import SpoolFullError
-from eaves.events import Event
-from eaves.sources.agent.context import AgentContext
-from eaves.sources.options import FrameOptions
-from eaves.sources.replay.kind import KIND, ReplaySourceSettings
-from eaves.sources.replay.source import ReplaySource
+from eaves.sources.replay import KIND, ReplaySource, ReplaySourceSettings
 from tests.fakes.clock import ManualClock
-from tests.fakes.sources.sent_index import DictIndex
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs import hostile
 from tests.waiting import wait_until
@@ -119,37 +114,6 @@ def test_a_restart_continues_where_it_was(tmp_path: Path) -> None:
     assert second.dropped == {}
 
 
-def test_a_restart_plays_none_of_the_images_that_an_option_left_out(tmp_path: Path) -> None:
-    for number in range(6):
-        (tmp_path / f"{number}.jpg").write_bytes(JPEG)
-        os.utime(tmp_path / f"{number}.jpg", (100 * number, 100 * number))
-    index, sent = DictIndex(), list[str]()
-
-    def store(event: Event) -> bool:
-        index.put(event.id)
-        sent.append(event.subject or "")
-        return True
-
-    for _ in range(3):
-        context = AgentContext(
-            "demo",
-            site="test",
-            index=index,
-            store=store,
-            max_bytes=20_000_000,
-            spool_max_bytes=1_000_000_000,
-            options=FrameOptions(rate="1/250s"),
-        )
-        settings = ReplaySourceSettings(path=tmp_path, every_s=0)
-        thread = threading.Thread(target=KIND.run, args=(settings, context))
-        thread.start()
-        wait_until(lambda: "were played" in context.counters.reason, 20, what="the end")  # noqa: B023
-        context.stop()
-        thread.join(20)
-
-    assert sent == ["0.jpg", "3.jpg", "5.jpg"]
-
-
 def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "photos.zip")
     positions: set[str] = set()
@@ -200,24 +164,6 @@ def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
         write_folder(tmp_path / "later")
         wait_for_end(context)
     assert len(context.frames) == 3
-
-
-def test_a_folder_that_is_gone_in_the_middle_is_waited_for(tmp_path: Path) -> None:
-    clock = ManualClock()
-    folder = write_folder(tmp_path / "folder")
-    with playing(folder, RecordingContext(clock=clock), every_s=10) as context:
-        wait_until(lambda: len(context.frames) == 1, 20)
-        folder.rename(tmp_path / "away")
-        wait_until(lambda: clock.waiting, 20)
-        clock.turn(11)
-        wait_until(lambda: context.states[-1][0] == "waiting", 20)
-        (tmp_path / "away").rename(folder)
-
-        def turned() -> bool:
-            clock.turn(11)
-            return len(context.frames) == 3
-
-        wait_until(turned, 20)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +222,7 @@ def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
         assert clock.next_due_s() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "1e25"])
+@pytest.mark.parametrize("mtime", ["-inf", "nan", "1e25"])
 def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> None:
     path = tmp_path / "photos.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -292,69 +238,6 @@ def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> No
         ("3.jpg", 0),
     ]
     assert context.dropped == {}
-
-
-def write_half_tar(path: Path) -> Path:
-    """A tar that ends within its third image, of which Python notices the end only when the next one is looked for."""
-    with tarfile.open(path, "w") as archive:
-        for name in NAMES:
-            member = tarfile.TarInfo(name)
-            member.size = 2_000
-            archive.addfile(member, io.BytesIO(image(name) + bytes(2_000)))
-    path.write_bytes(path.read_bytes()[: 2 * (512 + 2_048) + 512 + 100])
-    return path
-
-
-def turn_until(clock: ManualClock, predicate: Callable[[], object]) -> None:
-    """Let time pass until something is so."""
-
-    def turned() -> object:
-        if clock.waiting:
-            clock.turn(11)
-        return predicate()
-
-    wait_until(turned, 20)
-
-
-def test_a_truncated_archive_in_a_loop_is_said_once(tmp_path: Path) -> None:
-    clock = ManualClock()
-    path = write_half_tar(tmp_path / "photos.tar")
-    with playing(path, RecordingContext(clock=clock), loop=True) as context:
-        turn_until(clock, lambda: len(context.frames) >= 10)
-        assert [state for state, _ in context.states] == ["watching", "waiting"]
-        write_tar(tmp_path / "good.tar", "w").replace(path)
-        turn_until(clock, lambda: context.states[-1] == ("watching", ""))
-    assert [state for state, _ in context.states] == ["watching", "waiting", "watching"]
-
-
-def test_a_queue_that_is_full_hides_no_truncated_archive_for_long(tmp_path: Path) -> None:
-    clock = ManualClock()
-    context = RecordingContext(clock=clock)
-    with playing(write_half_tar(tmp_path / "photos.tar"), context, loop=True):
-        turn_until(clock, lambda: context.states[-1:] and context.states[-1][0] == "waiting")
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        turn_until(clock, lambda: context.states[-1][0] == "paused")
-        context.refuse = None
-        turn_until(clock, lambda: context.states[-1][0] == "waiting")
-    assert [state for state, _ in context.states] == ["watching", "waiting", "paused", "waiting"]
-
-
-def test_an_image_that_cannot_be_read_is_counted_once_however_often_its_archive_is_tried(tmp_path: Path) -> None:
-    clock = ManualClock()
-    path = write_half_tar(tmp_path / "photos.tar")
-    context = RecordingContext(clock=clock)
-    rounds: list[str] = []
-
-    class Index(DictIndex):
-        def seen(self, source: str, event_id: str) -> bool:
-            rounds.append(event_id)
-            return super().seen(source, event_id)
-
-    context.index = Index(clock)
-    with playing(path, context):
-        turn_until(clock, lambda: len(rounds) >= 12)
-    assert [frame.subject for frame in context.frames] == NAMES[:2]
-    assert context.dropped == {"unreadable": 1}
 
 
 @contextmanager
@@ -390,21 +273,3 @@ def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played
 def test_in_a_loop_nothing_is_remembered_of_an_archive(name: str, tmp_path: Path) -> None:
     with playing_at_most(2, WRITERS[name](tmp_path / name), RecordingContext(), loop=True) as context:
         wait_until(lambda: len(context.frames) >= 6, 20)
-
-
-def test_an_archive_that_is_read_in_vain_takes_a_tenth_of_a_processor(tmp_path: Path) -> None:
-    """Each attempt reads a large archive, which is refused or damaged at its end, up to that point."""
-    clock = ManualClock()
-
-    class SlowIndex(DictIndex):
-        def seen(self, source: str, event_id: str) -> bool:
-            clock.turn(5.0)
-            return super().seen(source, event_id)
-
-    context = RecordingContext(clock=clock)
-    context.index = SlowIndex(clock)
-    with playing_at_most(2, write_tar(tmp_path / "photos.tar", "w"), context):
-        wait_until(lambda: clock.waiting, 20)  # the first attempt plays two images
-        clock.turn(11)
-        wait_until(lambda: clock.waiting and len(context.frames) == 2, 20)
-        assert clock.next_due_s() == pytest.approx(100.0)

@@ -15,8 +15,8 @@ from eaves.cli.app.project import Project
 from eaves.config import SettingsLayer, build, iter_leaves
 from eaves.errors import ConfigError, NotFoundError
 from eaves.local.settings import LocalSettings
-from eaves.sources.agent.kinds import OWN
 from eaves.sources.folder.kind import FolderSourceSettings
+from eaves.sources.kind import OWN
 from trainer.settings import TrainSettings
 
 

@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 from eaves.sources.camera.wire import (
     HEADER,
     Alive,
-    DroppedFrames,
     Ended,
     Failed,
     Message,
@@ -34,7 +33,7 @@ def build_command(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def build_frame(number: int) -> StreamFrame:
-    return StreamFrame(data=JPEG, number=number, captured_at_ns=time.time_ns(), arrived_ns=time.monotonic_ns())
+    return StreamFrame(data=JPEG, number=number, captured_at_ns=time.time_ns())
 
 
 def send(*messages: Message) -> None:
@@ -114,22 +113,10 @@ def lies(request: StreamRequest, number: str) -> None:
     """A message that no decoder sends."""
     bodies = (
         b'{"cause": ["late"], "count": 1}',
-        b'{"cause": "late", "count": -5}',
         b'{"cause": "late", "count": 1e99}',
-        b'{"cause": "made up", "count": 1}',
-        b'{"cause": "late", "count": 1, "reason": 7}',
     )
     body = b'{"kind": "DroppedFrames", ' + bodies[int(number)][1:]
     write(HEADER.pack(len(body), 0) + body)
-    sleep()
-
-
-def dropped(request: StreamRequest) -> None:
-    """Frames that the decoder counts as dropped, with reasons that contain the password."""
-    send(OPENED)
-    for number in range(3):
-        send(DroppedFrames(cause="unreadable", count=10, reason=f"{request.url} is damaged"))
-        send(build_frame(number))
     sleep()
 
 
@@ -200,7 +187,7 @@ def deaf(_: None, rate: str = "20") -> None:
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, dropped, grow, crash, orphan, chatter),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan, chatter),
     *(fail, refuse, play, show_environ, deaf),
 )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import threading
 
-import pytest
-
 from eaves.admin.agent import LIVE, AgentRoutes
 from eaves.admin.queue import Queue
 from eaves.sources.agent.context import SILENT_S
@@ -14,7 +12,6 @@ from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.context import SourceContext
 from tests.fakes.clock import ManualClock
 from tests.sources.contexts import build_context
-from tests.waiting import wait_until
 
 
 class NoQueue:
@@ -52,32 +49,3 @@ def test_a_source_that_hangs_is_reported_to_the_kubelet_after_its_time() -> None
     finally:
         over.set()
         stop_sources([source])
-
-
-def test_a_source_that_waits_for_long_is_not_deaf() -> None:
-    clock = ManualClock()
-    waits = threading.Event()
-
-    def run(context: SourceContext) -> None:
-        while not context.stopping:
-            context.report("waiting", "the broker is away")
-            waits.set()
-            context.wait(250.0)
-
-    source = SupervisedSource(run, build_context(clock=clock), clock=clock)
-    source.start()
-    try:
-        for _ in range(20):  # more than an hour
-            assert waits.wait(10)
-            wait_until(lambda: clock.next_due_s() is not None, what="the source's pause")
-            waits.clear()
-            clock.turn(250.1)
-            assert ask(source) == (200, [])
-    finally:
-        stop_sources([source])
-
-
-@pytest.mark.parametrize("path", ["/", "/queues"])
-def test_nothing_else_is_answered_on_the_port(path: str) -> None:
-    queue: Queue = NoQueue()  # type: ignore[assignment]
-    assert AgentRoutes(queue, list).answer_port("GET", path, "").status == 404
