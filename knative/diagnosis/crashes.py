@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from eaves.platform.quantities import parse_quantity
 from eaves.web.problem_document import find_kind
 from knative.diagnosis.evidence import Diagnosis, Object, quote
-from knative.resources.fields.quantities import show_memory
+from knative.resources.pod import show_memory
 
 CONFIGURATION = frozenset({"CreateContainerConfigError"})
 STARTING = frozenset(

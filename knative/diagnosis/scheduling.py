@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import Diagnosis, Object, quote
-from knative.resources.fields.quantities import show_cpu, show_memory
+from knative.resources.pod import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
 """Text at the end of a scheduler's message, about pods that it could evict; it is removed, since it is never the

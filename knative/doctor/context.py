@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from knative.client.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, ObjectKind, kind_of
-from knative.render.rendering import render_app
-from knative.resources.app.destinations import Destination, find_destinations
+from knative.resources.reachability_pod import Destination, find_destinations
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 

@@ -25,7 +25,7 @@ from knative.diagnosis.evidence_reader import EvidenceReader
 from knative.readiness.parts import AppPart, judge_part, missing_part, unknown_part
 from knative.readiness.workloads import STEADY_S, WORKLOADS, ends_again, pod_labels, run_age_s
 from knative.resources import agent, pin, publisher, relay
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

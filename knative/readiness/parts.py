@@ -8,7 +8,7 @@ from knative.client.kinds import BROKER, ObjectKind, kind_of
 from knative.diagnosis.evidence import Diagnosis, Object, PartEvidence, PartReadiness, last_applied, name_of
 from knative.readiness.conditions import judge_conditions
 from knative.readiness.workloads import WORKLOADS, judge_workload
-from knative.resources.fields.labels import PART_LABEL
+from knative.resources.metadata import PART_LABEL
 
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 UNSEEN = "controller"
@@ -25,7 +25,7 @@ class AppPart:
         kind: Kind of the object.
         name: Name of the object; `*` for all objects of the kind, when the user may not read them.
         namespace: Namespace of the object.
-        component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
+        component: Part of the app, the value of the label `knative.resources.metadata.PART_LABEL`.
         state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
             reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
         detail: Description of what is missing when no fault is known; empty when nothing is missing.

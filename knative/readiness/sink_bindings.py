@@ -24,7 +24,7 @@ from knative.client.kinds import BROKER, CONTAINER_SOURCE, SINK_BINDING
 from knative.diagnosis.evidence import condition
 from knative.readiness.conditions import DESTINATION
 from knative.readiness.parts import AppPart
-from knative.resources.fields.labels import TOUCH_MANAGER, TOUCHED_ANNOTATION
+from knative.resources.metadata import TOUCH_MANAGER, TOUCHED_ANNOTATION
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

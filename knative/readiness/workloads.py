@@ -34,7 +34,7 @@ from knative.diagnosis.pods import explain_pod
 from knative.readiness.conditions import judge_conditions
 from knative.resources import pin, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+from knative.resources.metadata import APP_LABEL, PART_LABEL
 
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
 """Kinds of objects that run pods."""

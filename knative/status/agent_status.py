@@ -21,8 +21,8 @@ from knative.client.kinds import POD
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART, SOURCE_LABEL
-from knative.resources.app.agent_variables import METRICS_PORT
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.server import METRICS_PORT
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

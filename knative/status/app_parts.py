@@ -16,7 +16,7 @@ from knative.readiness.part_reader import PART_KINDS, Key, PartReader, broker_of
 from knative.readiness.parts import AppPart, missing_part, unknown_part
 from knative.readiness.workloads import WORKLOADS
 from knative.resources import agent, pin
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -14,7 +14,7 @@ from knative.deploy.objects.labelled_objects import AppOwner
 from knative.diagnosis import Diagnosis, collect_evidence, diagnose_function, is_ready
 from knative.diagnosis.evidence import condition, parse_time
 from knative.readiness.parts import FAILED, MISSING
-from knative.resources.fields.labels import ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
+from knative.resources.metadata import ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
 from knative.status.agent_status import list_agent_pods, read_agents
 from knative.status.app_parts import AppParts, describe_deployment, describe_part, list_pinned, list_sources, read_apps
 

@@ -13,9 +13,9 @@ from typing import Any
 from eaves.config import iter_leaves
 from functions.settings import ServeSettings
 from knative.client.kinds import DAEMON_SET, POD
-from knative.cluster_dns import Resolver, parse_resolver
 from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, ok, warning
+from knative.settings import Resolver, parse_resolver
 
 CHECK = "dns"
 NODE_CACHE, SYSTEM = "node-local-dns", "kube-system"

@@ -10,7 +10,7 @@ from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import condition, name_of
 from knative.doctor.context import ExaminedSite, PlannedPod
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
-from knative.resources.fields.quantities import show_cpu, show_memory
+from knative.resources.pod import show_cpu, show_memory
 
 _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
 """CPUs and bytes that Knative's sidecar requests; annotations of our Knative Service set them."""

@@ -16,8 +16,8 @@ from knative.doctor.finding import DoctorFinding, note, ok, warning
 from knative.doctor.namespace.permissions import grant
 from knative.resources import publisher, relay
 from knative.resources.agent import PART
-from knative.resources.app.agent_variables import METRICS_PORT
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+from knative.resources.metadata import APP_LABEL, PART_LABEL
+from knative.resources.server import METRICS_PORT
 
 CHECK = "metrics"
 FUNCTION_PORT = 8080

@@ -15,8 +15,9 @@ from knative.diagnosis.admission import RESOURCE_DEFAULTS
 from knative.doctor.cluster.nodes import requests_of
 from knative.doctor.context import ExaminedSite, PlannedPod
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
-from knative.resources.app.sources import SourceRunner, find_runner
-from knative.resources.fields.quantities import show_cpu, show_memory
+from knative.resources.function import function_resources
+from knative.resources.pod import show_cpu, show_memory
+from knative.resources.sources import SourceRunner, find_runner
 
 LEVEL_LABEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("privileged", "baseline", "restricted")
@@ -109,7 +110,7 @@ def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set
         if f"limits.{resource}" not in (quota["spec"].get("hard") or {}) or resource in defaults:
             continue
         features = subject.config("config-features").get(RESOURCE_DEFAULTS, "disabled").lower()
-        own = getattr(subject.settings, f"{resource}_limit")
+        own = function_resources(subject.settings, subject.site).get("limits", {}).get(resource)
         if features != "enabled":
             patch = '\'{"data":{"queueproxy.resource-defaults":"enabled"}}\''
             yield error(
@@ -121,7 +122,7 @@ def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set
             yield error(
                 "quota",
                 f"the quota {name} requires a {resource} limit for every container, and the function has none",
-                f"set knative.{resource}_limit in eaves.yaml",
+                f"set knative.pod.resources.limits.{resource} in eaves.yaml",
             )
 
 

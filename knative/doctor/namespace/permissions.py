@@ -21,7 +21,7 @@ from knative.client.kinds import (
 from knative.deploy.objects.labelled_objects import AT_HOME
 from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, ok, warning
-from knative.resources.app.sources import SourceRunner, find_runner
+from knative.resources.sources import SourceRunner, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """RBAC verbs that are needed to apply and delete objects. Server-side apply is a PATCH; for a new object it also needs

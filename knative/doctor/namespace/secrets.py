@@ -11,7 +11,7 @@ from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, TO
 from knative.client.kinds import SECRET
 from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, ok, warning
-from knative.resources.fields.credentials import VOLUMES
+from knative.resources.pod import VOLUMES
 
 CHECK = "credentials"
 KEYS = (USERNAME, PASSWORD, TOKEN, CERTIFICATE, KEY, AUTHORITIES)

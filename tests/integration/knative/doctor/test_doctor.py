@@ -117,7 +117,7 @@ def test_a_public_function_without_a_domain(patient: Patient, server: FakeCluste
 
 def test_a_flag_that_the_site_needs(patient: Patient, server: FakeCluster) -> None:
     server.put(node("node1", labels={"place": "barn"}))
-    site = replace(SITE, selector={"place": "barn"})
+    site = replace(SITE, pod={"nodeSelector": {"place": "barn"}})
     found = patient.one("features", site=site)
     assert found.severity == ERROR, "what stands in _example counts for nothing"
     assert "it cannot safely be disabled once enabled" in found.message
@@ -129,7 +129,7 @@ def test_a_flag_that_the_site_needs(patient: Patient, server: FakeCluster) -> No
 
 
 def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
-    site = replace(SITE, selector={"place": "barn"})
+    site = replace(SITE, pod={"nodeSelector": {"place": "barn"}})
     missing = patient.one("nodes", site=site)
     assert missing.fix == "kubectl label node NODE place=barn"
     server.put(node("node1", ready=False))
@@ -154,7 +154,9 @@ def test_nodes_of_several_kinds(patient: Patient, server: FakeCluster) -> None:
 
 
 def test_a_replica_that_fits_no_node(patient: Patient) -> None:
-    cpu, memory = patient.find("nodes", cpu="4", memory="16Gi", memory_limit="16Gi")
+    cpu, memory = patient.find(
+        "nodes", pod={"resources": {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}}
+    )
     assert "requests 4025m cpu, Knative's sidecar included, but the largest node has only 4" in cpu.message
     assert memory.fix == "lower knative.memory in eaves.yaml"
 

@@ -48,8 +48,8 @@ def test_quotas(patient: Patient, server: FakeCluster) -> None:
     assert "Knative's sidecar has none" in limits.message
     assert '"queueproxy.resource-defaults":"enabled"' in limits.fix
     assert "has 0 pods left" in pods.message
-    unlimited = patient.find("quota", memory_limit="")
-    assert "set knative.memory_limit in eaves.yaml" in [one.fix for one in unlimited]
+    unlimited = patient.find("quota", pod={"resources": {"limits": {"memory": None}}})
+    assert "set knative.pod.resources.limits.memory in eaves.yaml" in [one.fix for one in unlimited]
     limit = {"type": "Container", "default": {"memory": "1Gi"}}
     server.put({**bare("v1", "LimitRange", "defaults", namespace=HERE), "spec": {"limits": [limit]}})
     assert [one.severity for one in patient.find("quota")] == [WARNING, NOTE]
@@ -153,18 +153,18 @@ def secret(hosts: dict[str, Any], kind: str = "kubernetes.io/dockerconfigjson") 
 
 
 def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
-    missing = patient.one("pull-secret", pull_secret="registry")
+    missing = patient.one("pull-secret", pod={"imagePullSecrets": [{"name": "registry"}]})
     assert missing.fix.startswith(
         "kubectl -n barn create secret docker-registry registry --docker-server=registry.test:5000"
     )
     server.put(secret({"other.test": {"auth": "c2VjcmV0"}}))
-    other = patient.one("pull-secret", pull_secret="registry")
+    other = patient.one("pull-secret", pod={"imagePullSecrets": [{"name": "registry"}]})
     assert "has no entry for registry.test:5000 (it has other.test)" in other.message
     assert "c2VjcmV0" not in str(other)
     server.put(secret({"https://registry.test:5000/v2/": {}}))
-    assert patient.find("pull-secret", pull_secret="registry") == []
+    assert patient.find("pull-secret", pod={"imagePullSecrets": [{"name": "registry"}]}) == []
     server.put(secret({}, "Opaque"))
-    assert "has the type Opaque" in patient.one("pull-secret", pull_secret="registry").message
+    assert "has the type Opaque" in patient.one("pull-secret", pod={"imagePullSecrets": [{"name": "registry"}]}).message
 
 
 @pytest.mark.parametrize(("skew_s", "severity"), [(60, WARNING), (-60, WARNING), (4000, ERROR)])
@@ -185,7 +185,7 @@ def test_on_which_side_of_the_link_it_is(patient: Patient, server: FakeCluster) 
     server.put(node("node1", provider="aws:///eu-west-1a/i-0abc", labels={"place": "barn"}))
     cloud = patient.one("link")
     assert (cloud.severity, "(aws)" in cloud.message) == (WARNING, True)
-    chosen = patient.one("link", site=replace(SITE, selector={"place": "barn"}))
+    chosen = patient.one("link", site=replace(SITE, pod={"nodeSelector": {"place": "barn"}}))
     assert "part of a larger cluster" in chosen.message
     server.put(node("node1", provider="k3s://node1"))
     server.delay_s = 0.05

@@ -13,7 +13,7 @@ from knative.diagnosis.evidence import Diagnosis, PartEvidence
 from knative.readiness.part_reader import wanted_parts
 from knative.readiness.parts import FAILED, READY, STARTING, AppPart, judge_part, missing_part
 from knative.readiness.wait_limit import WaitLimit
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from tests.cluster.apps import full_app, full_settings, plain_site
 from tests.cluster.expanded import condition
 
