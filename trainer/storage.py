@@ -12,14 +12,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
 from eaves.base.files import STAGING_SUFFIX, write_atomically
 from eaves.errors import EavesError, StorageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 PACKAGES = {
     "s3": "s3fs",
@@ -97,11 +97,15 @@ class FileStore:
 
     def read_arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays in a file of `write_arrays`; a damaged file is one of the errors in `DAMAGED`."""
+        import numpy as np  # the console of a site reads runs without NumPy
+
         with np.load(io.BytesIO(self.read(name)), allow_pickle=False) as stored:
             return dict(stored)
 
     def write_arrays(self, name: str, /, **arrays: npt.NDArray[Any]) -> None:
         """Write arrays by name as one file of NumPy's format `.npz`, as `write` does."""
+        import numpy as np
+
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         self.write(name, buffer.getvalue())
