@@ -150,7 +150,7 @@ def _pod(wanted: ConsoleDeployment) -> dict[str, Any]:
     return build_server_pod(
         CONTAINER,
         wanted.image,
-        "knative.console",
+        ("python", "-P", "-m", "knative.console"),
         _variables(wanted),
         ports={"pages": PAGES_PORT, "events": EVENTS_PORT},
         probes={

@@ -61,7 +61,7 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, si
     return build_server_pod(
         CONTAINER,
         settings.agent_image,
-        "eaves.publisher",
+        ("python", "-P", "-m", "eaves.publisher"),
         _variables(app, trigger),
         ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
         probes=SERVER_PROBES,

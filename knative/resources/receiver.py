@@ -136,7 +136,7 @@ def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
     return build_server_pod(
         CONTAINER,
         wanted.image,
-        "eaves.receiver",
+        ("python", "-P", "-m", "eaves.receiver"),
         _variables(wanted),
         ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
         probes={"readinessProbe": {"httpGet": health, "periodSeconds": 10}, "livenessProbe": LIVENESS_PROBE},

@@ -136,7 +136,7 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
     return build_server_pod(
         CONTAINER,
         settings.agent_image,
-        "eaves.relay",
+        ("python", "-P", "-m", "eaves.relay"),
         _variables(app),
         ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
         probes=SERVER_PROBES,

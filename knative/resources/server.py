@@ -111,7 +111,7 @@ def metrics_peers(namespaces: Sequence[str], *, home: str = "") -> list[dict[str
 def build_server_pod(
     container: str,
     image: str,
-    module: str,
+    command: Sequence[str],
     variables: Mapping[str, str],
     *,
     ports: Mapping[str, int],
@@ -126,7 +126,7 @@ def build_server_pod(
     Args:
         container: Name of the container.
         image: Container image.
-        module: Module that is run, such as `eaves.relay`.
+        command: Command, such as `python -P -m eaves.relay`.
         variables: Environment variables.
         ports: Ports by name.
         probes: Readiness and liveness probes, as fields of the container.
@@ -138,7 +138,7 @@ def build_server_pod(
     made = {
         "name": container,
         "image": image,
-        "command": ["python", "-P", "-m", module],
+        "command": list(command),
         "env": build_env(variables),
         "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
         **probes,
