@@ -35,11 +35,6 @@ class ModelLocation:
     functions: tuple[str, ...] = ()
     previous_of: tuple[str, ...] = ()
 
-    @property
-    def is_previous(self) -> bool:
-        """Whether the artifact is that of a function's previous deployment."""
-        return bool(self.previous_of)
-
 
 class Images(Protocol):
     """Pictures of events. `eaves.console.thumbnails.gallery.Gallery` implements it for platforms that hold images."""

@@ -29,7 +29,6 @@ PARTS = frozenset(
 
 QUERIES: Mapping[str, Mapping[str, str]] = {
     "dead_letter_changes.ask_delete": {"seq": "1"},
-    "models.compare": {"a": "run:flowers-1", "b": "run:flowers-2"},
 }
 """Query that a page needs to show something, by endpoint."""
 

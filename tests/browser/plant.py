@@ -82,7 +82,6 @@ class Plant:
             "dead_letter_changes.seq": "1",
             "queue": "broker",
             "name": "flowers",
-            "models.artifact.name": "flowers-v3",
             "models.run.name": "flowers-1",
         }
 

@@ -14,7 +14,6 @@ from eaves.console.model.event_row import build_row, name_source
 from eaves.console.model.forwarding import Forwarding, find_forwarding
 from eaves.console.model.prediction import ANSWERED
 from eaves.console.model.words import describe_zone
-from eaves.console.rendering import find_page
 from eaves.errors import EavesError
 from eaves.history import Record
 
@@ -104,7 +103,7 @@ class ServedModel:
     """What is known of the model that made a prediction.
 
     Attributes:
-        address: Address of the page of its artifact; empty without one.
+        address: Address of its artifact in the list of models; empty without one.
         is_replaced: Whether the function serves another artifact by now.
     """
 
@@ -126,4 +125,4 @@ def _find_model(context: ConsoleContext, event: EventDetail) -> ServedModel:
     except EavesError:
         return ServedModel()
     names = [one.name for one in models if one.kind == "artifact" and event.function in one.functions]
-    return ServedModel(address=find_page("models.artifact", name=names[0]) if names else "")
+    return ServedModel(address=url_for("models.show", _anchor=f"artifact-{names[0]}") if names else "")

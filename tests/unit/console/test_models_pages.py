@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -12,18 +11,14 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from PIL import Image
 
 from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
 from eaves.console.settings import ConsoleSettings
-from eaves.delivery import SinkResponse
-from eaves.events import IMAGE_CLASSIFIED, Event
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.browser import Browser
 from tests.fakes.console.material import build_flow
-from tests.fakes.models.artifact import COLOURS, write_colours
+from tests.fakes.models.artifact import write_colours
 from tests.fakes.models.run import build_photo, write_run
 
 HOSTILE = "<script>alert(1)</script>\"&'"
@@ -108,7 +103,7 @@ def test_a_run_without_its_photos_or_answers_says_so(tmp_path: Path) -> None:
     elsewhere = client.get("/models/runs/elsewhere").text
     assert "The photos of this run aren't on this machine" in elsewhere
     assert "daisy/2.png" in elsewhere
-    assert "made by an earlier version of Eaves" in client.get("/models/runs/old").text
+    assert "This run doesn't keep the answer to each photo." in client.get("/models/runs/old").text
 
 
 def test_a_photo_that_the_run_itself_keeps_is_shown_without_the_data(tmp_path: Path) -> None:
@@ -117,38 +112,8 @@ def test_a_photo_that_the_run_itself_keeps_is_shown_without_the_data(tmp_path: P
     assert text.count("/photos/") == 1
 
 
-def test_an_artifact_shows_verdicts_golden_images_and_the_bytes_of_an_update(client: FlaskClient) -> None:
-    text = client.get("/models/artifacts/first").text
-    assert "On 3 images the artifact gives the original model&#39;s answer in 100.0% of cases" in text
-    assert text.count("/golden/") == 3
-    assert "the model says blue" in text
-    assert "nothing is shipped: the two artifacts are the same" in text
-    golden = client.get("/models/artifacts/first/golden/0.jpg")
-    assert (golden.status_code, golden.content_type) == (200, "image/jpeg")
-    assert client.get("/models/artifacts/first/golden/3.jpg").status_code == 404
-
-
-def test_a_function_is_asked_about_the_golden_images(tmp_path: Path) -> None:
-    artifact = write_colours(tmp_path / "colours")
-
-    def answer(name: str, event: Event) -> SinkResponse:
-        with Image.open(io.BytesIO(event.data)) as image:
-            label = "blue" if image.getpixel((0, 0)) == COLOURS["blue"] else "red"
-        data = json.dumps({"predictions": [{"label": label, "score": 0.9}]}).encode()
-        return SinkResponse(status=200, event=Event(id="1", source="/a", type=IMAGE_CLASSIFIED, data=data))
-
-    backend = FakeBackend(known_models=[artifact_at(artifact.path, functions=("flowers",))], answer=answer)
-    browser = Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings(read_only=True))))
-    assert "says now" not in browser.open("/models/artifacts/colours").text
-    text = browser.submit("/models/artifacts/colours/check").text
-    assert backend.changes == [("invoke", "flowers")] * 3
-    assert "flowers gives the recorded answer to 2 of 3 images." in text
-    assert "flowers says now: blue, 90%, the same answer" in text
-    assert "flowers says now: red, 90%, another answer" in text
-
-
 def test_an_artifact_links_to_its_run(tmp_path: Path) -> None:
-    from eaves.console.catalog.runs.files import load_files
+    from eaves.console.catalog.run_files import load_files
 
     run = write_run(tmp_path / "run")
     artifact = write_colours(tmp_path / "artifact")
@@ -156,19 +121,8 @@ def test_an_artifact_links_to_its_run(tmp_path: Path) -> None:
     manifest["source"]["digest"] = load_files(run.path, "run").digest
     (artifact.path / "manifest.json").write_text(json.dumps(manifest))
     client = open_client(run_at(run.path), artifact_at(artifact.path))
-    assert 'href="/models/runs/run"' in client.get("/models/artifacts/artifact").text
-    assert 'href="/models/artifacts/artifact"' in client.get("/models/runs/run").text
-
-
-def test_two_are_compared(client: FlaskClient) -> None:
-    runs = client.get("/models/compare?a=run:first&b=run:second").text
-    assert "There are too few images to tell which run is better: 0.0 points" in runs
-    artifacts = client.get("/models/compare?a=artifact:first&b=artifact:second").text
-    assert "The classes are the same, in the same order." in artifacts
-    both = client.get("/models/compare?a=run:first&b=artifact:second")
-    assert "A run and an artifact can&#39;t be compared." in both.text
-    for address in ("/models/compare", "/models/compare?a=run:none&b=x", "/models/compare?a=run:first"):
-        assert client.get(address).status_code == 200
+    assert 'converted from the run <a href="/models/runs/run">' in client.get("/models").text
+    assert "Converted to artifact." in client.get("/models/runs/run").text
 
 
 def test_kept_images_are_shown_with_their_predictions() -> None:
@@ -182,9 +136,8 @@ def test_kept_images_are_shown_with_their_predictions() -> None:
 
 
 def test_what_is_not_known_is_not_found(client: FlaskClient) -> None:
-    for address in ("/models/runs/none", "/models/artifacts/none", "/models/artifacts/none/golden/0.jpg"):
+    for address in ("/models/runs/none", "/models/runs/none/photos/0.jpg", "/models/artifacts/first"):
         assert client.get(address).status_code == 404
-    assert client.get("/models/runs/none/photos/0.jpg").status_code == 404
 
 
 def test_hostile_text_of_another_person_is_escaped(tmp_path: Path) -> None:
@@ -201,7 +154,7 @@ def test_hostile_text_of_another_person_is_escaped(tmp_path: Path) -> None:
     (artifact.path / "manifest.json").write_text(json.dumps(manifest))
     client = open_client(run_at(run.path, name=HOSTILE.replace("/", "")), artifact_at(artifact.path))
     link = client.get("/models").text.split('href="/models/runs/')[1].split('"')[0]
-    for address in ("/models", f"/models/runs/{unescape(link)}", "/models/artifacts/artifact"):
+    for address in ("/models", f"/models/runs/{unescape(link)}"):
         answer = client.get(address)
         assert answer.status_code == 200
         assert "<script>alert" not in answer.text
@@ -243,9 +196,9 @@ def check_pages(client: FlaskClient, addresses: Sequence[str], case: object) -> 
     ],
 )
 def test_a_damaged_run_gives_a_message_and_no_failure(tmp_path: Path, file: str, texts: Sequence[str]) -> None:
-    run, other = write_run(tmp_path / "run", photos=tmp_path / "photos"), write_run(tmp_path / "other")
-    client = open_client(run_at(run.path), run_at(other.path))
-    pages = ("/models", "/models/runs/run", "/models/compare?a=run:run&b=run:other")
+    run = write_run(tmp_path / "run", photos=tmp_path / "photos")
+    client = open_client(run_at(run.path))
+    pages = ("/models", "/models/runs/run")
     damaged, good = run.path / file, (run.path / file).read_text()
     fields = [text for text in texts if text in RUN_FIELDS or text in ("confusion", "seconds")]
     for text in texts:
@@ -270,34 +223,20 @@ def test_a_damaged_run_gives_a_message_and_no_failure(tmp_path: Path, file: str,
     assert client.get("/models/runs/run/photos/" + "0" * 64 + ".jpg").status_code == 404
 
 
-@pytest.mark.parametrize("field", ARTIFACT_FIELDS)
-def test_a_wrong_value_in_a_manifest_gives_a_message(tmp_path: Path, field: str) -> None:
+def test_a_damaged_artifact_is_listed_with_its_fault(tmp_path: Path) -> None:
     bad, good = write_colours(tmp_path / "bad").path, write_colours(tmp_path / "good").path
-    client = open_client(artifact_at(bad), artifact_at(good))
-    manifest = bad / "manifest.json"
-    for value in WRONG:
-        manifest.write_text(with_value(good / "manifest.json", field, value))
-        check_pages(client, ARTIFACT_PAGES, (field, str(value)[:40]))
-    assert client.get("/models/artifacts/good").status_code == 200
-
-
-ARTIFACT_PAGES = ("/models", "/models/artifacts/bad", "/models/compare?a=artifact:bad&b=artifact:good")
-
-
-def test_a_damaged_artifact_gives_a_message_and_no_failure(tmp_path: Path) -> None:
-    bad, good = write_colours(tmp_path / "bad").path, write_colours(tmp_path / "good").path
-    client = open_client(artifact_at(bad), artifact_at(good))
-    for name, texts in (("golden/golden.json", ("", "7", "[7]", "[{}]")), ("manifest.json", NO_JSON)):
-        for text in texts:
-            (bad / name).write_text(text)
-            check_pages(client, ARTIFACT_PAGES, (name, text[:40]))
-        (bad / name).unlink()
-        (bad / name).symlink_to("/dev/zero")
-        check_pages(client, ARTIFACT_PAGES, (name, "a device"))
+    client, manifest = open_client(artifact_at(bad), artifact_at(good)), bad / "manifest.json"
+    fields = [with_value(good / "manifest.json", field, value) for field in ARTIFACT_FIELDS for value in WRONG]
+    for text in (*NO_JSON, *fields):
+        manifest.write_text(text)
+        check_pages(client, ["/models"], text[:40])
+    manifest.unlink()
+    manifest.symlink_to("/dev/zero")
+    check_pages(client, ["/models"], "a device")
     shutil.rmtree(bad)
-    check_pages(client, ARTIFACT_PAGES, "gone")
-    assert client.get("/models/artifacts/good").status_code == 200
-    assert client.get("/models/artifacts/bad/golden/0.jpg").status_code == 404
+    text = client.get("/models").text
+    assert text.count("badge-failing") == 1
+    assert "good" in text
 
 
 def test_a_name_that_cannot_be_part_of_an_address_is_left_out(tmp_path: Path) -> None:

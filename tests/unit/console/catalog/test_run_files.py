@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.catalog.directories import find_below, foreign_content, read_below, read_json
+from eaves.console.catalog.run_files import find_below, foreign_content, read_below, read_json
 from eaves.errors import ArtifactError, RunError
 
 

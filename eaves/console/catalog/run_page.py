@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from markupsafe import Markup
 
-from eaves.console.catalog.directories import foreign_content
-from eaves.console.catalog.figures import Share, format_percent, parse_time
-from eaves.console.catalog.runs.confusion import MATRIX_CLASSES, Cell, ClassRow, build_cells, build_classes, build_pairs
-from eaves.console.catalog.runs.files import CURVES, RunFiles
+from eaves.console.catalog.confusion import (
+    MATRIX_CLASSES,
+    Cell,
+    ClassRow,
+    Share,
+    build_cells,
+    build_classes,
+    build_pairs,
+)
+from eaves.console.catalog.run_files import CURVES, RunFiles, foreign_content
 from eaves.console.model.words import clean_text, describe_duration
 from trainer.report import charts
 
@@ -33,7 +40,7 @@ class RunPage:
     Attributes:
         title: Name and version of the model.
         created: Time when the run was written, Unix seconds; None when it isn't known.
-        verdict: What the model is worth, as a sentence without a full stop; empty in runs of older versions.
+        verdict: What the model is worth, as a sentence without a full stop; empty without one.
         kind: Level of the verdict, such as `usable`.
         accuracy: Accuracy on the held-out images.
         baseline: Accuracy of always answering the most frequent class; None without images.
@@ -156,6 +163,12 @@ def describe_level(kind: str) -> str:
 
 def describe_accuracy(accuracy: Share) -> str:
     """Return the accuracy with its evidence as one text."""
-    if accuracy.value is None:
-        return "not measured"
-    return f"{format_percent(accuracy.value)} ({accuracy.evidence})"
+    return f"{accuracy.percent} ({accuracy.evidence})" if accuracy.images else "not measured"
+
+
+def parse_time(text: object) -> float | None:
+    """Return an ISO 8601 time as Unix seconds; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.console.catalog.runs.confusion import PHOTOS, build_cells, build_classes, build_pairs, select_mistakes
+from eaves.console.catalog.confusion import PHOTOS, build_cells, build_classes, build_pairs, select_mistakes
 from trainer.run.held_out import HeldOutAnswer
 
 LABELS = ("daisy", "rose", "tulip")

@@ -1,4 +1,4 @@
-"""What a model takes for what: the confusion matrix as cells that link to the mistaken photos."""
+"""What a model takes for what: shares with their evidence, the confusion matrix, and the mistaken photos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eaves.console.catalog.figures import Share, format_percent
+from eaves.base.statistics import round_outward, wilson
 from eaves.console.model.words import clean_text, count_noun
 from trainer.run.held_out import HeldOutAnswer
 
@@ -17,6 +17,44 @@ HEATS = 5
 """Number of shades of a cell, besides none."""
 PHOTOS = 12
 """Maximum number of mistaken photos on one page."""
+
+
+def format_percent(share: float) -> str:
+    """Return a share as a percentage; a share between 0 and 1 is never rounded to 0 or 100."""
+    if 0 < share < 1:
+        share = min(max(share, 0.001), 0.999)
+    return f"{share * 100:.1f}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A share of images, with its evidence.
+
+    Attributes:
+        right: Number of images that count.
+        images: Number of all images.
+        ends: 95 % confidence interval, if the images are not independent; None computes it from the numbers.
+    """
+
+    right: int
+    images: int
+    ends: tuple[float, float] | None = None
+
+    @property
+    def percent(self) -> str:
+        """The share as text."""
+        return format_percent(self.right / self.images) if self.images else "not known"
+
+    @property
+    def evidence(self) -> str:
+        """Number of images and interval as text."""
+        if not self.images:
+            return "no image"
+        low, high = round_outward(self.ends or wilson(self.right, self.images), 3)
+        return (
+            f"{self.right:,} of {count_noun(self.images, 'image')}, 95% interval {format_percent(low)} to "
+            f"{format_percent(high)}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +159,7 @@ def build_classes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> 
         )
         for number, label in enumerate(labels)
     ]
-    return sorted(rows, key=lambda row: 2.0 if row.recall.value is None else row.recall.value)
+    return sorted(rows, key=lambda row: row.recall.right / row.recall.images if row.recall.images else 2.0)
 
 
 def select_mistakes(
