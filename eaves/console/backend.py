@@ -52,7 +52,7 @@ class Images(Protocol):
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
     def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
-        """Return kept images with their predictions, newest first, older than the `KeptImage.number` `before`."""
+        """Return kept images with their predictions, newest first, older than that with the number `before`."""
 
 
 class Backend(Protocol):

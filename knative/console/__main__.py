@@ -14,11 +14,9 @@ from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings, check_exposure
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
 from eaves.console.thumbnails.collector import ThumbnailCollector
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
@@ -35,7 +33,7 @@ from knative.resources.console_settings import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
 LOOKING_S = 30.0
-"""Time since the last request or stream for which somebody still looks, seconds."""
+"""Time since the last request for which somebody still looks, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -102,15 +100,14 @@ def open_console(
 
 
 def _open_pages(settings: SiteConsoleSettings, backend: SiteBackend, security: SecuritySettings) -> ConsoleServer:
-    streams = StreamServer()
     oldest = backend.records.next(after=0, limit=1)  # of an earlier container of the same pod
     pages = ConsoleSettings(
         read_only=settings.read_only,
         silent_after_s=settings.silent_after_s,
         site_since=oldest[0].at if oldest else SYSTEM.now(),
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
-    return ConsoleServer(app, streams, host=settings.host, port=settings.port, tls=security.build_tls())
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
+    return ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
 
 
 if __name__ == "__main__":

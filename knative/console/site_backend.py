@@ -8,7 +8,7 @@ from typing import Protocol
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.backend import Images, ModelLocation, Records
-from eaves.console.reused_answer import ReusedAnswer
+from eaves.console.queue_reports import ReusedAnswer
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.platform import FunctionStatus

@@ -10,25 +10,23 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from tests.fakes.console.backend import FakeBackend
 
 PARTS = frozenset(
     {
         "static",
-        "stream.open",
-        "dead_letter_changes.outcome",
+        "dead_letters.outcome",
         "functions.figures",
         "functions.reasons",
         "images.full",
         "login.show",
     }
 )
-"""Endpoints whose answers are files, streams or parts of a page; and the login page, which has a test of its own."""
+"""Endpoints whose answers are files or parts of a page; and the login page, which has a test of its own."""
 
 QUERIES: Mapping[str, Mapping[str, str]] = {
-    "dead_letter_changes.ask_delete": {"seq": "1"},
+    "dead_letters.ask_delete": {"seq": "1"},
 }
 """Query that a page needs to show something, by endpoint."""
 

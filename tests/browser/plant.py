@@ -79,7 +79,7 @@ class Plant:
         return {
             "seq": str(self.backend.records.newest()),
             "dead_letters.seq": "1",
-            "dead_letter_changes.seq": "1",
+            "change": "promote",
             "queue": "broker",
             "name": "flowers",
             "models.run.name": "flowers-1",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from knative.client.cluster import Cluster
 from knative.console.site_backend import SiteBackend

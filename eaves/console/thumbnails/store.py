@@ -113,14 +113,15 @@ class ThumbnailStore:
         return {digest: bool(has_picture) for digest, has_picture in self._select(sql, (json.dumps(list(digests)),))}
 
     def kept(self, *, before: int | None = None, limit: int = 50) -> list[KeptImage]:
-        """Return kept images that have a thumbnail, newest first.
+        """Return kept images that have a thumbnail, in the order of their events' time, newest first.
 
         Args:
             before: `KeptImage.number` of the image that the list begins after; None begins with the newest image.
             limit: Maximum number of images.
         """
-        sql = f"SELECT {_COLUMNS} FROM images WHERE jpeg IS NOT NULL AND number < ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - constants
-        rows = self._select(sql, (_MAX_NUMBER if before is None else max(0, min(before, _MAX_NUMBER)), limit))
+        older = "" if before is None else "AND (at, number) < (SELECT at, number FROM images WHERE number = ?)"
+        sql = f"SELECT {_COLUMNS} FROM images WHERE jpeg IS NOT NULL {older} ORDER BY at DESC, number DESC LIMIT ?"  # noqa: S608 - constants
+        rows = self._select(sql, (limit,) if before is None else (max(0, min(before, _MAX_NUMBER)), limit))
         return [_parse(row, self._select_predictions(row[0])) for row in rows]
 
     def _select_predictions(self, number: int) -> list[Record]:

@@ -8,7 +8,6 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.console.security import Guard, Mark, marked
-from eaves.console.security.guard import Attempt
 
 MAX_ADDRESS = 2_000
 """Maximum length of the address of a page to return to, characters."""
@@ -36,13 +35,10 @@ def build_blueprint(guard: Guard) -> Blueprint:
     @pages.post("/login")
     @marked(Mark.PUBLIC, Mark.CHANGES_NOTHING)
     def log_in() -> AnyResponse:
-        result, wait_s = guard.log_in(request.form.get("password", ""))
-        if result is Attempt.TOO_MANY:
-            fault = f"Too many attempts. Wait {wait_s} seconds, then try again."
+        fault, wait_s = guard.log_in(request.form.get("password", ""))
+        if wait_s:
             return render_form(429, fault, **{"Retry-After": str(wait_s)})
-        if result is Attempt.WRONG:
-            return render_form(403, "This is not the password.")
-        return redirect(_return_address(), 303)
+        return render_form(403, fault) if fault else redirect(_return_address(), 303)
 
     @pages.post("/logout")
     @marked(Mark.CHANGES_NOTHING)

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, render_template, request
 
 from eaves.console.backend import ModelLocation
 from eaves.console.context import ConsoleContext
-from eaves.console.model.event_row import build_row
+from eaves.console.model.prediction import build_row
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -13,11 +15,9 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
+from eaves.console.model.trial import TrialOutcome, build_photo_event, clean_name, describe_answer, describe_error
 from eaves.console.security import Mark, marked
 from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.trial.outcome import TrialOutcome, describe_answer, describe_error
-from eaves.console.trial.photo import build_photo_event, clean_name
-from eaves.console.trial.previews import Previews
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError, OverloadedError
 from eaves.platform import FunctionStatus
@@ -138,3 +138,29 @@ def _predict(context: ConsoleContext, previews: Previews, function: FunctionStat
 
 def _fault(title: str, advice: str) -> TrialOutcome:
     return TrialOutcome(name="", title=title, advice=advice, is_fault=True)
+
+
+KEPT = 40
+"""Maximum number of thumbnails; together they take about 1 MB."""
+
+
+class Previews:
+    """Thumbnails in memory by a random key. It may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, thumbnail: bytes) -> str:
+        """Keep a thumbnail and return its key, which can't be guessed; the oldest one goes when there are many."""
+        key = secrets.token_urlsafe(16)
+        with self._lock:
+            self._kept[key] = thumbnail
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return key
+
+    def get(self, key: str) -> bytes | None:
+        """Return a thumbnail; None when it isn't kept any more."""
+        with self._lock:
+            return self._kept.get(key)

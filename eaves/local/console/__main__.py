@@ -12,11 +12,9 @@ from pathlib import Path
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
 from eaves.console.thumbnails.collector import ThumbnailCollector
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
@@ -28,8 +26,7 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 CHECK_S = 1.0
 """Interval at which the process checks whether anybody still looks, seconds."""
 LOOKING_S = 30.0
-"""Time since the last request or stream for which somebody still looks, seconds; a page without a stream asks for news
-every 5 s."""
+"""Time since the last request for which somebody still looks, seconds; an open page asks every 2 s."""
 NICENESS = 5
 """Niceness of the process: predictions come before pages."""
 OOM_SCORE = 500
@@ -72,7 +69,6 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         StorageError: When the key of signatures can't be read or written.
     """
     pages = ConsoleSettings(read_only=settings.read_only, silent_after_s=settings.silent_after_s)
-    streams = StreamServer()
     security = SecuritySettings(
         host=settings.host,
         credentials=settings.credentials,
@@ -80,9 +76,9 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         session_s=settings.session_s,
         idle_s=settings.session_idle_s,
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
     is_trusted = security.is_local and security.credentials is None
-    return ConsoleServer(app, streams, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
+    return ConsoleServer(app, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
 
 
 def serve(server: ConsoleServer, settings: ProcessSettings) -> None:

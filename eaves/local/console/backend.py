@@ -14,7 +14,7 @@ from eaves.admin.client import SocketQueue
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, SpoolQueue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.backend import ModelLocation
-from eaves.console.reused_answer import ReusedAnswer
+from eaves.console.queue_reports import ReusedAnswer
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.delivery import SinkResponse

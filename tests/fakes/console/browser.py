@@ -16,8 +16,8 @@ NAVIGATION = {
     "Sec-Fetch-Dest": "document",
 }
 """Headers of a typed address, as Chromium sends them."""
-HTMX = {"Accept": "text/html, text/event-stream", "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
-"""Headers of htmx 4 with hx-sse."""
+HTMX = {"Accept": "text/html", "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
+"""Headers of htmx 4."""
 _TOKEN = re.compile(r'"X-CSRF-Token": "([0-9a-f]+)"|name="csrf_token" value="([0-9a-f]+)"')
 
 

@@ -20,8 +20,7 @@ from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
 from eaves.cli import cli
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import FileHistory, HistoryReader

@@ -1,4 +1,4 @@
-"""A console off loopback: a certificate by openssl, a login over TLS, and streams that end with their session."""
+"""A console off loopback: a certificate by openssl, a login over TLS, and its end."""
 
 from __future__ import annotations
 
@@ -18,21 +18,17 @@ from urllib.parse import urlencode
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings, prepare_credentials
-from eaves.console.security.files import read_fingerprint
+from eaves.console.security.exposure import read_fingerprint
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
-from eaves.console.views import stream
 from eaves.errors import ConfigError, StorageError
-from tests.event_stream import EventStream, Received
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.feed import FakeFeed
 from tests.waiting import wait_until
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 PAGE = {"Accept": "text/html"}
+POLL = "/parts/overview"
 
 
 @dataclass
@@ -80,22 +76,19 @@ def folder(tmp_path: Path) -> Path:
 def serve(folder: Path) -> Iterator[Callable[..., Client]]:
     """Start a console that needs TLS and a password."""
     running: list[ConsoleServer] = []
-    stream.FEEDS["of-the-test"] = lambda _, query: FakeFeed(texts=["a"])
 
     def start(**settings: float) -> Client:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
         security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
-        streams = StreamServer(poll_s=0.02)
-        context = ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(), security=security, streams=streams)
-        running.append(ConsoleServer(create_app(context), streams, host="127.0.0.1", tls=security.build_tls()))
+        context = ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(), security=security)
+        running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
         trusting = ssl.create_default_context(cafile=folder / "tls.crt")
         return Client(running[-1].port, trusting)
 
     yield start
     for server in running:
         server.stop()
-    del stream.FEEDS["of-the-test"]
 
 
 def read_password(folder: Path) -> str:
@@ -142,7 +135,7 @@ def test_without_the_openssl_command_the_error_says_what_to_do(folder: Path, mon
 
 
 @needs_openssl
-@pytest.mark.parametrize("name", ["password", "tls.key", "token"])
+@pytest.mark.parametrize("name", ["password", "tls.key"])
 def test_a_secret_that_others_can_read_is_refused(folder: Path, name: str) -> None:
     prepare_credentials(folder, host="localhost")
     (folder / name).touch()
@@ -195,59 +188,27 @@ def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., Client]) -
 
 
 @needs_openssl
-def test_a_logout_ends_the_streams_of_its_session_only(serve: Callable[..., Client], folder: Path) -> None:
+def test_a_logout_ends_its_session_only_and_a_new_password_all(serve: Callable[..., Client], folder: Path) -> None:
     leaving = serve()
     staying = Client(leaving.port, leaving.context)
     for client in (leaving, staying):
         client.submit("/login", password=read_password(folder))
-    opened = [
-        EventStream(client.connect(), "/stream/of-the-test?after=1", f"Cookie: {client.cookie}")
-        for client in (leaving, staying)
-    ]
-    with opened[0] as ended, opened[1] as open_still:
-        assert " 200 " in ended.head
-        assert "Content-Security-Policy: " in ended.head
-        ended.next(), open_still.next()
-        assert leaving.submit("/logout")[0] == 303
-        assert ended.rest()[-1] == Received(event="expired")
-        open_still.connection.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            open_still.next()
+    cookie = leaving.cookie
+    assert leaving.submit("/logout")[0] == 303
+    leaving.cookie = cookie
+    assert leaving.request("GET", POLL, HX_Request="true")[0] == 401
+    assert leaving.answer_headers["HX-Refresh"] == "true"
+    assert staying.request("GET", POLL, HX_Request="true")[0] == 200
+    (folder / "password").write_text("another password\n")
+    assert staying.request("GET", POLL, HX_Request="true")[0] == 401
 
 
 @needs_openssl
-def test_a_changed_password_or_token_ends_the_streams_that_it_had_opened(
-    serve: Callable[..., Client], folder: Path
-) -> None:
-    token = folder / "token"
-    client = serve()
-    token.write_text("t" * 32)
-    client.submit("/login", password=read_password(folder))
-    path = "/stream/of-the-test?after=1"
-    with (
-        EventStream(client.connect(), path, f"Cookie: {client.cookie}") as person,
-        EventStream(client.connect(), path, f"Authorization: Bearer {token.read_text()}") as program,
-    ):
-        person.next(), program.next()
-        (folder / "password").write_text("another password\n")
-        assert person.rest()[-1] == Received(event="expired")
-        token.write_text("u" * 33)
-        assert program.rest()[-1] == Received(event="expired")
-
-
-@needs_openssl
-def test_a_stream_ends_when_its_session_expires(serve: Callable[..., Client], folder: Path) -> None:
+def test_an_open_page_is_told_when_its_session_expires(serve: Callable[..., Client], folder: Path) -> None:
     client = serve(session_s=2.0)
     client.submit("/login", password=read_password(folder))
-    path, cookie = "/stream/of-the-test?after=1", f"Cookie: {client.cookie}"
-    with EventStream(client.connect(), path, cookie) as page:
-        assert " 200 " in page.head
-        page.rest()
-    with EventStream(
-        client.connect(), path, cookie, "HX-Request: true", "Accept: text/html, text/event-stream"
-    ) as again:
-        assert again.head.startswith("HTTP/1.1 401 ")
-        assert "HX-Refresh: true" in again.head
+    assert client.request("GET", POLL, HX_Request="true")[0] == 200
+    wait_until(lambda: client.request("GET", POLL, HX_Request="true")[0] == 401)
 
 
 @needs_openssl
@@ -256,5 +217,5 @@ def test_a_stranger_cannot_send_a_photo(serve: Callable[..., Client]) -> None:
     body = "x" * 1_000_000
     status, _ = client.request("POST", "/try", body)
     assert status in {303, 401, 413}
-    assert client.request("GET", "/stream/of-the-test?after=0", Accept="text/event-stream")[0] == 401
+    assert client.request("GET", POLL, Accept="*/*")[0] == 401
     wait_until(lambda: client.request("GET", "/login")[0] == 200)

@@ -10,8 +10,7 @@ import pytest
 
 from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event, decode, encode_binary
 from eaves.platform import FunctionStatus

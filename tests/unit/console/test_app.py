@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser
@@ -20,11 +19,11 @@ def test_a_hostile_name_is_escaped() -> None:
     assert "<b>" not in text
 
 
-def test_htmx_begins_after_its_extension_and_our_script() -> None:
+def test_htmx_begins_after_our_script() -> None:
     app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
     page = app.test_client().get("/").text
     scripts = re.findall(r"<script ([^>]*)></script>", page[page.index("</main>") :])
-    assert [re.findall(r"/static/(?:vendor/)?([a-z-]+)", one)[0] for one in scripts] == ["htmx-", "hx-sse-", "console"]
+    assert [re.findall(r"/static/(?:vendor/)?([a-z-]+)", one)[0] for one in scripts] == ["htmx-", "console"]
     assert not any("defer" in one or "async" in one for one in scripts)  # htmx waits for the end of parsing only then
 
 

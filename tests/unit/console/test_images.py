@@ -9,10 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.model.event_row import build_picture_key
+from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.model.prediction import build_picture_key
 from eaves.console.security.headers import FILE_POLICY
-from eaves.console.settings import ConsoleSettings
 from eaves.console.thumbnails.store import digest_of
 from eaves.console.views.images import build_image_url, build_thumbnail_url
 from tests.fakes.console.backend import FakeBackend

@@ -14,8 +14,7 @@ from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import build_flow
 from tests.fakes.models.artifact import write_colours

@@ -13,9 +13,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.settings import ConsoleSettings
 from eaves.console.views.try_it import MAX_PHOTOS, PARALLEL
 from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError, OverloadedError

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.platform import FunctionStatus
 from knative.console.site_backend import SiteBackend

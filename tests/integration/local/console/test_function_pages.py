@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.console.backend import LocalBackend

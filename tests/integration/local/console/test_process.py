@@ -161,7 +161,7 @@ def test_the_files_of_the_console_are_the_users_own(up: LocalHarness) -> None:
     assert up.state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_stream_ends_with_the_platform(harness: LocalHarness) -> None:
+def test_a_connection_ends_with_the_platform(harness: LocalHarness) -> None:
     harness.start()
     address = address_of(harness)
     host, _, port = address.rpartition(":")

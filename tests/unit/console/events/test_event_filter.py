@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from eaves.console.model.event_filter import EventFilter, parse_filter, parse_seq
 from eaves.console.model.prediction import ANSWERED
+from eaves.console.views.events import EventFilter, parse_filter, parse_seq
 
 
 def test_a_filter_survives_its_address() -> None:

@@ -13,12 +13,11 @@ from flask.testing import FlaskClient
 import eaves.console
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.platform import FunctionStatus
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, FrozenClock
-from tests.fakes.console.backend import FakeBackend, FakeRecords
+from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import DIGEST, build_flow, captured_event, classified_event, record_of
 
 HTMX = {"HX-Request": "true"}
@@ -41,31 +40,6 @@ def client(backend: FakeBackend) -> FlaskClient:
 
 def rows_in(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'id="event-(\d+)"', html)]
-
-
-def test_the_first_screen_ends_where_its_stream_begins(client: FlaskClient) -> None:
-    page = client.get("/").text
-    assert rows_in(page) == list(range(120, 20, -2))
-    assert 'hx-sse:connect="/stream/overview?after=120"' in page
-    assert "No link to a cloud is set up" in page
-
-
-class GrowingRecords(FakeRecords):
-    """Gets another prediction right after it was asked for the newest."""
-
-    def newest(self) -> int:
-        seq = super().newest()
-        if self.kept:
-            self.kept.append(replace(self.kept[-1], seq=seq + 1))
-        return seq
-
-
-def test_an_image_that_arrives_meanwhile_is_left_to_the_stream(backend: FakeBackend, client: FlaskClient) -> None:
-    backend.records = GrowingRecords(kept=backend.records.kept)
-    page = client.get("/").text
-    assert rows_in(page)[0] == 120
-    assert "?after=120" in page
-    assert backend.records.kept[-1].seq == 121
 
 
 def test_an_empty_first_screen_helps(backend: FakeBackend, client: FlaskClient) -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.event_row import build_row
-from eaves.console.model.prediction import parse_prediction
+from eaves.console.model.prediction import build_row, parse_prediction
 from eaves.history import MAX_TEXT, Record
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of, rejected_event
 

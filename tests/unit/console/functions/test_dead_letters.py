@@ -1,24 +1,26 @@
-"""Dead letters in words."""
+"""Deliveries and dead letters in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from eaves.admin import LaneReport
-from eaves.console.model.functions.dead_letters import (
+from eaves.admin import LaneReport, QueueReport
+from eaves.console.model.dead_letters import (
     GROUPS,
     MAX_TEXT,
-    PAGE,
     RETRY_LATER,
     SAME_AGAIN,
     build_dead_letter,
+    build_deliveries,
     describe_change,
     describe_data,
+    describe_lane,
     describe_outcome,
     describe_status,
     group_by_reason,
-    next_after,
+    name_owner,
 )
+from eaves.platform import FunctionStatus
 
 ENTRY = {
     "seq": 7,
@@ -71,13 +73,9 @@ def test_a_status_has_a_meaning(status: int, text: str) -> None:
     ("status", "advice"),
     [
         (0, RETRY_LATER),
-        (302, SAME_AGAIN),
         (404, "Check the address of its trigger, then retry it."),
-        (415, SAME_AGAIN),
         (422, SAME_AGAIN),
-        (429, RETRY_LATER),
         (500, RETRY_LATER),
-        (503, RETRY_LATER),
     ],
 )
 def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> None:
@@ -88,8 +86,8 @@ def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> N
 def test_groups_have_the_most_frequent_reason_first() -> None:
     rows = [build_dead_letter({**ENTRY, "reason": f"reason {number % 3 and 1}"}) for number in range(9)]
     found = group_by_reason([*rows, build_dead_letter({**ENTRY, "lane": "trigger/flowers/alarm"})])
-    assert [(group.raw_reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
-    assert (found[2].reason, found[2].lane) == ("the image is corrupt", "trigger/flowers/alarm")
+    assert [(group.letter.raw_reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
+    assert (found[2].letter.reason, found[2].letter.lane) == ("the image is corrupt", "trigger/flowers/alarm")
     many = [build_dead_letter({**ENTRY, "reason": f"reason {number}"}) for number in range(100)]
     assert len(group_by_reason(many)) == GROUPS
 
@@ -136,8 +134,46 @@ def test_only_text_is_shown_as_text() -> None:
     assert describe_data("application/json", b"a" * 5_000) == "a" * MAX_TEXT + "..."
 
 
-def test_a_full_page_has_a_next_one() -> None:
-    rows = [build_dead_letter({**ENTRY, "seq": number}) for number in range(1, PAGE + 1)]
-    assert next_after(rows) == PAGE
-    assert next_after(rows[:-1]) == 0
-    assert next_after([]) == 0
+REPORTS = {
+    "broker": QueueReport(
+        lanes=(
+            LaneReport(lane="trigger/flowers/flowers", queued=3, dead=2, delivering=True),
+            LaneReport(lane="trigger/flowers/alarm", delivering=True, paused=True, paused_since=280.0),
+            LaneReport(lane="trigger/flowers-2/flowers-2", queued=9),
+        )
+    ),
+    "flowers.camera-1": QueueReport(lanes=(LaneReport(lane="sink", queued=1, delivering=True),)),
+    "flowers-2.camera-1": QueueReport(lanes=(LaneReport(lane="sink", queued=7),)),
+}
+
+
+def test_lanes_of_the_app_are_shown_with_the_paused_ones_first() -> None:
+    unreachable = {"broker": "down", "flowers.camera-2": "timed out", "flowers-2": "timed out"}
+    found = build_deliveries(FunctionStatus(name="flowers", state="ready"), REPORTS, unreachable, 1_000.0)
+    assert [(row.queue, row.title, row.paused_for) for row in found.lanes] == [
+        ("broker", "trigger alarm", "12 minutes"),
+        ("broker", "images to the function", ""),
+        ("flowers.camera-1", "images from the sources", ""),
+    ]
+    assert found.unreachable == {"broker": "down", "flowers.camera-2": "timed out"}
+
+
+def test_lanes_and_queues_have_names_for_people() -> None:
+    lanes = (
+        "trigger/flowers/flowers",
+        "trigger/flowers/alarm",
+        "dead-letters/flowers/alarm",
+        "replies",
+        "trigger/x",
+        "",
+    )
+    assert [describe_lane(lane) for lane in lanes] == [
+        "images to the function",
+        "trigger alarm",
+        "dead letter sink of trigger alarm",
+        "predictions to the broker",
+        "trigger x",
+        "",
+    ]
+    owners = [name_owner(queue) for queue in ("flowers", "flowers.relay", "flowers-2.cam", "7")]
+    assert owners == ["flowers", "flowers", "flowers-2", "7"]

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus
-from eaves.console.model.link import list_links
-from eaves.console.model.overview import MAX_PROBLEMS, MAX_TILES, Overview, build_overview, settle
-from eaves.console.model.source_tile import LastImage
+from eaves.console.model.overview import MAX_PROBLEMS, MAX_TILES, Overview, build_overview, list_links
+from eaves.console.model.prediction import EventRow
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
 
 DOWN = "connection refused"
+IMAGE = EventRow(seq=1, at=START - 10, title="rose")
 
 
 def watching(name: str, age_s: float = 10.0) -> SourceReport:
@@ -30,7 +30,7 @@ def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport |
     return FunctionStatus(name="flowers", state=state, site="mill", agents=tuple(agents))
 
 
-def view_of(*functions: FunctionStatus, images: dict[str, LastImage] | None = None) -> Overview:
+def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = None) -> Overview:
     return build_overview(functions, images or {}, now=START, silent_after_s=600.0)
 
 
@@ -87,15 +87,21 @@ def test_problems_are_counted_beyond_the_first() -> None:
 
 
 def test_a_source_that_sends_by_itself_has_a_tile() -> None:
-    image = LastImage(seq=1, at=START - 10, label="rose")
-    view = view_of(function_of(watching("a")), images={"urn:plc:7": image, "/eaves/mill/a": image})
-    assert [(tile.name, tile.by_itself) for tile in view.tiles] == [("a", False), ("urn:plc:7", True)]
+    view = view_of(function_of(watching("a")), images={"urn:plc:7": IMAGE, "/eaves/mill/a": IMAGE})
+    assert [(tile.name, tile.function) for tile in view.tiles] == [("a", "flowers"), ("urn:plc:7", "")]
 
 
-def test_an_image_that_a_person_sent_is_shown_only_while_it_is_new() -> None:
-    image = LastImage(seq=1, at=START - 10, label="rose")
-    assert [tile.name for tile in view_of(images={"/eaves/mill/send": image}).tiles] == ["send"]
-    assert view_of(images={"/eaves/mill/send": replace(image, at=START - 3_600)}).tiles == ()
+def test_a_source_whose_site_was_renamed_has_one_tile() -> None:
+    view = view_of(function_of(watching("a")), images={"/eaves/local/a": IMAGE, "/eaves/mill/a": IMAGE})
+    assert [tile.key for tile in view.tiles] == ["/eaves/mill/a"]
+
+
+def test_images_that_people_sent_have_no_tile_and_are_named() -> None:
+    sent = {f"/eaves/mill/{name}": IMAGE for name in ("send", "console", "a")}
+    view = view_of(function_of(watching("a")), images=sent)
+    assert ([tile.name for tile in view.tiles], view.by_hand) == (["a"], ("console", "send"))
+    alone = view_of(function_of(), images={"/eaves/mill/send": IMAGE})
+    assert alone.headline == "No source has sent an image; the newest ones were sent by hand."
 
 
 def test_dead_letters_are_a_note() -> None:
@@ -135,12 +141,3 @@ def test_a_relay_that_cannot_be_asked_is_unknown() -> None:
     agent = AgentStatus(name="flowers.relay", state="unknown", reason="it is starting")
     (view,) = list_links([FunctionStatus(name="flowers", state="ready", agents=(agent,))], START)
     assert (view.state, view.reason) == ("unknown", "it is starting")
-
-
-def test_a_state_that_lasts_keeps_its_beginning() -> None:
-    before = view_of(function_of(silent("a", 720.0)))
-    after = view_of(function_of(silent("a", 719.0)))
-    assert before != after
-    assert settle(before, after) == before
-    later = view_of(function_of(silent("a", 60.0)))
-    assert settle(before, later) == later

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import Mark, SecuritySettings
-from eaves.console.settings import ConsoleSettings
 from tests.fakes.console.browser import Browser
 from tests.unit.console.security.sample_app import SVG, build_app
 

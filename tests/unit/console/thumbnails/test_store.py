@@ -54,6 +54,18 @@ def test_an_image_is_kept_with_its_event_and_predictions(path: Path) -> None:
         assert again.kept() == [newest, oldest]
 
 
+def test_kept_images_are_in_the_order_of_their_events_whenever_they_were_kept(path: Path) -> None:
+    store, flow = ThumbnailStore(path), build_flow(5, with_images=False)
+    for position in (2, 8, 0, 6, 4):
+        store.put(flow.records[position], JPEG)
+    assert [one.seq for one in store.kept()] == [9, 7, 5, 3, 1]
+    pages, before = [], None
+    while page := store.kept(before=before, limit=2):
+        pages.append([one.seq for one in page])
+        before = page[-1].number
+    assert pages == [[9, 7], [5, 3], [1]]
+
+
 def test_an_image_that_is_kept_again_stays_as_it_is(path: Path) -> None:
     store, flow = ThumbnailStore(path), build_flow(1, with_images=False)
     store.put(flow.records[0], JPEG)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.console.trial.outcome import describe_answer, describe_error
+from eaves.console.model.trial import describe_answer, describe_error
 from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
 from eaves.events import IMAGE_CLASSIFIED, Event

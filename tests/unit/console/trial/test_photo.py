@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.console.trial.photo import build_photo_event, clean_name
-from eaves.console.trial.previews import KEPT, Previews
+from eaves.console.model.trial import build_photo_event, clean_name
+from eaves.console.views.try_it import KEPT, Previews
 from eaves.events import decode, encode_binary
 from tests.fakes.models.artifact import encode_png
 

@@ -13,8 +13,7 @@ import pytest
 from eaves.admin import Action, QueueReport, Selector
 from eaves.admin.queue import SpoolQueue
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import LaneDelivery
 from eaves.errors import PlatformError
 from eaves.spool import Spool

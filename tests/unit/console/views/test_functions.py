@@ -12,11 +12,10 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import AgentStatus
 from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.errors import EavesError, NotFoundError, PlatformError
 from eaves.platform import FunctionStatus
-from eaves.platform.status import DeployedStatus, ServedStatus
+from eaves.platform.status import DeployedStatus, PartStatus, ServedStatus
 from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
@@ -73,18 +72,28 @@ def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-def test_zero_replicas_are_asleep_and_no_error() -> None:
-    found = text_of(open_console(FakeBackend(functions=[LOCAL])).open("/functions").text)
-    assert "asleep starts with the next image" in found
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("ready", "ready answers at once"),
+        ("idle", "asleep starts with the next image"),
+        ("degraded", "limited answers, but another part of its app isn&#39;t ready"),
+        ("of another version", "of another version"),
+    ],
+)
+def test_a_state_has_words_and_sleep_is_no_error(state: str, words: str) -> None:
+    found = text_of(open_console(FakeBackend(functions=[replace(LOCAL, state=state)])).open("/functions").text)
+    assert words in found
     assert "fail" not in found
 
 
 def test_a_failed_function_shows_reason_and_fix() -> None:
-    failed = replace(LOCAL, state="failed", reason="out of memory", fix="eaves logs flowers")
+    reason = 'answered 500: {"detail": "out of memory"}'
+    failed = replace(LOCAL, state="failed", reason=reason, fix="eaves logs flowers")
     browser = open_console(FakeBackend(functions=[failed]))
     for path in ("/functions", "/parts/functions", "/functions/flowers", "/functions/flowers/figures"):
         found = text_of(browser.open(path).text)
-        assert "out of memory" in found, path
+        assert "answered 500: out of memory" in found, path
         assert "Try this: eaves logs flowers" in found, path
 
 
@@ -97,6 +106,17 @@ def test_a_function_shows_its_latencies_and_says_of_how_many_predictions() -> No
     assert "only 40 predictions: too few for p99" in found
     assert re.search(r"infer the model computes 22 ms 22 ms –", found)
     assert re.search(r"image to prediction .* 30 ms 30 ms –", found)
+
+
+def test_parts_that_are_not_ready_have_their_reason_and_fix() -> None:
+    parts = (
+        PartStatus(kind="Trigger", name="flowers"),
+        PartStatus(kind="Source", name="cam", state="starting"),
+        PartStatus(kind="Trigger", name="alarm", state="failed", reason="it is gone", fix="do it", age_s=90.0),
+    )
+    found = text_of(open_console(FakeBackend(functions=[replace(LOCAL, parts=parts)])).open("/functions/flowers").text)
+    assert "Trigger alarm has failed for 1 minute: it is gone Try this: do it" in found
+    assert "Source cam" not in found
 
 
 def test_without_a_prediction_the_page_says_so() -> None:
@@ -230,6 +250,14 @@ def test_the_end_of_a_log_is_shown() -> None:
     assert "The log is empty." in empty.open("/functions/flowers/log").text
     missing = open_console(FakeBackend(functions=[LOCAL])).open("/functions/flowers/log")
     assert (missing.status_code, "has no log" in missing.text) == (404, True)
+
+
+def test_a_log_line_of_json_is_shown_as_a_person_reads_it() -> None:
+    line = '{"time": "2026-11-26T14:02:31.250Z", "level": "info", "logger": "f", "message": "answered", "id": "7"}'
+    odd = ['{"time": 1}', "[" * 10_000, "plain"]
+    browser = open_console(FakeBackend(functions=[LOCAL], log_lines={"flowers": [line, *odd]}))
+    page = browser.open("/functions/flowers/log").text
+    assert "2026-11-26 14:02:31 info answered id=7\n{&#34;time&#34;: 1}\n[[" in page
 
 
 def test_entries_at_the_sources_are_named_beside_the_number() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.console.security.rate_limit import (
+from eaves.console.security.logins import (
     IN_ALL,
     IN_ALL_REFILL_S,
     MAX_ADDRESSES,
@@ -101,4 +101,4 @@ def test_the_memory_is_bounded() -> None:
     limit = LoginLimit(ManualClock())
     for number in range(3 * MAX_ADDRESSES):
         limit.take(f"10.{number // 65_536}.{number // 256 % 256}.{number % 256}")
-    assert len(limit._buckets) == MAX_ADDRESSES
+    assert len(limit._full_at) == MAX_ADDRESSES

@@ -8,13 +8,15 @@ import pytest
 
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent
-from eaves.console.model.source_tile import LastImage, SourceTile, build_foreign_tile, build_last, build_tile
+from eaves.console.model.prediction import EventRow
+from eaves.console.model.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
+from eaves.history import Record
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
-from tests.fakes.console.material import captured_event, classified_event, record_of, rejected_event
+from tests.fakes.console.material import captured_event, record_of
 
 FUNCTION = FunctionStatus(name="flowers", state="ready", replicas=1, site="mill")
-IMAGE = LastImage(seq=9, at=START - 30, label="rose", is_label=True, score=0.9)
+IMAGE = EventRow(seq=9, at=START - 30, title="rose", is_label=True, score=0.9)
 REFUSED = "the camera can't be reached: connection refused"
 
 
@@ -22,12 +24,13 @@ def tile_of(
     report: SourceReport,
     *,
     function: FunctionStatus = FUNCTION,
-    last: LastImage | None = IMAGE,
+    last: EventRow | None = IMAGE,
     agent: AgentStatus | None = None,
     silent_after_s: float = 600.0,
+    usual_s: float | None = None,
 ) -> SourceTile:
     agent = agent or AgentStatus(name="flowers", state="running", sources=(report,))
-    return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s)
+    return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s, usual_s=usual_s)
 
 
 def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
@@ -37,7 +40,7 @@ def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
 
 def test_a_source_that_sends_is_ok() -> None:
     tile = tile_of(watching())
-    assert (tile.state, tile.source, tile.detail) == ("ok", "/eaves/mill/camera-1", "")
+    assert (tile.state, tile.key, tile.detail) == ("ok", "/eaves/mill/camera-1", "")
 
 
 def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
@@ -55,11 +58,11 @@ def test_a_folder_that_nobody_writes_to_is_quiet() -> None:
 
 
 def test_a_regular_source_is_silent_after_the_threshold() -> None:
-    last = replace(IMAGE, at=START - 601, usual_s=10.0)
-    assert tile_of(watching(601), last=last).state == "silent"
-    assert tile_of(watching(601), last=last).since == START - 601
-    assert tile_of(watching(599), last=replace(last, at=START - 599)).state == "quiet"
-    assert tile_of(watching(601), last=last, silent_after_s=0).state == "quiet"
+    last = replace(IMAGE, at=START - 601)
+    tile = tile_of(watching(601), last=last, usual_s=10.0)
+    assert (tile.state, tile.since) == ("silent", START - 601)
+    assert tile_of(watching(599), last=replace(last, at=START - 599), usual_s=10.0).state == "quiet"
+    assert tile_of(watching(601), last=last, silent_after_s=0, usual_s=10.0).state == "quiet"
 
 
 def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> None:
@@ -73,9 +76,9 @@ def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> Non
 
 
 def test_a_slow_rhythm_has_a_longer_threshold() -> None:
-    last = replace(IMAGE, at=START - 3_500, usual_s=1_800.0)
-    assert tile_of(watching(3_500), last=last).state == "ok"
-    assert tile_of(watching(9_100), last=replace(last, at=START - 9_100)).state == "silent"
+    last = replace(IMAGE, at=START - 3_500)
+    assert tile_of(watching(3_500), last=last, usual_s=1_800.0).state == "ok"
+    assert tile_of(watching(9_100), last=replace(last, at=START - 9_100), usual_s=1_800.0).state == "silent"
 
 
 def test_zero_replicas_are_asleep() -> None:
@@ -121,27 +124,15 @@ def test_a_failed_function_fails_its_sources() -> None:
 
 
 def test_a_source_that_sends_by_itself_is_never_silent() -> None:
-    tile = build_foreign_tile("urn:plc:7", replace(IMAGE, at=START - 90_000, usual_s=5.0), now=START)
-    assert (tile.state, tile.by_itself, tile.name) == ("quiet", True, "urn:plc:7")
+    tile = build_foreign_tile("urn:plc:7", replace(IMAGE, at=START - 90_000), now=START)
+    assert (tile.state, tile.function, tile.name) == ("quiet", "", "urn:plc:7")
 
 
-def test_the_newest_image_is_the_one_that_was_answered_last() -> None:
-    cause = captured_event()
-    captured = record_of(cause, 1)
-    last = build_last(captured, record_of(classified_event(cause, score=0.61), 2))
-    assert last is not None
-    assert (last.label, last.score, last.confidence, last.seq) == ("rose", 0.61, "low", 2)
+def records_at(*times: float) -> list[Record]:
+    return [record_of(captured_event(number), number, at=at) for number, at in reversed([*enumerate(times, start=1)])]
 
 
-def test_an_image_that_waits_for_its_prediction_says_so() -> None:
-    first, second = captured_event(1), captured_event(2)
-    last = build_last(record_of(second, 3), record_of(classified_event(first), 2))
-    assert last is not None
-    assert (last.label, last.is_label, last.seq) == ("not predicted yet", False, 3)
-
-
-def test_a_refused_image_has_no_label() -> None:
-    last = build_last(None, record_of(rejected_event(captured_event()), 2))
-    assert last is not None
-    assert (last.label, last.is_label) == ("refused", False)
-    assert build_last(None, None) is None
+def test_only_images_that_come_regularly_have_a_rhythm() -> None:
+    assert find_rhythm(records_at(0, 10, 20, 31, 40, 50)) == 10
+    for times in ((0, 10, 20, 400, 410, 420), (0, 10, 20, 30, 40), (5, 5, 5, 5, 5, 5)):
+        assert find_rhythm(records_at(*times)) is None

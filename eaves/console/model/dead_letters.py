@@ -1,19 +1,33 @@
-"""Dead letters in words: rows of a page, groups with the same reason, and what became of an entry after a retry."""
+"""Deliveries and dead letters in words: lanes, dead letters, groups with the same reason, the outcome of a retry."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.admin import LaneReport
-from eaves.console.model.functions.deliveries import describe_lane
-from eaves.console.model.words import count_noun
+from eaves.admin import LaneReport, QueueReport
+from eaves.base.names import NAME_PATTERN
+from eaves.console.model.words import count_noun, describe_duration
+from eaves.platform import FunctionStatus
 from eaves.web.problem_document import describe_reason
 
+TRIGGER, SINK = "trigger/", "dead-letters/"
+"""Beginnings of the names of the local broker's lanes, before the name of the app."""
+BROKER = "broker"
+"""Name of the queue of the local platform's broker, which has lanes of every app."""
+LANES: Mapping[str, str] = {
+    "sink": "images from the sources",
+    "replies": "predictions to the broker",
+    "alarms": "alarms to the cloud",
+    "archive": "predictions to the cloud",
+    "images": "images to the cloud",
+    "broker": "copies to the broker",
+}
+"""Lane of an agent's or a relay's queue to its purpose."""
 PAGE = 50
 """Number of dead letters on one page."""
 SAMPLE = 1_000
@@ -49,6 +63,36 @@ _STATUS = re.compile(r"^answered [0-9]{3}: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRow:
+    """Deliveries of one lane.
+
+    Attributes:
+        queue: Name of the queue.
+        lane: Report on the lane.
+        title: Purpose of the lane.
+        paused_for: Duration of the pause in words; empty when the lane isn't paused or the start isn't known.
+    """
+
+    queue: str
+    lane: LaneReport
+    title: str
+    paused_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppDeliveries:
+    """Deliveries of an app.
+
+    Attributes:
+        lanes: Its lanes, those with failures first.
+        unreachable: Queue of the app to the reason why it can't be read.
+    """
+
+    lanes: tuple[LaneRow, ...] = ()
+    unreachable: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterRow:
     """One dead letter, or an entry that was one.
 
@@ -57,9 +101,8 @@ class DeadLetterRow:
         lane: Name of the lane.
         lane_title: Purpose of the lane.
         is_dead: Whether it is a dead letter; otherwise it waits for delivery.
-        source: Source of the event.
+        source_name: Last part of the event's source, the name of a camera.
         subject: Subject of the event, such as the file's name; the event's id when it has none.
-        type: Type of the event.
         size_bytes: Size of the event, bytes.
         attempts: Number of failed attempts.
         put_at: Time at which the event was queued, Unix seconds.
@@ -75,9 +118,8 @@ class DeadLetterRow:
     lane: str
     lane_title: str
     is_dead: bool
-    source: str
+    source_name: str
     subject: str
-    type: str
     size_bytes: int
     attempts: int
     put_at: float
@@ -88,30 +130,17 @@ class DeadLetterRow:
     raw_reason: str
     is_image: bool
 
-    @property
-    def source_name(self) -> str:
-        """Last part of the source, the name of a camera."""
-        return self.source.rpartition("/")[2] or self.source
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasonGroup:
     """Dead letters of one lane with the same reason.
 
     Attributes:
-        lane: Name of the lane.
-        lane_title: Purpose of the lane.
-        status: What the HTTP status means.
-        reason: The reason in words.
-        raw_reason: The recorded reason, which selects the entries; empty when none was recorded.
+        letter: One of them.
         count: Number of them among those that were counted.
     """
 
-    lane: str
-    lane_title: str
-    status: str
-    reason: str
-    raw_reason: str
+    letter: DeadLetterRow
     count: int
 
 
@@ -132,27 +161,83 @@ class RetryOutcome:
     reason: str = ""
 
 
+def build_deliveries(
+    status: FunctionStatus, reports: Mapping[str, QueueReport], unreachable: Mapping[str, str], now: float
+) -> AppDeliveries:
+    """Build the view of an app's deliveries.
+
+    Args:
+        status: Status of the app's function.
+        reports: Reports of the queues that answered, by name.
+        unreachable: Name of each queue that can't be read to the reason.
+        now: Current time, Unix seconds.
+    """
+    rows = [
+        LaneRow(queue=name, lane=lane, title=describe_lane(lane.lane), paused_for=_describe_pause(lane, now))
+        for name, report in reports.items()
+        for lane in report.lanes
+        if (find_function(lane.lane) or name_owner(name)) == status.name
+    ]
+    rows.sort(key=lambda row: (not row.lane.paused, not row.lane.dead, not row.lane.attempts.get("retried", 0)))
+    return AppDeliveries(
+        lanes=tuple(rows),
+        unreachable={name: why for name, why in unreachable.items() if name_owner(name) in (status.name, BROKER)},
+    )
+
+
+def _describe_pause(lane: LaneReport, now: float) -> str:
+    return describe_duration(now - lane.paused_since) if lane.paused and lane.paused_since is not None else ""
+
+
+def name_owner(queue: str) -> str:
+    """Return the app that an agent's or a relay's queue belongs to, by its name: `flowers` for `flowers.camera-1`."""
+    found = NAME_PATTERN.match(queue)
+    return found[0] if found else queue
+
+
+def describe_lane(lane: str) -> str:
+    """Return the purpose of a lane in words; its name when it isn't known."""
+    name = lane.rpartition("/")[2]
+    if lane.startswith(TRIGGER):
+        return "images to the function" if name == find_function(lane) else f"trigger {name}"
+    return f"dead letter sink of trigger {name}" if lane.startswith(SINK) else LANES.get(lane, lane)
+
+
+def find_function(lane: str) -> str:
+    """Return the name of the app that a lane of the local broker belongs to; empty for other lanes."""
+    parts = lane.split("/")
+    return parts[1] if len(parts) == 3 and f"{parts[0]}/" in (TRIGGER, SINK) else ""
+
+
 def build_dead_letter(entry: Mapping[str, Any]) -> DeadLetterRow:
     """Build the row of an entry, which an agent of another version may have described."""
-    status, reason = _number(entry, "status"), _text(entry, "reason")
-    is_dead = _text(entry, "state") == "dead"
+
+    def text(name: str) -> str:
+        value = entry.get(name)
+        return value if isinstance(value, str) else ""
+
+    def number(name: str) -> float:
+        value = entry.get(name)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+    status, reason, source = int(number("status")), text("reason"), text("source")
+    is_dead = text("state") == "dead"
     return DeadLetterRow(
-        seq=int(_number(entry, "seq")),
-        lane=_text(entry, "lane"),
-        lane_title=describe_lane(_text(entry, "lane")),
+        seq=int(number("seq")),
+        lane=text("lane"),
+        lane_title=describe_lane(text("lane")),
         is_dead=is_dead,
-        source=_text(entry, "source"),
-        subject=_text(entry, "subject") or _text(entry, "event_id"),
-        type=_text(entry, "type"),
-        size_bytes=int(_number(entry, "size_bytes")),
-        attempts=int(_number(entry, "attempts")),
-        put_at=_number(entry, "put_at"),
-        died_at=_number(entry, "died_at"),
-        status=describe_status(int(status)) if is_dead else "",
-        advice=advise(int(status)) if is_dead else "",
+        source_name=source.rpartition("/")[2] or source,
+        subject=text("subject") or text("event_id"),
+        size_bytes=int(number("size_bytes")),
+        attempts=int(number("attempts")),
+        put_at=number("put_at"),
+        died_at=number("died_at"),
+        status=describe_status(status) if is_dead else "",
+        advice=advise(status) if is_dead else "",
         reason=shorten_reason(reason),
         raw_reason=reason,
-        is_image=_text(entry, "datacontenttype").lower().startswith("image/"),
+        is_image=text("datacontenttype").lower().startswith("image/"),
     )
 
 
@@ -163,21 +248,14 @@ def shorten_reason(reason: str) -> str:
 
 def group_by_reason(rows: Iterable[DeadLetterRow]) -> tuple[ReasonGroup, ...]:
     """Return the reasons of dead letters with their counts, the most frequent first, at most `GROUPS`."""
-    counts = Counter((row.lane, row.lane_title, row.status, row.reason, row.raw_reason) for row in rows)
-    return tuple(
-        ReasonGroup(lane=lane, lane_title=title, status=status, reason=reason, raw_reason=raw, count=count)
-        for (lane, title, status, reason, raw), count in counts.most_common(GROUPS)
-    )
+    keyed = [((row.lane, row.status, row.raw_reason), row) for row in rows]
+    counts, by_key = Counter(key for key, _ in keyed), dict(keyed)
+    return tuple(ReasonGroup(letter=by_key[key], count=count) for key, count in counts.most_common(GROUPS))
 
 
 def describe_status(status: int) -> str:
     """Return what an HTTP status means for an event, with its number; `not delivered` for 0."""
-    if status in STATUSES:
-        meaning = STATUSES[status]
-    elif status >= 500:
-        meaning = "the receiver failed"
-    else:
-        meaning = "refused"
+    meaning = STATUSES.get(status) or ("the receiver failed" if status >= 500 else "refused")
     return f"{meaning} ({status})" if status else meaning
 
 
@@ -217,16 +295,10 @@ def describe_outcome(
 
 
 def describe_change(done: str, count: int) -> str:
-    """Return what a change did, such as `3 dead letters are queued again.`.
-
-    Args:
-        done: `retried` or `deleted`.
-        count: Number of changed dead letters.
-    """
+    """Return what a change did to a number of dead letters, which were `retried` or `deleted`."""
     if count == 0:
         return "No dead letter was changed: somebody may have retried or deleted them meanwhile."
-    letters = count_noun(count, "dead letter")
-    verb = "is" if count == 1 else "are"
+    letters, verb = count_noun(count, "dead letter"), "is" if count == 1 else "are"
     return f"{letters} {verb} queued again." if done == "retried" else f"{letters} {verb} deleted."
 
 
@@ -237,18 +309,3 @@ def describe_data(content_type: str, data: bytes) -> str:
         return ""
     text = data[: MAX_TEXT + 1].decode(errors="replace")
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."
-
-
-def next_after(rows: Sequence[DeadLetterRow]) -> int:
-    """Return the number after which the next page begins; 0 when this is the last page."""
-    return rows[-1].seq if len(rows) >= PAGE else 0
-
-
-def _text(entry: Mapping[str, Any], name: str) -> str:
-    value = entry.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _number(entry: Mapping[str, Any], name: str) -> float:
-    value = entry.get(name)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0

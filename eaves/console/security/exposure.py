@@ -1,10 +1,11 @@
-"""The password and the certificate of the console, which are created when they are missing."""
+"""Settings of who may open the console, and its password and certificate, which are created when they are missing."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import ssl
@@ -12,13 +13,18 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.base.files import make_directory, write_atomically
-from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD, TOKEN
+from eaves.credentials.folder import CERTIFICATE, KEY, PASSWORD
 from eaves.errors import ConfigError, Fault, StorageError
+from eaves.ingress import ServerTls
+from eaves.web.origin import listens_on_loopback
+
+HOUR_S = 3_600.0
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 """Characters of a generated password, without those that look alike: i, l, o, 0 and 1."""
@@ -48,6 +54,71 @@ NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 OPENSSL_S = 30.0
 """Time limit of `openssl`, seconds; a small board makes an elliptic key in less than one."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuritySettings:
+    """Settings of who may open the console.
+
+    Attributes:
+        host: Address that the console listens on. Off loopback, `credentials` must be set.
+        credentials: Folder with `password`, `tls.crt` and `tls.key`; None on loopback without a
+            password. On loopback, a folder with only `password` gives plain HTTP with a login page.
+        state: Directory in which the key of signatures and the list of logouts survive a restart of the process; None:
+            they end with the process, and with them every session.
+        session_s: Time after a login at which the session ends, seconds. 12 hours cover a shift with its handover.
+        idle_s: Time after the last request of a person at which the session ends, seconds. What an open page loads by
+            itself doesn't count.
+    """
+
+    host: str = "127.0.0.1"
+    credentials: Path | None = None
+    state: Path | None = None
+    session_s: float = 12 * HOUR_S
+    idle_s: float = 2 * HOUR_S
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can connect."""
+        return listens_on_loopback(self.host)
+
+    def build_tls(self) -> ServerTls | None:
+        """Return the certificates of the server; None on loopback, unless the folder of credentials has some.
+
+        Raises:
+            ConfigError: When a certificate is missing off loopback, or can't be used.
+        """
+        if self.credentials is None or (self.is_local and not (self.credentials / CERTIFICATE).exists()):
+            return None
+        return ServerTls(self.credentials)
+
+
+LOOPBACK = SecuritySettings()
+"""Only programs of this machine, without a password and without a state directory."""
+
+
+def check_exposure(settings: SecuritySettings, *, folder: Path = Path("console"), command: str = "eaves up") -> None:
+    """Check that a console that other machines can reach has a folder of credentials.
+
+    Args:
+        settings: Settings of the console.
+        folder: Folder that the hint suggests; `prepare_credentials` creates it with its files.
+        command: Command that the hint suggests.
+
+    Raises:
+        ConfigError: When the console would be open to other machines without TLS and a password.
+    """
+    if settings.is_local or settings.credentials is not None:
+        return
+    message = (
+        f"{settings.host} is open to other machines, so the console needs a certificate and a password: "
+        "name the folder of its credentials"
+    )
+    hint = (
+        f"{command} --console-host {settings.host} --console-credentials {shlex.quote(str(folder))}"
+        "   # missing files are created"
+    )
+    raise ConfigError([Fault(origin=command, path="console_host", message=message)], hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +158,7 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> P
         if needs_tls and not certificate.exists():
             _create_certificate(folder, list_names(host))
             made_certificate = True
-        for path in (password, key, folder / TOKEN):
+        for path in (password, key):
             if path.exists():
                 _check_mode(path)
         fingerprint = read_fingerprint(certificate) if made_certificate else ""
@@ -122,36 +193,24 @@ def read_fingerprint(certificate: Path) -> str:
 def list_names(host: str) -> Sequence[str]:
     """Return the subject's alternative names of a certificate for a host, as openssl writes them: `DNS:...`, `IP:...`.
 
-    Args:
-        host: Name or address to listen on; `0.0.0.0` and `::` stand for the machine's name and its usual address.
+    They are the host, this machine's names, and the addresses by which other machines usually reach it: those of the
+    default routes. Connecting a UDP socket sends nothing. Source: RFC 5737 and RFC 3849, addresses for documentation.
     """
-    names = ["localhost", socket.gethostname(), f"{socket.gethostname().partition('.')[0]}.local"]
-    addresses = ["127.0.0.1", "::1"]
-    try:
-        if not ip_address(host).is_unspecified:
-            addresses.append(host)
-    except ValueError:
-        names.append(host)
-    addresses += _list_own_addresses()
-    dns = (f"DNS:{name.lower()}" for name in names if _NAME.fullmatch(name))
-    return list(dict.fromkeys([*dns, *(f"IP:{address.partition('%')[0]}" for address in addresses)]))
-
-
-def _list_own_addresses() -> list[str]:
-    """Return the addresses by which other machines usually reach this one. Connecting a UDP socket sends nothing.
-
-    Source: the addresses of TEST-NET-1 (RFC 5737) and of the documentation prefix (RFC 3849), to which only a default
-    route leads.
-    """
-    found = []
+    name = socket.gethostname()
+    found = ["localhost", name, f"{name.partition('.')[0]}.local", "127.0.0.1", "::1", host]
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            found.append(str(probe.getsockname()[0]))
+    names = []
+    for one in found:
         try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((target, 9))
-                found.append(str(probe.getsockname()[0]))
-        except OSError:
-            continue
-    return found
+            if not ip_address(one).is_unspecified:
+                names.append(f"IP:{one.partition('%')[0]}")
+        except ValueError:
+            if _NAME.fullmatch(one):
+                names.append(f"DNS:{one.lower()}")
+    return list(dict.fromkeys(names))
 
 
 def _create_certificate(folder: Path, names: Sequence[str]) -> None:

@@ -1,10 +1,13 @@
-"""A function's answer to a photo in words: what it sees, how long it took, or what to do when there is no answer."""
+"""Try it: a photo that a person chose > an image event > a function's answer in words."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from eaves.console.model.prediction import STAGES, Scored, parse_answer
@@ -12,7 +15,50 @@ from eaves.console.model.words import clean_text, describe_ms, describe_share
 from eaves.delivery import SinkResponse
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import EavesError
+from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.media_type import UNKNOWN, sniff
 from eaves.web.problem_document import find_kind, parse_problem
+
+SOURCE = "console"
+"""Name of the console as a source of events."""
+MAX_NAME = 120
+ANY_IMAGE = "image/*"
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a file without folders and unprintable characters; `photo` when nothing is left.
+
+    Args:
+        name: Name that the browser sent; a browser may send a path, and anybody may send anything.
+    """
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(one for one in last if one.isprintable()).strip(" .")
+    if len(printable) > MAX_NAME:
+        printable = f"{printable[: MAX_NAME - 10]}{printable[-10:]}"
+    return printable or "photo"
+
+
+def build_photo_event(data: bytes, name: str, site: str) -> Event:
+    """Build the event that a function gets; it has a new id, so trying a photo twice asks the function twice.
+
+    Args:
+        data: Bytes of the photo, whatever they are.
+        name: Result of `clean_name`.
+        site: Name of the site.
+    """
+    source = source_uri(site or "local", SOURCE)
+    return Event(
+        id=event_id(source, secrets.token_hex(16)),
+        source=source,
+        type=IMAGE_CAPTURED,
+        data=data,
+        # A function then says that the file can't be read, rather than that it takes no such type.
+        datacontenttype=ANY_IMAGE if (kind := sniff(data)) == UNKNOWN else kind,
+        subject=name,
+        time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        extensions={"datadigest": f"sha256:{hashlib.sha256(data).hexdigest()}"},
+    )
+
 
 MAX_TEXT = 300
 _RETRY = "Try again in a moment."
