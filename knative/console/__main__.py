@@ -84,12 +84,14 @@ def open_console(
     if settings.events_port:
         events = open_intake_server(intake, host=settings.host, port=settings.events_port, max_bytes=settings.max_bytes)
         stack.callback(events.stop)
-    title = settings.site or cluster.namespace
-    platform = KnativePlatform(
-        cluster, KnativeSettings(agent_namespace=settings.agent_namespace), SiteSettings(name=title), by="console"
-    )
+    site = SiteSettings(name=settings.site or cluster.namespace)
+    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=settings.agent_namespace), site, by="console")
     backend = SiteBackend(
-        platform, send=partial(send_inside, cluster, client), title=title, records=reader, images=images
+        platform,
+        send=partial(send_inside, cluster, client),
+        title=settings.site or f"namespace {cluster.namespace}",
+        records=reader,
+        images=images,
     )
     server = _open_pages(settings, backend, security)
     collector = ThumbnailCollector(reader, images, watching=lambda: server.idle_s() < LOOKING_S)

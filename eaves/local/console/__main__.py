@@ -44,7 +44,7 @@ def main() -> None:
     settings = parse_process_settings(sys.argv[1:])
     listening = socket.socket(fileno=settings.listener)
     state = StateDirectory(root=settings.state)
-    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.thumbnails_max_bytes)
+    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.platform.console_thumbnails_max_bytes)
     backend = LocalBackend(state, settings.project, thumbnails=thumbnails)
     server = build_server(settings, backend, listening)
     collector = ThumbnailCollector(
@@ -68,13 +68,14 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         ConfigError: When the credentials can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    pages = ConsoleSettings(read_only=settings.read_only, silent_after_s=settings.silent_after_s)
+    chosen = settings.platform
+    pages = ConsoleSettings(read_only=chosen.console_read_only, silent_after_s=chosen.console_silent_after_s)
     security = SecuritySettings(
-        host=settings.host,
-        credentials=settings.credentials,
+        host=chosen.console_host,
+        credentials=chosen.console_credentials,
         state=settings.state,
-        session_s=settings.session_s,
-        idle_s=settings.session_idle_s,
+        session_s=chosen.console_session_hours * 3_600,
+        idle_s=chosen.console_idle_hours * 3_600,
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
     is_trusted = security.is_local and security.credentials is None

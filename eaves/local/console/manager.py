@@ -212,20 +212,12 @@ class ConsoleManager:
         )
 
     def _start(self, port: ConsolePort) -> None:
-        settings = self._settings
         values = ProcessSettings(
             listener=port.socket.fileno(),
             state=self._state.root.absolute(),
             project=self._project,
-            host=settings.console_host,
-            credentials=settings.console_credentials and settings.console_credentials.absolute(),
-            session_s=settings.console_session_hours * 3_600,
-            session_idle_s=settings.console_idle_hours * 3_600,
-            read_only=settings.console_read_only,
-            silent_after_s=settings.console_silent_after_s,
-            keeps_thumbnails=settings.console_thumbnails == "always",
-            thumbnails_max_bytes=settings.console_thumbnails_max_bytes,
             idle_s=self._times.idle_s,
+            platform=self._settings,
         )
         try:
             self._child = self._launch(

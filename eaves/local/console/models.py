@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,24 +47,35 @@ def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
     deployed = [(name, app.function.artifact, False) for name, app in state.read_specs()[0].items()]
     deployed += [(name, app.function.artifact, True) for name, app in state.read_previous().items()]
     beside = {artifact.parent for _, artifact, _ in deployed}
-    for path, kind in _search((*(project / folder for folder in FOLDERS), *sorted(beside))):
-        _add(found, path, kind)
+    for folder in (*(project / name for name in FOLDERS), *sorted(beside)):
+        for path, kind in _search(folder):
+            _add(found, path, kind)
     for name, artifact, is_previous in deployed:
-        entry = _add(found, artifact, ARTIFACT)
-        if entry is None:
-            continue
-        (entry.previous_of if is_previous else entry.functions).append(name)
-    return _name(_limit(found))
+        if entry := _add(found, artifact, ARTIFACT):
+            (entry.previous_of if is_previous else entry.functions).append(name)
+    wanted = sorted(found.items(), key=lambda one: (not (one[1].functions or one[1].previous_of), -one[1].changed_at))[
+        :MAX_LOCATIONS
+    ]
+    names = Counter((entry.kind, path.name) for path, entry in wanted)
+    return [
+        ModelLocation(
+            name=path.name if names[entry.kind, path.name] == 1 else f"{path.name}-{_digest(path)}",
+            kind=entry.kind,
+            path=path,
+            functions=tuple(sorted(entry.functions)),
+            previous_of=tuple(sorted(entry.previous_of)),
+        )
+        for path, entry in sorted(wanted, key=lambda one: (-one[1].changed_at, one[0]))
+    ]
 
 
-def _search(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield the complete runs and artifacts directly below some folders, also those that links name."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            for path in folder.iterdir():
-                kinds = (kind for kind, marker in MARKERS.items() if (path / marker).is_file())
-                if not path.name.startswith(".") and (kind := next(kinds, "")):
-                    yield path, kind
+def _search(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the complete runs and artifacts directly below a folder, also those that links name."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            kinds = (kind for kind, marker in MARKERS.items() if (path / marker).is_file())
+            if not path.name.startswith(".") and (kind := next(kinds, "")):
+                yield path, kind
 
 
 def _add(found: dict[Path, _Found], path: Path, kind: str) -> _Found | None:
@@ -73,27 +85,6 @@ def _add(found: dict[Path, _Found], path: Path, kind: str) -> _Found | None:
         changed_at = (resolved / MARKERS[kind]).stat().st_mtime
         return found.setdefault(resolved, _Found(kind=kind, changed_at=changed_at))
     return None
-
-
-def _limit(found: dict[Path, _Found]) -> list[tuple[Path, _Found]]:
-    used = {path for path, entry in found.items() if entry.functions or entry.previous_of}
-    newest = sorted(found.items(), key=lambda pair: (pair[0] not in used, -pair[1].changed_at))[:MAX_LOCATIONS]
-    return sorted(newest, key=lambda pair: (-pair[1].changed_at, pair[0]))
-
-
-def _name(chosen: list[tuple[Path, _Found]]) -> list[ModelLocation]:
-    """Return locations with names that are unique within their kind: a directory's name, with a digest when needed."""
-    names = [(entry.kind, path.name) for path, entry in chosen]
-    return [
-        ModelLocation(
-            name=path.name if names.count((entry.kind, path.name)) == 1 else f"{path.name}-{_digest(path)}",
-            kind=entry.kind,
-            path=path,
-            functions=tuple(sorted(entry.functions)),
-            previous_of=tuple(sorted(entry.previous_of)),
-        )
-        for path, entry in chosen
-    ]
 
 
 def _digest(path: Path) -> str:

@@ -31,6 +31,7 @@ from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeImages, FakeRecords
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.fakes.kubernetes.wire import Reply
 from tests.integration.knative.test_documented_roles import deploy, grant
 
 CONSOLE_IMAGE = "registry.example/console@sha256:" + 64 * "c"
@@ -92,6 +93,13 @@ def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, api
     clock.turn(0.1)
     backend.status()
     assert len(apiserver.log) > once
+
+
+def test_a_viewer_is_sent_to_the_pod_and_not_to_a_kubeconfig(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(Reply(body=b"<html>Log in</html>"), times=99)
+    with pytest.raises(ClusterError, match="is not an API server") as found:
+        open_backend(cluster).status()
+    assert (found.value.hint or "").startswith("kubectl logs ")
 
 
 @contextmanager

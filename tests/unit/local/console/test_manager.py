@@ -127,9 +127,9 @@ def test_a_connection_starts_the_process_which_gets_the_listening_socket(launche
         listening = socket.socket(fileno=settings.listener)
         assert f"http://127.0.0.1:{listening.getsockname()[1]}/" == manager.url
         listening.detach()
-        assert (settings.read_only, settings.thumbnails_max_bytes) == (True, 2_000_000)
-        assert settings.silent_after_s == 90.0
-        assert (settings.session_s, settings.session_idle_s) == (720 * 3_600, 7_200)
+        chosen = settings.platform
+        assert (chosen.console_read_only, chosen.console_thumbnails_max_bytes) == (True, 2_000_000)
+        assert (chosen.console_silent_after_s, chosen.console_session_hours) == (90.0, 720.0)
         assert not settings.keeps_thumbnails
         assert settings.project == Path.cwd()
         assert manager.pid == launches.children[0].pid
