@@ -38,6 +38,6 @@ class ConsoleContext:
     """
 
     backend: Backend
-    settings: ConsoleSettings
+    settings: ConsoleSettings = ConsoleSettings()
     security: SecuritySettings = LOOPBACK
     clock: Clock = SYSTEM

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from tests.fakes.console.backend import FakeBackend
 
 PARTS = frozenset(
@@ -33,7 +33,7 @@ QUERIES: Mapping[str, Mapping[str, str]] = {
 
 def page_rules() -> list[Rule]:
     """Return the rules of all pages that a browser opens with GET."""
-    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
+    app = create_app(ConsoleContext(backend=FakeBackend()))
     rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     return sorted(
         (rule for rule in rules if rule.endpoint not in PARTS and not _is_part(rule.rule)),

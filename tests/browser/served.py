@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.console.security import LOOPBACK, SecuritySettings
 from eaves.console.server import ConsoleServer
 from tests.browser.addresses import address_of
@@ -21,7 +21,7 @@ def serve(plant: Plant, security: SecuritySettings = LOOPBACK) -> Iterator[Serve
         plant: What the pages show.
         security: Who may open the pages.
     """
-    made = ServedConsole(ConsoleContext(backend=plant.backend, settings=ConsoleSettings(), security=security))
+    made = ServedConsole(ConsoleContext(backend=plant.backend, security=security))
     made.start()
     try:
         yield made

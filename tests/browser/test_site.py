@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.delivery import SinkResponse
 from knative.client.cluster import Cluster
 from knative.console.site_backend import SiteBackend
@@ -43,7 +43,7 @@ def site(cluster: Cluster, knative: Knative) -> SiteBackend:
 @pytest.fixture
 def console(site: SiteBackend) -> Iterator[ServedConsole]:
     """The console of that site."""
-    made = ServedConsole(ConsoleContext(backend=site, settings=ConsoleSettings()))
+    made = ServedConsole(ConsoleContext(backend=site))
     made.start()
     yield made
     made.stop()

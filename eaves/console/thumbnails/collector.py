@@ -49,7 +49,6 @@ class ThumbnailCollector:
         records: The history.
         gallery: Makes and keeps thumbnails.
         watching: Returns whether somebody looks, or whether images are kept always.
-        on_new: Called with the record of each image whose thumbnail was kept.
         clock: Clock for pauses.
     """
 
@@ -59,13 +58,11 @@ class ThumbnailCollector:
         gallery: Gallery,
         *,
         watching: Callable[[], bool],
-        on_new: Callable[[Record], object] = lambda captured: None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._records = records
         self._gallery = gallery
         self._watching = watching
-        self._on_new = on_new
         self._clock = clock
         self._stopped = StopFlag(clock)
         self._thread = threading.Thread(target=self._run, name="thumbnails", daemon=True)
@@ -108,8 +105,7 @@ class ThumbnailCollector:
             return POLL_S
         start = self._clock.monotonic()
         _, newest = self._waiting.popitem()
-        if self._gallery.keep(newest.captured, newest.predictions) is not None:
-            self._on_new(newest.captured)
+        self._gallery.keep(newest.captured, newest.predictions)
         return max(1 / PER_SECOND, (self._clock.monotonic() - start) * (1 / SHARE - 1))
 
     def _follow(self) -> None:

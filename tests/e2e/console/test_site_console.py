@@ -120,10 +120,6 @@ def test_an_image_that_went_to_the_function_is_shown_without_a_picture(
         assert browser.load("GET", address)[0] == 404
 
 
-def test_it_takes_the_password_only(site: SiteConsole, browser: HttpsBrowser) -> None:
-    assert HttpsBrowser(browser.port, site.certificate).log_in("not the password") == 403
-
-
 def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny_artifact: Path) -> None:
     photo = min((tiny_artifact / "golden").glob("*.png")).read_bytes()
     status, text = browser.upload("/try", "photo", "mine.png", photo, function=NAME)

@@ -18,9 +18,8 @@ from urllib.parse import urlencode
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.console.security import SecuritySettings, prepare_credentials
-from eaves.console.security.exposure import read_fingerprint
 from eaves.console.server import ConsoleServer
 from eaves.errors import ConfigError, StorageError
 from tests.fakes.console.backend import FakeBackend
@@ -81,7 +80,7 @@ def serve(folder: Path) -> Iterator[Callable[..., Client]]:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
         security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
-        context = ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(), security=security)
+        context = ConsoleContext(backend=FakeBackend(), security=security)
         running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
         trusting = ssl.create_default_context(cafile=folder / "tls.crt")
         return Client(running[-1].port, trusting)
@@ -169,16 +168,6 @@ def test_a_person_logs_in_over_tls_and_out_again(serve: Callable[..., Client], f
 
 
 @needs_openssl
-def test_another_client_sees_the_fingerprint_that_was_printed(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve()
-    with client.connect() as connection:
-        served = connection.getpeercert(binary_form=True)
-    assert served
-    assert ssl.DER_cert_to_PEM_cert(served).split() == (folder / "tls.crt").read_text().split()
-    assert len(read_fingerprint(folder / "tls.crt")) == 95
-
-
-@needs_openssl
 def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., Client]) -> None:
     client = serve()
     with socket.create_connection(("127.0.0.1", client.port), timeout=10) as plain:
@@ -201,14 +190,6 @@ def test_a_logout_ends_its_session_only_and_a_new_password_all(serve: Callable[.
     assert staying.request("GET", POLL, HX_Request="true")[0] == 200
     (folder / "password").write_text("another password\n")
     assert staying.request("GET", POLL, HX_Request="true")[0] == 401
-
-
-@needs_openssl
-def test_an_open_page_is_told_when_its_session_expires(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve(session_s=2.0)
-    client.submit("/login", password=read_password(folder))
-    assert client.request("GET", POLL, HX_Request="true")[0] == 200
-    wait_until(lambda: client.request("GET", POLL, HX_Request="true")[0] == 401)
 
 
 @needs_openssl

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event, decode, encode_binary
 from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.browser import Browser
+from tests.fakes.console.browser import Browser, open_console
 from tests.processes.function import Function
 
 
@@ -38,7 +36,7 @@ def browser(tiny_run: Path, tiny_artifact: Path, tiny_int8: Path, shared_functio
         ],
         answer=invoke,
     )
-    return Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+    return open_console(backend)
 
 
 def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser, tiny_run: Path) -> None:

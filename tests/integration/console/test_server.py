@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.console.server import ConsoleServer
 from tests.fakes.console.backend import FakeBackend
 from tests.waiting import wait_until
@@ -18,7 +18,7 @@ POLL = "/parts/overview"
 
 @contextmanager
 def serving(listening: socket.socket | None = None) -> Iterator[ConsoleServer]:
-    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
+    app = create_app(ConsoleContext(backend=FakeBackend()))
     server = ConsoleServer(app, listening=listening, is_trusted=True)
     try:
         yield server

@@ -67,11 +67,6 @@ def test_each_state_of_an_event_is_said(queues: dict[str, Queue]) -> None:
     assert found[3].detail == NO_LINE
 
 
-def test_without_a_relay_there_is_no_such_step(tmp_path: Path) -> None:
-    with Spool(tmp_path / "broker.db") as broker:
-        assert find_forwarding({"broker": SpoolQueue(broker)}, PREDICTIONS[0]) is None
-
-
 def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path) -> None:
     found = find_forwarding({"flowers.relay": SocketQueue(tmp_path / "socket")}, PREDICTIONS[0])
     assert found is not None

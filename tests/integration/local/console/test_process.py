@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import http.client
 import io
-import json
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,14 +113,6 @@ def test_the_platform_runs_on_while_its_console_is_killed_and_the_next_page_star
     assert f"the console ended with -9; it can be started again in 1 s; its log: eaves logs {CONSOLE}" in up.log()
 
 
-def test_a_hundred_connections_at_once_get_a_page_each(up: LocalHarness) -> None:
-    address = address_of(up)
-    with ThreadPoolExecutor(100) as pool:
-        answers = list(pool.map(lambda _: get(address)[0], range(100)))
-    assert answers == [200] * 100
-    assert len(find_console(up)) == 1
-
-
 def test_a_browser_at_the_brokers_address_is_sent_to_the_console_and_a_program_is_not(up: LocalHarness) -> None:
     connection = http.client.HTTPConnection(up.broker_address(), timeout=30)
     try:
@@ -161,20 +150,6 @@ def test_the_files_of_the_console_are_the_users_own(up: LocalHarness) -> None:
     assert up.state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_connection_ends_with_the_platform(harness: LocalHarness) -> None:
-    harness.start()
-    address = address_of(harness)
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert connection.recv(100).startswith(b"HTTP/1.1 200")
-        (pid,) = find_console(harness)
-        harness.stop()
-        while connection.recv(65_536):
-            pass  # the rest of the page, then the end
-    assert read_command(pid) == b""
-
-
 def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness) -> None:
     harness.start()
     get(address_of(harness))
@@ -182,16 +157,6 @@ def test_when_the_platform_is_killed_its_console_ends_too(harness: LocalHarness)
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "500"
     harness.kill()
     wait_until(lambda: read_command(pid) == b"", what="the end of the console")
-
-
-def test_a_second_platform_has_its_console_on_a_free_port(up: LocalHarness, tmp_path: Path) -> None:
-    port = address_of(up).rpartition(":")[2]
-    with open_local_harness(start=False) as second:
-        second.start(0, "--console-port", port)
-        assert address_of(second) != address_of(up)
-        log = second.log()
-        assert re.search(rf"port {port} is in use by .*, so the console has a free one\n", log), log
-        assert get(address_of(second))[0] == 200
 
 
 def test_without_a_console_nothing_listens_and_no_image_is_held(harness: LocalHarness) -> None:
@@ -207,14 +172,6 @@ def test_the_process_is_not_started_by_a_person() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
     assert done.returncode == 65
     assert done.stderr == "error: the console's process is started by `eaves up`, and not by itself\ntry: eaves up\n"
-
-
-def test_its_log_is_shown_by_the_command_for_logs(up: LocalHarness) -> None:
-    state = StateDirectory(root=up.state)
-    get(address_of(up))
-    with state.log(CONSOLE).open("a") as log:
-        log.write(json.dumps({"message": "hello"}) + "\n")
-    assert any("hello" in line for line in up.platform.logs(CONSOLE))
 
 
 def test_while_somebody_looks_each_new_image_is_kept_with_its_thumbnail(up: LocalHarness) -> None:

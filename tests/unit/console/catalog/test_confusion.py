@@ -75,10 +75,3 @@ def test_a_cell_selects_its_photos() -> None:
         == "0 images of tulip that the model takes for rose"
     )
     assert select_mistakes(answers, LABELS, truth=7, predicted=1).total == 3  # no such class: all mistakes
-
-
-def test_a_hostile_file_name_is_printable() -> None:
-    answer = HeldOutAnswer(digest="a" * 64, file="a\udcff\u202e\n.jpg", label="daisy", predicted="rose", score=0.5)
-    shown = select_mistakes({answer.digest: answer}, LABELS).photos[0]
-    assert shown.file.isprintable()
-    shown.file.encode()

@@ -12,11 +12,9 @@ from eaves.console.model.dead_letters import (
     SAME_AGAIN,
     build_dead_letter,
     build_deliveries,
-    describe_change,
     describe_data,
     describe_lane,
     describe_outcome,
-    describe_status,
     group_by_reason,
     name_owner,
 )
@@ -56,20 +54,6 @@ def test_an_entry_of_another_version_is_read_as_far_as_possible() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "text"),
-    [
-        (0, "not delivered"),
-        (413, "refused: too large (413)"),
-        (418, "refused (418)"),
-        (500, "the receiver failed (500)"),
-        (302, "refused (302)"),
-    ],
-)
-def test_a_status_has_a_meaning(status: int, text: str) -> None:
-    assert describe_status(status) == text
-
-
-@pytest.mark.parametrize(
     ("status", "advice"),
     [
         (0, RETRY_LATER),
@@ -92,15 +76,6 @@ def test_groups_have_the_most_frequent_reason_first() -> None:
     assert len(group_by_reason(many)) == GROUPS
 
 
-def test_an_entry_that_is_gone_after_a_retry_was_delivered() -> None:
-    found = describe_outcome(None, None, waited_s=1.3, died_before=101.5)
-    assert (found.is_final, found.tone, found.text) == (
-        True,
-        "ok",
-        "It was queued again and delivered within 2 seconds.",
-    )
-
-
 def test_an_entry_that_died_again_says_why() -> None:
     found = describe_outcome({**ENTRY, "died_at": 90.0}, LANE, waited_s=3, died_before=101.5)
     assert (found.is_final, found.tone, found.reason) == (True, "failing", "the image is corrupt")
@@ -118,12 +93,6 @@ def test_an_entry_that_waits_is_looked_at_again_unless_nothing_delivers_it() -> 
     waits = describe_outcome(queued, paused, waited_s=12, died_before=101.5)
     assert (waits.is_final, waits.reason) == (False, "connection refused")
     assert describe_outcome(queued, LaneReport(lane=LANE.lane), waited_s=1, died_before=101.5).is_final
-
-
-def test_changes_are_counted_in_words() -> None:
-    assert describe_change("retried", 1) == "1 dead letter is queued again."
-    assert describe_change("deleted", 1_200) == "1,200 dead letters are deleted."
-    assert describe_change("retried", 0).startswith("No dead letter was changed")
 
 
 def test_only_text_is_shown_as_text() -> None:

@@ -66,13 +66,6 @@ def test_a_full_window_that_is_shorter_than_an_hour_says_so() -> None:
     assert read_latency(records, "flowers", now + 2 * HOUR_S).rate == "0 in the last hour"
 
 
-def test_predictions_of_another_function_and_of_a_camera_with_the_same_name_do_not_count() -> None:
-    cause = captured_event(1, source="flowers")
-    other = classified_event(cause, function="screws")
-    records = FakeRecords([record_of(cause, 1), record_of(other, 2, at=START + 1)])
-    assert read_latency(records, "flowers", START + 2) == Latency()
-
-
 def test_a_direct_call_whose_image_arrived_with_the_answer_has_no_total() -> None:
     cause = captured_event(1)
     records = FakeRecords([record_of(cause, 1), record_of(classified_event(cause), 2, at=START + 0.001)])

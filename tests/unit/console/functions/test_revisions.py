@@ -36,11 +36,6 @@ def test_a_new_revision_without_requests_can_be_promoted() -> None:
     assert not build_revisions(at_a_site(("f-1", 100, "")), ()).can_promote, "its container image isn't known"
 
 
-def test_an_artifact_in_a_new_container_image_can_be_promoted() -> None:
-    rebuilt = replace(DEPLOYED, image="registry.example/flowers@sha256:" + "ef" * 32)
-    assert build_revisions(at_a_site(("f-1", 100, NEW), deployed=rebuilt), ()).can_promote
-
-
 def test_the_first_deployment_at_a_site_can_not_be_rolled_back() -> None:
     first = at_a_site(("f-1", 100, NEW), deployed=replace(DEPLOYED, sequence=1))
     assert not build_revisions(first, ()).can_roll_back

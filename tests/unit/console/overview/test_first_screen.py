@@ -10,7 +10,7 @@ import pytest
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.errors import PlatformError
 from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus
@@ -59,7 +59,7 @@ class Screen:
 def screen() -> Screen:
     records, clock = CountedRecords(), ManualClock(START)
     backend = FakeBackend(records=records)
-    context = ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=clock)
+    context = ConsoleContext(backend=backend, clock=clock)
     return Screen(records, backend, clock, Browser(create_app(context)))
 
 
@@ -135,7 +135,7 @@ def test_a_platform_that_cannot_be_asked_is_named_above_the_images(screen: Scree
 
     screen.show(age_s=1)
     backend = Failing(records=screen.records, images=screen.backend.images)
-    context = ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=screen.clock)
+    context = ConsoleContext(backend=backend, clock=screen.clock)
     screen = replace(screen, browser=Browser(create_app(context)))
     text = screen.poll()[2]
     assert "The platform can&#39;t be asked: `eaves up` doesn&#39;t answer" in text

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus
-from eaves.console.model.overview import MAX_PROBLEMS, MAX_TILES, Overview, build_overview, list_links
+from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
 from eaves.console.model.prediction import EventRow
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
@@ -81,11 +81,6 @@ def test_among_many_sources_those_that_need_attention_are_shown() -> None:
     assert view.tiles[0].name == "camera-3999"
 
 
-def test_problems_are_counted_beyond_the_first() -> None:
-    view = view_of(function_of(*[silent(f"camera-{number}") for number in range(9)]))
-    assert (len(view.problems), view.more_problems) == (MAX_PROBLEMS, 9 - MAX_PROBLEMS)
-
-
 def test_a_source_that_sends_by_itself_has_a_tile() -> None:
     view = view_of(function_of(watching("a")), images={"urn:plc:7": IMAGE, "/eaves/mill/a": IMAGE})
     assert [(tile.name, tile.function) for tile in view.tiles] == [("a", "flowers"), ("urn:plc:7", "")]
@@ -135,9 +130,3 @@ def test_a_link_that_is_up_says_how_long_the_rest_takes() -> None:
 
 def test_without_a_relay_there_is_no_link() -> None:
     assert list_links([function_of(watching("a"))], START) == []
-
-
-def test_a_relay_that_cannot_be_asked_is_unknown() -> None:
-    agent = AgentStatus(name="flowers.relay", state="unknown", reason="it is starting")
-    (view,) = list_links([FunctionStatus(name="flowers", state="ready", agents=(agent,))], START)
-    assert (view.state, view.reason) == ("unknown", "it is starting")

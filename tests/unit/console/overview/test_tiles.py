@@ -38,11 +38,6 @@ def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
     return SourceReport(name="camera-1", state="watching", last_captured_at=at)
 
 
-def test_a_source_that_sends_is_ok() -> None:
-    tile = tile_of(watching())
-    assert (tile.state, tile.key, tile.detail) == ("ok", "/eaves/mill/camera-1", "")
-
-
 def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
     report = SourceReport(name="camera-1", state="waiting", reason=REFUSED, last_error=REFUSED, last_error_age_s=720.0)
     tile = tile_of(report)
@@ -105,11 +100,6 @@ def test_a_source_that_fails_says_why(state: str, reason: str, words: str) -> No
 @pytest.mark.parametrize(("state", "reason"), [("starting", ""), ("waiting", "not started")])
 def test_a_source_that_starts_needs_nobody(state: str, reason: str) -> None:
     assert tile_of(SourceReport(name="camera-1", state=state, reason=reason)).state == "starting"
-
-
-def test_a_finished_recording_needs_nobody() -> None:
-    report = SourceReport(name="camera-1", state="finished", reason="all images of /clip were played")
-    assert tile_of(report).state == "quiet"
 
 
 def test_an_agent_that_does_not_run_gives_its_reason() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.console.security import SecuritySettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import ManualClock
@@ -25,7 +25,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def local(clock: ManualClock) -> ConsoleContext:
     backend = FakeBackend(functions=[FunctionStatus(name="flowers", state="ready")])
-    return ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=clock)
+    return ConsoleContext(backend=backend, clock=clock)
 
 
 @pytest.fixture

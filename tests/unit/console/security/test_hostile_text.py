@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext, ConsoleSettings
+from eaves.console.context import ConsoleContext
 from eaves.console.model.prediction import build_picture_key
 from eaves.console.views.images import build_image_url
 from eaves.delivery import SinkResponse
@@ -29,7 +29,7 @@ from tests.fakes.console.material import captured_event, classified_event, small
 
 
 def list_rules() -> list[Rule]:
-    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
+    app = create_app(ConsoleContext(backend=FakeBackend()))
     return [one for one in app.url_map.iter_rules() if one.endpoint != "static"]
 
 
@@ -98,7 +98,7 @@ def backend(shared: FakeBackend) -> FakeBackend:
 
 @pytest.fixture
 def app(backend: FakeBackend) -> Flask:
-    return create_app(ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=FrozenClock(START + 90)))
+    return create_app(ConsoleContext(backend=backend, clock=FrozenClock(START + 90)))
 
 
 def check(response: TestResponse) -> None:

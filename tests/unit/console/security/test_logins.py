@@ -163,13 +163,6 @@ def test_a_changed_password_ends_every_session(browser: Browser, guarded: Consol
     assert browser.fetch("/parts/overview").status_code == 401
 
 
-def test_a_session_survives_the_process(browser: Browser, guarded: ConsoleContext) -> None:
-    name, _, value = browser.log_in(PASSWORD).headers["Set-Cookie"].partition(";")[0].partition("=")
-    again = Browser(build_app(guarded), HTTPS)
-    again.client.set_cookie(name, value, domain="line-3.example", secure=True)
-    assert again.open("/").status_code == 200
-
-
 @pytest.mark.parametrize("value", ["", "x", "e30.x.y", "..." * 1_000])
 def test_a_cookie_that_the_console_has_not_signed_is_no_session(browser: Browser, value: str) -> None:
     name = browser.log_in(PASSWORD).headers["Set-Cookie"].partition("=")[0]

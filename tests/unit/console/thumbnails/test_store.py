@@ -111,48 +111,9 @@ def test_the_file_stays_within_its_bound_and_the_oldest_images_go(path: Path) ->
     assert size_bytes(path) < 300_000
 
 
-def test_a_damaged_file_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with contextlib.closing(ThumbnailStore(path)) as store:
-        for number in range(1, 50):
-            store.put(captured(number), JPEG)
-    path.write_bytes(path.read_bytes()[:100] + bytes(8_000) + random.Random(1).randbytes(50_000))
-    store = ThumbnailStore(path)
-    assert store.kept() == []
-    assert store.put(captured(60), JPEG)
-    assert [one.seq for one in store.kept()] == [60]
-    assert "the file of thumbnails is damaged" in caplog.text
-    assert path.with_name("thumbnails.db.damaged").exists()
-
-
-def test_a_file_that_can_not_be_used_keeps_nothing_and_says_so_once(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    path.mkdir()
-    store = ThumbnailStore(path)
-    assert not store.put(captured(1), JPEG)
-    assert (store.kept(), store.get(key(captured(1))), store.find(["a"])) == ([], None, {})
-    store.attach(build_flow(1, with_images=False).records[1])
-    assert not store.put(captured(1), JPEG)
-    assert caplog.text.count("can't be written, so images are not kept") == 1
-    assert caplog.text.count("can't be read") == 1
-    path.rmdir()
-    assert store.put(captured(1), JPEG)
-    assert "can be written again" in caplog.text
-    assert len(store.kept()) == 1
-
-
 def test_an_image_is_kept_with_all_of_its_predictions_or_not_at_all(path: Path) -> None:
     store, flow = ThumbnailStore(path), build_flow(1, with_images=False)
     unusable = replace(flow.records[1], at=object())  # type: ignore[arg-type]
     assert not store.put(flow.records[0], JPEG, [unusable])
     assert store.kept() == []
     assert store.put(flow.records[0], JPEG, flow.records[1:])
-
-
-def test_hostile_text_of_an_event_is_kept_as_text(path: Path) -> None:
-    store = ThumbnailStore(path)
-    strange = replace(captured(1), source="'; DROP TABLE images; --", id="\ud800\0", subject="<script>")
-    assert store.put(replace(strange, id="a\0b"), JPEG)
-    assert store.find([digest_of(strange.source, "\ud800\0")]) == {}
-    assert [(one.source, one.id, one.subject) for one in store.kept()] == [(strange.source, "a\0b", "<script>")]

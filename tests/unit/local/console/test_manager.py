@@ -205,30 +205,18 @@ def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tm
         assert f"port {port} is in use by" in manager.reason
 
 
-def test_a_host_that_is_no_address_of_this_machine_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
-    manager = start(console_host="no.such.host.invalid", console_credentials=tmp_path)
-    assert manager.url == ""
-    assert "no.such.host.invalid" in manager.reason
-
-
 @pytest.mark.parametrize(
     ("host", "peer", "asked", "found"),
     [
         ("127.0.0.1", "127.0.0.1", "localhost", "own"),
         ("127.0.0.1", "192.0.2.9", "factory", ""),
         ("0.0.0.0", "192.0.2.9", "factory", "https://factory:PORT/"),
-        ("0.0.0.0", "192.0.2.9", "192.0.2.1", "https://192.0.2.1:PORT/"),
-        ("::", "2001:db8::9", "2001:db8::1", "https://[2001:db8::1]:PORT/"),
     ],
 )
 def test_a_browser_at_the_brokers_address_is_sent_where_it_can_reach_the_console(
     host: str, peer: str, asked: str, found: str, start: Start, tmp_path: Path
 ) -> None:
-    if host == "::" and not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
     manager = start(console_host=host, console_credentials=tmp_path if host != "127.0.0.1" else None)
-    if host == "::" and not manager.url:
-        pytest.skip(f"this machine has no IPv6: {manager.reason}")
     port = manager.url.rstrip("/").rpartition(":")[2]
     wanted = manager.url if found == "own" else found.replace("PORT", port)
     assert manager.find_redirect(peer=peer, asked=asked) == wanted
