@@ -16,7 +16,6 @@ from tests.fakes.console.backend import FakeBackend
 PARTS = frozenset(
     {
         "static",
-        "dead_letters.outcome",
         "functions.figures",
         "functions.reasons",
         "images.full",

@@ -91,6 +91,7 @@ def test_a_dropped_photo_is_predicted(page: Page, console: ServedConsole, plant:
     page.evaluate(DROP, ["<b>daisy.jpg", base64.b64encode(photo).decode()])
     page.locator("#results").get_by_role("heading", name="daisy").wait_for()
     page.locator("#results").get_by_text("<b>daisy.jpg").first.wait_for()
+    page.wait_for_function("() => document.querySelector('#results img').naturalWidth > 0")
     assert [event.data for event in asked] == [photo]
     assert plant.backend.changes == [("invoke", "flowers")]
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from converters.report_page import build_verdict
 from eaves.artifact import Artifact, open_artifact
@@ -24,8 +21,6 @@ KEPT_RUNS, KEPT_ARTIFACTS = 2, 8
 each photo, and a run of 100,000 held-out images takes about 60 MB."""
 SHOWN = 100
 """Maximum number of artifacts and of runs in the list."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +59,6 @@ class Catalog:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._runs: _Newest[RunFiles] = _Newest(KEPT_RUNS)
-        self._artifacts = _Newest[Artifact](KEPT_ARTIFACTS)
 
     def locations(self, kind: str) -> list[ModelLocation]:
         """Return the places of each `run` or `artifact` whose name can be part of an address."""
@@ -77,12 +70,12 @@ class Catalog:
     def run(self, location: ModelLocation) -> RunFiles:
         """Load a run; an EavesError when it can't be read."""
         origin = f"the run {location.name}"
-        return self._runs.get(location.path / "run.json", lambda: load_files(location.path, origin))
+        return _load_run(location.path, origin, _version(location.path / MANIFEST))
 
     def artifact(self, location: ModelLocation) -> Artifact:
         """Open an artifact without computing its files' digests; an EavesError when it can't be read."""
         with foreign_content(f"the artifact {location.name}"):
-            return self._artifacts.get(location.path / "manifest.json", lambda: open_artifact(location.path))
+            return _open_artifact(location.path, _version(location.path / "manifest.json"))
 
     def list_artifacts(self) -> list[ModelRow]:
         """Return the rows of artifacts: those that are served first, then the newest."""
@@ -143,28 +136,20 @@ class Catalog:
         )
 
 
-class _Newest(Generic[T]):
-    """The values that were loaded last, at most `kept`, by the file that they depend on."""
+@functools.lru_cache(maxsize=KEPT_RUNS)
+def _load_run(path: Path, origin: str, _: tuple[int, ...]) -> RunFiles:
+    return load_files(path, origin)
 
-    def __init__(self, kept: int) -> None:
-        self._kept = kept
-        self._values: OrderedDict[tuple[str, int, int, int], T] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def get(self, file: Path, load: Callable[[], T]) -> T:
-        """Return the value for a file, and load it when the file has changed."""
-        try:
-            status = file.stat()
-        except OSError:
-            return load()  # raises an error that says what is missing
-        key = str(file), status.st_ino, status.st_mtime_ns, status.st_size
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-        value = load()
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._kept:
-                self._values.popitem(last=False)
-        return value
+@functools.lru_cache(maxsize=KEPT_ARTIFACTS)
+def _open_artifact(path: Path, _: tuple[int, ...]) -> Artifact:
+    return open_artifact(path)
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """Return a value that changes with a file, so that what was read of it is used again only until then."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size

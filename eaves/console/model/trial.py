@@ -94,7 +94,6 @@ class TrialOutcome:
 
     Attributes:
         name: Name of the photo.
-        preview: Key of its thumbnail; empty when it has none.
         title: The answer in one line, or what went wrong.
         detail: The function's own words about a fault; empty otherwise.
         advice: What to do about a fault; empty otherwise.
@@ -107,7 +106,6 @@ class TrialOutcome:
     """
 
     name: str
-    preview: str = ""
     title: str
     detail: str = ""
     advice: str = ""

@@ -121,22 +121,7 @@ def check_exposure(settings: SecuritySettings, *, folder: Path = Path("console")
     raise ConfigError([Fault(origin=command, path="console_host", message=message)], hint=hint)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedFiles:
-    """What was created, for a message to the user.
-
-    Attributes:
-        password: Path of the password file when it was created; None when it existed.
-        certificate: Path of the certificate when it was created; None when it existed.
-        fingerprint: SHA-256 fingerprint of a created certificate, as browsers show it; empty otherwise.
-    """
-
-    password: Path | None = None
-    certificate: Path | None = None
-    fingerprint: str = ""
-
-
-def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> PreparedFiles:
+def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> tuple[str, ...]:
     """Create the missing ones of `password`, `tls.crt` and `tls.key`, and check that only their owner may read them.
 
     Args:
@@ -144,32 +129,33 @@ def prepare_credentials(folder: Path, *, host: str, needs_tls: bool = True) -> P
         host: Address that the console listens on; the certificate is valid for it, or for all addresses of the machine.
         needs_tls: Whether a certificate is needed.
 
+    Returns:
+        Lines about what was created, for the person who starts the platform.
+
     Raises:
         ConfigError: When another user may read a secret, or when no certificate can be made on this machine.
         StorageError: When a file can't be written.
     """
     password, certificate, key = folder / PASSWORD, folder / CERTIFICATE, folder / KEY
-    made_password = made_certificate = False
+    notices = []
     try:
         make_directory(folder)
         if not password.exists():
             write_atomically(password, f"{generate_password()}\n")
-            made_password = True
+            notices.append(f"the console's password was created: {password}")
         if needs_tls and not certificate.exists():
             _create_certificate(folder, list_names(host))
-            made_certificate = True
+            notices.append(
+                "a certificate was created, which browsers don't know; they show this fingerprint (SHA-256): "
+                f"{read_fingerprint(certificate)}"
+            )
         for path in (password, key):
             if path.exists():
                 _check_mode(path)
-        fingerprint = read_fingerprint(certificate) if made_certificate else ""
     except OSError as error:
         message = f"{folder}: the console's credentials can't be created or read: {error.strerror or error}"
         raise StorageError(message, hint=f"ls -la {folder}") from error
-    return PreparedFiles(
-        password=password if made_password else None,
-        certificate=certificate if made_certificate else None,
-        fingerprint=fingerprint,
-    )
+    return tuple(notices)
 
 
 def generate_password() -> str:

@@ -29,7 +29,6 @@ from eaves.console.model.dead_letters import (
     shorten_reason,
 )
 from eaves.console.queue_reports import QueueReporter, find_queue
-from eaves.console.security import Mark, marked
 from eaves.console.security.guard import refuse_when_read_only
 from eaves.console.views.images import send_picture
 from eaves.errors import EavesError, NotFoundError
@@ -106,12 +105,8 @@ def _add_changes(pages: Blueprint, context: ConsoleContext) -> None:
 
     @pages.get(f"/<queue>/<{SEQ}:seq>/retried")
     def retried(queue: str, seq: int) -> str:
-        return render_template("dead_letters/retried.html", **_read_outcome(context, queue, seq))
-
-    @pages.get(f"/<queue>/<{SEQ}:seq>/outcome")
-    @marked(Mark.BACKGROUND)
-    def outcome(queue: str, seq: int) -> str:
-        return render_template("dead_letters/_outcome.html", **_read_outcome(context, queue, seq))
+        template = "dead_letters/_outcome.html" if "HX-Request" in request.headers else "dead_letters/retried.html"
+        return render_template(template, **_read_outcome(context, queue, seq))
 
     @pages.post("/<queue>/retry")
     def retry_all(queue: str) -> AnyResponse:
@@ -194,14 +189,8 @@ def _read_outcome(context: ConsoleContext, name: str, seq: int) -> dict[str, Any
         fault = error
     looks_again = not outcome.is_final and waited_s < MAX_WATCH_S
     known: dict[str, Any] = {key: request.args[key] for key in ("lane", "died", "at") if key in request.args}
-    return {
-        "queue": name,
-        "seq": seq,
-        "outcome": outcome,
-        "fault": fault,
-        "again": url_for(".outcome", queue=name, seq=seq, **known) if looks_again else "",
-        "page": url_for(".retried", queue=name, seq=seq, **known),
-    }
+    again = url_for(".retried", queue=name, seq=seq, **known) if looks_again else ""
+    return {"queue": name, "seq": seq, "outcome": outcome, "fault": fault, "again": again}
 
 
 def _read_number(name: str) -> float:

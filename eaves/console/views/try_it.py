@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from http import HTTPStatus
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
@@ -18,7 +15,6 @@ from eaves.console.context import ConsoleContext
 from eaves.console.model.trial import TrialOutcome, build_photo_event, clean_name, describe_answer, describe_error
 from eaves.console.security import Mark, marked
 from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.views.images import send_picture
 from eaves.errors import EavesError, OverloadedError
 from eaves.platform import FunctionStatus
 
@@ -34,7 +30,7 @@ FRAGMENT = "X-Fragment"
 def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes of the page Try it."""
     pages = Blueprint("try_it", __name__)
-    backend, previews, places = context.backend, Previews(), threading.BoundedSemaphore(PARALLEL)
+    backend, places = context.backend, threading.BoundedSemaphore(PARALLEL)
 
     @pages.get("/try")
     @marked(Mark.CAMERA)
@@ -49,7 +45,7 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         if not places.acquire(blocking=False):
             return _answer(functions, chosen, (_fault(BUSY, "Try again in a moment."),)), HTTPStatus.TOO_MANY_REQUESTS
         try:
-            return _answer(functions, chosen, _predict_all(context, previews, functions, chosen, photos))
+            return _answer(functions, chosen, _predict_all(backend, functions, chosen, photos))
         finally:
             places.release()
 
@@ -67,10 +63,6 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     def refuse_busy(_: OverloadedError) -> tuple[str, int]:
         outcome = _fault("The console gets too many photos at this moment.", "Try again in a moment.")
         return _answer(_load_functions(backend), "", (outcome,)), OverloadedError.http_status
-
-    @pages.get("/try/photos/<key>.jpg")
-    def preview(key: str) -> Response:
-        return send_picture(previews.get(key), max_age_s=3_600)
 
     return pages
 
@@ -102,8 +94,7 @@ def _render(functions: Sequence[FunctionStatus] | EavesError, chosen: str, outco
 
 
 def _predict_all(
-    context: ConsoleContext,
-    previews: Previews,
+    backend: Backend,
     functions: Sequence[FunctionStatus] | EavesError,
     chosen: str,
     photos: Sequence[FileStorage],
@@ -117,50 +108,19 @@ def _predict_all(
     sent = [photo for photo in photos if photo.filename]
     if not sent:
         return (_fault("No photo was chosen.", "Choose a photo, or take a picture."),)
-    outcomes = tuple(_predict(context, previews, function, photo) for photo in sent[:MAX_PHOTOS])
+    outcomes = tuple(_predict(backend, function, photo) for photo in sent[:MAX_PHOTOS])
     left = len(sent) - MAX_PHOTOS
     advice = f"At most {MAX_PHOTOS} photos are tried at once. Choose the others again."
     return (*outcomes, _fault(f"{left} more photos were not tried.", advice)) if left > 0 else outcomes
 
 
-def _predict(context: ConsoleContext, previews: Previews, function: FunctionStatus, photo: FileStorage) -> TrialOutcome:
-    from eaves.console.thumbnails.maker import make_thumbnail  # it imports Pillow
-
+def _predict(backend: Backend, function: FunctionStatus, photo: FileStorage) -> TrialOutcome:
     name, data = clean_name(photo.filename or ""), photo.stream.read()
     try:
-        response = context.backend.invoke(function.name, build_photo_event(data, name, function.site))
+        return describe_answer(name, backend.invoke(function.name, build_photo_event(data, name, function.site)))
     except EavesError as error:
         return describe_error(name, error)
-    outcome = describe_answer(name, response)
-    thumbnail = make_thumbnail(data)
-    return replace(outcome, preview=previews.add(thumbnail)) if thumbnail else outcome
 
 
 def _fault(title: str, advice: str) -> TrialOutcome:
     return TrialOutcome(name="", title=title, advice=advice, is_fault=True)
-
-
-KEPT = 40
-"""Maximum number of thumbnails; together they take about 1 MB."""
-
-
-class Previews:
-    """Thumbnails in memory by a random key. It may be used by several threads."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def add(self, thumbnail: bytes) -> str:
-        """Keep a thumbnail and return its key, which can't be guessed; the oldest one goes when there are many."""
-        key = secrets.token_urlsafe(16)
-        with self._lock:
-            self._kept[key] = thumbnail
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return key
-
-    def get(self, key: str) -> bytes | None:
-        """Return a thumbnail; None when it isn't kept any more."""
-        with self._lock:
-            return self._kept.get(key)

@@ -15,7 +15,7 @@ from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings
 from eaves.console.server import ConsoleServer
-from eaves.console.thumbnails.collector import ThumbnailCollector
+from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
 from eaves.local.console.process_settings import ProcessSettings, parse_process_settings
@@ -25,8 +25,6 @@ from eaves.options import report_errors
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 CHECK_S = 1.0
 """Interval at which the process checks whether anybody still looks, seconds."""
-LOOKING_S = 30.0
-"""Time since the last request for which somebody still looks, seconds; an open page asks every 2 s."""
 NICENESS = 5
 """Niceness of the process: predictions come before pages."""
 OOM_SCORE = 500

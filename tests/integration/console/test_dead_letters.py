@@ -92,7 +92,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def follow(site: Site, page: str) -> str:
     """Look again as the page does, until it doesn't look any more; return what it says then."""
     deadline = time.monotonic() + 10
-    while again := re.search(r'hx-get="([^"]+/outcome[^"]*)"', page):
+    while again := re.search(r'hx-get="([^"]+/retried[^"]*)"', page):
         assert time.monotonic() < deadline, page
         page = site.browser.fetch(html.unescape(again[1])).text
     return text_of(page)

@@ -152,16 +152,6 @@ def test_more_than_two_at_a_time_are_refused_in_words(backend: FakeBackend) -> N
     assert submit().status_code == 200
 
 
-def test_the_preview_is_a_jpeg(backend: FakeBackend) -> None:
-    client = open_console(backend)
-    text = post(client, (encode_png((1, 2, 3)), "a.png"))
-    address = next(part.split('"')[0] for part in text.split('src="') if part.startswith("/try/photos/"))
-    answer = client.open(address)
-    assert (answer.status_code, answer.content_type) == (200, "image/jpeg")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert client.open("/try/photos/none.jpg").status_code == 404
-
-
 def test_several_photos_are_answered_one_after_the_other(backend: FakeBackend) -> None:
     text = post(open_console(backend), *((b"x", f"{number}.png") for number in range(MAX_PHOTOS + 2)))
     assert text.count("rose, 90%") == MAX_PHOTOS
@@ -174,7 +164,6 @@ def test_what_is_no_photo_says_what_to_do(backend: FakeBackend) -> None:
     text = post(open_console(backend), (b"hello", "a.txt"))
     assert "This file is not a photo that can be read." in text
     assert "Choose a JPEG, PNG, WebP, BMP, TIFF or GIF file." in text
-    assert "/try/photos/" not in text
 
 
 def test_faults_are_shown_in_words(backend: FakeBackend) -> None:

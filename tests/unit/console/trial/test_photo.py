@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from eaves.console.model.trial import build_photo_event, clean_name
-from eaves.console.views.try_it import KEPT, Previews
 from eaves.events import decode, encode_binary
 from tests.fakes.models.artifact import encode_png
 
@@ -37,11 +36,3 @@ def test_the_event_can_be_sent_and_has_a_new_id_each_time() -> None:
     assert build_photo_event(b"no photo", "a", "mill").datacontenttype == "image/*"
     headers, body = encode_binary(first)
     assert decode(headers, body) == first
-
-
-def test_the_oldest_preview_goes() -> None:
-    previews = Previews()
-    keys = [previews.add(bytes([number])) for number in range(KEPT + 1)]
-    assert previews.get(keys[0]) is None
-    assert previews.get(keys[-1]) == bytes([KEPT])
-    assert previews.get("x") is None
