@@ -90,17 +90,6 @@ class Catalog:
         rows = [self._build_run(location) for location in self.locations("run")[:SHOWN]]
         return sorted(rows, key=lambda row: row.created or 0.0, reverse=True)
 
-    def find_converted(self, run: RunFiles) -> list[str]:
-        """Return the names of the artifacts that were converted from a run."""
-        made = []
-        for location in self.locations("artifact"):
-            try:
-                if self.artifact(location).manifest.source.digest == run.digest:
-                    made.append(location.name)
-            except EavesError:
-                continue
-        return made
-
     def _build_artifact(self, location: ModelLocation, runs: dict[str, str]) -> ModelRow:
         try:
             artifact = self.artifact(location)

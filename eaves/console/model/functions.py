@@ -50,7 +50,6 @@ class StageLatency:
     Attributes:
         name: Name of the stage.
         meaning: What happens in it; empty for a stage of a later version.
-        count: Number of predictions whose time is known.
         p50_ms: Median.
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.
@@ -58,7 +57,6 @@ class StageLatency:
 
     name: str
     meaning: str
-    count: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
@@ -157,7 +155,7 @@ def _summarize(name: str, meaning: str, values_ms: Iterable[float]) -> StageLate
         ordered[math.ceil(percent / 100 * len(ordered)) - 1] if len(ordered) >= least else None
         for percent, least in MIN_SAMPLES.items()
     )
-    return StageLatency(name=name, meaning=meaning, count=len(ordered), p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
+    return StageLatency(name=name, meaning=meaning, p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,5 +97,4 @@ def _show_run(catalog: Catalog, location: ModelLocation) -> str:
         here={photo.digest for photo in mistakes.photos if files.find_photos(photo.digest)},
         truth=truth,
         predicted=predicted,
-        artifacts=catalog.find_converted(files),
     )

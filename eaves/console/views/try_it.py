@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from flask import Blueprint, render_template, request
@@ -23,6 +23,15 @@ MAX_PHOTOS = 10
 PARALLEL = 2
 """Maximum number of requests whose photos are predicted at the same time, so that the images of cameras don't wait."""
 BUSY = "Other photos are being tried now."
+FAULTS: Mapping[type[Exception], tuple[str, str]] = {
+    RequestEntityTooLarge: (
+        "The photo is too large.",
+        f"Choose photos of at most {UPLOAD_BYTES // 1_000_000} MB together.",
+    ),
+    BadRequest: ("The photo did not arrive as a whole.", "Try again."),
+    OverloadedError: ("The console gets too many photos at this moment.", "Try again in a moment."),
+}
+"""Error of a request to its meaning for a person, and what to do."""
 FRAGMENT = "X-Fragment"
 """Name of the header with which the page's script asks for the results alone."""
 
@@ -49,21 +58,13 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         finally:
             places.release()
 
-    @pages.errorhandler(RequestEntityTooLarge)
-    def refuse_large(_: RequestEntityTooLarge) -> tuple[str, int]:
-        advice = f"Choose photos of at most {UPLOAD_BYTES // 1_000_000} MB together."
-        return _answer(_load_functions(backend), "", (_fault("The photo is too large.", advice),)), 413
+    def refuse(error: Exception) -> tuple[str, int]:
+        title, advice = FAULTS[type(error)]
+        status = getattr(error, "code", None) or OverloadedError.http_status
+        return _answer(_load_functions(backend), "", (_fault(title, advice),)), status
 
-    @pages.errorhandler(BadRequest)
-    def refuse_broken(_: BadRequest) -> tuple[str, int]:
-        outcome = _fault("The photo did not arrive as a whole.", "Try again.")
-        return _answer(_load_functions(backend), "", (outcome,)), 400
-
-    @pages.errorhandler(OverloadedError)
-    def refuse_busy(_: OverloadedError) -> tuple[str, int]:
-        outcome = _fault("The console gets too many photos at this moment.", "Try again in a moment.")
-        return _answer(_load_functions(backend), "", (outcome,)), OverloadedError.http_status
-
+    for kind in FAULTS:
+        pages.register_error_handler(kind, refuse)
     return pages
 
 

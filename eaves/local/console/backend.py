@@ -17,9 +17,7 @@ from eaves.console.backend import ModelLocation
 from eaves.console.queue_reports import ReusedAnswer
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
-from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
-from eaves.events import Event
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
 from eaves.local.console.models import list_models
@@ -42,6 +40,14 @@ class LocalBackend:
         project: Directory in which `eaves up` was started.
         thumbnails: Kept thumbnails.
         clock: Clock for the age of answers that are used again.
+
+    Attributes:
+        title: Name of this machine and of the project.
+        records: The history of events.
+        images: Images that the supervisor holds, and thumbnails.
+        logs: Returns the last lines of a function's log.
+        invoke: Sends an event straight to a function.
+        promote: Checks that a function is deployed: the newest version gets every request already.
     """
 
     def __init__(
@@ -52,27 +58,15 @@ class LocalBackend:
         thumbnails: ThumbnailStore,
         clock: Clock = SYSTEM,
     ) -> None:
+        platform = LocalPlatform(state.root)
+        self.title = f"{project.name or 'Eaves'} on {socket.gethostname()}"
+        self.records = HistoryReader(state.history)
+        self.images = Gallery(thumbnails, self._fetch_image, clock=clock)
+        self.logs, self.invoke, self.promote = platform.logs, platform.invoke, platform.promote
         self._state = state
         self._project = project
-        self._platform = LocalPlatform(state.root)
-        self._records = HistoryReader(state.history)
-        self._images = Gallery(thumbnails, self._fetch_image, clock=clock)
-        self._status = ReusedAnswer(self._platform.status, STATUS_S, clock)
-
-    @property
-    def title(self) -> str:
-        """Name of this machine and of the project."""
-        return f"{self._project.name or 'Eaves'} on {socket.gethostname()}"
-
-    @property
-    def records(self) -> HistoryReader:
-        """The history of events."""
-        return self._records
-
-    @property
-    def images(self) -> Gallery:
-        """Images that the supervisor holds, and thumbnails."""
-        return self._images
+        self._platform = platform
+        self._status = ReusedAnswer(platform.status, STATUS_S, clock)
 
     def status(self) -> Sequence[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.
@@ -96,22 +90,6 @@ class LocalBackend:
         """Return the runs and artifacts on this machine, the newest first."""
         return list_models(self._state, self._project)
 
-    def logs(self, function: str) -> Sequence[str]:
-        """Return the last lines of a function's log; the errors are those of `LocalPlatform.logs`."""
-        return self._platform.logs(function)
-
-    def invoke(self, function: str, event: Event) -> SinkResponse:
-        """Send an event straight to a function; the errors are those of `LocalPlatform.invoke`."""
-        return self._platform.invoke(function, event)
-
-    def promote(self, function: str) -> None:
-        """Check that the function is deployed: on one machine the newest version gets every request already.
-
-        Raises:
-            NotFoundError: When it isn't.
-        """
-        self._platform.promote(function)
-
     def rollback(self, function: str) -> None:
         """Serve the previous deployment again; the errors are those of `LocalPlatform.rollback`."""
         self._platform.rollback(function)
@@ -119,7 +97,7 @@ class LocalBackend:
 
     def close(self) -> None:
         """Close the files of the history and of the thumbnails."""
-        self._images.store.close()
+        self.images.store.close()
 
     def _fetch_image(self, source: str, event_id: str) -> bytes | None:
         """Return an image that the supervisor holds; None when it isn't held any more, or when no supervisor runs.
