@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from eaves.artifact import open_artifact
 from eaves.console.model.event import find_forwarding
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import NotFoundError, NotRunningError
@@ -124,20 +123,3 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
         backend.rollback("digits")  # it was deployed once
     backend.promote("digits")
     harness.start()  # so that the harness has something to end
-
-
-def test_models_and_rollback_follow_deployments(
-    harness: LocalHarness, backend: LocalBackend, tiny_artifact: Path, tmp_path: Path
-) -> None:
-    first = tmp_path / "artifacts" / "one"
-    first.parent.mkdir()
-    first.symlink_to(tiny_artifact)
-    harness.start()
-    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
-    harness.platform.deploy(digits_app(tiny_artifact))
-    digest = open_artifact(tiny_artifact).digest
-    found = {one.path: one for one in backend.models()}
-    assert found[tiny_artifact.resolve()].functions == ("digits",), digest
-    assert backend.status()[0].artifact == str(tiny_artifact)
-    backend.rollback("digits")
-    assert backend.status()[0].artifact == str(tmp_path / "no such artifact")

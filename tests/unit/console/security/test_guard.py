@@ -73,15 +73,6 @@ def test_a_read_only_console_predicts(read_only: Browser) -> None:
     assert read_only.submit("/predict", {"photo": (io.BytesIO(b"x" * 9), "a.jpg")}).text == "9"
 
 
-def test_the_page_try_it_takes_photos_also_when_the_console_is_read_only(read_only: Browser) -> None:
-    page = read_only.open("/try")
-    assert page.headers["Permissions-Policy"].startswith("camera=(self),")
-    photo = (io.BytesIO(b"x" * 1_000_000), "a.jpg")
-    response = read_only.submit("/try", {"function": "roses", "photo": photo})
-    assert response.status_code == 200
-    assert "There is no such function." in response.text
-
-
 def test_every_route_of_a_read_only_console_that_changes_something_answers_403(local: ConsoleContext) -> None:
     app = create_app(replace(local, settings=ConsoleSettings(read_only=True)))
     browser = Browser(app)

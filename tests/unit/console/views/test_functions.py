@@ -205,13 +205,6 @@ def test_a_platform_that_can_not_be_asked_is_named_in_pages_and_in_parts() -> No
     assert "<html" not in part.text
 
 
-def test_other_parts_are_shown_when_one_can_not_be_read() -> None:
-    backend = FailingBackend(functions=[LOCAL])
-    backend.failing = {"models": PlatformError("no models")}
-    answer = open_console(backend).open("/functions/flowers")
-    assert answer.status_code == 200
-
-
 def test_reasons_of_dead_letters_are_listed_by_class(tmp_path: Path) -> None:
     with Spool(tmp_path / "spool.db") as spool:
         put_dead(spool, [captured_event(number) for number in range(3)])
