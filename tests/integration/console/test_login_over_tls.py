@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import shutil
 import socket
 import ssl
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
@@ -23,47 +20,11 @@ from eaves.console.security import SecuritySettings, prepare_credentials
 from eaves.console.server import ConsoleServer
 from eaves.errors import ConfigError, StorageError
 from tests.fakes.console.backend import FakeBackend
+from tests.https_browser import HttpsBrowser
 from tests.waiting import wait_until
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
-PAGE = {"Accept": "text/html"}
 POLL = "/parts/overview"
-
-
-@dataclass
-class Client:
-    """A person's browser, which trusts the certificate and keeps one cookie."""
-
-    port: int
-    context: ssl.SSLContext
-    cookie: str = ""
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
-
-    def connect(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        return self.context.wrap_socket(plain, server_hostname="localhost")
-
-    def request(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=10)
-        sent = {**PAGE, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        if body:
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request(method, path, body or None, sent)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        self.answer_headers = dict(answer.getheaders())
-        if given := self.answer_headers.get("Set-Cookie"):
-            self.cookie = given.partition(";")[0]
-        connection.close()
-        return answer.status, text
-
-    def submit(self, path: str, **fields: str) -> tuple[int, str]:
-        _, page = self.request("GET", "/" if self.cookie else "/login")
-        found = re.search(r'name="csrf_token" value="(\w+)"', page)
-        assert found
-        return self.request("POST", path, urlencode({"csrf_token": found[1], **fields}))
 
 
 @pytest.fixture
@@ -72,18 +33,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serve(folder: Path) -> Iterator[Callable[..., Client]]:
+def serve(folder: Path) -> Iterator[Callable[..., HttpsBrowser]]:
     """Start a console that needs TLS and a password."""
     running: list[ConsoleServer] = []
 
-    def start(**settings: float) -> Client:
+    def start(**settings: float) -> HttpsBrowser:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
         security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
         context = ConsoleContext(backend=FakeBackend(), security=security)
         running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
-        trusting = ssl.create_default_context(cafile=folder / "tls.crt")
-        return Client(running[-1].port, trusting)
+        return HttpsBrowser(running[-1].port, folder / "tls.crt")
 
     yield start
     for server in running:
@@ -150,52 +110,45 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @needs_openssl
-def test_a_person_logs_in_over_tls_and_out_again(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve()
-    assert client.request("GET", "/")[0] == 303
-    assert client.answer_headers["Location"] == "/login?next=/"
-    assert client.submit("/login", password="a wrong guess")[0] == 403
-    assert client.submit("/login", password=read_password(folder))[0] == 303
-    assert client.cookie.startswith("__Host-eaves-")
-    status, page = client.request("GET", "/")
+def test_a_person_logs_in_over_tls(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
+    browser = serve()
+    assert browser.ask("GET", "/", Accept="text/html")[0] == 303
+    assert browser.answer_headers["Location"] == "/login?next=/"
+    assert browser.log_in("a wrong guess") == 403
+    assert browser.log_in(read_password(folder)) == 303
+    assert any(name.startswith("__Host-eaves-") for name in browser.cookies)
+    status, page = browser.ask("GET", "/")
     assert (status, "Log out" in page) == (200, True)
-    assert "script-src 'self'" in client.answer_headers["Content-Security-Policy"]
-    cookie = client.cookie
-    assert client.submit("/logout")[0] == 303
-    client.cookie = cookie
-    assert client.request("GET", "/")[0] == 303
+    assert "script-src 'self'" in browser.answer_headers["Content-Security-Policy"]
 
 
 @needs_openssl
-def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., Client]) -> None:
-    client = serve()
-    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as plain:
+def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., HttpsBrowser]) -> None:
+    with socket.create_connection(("127.0.0.1", serve().port), timeout=10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with suppress(ConnectionResetError):
             assert b"HTTP/1.1" not in plain.recv(1_000)
 
 
 @needs_openssl
-def test_a_logout_ends_its_session_only_and_a_new_password_all(serve: Callable[..., Client], folder: Path) -> None:
+def test_a_logout_ends_one_session_and_a_new_password_all(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
     leaving = serve()
-    staying = Client(leaving.port, leaving.context)
-    for client in (leaving, staying):
-        client.submit("/login", password=read_password(folder))
-    cookie = leaving.cookie
-    assert leaving.submit("/logout")[0] == 303
-    leaving.cookie = cookie
-    assert leaving.request("GET", POLL, HX_Request="true")[0] == 401
+    staying = HttpsBrowser(leaving.port, folder / "tls.crt")
+    for browser in (leaving, staying):
+        browser.log_in(read_password(folder))
+    kept = dict(leaving.cookies)
+    assert leaving.submit("/", "/logout")[0] == 303
+    leaving.cookies = kept
+    assert leaving.ask("GET", POLL, HX_Request="true")[0] == 401
     assert leaving.answer_headers["HX-Refresh"] == "true"
-    assert staying.request("GET", POLL, HX_Request="true")[0] == 200
+    assert staying.ask("GET", POLL, HX_Request="true")[0] == 200
     (folder / "password").write_text("another password\n")
-    assert staying.request("GET", POLL, HX_Request="true")[0] == 401
+    assert staying.ask("GET", POLL, HX_Request="true")[0] == 401
 
 
 @needs_openssl
-def test_a_stranger_cannot_send_a_photo(serve: Callable[..., Client]) -> None:
-    client = serve()
-    body = "x" * 1_000_000
-    status, _ = client.request("POST", "/try", body)
-    assert status in {303, 401, 413}
-    assert client.request("GET", POLL, Accept="*/*")[0] == 401
-    wait_until(lambda: client.request("GET", "/login")[0] == 200)
+def test_a_stranger_cannot_send_a_photo(serve: Callable[..., HttpsBrowser]) -> None:
+    browser = serve()
+    assert browser.load("POST", "/try", b"x" * 1_000_000)[0] in {303, 401, 413}
+    assert browser.ask("GET", POLL)[0] == 401
+    wait_until(lambda: browser.ask("GET", "/login")[0] == 200)

@@ -94,6 +94,7 @@ def test_the_image_itself_is_sent_while_it_is_held(pages: Pages) -> None:
     [
         b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
         b"<!doctype html><script>alert(1)</script>",
+        b"%PDF-1.7",
         b"",
     ],
 )

@@ -111,18 +111,6 @@ def test_a_photo_that_the_run_itself_keeps_is_shown_without_the_data(tmp_path: P
     assert text.count("/photos/") == 1
 
 
-def test_an_artifact_links_to_its_run(tmp_path: Path) -> None:
-    from eaves.console.catalog.run_files import load_files
-
-    run = write_run(tmp_path / "run")
-    artifact = write_colours(tmp_path / "artifact")
-    manifest = json.loads((artifact.path / "manifest.json").read_text())
-    manifest["source"]["digest"] = load_files(run.path, "run").digest
-    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
-    client = open_client(run_at(run.path), artifact_at(artifact.path))
-    assert 'converted from the run <a href="/models/runs/run">' in client.get("/models").text
-
-
 def test_kept_images_are_shown_with_their_predictions() -> None:
     backend, flow = FakeBackend(), build_flow(3)
     flow.put_into(backend)

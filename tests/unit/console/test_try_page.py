@@ -19,7 +19,6 @@ from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError, OverloadedError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.platform import FunctionStatus
-from eaves.web.problem_document import build_problem
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser, open_console
 from tests.fakes.models.artifact import encode_png
@@ -156,14 +155,6 @@ def test_several_photos_are_answered_one_after_the_other(backend: FakeBackend) -
     text = post(open_console(backend), *((b"x", f"{number}.png") for number in range(MAX_PHOTOS + 2)))
     assert text.count("rose, 90%") == MAX_PHOTOS
     assert "2 more photos were not tried." in text
-
-
-def test_what_is_no_photo_says_what_to_do(backend: FakeBackend) -> None:
-    problem = build_problem(422, "the data is in no known format", kind="image")
-    backend.answer = lambda name, event: SinkResponse(status=422, body=problem)
-    text = post(open_console(backend), (b"hello", "a.txt"))
-    assert "This file is not a photo that can be read." in text
-    assert "Choose a JPEG, PNG, WebP, BMP, TIFF or GIF file." in text
 
 
 def test_faults_are_shown_in_words(backend: FakeBackend) -> None:

@@ -24,11 +24,6 @@ def test_a_prediction_has_its_chain() -> None:
     assert detail.steps[1].detail == "rose: 94%, sure"
 
 
-def test_an_image_shows_its_prediction() -> None:
-    detail = build_detail(CAPTURED, [CAPTURED, PREDICTED])
-    assert (detail.at, detail.row.title, detail.prediction.label) == (START, "rose", "rose")
-
-
 def test_an_image_without_a_prediction_waits() -> None:
     detail = build_detail(CAPTURED, [CAPTURED])
     assert [(one.title, one.state) for one in detail.steps] == [

@@ -39,15 +39,6 @@ ENTRY = {
 LANE = LaneReport(lane="trigger/flowers/flowers", delivering=True)
 
 
-def test_an_entry_is_described_in_words() -> None:
-    row = build_dead_letter(ENTRY)
-    assert (row.reason, row.status) == ("the image is corrupt", "refused: the data can't be processed (422)")
-    assert (row.lane_title, row.source_name, row.subject, row.is_image) == (
-        "images to the function", "camera-1", "cap-7.jpg", True,
-    )  # fmt: skip
-    assert build_dead_letter({**ENTRY, "subject": ""}).subject == "e7"
-
-
 def test_an_entry_of_another_version_is_read_as_far_as_possible() -> None:
     row = build_dead_letter({"seq": "7", "subject": 7, "died_at": None, "status": True})
     assert (row.seq, row.subject, row.died_at, row.is_dead, row.reason) == (0, "", 0, False, "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
@@ -34,38 +36,35 @@ def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = Non
     return build_overview(functions, images or {}, now=START, silent_after_s=600.0)
 
 
-def test_the_headline_says_that_all_is_well() -> None:
-    view = view_of(function_of(watching("b"), watching("a")))
-    assert (view.state, view.headline, view.problems) == ("ok", "All 2 sources are sending.", ())
-
-
-def test_the_headline_counts_what_needs_attention() -> None:
-    view = view_of(function_of(watching("a"), silent("b")))
-    assert (view.state, view.headline) == ("failing", "1 of 2 sources needs attention.")
-    assert [(one.name, one.since) for one in view.problems] == [("b", START - 720)]
-
-
-def test_quiet_sources_are_no_fault() -> None:
-    view = view_of(function_of(watching("a", 9_000), state="idle"))
-    assert (view.state, view.headline) == ("asleep", "The source is quiet. Nothing is wrong.")
-    mixed = view_of(function_of(watching("a", 9_000), watching("b")))
-    assert mixed.headline == "1 of 2 sources is sending. Nothing is wrong."
-
-
-def test_a_platform_that_does_not_run_is_one_problem() -> None:
-    view = view_of(function_of(watching("a"), watching("b"), state="stopped"))
-    assert (view.state, view.headline) == ("failing", "Eaves is not running, so no image is predicted.")
-
-
-def test_an_empty_platform_is_no_fault() -> None:
-    assert view_of().headline == "Nothing is deployed yet."
-    assert view_of(function_of()).headline == "No source has sent an image yet."
+@pytest.mark.parametrize(
+    ("functions", "state", "headline"),
+    [
+        ([function_of(watching("b"), watching("a"))], "ok", "All 2 sources are sending."),
+        ([function_of(watching("a"), silent("b"))], "failing", "1 of 2 sources needs attention."),
+        ([function_of(watching("a", 9_000), state="idle")], "asleep", "The source is quiet. Nothing is wrong."),
+        ([function_of(watching("a", 9_000), watching("b"))], "ok", "1 of 2 sources is sending. Nothing is wrong."),
+        (
+            [function_of(watching("a"), watching("b"), state="stopped")],
+            *("failing", "Eaves is not running, so no image is predicted."),
+        ),
+        ([], "note", "Nothing is deployed yet."),
+        ([function_of()], "note", "No source has sent an image yet."),
+    ],
+)
+def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], state: str, headline: str) -> None:
+    view = view_of(*functions)
+    assert (view.state, view.headline) == (state, headline)
 
 
 def test_a_failed_function_without_sources_is_a_problem() -> None:
     view = view_of(FunctionStatus(name="flowers", state="failed", reason="no such artifact"))
     assert view.headline == "1 function needs attention."
     assert [one.text for one in view.problems] == ["The function fails: no such artifact"]
+
+
+def test_a_source_that_needs_attention_says_since_when() -> None:
+    problems = view_of(function_of(watching("a"), silent("b"))).problems
+    assert [(one.name, one.since) for one in problems] == [("b", START - 720)]
 
 
 def test_tiles_keep_their_places_by_name() -> None:

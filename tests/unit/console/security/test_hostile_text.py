@@ -11,21 +11,18 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
-from PIL import Image
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.console.model.prediction import build_picture_key
-from eaves.console.views.images import build_image_url
 from eaves.delivery import SinkResponse
 from eaves.spool import Spool
 from tests.fakes.clock import START, FrozenClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser
 from tests.fakes.console.hostile import ATTACK, LINES_ATTACK, NAME_ATTACK, build_hostile_backend
-from tests.fakes.console.material import captured_event, classified_event, small_jpeg
+from tests.fakes.console.material import captured_event, classified_event
 
 
 def list_rules() -> list[Rule]:
@@ -72,15 +69,6 @@ def find_faults(html: str) -> list[str]:
     parser.feed(html)
     parser.close()
     return parser.faults
-
-
-def describe_jpeg(text: str) -> bytes:
-    """Return a JPEG with a text as its comment and as its description in EXIF."""
-    exif, stream = Image.Exif(), BytesIO()
-    exif[0x010E] = text
-    with Image.open(BytesIO(small_jpeg())) as image:
-        image.save(stream, "JPEG", exif=exif, comment=text.encode())
-    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -181,29 +169,6 @@ def test_a_photo_with_a_hostile_name_and_answer_is_shown_as_text(
     check(response)
     assert response.status_code == 200
     assert "&lt;img src=x" in response.text
-
-
-@pytest.mark.parametrize(
-    ("data", "sent_as"),
-    [
-        (describe_jpeg(ATTACK), "image/jpeg"),
-        (b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)", "image/gif"),
-        (b"<html><script>alert(1)</script>", ""),
-        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", ""),
-        (b"%PDF-1.7", ""),
-        (b"", ""),
-    ],
-)
-def test_bytes_of_a_camera_never_become_a_page(app: Flask, backend: FakeBackend, data: bytes, sent_as: str) -> None:
-    captured = next(one for one in backend.records.kept if one.cause is None)
-    backend.images.images[captured.identity] = data
-    with app.test_request_context():
-        address = build_image_url(build_picture_key(captured))
-    response = Browser(app).open(address)
-    assert response.mimetype == (sent_as or "text/plain")
-    assert (response.data == data) is bool(sent_as)
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert "sandbox" in response.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

@@ -78,15 +78,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         made.collector.stop()
 
 
-def test_a_new_image_is_kept_with_its_prediction(world: World) -> None:
-    world.collector.start()
-    world.turn()
-    world.send(1)
-    world.turn()
-    (kept,) = world.store.kept()
-    assert (kept.subject, [one.seq for one in kept.predictions]) == ("frame-1.jpg", [2])
-
-
 def test_a_prediction_that_comes_later_is_kept_with_its_image(world: World) -> None:
     world.collector.start()
     world.send(1, predicted=False)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from eaves.console.model.trial import describe_answer, describe_error
+from eaves.console.model.trial import describe_answer
 from eaves.delivery import SinkResponse
-from eaves.errors import NotRunningError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.web.problem_document import build_problem
 
@@ -96,8 +95,3 @@ def test_a_refusal_says_what_to_do(status: int, kind: str, title: str) -> None:
     assert (outcome.title, outcome.detail) == (title, "details of it")
     assert outcome.is_fault
     assert outcome.advice
-
-
-def test_an_error_keeps_its_hint() -> None:
-    outcome = describe_error("a.jpg", NotRunningError("eaves up doesn't run", hint="start it"))
-    assert (outcome.title, outcome.advice, outcome.is_fault) == ("eaves up doesn't run", "start it", True)

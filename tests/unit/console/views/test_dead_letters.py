@@ -130,20 +130,6 @@ def test_reasons_are_counted_and_filter_the_list(spool: Spool, browser: Browser)
     assert "Only with the reason connection refused" in page
 
 
-def test_a_retry_queues_the_entry_again_and_its_page_looks_again(spool: Spool, browser: Browser) -> None:
-    (number,) = put_dead(spool, [captured_event(1)])
-    answer = browser.submit(f"/dead-letters/broker/{number}/retry")
-    assert answer.status_code == 303
-    page = browser.open(answer.location).text
-    assert "It is queued again and has waited for 1 second to be delivered." in text_of(page)
-    (again,) = re.findall(r'hx-get="([^"]+)" hx-trigger="load delay:1s"', page)
-    (entry,) = spool.peek(LANE, now=START + 1)
-    spool.ack(entry)
-    part = browser.fetch(html.unescape(again)).text
-    assert "It was queued again and delivered within 1 second." in text_of(part)
-    assert "hx-get" not in part
-
-
 def test_an_entry_that_vanished_meanwhile_is_said_to_be_gone(spool: Spool, browser: Browser) -> None:
     (number,) = put_dead(spool, [captured_event(1)])
     SpoolQueue(spool).change(Action.DROP, Selector(seqs=(number,)))
