@@ -51,9 +51,9 @@ class HttpsBrowser:
 
     def ask(self, method: str, path: str, form: dict[str, str] | None = None, **headers: str) -> tuple[int, str]:
         """Send a request, perhaps with a form and headers; return the status and the text of its answer."""
-        filled = (urlencode(form).encode(), "application/x-www-form-urlencoded") if form else ()
-        status, body = self.load(method, path, *filled, **headers)
-        return status, body.decode(errors="replace")
+        body, kind = (urlencode(form).encode(), "application/x-www-form-urlencoded") if form else (None, "")
+        status, answer = self.load(method, path, body, kind, **headers)
+        return status, answer.decode(errors="replace")
 
     def submit(self, page: str, action: str, **fields: str) -> tuple[int, str]:
         """Fill in the form of a page, with its hidden fields, and send it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +14,10 @@ from eaves.console.model.prediction import (
     RecordedPrediction,
     build_row,
     name_source,
+    parse_document,
     parse_prediction,
     source_of,
+    to_text,
 )
 from eaves.console.model.words import describe_ms, describe_share, describe_size
 from eaves.errors import EavesError, NotFoundError
@@ -168,16 +169,7 @@ def _build_step(record: Record, later: str) -> Step:
         title = f"Predicted by {name}"
         detail = ": ".join(part for part in (row.title, describe_confidence(row.score, row.confidence)) if part)
     elif record.type == IMAGE_REJECTED:
-        document = _parse(record.text)
-        title, state = f"Refused by {name_source(document.get('function', '')) or name}", "failing"
-        detail = (document.get("detail") or document.get("title") or "")[:MAX_REASON]
+        document = parse_document(record.text)
+        title, state = f"Refused by {name_source(to_text(document.get('function'))) or name}", "failing"
+        detail = (to_text(document.get("detail")) or to_text(document.get("title")))[:MAX_REASON]
     return Step(title=title, at=record.at, later=later, detail=detail, state=state)
-
-
-def _parse(text: str) -> dict[str, str]:
-    """Return the texts of a JSON object; empty for everything else."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}

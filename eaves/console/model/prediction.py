@@ -82,7 +82,7 @@ def parse_prediction(record: Record) -> RecordedPrediction:
     Args:
         record: A record of one of the types `PREDICTED`; of another type it gives an empty prediction.
     """
-    return parse_answer(_parse_document(record.text), record.extensions)
+    return parse_answer(parse_document(record.text), record.extensions)
 
 
 def parse_answer(document: Mapping[str, Any], extensions: Mapping[str, str]) -> RecordedPrediction:
@@ -93,20 +93,21 @@ def parse_answer(document: Mapping[str, Any], extensions: Mapping[str, str]) -> 
         extensions: Extension attributes of the answer, which count before its data.
     """
     ranked = tuple(_list_scored(document.get("predictions")))
-    label = _text(extensions.get("label")) or _text(document.get("label")) or (ranked[0].label if ranked else "")
+    label = to_text(extensions.get("label")) or to_text(document.get("label")) or (ranked[0].label if ranked else "")
     return RecordedPrediction(
         label=label,
         score=next((one.score for one in ranked if one.label == label), None),
-        confidence=_text(extensions.get("confidence")),
+        confidence=to_text(extensions.get("confidence")),
         ranked=ranked,
-        model=_text(extensions.get("model")) or _text(document.get("model")),
-        version=_text(extensions.get("modelversion")) or _text(document.get("version")),
-        artifact=_text(document.get("artifact")),
+        model=to_text(extensions.get("model")) or to_text(document.get("model")),
+        version=to_text(extensions.get("modelversion")) or to_text(document.get("version")),
+        artifact=to_text(document.get("artifact")),
         timings_ms=_parse_timings(document.get("timings_ms")),
     )
 
 
-def _parse_document(text: str) -> Mapping[str, Any]:
+def parse_document(text: str) -> Mapping[str, Any]:
+    """Return an event's data, of which the end may be missing; empty when it is no JSON object."""
     try:
         found = json.loads(text) if text else {}
     except (ValueError, RecursionError):
@@ -149,7 +150,8 @@ def _number(value: Any, *, most: float) -> float | None:
     return float(value) if 0 <= value <= most else None
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Return a value if it is text; otherwise empty."""
     return value if isinstance(value, str) else ""
 
 
@@ -200,22 +202,21 @@ def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
         record: The record.
         has_picture: Whether a thumbnail of its image is kept.
     """
-    prediction = parse_prediction(record)
-    is_predicted = record.type in PREDICTED
+    prediction = parse_prediction(record) if record.type in PREDICTED else RecordedPrediction(timings_ms={})
     has_image = record.type != TENSOR_PREDICTED and (record.type == IMAGE_CAPTURED or "causeid" in record.extensions)
     return EventRow(
         seq=record.seq,
         at=record.at,
         picture=build_picture_key(record) if has_image and has_picture else "",
-        title=prediction.label if is_predicted and prediction.label else describe_type(record),
-        is_label=is_predicted and bool(prediction.label),
-        score=prediction.score if is_predicted else None,
-        confidence=prediction.confidence if is_predicted else "",
+        title=prediction.label or describe_type(record),
+        is_label=bool(prediction.label),
+        score=prediction.score,
+        confidence=prediction.confidence,
         source=name_source(source_of(record)),
         subject=record.subject,
-        model=prediction.model if is_predicted else "",
-        version=prediction.version if is_predicted else "",
-        took_ms=prediction.total_ms if is_predicted else None,
+        model=prediction.model,
+        version=prediction.version,
+        took_ms=prediction.total_ms,
         failed=record.type == IMAGE_REJECTED,
     )
 
