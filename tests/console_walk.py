@@ -16,8 +16,6 @@ from eaves.console.app import NAVIGATION
 Ask = Callable[[str], tuple[int, str]]
 """Function that opens a path; it returns the status and the text of the answer."""
 LINKS = re.compile(r'(?:href|src|hx-get)="(/[^"#]*)')
-STREAM = "stream.open"
-"""Endpoint whose answer has no end; it has tests of its own."""
 GONE = frozenset({"images.thumbnail", "images.full", "functions.log"})
 """Endpoints of what may be gone although a link leads to it: an old image, the log of a function without a replica."""
 PER_ENDPOINT = 6
@@ -25,7 +23,7 @@ PER_ENDPOINT = 6
 VALUES: Mapping[str, str | int] = {
     "filename": "console.css",
     "seq": 1,
-    "number": 0,
+    "change": "rollback",
     "digest": "0" * 32,
     "key": "0" * 32,
     "queue": "broker",
@@ -51,7 +49,7 @@ def open_every_page(ask: Ask, app: Flask) -> set[str]:
     while waiting:
         path = waiting.popleft()
         endpoint, _ = addresses.match(urlsplit(path).path, "GET")
-        if endpoint == STREAM or opened[endpoint] == PER_ENDPOINT:
+        if opened[endpoint] == PER_ENDPOINT:
             continue
         opened[endpoint] += 1
         status, text = ask(path)
@@ -69,8 +67,4 @@ def open_every_page(ask: Ask, app: Flask) -> set[str]:
 
 
 def _list_others(app: Flask, opened: Mapping[str, int]) -> list[Rule]:
-    return [
-        rule
-        for rule in app.url_map.iter_rules()
-        if "GET" in (rule.methods or ()) and rule.endpoint not in {*opened, STREAM}
-    ]
+    return [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ()) and rule.endpoint not in opened]

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from io import BytesIO
-from typing import IO
+from typing import IO, cast
 
-from flask import Blueprint, Flask, Request
+from flask import Flask, Request, Response, render_template, request
+from werkzeug.exceptions import HTTPException
 
 from eaves.console.context import ConsoleContext
-from eaves.console.rendering import install_rendering
+from eaves.console.model import words
 from eaves.console.security import install_security
-from eaves.console.views import (
-    dead_letter_changes,
-    dead_letters,
-    events,
-    functions,
-    images,
-    login,
-    models,
-    overview,
-    stream,
-    try_it,
-)
-from eaves.console.views.faults import install_fault_pages
+from eaves.console.security.guard import wants_page
+from eaves.console.views import dead_letters, events, functions, images, login, models, overview, try_it
+from eaves.errors import EavesError
+from eaves.web.problem_document import describe_reason
 
-PAGES: tuple[Callable[[ConsoleContext], Blueprint], ...] = (
-    overview.build_blueprint,
-    stream.build_blueprint,
-    events.build_blueprint,
-    images.build_blueprint,
-    functions.build_blueprint,
-    dead_letters.build_blueprint,
-    dead_letter_changes.build_blueprint,
-    models.build_blueprint,
-    try_it.build_blueprint,
-)
-"""Functions that build the blueprint of each page."""
+PAGES = (overview, events, images, functions, dead_letters, models, try_it)
+"""Modules with `build_blueprint(context)`, which builds the routes of a page."""
 
 NAVIGATION = (
     ("overview.show", "Overview"),
@@ -45,7 +26,15 @@ NAVIGATION = (
     ("models.show", "Models"),
     ("try_it.show", "Try it"),
 )
-"""Endpoint and title of each page in the navigation; an endpoint that doesn't exist is left out."""
+"""Endpoint and title of each page in the navigation."""
+WORDS = {
+    400: "This request can't be read. Load the page again, and repeat what you did.",
+    404: "There is no page at this address.",
+    405: "This address can't be used in this way.",
+    413: "What was sent is too large.",
+    500: "This page has failed because of a fault of the console. The console's log has the details.",
+}
+"""HTTP status to its meaning for a person; other ones have Werkzeug's description."""
 
 
 class ConsoleRequest(Request):
@@ -71,25 +60,59 @@ def create_app(context: ConsoleContext) -> Flask:
     app = Flask("eaves.console", static_folder="static", template_folder="templates")
     app.request_class = ConsoleRequest
     install_rendering(app, context)
-    guard = install_security(
-        app,
-        context.security,
-        read_only=context.settings.read_only,
-        end_streams=(lambda _: None) if context.streams is None else context.streams.close,
-        clock=context.clock,
-    )
+    guard = install_security(app, context.security, read_only=context.settings.read_only, clock=context.clock)
     app.register_blueprint(login.build_blueprint(guard))
-    for build in PAGES:
-        app.register_blueprint(build(context))
+    for page in PAGES:
+        app.register_blueprint(page.build_blueprint(context))
     install_fault_pages(app)
-    shown = [(endpoint, title) for endpoint, title in NAVIGATION if endpoint in app.view_functions]
-
-    @app.context_processor
-    def add_page_values() -> dict[str, object]:
-        return {
-            "navigation": shown,
-            "platform_title": context.backend.title,
-            "read_only": context.settings.read_only,
-        }
-
     return app
+
+
+def install_rendering(app: Flask, context: ConsoleContext) -> None:
+    """Add the filters and globals of the templates to the app's Jinja environment."""
+    environment = app.jinja_env
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.globals.update(
+        clock_now=context.clock.now,
+        navigation=NAVIGATION,
+        platform_title=context.backend.title,
+        read_only=context.settings.read_only,
+        site_since=context.settings.site_since,
+    )
+    environment.filters.update(
+        ago=lambda at: words.describe_age(context.clock.now() - at),
+        lasting=lambda at: words.describe_duration(context.clock.now() - at),
+        clock_time=lambda at: words.format_time(at, context.clock.now()),
+        utc=words.format_utc,
+        duration=words.describe_duration,
+        ms=words.describe_ms,
+        size=words.describe_size,
+        share=words.describe_share,
+        counted=words.count_noun,
+        anchor=words.build_anchor,
+        reason=describe_reason,
+        image=words.shorten_image,
+    )
+
+
+def install_fault_pages(app: Flask) -> None:
+    """Make the app answer with a page when a view fails; a part of a page gets the message, and a program gets text."""
+
+    @app.errorhandler(EavesError)
+    def show(error: EavesError) -> tuple[str, int]:
+        return _render(error.message, error.hint or ""), error.http_status
+
+    @app.errorhandler(HTTPException)
+    def show_status(error: HTTPException) -> Response:
+        status = error.code or 500
+        message = WORDS.get(status) or error.description or error.name
+        response = cast("Response", error.get_response())  # with its headers, such as Allow
+        is_html = wants_page()
+        response.set_data(_render(message) if is_html else f"{message}\n")
+        response.content_type = f"text/{'html' if is_html else 'plain'}; charset=utf-8"
+        return response
+
+
+def _render(message: str, fix: str = "") -> str:
+    template = "faults/_fault.html" if "HX-Request" in request.headers else "faults/show.html"
+    return render_template(template, message=message, fix=fix)

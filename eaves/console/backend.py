@@ -35,11 +35,6 @@ class ModelLocation:
     functions: tuple[str, ...] = ()
     previous_of: tuple[str, ...] = ()
 
-    @property
-    def is_previous(self) -> bool:
-        """Whether the artifact is that of a function's previous deployment."""
-        return bool(self.previous_of)
-
 
 class Images(Protocol):
     """Pictures of events. `eaves.console.thumbnails.gallery.Gallery` implements it for platforms that hold images."""
@@ -57,7 +52,7 @@ class Images(Protocol):
         """Return `Record.seq` of those records, captures or predictions, whose image has a thumbnail to show."""
 
     def kept(self, *, before: int | None = None, limit: int = 50) -> Sequence[KeptImage]:
-        """Return kept images with their predictions, newest first, older than the `KeptImage.number` `before`."""
+        """Return kept images with their predictions, newest first, older than that with the number `before`."""
 
 
 class Backend(Protocol):

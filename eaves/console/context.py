@@ -7,8 +7,23 @@ from dataclasses import dataclass
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.backend import Backend
 from eaves.console.security import LOOPBACK, SecuritySettings
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """Settings of the pages.
+
+    Attributes:
+        read_only: Whether every change is refused, and no page offers one.
+        silent_after_s: Time without an image after which a source whose images came regularly counts as silent,
+            seconds; five times its usual interval when that is longer. 0: no source does.
+        site_since: Time at which the console of a site began to keep events, Unix seconds; None on one machine, whose
+            history is not lost when the console ends. Pages of a site name the commands for what it can't show.
+    """
+
+    read_only: bool = False
+    silent_after_s: float = 600.0
+    site_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +33,11 @@ class ConsoleContext:
     Attributes:
         backend: The platform that the pages show.
         settings: Settings of the pages.
-        streams: Serves the streams of news; None: pages have none and show what was so when they were loaded.
         security: Who may open the pages.
         clock: Clock for ages.
     """
 
     backend: Backend
-    settings: ConsoleSettings
-    streams: StreamServer | None = None
+    settings: ConsoleSettings = ConsoleSettings()
     security: SecuritySettings = LOOPBACK
     clock: Clock = SYSTEM

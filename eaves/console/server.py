@@ -1,4 +1,4 @@
-"""The server of the console: pages by the ingress server, streams by their own thread."""
+"""The server of the console's pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 
 from flask import Flask
 
-from eaves.console.stream import StreamServer
 from eaves.ingress import IngressLimits, IngressServer, Request, Response, ServerTls
 from eaves.ingress.wsgi import WsgiGateway
 
@@ -17,10 +16,11 @@ MAX_BYTES = 20_000_000
 STRANGER_BYTES = 65_536
 """Maximum size of the body of a caller that isn't logged in, bytes."""
 CONNECTIONS = 256
-"""Maximum number of connections without streams. A browser opens up to 6, and the longest idle one gives way."""
+"""Maximum number of connections. A browser opens up to 6, and the longest idle one gives way."""
 IDLE_S = 5.0
-"""Time that a connection stays open after a response, seconds: it covers the images of a page. Each connection has a
-thread, and opening another one costs a browser less than a millisecond."""
+"""Time that a connection stays open after a response, seconds: it covers the images of a page, and the two seconds
+until an open page asks again. Each connection has a thread, and opening another one costs a browser less than a
+millisecond."""
 
 
 class ConsoleServer:
@@ -28,7 +28,6 @@ class ConsoleServer:
 
     Args:
         app: Flask app of the console.
-        streams: Serves the open streams; the server stops it.
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
         listening: A TCP socket that listens already, in place of host and port.
@@ -43,7 +42,6 @@ class ConsoleServer:
     def __init__(
         self,
         app: Flask,
-        streams: StreamServer,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -51,7 +49,7 @@ class ConsoleServer:
         tls: ServerTls | None = None,
         is_trusted: bool = False,
     ) -> None:
-        gateway = WsgiGateway(
+        self._gateway = WsgiGateway(
             app,
             scheme="http" if tls is None else "https",
             max_bytes=MAX_BYTES,
@@ -61,10 +59,11 @@ class ConsoleServer:
         limits = IngressLimits(
             max_bytes=MAX_BYTES, in_flight_bytes=2 * MAX_BYTES, connections=CONNECTIONS, idle_s=IDLE_S
         )
-        self._streams = streams
-        self._activity = _Activity(gateway)
+        self._lock = threading.Lock()
+        self._running = 0
+        self._ended_at = time.monotonic()
         self._server = IngressServer(
-            self._activity, limits=limits, host=host, port=port, listening=listening, tls=tls, name="console"
+            self._answer, limits=limits, host=host, port=port, listening=listening, tls=tls, name="console"
         )
 
     @property
@@ -74,51 +73,28 @@ class ConsoleServer:
 
     @property
     def connections(self) -> int:
-        """Number of open connections without streams."""
+        """Number of open connections."""
         return self._server.connections
 
-    @property
-    def streams(self) -> int:
-        """Number of open streams."""
-        return len(self._streams)
-
     def idle_s(self) -> float:
-        """Return the time since the last request or stream ended, seconds; 0 while there is one."""
-        return min(self._activity.idle_s(), self._streams.idle_s)
+        """Return the time since the last request ended, seconds; 0 while one runs."""
+        with self._lock:
+            return 0.0 if self._running else time.monotonic() - self._ended_at
 
     def is_alive(self) -> bool:
         """Return whether the server accepts connections."""
         return self._server.is_alive()
 
     def stop(self) -> None:
-        """Stop listening, end the streams with a last event, and close every connection.
-
-        A socket that was given listens on in the process that has opened it.
-        """
-        self._streams.stop()
+        """Stop listening and close every connection. A socket that was given listens on in its own process."""
         self._server.stop()
 
-
-class _Activity:
-    """Passes requests on, and notes when the last one ended."""
-
-    def __init__(self, serve: WsgiGateway) -> None:
-        self._serve = serve
-        self._lock = threading.Lock()
-        self._running = 0
-        self._ended_at = time.monotonic()
-
-    def __call__(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response:
         with self._lock:
             self._running += 1
         try:
-            return self._serve(request)
+            return self._gateway(request)
         finally:
             with self._lock:
                 self._running -= 1
                 self._ended_at = time.monotonic()
-
-    def idle_s(self) -> float:
-        """Return the time since the last request ended, seconds; 0 while one runs."""
-        with self._lock:
-            return 0.0 if self._running else time.monotonic() - self._ended_at

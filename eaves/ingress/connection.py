@@ -120,9 +120,6 @@ class Connection:
         server: Server that has accepted the connection.
         connection: Socket of the connection.
         address: Network address of the peer; empty for a Unix socket.
-
-    Attributes:
-        is_released: Whether another owner continues the connection.
     """
 
     def __init__(self, server: IngressServer, connection: socket.socket, address: str) -> None:
@@ -134,7 +131,6 @@ class Connection:
         self._incoming = TimedReader(connection)
         self._stream = io.BufferedReader(self._incoming, PIECE_BYTES)  # an image arrives in one or two reads
         self._is_admitted = self._is_broken = self._closes = self._asks_first = self._is_old = False
-        self.is_released = False
 
     def run(self) -> None:
         """Answer requests in sequence.
@@ -200,7 +196,7 @@ class Connection:
         may_stay = self._limits.keep_alive and request.is_read and request.admitted
         self._closes = not may_stay or "close" in kept or (self._is_old and "keep-alive" not in kept)
         self._send(response, with_body=request.method != "HEAD")
-        if not request.is_read and not self.is_released:
+        if not request.is_read:
             self._linger()
 
     def _read_head(self) -> list[str]:
@@ -264,9 +260,7 @@ class Connection:
 
     def _send(self, response: Response, *, with_body: bool = True) -> None:
         headers = {"Server": "eaves", "Date": formatdate(usegmt=True), **response.headers}
-        if response.take_over is not None:
-            self._closes = True
-        elif response.status not in WITHOUT_LENGTH:
+        if response.status not in WITHOUT_LENGTH:
             headers["Content-Length"] = str(len(response.body))
         if self._closes:
             headers["Connection"] = "close"
@@ -279,10 +273,6 @@ class Connection:
         # A line break in a value would begin another header.
         fields = [f"{name}: {' '.join(value.splitlines())}" for name, value in (*headers.items(), *response.repeated)]
         head = "\r\n".join([f"HTTP/1.1 {response.status} {phrase}", *fields, "", ""]).encode("latin-1", "replace")
-        if response.take_over is not None:
-            self.is_released = True
-            response.take_over(self._socket, head)
-            return
         self._write(head + response.body if with_body else head)
 
     def _write(self, data: bytes) -> None:

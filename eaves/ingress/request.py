@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -16,9 +15,6 @@ from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
 if TYPE_CHECKING:
     from eaves.ingress.connection import Connection
-
-TakeOver = Callable[[socket.socket, bytes], None]
-"""Function that gets a connection's socket, and the head of the response, which it has to send. It owns the socket."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +114,12 @@ class Response:
         headers: Headers, without those that the server sets itself.
         repeated: Further headers in order, whose names may occur more than once, such as `Set-Cookie`.
         body: Bytes of the body.
-        take_over: Function that continues the connection in place of the server, which forgets the socket; None for a
-            response that the server sends. The body's end is the end of the connection.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     repeated: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    take_over: TakeOver | None = None
 
 
 Serve = Callable[[Request], Response]

@@ -165,17 +165,15 @@ class IngressServer:
         ).start()
 
     def _run(self, connection: socket.socket, address: str) -> None:
-        served = Connection(self, connection, address)
         try:
-            served.run()
+            Connection(self, connection, address).run()
         except (OSError, ValueError):  # the peer may end a connection at any time
             _log.debug("a connection was closed before its request was complete", exc_info=True)
         finally:
             with self._lock:
                 self._open.pop(connection, None)
-            if not served.is_released:
-                _hang_up(connection)
-                connection.close()
+            _hang_up(connection)
+            connection.close()
 
     def mark(self, connection: socket.socket, *, is_busy: bool) -> None:
         """Note whether a connection whose caller a route has accepted is answered; no effect after it was closed."""

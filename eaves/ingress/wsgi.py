@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from eaves.errors import EventError
-from eaves.ingress.request import Request, Response, TakeOver
+from eaves.ingress.request import Request, Response
 
-TAKE_OVER = "eaves.take_over"
-"""Key of a function by which the application passes a `TakeOver` function for its response to a GET request."""
 ADMIT = "eaves.admit"
 """Key of a function by which the application accepts the caller, so that its connection stays open for further requests
 and isn't the first one that is closed in favour of others."""
@@ -54,7 +51,6 @@ class WsgiGateway:
         if self._is_trusted:
             request.admit()
         status, fields, written = 500, [("", "")], list[bytes]()
-        take_overs: list[TakeOver] = []
 
         def start(line: str, headers: Iterable[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
             nonlocal status, fields
@@ -63,15 +59,12 @@ class WsgiGateway:
             return written.append
 
         environ = build_environ(request, scheme=self._scheme, body=io.BufferedReader(_Body(request, self._bound)))
-        environ[TAKE_OVER] = take_overs.append
         parts = self._app(environ, start)
         try:
             body = b"".join([*written, *parts])
         finally:
             if close := getattr(parts, "close", None):
                 close()
-        if status == HTTPStatus.OK and take_overs and request.method == "GET":
-            return Response(status=status, repeated=tuple(fields), take_over=take_overs[-1])
         return Response(status=status, repeated=tuple(fields), body=body)
 
     def _bound(self, request: Request) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,28 +15,27 @@ from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.base.clock import SYSTEM
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings, check_exposure
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
-from eaves.console.thumbnails.collector import ThumbnailCollector
+from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.delivery import SinkClient
+from eaves.events import Event
 from eaves.history import FileHistory, HistoryReader
+from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.store_route import StoreRoute
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from knative.client.cluster import Cluster
-from knative.console.event_intake import EventIntake, open_intake_server
 from knative.console.inside_cluster import open_inside, send_inside
 from knative.console.site_backend import SiteBackend
 from knative.platform import KnativePlatform
 from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
-LOOKING_S = 30.0
-"""Time since the last request or stream for which somebody still looks, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -79,19 +79,35 @@ def open_console(
     history = FileHistory(file, max_bytes=settings.history_max_bytes)
     stack.callback(history.close)
     reader = HistoryReader(file)
-    intake = EventIntake(history)
+    recent = RecentImages()
+
+    def take(events: Sequence[Event]) -> None:
+        """Keep the events that a Trigger delivers, and their newest images."""
+        for event in events:
+            history.add(event)
+            recent.add(event)
+
+    def find_image(source: str, event_id: str) -> bytes | None:
+        found = recent.find(source, event_id)
+        return None if found is None else found.data
+
     store = ThumbnailStore(settings.data / "thumbnails.db", max_bytes=settings.thumbnails_max_bytes)
     stack.callback(store.close)
-    images = Gallery(store, intake.find_image)
+    images = Gallery(store, find_image)
     if settings.events_port:
-        events = open_intake_server(intake, host=settings.host, port=settings.events_port, max_bytes=settings.max_bytes)
+        size = settings.max_bytes
+        limits = IngressLimits(max_bytes=size, in_flight_bytes=2 * size, programs_only=True)
+        route = StoreRoute(take, max_bytes=size)
+        events = IngressServer(route, host=settings.host, port=settings.events_port, limits=limits, name="events")
         stack.callback(events.stop)
-    title = settings.site or cluster.namespace
-    platform = KnativePlatform(
-        cluster, KnativeSettings(agent_namespace=settings.agent_namespace), SiteSettings(name=title), by="console"
-    )
+    site = SiteSettings(name=settings.site or cluster.namespace)
+    platform = KnativePlatform(cluster, KnativeSettings(agent_namespace=settings.agent_namespace), site, by="console")
     backend = SiteBackend(
-        platform, send=partial(send_inside, cluster, client), title=title, records=reader, images=images
+        platform,
+        send=partial(send_inside, cluster, client),
+        title=settings.site or f"namespace {cluster.namespace}",
+        records=reader,
+        images=images,
     )
     server = _open_pages(settings, backend, security)
     collector = ThumbnailCollector(reader, images, watching=lambda: server.idle_s() < LOOKING_S)
@@ -102,15 +118,14 @@ def open_console(
 
 
 def _open_pages(settings: SiteConsoleSettings, backend: SiteBackend, security: SecuritySettings) -> ConsoleServer:
-    streams = StreamServer()
     oldest = backend.records.next(after=0, limit=1)  # of an earlier container of the same pod
     pages = ConsoleSettings(
         read_only=settings.read_only,
         silent_after_s=settings.silent_after_s,
         site_since=oldest[0].at if oldest else SYSTEM.now(),
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
-    return ConsoleServer(app, streams, host=settings.host, port=settings.port, tls=security.build_tls())
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
+    return ConsoleServer(app, host=settings.host, port=settings.port, tls=security.build_tls())
 
 
 if __name__ == "__main__":

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from eaves.admin import Queue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.backend import Images, ModelLocation, Records
-from eaves.console.reused_answer import ReusedAnswer
+from eaves.console.queue_reports import ReusedAnswer
 from eaves.delivery import SinkResponse
+from eaves.errors import ClusterError, UnreachableClusterError
 from eaves.events import Event
 from eaves.platform import FunctionStatus
+from knative.platform import KnativePlatform
 
 STATUS_S = 5.0
 """Time for which a status is shown again, seconds. One status takes some 20 requests to the API server and the agents,
 and many people may look at the pages."""
 
 
-Send = Callable[[str, Event], SinkResponse]
-
-
-class Site(Protocol):
-    """The part of `knative.platform.KnativePlatform` that the console needs."""
-
-    def status(self) -> list[FunctionStatus]:
-        """Read the status of every function of the site."""
-
-    def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """Return the last lines of a function's log, oldest first."""
-
-    def promote(self, name: str) -> None:
-        """Send every request to the newest revision."""
-
-    def rollback(self, name: str) -> None:
-        """Send every request to the previous revision."""
-
-
 class SiteBackend:
     """Implements `eaves.console.backend.Backend` on one site.
 
-    Queues, starts and models are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the
-    agent's pod, and a pod has neither the runs nor the artifacts of its functions.
+    Queues and models are not shown: an agent's queue is changed by `eaves queue`, which runs a program in the agent's
+    pod, and a pod has neither the runs nor the artifacts of its functions.
 
     Args:
         site: The site.
@@ -53,22 +37,29 @@ class SiteBackend:
     """
 
     def __init__(
-        self, site: Site, *, send: Send, title: str, records: Records, images: Images, clock: Clock = SYSTEM
+        self,
+        site: KnativePlatform,
+        *,
+        send: Callable[[str, Event], SinkResponse],
+        title: str,
+        records: Records,
+        images: Images,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.title = title
         self.records = records
         self.images = images
+        self.invoke = send
         self._site = site
-        self._send = send
-        self._status = ReusedAnswer(site.status, STATUS_S, clock)
+        self._status = ReusedAnswer(self._read_status, STATUS_S, clock)
 
     def status(self) -> Sequence[FunctionStatus]:
-        """Return the status of every function, at most `STATUS_S` old.
-
-        Raises:
-            ClusterError: When the API server can't be asked.
-        """
+        """Return the status of every function, at most `STATUS_S` old."""
         return self._status.get()
+
+    def _read_status(self) -> Sequence[FunctionStatus]:
+        with _seen_from_a_pod():
+            return self._site.status()
 
     def queues(self) -> Mapping[str, Queue]:
         """Return no queue."""
@@ -78,38 +69,31 @@ class SiteBackend:
         """Return no models."""
         return ()
 
-    def logs(self, function: str, *, lines: int = 100) -> Sequence[str]:
-        """Return the last lines of a function's log, oldest first.
-
-        Raises:
-            NotFoundError: When no replica has a log to read.
-        """
-        return self._site.logs(function, lines=lines)
-
-    def invoke(self, function: str, event: Event) -> SinkResponse:
-        """Send an event straight to a function and return its response.
-
-        Raises:
-            NotFoundError: When there is no such function.
-        """
-        return self._send(function, event)
+    def logs(self, function: str) -> Sequence[str]:
+        """Return the last lines of a function's log, oldest first."""
+        with _seen_from_a_pod():
+            return self._site.logs(function, lines=100)
 
     def promote(self, function: str) -> None:
-        """Send every request to the newest revision.
-
-        Raises:
-            DeniedError: When the console may only read.
-            StartError: When the revision doesn't become ready; then nothing changes.
-        """
-        self._site.promote(function)
+        """Send every request to the newest revision; a DeniedError when the console may only read."""
+        with _seen_from_a_pod():
+            self._site.promote(function)
         self._status.forget()
 
     def rollback(self, function: str) -> None:
-        """Send every request to the previous revision.
-
-        Raises:
-            DeniedError: When the console may only read.
-            NotFoundError: When there is no previous revision.
-        """
-        self._site.rollback(function)
+        """Send every request to the previous revision; a DeniedError when the console may only read."""
+        with _seen_from_a_pod():
+            self._site.rollback(function)
         self._status.forget()
+
+
+@contextmanager
+def _seen_from_a_pod() -> Iterator[None]:
+    """Replace the advice of an error about the connection: a viewer of the pages has no kubeconfig to check."""
+    try:
+        yield
+    except ClusterError as error:
+        if isinstance(error, UnreachableClusterError) or "kubeconfig" in (error.hint or ""):
+            hint = f"kubectl logs {socket.gethostname()}   # the console's pod, which can't use its API server"
+            raise UnreachableClusterError(error.message, hint=hint) from error
+        raise

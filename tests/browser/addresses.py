@@ -11,32 +11,28 @@ from werkzeug.routing import Rule
 
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
 from tests.fakes.console.backend import FakeBackend
 
 PARTS = frozenset(
     {
         "static",
-        "stream.open",
-        "dead_letter_changes.outcome",
         "functions.figures",
         "functions.reasons",
         "images.full",
         "login.show",
     }
 )
-"""Endpoints whose answers are files, streams or parts of a page; and the login page, which has a test of its own."""
+"""Endpoints whose answers are files or parts of a page; and the login page, which has a test of its own."""
 
 QUERIES: Mapping[str, Mapping[str, str]] = {
-    "dead_letter_changes.ask_delete": {"seq": "1"},
-    "models.compare": {"a": "run:flowers-1", "b": "run:flowers-2"},
+    "dead_letters.ask_delete": {"seq": "1"},
 }
 """Query that a page needs to show something, by endpoint."""
 
 
 def page_rules() -> list[Rule]:
     """Return the rules of all pages that a browser opens with GET."""
-    app = create_app(ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings()))
+    app = create_app(ConsoleContext(backend=FakeBackend()))
     rules = [rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())]
     return sorted(
         (rule for rule in rules if rule.endpoint not in PARTS and not _is_part(rule.rule)),

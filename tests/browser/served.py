@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
 from eaves.console.security import LOOPBACK, SecuritySettings
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
 from tests.browser.addresses import address_of
 from tests.browser.plant import Plant
 
@@ -24,7 +21,7 @@ def serve(plant: Plant, security: SecuritySettings = LOOPBACK) -> Iterator[Serve
         plant: What the pages show.
         security: Who may open the pages.
     """
-    made = ServedConsole(ConsoleContext(backend=plant.backend, settings=ConsoleSettings(), security=security))
+    made = ServedConsole(ConsoleContext(backend=plant.backend, security=security))
     made.start()
     try:
         yield made
@@ -54,20 +51,13 @@ class ServedConsole:
         """Address of the first page."""
         return f"http://{self.host}/"
 
-    @property
-    def streams(self) -> int:
-        """Number of open streams."""
-        return 0 if self._server is None else self._server.streams
-
     def url_of(self, endpoint: str, plant: Plant) -> str:
         """Return the address of a page, with samples of the plant as its arguments."""
         return self.url.rstrip("/") + address_of(create_app(self.context), endpoint, plant.samples())
 
     def start(self) -> None:
         """Listen; again at the same port after a stop."""
-        streams = StreamServer()
-        self.context = replace(self.context, streams=streams)
-        self._server = ConsoleServer(create_app(self.context), streams, port=self._port)
+        self._server = ConsoleServer(create_app(self.context), port=self._port)
         self._port = self._server.port
 
     def stop(self) -> None:

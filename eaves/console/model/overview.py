@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from eaves.console.model.link import CloudLink, list_links
-from eaves.console.model.source_tile import LastImage, SourceTile, build_foreign_tile, build_tile
-from eaves.console.model.words import count_noun
+from eaves.admin.report import LinkReport
+from eaves.console.model.prediction import EventRow, name_source
+from eaves.console.model.tiles import SourceTile, build_foreign_tile, build_tile
+from eaves.console.model.words import count_noun, describe_duration, describe_size
+from eaves.events import source_uri
 from eaves.platform import FunctionStatus
 
 MAX_TILES = 60
 """Maximum number of tiles on the first screen; the sources that need attention come first when there are more."""
 MAX_PROBLEMS = 5
 """Maximum number of problems that are listed below the headline."""
-SETTLE_S = 15.0
-"""Difference below which two times of the beginning of the same state are taken for the same, seconds: a platform
-computes them from an age each time."""
-_OWN_SOURCES = ("console", "send")
-"""Names of sources of images that a person sent by hand, for which there is a tile only while their image is new."""
+BY_HAND = ("console", "send")
+"""Names of the sources of images that a person sent by hand; they have no tile."""
+LONG_S = 15.0
+"""Age below which a waiting event isn't worth mentioning, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,31 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloudLink:
+    """The link of one app to the cloud.
+
+    Attributes:
+        title: Name of the link for people.
+        state: `up`, `down`, `starting` or `unknown`.
+        word: The state in words.
+        since: Beginning of the state, Unix seconds; None when it isn't known.
+        reason: Why nothing is forwarded; empty while events are forwarded.
+        backlog: What waits, in words.
+        oldest_at: When the oldest waiting event was put into the queue, Unix seconds; None when none waits for long.
+        drain: Estimated time until nothing waits, in words; empty when it isn't known.
+    """
+
+    title: str
+    state: str
+    word: str
+    since: float | None = None
+    reason: str = ""
+    backlog: str = ""
+    oldest_at: float | None = None
+    drain: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """The state of the whole platform.
 
@@ -54,6 +81,7 @@ class Overview:
         more_problems: Number of further problems.
         tiles: Tiles that are shown.
         hidden: Number of sources beyond these.
+        by_hand: Names of sources of images that people sent by hand.
         links: Links to the cloud.
     """
 
@@ -63,15 +91,17 @@ class Overview:
     more_problems: int = 0
     tiles: tuple[SourceTile, ...] = ()
     hidden: int = 0
+    by_hand: tuple[str, ...] = ()
     links: tuple[CloudLink, ...] = ()
 
 
 def build_overview(
     functions: Sequence[FunctionStatus],
-    images: Mapping[str, LastImage],
+    images: Mapping[str, EventRow],
     *,
     now: float,
     silent_after_s: float,
+    rhythms: Mapping[str, float | None] | None = None,
 ) -> Overview:
     """Return the state of the whole platform.
 
@@ -80,11 +110,13 @@ def build_overview(
         images: Newest image of each source, by its CloudEvents source.
         now: Current time, Unix seconds.
         silent_after_s: Time without an image after which a source with a rhythm counts as silent, seconds; 0: never.
+        rhythms: Usual time between two images of a source, seconds, by its CloudEvents source.
     """
-    tiles = list_tiles(functions, images, now=now, silent_after_s=silent_after_s)
+    tiles = list_tiles(functions, images, now=now, silent_after_s=silent_after_s, rhythms=rhythms or {})
     links = list_links(functions, now)
-    problems = [*_list_tile_problems(tiles), *_list_function_problems(functions, tiles), *_list_notes(functions, links)]
-    state, headline = _write_headline(functions, tiles, problems)
+    by_hand = sorted({name_source(source) for source in images}.intersection(BY_HAND))
+    problems = [*_list_faults(functions, tiles), *_list_notes(functions, links)]
+    state, headline = _write_headline(functions, tiles, problems, is_sent_by_hand=bool(by_hand))
     shown = tiles if len(tiles) <= MAX_TILES else sorted(tiles, key=lambda tile: not tile.needs_attention)[:MAX_TILES]
     return Overview(
         state=state,
@@ -93,93 +125,93 @@ def build_overview(
         more_problems=max(0, len(problems) - MAX_PROBLEMS),
         tiles=tuple(shown),
         hidden=len(tiles) - len(shown),
+        by_hand=tuple(by_hand),
         links=tuple(links),
     )
 
 
 def list_tiles(
-    functions: Sequence[FunctionStatus], images: Mapping[str, LastImage], *, now: float, silent_after_s: float
+    functions: Sequence[FunctionStatus],
+    images: Mapping[str, EventRow],
+    *,
+    now: float,
+    silent_after_s: float,
+    rhythms: Mapping[str, float | None],
 ) -> list[SourceTile]:
-    """Return a tile for each source, in the order of their names, so that each one keeps its place."""
+    """Return a tile for each source, in the order of their names, so that each one keeps its place.
+
+    A source that was renamed with its site has one tile: that of the site's present name.
+    """
     found: dict[str, SourceTile] = {}
     for function in functions:
         for agent in function.agents:
             for report in agent.sources:
-                uri = f"/eaves/{function.site}/{report.name}"
+                uri = source_uri(function.site, report.name)
                 tile = build_tile(
-                    report, agent, function, images.get(uri), now=now, silent_after_s=silent_after_s
-                )  # two apps may read the same source
-                if tile.key not in found or tile.needs_attention:
-                    found[tile.key] = tile
-    for source, last in images.items():
-        if source not in found:
-            tile = build_foreign_tile(source, last, now=now)
-            if tile.name not in _OWN_SOURCES or tile.state == "ok":
-                found[source] = tile
-    return sorted(found.values(), key=lambda tile: (_natural(tile.name), tile.key))
+                    *(report, agent, function, images.get(uri)),
+                    now=now,
+                    silent_after_s=silent_after_s,
+                    usual_s=rhythms.get(uri),
+                )
+                if uri not in found or tile.needs_attention:  # two apps may read the same source
+                    found[uri] = tile
+    known = {*BY_HAND, *(tile.name for tile in found.values())}
+    foreign = [build_foreign_tile(uri, last, now=now) for uri, last in images.items() if name_source(uri) not in known]
+    return sorted([*found.values(), *foreign], key=lambda tile: (_natural(tile.name), tile.key))
 
 
-def settle(before: Overview, after: Overview) -> Overview:
-    """Return `after` with the beginnings of unchanged states as they were in `before`."""
-    tiles = {tile.key: tile for tile in before.tiles}
-    links = {link.key: link for link in before.links}
-    problems = {(one.key, one.text): one for one in before.problems}
-    return replace(
-        after,
-        tiles=tuple(_settle_tile(tiles.get(tile.key), tile) for tile in after.tiles),
-        links=tuple(_settle_link(links.get(link.key), link) for link in after.links),
-        problems=tuple(_settle_problem(problems.get((one.key, one.text)), one) for one in after.problems),
+def list_links(functions: Sequence[FunctionStatus], now: float) -> list[CloudLink]:
+    """Return the link of each app that has a relay; empty when no link to a cloud is set up."""
+    return [
+        _build_link(agent.link, now)
+        if agent.link
+        else CloudLink(
+            title=function.name, state="unknown", word="The state of the link is not known", reason=agent.reason
+        )
+        for function in functions
+        for agent in function.agents
+        if agent.link is not None or agent.name.endswith(".relay")
+    ]
+
+
+def _build_link(link: LinkReport, now: float) -> CloudLink:
+    state = "up" if link.up else "starting" if link.state in ("", "starting") else "down"
+    word = {"up": "Connected to the cloud", "starting": "Connecting to the cloud"}.get(state, "Not connected")
+    if link.state == "refused":
+        word = "The cloud refuses this site"
+    waiting = f"{count_noun(link.backlog_events, 'event')} waiting ({describe_size(link.backlog_bytes)})"
+    oldest_age_s, drain = link.oldest_age_s or 0.0, ""
+    if link.backlog_events and link.drain_s is not None and link.up:
+        drain = f"sent in about {describe_duration(max(1.0, link.drain_s))}"
+    return CloudLink(
+        title=urlsplit(link.to).hostname or link.to,
+        state=state,
+        word=word,
+        since=link.since if link.since_age_s is None else round(now - link.since_age_s),
+        reason="" if link.up else link.reason,
+        backlog=waiting if link.backlog_events else "nothing waits",
+        oldest_at=round(now - oldest_age_s) if oldest_age_s >= LONG_S else None,
+        drain=drain,
     )
 
 
-def _settle_tile(before: SourceTile | None, after: SourceTile) -> SourceTile:
-    if before is None or before.state != after.state:
-        return after
-    return replace(after, since=_settle_time(before.since, after.since))
-
-
-def _settle_link(before: CloudLink | None, after: CloudLink) -> CloudLink:
-    if before is None or before.state != after.state:
-        return after
-    oldest_at = _settle_time(before.oldest_at, after.oldest_at)
-    return replace(after, since=_settle_time(before.since, after.since), oldest_at=oldest_at)
-
-
-def _settle_problem(before: Problem | None, after: Problem) -> Problem:
-    return after if before is None else replace(after, since=_settle_time(before.since, after.since))
-
-
-def _settle_time(before: float | None, after: float | None) -> float | None:
-    if before is None or after is None or abs(before - after) > SETTLE_S:
-        return after
-    return before
-
-
-def _list_tile_problems(tiles: Iterable[SourceTile]) -> list[Problem]:
-    return [
+def _list_faults(functions: Sequence[FunctionStatus], tiles: Sequence[SourceTile]) -> list[Problem]:
+    """Return a problem for each tile that needs attention, and for each failed function that no tile stands for."""
+    failing = [tile for tile in tiles if tile.needs_attention]
+    problems = [
         Problem(
             name=tile.name,
             key=tile.key,
             since=tile.since if tile.state == "silent" else None,
             text=tile.detail if tile.state == "failing" else "",
         )
-        for tile in tiles
-        if tile.needs_attention
+        for tile in failing
     ]
-
-
-def _list_function_problems(functions: Sequence[FunctionStatus], tiles: Sequence[SourceTile]) -> list[Problem]:
-    """Return a problem for each failed function that no tile stands for."""
-    shown = {tile.function for tile in tiles if tile.needs_attention}
-    return [
-        Problem(
-            name=function.name,
-            text=f"The function fails: {function.reason}" if function.reason else "The function fails.",
-            page="functions.show",
-        )
-        for function in functions
-        if function.state == "failed" and function.name not in shown
-    ]
+    for function in functions:
+        if function.state == "failed" and function.name not in {tile.function for tile in failing}:
+            text = f"The function fails: {function.reason}" if function.reason else "The function fails."
+            problems.append(Problem(name=function.name, text=text, page="functions.show"))
+    return problems
 
 
 def _list_notes(functions: Sequence[FunctionStatus], links: Sequence[CloudLink]) -> list[Problem]:
@@ -200,7 +232,11 @@ def _list_notes(functions: Sequence[FunctionStatus], links: Sequence[CloudLink])
 
 
 def _write_headline(
-    functions: Sequence[FunctionStatus], tiles: Sequence[SourceTile], problems: Sequence[Problem]
+    functions: Sequence[FunctionStatus],
+    tiles: Sequence[SourceTile],
+    problems: Sequence[Problem],
+    *,
+    is_sent_by_hand: bool,
 ) -> tuple[str, str]:
     """Return the state of the headline and its sentence."""
     faults = sum(not one.is_note for one in problems)
@@ -208,6 +244,8 @@ def _write_headline(
         return "failing", "Eaves is not running, so no image is predicted."
     if faults:
         return "failing", _describe_faults(tiles, faults)
+    if not tiles and is_sent_by_hand:
+        return "note", "No source has sent an image; the newest ones were sent by hand."
     if not tiles:
         return "note", "No source has sent an image yet." if functions else "Nothing is deployed yet."
     sending = sum(tile.state == "ok" for tile in tiles)
@@ -223,13 +261,8 @@ def _describe_faults(tiles: Sequence[SourceTile], faults: int) -> str:
     sources = sum(tile.needs_attention for tile in tiles)
     if len(tiles) == 1 and sources:
         return f"{tiles[0].name} needs attention."
-    if sources:
-        return f"{sources} of {count_noun(len(tiles), 'source')} {_verb(sources, 'need')} attention."
-    return f"{count_noun(faults, 'function')} {_verb(faults, 'need')} attention."
-
-
-def _verb(count: int, verb: str) -> str:
-    return f"{verb}s" if count == 1 else verb
+    what = f"{sources} of {count_noun(len(tiles), 'source')}" if sources else count_noun(faults, "function")
+    return f"{what} {'needs' if (sources or faults) == 1 else 'need'} attention."
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

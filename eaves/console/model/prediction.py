@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eaves.console.thumbnails.store import digest_of
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED
 from eaves.history import Record
 
@@ -81,7 +82,7 @@ def parse_prediction(record: Record) -> RecordedPrediction:
     Args:
         record: A record of one of the types `PREDICTED`; of another type it gives an empty prediction.
     """
-    return parse_answer(_parse_document(record.text), record.extensions)
+    return parse_answer(parse_document(record.text), record.extensions)
 
 
 def parse_answer(document: Mapping[str, Any], extensions: Mapping[str, str]) -> RecordedPrediction:
@@ -92,20 +93,21 @@ def parse_answer(document: Mapping[str, Any], extensions: Mapping[str, str]) -> 
         extensions: Extension attributes of the answer, which count before its data.
     """
     ranked = tuple(_list_scored(document.get("predictions")))
-    label = _text(extensions.get("label")) or _text(document.get("label")) or (ranked[0].label if ranked else "")
+    label = to_text(extensions.get("label")) or to_text(document.get("label")) or (ranked[0].label if ranked else "")
     return RecordedPrediction(
         label=label,
         score=next((one.score for one in ranked if one.label == label), None),
-        confidence=_text(extensions.get("confidence")),
+        confidence=to_text(extensions.get("confidence")),
         ranked=ranked,
-        model=_text(extensions.get("model")) or _text(document.get("model")),
-        version=_text(extensions.get("modelversion")) or _text(document.get("version")),
-        artifact=_text(document.get("artifact")),
+        model=to_text(extensions.get("model")) or to_text(document.get("model")),
+        version=to_text(extensions.get("modelversion")) or to_text(document.get("version")),
+        artifact=to_text(document.get("artifact")),
         timings_ms=_parse_timings(document.get("timings_ms")),
     )
 
 
-def _parse_document(text: str) -> Mapping[str, Any]:
+def parse_document(text: str) -> Mapping[str, Any]:
+    """Return an event's data, of which the end may be missing; empty when it is no JSON object."""
     try:
         found = json.loads(text) if text else {}
     except (ValueError, RecursionError):
@@ -148,5 +150,102 @@ def _number(value: Any, *, most: float) -> float | None:
     return float(value) if 0 <= value <= most else None
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Return a value if it is text; otherwise empty."""
     return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One event in a list.
+
+    Attributes:
+        seq: Position in the history.
+        at: Time of arrival, Unix seconds.
+        picture: Key of the image in addresses, see `build_picture_key`; empty for an event without an image.
+        title: Label, or what the event is, in words.
+        is_label: Whether the title is a label of the model.
+        score: Score of the label, 0 to 1; None when it isn't known.
+        confidence: `high`, `low` or empty.
+        source: Name of the source of the image.
+        subject: Path of the image.
+        model: Name of the model; empty when there is none.
+        version: Version of the model.
+        took_ms: Time that the function took, milliseconds; None when it isn't known.
+        failed: Whether no function accepted the image.
+    """
+
+    seq: int
+    at: float
+    picture: str = ""
+    title: str
+    is_label: bool = False
+    score: float | None = None
+    confidence: str = ""
+    source: str = ""
+    subject: str = ""
+    model: str = ""
+    version: str = ""
+    took_ms: float | None = None
+    failed: bool = False
+
+    @property
+    def file(self) -> str:
+        """Name of the image's file, without its folders."""
+        return self.subject.rstrip("/").rpartition("/")[2]
+
+
+def build_row(record: Record, *, has_picture: bool = True) -> EventRow:
+    """Return the row of one record.
+
+    Args:
+        record: The record.
+        has_picture: Whether a thumbnail of its image is kept.
+    """
+    prediction = parse_prediction(record) if record.type in PREDICTED else RecordedPrediction(timings_ms={})
+    has_image = record.type != TENSOR_PREDICTED and (record.type == IMAGE_CAPTURED or "causeid" in record.extensions)
+    return EventRow(
+        seq=record.seq,
+        at=record.at,
+        picture=build_picture_key(record) if has_image and has_picture else "",
+        title=prediction.label or describe_type(record),
+        is_label=bool(prediction.label),
+        score=prediction.score,
+        confidence=prediction.confidence,
+        source=name_source(source_of(record)),
+        subject=record.subject,
+        model=prediction.model,
+        version=prediction.version,
+        took_ms=prediction.total_ms,
+        failed=record.type == IMAGE_REJECTED,
+    )
+
+
+def build_picture_key(record: Record) -> str:
+    """Return the key of a record's image in addresses: its number, and a digest that makes the address permanent."""
+    return f"{record.seq}-{digest_of(*record.image)}"
+
+
+def describe_type(record: Record) -> str:
+    """Return what an event without a label is, in words."""
+    if record.type == IMAGE_CAPTURED:
+        return "Image captured"
+    if record.type == IMAGE_REJECTED:
+        return "Image refused"
+    if record.type == "dev.eaves.image.embedded.v1":
+        return "Features computed"
+    if record.type == TENSOR_PREDICTED:
+        return "Values predicted"
+    if record.type in PREDICTED:
+        return "No label is likely enough"
+    return record.type
+
+
+def source_of(record: Record) -> str:
+    """Return the CloudEvents source of the image that a record is about."""
+    return record.extensions.get("causesource") or record.source
+
+
+def name_source(source: str) -> str:
+    """Return the name of a source for people: the last part of its CloudEvents source."""
+    return source.rstrip("/").rpartition("/")[2] or source

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import logging
+import secrets
 from collections.abc import Callable
-from enum import Enum
-from functools import partial
-from typing import cast
+from datetime import timedelta
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any, TypeVar
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, abort, g, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from markupsafe import Markup
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.console.security.credentials import ConsoleCredentials
-from eaves.console.security.headers import add_headers
-from eaves.console.security.logouts import Logouts
-from eaves.console.security.marks import Mark, find_marks
-from eaves.console.security.origins import find_foreign_caller
-from eaves.console.security.rate_limit import LoginLimit
-from eaves.console.security.refusals import READ_ONLY, SAFE, ask_to_log_in, demand_token, refuse, wants_page
-from eaves.console.security.sessions import LoginSession, begin_session, left_s, parse_session, renew, sign_session
-from eaves.console.security.settings import SecuritySettings, check_exposure
-from eaves.console.security.signing_key import load_signing_key
+from eaves.console.security.exposure import SecuritySettings, check_exposure
+from eaves.console.security.headers import add_headers, comes_by_link, find_foreign_caller
+from eaves.console.security.logins import ConsolePassword, LoginLimit, Logouts, load_signing_key
 from eaves.ingress.wsgi import ADMIT
 
 FORM_BYTES, UPLOAD_BYTES = 65_536, 20_000_000
@@ -31,24 +28,52 @@ FIELD, HEADER = "csrf_token", "X-CSRF-Token"
 """Form field and header of the form token."""
 BACKGROUND = "X-Background"
 """Header of requests that a page sends by itself to a view that people request as well."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing. Source: RFC 9110, section 9.2.1."""
+CLOCK_S = 60.0
+"""Time by which a session may begin in the future, seconds: a clock that was corrected since the login. Sessions of a
+later future end, as a wrong clock would let them live longer than intended."""
+RENEW_S = 60.0
+"""Maximum age of the last request's time in a cookie, seconds, so that not every response sets a cookie."""
 OUT_OF_DATE = "This page is out of date. Load it again, and repeat what you did."
+READ_ONLY = "This console is read-only, so it changes nothing."
+_MARKS = "console_marks"
 
 _log = logging.getLogger(__name__)
+_View = TypeVar("_View", bound=Callable[..., Any])
 
 
-class Attempt(Enum):
-    """Result of an attempt to log in."""
+class Mark(Enum):
+    """What a view needs or may do beyond the usual, declared next to it.
 
-    RIGHT, WRONG, TOO_MANY = range(3)
+    Attributes:
+        PUBLIC: The view answers a person who hasn't logged in.
+        CHANGES_NOTHING: The view takes a POST but stores and sends nothing, so a read-only console answers it.
+        UPLOAD: The view takes a photo; other views take small forms only.
+        BACKGROUND: The page requests this by itself, so a request is no sign that a person is there, and doesn't
+            postpone the end of an idle session.
+        CAMERA: The page may use the device's camera.
+    """
+
+    PUBLIC = auto()
+    CHANGES_NOTHING = auto()
+    UPLOAD = auto()
+    BACKGROUND = auto()
+    CAMERA = auto()
+
+
+def marked(*marks: Mark) -> Callable[[_View], _View]:
+    """Return a decorator that marks a view; it must be below the decorator of the route."""
+
+    def decorate(view: _View) -> _View:
+        setattr(view, _MARKS, frozenset(marks))
+        return view
+
+    return decorate
 
 
 def install_security(
-    app: Flask,
-    settings: SecuritySettings,
-    *,
-    read_only: bool = False,
-    end_streams: Callable[[str], None] = lambda _: None,
-    clock: Clock = SYSTEM,
+    app: Flask, settings: SecuritySettings, *, read_only: bool = False, clock: Clock = SYSTEM
 ) -> Guard:
     """Let every request pass a guard, and give templates `csrf_token`, `csrf_field` and `is_logged_in`.
 
@@ -56,65 +81,79 @@ def install_security(
         app: The console's app, without requests so far.
         settings: Who may open the console.
         read_only: Whether every change is refused.
-        end_streams: Ends the streams of a session, by its id.
         clock: Clock for sessions and for the limit of logins.
 
     Raises:
         ConfigError: When other machines could open the console without a password, or the password can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    guard = Guard(app, settings, read_only=read_only, end_streams=end_streams, clock=clock)
+    guard = Guard(app, settings, read_only=read_only, clock=clock)
     app.before_request(guard.check)
     app.after_request(guard.complete)
     app.jinja_env.globals.update(
         csrf_token=guard.form_token,
-        csrf_field=guard.form_field,
+        csrf_field=lambda: Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, guard.form_token()),
         is_logged_in=guard.is_logged_in,
     )
     return guard
 
 
+class ConsoleSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie. `__Host-` binds it to TLS and this host. Source: RFC 6265bis, section 4.1.3.2."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name of the cookie."""
+        return f"{'__Host-' if request.is_secure else ''}{app.config['SESSION_COOKIE_NAME']}"
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Return whether a browser sends the cookie by TLS only."""
+        return request.is_secure
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie when the session has changed; `Vary: Cookie` would make browsers load every picture again."""
+        if session.modified:
+            super().save_session(app, session, response)
+
+
 class Guard:
     """Decides whether a request may reach its view. Safe to use from many threads. See `install_security`."""
 
-    def __init__(
-        self,
-        app: Flask,
-        settings: SecuritySettings,
-        *,
-        read_only: bool,
-        end_streams: Callable[[str], None],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, app: Flask, settings: SecuritySettings, *, read_only: bool, clock: Clock) -> None:
         check_exposure(settings)
         self._app = app
         self._settings = settings
         self._is_read_only = read_only
-        self._end_streams = end_streams
         self._clock = clock
-        self._credentials = None if settings.credentials is None else ConsoleCredentials(settings.credentials)
         self._key = load_signing_key(settings.state)
+        self._password = None if settings.credentials is None else ConsolePassword(settings.credentials, self._key)
         self._logouts = Logouts(settings.state)
         self._limit = LoginLimit(clock)
+        app.session_interface = ConsoleSessions()
+        app.secret_key = self._key
+        app.config.update(
+            # Browsers share cookies between all ports of a host, so the name tells two consoles apart.
+            SESSION_COOKIE_NAME=f"eaves-{hashlib.sha256(self._key).hexdigest()[:8]}",
+            SESSION_COOKIE_SAMESITE="Strict",
+            SESSION_REFRESH_EACH_REQUEST=False,
+            PERMANENT_SESSION_LIFETIME=timedelta(seconds=settings.session_s),
+        )
 
     @property
     def needs_login(self) -> bool:
         """Whether pages need a password."""
-        return self._credentials is not None
+        return self._password is not None
 
     def is_logged_in(self) -> bool:
         """Return whether the present request belongs to a session."""
-        return _session() is not None
+        return bool(g.get("is_logged_in", False))
 
     def check(self) -> Response | None:
         """Return the response that refuses the present request; None when its view may answer it."""
-        marks = find_marks(self._app, request.endpoint)
+        marks = self._find_marks()
         request.max_content_length = UPLOAD_BYTES if Mark.UPLOAD in marks else FORM_BYTES
         if not self._settings.is_local and not request.is_secure:
             return refuse(403, "This page is available by https:// only.")
-        if reason := find_foreign_caller(
-            request.method, dict(request.headers), loopback_only=self._credentials is None
-        ):
+        if reason := find_foreign_caller(request.method, dict(request.headers), loopback_only=self._password is None):
             return refuse(403, reason)
         if (refusal := self._check_login(marks)) or request.method in SAFE:
             return refusal
@@ -122,118 +161,128 @@ class Guard:
             return refuse(403, READ_ONLY)
         return None if self._has_form_token() else refuse(403, OUT_OF_DATE)
 
-    def log_in(self, password: str) -> tuple[Attempt, int]:
+    def log_in(self, password: str) -> tuple[str, int]:
         """Begin a session for the present request if the password is right.
 
         Returns:
-            The result, and the time after which another attempt may be made, seconds.
+            Why there is none, in words, and the time after which another attempt may be made, seconds; empty and 0 when
+            the person is logged in.
         """
-        if self._credentials is None:
-            return Attempt.RIGHT, 0
-        address = request.remote_addr or ""
+        if self._password is None:
+            return "", 0
+        address, now = request.remote_addr or "", int(self._clock.now())
         if wait_s := self._limit.take(address):
-            return Attempt.TOO_MANY, wait_s
-        if not self._credentials.has_password(password.strip()):
+            return f"Too many attempts. Wait {wait_s} seconds, then try again.", wait_s
+        if not self._password.matches(password.strip()):
             _log.warning("a login from %s failed: wrong password", address)
-            return Attempt.WRONG, 0
+            return "This is not the password.", 0
         self._limit.give_back(address)
-        g.session = g.session_to_set = begin_session(self._clock.now())
+        session.clear()
+        session.permanent = True
+        session.update(id=secrets.token_urlsafe(16), since=now, seen=now, password=self._password.version)
         _log.info("a person at %s has logged in", address)
-        return Attempt.RIGHT, 0
+        return "", 0
 
     def log_out(self) -> None:
-        """End the session of the present request, its streams, and every copy of its cookie."""
-        session = _session()
-        if session is None:
-            return
-        until = session.since + self._settings.session_s
-        self._logouts.add(session.id, until=until, now=self._clock.now())
-        self._end_streams(session.id)
-        g.session, g.is_logged_out = None, True
+        """End the session of the present request, and every copy of its cookie."""
+        if self.is_logged_in():
+            until = session["since"] + self._settings.session_s
+            self._logouts.add(session["id"], until=until, now=self._clock.now())
+            session.clear()
+            g.is_logged_in, g.is_logged_out = False, True
 
     def form_token(self) -> str:
         """Return the form token of the present session; without a password it is the same for all browsers.
 
         A page of another site can't read it, so it can't send it.
         """
-        session = _session()
-        return self._key.derive("form", session.id.encode() if session else b"").hex()[:32]
-
-    def form_field(self) -> Markup:
-        """Return the hidden field of a form that holds its token."""
-        return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self.form_token())
+        name = session["id"] if self.is_logged_in() else ""
+        return hmac.digest(self._key, f"form {name}".encode(), "sha256").hex()[:32]
 
     def complete(self, response: Response) -> Response:
-        """Add cookies and headers to a response."""
-        marks = find_marks(self._app, request.endpoint)
-        self._set_cookies(response, marks)
+        """Add headers to a response, and renew the session."""
+        marks = self._find_marks()
+        if self.is_logged_in() and _is_by_person(marks):
+            now = self._clock.now()
+            if now - session["seen"] >= min(RENEW_S, self._settings.idle_s / 10):
+                session["seen"] = int(now)
+        if g.get("is_logged_out", False):
+            response.headers["Clear-Site-Data"] = '"cache"'
         add_headers(response, is_own_file=request.endpoint == "static", uses_camera=Mark.CAMERA in marks)
         return response
 
+    def _find_marks(self) -> frozenset[Mark]:
+        """Return the marks of the present request's view. Files of the `static` folder are part of the login page."""
+        if request.endpoint == "static":
+            return frozenset({Mark.PUBLIC, Mark.BACKGROUND})
+        found: frozenset[Mark] = getattr(self._app.view_functions.get(request.endpoint or ""), _MARKS, frozenset())
+        return found
+
     def _check_login(self, marks: frozenset[Mark]) -> Response | None:
-        if self._credentials is None:
+        if self._password is None:
             return None
-        if "Authorization" in request.headers and Mark.PUBLIC not in marks:
-            return self._check_token(self._credentials)
-        session = parse_session(request.cookies.get(self._cookie, ""), self._session_key())
-        left = 0.0
-        if session and session.id not in self._logouts:
-            limits = self._settings
-            left = left_s(session, self._clock.now(), session_s=limits.session_s, idle_s=limits.idle_s)
-        if session and left:
-            g.session, g.session_id, g.session_left_s = session, session.id, left
-            version = self._credentials.version()
-            g.is_still_allowed = partial(self._credentials.has_version, version)
-            _admit()
+        if self._is_session_valid(self._password.version):
+            g.is_logged_in = True
+            request.environ.get(ADMIT, bool)()  # the server closes connections of strangers first
             return None
         return None if Mark.PUBLIC in marks else ask_to_log_in()
 
-    def _check_token(self, credentials: ConsoleCredentials) -> Response | None:
-        address = request.remote_addr or ""
-        if wait_s := self._limit.take(address):
-            return refuse(429, "Too many wrong tokens came from this address.", Retry_After=str(wait_s))
-        if not credentials.has_token(request.headers["Authorization"]):
-            _log.warning("a program at %s has sent a wrong token", address)
-            return demand_token()
-        self._limit.give_back(address)
-        g.is_program = True
-        g.is_still_allowed = partial(credentials.has_token, request.headers["Authorization"])
-        _admit()
-        return None
+    def _is_session_valid(self, version: str) -> bool:
+        """Return whether the present session was begun with this version of the password, and hasn't ended."""
+        if session.get("password") != version or session["id"] in self._logouts:
+            return False
+        now, since, seen = self._clock.now(), session["since"], session["seen"]
+        if max(since, seen) > now + CLOCK_S:
+            return False
+        return bool(now < min(since + self._settings.session_s, seen + self._settings.idle_s))
 
     def _has_form_token(self) -> bool:
         """Return whether the request has its session's token. The header counts before the form, which may be large."""
-        if g.get("is_program", False):
-            return True  # no browser sends a token by itself
         given = request.headers.get(HEADER) or request.form.get(FIELD, "")
         return hmac.compare_digest(given.encode(), self.form_token().encode())
 
-    def _set_cookies(self, response: Response, marks: frozenset[Mark]) -> None:
-        session: LoginSession | None = g.get("session_to_set")
-        if session is None and (current := _session()) and _is_by_person(marks):
-            session = renew(current, self._clock.now(), idle_s=self._settings.idle_s)
-        is_secure = request.is_secure
-        if g.get("is_logged_out", False):
-            response.delete_cookie(self._cookie, secure=is_secure, httponly=True, samesite="Strict")
-            response.headers["Clear-Site-Data"] = '"cache"'
-        elif session is not None:
-            age_s = int(session.since + self._settings.session_s - self._clock.now())
-            value = sign_session(session, self._session_key())
-            response.set_cookie(
-                self._cookie, value, max_age=age_s, path="/", secure=is_secure, httponly=True, samesite="Strict"
-            )
 
-    @property
-    def _cookie(self) -> str:
-        """Name of the cookie: `__Host-` binds it to TLS and this host. Source: RFC 6265bis, section 4.1.3.2."""
-        return f"{'__Host-' if request.is_secure else ''}eaves-{self._key.name}"
+def refuse(status: int, text: str, **headers: str) -> Response:
+    """Build a refusal: a fragment for htmx, a page for people, and text for programs.
 
-    def _session_key(self) -> bytes:
-        return self._key.derive("session", self._credentials.version() if self._credentials else b"")
+    Args:
+        status: HTTP status.
+        text: Why, as a sentence.
+        headers: Further headers, with `_` in a name for `-`.
+    """
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if not wants_page():
+        return Response(f"{text}\n", status, named, mimetype="text/plain")
+    body = render_template("security/refusal.html", text=text, is_fragment="HX-Request" in request.headers)
+    return Response(body, status, named)
 
 
-def _session() -> LoginSession | None:
-    return cast("LoginSession | None", g.get("session"))
+def refuse_when_read_only(is_read_only: bool) -> None:
+    """Answer 403 when the console is read-only; the guard does so for forms, this for pages that ask first."""
+    if is_read_only:
+        abort(refuse(HTTPStatus.FORBIDDEN, READ_ONLY))
+
+
+def ask_to_log_in() -> Response:
+    """Build the response to a request without a session.
+
+    The page that has sent an htmx request loads itself again, and that request leads to the login form. A link from
+    another site arrives without the cookie (SameSite=Strict); the page between lets the browser send it.
+    """
+    if "HX-Request" in request.headers:
+        return refuse(401, "Log in again.", HX_Refresh="true")
+    if not wants_page():
+        return refuse(401, "Log in with a browser.")
+    wanted = request.full_path.removesuffix("?") if request.method in SAFE else "/"
+    address = url_for("login.show", next=wanted)
+    if comes_by_link(request.method, dict(request.headers)):
+        return Response(render_template("security/continue.html", address=address))
+    return Response(status=303, headers={"Location": address})
+
+
+def wants_page() -> bool:
+    """Return whether the present request accepts HTML."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def _is_by_person(marks: frozenset[Mark]) -> bool:
@@ -241,10 +290,3 @@ def _is_by_person(marks: frozenset[Mark]) -> bool:
     if Mark.BACKGROUND in marks or BACKGROUND in request.headers:
         return False
     return wants_page() or request.method not in SAFE
-
-
-def _admit() -> None:
-    """Tell the server that the caller is accepted, so that its connection is the last one to be closed for others."""
-    admit = request.environ.get(ADMIT)
-    if admit is not None:
-        admit()

@@ -1,7 +1,6 @@
 "use strict";
 // The pages work without this file. It keeps ages current, shows events in a dialog, and keeps the first screen calm.
 (() => {
-  const MAX_ROWS = 50, MAX_HELD = 40;
   const UNITS = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const find = id => document.getElementById(id);
   const meta = document.querySelector('meta[name="eaves-now"]');
@@ -26,21 +25,20 @@
 
   // Pictures: a new image's thumbnail may be a moment later than its row
   const miss = image => {
-    const picture = image.closest(".picture");
-    if (!picture) return;
-    const tries = Number(image.dataset.tries || 0);
-    image.hidden = true;
-    if (tries < 3 && image.closest(".fresh, .tile")) {
-      image.dataset.tries = tries + 1;
-      setTimeout(() => { image.hidden = false; image.src = image.src; }, 600 * 3 ** tries);
-    } else picture.querySelector(".picture-none").hidden = false;
+    const tries = Number(image.dataset.missing || 0) + 1;
+    image.dataset.missing = tries;
+    if (tries <= 3 && image.closest("#live")) setTimeout(() => { image.src = image.src; }, 600 * 3 ** (tries - 1));
   };
   document.addEventListener("error", event => { if (event.target instanceof HTMLImageElement) miss(event.target); }, true);
+  document.addEventListener("load", event => { event.target.removeAttribute?.("data-missing"); }, true);
   for (const image of document.images) if (image.complete && !image.naturalWidth) miss(image);
 
-  // A hidden tab asks for nothing
+  // A hidden tab asks for nothing, and asks at once when it is seen again
   document.addEventListener("htmx:before:request", event => {
     if (document.hidden && event.target.matches("[hx-trigger^=every]")) event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    for (const one of document.querySelectorAll("[hx-trigger^=every]")) htmx.trigger(one, "every");
   });
 
   // One event in a dialog
@@ -56,64 +54,42 @@
   });
   if (dialog) {
     dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
-    dialog.addEventListener("close", () => { find("dialog-body").replaceChildren(); release(); });
+    dialog.addEventListener("close", () => { find("dialog-body").replaceChildren(); ask(); });
   }
 
-  // The live list: nothing moves while a person reads further down or has a dialog open
-  const stream = find("stream"), state = find("live-state"), more = find("new-rows");
-  let held = [], connected = false, timer = 0;
-  const say = text => { if (state && state.textContent !== text) state.textContent = text; };
-  const isBusy = () => dialog?.open || (find("newest")?.getBoundingClientRect().top ?? 0) < -40;
-  const refresh = () => htmx.ajax("GET", location.pathname + location.search, {target: "#live", select: "#live", swap: "outerMorph", headers: {"X-Background": "1"}});
-  const show = text => htmx.swap({text, sourceElement: stream, target: stream, swap: "none swapEmpty:false"});
-  const trim = () => {
-    const rows = find("newest");
-    while (rows && rows.children.length > MAX_ROWS) rows.lastElementChild.remove();
+  // The first screen: nothing moves while a person reads further down or has a dialog open
+  const live = find("live"), more = find("new-rows");
+  let tag = "", newest = 0;
+  const say = text => { const state = find("live-state"); if (state && state.textContent !== text) state.textContent = text; };
+  const isBusy = () => dialog?.open || find("newest").getBoundingClientRect().top < -40;
+  const ask = () => { if (live && !more.hidden && !isBusy()) htmx.trigger(live, "every"); };
+  const seqOf = row => Number(row.id.slice("event-".length));
+  const mark = () => {
+    const rows = [...live.querySelectorAll("#newest > [id]")];
+    if (newest) for (const row of rows) if (seqOf(row) > newest) row.classList.add("fresh");
+    newest = Math.max(newest, ...rows.map(seqOf));
   };
-  const offer = () => {
-    const count = held.reduce((sum, text) => sum + text.split('id="event-').length - 1, 0);
-    more.textContent = held.length > MAX_HELD ? "Show new images" : `Show ${count} new image${count === 1 ? "" : "s"}`;
-    more.hidden = !count;
-  };
-  const release = async () => {
-    if (!stream || !held.length || isBusy()) return;
-    const messages = held;
-    held = [];
-    more.hidden = true;
-    if (messages.length > MAX_HELD) await refresh();
-    else for (const text of messages) await show(text);
-    trim();
-  };
-  if (stream) {
-    stream.addEventListener("htmx:sse:before:message", event => {
-      const {data, event: name} = event.detail.message;
-      if (name || !isBusy()) return;
-      event.preventDefault();
-      if (held.length <= MAX_HELD) held.push(data);
-      offer();
+  if (live) {
+    mark();
+    live.addEventListener("htmx:config:request", event => { if (tag) event.detail.ctx.request.headers["If-None-Match"] = tag; });
+    live.addEventListener("htmx:after:request", event => {
+      const {response, text} = event.detail.ctx;
+      say("Updated every 2 seconds");
+      if (response.status !== 200) return;
+      if (isBusy()) {
+        const count = [...text.matchAll(/id="event-([0-9]+)"/g)].filter(found => Number(found[1]) > newest).length;
+        more.textContent = `Show ${count} new image${count === 1 ? "" : "s"}`;
+        more.hidden = !count;
+        event.preventDefault();
+      } else tag = response.headers.get("ETag");
     });
-    stream.addEventListener("htmx:sse:after:message", () => { trim(); renew(); });
-    stream.addEventListener("htmx:sse:after:connection", () => { connected = true; say("Live"); });
-    for (const name of ["htmx:sse:error", "htmx:sse:close", "closing"]) stream.addEventListener(name, () => {
-      connected = false;
-      say(`Not connected. This is what was known at ${new Date().toLocaleTimeString("en-GB")}.`);
-    });
-    stream.addEventListener("crowded", () => say("Updated every few seconds"));
-    stream.addEventListener("reload", () => { held = []; refresh(); });
-    // A session that has ended: the page loads again, which shows the login form
-    stream.addEventListener("expired", () => location.reload());
-    stream.addEventListener("htmx:sse:error", event => { if (event.detail.status === 401) location.reload(); });
-    // Without a stream, such as behind a proxy that has none, the page asks every 5 seconds
-    stream.addEventListener("htmx:finally:request", () => {
-      if (connected || timer) return;
-      say("Updated every 5 seconds");
-      timer = setInterval(() => { if (!document.hidden && !isBusy()) refresh(); }, 5000);
-    });
-    more.addEventListener("click", async () => {
+    live.addEventListener("htmx:after:swap", () => { more.hidden = true; mark(); renew(); });
+    live.addEventListener("htmx:error", () => say(`Not connected. This is what was known at ${new Date(Date.now() + ahead).toLocaleTimeString("en-GB")}.`));
+    more.addEventListener("click", () => {
       find("newest-title").scrollIntoView();
-      await release();
+      ask();
       document.querySelector("#newest a[data-dialog]")?.focus({preventScroll: true});
     });
-    document.addEventListener("scroll", () => { if (held.length) release(); }, {passive: true});
+    document.addEventListener("scroll", ask, {passive: true});
   }
 })();

@@ -14,10 +14,16 @@
 
   const say = (text) => { state.textContent = text; };
 
-  const show = (html) => {
+  const show = (html, photo) => {
     find("results-title").hidden = false;
     // The server escaped all foreign text; DOMParser runs no script.
     const parsed = new DOMParser().parseFromString(html, "text/html");
+    const frame = document.createElement("span"), picture = new Image(), article = parsed.body.firstElementChild;
+    frame.className = "picture";
+    frame.append(picture);
+    picture.alt = photo.name;
+    picture.onload = () => article.prepend(frame); // a browser shows no TIFF file
+    picture.src = URL.createObjectURL(photo);
     results.prepend(...parsed.body.children);
     while (results.children.length > 40) results.lastElementChild.remove();
   };
@@ -43,7 +49,7 @@
     const answer = await fetch(form.action, { method: "POST", body: fields, headers });
     if (answer.status === 401 || answer.redirected) { location.reload(); return; } // the login has ended
     const html = await answer.text();
-    if (html.includes("<article")) show(html);
+    if (html.includes("<article")) show(html, photo);
     else fail(`The console refused the photo (${answer.status}).`, "Reload the page and try again.");
   };
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.console.thumbnails.gallery import Gallery, has_image
@@ -14,6 +13,8 @@ from eaves.console.thumbnails.store import MAX_PREDICTIONS, digest_of
 from eaves.errors import EavesError
 from eaves.history import Record, RecordFilter, Records
 
+LOOKING_S = 30.0
+"""Time since the last request for which somebody still looks, seconds; an open page asks every 2 s."""
 POLL_S = 0.25
 """Time between two looks for new records while somebody looks, seconds."""
 REST_S = 0.5
@@ -32,14 +33,6 @@ BATCH = 500
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """An image that waits for its thumbnail, with the predictions that have come so far."""
-
-    captured: Record
-    predictions: list[Record] = field(default_factory=list)
-
-
 class ThumbnailCollector:
     """A thread that follows the history while somebody looks, and keeps the newest images first.
 
@@ -49,7 +42,6 @@ class ThumbnailCollector:
         records: The history.
         gallery: Makes and keeps thumbnails.
         watching: Returns whether somebody looks, or whether images are kept always.
-        on_new: Called with the record of each image whose thumbnail was kept.
         clock: Clock for pauses.
     """
 
@@ -59,18 +51,16 @@ class ThumbnailCollector:
         gallery: Gallery,
         *,
         watching: Callable[[], bool],
-        on_new: Callable[[Record], object] = lambda captured: None,
         clock: Clock = SYSTEM,
     ) -> None:
         self._records = records
         self._gallery = gallery
         self._watching = watching
-        self._on_new = on_new
         self._clock = clock
         self._stopped = StopFlag(clock)
         self._thread = threading.Thread(target=self._run, name="thumbnails", daemon=True)
         self._after: int | None = None
-        self._waiting: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], Record] = OrderedDict()
         self._failing = False
 
     def start(self) -> None:
@@ -108,8 +98,8 @@ class ThumbnailCollector:
             return POLL_S
         start = self._clock.monotonic()
         _, newest = self._waiting.popitem()
-        if self._gallery.keep(newest.captured, newest.predictions) is not None:
-            self._on_new(newest.captured)
+        predictions = [one for one in self._records.chain(newest) if one.cause is not None]
+        self._gallery.keep(newest, predictions[:MAX_PREDICTIONS])
         return max(1 / PER_SECOND, (self._clock.monotonic() - start) * (1 / SHARE - 1))
 
     def _follow(self) -> None:
@@ -129,12 +119,9 @@ class ThumbnailCollector:
         known = self._gallery.store.find({digest_of(*record.image) for record in records})
         for record in records:
             is_known = digest_of(*record.image) in known
-            if record.cause is None:
-                if not is_known and has_image(record):
-                    self._waiting[record.identity] = _Waiting(record)
-            elif is_known:
+            if record.cause is not None and is_known:
                 self._gallery.store.attach(record)
-            elif (waiting := self._waiting.get(record.image)) and len(waiting.predictions) < MAX_PREDICTIONS:
-                waiting.predictions.append(record)
+            elif record.cause is None and not is_known and has_image(record):
+                self._waiting[record.identity] = record
         while len(self._waiting) > MAX_WAITING:
             self._waiting.popitem(last=False)

@@ -24,8 +24,7 @@ _STEP = 20
 """Maximum number of images that are deleted when one is added, for example after the limit was lowered."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE, source TEXT, id TEXT, subject TEXT,
-    seq INTEGER, at REAL, jpeg BLOB
+    number INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE, subject TEXT, seq INTEGER, at REAL, jpeg BLOB
 );
 CREATE TABLE IF NOT EXISTS predictions (
     image INTEGER, seq INTEGER, at REAL, id TEXT, type TEXT, source TEXT, subject TEXT, extensions TEXT,
@@ -33,7 +32,7 @@ CREATE TABLE IF NOT EXISTS predictions (
 ) WITHOUT ROWID;
 """
 _MAX_NUMBER = (1 << 63) - 1
-_COLUMNS = "number, digest, source, id, subject, seq, at, length(jpeg)"
+_COLUMNS = "number, digest, subject, seq, at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +42,17 @@ class KeptImage:
     Attributes:
         number: Position in the order in which images were kept.
         digest: Short name of the image's identity, see `digest_of`.
-        source: `source` of the event that captured the image.
-        id: `id` of that event.
-        subject: `subject` of that event.
+        subject: `subject` of the event that captured the image.
         seq: `Record.seq` of that event. The history may have deleted the record since, or may have been replaced.
         at: Time of arrival of that event, Unix seconds.
-        size_bytes: Size of the thumbnail, bytes.
         predictions: The image's predictions, oldest first.
     """
 
     number: int
     digest: str
-    source: str
-    id: str
     subject: str
     seq: int
     at: float
-    size_bytes: int
     predictions: tuple[Record, ...] = ()
 
 
@@ -113,19 +106,24 @@ class ThumbnailStore:
         return {digest: bool(has_picture) for digest, has_picture in self._select(sql, (json.dumps(list(digests)),))}
 
     def kept(self, *, before: int | None = None, limit: int = 50) -> list[KeptImage]:
-        """Return kept images that have a thumbnail, newest first.
+        """Return kept images that have a thumbnail, in the order of their events' time, newest first.
 
         Args:
             before: `KeptImage.number` of the image that the list begins after; None begins with the newest image.
             limit: Maximum number of images.
         """
-        sql = f"SELECT {_COLUMNS} FROM images WHERE jpeg IS NOT NULL AND number < ? ORDER BY number DESC LIMIT ?"  # noqa: S608 - constants
-        rows = self._select(sql, (_MAX_NUMBER if before is None else max(0, min(before, _MAX_NUMBER)), limit))
-        return [_parse(row, self._select_predictions(row[0])) for row in rows]
+        older = "" if before is None else "AND (at, number) < (SELECT at, number FROM images WHERE number = ?)"
+        sql = f"SELECT {_COLUMNS} FROM images WHERE jpeg IS NOT NULL {older} ORDER BY at DESC, number DESC LIMIT ?"  # noqa: S608 - constants
+        rows = self._select(sql, (limit,) if before is None else (max(0, min(before, _MAX_NUMBER)), limit))
+        return [
+            KeptImage(number=number, digest=digest, subject=subject, seq=seq, at=at, predictions=self._find(number))
+            for number, digest, subject, seq, at in rows
+        ]
 
-    def _select_predictions(self, number: int) -> list[Record]:
+    def _find(self, number: int) -> tuple[Record, ...]:
+        """Return the predictions of an image."""
         sql = f"SELECT {COLUMNS} FROM predictions WHERE image = ? ORDER BY seq"  # noqa: S608 - constants
-        return parse_rows(self._select(sql, (number,)))
+        return tuple(parse_rows(self._select(sql, (number,))))
 
     def _select(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """Return the rows of a query; none when the file can't be used."""
@@ -134,10 +132,10 @@ class ThumbnailStore:
 
     def _put(self, db: sqlite3.Connection, captured: Record, jpeg: bytes | None, predictions: Sequence[Record]) -> None:
         digest = digest_of(*captured.identity)
-        sql = "INSERT OR IGNORE INTO images(digest, source, id, subject, seq, at, jpeg) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        sql = "INSERT OR IGNORE INTO images(digest, subject, seq, at, jpeg) VALUES (?, ?, ?, ?, ?)"
         db.execute("BEGIN IMMEDIATE")
         with db:
-            db.execute(sql, (digest, *captured.identity, captured.subject, captured.seq, captured.at, jpeg))
+            db.execute(sql, (digest, captured.subject, captured.seq, captured.at, jpeg))
             for prediction in predictions:
                 _attach(db, digest, prediction)
             if self._file.is_too_large(db):
@@ -163,18 +161,3 @@ def _delete_oldest(db: sqlite3.Connection) -> None:
     if last:
         db.execute("DELETE FROM predictions WHERE image < ?", last)
         db.execute("DELETE FROM images WHERE number < ?", last)
-
-
-def _parse(row: tuple[Any, ...], predictions: list[Record]) -> KeptImage:
-    number, digest, source, event_id, subject, seq, at, size = row
-    return KeptImage(
-        number=number,
-        digest=digest,
-        source=source,
-        id=event_id,
-        subject=subject,
-        seq=seq,
-        at=at,
-        size_bytes=size,
-        predictions=tuple(predictions),
-    )

@@ -2,24 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, render_template, request, url_for
 
 from eaves.console.context import ConsoleContext
-from eaves.console.model.event_detail import EventDetail, build_detail
-from eaves.console.model.event_filter import KINDS, EventFilter, parse_filter, parse_seq
-from eaves.console.model.event_row import build_row, name_source
-from eaves.console.model.forwarding import Forwarding, find_forwarding
-from eaves.console.model.prediction import ANSWERED
+from eaves.console.model.event import EventDetail, Step, build_detail, find_forwarding
+from eaves.console.model.prediction import ANSWERED, PREDICTED, SHOWN, build_row, name_source
 from eaves.console.model.words import describe_zone
-from eaves.console.rendering import find_page
 from eaves.errors import EavesError
-from eaves.history import Record
+from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
+from eaves.history import Record, RecordFilter
 
 PAGE = 50
 """Number of events that are loaded at once."""
+KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "": ("All results", ANSWERED),
+    "predicted": ("Predictions", PREDICTED),
+    "refused": ("Refused images", (IMAGE_REJECTED,)),
+    "captured": ("Captured images", (IMAGE_CAPTURED,)),
+    "images": ("Everything about images", SHOWN),
+    "all": ("All events", ()),
+}
+"""Value of the field `kind` to its name for people and the event types that it shows; no types: all."""
+MAX_TEXT = 200
+"""Maximum number of characters of one field; longer ones are cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """What a person has chosen in the filter of the events page.
+
+    Attributes:
+        kind: A key of `KINDS`.
+        label: Label of the prediction.
+        source: Name of the source, or of the function.
+        confidence: `high`, `low` or empty.
+        since: Earliest time, as a field of the type datetime-local has it; empty without.
+        until: Latest time, likewise.
+        text: Text within the image's path.
+    """
+
+    kind: str = ""
+    label: str = ""
+    source: str = ""
+    confidence: str = ""
+    since: str = ""
+    until: str = ""
+    text: str = ""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is filtered."""
+        return self != EventFilter()
+
+    def to_query(self, **more: int) -> str:
+        """Return the query of an address with the fields that are set, such as `label=rose&before=120`."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name)}
+        return urlencode({**own, **more})
+
+    def to_records(self) -> RecordFilter:
+        """Return the conditions; times are in this machine's time zone, and `until` includes its whole last minute."""
+        until = _parse_time(self.until)
+        return RecordFilter(
+            types=KINDS[self.kind][1],
+            label=self.label,
+            source=self.source,
+            confidence=self.confidence,
+            since=_parse_time(self.since),
+            until=None if until is None else until + (59.999 if len(self.until) <= len("2026-11-26T14:02") else 0.999),
+            text=self.text,
+        )
+
+
+def parse_filter(query: Mapping[str, str]) -> EventFilter:
+    """Return the filter in the query of an address; a field that isn't valid is left out.
+
+    Args:
+        query: Fields by name; other fields are ignored.
+    """
+    texts = {one.name: query.get(one.name, "").strip()[:MAX_TEXT] for one in fields(EventFilter)}
+    if texts["kind"] not in KINDS:
+        texts["kind"] = ""
+    if texts["confidence"] not in ("high", "low"):
+        texts["confidence"] = ""
+    for name in ("since", "until"):
+        if _parse_time(texts[name]) is None:
+            texts[name] = ""
+    return EventFilter(**texts)
+
+
+def parse_seq(text: str | None) -> int | None:
+    """Return the number of a record in the query of an address; None when it isn't one."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
+def _parse_time(text: str) -> float | None:
+    """Return the Unix time of a field of the type datetime-local; None when it isn't valid."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:
@@ -44,32 +130,36 @@ def _show_list(context: ConsoleContext) -> Response:
         "is_first": before is None,
         "newest": _address(wanted),
     }
-    if _is_fragment():
-        response = make_response(render_template("events/rows.html" if before else "events/results.html", **values))
-        if not before:
-            response.headers["HX-Push-Url"] = _address(wanted)
-    else:
+    if not _is_fragment():
         choices = {
             "kinds": {value: name for value, (name, _) in KINDS.items()},
             "labels": _with(records.labels(), wanted.label),
             "sources": _with(sorted({name_source(one) for one in records.sources()}), wanted.source),
             "zone": describe_zone(context.clock.now()),
         }
-        response = make_response(render_template("events/show.html", **values, **choices))
-    response.headers["Vary"] = "HX-Request"
+        return _respond("events/show.html", **values, **choices)
+    if before:
+        return _respond("events/rows.html", **values)
+    response = _respond("events/results.html", **values)
+    response.headers["HX-Push-Url"] = _address(wanted)
     return response
 
 
 def _show_event(context: ConsoleContext, seq: int) -> Response:
     record = context.backend.records.get(seq) if seq < 1 << 63 else None
+    heading = "h2" if _is_fragment() else "h1"
     if record is None:
-        template = "events/gone.html" if _is_fragment() else "events/gone_page.html"
-        return make_response(render_template(template, heading="h2" if _is_fragment() else "h1"), 404)
+        response = _respond("events/gone.html" if _is_fragment() else "events/gone_page.html", heading=heading)
+        response.status_code = 404
+        return response
     chain = context.backend.records.chain(record)
-    shown = build_detail(record, chain, forwarding=_find_forwarding(context, chain))
-    template, heading = ("events/detail.html", "h2") if _is_fragment() else ("events/detail_page.html", "h1")
-    model = _find_model(context, shown)
-    response = make_response(render_template(template, event=shown, model=model, heading=heading))
+    event = build_detail(record, chain, forwarding=_find_forwarding(context, chain))
+    template = "events/detail.html" if _is_fragment() else "events/detail_page.html"
+    return _respond(template, event=event, model=_find_model(context, event), heading=heading)
+
+
+def _respond(template: str, **values: object) -> Response:
+    response = make_response(render_template(template, **values))
     response.headers["Vary"] = "HX-Request"
     return response
 
@@ -90,7 +180,7 @@ def _with(choices: Sequence[str], chosen: str) -> list[str]:
     return [*choices] if not chosen or chosen in choices else [chosen, *choices]
 
 
-def _find_forwarding(context: ConsoleContext, chain: Sequence[Record]) -> Forwarding | None:
+def _find_forwarding(context: ConsoleContext, chain: Sequence[Record]) -> Step | None:
     """Return what became of the newest answer at the relay; None without an answer, or when nobody can be asked."""
     answers = [one for one in chain if one.type in ANSWERED]
     try:
@@ -99,31 +189,20 @@ def _find_forwarding(context: ConsoleContext, chain: Sequence[Record]) -> Forwar
         return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
-    """What is known of the model that made a prediction.
+def _find_model(context: ConsoleContext, event: EventDetail) -> str | None:
+    """Return the address of a prediction's model in the list of models; None when the function serves another by now.
 
-    Attributes:
-        address: Address of the page of its artifact; empty without one.
-        is_replaced: Whether the function serves another artifact by now.
+    The address is empty when the model isn't known here.
     """
-
-    address: str = ""
-    is_replaced: bool = False
-
-
-def _find_model(context: ConsoleContext, event: EventDetail) -> ServedModel:
-    """Return what is known of the model that made a prediction."""
     try:
         function = next((one for one in context.backend.status() if one.name == event.function), None)
-        made_by, served = (
-            event.prediction.artifact.removeprefix("sha256:"),
-            function.artifact_digest if function else "",
-        )
+        if function is None:
+            return ""
+        made_by, served = event.prediction.artifact.removeprefix("sha256:"), function.artifact_digest
         if made_by and served and made_by != served:
-            return ServedModel(is_replaced=True)
-        models = context.backend.models() if function else ()
+            return None
+        models = context.backend.models()
     except EavesError:
-        return ServedModel()
+        return ""
     names = [one.name for one in models if one.kind == "artifact" and event.function in one.functions]
-    return ServedModel(address=find_page("models.artifact", name=names[0]) if names else "")
+    return url_for("models.show", _anchor=f"artifact-{names[0]}") if names else ""

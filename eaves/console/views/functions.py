@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -13,102 +12,105 @@ from werkzeug.wrappers import Response
 from eaves.admin import Selector
 from eaves.admin.selector import DEAD
 from eaves.console.context import ConsoleContext
-from eaves.console.model.functions.dead_letters import SAMPLE, ReasonGroup, build_dead_letter, group_by_reason
-from eaves.console.model.functions.deliveries import AppDeliveries, build_deliveries
-from eaves.console.model.functions.latency import Latency
-from eaves.console.model.functions.latency_cache import LatencyCache
-from eaves.console.model.functions.revisions import Revisions, build_key, build_revisions
-from eaves.console.model.functions.state import FunctionRow, build_row, describe_state, describe_too_few
-from eaves.console.queue_reports import QueueReporter
-from eaves.console.security.marks import Mark, marked
-from eaves.console.security.refusals import refuse_when_read_only
+from eaves.console.model.dead_letters import (
+    SAMPLE,
+    AppDeliveries,
+    ReasonGroup,
+    build_dead_letter,
+    build_deliveries,
+    group_by_reason,
+)
+from eaves.console.model.functions import (
+    FunctionRow,
+    Latency,
+    Revisions,
+    build_key,
+    build_revisions,
+    build_row,
+    read_latency,
+)
+from eaves.console.model.words import format_log_line
+from eaves.console.queue_reports import QueueReporter, ReusedAnswer
+from eaves.console.security import Mark, marked
+from eaves.console.security.guard import refuse_when_read_only
 from eaves.errors import EavesError, NotFoundError
 from eaves.platform import FunctionStatus
 
 CHANGES = ("promote", "rollback")
 LOG_LINES, MAX_LINE = 100, 2_000
 """Number of a log's last lines that are shown, and the maximum number of characters of one."""
+LATENCY_S = 5.0
+"""Time for which latencies are used again, seconds: the interval at which pages ask."""
 CHANGED = "The deployment has changed since this page was shown. Check what serves now before you confirm."
-Answer = str | tuple[str, int] | Response
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pages:
-    """What the routes share."""
+class _Functions:
+    """Reads what the pages show of a platform's functions."""
 
-    context: ConsoleContext
-    queues: QueueReporter
-    latencies: LatencyCache
+    def __init__(self, context: ConsoleContext) -> None:
+        self._backend = context.backend
+        self._clock = context.clock
+        self._queues = QueueReporter(context.backend, context.clock)
+        self._latencies: dict[str, ReusedAnswer[Latency]] = {}
 
     def find(self, name: str) -> FunctionStatus:
-        """Return the status of a function.
-
-        Raises:
-            NotFoundError: When there is no such function.
-        """
-        found = {status.name: status for status in self.context.backend.status()}
+        """Return the status of a function; a NotFoundError when there is no such function."""
+        found = {status.name: status for status in self._backend.status()}
         if name not in found:
             known = ", ".join(sorted(found)) or "none"
             raise NotFoundError(f"there is no function {name[:64]!r} (deployed: {known})", hint="eaves status")
         return found[name]
 
-    def latency(self, name: str) -> Latency | None:
-        """Return a function's latencies; None when the history can't be read."""
+    def row(self, status: FunctionStatus) -> FunctionRow:
+        """Return a function with its latencies, as far as the history can be read."""
+        name, records, clock = status.name, self._backend.records, self._clock
+        latency = self._latencies.setdefault(
+            name, ReusedAnswer(lambda: read_latency(records, name, clock.now()), LATENCY_S, clock)
+        )
         try:
-            return self.latencies.read(name)
+            return build_row(status, latency.get())
         except EavesError:
-            return None
+            return build_row(status, None)
 
     def rows(self) -> list[FunctionRow]:
-        now = self.context.clock.now()
-        return [build_row(status, self.latency(status.name), now) for status in self.context.backend.status()]
+        """Return all functions."""
+        return [self.row(status) for status in self._backend.status()]
 
     def deliveries(self, status: FunctionStatus) -> AppDeliveries:
+        """Return the deliveries of a function's events."""
         try:
-            found = self.queues.read()
+            found = self._queues.read()
         except EavesError as error:
-            return build_deliveries(status, {}, {"broker": error.message}, self.context.clock.now())
-        return build_deliveries(status, found.reports, found.unreachable, self.context.clock.now())
+            return build_deliveries(status, {}, {"broker": error.message}, self._clock.now())
+        return build_deliveries(status, found.reports, found.unreachable, self._clock.now())
+
+    def figures(self, status: FunctionStatus) -> dict[str, Any]:
+        """Return what the part of a function's page needs that is refreshed."""
+        return {"row": self.row(status), "status": status, "deliveries": self.deliveries(status)}
 
     def revisions(self, status: FunctionStatus) -> Revisions:
+        """Return what serves a function."""
         try:
-            models = self.context.backend.models()
+            return build_revisions(status, self._backend.models())
         except EavesError:
-            models = ()
-        return build_revisions(status, models)
+            return build_revisions(status, ())
 
     def reasons(self, status: FunctionStatus) -> list[tuple[str, ReasonGroup]]:
         """Return the reasons of the function's dead letters, each with the name of its queue."""
         found: list[tuple[str, ReasonGroup]] = []
-        queues = self.context.backend.queues()
+        queues = self._backend.queues()
         for row in self.deliveries(status).lanes:
-            if row.dead and row.queue in queues:
-                chosen = Selector(state=DEAD, lane=row.lane)
+            if row.lane.dead and row.queue in queues:
                 with suppress(EavesError):  # the queue ended meanwhile; the next report says so
-                    letters = queues[row.queue].entries(chosen, limit=SAMPLE)
+                    letters = queues[row.queue].entries(Selector(state=DEAD, lane=row.lane.lane), limit=SAMPLE)
                     found += [(row.queue, group) for group in group_by_reason(map(build_dead_letter, letters))]
         return sorted(found, key=lambda one: -one[1].count)
-
-    def figures(self, status: FunctionStatus) -> dict[str, object]:
-        """Return what the part of a function's page needs that is refreshed."""
-        latency = self.latency(status.name)
-        row = build_row(status, latency, self.context.clock.now())
-        return {
-            "row": row,
-            "latency": latency,
-            "too_few": describe_too_few(latency) if latency else "",
-            "deliveries": self.deliveries(status),
-        }
 
 
 def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes of the functions' pages."""
     blueprint = Blueprint("functions", __name__)
-    pages = _Pages(
-        context=context,
-        queues=QueueReporter(context.backend, context.clock),
-        latencies=LatencyCache(context.backend.records, context.clock),
-    )
+    backend, pages = context.backend, _Functions(context)
 
     @blueprint.get("/functions")
     def show() -> str:
@@ -121,7 +123,13 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @blueprint.get("/functions/<name>")
     def detail(name: str) -> str:
-        return _show_function(pages, name)
+        status, done = pages.find(name), request.args.get("done", "")
+        return render_template(
+            "functions/detail.html",
+            revisions=pages.revisions(status),
+            done=done if done in CHANGES else "",
+            **pages.figures(status),
+        )
 
     @blueprint.get("/functions/<name>/figures")
     @marked(Mark.BACKGROUND)
@@ -134,55 +142,29 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
 
     @blueprint.get("/functions/<name>/log")
     def log(name: str) -> str:
-        lines = [line[:MAX_LINE] for line in context.backend.logs(pages.find(name).name)[-LOG_LINES:]]
+        lines = [format_log_line(line)[:MAX_LINE] for line in backend.logs(pages.find(name).name)[-LOG_LINES:]]
         return render_template("functions/log.html", name=name, lines=lines)
 
-    for change in CHANGES:
-        _add_change(blueprint, pages, change)
-    return blueprint
-
-
-def _show_function(pages: _Pages, name: str) -> str:
-    status = pages.find(name)
-    done = request.args.get("done", "")
-    return render_template(
-        "functions/detail.html",
-        status=status,
-        state=describe_state(status),
-        revisions=pages.revisions(status),
-        done=done if done in CHANGES else "",
-        **pages.figures(status),
-    )
-
-
-def _add_change(blueprint: Blueprint, pages: _Pages, change: str) -> None:
-    """Add the page that asks before a change, and the route that makes the change."""
-    backend = pages.context.backend
-    act: Callable[[str], None] = backend.promote if change == "promote" else backend.rollback
-
-    def ask(status: FunctionStatus, fault: str = "", fix: str = "") -> str:
+    def ask(change: str, status: FunctionStatus, fault: str = "", fix: str = "") -> str:
+        revisions = pages.revisions(status)
         return render_template(
-            "functions/confirm.html",
-            change=change,
-            status=status,
-            revisions=pages.revisions(status),
-            fault=fault,
-            fix=fix,
+            "functions/confirm.html", change=change, status=status, revisions=revisions, fault=fault, fix=fix
         )
 
-    def show(name: str) -> str:
-        refuse_when_read_only(pages.context.settings)
-        return ask(pages.find(name))
+    @blueprint.get("/functions/<name>/<any(promote, rollback):change>")
+    def confirm(name: str, change: str) -> str:
+        refuse_when_read_only(context.settings.read_only)
+        return ask(change, pages.find(name))
 
-    def make(name: str) -> Answer:
+    @blueprint.post("/functions/<name>/<any(promote, rollback):change>")
+    def make(name: str, change: str) -> str | tuple[str, int] | Response:
         status = pages.find(name)
         if request.form.get("seen") != build_key(status):
-            return ask(status, CHANGED), HTTPStatus.CONFLICT
+            return ask(change, status, CHANGED), HTTPStatus.CONFLICT
         try:
-            act(name)
+            (backend.promote if change == "promote" else backend.rollback)(name)
         except EavesError as error:
-            return ask(status, error.message, error.hint or ""), error.http_status
+            return ask(change, status, error.message, error.hint or ""), error.http_status
         return redirect(url_for("functions.detail", name=name, done=change), HTTPStatus.SEE_OTHER)
 
-    blueprint.add_url_rule(f"/functions/<name>/{change}", f"ask_{change}", show, methods=["GET"])
-    blueprint.add_url_rule(f"/functions/<name>/{change}", change, make, methods=["POST"])
+    return blueprint

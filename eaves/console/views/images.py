@@ -7,6 +7,7 @@ An image comes from anybody. It is sent with a fixed media type that can't execu
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 from flask import Blueprint, Response, abort, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -58,14 +59,14 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
     return routes
 
 
-def build_image_url(picture: str) -> str:
+def build_image_url(picture: str, endpoint: str = "images.full") -> str:
     """Return the address of an image by its `build_picture_key`; templates call it as `image_url`."""
-    return _build_url("images.full", picture)
+    seq, _, digest = picture.partition("-")
+    return url_for(endpoint, seq=int(seq), digest=digest)
 
 
-def build_thumbnail_url(picture: str) -> str:
-    """Return the address of a thumbnail by the `build_picture_key` of its image; templates call it `thumbnail_url`."""
-    return _build_url("images.thumbnail", picture)
+build_thumbnail_url = partial(build_image_url, endpoint="images.thumbnail")
+"""Returns the address of a thumbnail by the `build_picture_key` of its image; templates call it `thumbnail_url`."""
 
 
 def send_picture(jpeg: bytes | None, *, max_age_s: int) -> Response:
@@ -78,11 +79,6 @@ def send_picture(jpeg: bytes | None, *, max_age_s: int) -> Response:
     if jpeg is None:
         abort(404)
     return Response(jpeg, content_type="image/jpeg", headers={"Cache-Control": f"private, max-age={max_age_s}"})
-
-
-def _build_url(endpoint: str, picture: str) -> str:
-    seq, _, digest = picture.partition("-")
-    return url_for(endpoint, seq=int(seq), digest=digest)
 
 
 def _send(data: bytes, kind: str) -> BaseResponse:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from eaves.console.security import Guard, Mark, marked
-from eaves.console.security.guard import Attempt
 
-MAX_ADDRESS = 2_000
-"""Maximum length of the address of a page to return to, characters."""
+OWN_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+r"""A path of this server. Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.
+Source: URL standard, section 4.4."""
 
 
 def build_blueprint(guard: Guard) -> Blueprint:
@@ -36,13 +36,10 @@ def build_blueprint(guard: Guard) -> Blueprint:
     @pages.post("/login")
     @marked(Mark.PUBLIC, Mark.CHANGES_NOTHING)
     def log_in() -> AnyResponse:
-        result, wait_s = guard.log_in(request.form.get("password", ""))
-        if result is Attempt.TOO_MANY:
-            fault = f"Too many attempts. Wait {wait_s} seconds, then try again."
+        fault, wait_s = guard.log_in(request.form.get("password", ""))
+        if wait_s:
             return render_form(429, fault, **{"Retry-After": str(wait_s)})
-        if result is Attempt.WRONG:
-            return render_form(403, "This is not the password.")
-        return redirect(_return_address(), 303)
+        return render_form(403, fault) if fault else redirect(_return_address(), 303)
 
     @pages.post("/logout")
     @marked(Mark.CHANGES_NOTHING)
@@ -56,19 +53,4 @@ def build_blueprint(guard: Guard) -> Blueprint:
 def _return_address() -> str:
     """Return the page that a person wanted; the first page when the address isn't one of this console's."""
     wanted = request.values.get("next", "")
-    return wanted if is_own_path(wanted) else "/"
-
-
-def is_own_path(address: str) -> bool:
-    r"""Return whether an address is a path of this server.
-
-    Browsers read `\` as `/` and ignore line breaks and tabs, so `/\host` leads to another host.
-    Source: URL standard, section 4.4.
-    """
-    if len(address) > MAX_ADDRESS or not address.isascii() or not address.isprintable() or "\\" in address:
-        return False
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return not parts.scheme and not parts.netloc and parts.path.startswith("/") and not address.startswith("//")
+    return wanted if OWN_PATH.fullmatch(wanted) else "/"

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from eaves.console.backend import Backend
 from eaves.console.context import ConsoleContext
+from eaves.console.model.trial import TrialOutcome, build_photo_event, clean_name, describe_answer, describe_error
 from eaves.console.security import Mark, marked
 from eaves.console.security.guard import UPLOAD_BYTES
-from eaves.console.trial.outcome import TrialOutcome, describe_answer, describe_error
-from eaves.console.trial.photo import build_photo_event, clean_name
-from eaves.console.trial.previews import Previews
-from eaves.console.views.images import send_picture
 from eaves.errors import EavesError, OverloadedError
 from eaves.platform import FunctionStatus
 
@@ -27,6 +23,15 @@ MAX_PHOTOS = 10
 PARALLEL = 2
 """Maximum number of requests whose photos are predicted at the same time, so that the images of cameras don't wait."""
 BUSY = "Other photos are being tried now."
+FAULTS: Mapping[type[Exception], tuple[str, str]] = {
+    RequestEntityTooLarge: (
+        "The photo is too large.",
+        f"Choose photos of at most {UPLOAD_BYTES // 1_000_000} MB together.",
+    ),
+    BadRequest: ("The photo did not arrive as a whole.", "Try again."),
+    OverloadedError: ("The console gets too many photos at this moment.", "Try again in a moment."),
+}
+"""Error of a request to its meaning for a person, and what to do."""
 FRAGMENT = "X-Fragment"
 """Name of the header with which the page's script asks for the results alone."""
 
@@ -34,7 +39,7 @@ FRAGMENT = "X-Fragment"
 def build_blueprint(context: ConsoleContext) -> Blueprint:
     """Build the routes of the page Try it."""
     pages = Blueprint("try_it", __name__)
-    backend, previews, places = context.backend, Previews(), threading.BoundedSemaphore(PARALLEL)
+    backend, places = context.backend, threading.BoundedSemaphore(PARALLEL)
 
     @pages.get("/try")
     @marked(Mark.CAMERA)
@@ -49,29 +54,17 @@ def build_blueprint(context: ConsoleContext) -> Blueprint:
         if not places.acquire(blocking=False):
             return _answer(functions, chosen, (_fault(BUSY, "Try again in a moment."),)), HTTPStatus.TOO_MANY_REQUESTS
         try:
-            return _answer(functions, chosen, _predict_all(context, previews, functions, chosen, photos))
+            return _answer(functions, chosen, _predict_all(backend, functions, chosen, photos))
         finally:
             places.release()
 
-    @pages.errorhandler(RequestEntityTooLarge)
-    def refuse_large(_: RequestEntityTooLarge) -> tuple[str, int]:
-        advice = f"Choose photos of at most {UPLOAD_BYTES // 1_000_000} MB together."
-        return _answer(_load_functions(backend), "", (_fault("The photo is too large.", advice),)), 413
+    def refuse(error: Exception) -> tuple[str, int]:
+        title, advice = FAULTS[type(error)]
+        status = getattr(error, "code", None) or OverloadedError.http_status
+        return _answer(_load_functions(backend), "", (_fault(title, advice),)), status
 
-    @pages.errorhandler(BadRequest)
-    def refuse_broken(_: BadRequest) -> tuple[str, int]:
-        outcome = _fault("The photo did not arrive as a whole.", "Try again.")
-        return _answer(_load_functions(backend), "", (outcome,)), 400
-
-    @pages.errorhandler(OverloadedError)
-    def refuse_busy(_: OverloadedError) -> tuple[str, int]:
-        outcome = _fault("The console gets too many photos at this moment.", "Try again in a moment.")
-        return _answer(_load_functions(backend), "", (outcome,)), OverloadedError.http_status
-
-    @pages.get("/try/photos/<key>.jpg")
-    def preview(key: str) -> Response:
-        return send_picture(previews.get(key), max_age_s=3_600)
-
+    for kind in FAULTS:
+        pages.register_error_handler(kind, refuse)
     return pages
 
 
@@ -102,8 +95,7 @@ def _render(functions: Sequence[FunctionStatus] | EavesError, chosen: str, outco
 
 
 def _predict_all(
-    context: ConsoleContext,
-    previews: Previews,
+    backend: Backend,
     functions: Sequence[FunctionStatus] | EavesError,
     chosen: str,
     photos: Sequence[FileStorage],
@@ -117,23 +109,18 @@ def _predict_all(
     sent = [photo for photo in photos if photo.filename]
     if not sent:
         return (_fault("No photo was chosen.", "Choose a photo, or take a picture."),)
-    outcomes = tuple(_predict(context, previews, function, photo) for photo in sent[:MAX_PHOTOS])
+    outcomes = tuple(_predict(backend, function, photo) for photo in sent[:MAX_PHOTOS])
     left = len(sent) - MAX_PHOTOS
     advice = f"At most {MAX_PHOTOS} photos are tried at once. Choose the others again."
     return (*outcomes, _fault(f"{left} more photos were not tried.", advice)) if left > 0 else outcomes
 
 
-def _predict(context: ConsoleContext, previews: Previews, function: FunctionStatus, photo: FileStorage) -> TrialOutcome:
-    from eaves.console.thumbnails.maker import make_thumbnail  # it imports Pillow
-
+def _predict(backend: Backend, function: FunctionStatus, photo: FileStorage) -> TrialOutcome:
     name, data = clean_name(photo.filename or ""), photo.stream.read()
     try:
-        response = context.backend.invoke(function.name, build_photo_event(data, name, function.site))
+        return describe_answer(name, backend.invoke(function.name, build_photo_event(data, name, function.site)))
     except EavesError as error:
         return describe_error(name, error)
-    outcome = describe_answer(name, response)
-    thumbnail = make_thumbnail(data)
-    return replace(outcome, preview=previews.add(thumbnail)) if thumbnail else outcome
 
 
 def _fault(title: str, advice: str) -> TrialOutcome:

@@ -13,12 +13,10 @@ from pathlib import Path
 from eaves import logs
 from eaves.base.allocator import return_freed_memory
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.console.security import SecuritySettings
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
-from eaves.console.thumbnails.collector import ThumbnailCollector
+from eaves.console.thumbnails.collector import LOOKING_S, ThumbnailCollector
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
 from eaves.local.console.manager import ProcessSettings, parse_process_settings
@@ -28,9 +26,6 @@ from eaves.options import report_errors
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 CHECK_S = 1.0
 """Interval at which the process checks whether anybody still looks, seconds."""
-LOOKING_S = 30.0
-"""Time since the last request or stream for which somebody still looks, seconds; a page without a stream asks for news
-every 5 s."""
 NICENESS = 5
 """Niceness of the process: predictions come before pages."""
 OOM_SCORE = 500
@@ -73,19 +68,18 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         ConfigError: When the credentials can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    platform = settings.platform
-    pages = ConsoleSettings(read_only=platform.console_read_only, silent_after_s=platform.console_silent_after_s)
-    streams = StreamServer()
+    chosen = settings.platform
+    pages = ConsoleSettings(read_only=chosen.console_read_only, silent_after_s=chosen.console_silent_after_s)
     security = SecuritySettings(
-        host=platform.console_host,
-        credentials=platform.console_credentials,
+        host=chosen.console_host,
+        credentials=chosen.console_credentials,
         state=settings.state,
-        session_s=platform.console_session_hours * 3_600,
-        idle_s=platform.console_idle_hours * 3_600,
+        session_s=chosen.console_session_hours * 3_600,
+        idle_s=chosen.console_idle_hours * 3_600,
     )
-    app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
+    app = create_app(ConsoleContext(backend=backend, settings=pages, security=security))
     is_trusted = security.is_local and security.credentials is None
-    return ConsoleServer(app, streams, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
+    return ConsoleServer(app, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
 
 
 def serve(server: ConsoleServer, *, idle_s: float) -> None:

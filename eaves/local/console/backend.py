@@ -14,7 +14,7 @@ from eaves.admin.client import SocketQueue
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, SpoolQueue
 from eaves.base.clock import SYSTEM, Clock
 from eaves.console.backend import ModelLocation
-from eaves.console.reused_answer import ReusedAnswer
+from eaves.console.queue_reports import ReusedAnswer
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import NotRunningError
@@ -40,6 +40,14 @@ class LocalBackend(LocalPlatform):
         project: Directory in which `eaves up` was started.
         thumbnails: Kept thumbnails.
         clock: Clock for the age of answers that are used again.
+
+    Attributes:
+        title: Name of this machine and of the project.
+        records: The history of events.
+        images: Images that the supervisor holds, and thumbnails.
+        logs: Returns the last lines of a function's log.
+        invoke: Sends an event straight to a function.
+        promote: Checks that a function is deployed: the newest version gets every request already.
     """
 
     def __init__(
@@ -51,25 +59,11 @@ class LocalBackend(LocalPlatform):
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(state.root)
+        self.title = f"{project.name or 'Eaves'} on {socket.gethostname()}"
+        self.records = HistoryReader(state.history)
+        self.images = Gallery(thumbnails, self._fetch_image, clock=clock)
         self._project = project
-        self._records = HistoryReader(state.history)
-        self._images = Gallery(thumbnails, self._fetch_image, clock=clock)
         self._reused = ReusedAnswer(super().status, STATUS_S, clock)
-
-    @property
-    def title(self) -> str:
-        """Name of this machine and of the project."""
-        return f"{self._project.name or 'Eaves'} on {socket.gethostname()}"
-
-    @property
-    def records(self) -> HistoryReader:
-        """The history of events."""
-        return self._records
-
-    @property
-    def images(self) -> Gallery:
-        """Images that the supervisor holds, and thumbnails."""
-        return self._images
 
     def status(self) -> list[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.
@@ -100,7 +94,7 @@ class LocalBackend(LocalPlatform):
 
     def close(self) -> None:
         """Close the files of the history and of the thumbnails."""
-        self._images.store.close()
+        self.images.store.close()
 
     def _fetch_image(self, source: str, event_id: str) -> bytes | None:
         """Return an image that the supervisor holds; None when it isn't held any more, or when no supervisor runs.

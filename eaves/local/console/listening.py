@@ -49,16 +49,8 @@ def prepare_exposure(settings: LocalSettings, state: StateDirectory) -> Exposure
     check_exposure(security, folder=state.root / "console")
     if folder is None:
         return Exposure()
-    made = prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
-    notices = []
-    if made.password is not None:
-        notices.append(f"the console's password was created: {made.password}")
-    if made.certificate is not None:
-        notices.append(
-            f"a certificate was created, which browsers don't know; they show this fingerprint (SHA-256): "
-            f"{made.fingerprint}"
-        )
-    return Exposure(uses_tls=security.build_tls() is not None, notices=tuple(notices))
+    notices = prepare_credentials(folder, host=settings.console_host, needs_tls=not is_local)
+    return Exposure(uses_tls=security.build_tls() is not None, notices=notices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

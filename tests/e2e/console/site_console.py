@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eaves.console.security import prepare_credentials
 from knative.client.kinds import POD
 from tests.container_images.packaging import need
 from tests.e2e.harness import is_pod_ready
@@ -18,18 +19,6 @@ from tests.https_browser import HttpsBrowser
 from tests.waiting import wait_until
 
 PASSWORD = "correct-horse-battery"
-REQUEST = (
-    "-x509",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-days",
-    "30",
-    "-subj",
-    "/CN=console",
-)
 
 
 class SiteConsole:
@@ -46,7 +35,6 @@ class SiteConsole:
         self._image = image
         self._folder = folder
         self.certificate = folder / "tls.crt"
-        folder.mkdir()
 
     def kubectl(self, *words: str | Path) -> str:
         """Return what kubectl prints in the namespace."""
@@ -56,9 +44,7 @@ class SiteConsole:
     def install(self, *flags: str) -> None:
         """Render the objects, create the Secrets as the command advises, apply the files, and wait for the pod."""
         objects, certificate = self._folder / "objects", self.certificate
-        words = (need("openssl"), "req", *REQUEST, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-        files = ("-keyout", str(self._folder / "tls.key"), "-out", str(certificate))
-        subprocess.run([*words, *files], check=True, capture_output=True)
+        prepare_credentials(self._folder, host="127.0.0.1")
         (self._folder / "password").write_text(f"{PASSWORD}\n")
         done = self._render(objects, *flags)
         advice = re.findall(r": kubectl -n \S+ (create secret .*?)(?:, or|$)", done.stderr, re.MULTILINE)

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.events import Event
 from tests.console_walk import open_every_page
 from tests.e2e.conftest import open_project
@@ -119,10 +118,6 @@ def test_an_image_that_went_to_the_function_is_shown_without_a_picture(
     assert "inbox" in row
     for address in re.findall(r'src="(/images/[^"]+)"', row):
         assert browser.load("GET", address)[0] == 404
-
-
-def test_it_takes_the_password_only(site: SiteConsole, browser: HttpsBrowser) -> None:
-    assert HttpsBrowser(browser.port, site.certificate).log_in("not the password") == 403
 
 
 def test_it_answers_about_a_photo(site: SiteConsole, browser: HttpsBrowser, tiny_artifact: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
 from werkzeug.test import TestResponse
+
+from eaves.base.clock import SYSTEM, Clock
+from eaves.console.app import create_app
+from eaves.console.backend import Backend
+from eaves.console.context import ConsoleContext, ConsoleSettings
 
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
@@ -16,9 +22,20 @@ NAVIGATION = {
     "Sec-Fetch-Dest": "document",
 }
 """Headers of a typed address, as Chromium sends them."""
-HTMX = {"Accept": "text/html, text/event-stream", "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
-"""Headers of htmx 4 with hx-sse."""
+HTMX = {"Accept": "text/html", "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
+"""Headers of htmx 4."""
 _TOKEN = re.compile(r'"X-CSRF-Token": "([0-9a-f]+)"|name="csrf_token" value="([0-9a-f]+)"')
+
+
+def open_console(backend: Backend, *, read_only: bool = False, clock: Clock = SYSTEM) -> Browser:
+    """Return a browser before the console of a platform on this machine."""
+    context = ConsoleContext(backend=backend, settings=ConsoleSettings(read_only=read_only), clock=clock)
+    return Browser(create_app(context))
+
+
+def text_of(page: str) -> str:
+    """Return the text of a page as a person reads it."""
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
 
 
 class Browser:

@@ -164,12 +164,9 @@ class Flow:
         return KeptImage(
             number=number,
             digest=digest_of(*captured.identity),
-            source=captured.source,
-            id=captured.id,
             subject=captured.subject,
             seq=captured.seq,
             at=captured.at,
-            size_bytes=len(self.images[captured.identity]),
             predictions=tuple(one for one in self.records[captured.seq :][:5] if one.cause == captured.identity),
         )
 

@@ -19,9 +19,6 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
 from eaves.cli import cli
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.history import FileHistory, HistoryReader
@@ -32,7 +29,7 @@ from eaves.local.state import StateDirectory
 from eaves.platform import DeliverySettings, TriggerSpec, default_trigger
 from eaves.spool import Spool
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.browser import Browser
+from tests.fakes.console.browser import Browser, open_console, text_of
 from tests.fakes.console.material import captured_event, classified_event
 from tests.fakes.console.queues import put_dead
 from tests.waiting import wait_until
@@ -86,21 +83,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
         server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
         backend = FakeBackend(named_queues={"broker": SocketQueue(tmp_path / "s" / "socket")})
         backend.records = reader  # type: ignore[assignment]
-        app = create_app(ConsoleContext(backend=backend, settings=ConsoleSettings()))
-        yield Site(broker=broker, spool=spool, function=function, browser=Browser(app))
+        yield Site(broker=broker, spool=spool, function=function, browser=open_console(backend))
         server.stop()
         broker.stop()
     history.close()
 
 
-def text_of(page: str) -> str:
-    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
-
-
 def follow(site: Site, page: str) -> str:
     """Look again as the page does, until it doesn't look any more; return what it says then."""
     deadline = time.monotonic() + 10
-    while again := re.search(r'hx-get="([^"]+/outcome[^"]*)"', page):
+    while again := re.search(r'hx-get="([^"]+/retried[^"]*)"', page):
         assert time.monotonic() < deadline, page
         page = site.browser.fetch(html.unescape(again[1])).text
     return text_of(page)
@@ -123,18 +115,6 @@ def test_a_dead_letter_is_retried_and_really_delivered(site: Site) -> None:
     assert site.counts() == (0, 0)
 
 
-def test_all_with_one_reason_are_retried_and_delivered(site: Site) -> None:
-    site.send(*map(captured_event, range(30)))
-    wait_until(lambda: site.counts() == (0, 30), 30)
-    site.function.refuses = False
-    page = site.browser.open("/dead-letters/broker/").text
-    fields = {name: html.unescape(value) for name, value in re.findall(r'name="(lane|reason)" value="([^"]+)"', page)}
-    done = site.browser.submit("/dead-letters/broker/retry", fields)
-    assert "30 dead letters are queued again." in text_of(site.browser.open(done.location).text)
-    wait_until(lambda: site.counts() == (0, 0), 30)
-    assert len(site.function.got) == 30
-
-
 def test_numbers_of_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
     state = StateDirectory(root=tmp_path / "state")
     state.prepare()
@@ -148,7 +128,7 @@ def test_numbers_of_the_pages_are_those_of_the_commands(tmp_path: Path) -> None:
     listed = run(tmp_path, "queue", "list", "--dead", "-o", "json")
     with Spool(state.spool) as spool:
         backend = FakeBackend(functions=LocalPlatform(state.root).status(), named_queues={"broker": SpoolQueue(spool)})
-        browser = Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+        browser = open_console(backend)
         row = browser.open("/functions").text
         letters = browser.open("/dead-letters/broker/").text
     assert (status["queued"], status["dead"]) == (3, 4)

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.disk
 
 OPEN = """
 from pathlib import Path
-from eaves.console.security.signing_key import FILE, load_signing_key
-assert len(load_signing_key(Path(".")).derive("form")) == 32
-assert not Path(FILE).exists()
+from eaves.console.security.logins import KEY_FILE, load_signing_key
+assert len(load_signing_key(Path("."))) == 32
+assert not Path(KEY_FILE).exists()
 """
 
 

@@ -1,74 +1,30 @@
-"""A console off loopback: a certificate by openssl, a login over TLS, and streams that end with their session."""
+"""A console off loopback: a certificate by openssl, a login over TLS, and its end."""
 
 from __future__ import annotations
 
-import http.client
 import re
 import shutil
 import socket
 import ssl
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
 from eaves.console.security import SecuritySettings, prepare_credentials
-from eaves.console.security.files import read_fingerprint
 from eaves.console.server import ConsoleServer
-from eaves.console.settings import ConsoleSettings
-from eaves.console.stream import StreamServer
-from eaves.console.views import stream
 from eaves.errors import ConfigError, StorageError
-from tests.event_stream import EventStream, Received
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.feed import FakeFeed
+from tests.https_browser import HttpsBrowser
 from tests.waiting import wait_until
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
-PAGE = {"Accept": "text/html"}
-
-
-@dataclass
-class Client:
-    """A person's browser, which trusts the certificate and keeps one cookie."""
-
-    port: int
-    context: ssl.SSLContext
-    cookie: str = ""
-    answer_headers: Mapping[str, str] = field(default_factory=dict)
-
-    def connect(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        return self.context.wrap_socket(plain, server_hostname="localhost")
-
-    def request(self, method: str, path: str, body: str = "", **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPSConnection("localhost", self.port, context=self.context, timeout=10)
-        sent = {**PAGE, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        if body:
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
-        connection.request(method, path, body or None, sent)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        self.answer_headers = dict(answer.getheaders())
-        if given := self.answer_headers.get("Set-Cookie"):
-            self.cookie = given.partition(";")[0]
-        connection.close()
-        return answer.status, text
-
-    def submit(self, path: str, **fields: str) -> tuple[int, str]:
-        _, page = self.request("GET", "/" if self.cookie else "/login")
-        found = re.search(r'name="csrf_token" value="(\w+)"', page)
-        assert found
-        return self.request("POST", path, urlencode({"csrf_token": found[1], **fields}))
+POLL = "/parts/overview"
 
 
 @pytest.fixture
@@ -77,25 +33,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serve(folder: Path) -> Iterator[Callable[..., Client]]:
+def serve(folder: Path) -> Iterator[Callable[..., HttpsBrowser]]:
     """Start a console that needs TLS and a password."""
     running: list[ConsoleServer] = []
-    stream.FEEDS["of-the-test"] = lambda _, query: FakeFeed(texts=["a"])
 
-    def start(**settings: float) -> Client:
+    def start(**settings: float) -> HttpsBrowser:
         prepare_credentials(folder, host="127.0.0.1")
         # 127.0.0.1 is loopback; the settings are those of a machine that others can reach.
         security = SecuritySettings(host="0.0.0.0", credentials=folder, state=folder, **settings)
-        streams = StreamServer(poll_s=0.02)
-        context = ConsoleContext(backend=FakeBackend(), settings=ConsoleSettings(), security=security, streams=streams)
-        running.append(ConsoleServer(create_app(context), streams, host="127.0.0.1", tls=security.build_tls()))
-        trusting = ssl.create_default_context(cafile=folder / "tls.crt")
-        return Client(running[-1].port, trusting)
+        context = ConsoleContext(backend=FakeBackend(), security=security)
+        running.append(ConsoleServer(create_app(context), host="127.0.0.1", tls=security.build_tls()))
+        return HttpsBrowser(running[-1].port, folder / "tls.crt")
 
     yield start
     for server in running:
         server.stop()
-    del stream.FEEDS["of-the-test"]
 
 
 def read_password(folder: Path) -> str:
@@ -104,8 +56,8 @@ def read_password(folder: Path) -> str:
 
 @needs_openssl
 def test_missing_files_are_created_for_their_owner_only(folder: Path) -> None:
-    made = prepare_credentials(folder, host="10.0.0.5")
-    assert (made.password, made.certificate) == (folder / "password", folder / "tls.crt")
+    password, certificate = prepare_credentials(folder, host="10.0.0.5")
+    assert password == f"the console's password was created: {folder / 'password'}"
     assert re.fullmatch(r"[a-hjkmnp-z2-9]{5}(-[a-hjkmnp-z2-9]{5}){3}", read_password(folder))
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert sorted(path.name for path in folder.iterdir()) == ["password", "tls.crt", "tls.key"]
@@ -113,12 +65,11 @@ def test_missing_files_are_created_for_their_owner_only(folder: Path) -> None:
         ["openssl", "x509", "-in", folder / "tls.crt", "-noout", "-text", "-fingerprint", "-sha256"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert f"Fingerprint={made.fingerprint}" in shown
+    assert f"Fingerprint={certificate.rpartition(' ')[2]}" in shown
     for part in ("CA:FALSE", "IP Address:10.0.0.5", "DNS:localhost", "TLS Web Server Authentication"):
         assert part in shown
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    again = prepare_credentials(folder, host="10.0.0.5")
-    assert (again.password, again.certificate, again.fingerprint) == (None, None, "")
+    assert prepare_credentials(folder, host="10.0.0.5") == ()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -127,7 +78,7 @@ def test_a_process_that_was_killed_between_key_and_certificate_does_not_block_th
     prepare_credentials(folder, host="localhost")
     key = (folder / "tls.key").read_bytes()
     (folder / "tls.crt").unlink()
-    assert prepare_credentials(folder, host="localhost").certificate
+    assert prepare_credentials(folder, host="localhost")
     assert (folder / "tls.key").read_bytes() == key
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(folder / "tls.crt", folder / "tls.key")
 
@@ -138,11 +89,11 @@ def test_without_the_openssl_command_the_error_says_what_to_do(folder: Path, mon
         prepare_credentials(folder, host="localhost")
     assert found.value.hint
     assert "put tls.crt and tls.key" in found.value.hint
-    assert prepare_credentials(folder, host="127.0.0.1", needs_tls=False).certificate is None
+    assert not any("certificate" in one for one in prepare_credentials(folder, host="127.0.0.1", needs_tls=False))
 
 
 @needs_openssl
-@pytest.mark.parametrize("name", ["password", "tls.key", "token"])
+@pytest.mark.parametrize("name", ["password", "tls.key"])
 def test_a_secret_that_others_can_read_is_refused(folder: Path, name: str) -> None:
     prepare_credentials(folder, host="localhost")
     (folder / name).touch()
@@ -159,102 +110,45 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @needs_openssl
-def test_a_person_logs_in_over_tls_and_out_again(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve()
-    assert client.request("GET", "/")[0] == 303
-    assert client.answer_headers["Location"] == "/login?next=/"
-    assert client.submit("/login", password="a wrong guess")[0] == 403
-    assert client.submit("/login", password=read_password(folder))[0] == 303
-    assert client.cookie.startswith("__Host-eaves-")
-    status, page = client.request("GET", "/")
+def test_a_person_logs_in_over_tls(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
+    browser = serve()
+    assert browser.ask("GET", "/", Accept="text/html")[0] == 303
+    assert browser.answer_headers["Location"] == "/login?next=/"
+    assert browser.log_in("a wrong guess") == 403
+    assert browser.log_in(read_password(folder)) == 303
+    assert any(name.startswith("__Host-eaves-") for name in browser.cookies)
+    status, page = browser.ask("GET", "/")
     assert (status, "Log out" in page) == (200, True)
-    assert "script-src 'self'" in client.answer_headers["Content-Security-Policy"]
-    cookie = client.cookie
-    assert client.submit("/logout")[0] == 303
-    client.cookie = cookie
-    assert client.request("GET", "/")[0] == 303
+    assert "script-src 'self'" in browser.answer_headers["Content-Security-Policy"]
 
 
 @needs_openssl
-def test_another_client_sees_the_fingerprint_that_was_printed(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve()
-    with client.connect() as connection:
-        served = connection.getpeercert(binary_form=True)
-    assert served
-    assert ssl.DER_cert_to_PEM_cert(served).split() == (folder / "tls.crt").read_text().split()
-    assert len(read_fingerprint(folder / "tls.crt")) == 95
-
-
-@needs_openssl
-def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., Client]) -> None:
-    client = serve()
-    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as plain:
+def test_plain_http_on_the_tls_port_gets_nothing(serve: Callable[..., HttpsBrowser]) -> None:
+    with socket.create_connection(("127.0.0.1", serve().port), timeout=10) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with suppress(ConnectionResetError):
             assert b"HTTP/1.1" not in plain.recv(1_000)
 
 
 @needs_openssl
-def test_a_logout_ends_the_streams_of_its_session_only(serve: Callable[..., Client], folder: Path) -> None:
+def test_a_logout_ends_one_session_and_a_new_password_all(serve: Callable[..., HttpsBrowser], folder: Path) -> None:
     leaving = serve()
-    staying = Client(leaving.port, leaving.context)
-    for client in (leaving, staying):
-        client.submit("/login", password=read_password(folder))
-    opened = [
-        EventStream(client.connect(), "/stream/of-the-test?after=1", f"Cookie: {client.cookie}")
-        for client in (leaving, staying)
-    ]
-    with opened[0] as ended, opened[1] as open_still:
-        assert " 200 " in ended.head
-        assert "Content-Security-Policy: " in ended.head
-        ended.next(), open_still.next()
-        assert leaving.submit("/logout")[0] == 303
-        assert ended.rest()[-1] == Received(event="expired")
-        open_still.connection.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            open_still.next()
+    staying = HttpsBrowser(leaving.port, folder / "tls.crt")
+    for browser in (leaving, staying):
+        browser.log_in(read_password(folder))
+    kept = dict(leaving.cookies)
+    assert leaving.submit("/", "/logout")[0] == 303
+    leaving.cookies = kept
+    assert leaving.ask("GET", POLL, HX_Request="true")[0] == 401
+    assert leaving.answer_headers["HX-Refresh"] == "true"
+    assert staying.ask("GET", POLL, HX_Request="true")[0] == 200
+    (folder / "password").write_text("another password\n")
+    assert staying.ask("GET", POLL, HX_Request="true")[0] == 401
 
 
 @needs_openssl
-def test_a_changed_password_or_token_ends_the_streams_that_it_had_opened(
-    serve: Callable[..., Client], folder: Path
-) -> None:
-    token = folder / "token"
-    client = serve()
-    token.write_text("t" * 32)
-    client.submit("/login", password=read_password(folder))
-    path = "/stream/of-the-test?after=1"
-    with (
-        EventStream(client.connect(), path, f"Cookie: {client.cookie}") as person,
-        EventStream(client.connect(), path, f"Authorization: Bearer {token.read_text()}") as program,
-    ):
-        person.next(), program.next()
-        (folder / "password").write_text("another password\n")
-        assert person.rest()[-1] == Received(event="expired")
-        token.write_text("u" * 33)
-        assert program.rest()[-1] == Received(event="expired")
-
-
-@needs_openssl
-def test_a_stream_ends_when_its_session_expires(serve: Callable[..., Client], folder: Path) -> None:
-    client = serve(session_s=2.0)
-    client.submit("/login", password=read_password(folder))
-    path, cookie = "/stream/of-the-test?after=1", f"Cookie: {client.cookie}"
-    with EventStream(client.connect(), path, cookie) as page:
-        assert " 200 " in page.head
-        page.rest()
-    with EventStream(
-        client.connect(), path, cookie, "HX-Request: true", "Accept: text/html, text/event-stream"
-    ) as again:
-        assert again.head.startswith("HTTP/1.1 401 ")
-        assert "HX-Refresh: true" in again.head
-
-
-@needs_openssl
-def test_a_stranger_cannot_send_a_photo(serve: Callable[..., Client]) -> None:
-    client = serve()
-    body = "x" * 1_000_000
-    status, _ = client.request("POST", "/try", body)
-    assert status in {303, 401, 413}
-    assert client.request("GET", "/stream/of-the-test?after=0", Accept="text/event-stream")[0] == 401
-    wait_until(lambda: client.request("GET", "/login")[0] == 200)
+def test_a_stranger_cannot_send_a_photo(serve: Callable[..., HttpsBrowser]) -> None:
+    browser = serve()
+    assert browser.load("POST", "/try", b"x" * 1_000_000)[0] in {303, 401, 413}
+    assert browser.ask("GET", POLL)[0] == 401
+    wait_until(lambda: browser.ask("GET", "/login")[0] == 200)

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.app import create_app
 from eaves.console.backend import ModelLocation
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.events import Event, decode, encode_binary
 from eaves.platform import FunctionStatus
 from tests.fakes.console.backend import FakeBackend
-from tests.fakes.console.browser import Browser
+from tests.fakes.console.browser import Browser, open_console
 from tests.processes.function import Function
 
 
@@ -39,7 +36,7 @@ def browser(tiny_run: Path, tiny_artifact: Path, tiny_int8: Path, shared_functio
         ],
         answer=invoke,
     )
-    return Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+    return open_console(backend)
 
 
 def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser, tiny_run: Path) -> None:
@@ -56,22 +53,11 @@ def test_the_run_shows_what_it_measured_and_every_counted_photo(browser: Browser
                 assert browser.open(photo).content_type == "image/jpeg"
 
 
-def test_the_artifact_links_to_its_run_and_shows_what_an_update_ships(browser: Browser) -> None:
-    text = browser.open("/models/artifacts/fp32").text
-    assert 'href="/models/runs/run"' in text
-    assert "answers as trained" in text
-    assert re.search(r"at most [\d.]+ kB of [\d.]+ kB before compression: the backbone differs", text)
-    int8 = browser.open("/models/artifacts/int8").text
-    assert "int8 (this artifact)" in int8
-    compared = browser.open("/models/compare?a=artifact:fp32&b=artifact:int8").text
-    assert "The classes are the same, in the same order." in compared
-
-
-def test_the_function_gives_the_recorded_answers_to_the_golden_images(browser: Browser) -> None:
-    text = browser.submit("/models/artifacts/fp32/check").text
-    found = re.search(r"digits gives the recorded answer to (\d+) of (\d+) images", text)
-    assert found is not None
-    assert found[1] == found[2] != "0"
+def test_the_list_says_what_each_artifact_is_and_which_run_it_comes_from(browser: Browser) -> None:
+    text = browser.open("/models").text
+    assert 'converted from the run <a href="/models/runs/run">' in text
+    assert "serves digits" in text
+    assert "int8" in text
 
 
 def test_a_photo_is_predicted_and_what_is_no_photo_is_named(browser: Browser, tiny_artifact: Path) -> None:

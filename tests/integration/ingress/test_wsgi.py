@@ -8,10 +8,7 @@ import http.client
 import json
 import logging
 import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +16,7 @@ from flask import Flask, Response, request
 
 from eaves.errors import OverloadedError
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
-from eaves.ingress.wsgi import ADMIT, TAKE_OVER, WsgiGateway
-from tests.inputs.certificates import make_certificate
-from tests.waiting import wait_until
+from eaves.ingress.wsgi import ADMIT, WsgiGateway
 
 MAX_BYTES, STRANGER_BYTES = 100_000, 1_000
 TEXT = "<p>text</p>" * 1_000
@@ -236,62 +231,3 @@ def test_an_application_without_flask_is_served_and_closed() -> None:
         answer = ask(server, "POST", "/", b"3\n4")
         assert (answer.body, closed) == (b"123\n4", [True])
         assert (answer.headers["Set-Cookie"], answer.headers["Transfer-Encoding"]) == (None, None)
-
-
-class Owner:
-    """Takes connections over."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[socket.socket, bytes]] = []
-        self.app = Flask(__name__)
-        self.app.get("/take")(self.take)
-        self.app.get("/refused")(self.refuse)
-
-    def take(self) -> Response:
-        request.environ[TAKE_OVER](lambda connection, head: self.taken.append((connection, head)))
-        return Response(content_type="text/event-stream", headers={"Set-Cookie": "a=b"})
-
-    def refuse(self) -> Response:
-        self.take()
-        return Response(status=403)
-
-
-@pytest.mark.parametrize("with_tls", [False, True])
-def test_a_response_hands_its_socket_over(with_tls: bool, tmp_path: Path) -> None:
-    owner, tls, trusting = Owner(), None, None
-    if with_tls:
-        certificate, key = make_certificate(tmp_path / "made")
-        certificate.rename(tmp_path / "tls.crt")
-        key.rename(tmp_path / "tls.key")
-        tls = ServerTls(tmp_path)
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls.crt"))
-    with serving(owner.app, tls=tls) as server:
-        connection: socket.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-        if trusting:
-            connection = trusting.wrap_socket(connection, server_hostname="127.0.0.1")
-        connection.sendall(b"GET /take HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: owner.taken)
-        wait_until(lambda: server.connections == 0, what="the server to forget the connection")
-        wait_until(lambda: not any("receiver connection" in one.name for one in threading.enumerate()))
-        ((taken, head),) = owner.taken
-        server.stop()
-        taken.sendall(head + b"data: 1\n\n")
-        answer = connection.recv(1_000)
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        assert answer.endswith(b"\r\n\r\ndata: 1\n\n")
-        assert b"\r\nConnection: close\r\n" in answer
-        assert b"\r\nSet-Cookie: a=b\r\n" in answer
-        assert b"ontent-Length" not in answer
-        connection.sendall(b"back")
-        assert taken.recv(10) == b"back"
-        taken.close()
-        connection.close()
-
-
-def test_nothing_is_handed_over_without_a_get_that_succeeds() -> None:
-    owner = Owner()
-    with serving(owner.app) as server:
-        assert ask(server, "GET", "/refused").status == 403
-        assert ask(server, "HEAD", "/take").status == 200
-        assert ask(server, "POST", "/take").status == 405
-        assert not owner.taken

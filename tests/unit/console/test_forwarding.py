@@ -13,7 +13,7 @@ from eaves.admin.client import SocketQueue
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
-from eaves.console.model.forwarding import NO_LINE, find_forwarding
+from eaves.console.model.event import NO_LINE, NOT_KNOWN, find_forwarding
 from eaves.spool import LedgerLimits, Spool
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.material import build_flow
@@ -56,33 +56,22 @@ def queues(request: pytest.FixtureRequest, relay: Spool, tmp_path: Path) -> Iter
 
 def test_each_state_of_an_event_is_said(queues: dict[str, Queue]) -> None:
     found = [find_forwarding(queues, record) for record in PREDICTIONS]
-    assert [(one.state, one.queue) for one in found] == [
-        ("delivered", "flowers.relay"),
-        ("refused", "flowers.relay"),
-        ("waiting", "flowers.relay"),
-        ("unknown", ""),
+    assert [(one.title, one.state) for one in found if one is not None] == [
+        ("Delivered to the cloud", "done"),
+        ("Refused by the cloud: answered 403: not this site", "failing"),
+        ("Waiting in the relay's queue", "open"),
+        (NOT_KNOWN, "open"),
     ]
-    assert found[2].since == START
-    assert [one.since is not None and one.since > START for one in found] == [True, True, False, False]
-    assert [one.words for one in found] == [
-        "delivered to the cloud",
-        "refused by the cloud: answered 403: not this site",
-        "waiting in the relay's queue",
-        f"unknown: {NO_LINE}",
-    ]
-
-
-def test_a_platform_without_a_relay_has_no_link(tmp_path: Path) -> None:
-    with Spool(tmp_path / "broker.db") as broker:
-        found = find_forwarding({"broker": SpoolQueue(broker)}, PREDICTIONS[0])
-        assert found.words == "not forwarded: no link to a cloud is set up"
-    assert find_forwarding({}, PREDICTIONS[0]).state == "no_link"
+    assert [one.at is not None and one.at > START for one in found if one is not None] == [True, True, False, False]
+    assert found[3] is not None
+    assert found[3].detail == NO_LINE
 
 
 def test_a_relay_that_does_not_run_is_no_reason_to_claim_anything(tmp_path: Path) -> None:
     found = find_forwarding({"flowers.relay": SocketQueue(tmp_path / "socket")}, PREDICTIONS[0])
-    assert found.state == "unknown"
-    assert "flowers.relay can't be asked: no process listens" in found.words
+    assert found is not None
+    assert (found.title, found.state) == (NOT_KNOWN, "open")
+    assert "flowers.relay can't be asked: no process listens" in found.detail
 
 
 def test_a_queue_is_asked_for_exactly_one_event(relay: Spool) -> None:

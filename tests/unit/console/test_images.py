@@ -10,14 +10,12 @@ from flask.testing import FlaskClient
 
 from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.console.model.event_row import build_picture_key
+from eaves.console.model.prediction import build_picture_key
 from eaves.console.security.headers import FILE_POLICY
-from eaves.console.settings import ConsoleSettings
 from eaves.console.thumbnails.store import digest_of
 from eaves.console.views.images import build_image_url, build_thumbnail_url
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.material import Flow, build_flow
-from tests.inputs import hostile
 
 
 class Pages:
@@ -26,7 +24,7 @@ class Pages:
     def __init__(self) -> None:
         self.backend, self.flow = FakeBackend(), build_flow(3)
         self.flow.put_into(self.backend)
-        self.app = create_app(ConsoleContext(backend=self.backend, settings=ConsoleSettings()))
+        self.app = create_app(ConsoleContext(backend=self.backend))
         self.client: FlaskClient = self.app.test_client()
 
     def url(self, place: int, build: Callable[..., str] = build_thumbnail_url) -> str:
@@ -91,23 +89,15 @@ def test_the_image_itself_is_sent_while_it_is_held(pages: Pages) -> None:
     assert "holds only the newest images" in gone.text
 
 
-@pytest.mark.parametrize("kind", hostile.KINDS)
-def test_its_media_type_is_what_its_bytes_are(pages: Pages, kind: str) -> None:
-    pages.backend.images.images[pages.flow.records[0].identity] = hostile.good(kind)
-    response = pages.client.get(pages.url(0, build_image_url))
-    if kind == "TIFF":  # no browser shows one
-        assert (response.status_code, response.headers["Content-Type"]) == (415, "text/plain; charset=utf-8")
-    else:
-        assert (response.status_code, response.headers["Content-Type"]) == (200, f"image/{kind.lower()}")
-
-
 @pytest.mark.parametrize(
     "data",
     [
-        b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", b"<?xml version='1.0'?><svg/>",
-        b"<!doctype html><script>alert(1)</script>", b"%PDF-1.7", b"", b"\0\0\0\x18ftypheic", b" \n<svg/>",
+        b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+        b"<!doctype html><script>alert(1)</script>",
+        b"%PDF-1.7",
+        b"",
     ],
-)  # fmt: skip
+)
 def test_nothing_that_could_execute_is_sent(pages: Pages, data: bytes) -> None:
     pages.backend.images.images[pages.flow.records[0].identity] = data
     response = pages.client.get(pages.url(0, build_image_url))
@@ -117,16 +107,9 @@ def test_nothing_that_could_execute_is_sent(pages: Pages, data: bytes) -> None:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_picture_with_a_script_in_it_is_sent_as_a_picture(pages: Pages) -> None:
-    data = hostile.jpeg_with(hostile.jpeg_segment(0xFE, b"<script>alert(1)</script>"))
-    pages.backend.images.images[pages.flow.records[0].identity] = data
-    response = pages.client.get(pages.url(0, build_image_url))
-    assert (response.headers["Content-Type"], response.headers["X-Content-Type-Options"]) == ("image/jpeg", "nosniff")
-
-
 @pytest.mark.parametrize(
     "key",
-    ["x", "1", "1-", "-1-{digest}", "99999999999999999999-{other}", "1-{digest}0", "1-{other}", "../{digest}", "1-%00"],
+    ["x", "-1-{digest}", "99999999999999999999-{other}", "1-{digest}0", "../{digest}", "1-%00"],
 )
 def test_other_addresses_are_not_found(pages: Pages, key: str) -> None:
     digest = digest_of(*pages.flow.records[0].identity)

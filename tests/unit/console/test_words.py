@@ -39,13 +39,6 @@ def test_a_short_time_has_a_fitting_unit(ms: float, text: str) -> None:
     assert words.describe_ms(ms) == text
 
 
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 bytes"), (1, "1 byte"), (5_300, "5.3 kB"), (230_000, "230 kB"), (2e9, "2.0 GB")]
-)
-def test_a_size_has_a_fitting_unit(size: float, text: str) -> None:
-    assert words.describe_size(size) == text
-
-
 def test_a_time_out_of_range_is_no_error() -> None:
     assert words.format_utc(1e20) == ""
     assert words.format_time(1e20, 0.0) == "at an unknown time"

@@ -5,49 +5,30 @@ from __future__ import annotations
 import io
 
 from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
+from eaves.console.context import ConsoleContext, ConsoleSettings
 from eaves.delivery import SinkResponse
 from eaves.platform import FunctionStatus
-from knative.console.site_backend import SiteBackend
 from tests.console_walk import open_every_page
 from tests.fakes.clock import START, FrozenClock
-from tests.fakes.console.backend import FakeImages, FakeRecords
+from tests.fakes.console.backend import FakeBackend, FakeImages, FakeRecords
 from tests.fakes.console.browser import Browser
 from tests.fakes.console.material import captured_event, classified_event, record_of, small_jpeg
 
 NAME = "flowers"
 
 
-class OneFunction:
-    """A site with one function that is asleep."""
-
-    def status(self) -> list[FunctionStatus]:
-        return [FunctionStatus(name=NAME, state="idle", site="barn", sources=("inbox watching",))]
-
-    def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        return [f"{name}: answered in 27 ms"][:lines]
-
-    def promote(self, name: str) -> None:
-        """Promote nothing."""
-
-    def rollback(self, name: str) -> None:
-        """Roll nothing back."""
-
-
 def open_site_pages() -> list[str]:
     """Open every page of a site with an image and its prediction, and try a photo; return the endpoints, sorted."""
     captured = captured_event(1, data=small_jpeg())
     answer = classified_event(captured)
-    backend = SiteBackend(
-        OneFunction(),
-        send=lambda name, event: SinkResponse(status=200, event=answer, latency_ms=27.0),
+    image = {(captured.source, captured.id): captured.data}
+    backend = FakeBackend(
         title="barn",
         records=FakeRecords([record_of(captured, 1), record_of(answer, 2)]),
-        images=FakeImages(
-            images={(captured.source, captured.id): captured.data},
-            thumbnails={(captured.source, captured.id): captured.data},
-        ),
+        images=FakeImages(images=image, thumbnails=dict(image)),
+        functions=[FunctionStatus(name=NAME, state="idle", site="barn", sources=("inbox watching",))],
+        log_lines={NAME: ["answered in 27 ms"]},
+        answer=lambda name, event: SinkResponse(status=200, event=answer, latency_ms=27.0),
     )
     settings = ConsoleSettings(site_since=START - 300)
     app = create_app(ConsoleContext(backend=backend, settings=settings, clock=FrozenClock()))

@@ -1,4 +1,4 @@
-"""The console's view of a site, against an API server over HTTP that grants only what the rendered Role grants."""
+"""The console's view of a site, against an API server over HTTP; test_role has its rights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eaves.delivery import SinkClient, SinkResponse
-from eaves.errors import AbsentError, ClusterError, DeniedError, NotFoundError, UnreachableError
+from eaves.errors import AbsentError, ClusterError, NotFoundError, UnreachableError
 from eaves.events import Event
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
@@ -20,25 +20,15 @@ from knative.client.transport import ApiTransport
 from knative.console.inside_cluster import InsideCluster, send_inside
 from knative.console.site_backend import STATUS_S, SiteBackend
 from knative.platform import KnativePlatform
-from knative.resources.console import ConsoleDeployment, build_console
 from knative.settings import KnativeSettings
-from tests.cluster.apps import IMAGE, NAME
+from tests.cluster.apps import NAME
 from tests.cluster.deploys import HOME, SITE
-from tests.cluster.pins import IMAGES
-from tests.cluster.roles import Role
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeImages, FakeRecords
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.integration.knative.test_documented_roles import deploy, grant
-
-CONSOLE_IMAGE = "registry.example/console@sha256:" + 64 * "c"
-
-
-def role(*, writable: bool = False) -> Role:
-    wanted = ConsoleDeployment(namespace=HOME, image=CONSOLE_IMAGE, writable=writable)
-    rules = next(one["rules"] for one in build_console(wanted) if one["kind"] == "Role")
-    return Role(rules=rules, namespace=HOME)
+from tests.fakes.kubernetes.wire import Reply
+from tests.integration.knative.test_documented_roles import deploy
 
 
 def open_backend(cluster: Cluster, clock: ManualClock | None = None) -> SiteBackend:
@@ -51,31 +41,6 @@ def open_backend(cluster: Cluster, clock: ManualClock | None = None) -> SiteBack
         images=FakeImages(),
         clock=clock or ManualClock(),
     )
-
-
-def test_the_role_is_enough_to_read_and_for_nothing_else(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster)
-    deploy(cluster, IMAGES[1])
-    refused = grant(apiserver, role())
-    backend = open_backend(cluster)
-    assert [one.name for one in backend.status()] == [NAME]
-    assert refused == []
-    with pytest.raises(DeniedError):
-        backend.rollback(NAME)
-
-
-def test_a_writable_console_promotes_and_rolls_back(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster)
-    deploy(cluster, IMAGES[1])
-    refused = grant(apiserver, role(writable=True))
-    backend = open_backend(cluster)
-    backend.promote(NAME)
-    assert [one.image for one in backend.status()[0].serving] == [IMAGES[1]]
-    backend.rollback(NAME)
-    assert [one.image for one in backend.status()[0].serving] == [IMAGE]
-    assert refused == []
 
 
 def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
@@ -91,6 +56,13 @@ def test_many_pages_ask_the_cluster_once(cluster: Cluster, knative: Knative, api
     clock.turn(0.1)
     backend.status()
     assert len(apiserver.log) > once
+
+
+def test_a_viewer_is_sent_to_the_pod_and_not_to_a_kubeconfig(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(Reply(body=b"<html>Log in</html>"), times=99)
+    with pytest.raises(ClusterError, match="is not an API server") as found:
+        open_backend(cluster).status()
+    assert (found.value.hint or "").startswith("kubectl logs ")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.model.forwarding import find_forwarding
+from eaves.console.model.event import find_forwarding
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import NotFoundError, NotRunningError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
@@ -65,7 +65,7 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
     wait_until(predicted, 60, what="the prediction")
     (prediction,) = backend.records.find(RecordFilter(types=(IMAGE_CLASSIFIED,)))
     assert [record.type for record in backend.records.chain(prediction)] == [IMAGE_CAPTURED, IMAGE_CLASSIFIED]
-    assert find_forwarding(backend.queues(), prediction).state == "no_link"
+    assert find_forwarding(backend.queues(), prediction) is None
     cause = prediction.extensions["causesource"], prediction.extensions["causeid"]
     assert backend.images.image(*cause) == event.data
     assert backend.images.image(cause[0], "another") is None
@@ -92,10 +92,12 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
     assert (status.state, status.queued) == ("stopped", 1)
     assert sum(lane.queued for lane in backend.queues()[BROKER].report().lanes) == 1
     (record,) = backend.records.find(RecordFilter())
-    assert find_forwarding(backend.queues(), record).state == "no_link"
+    assert find_forwarding(backend.queues(), record) is None
     with Spool(StateDirectory(root=harness.state).spool_of("digits", "relay"), ledger=LedgerLimits()) as relay:
         relay.put(captured(1, b"x"), lanes=("archive",))
-    assert find_forwarding(backend.queues(), record).state == "waiting"
+    waiting = find_forwarding(backend.queues(), record)
+    assert waiting is not None
+    assert waiting.title == "Waiting in the relay's queue"
     assert backend.images.image("/eaves/test/gate", "1") is None
     with pytest.raises(NotRunningError):
         backend.invoke("digits", captured(1, b"x"))

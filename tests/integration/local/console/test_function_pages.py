@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from eaves.console.app import create_app
-from eaves.console.context import ConsoleContext
-from eaves.console.settings import ConsoleSettings
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.console.backend import LocalBackend
 from eaves.local.state import StateDirectory
 from tests.contract.harness import LocalHarness
-from tests.fakes.console.browser import Browser
+from tests.fakes.console.browser import Browser, open_console, text_of
 from tests.integration.local.apps import digits_app
 from tests.waiting import wait_until
 
@@ -29,12 +25,8 @@ PAGE = "/functions/digits"
 def browser(harness: LocalHarness, tmp_path: Path) -> Iterator[Browser]:
     thumbnails = ThumbnailStore(tmp_path / "thumbnails.db")
     backend = LocalBackend(StateDirectory(root=harness.state), tmp_path, thumbnails=thumbnails)
-    yield Browser(create_app(ConsoleContext(backend=backend, settings=ConsoleSettings())))
+    yield open_console(backend)
     backend.close()
-
-
-def text_of(page: str) -> str:
-    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
 
 
 def captured(number: int, data: bytes) -> Event:

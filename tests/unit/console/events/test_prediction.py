@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.console.model.event_row import build_row
-from eaves.console.model.prediction import parse_prediction
+from eaves.console.model.prediction import build_row, parse_prediction
 from eaves.history import MAX_TEXT, Record
 from tests.fakes.console.material import TIMINGS_MS, captured_event, classified_event, record_of, rejected_event
 
@@ -40,8 +39,7 @@ def test_a_text_that_was_cut_off_keeps_its_first_labels() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "null", "{", '{"predictions": 3}', '{"predictions": [[1]]}', '{"predictions": [{"label": 3}]}',
-     '{"timings_ms": [1]}', '{"predictions": [', '{"x": "predictions"', "[" * 5_000, '{"model": {"a": 1}}'],
+    ["", "[]", "{", '{"predictions": [[1], {"label": 3}]}', '{"timings_ms": [1]}', '{"predictions": [', "[" * 5_000],
 )  # fmt: skip
 def test_foreign_texts_are_no_error(text: str) -> None:
     found = parse_prediction(record(text))

@@ -1,24 +1,24 @@
-"""Dead letters in words."""
+"""Deliveries and dead letters in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from eaves.admin import LaneReport
-from eaves.console.model.functions.dead_letters import (
+from eaves.admin import LaneReport, QueueReport
+from eaves.console.model.dead_letters import (
     GROUPS,
     MAX_TEXT,
-    PAGE,
     RETRY_LATER,
     SAME_AGAIN,
     build_dead_letter,
-    describe_change,
+    build_deliveries,
     describe_data,
+    describe_lane,
     describe_outcome,
-    describe_status,
     group_by_reason,
-    next_after,
+    name_owner,
 )
+from eaves.platform import FunctionStatus
 
 ENTRY = {
     "seq": 7,
@@ -39,45 +39,18 @@ ENTRY = {
 LANE = LaneReport(lane="trigger/flowers/flowers", delivering=True)
 
 
-def test_an_entry_is_described_in_words() -> None:
-    row = build_dead_letter(ENTRY)
-    assert (row.reason, row.status) == ("the image is corrupt", "refused: the data can't be processed (422)")
-    assert (row.lane_title, row.source_name, row.subject, row.is_image) == (
-        "images to the function", "camera-1", "cap-7.jpg", True,
-    )  # fmt: skip
-    assert build_dead_letter({**ENTRY, "subject": ""}).subject == "e7"
-
-
 def test_an_entry_of_another_version_is_read_as_far_as_possible() -> None:
     row = build_dead_letter({"seq": "7", "subject": 7, "died_at": None, "status": True})
     assert (row.seq, row.subject, row.died_at, row.is_dead, row.reason) == (0, "", 0, False, "")
 
 
 @pytest.mark.parametrize(
-    ("status", "text"),
-    [
-        (0, "not delivered"),
-        (413, "refused: too large (413)"),
-        (418, "refused (418)"),
-        (500, "the receiver failed (500)"),
-        (302, "refused (302)"),
-    ],
-)
-def test_a_status_has_a_meaning(status: int, text: str) -> None:
-    assert describe_status(status) == text
-
-
-@pytest.mark.parametrize(
     ("status", "advice"),
     [
         (0, RETRY_LATER),
-        (302, SAME_AGAIN),
         (404, "Check the address of its trigger, then retry it."),
-        (415, SAME_AGAIN),
         (422, SAME_AGAIN),
-        (429, RETRY_LATER),
         (500, RETRY_LATER),
-        (503, RETRY_LATER),
     ],
 )
 def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> None:
@@ -88,19 +61,10 @@ def test_a_dead_letter_says_whether_a_retry_helps(status: int, advice: str) -> N
 def test_groups_have_the_most_frequent_reason_first() -> None:
     rows = [build_dead_letter({**ENTRY, "reason": f"reason {number % 3 and 1}"}) for number in range(9)]
     found = group_by_reason([*rows, build_dead_letter({**ENTRY, "lane": "trigger/flowers/alarm"})])
-    assert [(group.raw_reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
-    assert (found[2].reason, found[2].lane) == ("the image is corrupt", "trigger/flowers/alarm")
+    assert [(group.letter.raw_reason, group.count) for group in found[:2]] == [("reason 1", 6), ("reason 0", 3)]
+    assert (found[2].letter.reason, found[2].letter.lane) == ("the image is corrupt", "trigger/flowers/alarm")
     many = [build_dead_letter({**ENTRY, "reason": f"reason {number}"}) for number in range(100)]
     assert len(group_by_reason(many)) == GROUPS
-
-
-def test_an_entry_that_is_gone_after_a_retry_was_delivered() -> None:
-    found = describe_outcome(None, None, waited_s=1.3, died_before=101.5)
-    assert (found.is_final, found.tone, found.text) == (
-        True,
-        "ok",
-        "It was queued again and delivered within 2 seconds.",
-    )
 
 
 def test_an_entry_that_died_again_says_why() -> None:
@@ -122,12 +86,6 @@ def test_an_entry_that_waits_is_looked_at_again_unless_nothing_delivers_it() -> 
     assert describe_outcome(queued, LaneReport(lane=LANE.lane), waited_s=1, died_before=101.5).is_final
 
 
-def test_changes_are_counted_in_words() -> None:
-    assert describe_change("retried", 1) == "1 dead letter is queued again."
-    assert describe_change("deleted", 1_200) == "1,200 dead letters are deleted."
-    assert describe_change("retried", 0).startswith("No dead letter was changed")
-
-
 def test_only_text_is_shown_as_text() -> None:
     assert describe_data("application/json; charset=utf-8", b'{"a": 1}') == '{"a": 1}'
     assert describe_data("text/plain", b"\xff") == "\ufffd"
@@ -136,8 +94,46 @@ def test_only_text_is_shown_as_text() -> None:
     assert describe_data("application/json", b"a" * 5_000) == "a" * MAX_TEXT + "..."
 
 
-def test_a_full_page_has_a_next_one() -> None:
-    rows = [build_dead_letter({**ENTRY, "seq": number}) for number in range(1, PAGE + 1)]
-    assert next_after(rows) == PAGE
-    assert next_after(rows[:-1]) == 0
-    assert next_after([]) == 0
+REPORTS = {
+    "broker": QueueReport(
+        lanes=(
+            LaneReport(lane="trigger/flowers/flowers", queued=3, dead=2, delivering=True),
+            LaneReport(lane="trigger/flowers/alarm", delivering=True, paused=True, paused_since=280.0),
+            LaneReport(lane="trigger/flowers-2/flowers-2", queued=9),
+        )
+    ),
+    "flowers.camera-1": QueueReport(lanes=(LaneReport(lane="sink", queued=1, delivering=True),)),
+    "flowers-2.camera-1": QueueReport(lanes=(LaneReport(lane="sink", queued=7),)),
+}
+
+
+def test_lanes_of_the_app_are_shown_with_the_paused_ones_first() -> None:
+    unreachable = {"broker": "down", "flowers.camera-2": "timed out", "flowers-2": "timed out"}
+    found = build_deliveries(FunctionStatus(name="flowers", state="ready"), REPORTS, unreachable, 1_000.0)
+    assert [(row.queue, row.title, row.paused_for) for row in found.lanes] == [
+        ("broker", "trigger alarm", "12 minutes"),
+        ("broker", "images to the function", ""),
+        ("flowers.camera-1", "images from the sources", ""),
+    ]
+    assert found.unreachable == {"broker": "down", "flowers.camera-2": "timed out"}
+
+
+def test_lanes_and_queues_have_names_for_people() -> None:
+    lanes = (
+        "trigger/flowers/flowers",
+        "trigger/flowers/alarm",
+        "dead-letters/flowers/alarm",
+        "replies",
+        "trigger/x",
+        "",
+    )
+    assert [describe_lane(lane) for lane in lanes] == [
+        "images to the function",
+        "trigger alarm",
+        "dead letter sink of trigger alarm",
+        "predictions to the broker",
+        "trigger x",
+        "",
+    ]
+    owners = [name_owner(queue) for queue in ("flowers", "flowers.relay", "flowers-2.cam", "7")]
+    assert owners == ["flowers", "flowers", "flowers-2", "7"]

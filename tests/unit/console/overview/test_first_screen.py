@@ -1,80 +1,142 @@
-"""What the first screen reads: the newest images, and which sources have a rhythm."""
+"""The first screen and its polls: what it shows, what it costs, and when it is another screen."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
+
+import pytest
+
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus
+from eaves.console.app import create_app
 from eaves.console.context import ConsoleContext
-from eaves.console.first_screen import LOOKUPS, FirstScreen, find_rhythm
-from eaves.console.settings import ConsoleSettings
+from eaves.errors import PlatformError
 from eaves.history import Record, RecordFilter
 from eaves.platform import FunctionStatus
-from tests.fakes.clock import START, FrozenClock
+from tests.fakes.clock import START, ManualClock
 from tests.fakes.console.backend import FakeBackend, FakeRecords
-from tests.fakes.console.material import build_flow, captured_event, record_of
-
-
-def records_at(*times: float) -> list[Record]:
-    return [record_of(captured_event(number), number, at=at) for number, at in reversed([*enumerate(times, start=1)])]
-
-
-def test_regular_images_have_a_rhythm() -> None:
-    assert find_rhythm(records_at(0, 10, 20, 31, 40, 50)) == 10
-
-
-def test_images_by_chance_have_none() -> None:
-    assert find_rhythm(records_at(0, 10, 20, 400, 410, 420)) is None
-    assert find_rhythm(records_at(0, 10, 20, 30, 40)) is None
-    assert find_rhythm(records_at(5, 5, 5, 5, 5, 5)) is None
+from tests.fakes.console.browser import Browser
+from tests.fakes.console.material import build_flow, captured_event, record_of, rejected_event
 
 
 class CountedRecords(FakeRecords):
-    """Counts the queries for one source."""
+    """Counts the queries for one source, and those for the newest answers."""
 
-    asked = 0
+    of_a_source = of_all = 0
 
     def find(self, wanted: RecordFilter, *, before: int | None = None, limit: int = 50) -> list[Record]:
-        self.asked += bool(wanted.source)
+        self.of_a_source += bool(wanted.source)
+        self.of_all += not wanted.source
         return [*super().find(wanted, before=before, limit=limit)]
 
 
-def screen_of(sources: list[str], *, age_s: float) -> tuple[FirstScreen, CountedRecords]:
-    records = CountedRecords()
+@dataclass
+class Screen:
+    """The first screen of a platform, and its clock."""
+
+    records: CountedRecords
+    backend: FakeBackend
+    clock: ManualClock
+    browser: Browser
+
+    def show(self, *, age_s: float, sources: tuple[str, ...] = ("camera-1",)) -> None:
+        """Let sources send images regularly until some time ago."""
+        count = 8 * len(sources)
+        first_at = self.clock.now() - age_s - 2.0 * (count - 1) - 0.03
+        build_flow(count, sources=sources, first_at=first_at).put_into(self.backend)
+        reports = tuple(SourceReport(name=name, state="watching") for name in sources)
+        agent = AgentStatus(name="flowers", state="running", sources=reports)
+        self.backend.functions = [FunctionStatus(name="flowers", state="ready", site="mill", agents=(agent,))]
+
+    def poll(self, tag: str = "") -> tuple[int, str, str]:
+        """Ask as an open page does; return the status, the ETag and the screen."""
+        answer = self.browser.fetch("/parts/overview", **({"If_None_Match": tag} if tag else {}))
+        return answer.status_code, answer.headers["ETag"], answer.text
+
+
+@pytest.fixture
+def screen() -> Screen:
+    records, clock = CountedRecords(), ManualClock(START)
     backend = FakeBackend(records=records)
-    count = 8 * len(sources)
-    build_flow(count, sources=sources, first_at=START - age_s - 2 * count, with_images=False).put_into(backend)
-    reports = tuple(SourceReport(name=name, state="watching") for name in sources)
-    agent = AgentStatus(name="flowers", state="running", sources=reports)
-    backend.functions = [FunctionStatus(name="flowers", state="ready", site="mill", agents=(agent,))]
-    context = ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=FrozenClock(START))
-    return FirstScreen(context), records
+    context = ConsoleContext(backend=backend, clock=clock)
+    return Screen(records, backend, clock, Browser(create_app(context)))
 
 
-def test_a_camera_that_stopped_is_silent() -> None:
-    screen, _ = screen_of(["camera-1"], age_s=700)
-    (tile,) = screen.read().tiles
-    assert (tile.state, tile.detail) == ("silent", "Its images came regularly until then.")
-    assert tile.last is not None
-    assert tile.last.is_label
+def test_the_page_and_its_polls_have_the_same_screen(screen: Screen) -> None:
+    screen.show(age_s=1)
+    page, (_, _, part) = screen.browser.open("/").text, screen.poll()
+    assert part in page
+    assert 'hx-get="/parts/overview" hx-trigger="every 2s"' in page
+    assert "<html" not in part
+    assert re.findall(r'id="event-(\d+)"', part) == [str(seq) for seq in range(16, 0, -2)]
 
 
-def test_a_rhythm_is_looked_up_once() -> None:
-    screen, records = screen_of(["camera-1", "camera-2"], age_s=700)
-    screen.read()
-    screen.read()
-    assert records.asked == 2
+def test_a_poll_without_news_is_answered_with_304(screen: Screen) -> None:
+    screen.show(age_s=1)
+    _, tag, _ = screen.poll()
+    screen.clock.turn(60)  # ages alone are no news: the page keeps them current
+    status, _, text = screen.poll(tag)
+    assert (status, text) == (304, "")
+    new = captured_event(99, source="camera-1")
+    screen.backend.records.kept.append(record_of(rejected_event(new), 17, at=screen.clock.now()))
+    screen.clock.turn(0.25)
+    status, after, text = screen.poll(tag)
+    assert (status, after != tag, 'id="event-17"' in text) == (200, True, True)
+    assert screen.poll(f"W/{after}")[0] == 304  # a compressed answer has a weak tag
 
 
-def test_sources_that_send_cost_no_query() -> None:
-    screen, records = screen_of(["camera-1"], age_s=30)
-    assert screen.read().tiles[0].state == "ok"
-    assert records.asked == 0
+def test_many_viewers_cost_as_much_as_one(screen: Screen) -> None:
+    screen.show(age_s=1)
+    for _ in range(50):
+        screen.poll()
+    assert screen.records.of_all == 1
 
 
-def test_many_silent_sources_are_looked_up_in_turn() -> None:
-    screen, records = screen_of([f"camera-{number}" for number in range(LOOKUPS + 5)], age_s=3_600)
-    screen.read()
-    assert records.asked == LOOKUPS
-    screen.read()
-    assert records.asked == LOOKUPS + 5
-    assert all(tile.state == "silent" for tile in screen.read().tiles)
+def test_a_camera_that_stopped_is_silent_and_its_rhythm_is_looked_up_once(screen: Screen) -> None:
+    screen.show(age_s=700, sources=("camera-1", "camera-2"))
+    for _ in range(3):
+        assert "2 of 2 sources need attention." in screen.poll()[2]
+        screen.clock.turn(2)
+    assert screen.records.of_a_source == 2
+
+
+def test_sources_that_send_cost_no_query(screen: Screen) -> None:
+    screen.show(age_s=30)
+    assert "The source is sending." in screen.poll()[2]
+    assert screen.records.of_a_source == 0
+
+
+def test_a_tile_shows_its_newest_answer_or_that_an_image_waits_for_one(screen: Screen) -> None:
+    screen.show(age_s=1)
+    assert "rose" in screen.poll()[2].partition("Newest images")[0]
+    screen.backend.records.kept.append(record_of(captured_event(99, source="camera-1"), 17, at=screen.clock.now()))
+    screen.clock.turn(1)
+    assert "Not predicted yet" in screen.poll()[2].partition("Newest images")[0]
+
+
+def test_images_sent_by_hand_are_named_with_their_events(screen: Screen) -> None:
+    build_flow(3, sources=["send"]).put_into(screen.backend)
+    text = screen.poll()[2]
+    assert '<a href="/events?source=send">send</a>' in text
+    assert 'class="tile' not in text
+
+
+def test_a_picture_that_is_not_kept_is_missing_and_not_awaited(screen: Screen) -> None:
+    screen.show(age_s=100)
+    screen.backend.images.thumbnails.clear()
+    assert "No image yet" not in screen.poll()[2]
+
+
+def test_a_platform_that_cannot_be_asked_is_named_above_the_images(screen: Screen) -> None:
+    class Failing(FakeBackend):
+        def status(self) -> list[FunctionStatus]:
+            raise PlatformError("`eaves up` doesn't answer")
+
+    screen.show(age_s=1)
+    backend = Failing(records=screen.records, images=screen.backend.images)
+    context = ConsoleContext(backend=backend, clock=screen.clock)
+    screen = replace(screen, browser=Browser(create_app(context)))
+    text = screen.poll()[2]
+    assert "The platform can&#39;t be asked: `eaves up` doesn&#39;t answer" in text
+    assert 'id="event-16"' in text

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus
-from eaves.console.model.link import list_links
-from eaves.console.model.overview import MAX_PROBLEMS, MAX_TILES, Overview, build_overview, settle
-from eaves.console.model.source_tile import LastImage
+from eaves.console.model.overview import MAX_TILES, Overview, build_overview, list_links
+from eaves.console.model.prediction import EventRow
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import START
 
 DOWN = "connection refused"
+IMAGE = EventRow(seq=1, at=START - 10, title="rose")
 
 
 def watching(name: str, age_s: float = 10.0) -> SourceReport:
@@ -30,42 +32,39 @@ def function_of(*reports: SourceReport, state: str = "ready", link: LinkReport |
     return FunctionStatus(name="flowers", state=state, site="mill", agents=tuple(agents))
 
 
-def view_of(*functions: FunctionStatus, images: dict[str, LastImage] | None = None) -> Overview:
+def view_of(*functions: FunctionStatus, images: dict[str, EventRow] | None = None) -> Overview:
     return build_overview(functions, images or {}, now=START, silent_after_s=600.0)
 
 
-def test_the_headline_says_that_all_is_well() -> None:
-    view = view_of(function_of(watching("b"), watching("a")))
-    assert (view.state, view.headline, view.problems) == ("ok", "All 2 sources are sending.", ())
-
-
-def test_the_headline_counts_what_needs_attention() -> None:
-    view = view_of(function_of(watching("a"), silent("b")))
-    assert (view.state, view.headline) == ("failing", "1 of 2 sources needs attention.")
-    assert [(one.name, one.since) for one in view.problems] == [("b", START - 720)]
-
-
-def test_quiet_sources_are_no_fault() -> None:
-    view = view_of(function_of(watching("a", 9_000), state="idle"))
-    assert (view.state, view.headline) == ("asleep", "The source is quiet. Nothing is wrong.")
-    mixed = view_of(function_of(watching("a", 9_000), watching("b")))
-    assert mixed.headline == "1 of 2 sources is sending. Nothing is wrong."
-
-
-def test_a_platform_that_does_not_run_is_one_problem() -> None:
-    view = view_of(function_of(watching("a"), watching("b"), state="stopped"))
-    assert (view.state, view.headline) == ("failing", "Eaves is not running, so no image is predicted.")
-
-
-def test_an_empty_platform_is_no_fault() -> None:
-    assert view_of().headline == "Nothing is deployed yet."
-    assert view_of(function_of()).headline == "No source has sent an image yet."
+@pytest.mark.parametrize(
+    ("functions", "state", "headline"),
+    [
+        ([function_of(watching("b"), watching("a"))], "ok", "All 2 sources are sending."),
+        ([function_of(watching("a"), silent("b"))], "failing", "1 of 2 sources needs attention."),
+        ([function_of(watching("a", 9_000), state="idle")], "asleep", "The source is quiet. Nothing is wrong."),
+        ([function_of(watching("a", 9_000), watching("b"))], "ok", "1 of 2 sources is sending. Nothing is wrong."),
+        (
+            [function_of(watching("a"), watching("b"), state="stopped")],
+            *("failing", "Eaves is not running, so no image is predicted."),
+        ),
+        ([], "note", "Nothing is deployed yet."),
+        ([function_of()], "note", "No source has sent an image yet."),
+    ],
+)
+def test_the_headline_says_whether_all_is_well(functions: list[FunctionStatus], state: str, headline: str) -> None:
+    view = view_of(*functions)
+    assert (view.state, view.headline) == (state, headline)
 
 
 def test_a_failed_function_without_sources_is_a_problem() -> None:
     view = view_of(FunctionStatus(name="flowers", state="failed", reason="no such artifact"))
     assert view.headline == "1 function needs attention."
     assert [one.text for one in view.problems] == ["The function fails: no such artifact"]
+
+
+def test_a_source_that_needs_attention_says_since_when() -> None:
+    problems = view_of(function_of(watching("a"), silent("b"))).problems
+    assert [(one.name, one.since) for one in problems] == [("b", START - 720)]
 
 
 def test_tiles_keep_their_places_by_name() -> None:
@@ -81,21 +80,22 @@ def test_among_many_sources_those_that_need_attention_are_shown() -> None:
     assert view.tiles[0].name == "camera-3999"
 
 
-def test_problems_are_counted_beyond_the_first() -> None:
-    view = view_of(function_of(*[silent(f"camera-{number}") for number in range(9)]))
-    assert (len(view.problems), view.more_problems) == (MAX_PROBLEMS, 9 - MAX_PROBLEMS)
-
-
 def test_a_source_that_sends_by_itself_has_a_tile() -> None:
-    image = LastImage(seq=1, at=START - 10, label="rose")
-    view = view_of(function_of(watching("a")), images={"urn:plc:7": image, "/eaves/mill/a": image})
-    assert [(tile.name, tile.by_itself) for tile in view.tiles] == [("a", False), ("urn:plc:7", True)]
+    view = view_of(function_of(watching("a")), images={"urn:plc:7": IMAGE, "/eaves/mill/a": IMAGE})
+    assert [(tile.name, tile.function) for tile in view.tiles] == [("a", "flowers"), ("urn:plc:7", "")]
 
 
-def test_an_image_that_a_person_sent_is_shown_only_while_it_is_new() -> None:
-    image = LastImage(seq=1, at=START - 10, label="rose")
-    assert [tile.name for tile in view_of(images={"/eaves/mill/send": image}).tiles] == ["send"]
-    assert view_of(images={"/eaves/mill/send": replace(image, at=START - 3_600)}).tiles == ()
+def test_a_source_whose_site_was_renamed_has_one_tile() -> None:
+    view = view_of(function_of(watching("a")), images={"/eaves/local/a": IMAGE, "/eaves/mill/a": IMAGE})
+    assert [tile.key for tile in view.tiles] == ["/eaves/mill/a"]
+
+
+def test_images_that_people_sent_have_no_tile_and_are_named() -> None:
+    sent = {f"/eaves/mill/{name}": IMAGE for name in ("send", "console", "a")}
+    view = view_of(function_of(watching("a")), images=sent)
+    assert ([tile.name for tile in view.tiles], view.by_hand) == (["a"], ("console", "send"))
+    alone = view_of(function_of(), images={"/eaves/mill/send": IMAGE})
+    assert alone.headline == "No source has sent an image; the newest ones were sent by hand."
 
 
 def test_dead_letters_are_a_note() -> None:
@@ -129,18 +129,3 @@ def test_a_link_that_is_up_says_how_long_the_rest_takes() -> None:
 
 def test_without_a_relay_there_is_no_link() -> None:
     assert list_links([function_of(watching("a"))], START) == []
-
-
-def test_a_relay_that_cannot_be_asked_is_unknown() -> None:
-    agent = AgentStatus(name="flowers.relay", state="unknown", reason="it is starting")
-    (view,) = list_links([FunctionStatus(name="flowers", state="ready", agents=(agent,))], START)
-    assert (view.state, view.reason) == ("unknown", "it is starting")
-
-
-def test_a_state_that_lasts_keeps_its_beginning() -> None:
-    before = view_of(function_of(silent("a", 720.0)))
-    after = view_of(function_of(silent("a", 719.0)))
-    assert before != after
-    assert settle(before, after) == before
-    later = view_of(function_of(silent("a", 60.0)))
-    assert settle(before, later) == later

@@ -10,12 +10,11 @@ from flask import Flask
 
 from eaves.console.context import ConsoleContext
 from eaves.console.security import SecuritySettings
-from eaves.console.settings import ConsoleSettings
 from eaves.platform import FunctionStatus
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeBackend
 from tests.fakes.console.browser import Browser
-from tests.unit.console.security.sample_app import HTTPS, PASSWORD, TOKEN, build_app
+from tests.unit.console.security.sample_app import HTTPS, PASSWORD, build_app
 
 
 @pytest.fixture
@@ -26,13 +25,12 @@ def clock() -> ManualClock:
 @pytest.fixture
 def local(clock: ManualClock) -> ConsoleContext:
     backend = FakeBackend(functions=[FunctionStatus(name="flowers", state="ready")])
-    return ConsoleContext(backend=backend, settings=ConsoleSettings(), clock=clock)
+    return ConsoleContext(backend=backend, clock=clock)
 
 
 @pytest.fixture
 def guarded(local: ConsoleContext, tmp_path: Path) -> ConsoleContext:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    (tmp_path / "token").write_text(TOKEN)
     return replace(local, security=SecuritySettings(host="0.0.0.0", credentials=tmp_path, state=tmp_path))
 
 

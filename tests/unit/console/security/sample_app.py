@@ -9,7 +9,6 @@ from eaves.console.context import ConsoleContext
 from eaves.console.security import Mark, marked
 
 PASSWORD = "three random words"
-TOKEN = "c2l4dGVlbiBieXRlcyE="
 HTTPS = "https://line-3.example:8481"
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
 

@@ -15,7 +15,7 @@ from eaves.console.security import SecuritySettings
 from eaves.errors import ConfigError
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.browser import Browser
-from tests.unit.console.security.sample_app import HTTPS, PASSWORD, TOKEN, build_app
+from tests.unit.console.security.sample_app import HTTPS, PASSWORD, build_app
 
 
 def test_off_loopback_a_console_without_a_password_does_not_start(local: ConsoleContext) -> None:
@@ -41,7 +41,7 @@ def test_a_person_logs_in_and_returns_to_the_page(browser: Browser) -> None:
 def test_the_cookie_is_bound_to_this_host_and_no_script_reads_it(browser: Browser) -> None:
     cookie = browser.log_in(PASSWORD).headers["Set-Cookie"]
     assert re.fullmatch(
-        r"__Host-eaves-[0-9a-f]{8}=\S+; Expires=[^;]+; Max-Age=43200; Secure; HttpOnly; Path=/; SameSite=Strict", cookie
+        r"__Host-eaves-[0-9a-f]{8}=\S+; Expires=[^;]+; Secure; HttpOnly; Path=/; SameSite=Strict", cookie
     )
 
 
@@ -60,12 +60,11 @@ def test_off_loopback_plain_http_gets_nothing(app: Flask) -> None:
     assert "https:// only" in browser.open("/login").text
 
 
-@pytest.mark.parametrize("path", ["/", "/poll", "/missing", "/foreign.svg", "/stream/overview", "/fails"])
-def test_strangers_get_no_page_no_image_and_no_stream(app: Flask, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/poll", "/missing", "/foreign.svg", "/parts/overview", "/fails"])
+def test_strangers_get_no_page_and_no_image(app: Flask, path: str) -> None:
     assert Browser(app, HTTPS).open(path).headers["Location"].startswith("/login?next=")
     image = app.test_client().get(path, base_url=HTTPS, headers={"Accept": "image/*"})
     assert image.status_code == 401
-    assert image.headers["WWW-Authenticate"].startswith("Bearer")
     assert app.test_client().post(path, base_url=HTTPS).status_code == 401
 
 
@@ -138,18 +137,18 @@ def test_a_session_ends_after_a_shift_however_much_it_is_used(browser: Browser, 
     assert browser.open("/").status_code == 303
 
 
-def test_a_logout_ends_the_session_its_streams_and_every_copy_of_its_cookie(
-    guarded: ConsoleContext, tmp_path: Path
-) -> None:
+def test_a_logout_ends_the_session_and_every_copy_of_its_cookie(guarded: ConsoleContext, tmp_path: Path) -> None:
     first, copy = Browser(build_app(guarded), HTTPS), Browser(build_app(guarded), HTTPS)
     cookie = first.log_in(PASSWORD).headers["Set-Cookie"]
     name, _, value = cookie.partition(";")[0].partition("=")
     copy.client.set_cookie(name, value, domain="line-3.example", secure=True)
     assert copy.open("/").status_code == 200
+    assert first.fetch("/parts/overview").status_code == 200
     done = first.submit("/logout")
     assert (done.status_code, done.headers["Location"]) == (303, "/login")
     assert done.headers["Clear-Site-Data"] == '"cache"'
     assert first.open("/").status_code == 303
+    assert first.fetch("/parts/overview").status_code == 401
     after = Browser(build_app(guarded), HTTPS)  # the process has started again
     after.client.set_cookie(name, value, domain="line-3.example", secure=True)
     assert after.open("/").status_code == 303
@@ -161,13 +160,31 @@ def test_a_changed_password_ends_every_session(browser: Browser, guarded: Consol
     assert folder is not None
     (folder / "password").write_text("another password")
     assert browser.open("/").status_code == 303
+    assert browser.fetch("/parts/overview").status_code == 401
 
 
-def test_a_session_survives_the_process(browser: Browser, guarded: ConsoleContext) -> None:
-    name, _, value = browser.log_in(PASSWORD).headers["Set-Cookie"].partition(";")[0].partition("=")
-    again = Browser(build_app(guarded), HTTPS)
-    again.client.set_cookie(name, value, domain="line-3.example", secure=True)
-    assert again.open("/").status_code == 200
+@pytest.mark.parametrize("value", ["", "x", "e30.x.y", "..." * 1_000])
+def test_a_cookie_that_the_console_has_not_signed_is_no_session(browser: Browser, value: str) -> None:
+    name = browser.log_in(PASSWORD).headers["Set-Cookie"].partition("=")[0]
+    browser.client.set_cookie(name, value, domain="line-3.example", secure=True)
+    assert browser.open("/").status_code == 303
+
+
+def test_a_session_of_a_wrong_clocks_future_has_ended(browser: Browser, clock: ManualClock) -> None:
+    browser.log_in(PASSWORD)
+    clock.turn(-30)
+    assert browser.open("/").status_code == 200
+    clock.turn(-365 * 86_400)
+    assert browser.open("/").status_code == 303
+
+
+def test_a_session_in_use_is_renewed_at_most_once_a_minute(browser: Browser, clock: ManualClock) -> None:
+    browser.log_in(PASSWORD)
+    clock.turn(59)
+    assert "Set-Cookie" not in browser.open("/").headers
+    clock.turn(1)
+    assert "Set-Cookie" in browser.open("/").headers
+    assert "Cookie" not in browser.open("/static/console.css").headers.get("Vary", "")
 
 
 def test_a_form_token_of_another_session_is_refused(app: Flask) -> None:
@@ -180,29 +197,11 @@ def test_a_form_token_of_another_session_is_refused(app: Flask) -> None:
     assert first.submit("/change").status_code == 200
 
 
-def test_a_program_sends_its_token_and_needs_no_form_token(app: Flask) -> None:
-    client, headers = app.test_client(), {"Authorization": f"Bearer {TOKEN}"}
-    for _ in range(20):
-        assert client.post("/change", base_url=HTTPS, headers=headers).status_code == 200
-    assert "Set-Cookie" not in client.get("/", base_url=HTTPS, headers=headers).headers
-
-
-def test_wrong_tokens_are_limited(app: Flask) -> None:
-    client = app.test_client()
-    found = [
-        client.get("/", base_url=HTTPS, headers={"Authorization": f"Bearer {number:020}"}).status_code
-        for number in range(7)
-    ]
-    assert found == [401] * 5 + [429] * 2
-    right = {"Authorization": f"Bearer {TOKEN}"}
-    assert client.get("/", base_url=HTTPS, headers=right).status_code == 429
-
-
 @pytest.mark.parametrize(
     "wanted",
     [
         "//evil.example", "/\\evil.example", "https://evil.example/", "evil", "/\tx", "/%0d%0a\r\nX: y", "", "/é",
-        "/" + "a" * 3_000, "javascript:alert(1)", "\\\\evil.example", "///evil.example",
+        "/" + "a" * 3_000,
     ],
 )  # fmt: skip
 def test_a_login_leads_to_no_other_site(browser: Browser, wanted: str) -> None:

@@ -11,7 +11,6 @@ from eaves.console.thumbnails.collector import MAX_WAITING, PER_SECOND, Thumbnai
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import PlatformError
-from eaves.history import Record
 from tests.fakes.clock import ManualClock
 from tests.fakes.console.backend import FakeRecords
 from tests.fakes.console.material import build_flow, captured_event, classified_event, small_jpeg
@@ -36,7 +35,6 @@ class World:
         self.flow = build_flow(0)
         self.store = ThumbnailStore(folder / "thumbnails.db")
         self.is_watched = True
-        self.new: list[Record] = []
         self.asked: list[tuple[str, str]] = []
         self.fault: Exception | None = None
         self.costs_s = 0.0
@@ -45,7 +43,6 @@ class World:
             self.records,
             Gallery(self.store, self._fetch, clock=self.clock),
             watching=lambda: self.is_watched,
-            on_new=self.new.append,
             clock=self.clock,
         )
 
@@ -79,16 +76,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield made
     if made.collector._thread.is_alive():
         made.collector.stop()
-
-
-def test_a_new_image_is_kept_with_its_prediction(world: World) -> None:
-    world.collector.start()
-    world.turn()
-    world.send(1)
-    world.turn()
-    (kept,) = world.store.kept()
-    assert (kept.subject, [one.seq for one in kept.predictions]) == ("frame-1.jpg", [2])
-    assert [one.seq for one in world.new] == [1]
 
 
 def test_a_prediction_that_comes_later_is_kept_with_its_image(world: World) -> None:
@@ -166,32 +153,20 @@ def test_an_image_is_fetched_once(world: World) -> None:
     assert sorted(world.asked) == sorted({record.image for record in world.flow.records})
 
 
+@pytest.mark.parametrize("error", [PlatformError("eaves up doesn't answer"), ZeroDivisionError("boom")])
 def test_a_platform_that_can_not_be_asked_is_said_once_and_asked_again(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    world.fault = PlatformError("eaves up doesn't answer")
+    world.fault = error
     world.collector.start()
     world.send(1)
     world.send(2)
     world.turn(12)
-    assert caplog.text.count("an image got no thumbnail: eaves up doesn't answer") == 1
+    assert caplog.text.count(f"an image got no thumbnail: {error}") == 1
     world.fault = None
     world.send(3)
     world.turn(6)
     assert world.kept() == ["frame-3.jpg"]
-
-
-def test_an_error_that_nobody_expected_ends_no_thread(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.fault = ZeroDivisionError("boom")
-    world.collector.start()
-    world.send(1)
-    world.turn(1)
-    assert "boom" in caplog.text
-    assert "Traceback" in caplog.text
-    world.fault = None
-    world.send(2)
-    world.turn(6)
-    assert world.kept() == ["frame-2.jpg"]
 
 
 def test_a_history_that_is_replaced_is_followed_from_its_beginning(world: World) -> None:
@@ -203,10 +178,3 @@ def test_a_history_that_is_replaced_is_followed_from_its_beginning(world: World)
     world.send(9)
     world.turn(1)
     assert world.kept()[-1] == "frame-9.jpg"
-
-
-def test_it_stops_while_it_waits(world: World) -> None:
-    world.collector.start()
-    wait_until(lambda: world.clock.waiting)
-    world.collector.stop()
-    assert not world.collector._thread.is_alive()

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import io
-import random
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from eaves.console.thumbnails.maker import make_thumbnail
 from eaves.images.decoder import load
-from tests.fuzz.mutations import mutate
-from tests.fuzz.targets import files
 from tests.inputs import hostile, pictures
 from tests.inputs.hostile import encode, jpeg_segment
 
@@ -38,14 +34,6 @@ def opened(jpeg: bytes | None) -> Image.Image:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_its_longest_side_fits(size: tuple[int, int], expected: tuple[int, int], kind: str) -> None:
     assert opened(make_thumbnail(encode(pictures.picture(*size), kind))).size == expected
-
-
-@pytest.mark.parametrize("make", pictures.CASES.values(), ids=pictures.CASES)
-def test_every_kind_of_picture_becomes_one(make: Callable[[], pictures.Case]) -> None:
-    case = make()
-    shown = np.asarray(opened(make_thumbnail(case.data)).convert("RGB"), np.int16)
-    if shown.shape == np.shape(case.pixels) and min(shown.shape[:2]) >= 8:
-        assert abs(shown.mean() - np.mean(case.pixels)) < 12
 
 
 NOTE = b"a note <script>"
@@ -74,20 +62,14 @@ def test_it_is_upright() -> None:
     assert opened(make_thumbnail(pictures.turned("JPEG", 6).data)).size == (16, 32)
 
 
-@pytest.mark.parametrize("make", {**hostile.CORRUPT, **hostile.TOO_LARGE, **hostile.HARMLESS}.values(),
-                         ids=[*hostile.CORRUPT, *hostile.TOO_LARGE, *hostile.HARMLESS])  # fmt: skip
-def test_a_hostile_file_costs_no_more_than_a_picture(make: Callable[[], bytes]) -> None:
-    data = make()
-    start = time.thread_time()
-    made = make_thumbnail(data)
-    assert time.thread_time() - start < MAX_CPU_S
-    assert made is None or len(made) < 200_000
-
-
-def test_damaged_files_give_a_thumbnail_or_none() -> None:
-    chance = random.Random(21)
-    made = [make_thumbnail(mutate(chance.choice(files()), files(), chance)) for _ in range(400)]
-    assert 50 < sum(one is None for one in made) < 350
+def test_a_hostile_file_costs_no_more_than_a_picture() -> None:
+    dear = []
+    for name, make in {**hostile.CORRUPT, **hostile.TOO_LARGE, **hostile.HARMLESS}.items():
+        data, start = make(), time.thread_time()
+        made = make_thumbnail(data)
+        if time.thread_time() - start >= MAX_CPU_S or len(made or b"") >= 200_000:
+            dear.append(name)
+    assert dear == []
 
 
 def test_a_photo_of_12_megapixels_is_decoded_at_a_fraction_of_its_size() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from eaves.console.trial.outcome import describe_answer, describe_error
+from eaves.console.model.trial import describe_answer
 from eaves.delivery import SinkResponse
-from eaves.errors import NotRunningError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.web.problem_document import build_problem
 
@@ -42,12 +41,6 @@ def test_an_answer_of_low_confidence_says_so(confidence: str, title: str) -> Non
     assert found.event is not None
     event = replace(found.event, extensions={"confidence": confidence})
     assert describe_answer("a.jpg", replace(found, event=event)).title == title
-
-
-def test_no_label_above_the_threshold_is_an_answer() -> None:
-    outcome = describe_answer("a.jpg", answer({"predictions": []}))
-    assert outcome.title == "No label is likely enough."
-    assert not outcome.is_fault
 
 
 @pytest.mark.parametrize(
@@ -91,7 +84,6 @@ def test_answers_of_handlers_and_embeddings_are_shown() -> None:
         (422, "image", "This file is not a photo that can be read."),
         (413, "image-too-large", "The photo is too large."),
         (413, "http-413", "The photo is too large."),
-        (429, "overloaded", "The function is busy."),
         (503, "http-503", "The function can't answer at present."),
         (500, "internal", "The function failed."),
         (418, "teapot", "The function answered with an error (418)."),
@@ -103,14 +95,3 @@ def test_a_refusal_says_what_to_do(status: int, kind: str, title: str) -> None:
     assert (outcome.title, outcome.detail) == (title, "details of it")
     assert outcome.is_fault
     assert outcome.advice
-
-
-def test_a_body_that_is_no_problem_document_is_shown_shortened() -> None:
-    outcome = describe_answer("a.jpg", SinkResponse(status=502, body=b"<html>" + b"x" * 9000))
-    assert outcome.title == "The function stopped while it answered."
-    assert len(outcome.detail) <= 301
-
-
-def test_an_error_keeps_its_hint() -> None:
-    outcome = describe_error("a.jpg", NotRunningError("eaves up doesn't run", hint="start it"))
-    assert (outcome.title, outcome.advice, outcome.is_fault) == ("eaves up doesn't run", "start it", True)

@@ -57,10 +57,11 @@ def test_served_and_previous_artifacts_are_marked_and_their_siblings_are_found(
     for name in ("flowers", "weeds"):
         state.write_spec(app(name, new))
     found = {one.path: one for one in list_models(state, project)}
-    assert (found[new].functions, found[new].is_previous) == (("flowers", "weeds"), False)
-    assert (found[old].functions, found[old].is_previous) == ((), True)
-    assert (found[old].previous_of, found[new].previous_of) == (("flowers", "weeds"), ())
-    assert (found[other].functions, found[other].is_previous) == ((), False)
+    assert [(one.functions, one.previous_of) for one in (found[new], found[old], found[other])] == [
+        (("flowers", "weeds"), ()),
+        ((), ("flowers", "weeds")),
+        ((), ()),
+    ]
 
 
 def test_directories_of_the_same_name_get_different_names_that_stay(

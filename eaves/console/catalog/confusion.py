@@ -1,0 +1,218 @@
+"""What a model takes for what: shares with their evidence, the confusion matrix, and the mistaken photos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eaves.base.statistics import round_outward, wilson
+from eaves.console.model.words import clean_text, count_noun
+from trainer.run.held_out import HeldOutAnswer
+
+MATRIX_CLASSES = 20
+"""Maximum number of classes for which the page has a matrix; with more it lists the pairs confused most often."""
+PAIRS = 50
+HEATS = 5
+"""Number of shades of a cell, besides none."""
+PHOTOS = 12
+"""Maximum number of mistaken photos on one page."""
+
+
+def format_percent(share: float) -> str:
+    """Return a share as a percentage; a share between 0 and 1 is never rounded to 0 or 100."""
+    if 0 < share < 1:
+        share = min(max(share, 0.001), 0.999)
+    return f"{share * 100:.1f}%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A share of images, with its evidence.
+
+    Attributes:
+        right: Number of images that count.
+        images: Number of all images.
+        ends: 95 % confidence interval, if the images are not independent; None computes it from the numbers.
+    """
+
+    right: int
+    images: int
+    ends: tuple[float, float] | None = None
+
+    @property
+    def percent(self) -> str:
+        """The share as text."""
+        return format_percent(self.right / self.images) if self.images else "not known"
+
+    @property
+    def evidence(self) -> str:
+        """Number of images and interval as text."""
+        if not self.images:
+            return "no image"
+        low, high = round_outward(self.ends or wilson(self.right, self.images), 3)
+        return (
+            f"{self.right:,} of {count_noun(self.images, 'image')}, 95% interval {format_percent(low)} to "
+            f"{format_percent(high)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of the matrix.
+
+    Attributes:
+        truth: Position of the true class.
+        predicted: Position of the predicted class.
+        count: Number of images.
+        heat: Shade by the share of the true class's images, 0 (none) to `HEATS`.
+        text: The cell as a sentence.
+    """
+
+    truth: int
+    predicted: int
+    count: int
+    heat: int
+    text: str
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the model is right about these images."""
+        return self.truth == self.predicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRow:
+    """Figures of one class: `recall` is the share of its images that are found, `precision` the share of hits."""
+
+    label: str
+    recall: Share
+    precision: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredPhoto:
+    """A held-out photo and the model's answer, as texts for people.
+
+    Attributes:
+        digest: sha256 of its bytes, hex.
+        file: Path of the file in the dataset.
+        label: What the photo is.
+        predicted: What the model says.
+        score: Score of the model's answer.
+    """
+
+    digest: str
+    file: str
+    label: str
+    predicted: str
+    score: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistakes:
+    """A page of photos that the model mistakes.
+
+    Attributes:
+        title: What the photos are, as a sentence.
+        photos: The photos of this page, the most confident mistake first.
+        total: Number of photos on all pages.
+        page: Number of this page, from 1.
+        pages: Number of pages.
+    """
+
+    title: str
+    photos: tuple[AnsweredPhoto, ...]
+    total: int
+    page: int
+    pages: int
+
+
+def build_cells(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[list[Cell]]:
+    """Return the cells of the matrix: rows are true classes, columns are predicted classes."""
+    return [
+        [_build_cell(labels, row, truth, predicted) for predicted in range(len(labels))]
+        for truth, row in enumerate(confusion)
+    ]
+
+
+def build_pairs(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[Cell]:
+    """Return the pairs of classes that are confused most often, at most `PAIRS`."""
+    wrong = [
+        (count, truth, predicted)
+        for truth, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if count and truth != predicted
+    ]
+    most = sorted(wrong, key=lambda item: (-item[0], item[1], item[2]))[:PAIRS]
+    return [_build_cell(labels, confusion[truth], truth, predicted) for _, truth, predicted in most]
+
+
+def build_classes(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> list[ClassRow]:
+    """Return the figures of every class, the lowest recall first."""
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
+    rows = [
+        ClassRow(
+            label=label,
+            recall=Share(right=confusion[number][number], images=sum(confusion[number])),
+            precision=Share(right=confusion[number][number], images=predicted[number]),
+        )
+        for number, label in enumerate(labels)
+    ]
+    return sorted(rows, key=lambda row: row.recall.right / row.recall.images if row.recall.images else 2.0)
+
+
+def select_mistakes(
+    answers: Mapping[str, HeldOutAnswer],
+    labels: Sequence[str],
+    *,
+    truth: int | None = None,
+    predicted: int | None = None,
+    page: int = 1,
+) -> Mistakes:
+    """Return the photos of one cell, or all photos that the model mistakes.
+
+    Args:
+        answers: The model's answer to each held-out image.
+        labels: Class names.
+        truth: Position of the true class; None, or a position that no class has, selects all mistakes.
+        predicted: Position of the predicted class.
+        page: Number of the page; a number beyond the last page gives the last page.
+    """
+    known = range(len(labels))
+    if truth is not None and truth in known and predicted is not None and predicted in known:
+        wanted = labels[truth], labels[predicted]
+        found = [answer for answer in answers.values() if (answer.label, answer.predicted) == wanted]
+        title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model takes for {wanted[1]}"
+        if truth == predicted:
+            title = f"{count_noun(len(found), 'image')} of {wanted[0]} that the model gets right"
+    else:
+        found = [answer for answer in answers.values() if answer.label != answer.predicted]
+        title = f"{count_noun(len(found), 'image')} that the model gets wrong"
+    found.sort(key=lambda answer: (-answer.score, answer.digest))
+    pages = max(1, math.ceil(len(found) / PHOTOS))
+    page = min(max(1, page), pages)
+    shown = found[(page - 1) * PHOTOS : page * PHOTOS]
+    return Mistakes(title=title, photos=tuple(map(_describe, shown)), total=len(found), page=page, pages=pages)
+
+
+def _describe(answer: HeldOutAnswer) -> AnsweredPhoto:
+    return AnsweredPhoto(
+        digest=answer.digest,
+        file=clean_text(answer.file),
+        label=clean_text(answer.label),
+        predicted=clean_text(answer.predicted),
+        score=format_percent(answer.score),
+    )
+
+
+def _build_cell(labels: Sequence[str], row: Sequence[int], truth: int, predicted: int) -> Cell:
+    count, images = row[predicted], sum(row)
+    verb = "found" if truth == predicted else f"taken for {labels[predicted]}"
+    return Cell(
+        truth=truth,
+        predicted=predicted,
+        count=count,
+        heat=math.ceil(count / images * HEATS) if images else 0,
+        text=f"{count:,} of {count_noun(images, 'image')} of {labels[truth]} {verb}",
+    )

@@ -1,0 +1,268 @@
+"""Functions for people: their state, what serves them, and their latencies from the newest predictions.
+
+A prediction has the times of its stages, which the function measured. The time from the arrival of the image to the
+arrival of the prediction is known when the history has both records. The rest of that time is `waiting`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from eaves.console.backend import ModelLocation
+from eaves.console.model.prediction import PREDICTED, parse_prediction
+from eaves.console.model.words import count_noun, describe_duration, join_words
+from eaves.history import Record, RecordFilter, Records
+from eaves.platform import FunctionStatus
+from eaves.platform.status import ServedStatus
+
+_STATES: Mapping[str, tuple[str, str, str]] = {
+    "ready": ("ok", "ready", "answers at once"),
+    "idle": ("asleep", "asleep", "starts with the next image"),
+    "degraded": ("failing", "limited", "answers, but another part of its app isn't ready"),
+    "starting": ("starting", "starting", "answers as soon as it has started"),
+    "failed": ("failing", "failed", "can't answer"),
+    "stopped": ("asleep", "stopped", "nothing runs it: start `eaves up`"),
+}
+"""State of a function to its picture in templates/macros.html, its word, and what it means for the next image."""
+WINDOW = 500
+"""Maximum number of predictions that the figures are computed from."""
+HOUR_S = 3_600.0
+MIN_SAMPLES: Mapping[int, int] = {50: 5, 95: 20, 99: 100}
+"""Percentile to the smallest number of predictions for which it is shown. With fewer than 20, the 95th percentile is
+the maximum."""
+STAGES: Mapping[str, str] = {
+    "waiting": "in the queue, on the way to the function and, after a sleep, until it has started",
+    "decode": "the image's bytes are decoded to pixels",
+    "preprocess": "the pixels become the model's input",
+    "infer": "the model computes",
+    "postprocess": "the model's output becomes the prediction",
+}
+"""Stage to what happens in it, in the order of time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageLatency:
+    """Percentiles of the duration of one stage, milliseconds; None with too few predictions.
+
+    Attributes:
+        name: Name of the stage.
+        meaning: What happens in it; empty for a stage of a later version.
+        p50_ms: Median.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+    """
+
+    name: str
+    meaning: str
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Latencies of a function's newest predictions.
+
+    Attributes:
+        predictions: Number of predictions in the window.
+        since: Arrival of the oldest of them, Unix seconds; None without any.
+        last_at: Arrival of the newest, Unix seconds; None without any.
+        is_full: Whether the window has its maximum number of predictions, so that there may be older ones.
+        rate: Number of newest predictions in words: of the last hour, or of the shorter time that is known.
+        total: From the arrival of the image to the arrival of the prediction.
+        stages: Times of each stage in the order of time, of all in the function, and the total.
+    """
+
+    predictions: int = 0
+    since: float | None = None
+    last_at: float | None = None
+    is_full: bool = False
+    rate: str = "0 in the last hour"
+    total: StageLatency | None = None
+    stages: tuple[StageLatency, ...] = ()
+
+    @property
+    def too_few(self) -> str:
+        """Why percentiles are missing, such as `only 7 predictions: too few for p95 and p99`; empty otherwise."""
+        missing = [f"p{percent}" for percent, least in MIN_SAMPLES.items() if self.predictions < least]
+        if not self.predictions or not missing:
+            return ""
+        return f"only {count_noun(self.predictions, 'prediction')}: too few for {join_words(missing)}"
+
+
+def read_latency(records: Records, function: str, now: float, *, window: int = WINDOW) -> Latency:
+    """Return the latencies of a function's newest predictions, at most `window`; `now` in Unix seconds."""
+    found = records.find(RecordFilter(types=PREDICTED, source=function), limit=window)
+    predicted = [record for record in found if record.source.rpartition("/")[2] == function]
+    if not predicted:
+        return Latency()
+    arrivals = {seq: cause.at for seq, cause in records.causes(predicted).items()}
+    return build_latency(predicted, arrivals, now, is_full=len(found) >= window)
+
+
+def build_latency(
+    predicted: Sequence[Record], arrivals: Mapping[int, float], now: float, *, is_full: bool = False
+) -> Latency:
+    """Compute latencies from records of predictions.
+
+    Args:
+        predicted: Records of the predictions of one function, newest first, at least one.
+        arrivals: `Record.seq` of a prediction to the arrival of its image, Unix seconds, where that is known.
+        now: Current time, Unix seconds.
+        is_full: Whether there may be older predictions.
+    """
+    samples: dict[str, list[float]] = {}
+    totals, sums = [], []
+    for record in predicted:
+        stages = dict(parse_prediction(record).timings_ms)
+        spent = sum(stages.values())
+        if stages:
+            sums.append(spent)
+        total = (record.at - arrivals.get(record.seq, math.inf)) * 1_000
+        if total >= spent:  # a direct call arrives together with its answer, and says nothing about the time between
+            totals.append(total)
+            if stages:
+                stages["waiting"] = total - spent
+        for stage, duration_ms in stages.items():
+            samples.setdefault(stage, []).append(duration_ms)
+    oldest = min(record.at for record in predicted)
+    rate = f"{sum(record.at > now - HOUR_S for record in predicted):,} in the last hour"
+    if is_full and oldest > now - HOUR_S:
+        rate = f"{len(predicted):,} in the last {describe_duration(max(1.0, now - oldest))}"
+    whole = _summarize("image to prediction", "from the arrival of the image to the arrival of its prediction", totals)
+    names = [*(stage for stage in STAGES if stage in samples), *sorted(samples.keys() - STAGES.keys())]
+    return Latency(
+        predictions=len(predicted),
+        since=oldest,
+        last_at=max(record.at for record in predicted),
+        is_full=is_full,
+        rate=rate,
+        total=whole,
+        stages=(
+            *(_summarize(name, STAGES.get(name, ""), samples[name]) for name in names),
+            _summarize("in the function", "all stages but waiting", sums),
+            whole,
+        ),
+    )
+
+
+def _summarize(name: str, meaning: str, values_ms: Iterable[float]) -> StageLatency:
+    ordered = sorted(values_ms)
+    p50_ms, p95_ms, p99_ms = (
+        ordered[math.ceil(percent / 100 * len(ordered)) - 1] if len(ordered) >= least else None
+        for percent, least in MIN_SAMPLES.items()
+    )
+    return StageLatency(name=name, meaning=meaning, p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionRow:
+    """One function in the list.
+
+    Attributes:
+        status: Its status.
+        tone: Picture and colour of its state: `ok`, `asleep`, `failing` or `starting`.
+        word: The state in one word.
+        meaning: What the state means for the next image.
+        agents_queued: Number of entries that wait in the queues of its agents; None when one can't be asked.
+        agents_dead: Number of dead letters in the queues of its agents; None when one can't be asked.
+        latency: Latencies of the newest predictions; None when the history can't be read.
+    """
+
+    status: FunctionStatus
+    tone: str
+    word: str
+    meaning: str
+    agents_queued: int | None
+    agents_dead: int | None
+    latency: Latency | None
+
+    @property
+    def predictions(self) -> str:
+        """Number of newest predictions in words."""
+        return "unknown" if self.latency is None else self.latency.rate
+
+    @property
+    def all_queued(self) -> int:
+        """Number of all known waiting entries of the app."""
+        return self.status.queued + (self.agents_queued or 0)
+
+    @property
+    def all_dead(self) -> int:
+        """Number of all known dead letters of the app."""
+        return self.status.dead + (self.agents_dead or 0)
+
+
+def build_row(status: FunctionStatus, latency: Latency | None) -> FunctionRow:
+    """Build the row of a function; the latencies are None when the history can't be read."""
+    tone, word, meaning = _STATES.get(status.state, ("starting", status.state, ""))
+    return FunctionRow(
+        status=status,
+        tone=tone,
+        word=word,
+        meaning=meaning,
+        agents_queued=_add([agent.queued for agent in status.agents]),
+        agents_dead=_add([agent.dead for agent in status.agents]),
+        latency=latency,
+    )
+
+
+def _add(counts: list[int | None]) -> int | None:
+    """Return a sum; None when one of the counts isn't known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisions:
+    """What serves a function.
+
+    Attributes:
+        shares: Revisions that get requests, largest share first; empty on one machine, where one artifact serves.
+        newest: Container image of the latest deployment; empty when it isn't known.
+        can_promote: Whether there is a newer revision that doesn't get every request.
+        can_roll_back: Whether there is a deployment to return to, as far as that is known.
+        seen: Key of what the page shows; a change is refused when it is different by then.
+    """
+
+    shares: tuple[ServedStatus, ...]
+    newest: str
+    can_promote: bool
+    can_roll_back: bool
+    seen: str
+
+
+def build_revisions(status: FunctionStatus, models: Iterable[ModelLocation]) -> Revisions:
+    """Build the view of what serves a function.
+
+    Args:
+        status: Status of the function.
+        models: Artifacts of the platform, of which one may be that of the function's previous deployment.
+    """
+    newest = status.deployed.image if status.deployed else ""  # one artifact may be in several container images
+    serving = sorted(status.serving, key=lambda one: -one.percent)
+    images = {one.image for one in serving}
+    is_waiting = bool(newest and "" not in images and newest not in images)
+    can_roll_back = any(status.name in one.previous_of for one in models)
+    if status.serving or status.deployed:
+        can_roll_back = len(serving) > 1 or status.deployed is None or status.deployed.sequence > 1
+    return Revisions(
+        shares=tuple(serving),
+        newest=newest,
+        can_promote=bool(serving) and (len(serving) > 1 or is_waiting),
+        can_roll_back=can_roll_back,
+        seen=build_key(status),
+    )
+
+
+def build_key(status: FunctionStatus) -> str:
+    """Return a key that is different when other revisions serve, or when something else was deployed.
+
+    Shares are not part of it, since a rollout changes them by itself.
+    """
+    deployed = str(status.deployed.sequence) if status.deployed else ""
+    parts = [status.artifact, status.artifact_digest, deployed, *sorted(one.revision for one in status.serving)]
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()[:16]

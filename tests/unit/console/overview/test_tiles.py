@@ -1,0 +1,128 @@
+"""The tile of a source: which state it shows, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from eaves.admin.report import SourceReport
+from eaves.admin.summary import AgentStatus, describe_silent
+from eaves.console.model.prediction import EventRow
+from eaves.console.model.tiles import SourceTile, build_foreign_tile, build_tile, find_rhythm
+from eaves.history import Record
+from eaves.platform import FunctionStatus
+from tests.fakes.clock import START
+from tests.fakes.console.material import captured_event, record_of
+
+FUNCTION = FunctionStatus(name="flowers", state="ready", replicas=1, site="mill")
+IMAGE = EventRow(seq=9, at=START - 30, title="rose", is_label=True, score=0.9)
+REFUSED = "the camera can't be reached: connection refused"
+
+
+def tile_of(
+    report: SourceReport,
+    *,
+    function: FunctionStatus = FUNCTION,
+    last: EventRow | None = IMAGE,
+    agent: AgentStatus | None = None,
+    silent_after_s: float = 600.0,
+    usual_s: float | None = None,
+) -> SourceTile:
+    agent = agent or AgentStatus(name="flowers", state="running", sources=(report,))
+    return build_tile(report, agent, function, last, now=START, silent_after_s=silent_after_s, usual_s=usual_s)
+
+
+def watching(last_captured_age_s: float | None = 30.0) -> SourceReport:
+    at = None if last_captured_age_s is None else START - last_captured_age_s
+    return SourceReport(name="camera-1", state="watching", last_captured_at=at)
+
+
+def test_a_camera_that_cannot_be_reached_is_silent_since_then() -> None:
+    report = SourceReport(name="camera-1", state="waiting", reason=REFUSED, last_error=REFUSED, last_error_age_s=720.0)
+    tile = tile_of(report)
+    assert (tile.state, tile.since) == ("silent", START - 720)
+    assert tile.detail == "The camera can't be reached: connection refused."
+    assert tile.needs_attention
+
+
+def test_a_folder_that_nobody_writes_to_is_quiet() -> None:
+    tile = tile_of(watching(5 * 3_600), last=replace(IMAGE, at=START - 5 * 3_600))
+    assert tile.state == "quiet"
+    assert not tile.needs_attention
+
+
+def test_a_regular_source_is_silent_after_the_threshold() -> None:
+    last = replace(IMAGE, at=START - 601)
+    tile = tile_of(watching(601), last=last, usual_s=10.0)
+    assert (tile.state, tile.since) == ("silent", START - 601)
+    assert tile_of(watching(599), last=replace(last, at=START - 599), usual_s=10.0).state == "quiet"
+    assert tile_of(watching(601), last=last, silent_after_s=0, usual_s=10.0).state == "quiet"
+
+
+def test_a_source_whose_images_come_from_the_future_is_not_called_alive() -> None:
+    year_s = 365 * 86_400
+    ahead = replace(IMAGE, at=START + year_s)  # taken before the clock was set back
+    assert tile_of(watching(-year_s), last=ahead).state == "quiet"
+    assert tile_of(watching(-year_s), last=ahead).since is None
+    assert tile_of(watching(10), last=ahead).state == "ok", "the agent has seen an image since"
+    assert tile_of(watching(-5), last=replace(IMAGE, at=START + 5)).state == "ok"
+    assert build_foreign_tile("/a/b", ahead, now=START).state == "quiet"
+
+
+def test_a_slow_rhythm_has_a_longer_threshold() -> None:
+    last = replace(IMAGE, at=START - 3_500)
+    assert tile_of(watching(3_500), last=last, usual_s=1_800.0).state == "ok"
+    assert tile_of(watching(9_100), last=replace(last, at=START - 9_100), usual_s=1_800.0).state == "silent"
+
+
+def test_zero_replicas_are_asleep() -> None:
+    tile = tile_of(watching(None), function=replace(FUNCTION, state="idle", replicas=0), last=None)
+    assert (tile.state, tile.detail) == ("asleep", "Starts with the next image.")
+    assert not tile.needs_attention
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("paused", "spool is full (1 GB)", "The queue is full: spool is full (1 GB)"),
+        ("hung", "", "The source does not respond."),
+        ("failed", "ValueError: no", "The source failed and is started again: ValueError: no"),
+        ("watching", "odd", "The agent is watching: odd"),
+        ("", "", "The state is not known."),
+    ],
+)
+def test_a_source_that_fails_says_why(state: str, reason: str, words: str) -> None:
+    tile = tile_of(SourceReport(name="camera-1", state=state, reason=reason))
+    assert (tile.state, tile.detail) == ("failing", words)
+
+
+@pytest.mark.parametrize(("state", "reason"), [("starting", ""), ("waiting", "not started")])
+def test_a_source_that_starts_needs_nobody(state: str, reason: str) -> None:
+    assert tile_of(SourceReport(name="camera-1", state=state, reason=reason)).state == "starting"
+
+
+def test_an_agent_that_does_not_run_gives_its_reason() -> None:
+    agent = describe_silent("flowers", ["camera-1"], state="stopped", reason="restarts in 8 s")
+    tile = tile_of(agent.sources[0], agent=agent)
+    assert (tile.state, tile.detail) == ("failing", "The source does not run: restarts in 8 s")
+
+
+def test_a_failed_function_fails_its_sources() -> None:
+    function = replace(FUNCTION, state="failed", reason="the golden image differs")
+    assert tile_of(watching(), function=function).detail == "The function flowers fails: the golden image differs"
+
+
+def test_a_source_that_sends_by_itself_is_never_silent() -> None:
+    tile = build_foreign_tile("urn:plc:7", replace(IMAGE, at=START - 90_000), now=START)
+    assert (tile.state, tile.function, tile.name) == ("quiet", "", "urn:plc:7")
+
+
+def records_at(*times: float) -> list[Record]:
+    return [record_of(captured_event(number), number, at=at) for number, at in reversed([*enumerate(times, start=1)])]
+
+
+def test_only_images_that_come_regularly_have_a_rhythm() -> None:
+    assert find_rhythm(records_at(0, 10, 20, 31, 40, 50)) == 10
+    for times in ((0, 10, 20, 400, 410, 420), (0, 10, 20, 30, 40), (5, 5, 5, 5, 5, 5)):
+        assert find_rhythm(records_at(*times)) is None
