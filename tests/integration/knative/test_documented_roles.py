@@ -20,8 +20,9 @@ from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
 from knative.deploy.reconciliation import reconcile_site
 from knative.deploy.rollout_advance import advance_all
 from knative.deploy.site_update import SiteDeployment, update_site
-from knative.doctor.context import ExaminedSite
-from knative.doctor.namespace.permissions import check_permissions, list_needed
+from knative.doctor import examine
+from knative.doctor.permissions import check_permissions, list_needed
+from knative.doctor.site import ExaminedSite
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp
@@ -34,6 +35,7 @@ from tests.cluster.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, SITE, objects
 from tests.cluster.pins import IMAGES, pinned
 from tests.cluster.roles import read_roles
+from tests.fakes.controllers.installation import install_knative
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
@@ -175,6 +177,21 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     assert step.outcome is not None
     assert step.outcome.changed
     assert pinned(apiserver) == set(IMAGES[1:3])
+
+
+def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    install_knative(apiserver)
+    roles = read_roles(HOME)
+    grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
+    few = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    assert "credentials" in {one.check for one in few if "is not permitted" in one.message}
+    grant(apiserver, *[role for name, role in roles.items() if name not in {"eaves-reconcile", "eaves-train"}])
+    found = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    assert [one.message for one in found if "permitted" in one.message or one.check == "permissions"] == [
+        f"the current user has the permissions to deploy, roll out, send to and remove functions in {HOME}"
+    ]
 
 
 TRAINING = TrainingJob(

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
-from knative.doctor import ERROR, NOTE, OK, WARNING, DoctorFinding, examine
+from knative.doctor import examine
 from knative.resources.fields.labels import labels
 from knative.resources.reachability_pod import LIFE_S, PART
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterRelay, ClusterSource, ClusterTrigger
@@ -45,7 +46,7 @@ def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", *
     return made
 
 
-def look(cluster: Cluster, app: ClusterApp, **more: Any) -> list[DoctorFinding]:
+def look(cluster: Cluster, app: ClusterApp, **more: Any) -> list[Finding]:
     found = examine(cluster, app, SETTINGS, SITE, **more)
     return [one for one in found if one.check == "reachability"]
 
@@ -186,10 +187,6 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     assert missing.fix.startswith("kubectl -n barn create secret generic login --from-literal=username=USER")
     secret(server, "user", "pass")
     assert "(it has pass, user)" in patient.one("credentials", app=app).message
-    secret(server, "username", "password", "tls.crt")
-    assert "has no tls.key" in patient.one("credentials", app=app).message
-    secret(server, "password")
-    assert patient.one("credentials", app=app).severity == WARNING
     secret(server, "username", "password", "ca.crt")
     assert patient.find("credentials", app=app) == []
 
@@ -198,17 +195,10 @@ def relaying(**relay: Any) -> ClusterApp:
     return replace(APP, relay=ClusterRelay(**{"to": "https://cloud.example", "secret": "link", **relay}))
 
 
-def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, server: FakeCluster) -> None:
+def test_the_secret_of_a_relay_has_a_line_of_its_own(patient: Patient, server: FakeCluster) -> None:
     play_pod(server, Reached(address="tls://cloud.example:443"))
     missing = patient.one("credentials", app=relaying())
-    assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
-    secret(server, "username", "password", name="link")
-    assert "has no key token" in patient.one("credentials", app=relaying()).message
-    secret(server, "ca.crt", name="link")
-    assert "has no key token" in patient.one("credentials", app=relaying()).message
-    for keys in (("token",), ("token", "ca.crt"), ("tls.crt", "tls.key", "ca.crt")):
-        secret(server, *keys, name="link")
-        assert patient.find("credentials", app=relaying()) == []
+    assert missing.fix == "kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE"
 
 
 def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_are(
