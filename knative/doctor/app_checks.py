@@ -17,10 +17,10 @@ from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, TO
 from eaves.errors import AbsentError, ConflictError, InvalidError, OciError
 from eaves.platform.findings import Finding, error, note, ok, warning
 from knative.client.kinds import BROKER, NAMESPACE, POD, SECRET
-from knative.diagnosis import FunctionEvidence, explain_denial
-from knative.diagnosis.pods import explain_pod
 from knative.doctor.cluster_checks import architecture_of
 from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
+from knative.readiness.pods import explain_pod
+from knative.readiness.refusals import explain_denial
 from knative.resources.eventing import CLASS, relay_name
 from knative.resources.fields.credentials import VOLUMES
 from knative.resources.fields.labels import MANAGER
@@ -84,7 +84,7 @@ def check_images(subject: ExaminedSite) -> Iterator[Finding]:
         for image in sorted(named):
             yield _check_platforms(image, wanted, subject.platforms)
     for pod in subject.cluster.list(POD, namespace=subject.namespace):
-        reported = explain_pod(FunctionEvidence(service=pod, revision=pod), pod)
+        reported = explain_pod(pod)
         if reported is not None and reported.cause == "image":
             yield warning("images", f"in {subject.namespace}, {reported.message}", reported.fix)
 

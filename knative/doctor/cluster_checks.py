@@ -20,8 +20,8 @@ from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DAEMON_SET, DEPLOYMENT, KSERVICE, POD, SERVICE
 from knative.cluster_dns import Resolver, parse_resolver
-from knative.diagnosis.evidence import condition, name_of
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
+from knative.readiness.conditions import condition, is_true, name_of
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -243,7 +243,7 @@ def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
                 "nodes",
                 f"node {name_of(node)} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods "
                 "don't tolerate, so they don't run there",
-                f"set pod.tolerations in eaves.yaml to [{{key: {taint['key']}, operator: Exists}}]",
+                f"set knative.pod.tolerations in eaves.yaml to [{{key: {taint['key']}, operator: Exists}}]",
             )
 
 
@@ -253,17 +253,17 @@ def architecture_of(node: Mapping[str, Any]) -> str:
 
 
 def _accepts_pods(node: Mapping[str, Any]) -> bool:
-    return condition(node, "Ready").get("status") == "True" and not node["spec"].get("unschedulable")
+    return is_true(node, "Ready") and not node["spec"].get("unschedulable")
 
 
 def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
     name = name_of(node)
-    if condition(node, "Ready").get("status") != "True":
+    if not is_true(node, "Ready"):
         why = condition(node, "Ready").get("message", "it gives no reason")
         yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
         return
     for kind, text in _PRESSURES.items():
-        if condition(node, kind).get("status") == "True":
+        if is_true(node, kind):
             yield warning(
                 "nodes",
                 f"node {name} reports {kind}: {text}; it evicts pods and deletes unused container images",

@@ -18,8 +18,8 @@ from eaves.platform import RELAY
 from eaves.platform.findings import Finding, error, note, ok, warning
 from eaves.reachability import Reached, parse_report
 from knative.client.kinds import POD
-from knative.diagnosis.evidence import parse_time
 from knative.doctor.site import ExaminedSite
+from knative.readiness.conditions import parse_time
 from knative.resources.app.agent_images import find_any_agent_image
 from knative.resources.app.destinations import Destination, find_destinations
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from knative.diagnosis import CAUSES
 from knative.doctor import CHECKS
+from knative.readiness.conditions import CAUSES
 
 DOCS = Path(__file__).parents[2] / "docs"
 

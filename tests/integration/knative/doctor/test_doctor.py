@@ -186,7 +186,10 @@ def test_a_node_with_a_taint_that_the_pods_do_not_tolerate_does_not_count(
     assert (none.severity, none.message) == (ERROR, "none of 1 nodes is ready and accepts the pods")
     assert taint.severity == ERROR
     assert taint.message.startswith("node node1 has the taint node-role.kubernetes.io/edge=yes:NoSchedule")
-    assert taint.fix == "set pod.tolerations in eaves.yaml to [{key: node-role.kubernetes.io/edge, operator: Exists}]"
+    assert (
+        taint.fix
+        == "set knative.pod.tolerations in eaves.yaml to [{key: node-role.kubernetes.io/edge, operator: Exists}]"
+    )
     server.put(node("node2"))
     assert patient.one("nodes").severity == WARNING
 

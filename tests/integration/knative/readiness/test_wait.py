@@ -12,9 +12,8 @@ import pytest
 
 from eaves.errors import NotFoundError, StartError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
-from knative.diagnosis import collect_evidence, diagnose_function
-from knative.readiness.progress import DeploymentProgress
-from knative.readiness.wait import wait_ready
+from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.wait import DeploymentProgress, wait_ready
 from tests.cluster.expanded import (
     NAME,
     NAMESPACE,
@@ -263,11 +262,11 @@ def test_a_link_that_stays_down(server: FakeCluster, cluster: Cluster) -> None:
 
 def test_why_one_is_not_ready_can_be_asked_at_any_time(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
-    found = diagnose_function(collect_evidence(cluster, NAME))
+    found = FunctionReader(cluster).read(NAME).diagnosis
     assert found is not None
     assert found.cause == "image"
     with pytest.raises(NotFoundError):
-        collect_evidence(cluster, "nobody")
+        FunctionReader(cluster).read("nobody")
 
 
 def test_a_table_tells_restarts_and_nodes(server: FakeCluster, cluster: Cluster) -> None:

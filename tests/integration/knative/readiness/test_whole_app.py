@@ -12,8 +12,7 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.progress import DeploymentProgress
-from knative.readiness.wait import wait_whole
+from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.render.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
@@ -22,7 +21,6 @@ from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.fakes.kubernetes.objects import timestamp
 from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
@@ -183,19 +181,6 @@ def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None
     assert rows == [
         {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
     ]
-
-
-def test_an_agent_counts_once_it_has_run_for_a_while(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    update(cluster, full_app(), ready_s=0)
-    started = {"running": {"startedAt": timestamp()}}
-    container = {"name": "agent", "ready": True, "restartCount": 0, "state": started}
-    status = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
-    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, status)
-    assert "StatefulSet flowers-inbox: its pod has run for less than 10 s" in fail(cluster, full_app()).message
-    apiserver.skew_s += 60
-    assert update(cluster, full_app(), ready_s=10).outcome is not None
 
 
 def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:
