@@ -126,7 +126,7 @@ class FunctionReader:
         if is_true(seen.revision, "Ready"):
             return explain_routes(service, now)
         living = [pod for pod in seen.pods if is_alive(pod)]
-        explained = [explain_pod(pod, self._pods.read(pod, ask=True)) for pod in living[:MAX_PODS]]
+        explained = [self._pods.explain(pod) for pod in living[:MAX_PODS]]
         known = sorted((one for one in explained if one is not None), key=lambda one: not one.final)
         # A Revision reports an unschedulable pod for a long time after the pod was scheduled.
         found = known[0] if known else None if living else _explain_revision(seen.revision, namespace)

@@ -46,7 +46,7 @@ from knative.readiness.conditions import (
     unseen_s,
 )
 from knative.readiness.diagnosis import MAX_PODS
-from knative.readiness.pods import PodReader, explain_pod, seen_at
+from knative.readiness.pods import PodReader, seen_at
 from knative.readiness.refusals import explain_refusal
 from knative.resources import agent, pin, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
@@ -200,7 +200,7 @@ class PartReader:
         return part
 
     def _explain_pod(self, value: Object, pod: Object, labels: Mapping[str, str]) -> Diagnosis | None:
-        found = _with_agent_fix(explain_pod(pod, self._reader.read(pod)), agent_of(labels))
+        found = _with_agent_fix(self._reader.explain(pod), agent_of(labels))
         newest = value.get("status", {}).get("updateRevision")
         own = (pod.get("metadata", {}).get("labels") or {}).get("controller-revision-hash")
         if found is None or not newest or not own or newest == own:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError
-from eaves.web.problem_document import find_kind, parse_problem
 from knative.client.kinds import EVENT
 from knative.readiness.conditions import (
     SIDECAR,
@@ -33,10 +33,7 @@ from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explai
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-READINESS_PATH = "/health/readiness"
-_PORT = 8080
-_LOG_LINES, _TAIL_LINES = 20, 5
-_PROBE_TIMEOUT_S = 5.0
+LOG_LINES, _TAIL_LINES = 100, 5
 STARTING = frozenset({
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun",
     "PostStartHookError",
@@ -58,49 +55,23 @@ _KILLED = 137
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodDetails:
-    """What else is known about a pod that isn't ready.
-
-    Attributes:
-        events: Core Events about the pod, in any order.
-        log: Last lines of the log of the pod's own container; from the process before the last restart if it waits.
-        problem: Problem document that the function answers to a readiness request.
-    """
-
-    events: Sequence[Object] = ()
-    log: Sequence[str] = ()
-    problem: Object | None = None
-
-
 class PodReader:
-    """Reader of the details of pods. It remembers which reads were denied, and doesn't repeat them."""
+    """Reader of what explains pods. It remembers which reads were denied, and doesn't repeat them."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._denied: set[str] = set()
 
-    def read(self, pod: Object, *, ask: bool = False) -> PodDetails:
-        """Read the Events about a pod that waits, and what its own container says; `ask` asks a function's process.
+    def explain(self, pod: Object) -> Diagnosis | None:
+        """Explain why a pod isn't ready, from the pod, its Events if it waits, and the log of its own container.
 
         Raises:
             ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
         """
-        name, namespace = name_of(pod), namespace_of(pod) or self._cluster.namespace
+        name, namespace = name_of(pod), namespace_of(pod)
         waits = any((status.get("state") or {}).get("waiting") for status in containers(pod))
-        own = [status for status in containers(pod) if status.get("name") != SIDECAR]
-        # Knative's sidecar probes the function, so the function's own container counts as ready whenever it runs.
-        runs = any((status.get("state") or {}).get("running") for status in own) and not is_true(pod, "Ready")
-        problem = self._ask(name) if runs and ask else None
-        log: list[str] = []
-        for status in own:
-            ended = bool(ended_state(status)) and not status.get("ready")
-            if ended or (runs and problem is None):
-                previous = ended and not (status.get("state") or {}).get("terminated")
-                log = self._tail(name, namespace, str(status.get("name", "")), previous=previous)
-                break
         events = self.events(namespace, f"involvedObject.name={name}") if waits else []
-        return PodDetails(events=events, log=log, problem=problem)
+        return explain_pod(pod, log=self._read_log(pod, name, namespace), events=events)
 
     def events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
         """Read the Events of a namespace with the given fields."""
@@ -108,51 +79,41 @@ class PodReader:
             f"events {namespace}", lambda: self._cluster.list(EVENT, namespace=namespace, fields=fields), []
         )
 
-    def attempt(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
-        """Return the value that `read` returns.
+    def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
+        """Return the value that `read` returns; `otherwise` when it is denied, now or before."""
+        if what not in self._denied:
+            try:
+                return read()
+            except DeniedError:
+                self._denied.add(what)
+        return otherwise
 
-        Return `otherwise` when the read is denied, or when `failing` is set and the read fails, as it may for a pod
-        that ends.
+    def _read_log(self, pod: Object, name: str, namespace: str) -> list[str]:
+        """Read the end of the log of a container that has ended, or that runs while the pod isn't ready.
+
+        Knative's sidecar probes the function, so the function's own container counts as ready whenever it runs.
         """
-        if what in self._denied:
-            return otherwise
-        try:
-            return read()
-        except DeniedError:
-            self._denied.add(what)
-            return otherwise
-        except ClusterError:
-            if failing:
-                return otherwise
-            raise
-
-    def _ask(self, name: str) -> Mapping[str, Any] | None:
-        """Return the problem document that a running function answers to a readiness request; None without one."""
-        answer = self.attempt(
-            "proxy",
-            lambda: self._cluster.ask_pod(name, _PORT, READINESS_PATH, timeout_s=_PROBE_TIMEOUT_S),
-            None,
-            failing=True,
-        )
-        # The API server answers with its own Status for a pod that it can't reach.
-        problem = parse_problem(answer.body) if answer is not None and answer.status >= 400 else {}
-        return problem if find_kind(problem) else None
-
-    def _tail(self, pod: str, namespace: str, container: str, *, previous: bool) -> list[str]:
-        def read() -> list[str]:
-            return self._cluster.logs(
-                pod, container=container, lines=_LOG_LINES, previous=previous, namespace=namespace
-            )
-
-        return self.attempt(f"logs {namespace}", read, [], failing=True)
+        for status in containers(pod):
+            state, container = status.get("state") or {}, str(status.get("name", ""))
+            ended = bool(ended_state(status)) and not status.get("ready")
+            if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
+                continue
+            read = partial(self._cluster.logs, name, container=container, lines=LOG_LINES, namespace=namespace)
+            with suppress(ClusterError):  # the pod has just gone, hasn't started, or its node is off
+                return self.attempt(
+                    f"logs {namespace}", partial(read, previous=ended and "terminated" not in state), []
+                )
+        return []
 
 
-def explain_pod(pod: Object, details: PodDetails | None = None) -> Diagnosis | None:
+def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object] = ()) -> Diagnosis | None:
     """Explain why a pod isn't ready; return None when it is, or when it only needs more time.
 
-    Pure: the result depends only on the arguments.
+    Args:
+        pod: The pod.
+        log: Last lines of the log of its own container; from the process before the last restart if it waits.
+        events: Core Events about the pod, in any order.
     """
-    details = details or PodDetails()
     status, spec, namespace = pod.get("status", {}), pod.get("spec", {}), namespace_of(pod)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
@@ -167,13 +128,16 @@ def explain_pod(pod: Object, details: PodDetails | None = None) -> Diagnosis | N
     for container in containers(pod):
         found = _explain_waiting(pod, container)
         if found is None and not container.get("ready"):
-            found = explain_crash(pod, container, details)
+            found = explain_crash(pod, container, log)
         if found is not None:
             return found
-    return _explain_events(pod, details) or _explain_running(pod, details)
+    if (found := _explain_events(pod, events)) is not None or is_true(pod, "Ready"):
+        return found
+    ends = (explain_crash(pod, one, log) for one in containers(pod) if one.get("name") != SIDECAR)
+    return explain_log(log) or next((end for end in ends if end is not None), None)
 
 
-def explain_crash(pod: Object, container: Object, details: PodDetails) -> Diagnosis | None:
+def explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
     """Explain why a container's process ended, from the container's status; return None when no process has ended."""
     ended = ended_state(container)
     if not ended:
@@ -181,8 +145,8 @@ def explain_crash(pod: Object, container: Object, details: PodDetails) -> Diagno
     restarts, code = int(container.get("restartCount") or 0), int(ended.get("exitCode") or 0)
     reason, message = str(ended.get("reason", "")), str(ended.get("message", ""))
     name = str(container.get("name", ""))
-    log = details.log if name != SIDECAR else ()
-    tail = [line for line in (log or message.splitlines()) if line.strip()][-_TAIL_LINES:]
+    said = (log if name != SIDECAR else ()) or message.splitlines()
+    tail = [line for line in said if line.strip()][-_TAIL_LINES:]
     if reason in STARTING or "failed to create containerd task" in message or ARCHITECTURE in f"{message} {tail}":
         return explain_start(" ".join([reason, message, *tail]), _image(pod, container), namespace_of(pod))
     if reason == "OOMKilled" or (code == _KILLED and not message):
@@ -207,7 +171,12 @@ def explain_log(lines: Sequence[str]) -> Diagnosis | None:
             except (ValueError, AttributeError):
                 continue
         if (found := _NEVER_READY.search(text)) is not None:
-            return _report(found[1], found[2] or "")
+            return Diagnosis(
+                cause="function",
+                message=f"the function reports: {quote(found[1])}",
+                fix=found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
+                final=True,
+            )
     return None
 
 
@@ -245,12 +214,12 @@ def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
     return None
 
 
-def _explain_events(pod: Object, details: PodDetails) -> Diagnosis | None:
+def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
     """Explain from Events why the containers of a pod don't exist yet; the pod's status doesn't contain the reason."""
     if not any((one.get("state") or {}).get("waiting") for one in containers(pod)):
         return None
     uid = pod.get("metadata", {}).get("uid")
-    own = (one for one in details.events if one.get("involvedObject", {}).get("uid", uid) == uid)
+    own = (one for one in events if one.get("involvedObject", {}).get("uid", uid) == uid)
     for event in sorted(own, key=seen_at, reverse=True):
         if (what := _NODE_EVENTS.get(str(event.get("reason", "")))) is not None:
             return Diagnosis(
@@ -259,30 +228,6 @@ def _explain_events(pod: Object, details: PodDetails) -> Diagnosis | None:
                 fix=f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
             )
     return None
-
-
-def _explain_running(pod: Object, details: PodDetails) -> Diagnosis | None:
-    """Explain why a running pod isn't ready: from its answer, its log, or the end of its previous process."""
-    if is_true(pod, "Ready"):
-        return None
-    problem = details.problem
-    if problem is None:
-        own = explain_log(details.log)
-    elif find_kind(problem) in {"loading", "stopped"} or not problem.get("detail"):
-        own = None
-    else:
-        own = _report(str(problem["detail"]), str(problem.get("hint", "")))
-    if own is not None:
-        return own
-    ends = (explain_crash(pod, one, details) for one in containers(pod) if one.get("name") != SIDECAR)
-    return next((found for found in ends if found is not None), None)
-
-
-def _report(detail: str, hint: str) -> Diagnosis:
-    rebuild = "eaves verify ARTIFACT, then build it again with eaves package and set knative.image in eaves.yaml"
-    return Diagnosis(
-        cause="function", message=f"the function reports: {quote(detail)}", fix=hint or rebuild, final=True
-    )
 
 
 def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool) -> Diagnosis:

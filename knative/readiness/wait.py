@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,46 +48,19 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodState:
-    """The state of a pod, for a table on the terminal.
-
-    Attributes:
-        name: Name of the pod.
-        state: State as one word, as in `kubectl get pods`: `ContainerCreating`, `ImagePullBackOff`, `Ready`.
-        ready: Ready containers of all containers, such as `1/2`.
-        detail: What is shown beside the state: ready containers, restarts and the node.
-    """
-
-    name: str
-    state: str
-    ready: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentProgress:
     """The progress of a deployment, for a table on the terminal.
 
     Attributes:
-        name: Name of the Knative Service.
-        revision: Latest created revision; empty before there is one.
-        ready: Condition Ready of the Service: `True`, `False` or `Unknown`.
-        reason: Knative's reason why it isn't ready; empty when it is.
-        pods: Pods of the latest created revision.
-        traffic: Percent of requests by revision, as Knative has set it.
+        function: What, state and detail of the latest created revision, and of each of its pods.
         parts: The other parts of the app, if the deploy waits for them.
-        diagnosis: The present fault; None when there is none.
+        diagnosis: The present fault of the function; None when there is none.
         waited_s: Seconds since the wait began.
         unreachable: Reason why the API server doesn't answer at present; the other values are then the last known ones.
             Empty when it answers.
     """
 
-    name: str
-    revision: str = ""
-    ready: str = "Unknown"
-    reason: str = ""
-    pods: Sequence[PodState] = ()
-    traffic: Mapping[str, int] = field(default_factory=dict)
+    function: Sequence[tuple[str, str, str]] = ()
     parts: Sequence[PartStatus] = ()
     diagnosis: Diagnosis | None = None
     waited_s: float = 0.0
@@ -95,11 +68,8 @@ class DeploymentProgress:
 
     def rows(self) -> list[dict[str, str]]:
         """Build rows of `what`, `state`, `detail`: the revision, its pods, unready parts, then the fault."""
-        shares = ", ".join(f"{percent} % {revision}" for revision, percent in self.traffic.items())
-        state = "ready" if self.ready == "True" else f"not ready ({self.reason})" if self.reason else "not ready"
-        found = [(self.revision or self.name, state, shares)]
-        found += [(pod.name, pod.state, pod.detail) for pod in self.pods]
-        found += [(part.title, part.cause or part.state, part.reason) for part in self.parts if part.state != READY]
+        unready = [part for part in self.parts if part.state != READY]
+        found = [*self.function, *((part.title, part.cause or part.state, part.reason) for part in unready)]
         if self.unreachable:
             found.append(("cluster", "no answer", self.unreachable))
         elif self.diagnosis is not None:
@@ -211,7 +181,7 @@ class _Waiting:
         self._functions, self._parts = FunctionReader(cluster), PartReader(cluster)
         self._began, self._timeout_s = time.monotonic(), timeout_s
         self._ahead_s: float | None = None
-        self._seen = DeploymentProgress(name=name)
+        self._seen = DeploymentProgress()
         self._last: Diagnosis | None = None
         self._since: dict[str, tuple[str, float]] = {}
         self._next_touch = 0.0
@@ -263,7 +233,7 @@ class _Waiting:
         """Show the progress that a Service and its pods have made; return whether the function is ready."""
         seen = self._functions.read(self._name, service=service, now=self._now())
         found = seen.diagnosis
-        self._seen = _describe(seen)
+        self._seen = DeploymentProgress(function=_describe(seen), diagnosis=found)
         self._report()
         if is_ready(service) or (found is not None and leads_nowhere(service)):
             return True  # the rollout corrects the traffic, once it knows a revision that can answer
@@ -355,12 +325,8 @@ class _Waiting:
         waited = f"{self._name} was not ready within {self._timeout_s:g} s"
         if self._last is not None:
             return StartError(f"{waited}: {self._last.message}", hint=self._last.fix)
-        seen = self._seen
-        pods = "; ".join(f"{pod.name} {pod.state} {pod.ready}" for pod in seen.pods) or "no pods"
-        return StartError(
-            f"{waited}; last state: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
-            hint=f"eaves logs {self._name} --on knative",
-        )
+        state = "; ".join(" ".join(filter(None, row)) for row in self._seen.function)
+        return StartError(f"{waited}; last state: {state}", hint=f"eaves logs {self._name} --on knative")
 
 
 def _name_parts(parts: Sequence[PartStatus]) -> str:
@@ -370,35 +336,33 @@ def _name_parts(parts: Sequence[PartStatus]) -> str:
     return f"{text}; also not ready: {', '.join(part.title for part in others)}" if others else text
 
 
-def _describe(seen: ObservedFunction) -> DeploymentProgress:
-    """Build the progress of a deployment from its function."""
+def _describe(seen: ObservedFunction) -> list[tuple[str, str, str]]:
+    """Return what, state and detail of a function's latest created revision, and of each of its pods."""
     status = seen.service.get("status", {})
     state = condition(seen.service, "Ready") if observed(seen.service) else {"reason": "OutOfDate"}
-    return DeploymentProgress(
-        name=name_of(seen.service),
-        revision=str(status.get("latestCreatedRevisionName", "")),
-        ready=str(state.get("status", "Unknown")),
-        reason=str(state.get("reason", "")),
-        pods=[_describe_pod(pod) for pod in seen.pods],
-        traffic={str(one.get("revisionName", "")): int(one.get("percent") or 0) for one in status.get("traffic") or ()},
-        diagnosis=seen.diagnosis,
-    )
+    why = f" ({state['reason']})" if state.get("reason") else ""
+    shares = [
+        f"{one['percent']} % {one.get('revisionName')}" for one in status.get("traffic") or () if one.get("percent")
+    ]
+    revision = str(status.get("latestCreatedRevisionName") or name_of(seen.service))
+    ready = "ready" if state.get("status") == "True" else f"not ready{why}"
+    return [(revision, ready, ", ".join(shares)), *map(_describe_pod, seen.pods)]
 
 
-def _describe_pod(pod: Object) -> PodState:
+def _describe_pod(pod: Object) -> tuple[str, str, str]:
     """Describe a pod in the words of `kubectl get pods`."""
-    statuses, spec, status = list(containers(pod)), pod.get("spec", {}), pod.get("status", {})
+    statuses, spec = list(containers(pod)), pod.get("spec", {})
     states = [one.get("state") or {} for one in statuses]
     reasons = [(one.get("waiting") or one.get("terminated") or {}).get("reason") for one in states]
     scheduled = condition(pod, "PodScheduled")
-    unplaced = scheduled.get("reason", "Pending") if scheduled.get("status") == "False" else ""
-    word = next(filter(None, reasons), "") or unplaced or ("Ready" if is_true(pod, "Ready") else status.get("phase"))
-    ready = f"{sum(bool(one.get('ready')) for one in statuses)}/{len(statuses) or len(spec.get('containers', []))}"
+    words = ["" if is_alive(pod) else "Terminating", *reasons]
+    words += [
+        scheduled.get("reason") if scheduled.get("status") == "False" else "",
+        "Ready" if is_true(pod, "Ready") else "",
+    ]
     restarts = sum(int(one.get("restartCount") or 0) for one in statuses)
-    detail = ready + (f", restarted {restarts} times" if restarts else "")
-    return PodState(
-        name=name_of(pod),
-        state=str(word or "Pending") if is_alive(pod) else "Terminating",
-        ready=ready,
-        detail=detail + (f" on {spec['nodeName']}" if spec.get("nodeName") else ""),
-    )
+    detail = f"{sum(bool(one.get('ready')) for one in statuses)}/{len(spec.get('containers', []))}"
+    detail += f", restarted {restarts} times" if restarts else ""
+    detail += f" on {spec['nodeName']}" if spec.get("nodeName") else ""
+    phase = str(pod.get("status", {}).get("phase", "Pending"))
+    return name_of(pod), next((str(word) for word in words if word), phase), detail

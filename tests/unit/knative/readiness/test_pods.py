@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from knative.readiness.conditions import CAUSES, Diagnosis
-from knative.readiness.pods import PodDetails, explain_pod
+from knative.readiness.pods import explain_pod
 from tests.cluster.expanded import POD, container, ended, event, pod, waiting
 
 
 def explain(*containers: Mapping[str, Any], **details: Any) -> Diagnosis | None:
-    found = explain_pod(pod(*map(dict, containers)), PodDetails(**details))
+    found = explain_pod(pod(*map(dict, containers)), **details)
     assert found is None or found.cause in CAUSES
     return found
 
@@ -77,23 +77,8 @@ def test_what_a_container_waits_for_or_ended_with(status: Mapping[str, Any], cau
     assert found(status).cause == cause
 
 
-def test_the_functions_own_words_count() -> None:
-    problem = {
-        "type": "urn:eaves:problem:golden",
-        "status": 503,
-        "detail": "golden image 3: logits differ by 0.4",
-        "hint": "eaves verify ARTIFACT",
-    }
-    seen = found(container(), problem=problem)
-    assert (seen.cause, seen.final) == ("function", True)
-    assert seen.message == "the function reports: golden image 3: logits differ by 0.4"
-    assert seen.fix == "eaves verify ARTIFACT"
-    for kind in ("loading", "stopped"):
-        assert explain(container(), problem={"type": f"urn:eaves:problem:{kind}", "detail": "still loading"}) is None
-
-
 @pytest.mark.parametrize("as_json", [True, False])
-def test_where_nobody_may_ask_the_function_its_log_tells(as_json: bool) -> None:
+def test_the_functions_own_log_tells_why_it_is_never_ready(as_json: bool) -> None:
     text = "never ready: labels.txt was altered (try: eaves package it again)"
     line = json.dumps({"level": "error", "message": text}) if as_json else f"2026-11-25 09:53:00,000 ERROR {text}"
     seen = found(container(), log=["starting", line, "{not json", "something else"])
@@ -138,4 +123,4 @@ def test_between_two_crashes_the_last_one_still_counts() -> None:
     seen = found(again)
     assert (seen.cause, seen.final) == ("crash", True)
     assert seen.message.endswith("4 times: boom")
-    assert found(again, problem={"type": "urn:eaves:problem:golden", "detail": "differs"}).cause == "function"
+    assert found(again, log=["never ready: it differs"]).cause == "function"
