@@ -11,6 +11,6 @@ This package must never change an object, except for the pod of `reachability`, 
 of its keys. A check that the user's permissions or the network prevent is reported as such.
 """
 
-from knative.doctor.runner import CHECKS, examine
+from knative.doctor.runner import examine
 
-__all__ = ["CHECKS", "examine"]
+__all__ = ["examine"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, PASSWORD, TOKEN, USERNAME
+from eaves.credentials.folder import AUTHORITIES, PASSWORD, TOKEN, USERNAME
 from eaves.errors import AbsentError, ConflictError, InvalidError, OciError
 from eaves.platform.findings import Finding, error, note, ok, warning
 from knative.client.kinds import BROKER, NAMESPACE, POD, SECRET
@@ -34,7 +34,6 @@ _PROMISE = (
     "an event that is sent once is delivered at most once. The Broker answers after every trigger has delivered "
     "or dead-lettered the event; agents keep an event and send it again until then"
 )
-_KEYS = frozenset({USERNAME, PASSWORD, TOKEN, CERTIFICATE, KEY, AUTHORITIES})
 
 
 def check_settings(subject: ExaminedSite) -> Iterator[Finding]:
@@ -115,7 +114,6 @@ def check_credentials(subject: ExaminedSite) -> Iterator[Finding]:
             wanted.setdefault((pod.namespace, str(one["name"])), (pod.by, False))
     for (namespace, name), (by, own) in wanted.items():
         secret = subject.cluster.get(SECRET, name, namespace=namespace)
-        keys = set((secret or {}).get("data") or {})
         given = f"--from-literal={USERNAME}=USER --from-file={PASSWORD}=FILE"
         if name == subject.app.relay.secret:
             given = f"--from-file={TOKEN}=FILE --from-file={AUTHORITIES}=FILE"
@@ -127,16 +125,9 @@ def check_credentials(subject: ExaminedSite) -> Iterator[Finding]:
         if secret is None:
             message = f"the Secret {name} does not exist in {namespace}, and {by} can't start without it"
             yield error("credentials", message, create)
-        elif own and not keys & _KEYS:
-            has = ", ".join(sorted(keys)) or "nothing"
-            yield error(
-                "credentials",
-                f"the Secret {name} in {namespace} has none of the keys {', '.join(sorted(_KEYS))} (it has {has})",
-                f"kubectl -n {namespace} delete secret {name} && {create}",
-            )
         else:
-            shown = ", ".join(sorted(keys & _KEYS if own else keys))
-            yield ok("credentials", f"the Secret {name} exists in {namespace}, with {shown}")
+            keys = ", ".join(sorted(secret.get("data") or {}))
+            yield ok("credentials", f"the Secret {name} exists in {namespace}, with {keys}")
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[Finding]:
@@ -151,7 +142,12 @@ def check_broker(subject: ExaminedSite) -> Iterator[Finding]:
             f"{subject.namespace} get brokers",
         )
         return
-    chosen, config = _class_and_config(subject, broker)
+    text = subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", "")
+    defaults = _parse(text)
+    default = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or defaults.get("clusterDefault") or {}
+    annotations = (broker or {"metadata": {}})["metadata"].get("annotations") or {}
+    chosen = str(annotations.get(CLASS) or subject.settings.broker_class or default.get("brokerClass", ""))
+    config = (broker or {}).get("spec", {}).get("config") or default
     kind = _channel_kind(subject, config) if chosen == CHANNEL_BROKER else chosen
     what = f"the Broker {name} ({chosen or 'without a class'})"
     if not chosen:
@@ -179,24 +175,6 @@ def _channel_kind(subject: ExaminedSite, config: Mapping[str, Any]) -> str:
     values = subject.config(name, namespace or EVENTING_NAMESPACE)
     template = values.get("channel-template-spec") or values.get("channelTemplateSpec", "")
     return str(_parse(template).get("kind", ""))
-
-
-def _class_and_config(subject: ExaminedSite, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
-    """Return (Broker class of the Broker, reference to the ConfigMap that names the Broker's channel)."""
-    defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
-    own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
-    whole = defaults.get("clusterDefault") or {}
-    annotations = (broker or {"metadata": {}})["metadata"].get("annotations") or {}
-    chosen = str(annotations.get(CLASS, "")) or subject.settings.broker_class
-    chosen = chosen or str(own.get("brokerClass") or whole.get("brokerClass") or "")
-    if broker is not None and (config := broker.get("spec", {}).get("config")):
-        return chosen, config
-    for default in (own, whole):
-        if found := (default.get("brokerClasses") or {}).get(chosen):
-            return chosen, found
-        if default.get("brokerClass") == chosen and default.get("name"):
-            return chosen, default
-    return chosen, {}
 
 
 def _parse(text: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of the cluster: versions, clock, Knative and its networking layer, DNS, nodes.
+"""Checks of the cluster: versions, Knative and its networking layer, DNS, nodes.
 
 Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
 the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/; knative.dev/networking,
@@ -26,11 +26,6 @@ from knative.readiness.conditions import condition, is_true, name_of
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
 KNATIVE = (21, 23)
-SKEW_S, BROKEN_S = 5.0, 300.0
-"""Differences between two clocks in seconds: from the first on, events have misleading times; from the second on,
-certificates and tokens are refused."""
-_DATE_S = 1.0
-"""Resolution of the HTTP header Date in seconds."""
 _RELEASE = "https://github.com/knative/{repository}/releases/download/knative-v1.23.0/{file}"
 _SERVING = ("activator", "autoscaler", "controller", "webhook")
 _EVENTING = ("eventing-controller", "eventing-webhook")
@@ -73,22 +68,6 @@ def check_server(subject: ExaminedSite) -> Iterator[Finding]:
         yield note("server", f"{where}, newer than 1.{highest}, the newest version that Eaves was tested with")
     else:
         yield ok("server", where)
-
-
-def check_clock(subject: ExaminedSite) -> Iterator[Finding]:
-    """Compare the API server's clock with the clock of this machine."""
-    before = subject.clock()
-    server = subject.cluster.clock()
-    after = subject.clock()
-    unsure = (after - before) / 2 + _DATE_S
-    seconds = max(0.0, abs(server - (before + after) / 2) - unsure)
-    what, fix = "this machine's clock and the API server's", "timedatectl set-ntp true"
-    if seconds > BROKEN_S:
-        yield error("clock", f"{what} differ by {seconds:.0f} s: certificates and tokens are refused", fix)
-    elif seconds > SKEW_S:
-        yield warning("clock", f"{what} differ by {seconds:.0f} s: events have wrong times", fix)
-    else:
-        yield ok("clock", f"{what} agree within {max(unsure, seconds):.0f} s")
 
 
 def check_serving(subject: ExaminedSite) -> Iterator[Finding]:

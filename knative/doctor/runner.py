@@ -16,7 +16,6 @@ from knative.doctor.app_checks import (
     check_triggers,
 )
 from knative.doctor.cluster_checks import (
-    check_clock,
     check_dns,
     check_eventing,
     check_network,
@@ -33,29 +32,33 @@ from knative.specs import ClusterApp
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
-CHECKS: tuple[tuple[str, Callable[[ExaminedSite], Iterator[Finding]]], ...] = (
-    ("clock", check_clock),
-    ("serving", check_serving),
-    ("eventing", check_eventing),
-    ("network", check_network),
-    ("dns", check_dns),
-    ("settings", check_settings),
-    ("admission", check_admission),
-    ("nodes", check_nodes),
-    ("permissions", check_permissions),
-    ("images", check_images),
-    ("broker", check_broker),
-    ("triggers", check_triggers),
-    ("credentials", check_credentials),
-    ("reachability", check_reachability),
+CHECKS: tuple[Callable[[ExaminedSite], Iterator[Finding]], ...] = (
+    check_serving,
+    check_eventing,
+    check_network,
+    check_dns,
+    check_settings,
+    check_admission,
+    check_nodes,
+    check_permissions,
+    check_images,
+    check_broker,
+    check_triggers,
+    check_credentials,
+    check_reachability,
 )
-"""Every check that runs after the check of the API server, with its name, in order."""
+"""Every check that runs after the check of the API server, in order; findings have the check's name."""
+
+
+def name_of(check: Callable[[ExaminedSite], Iterator[Finding]]) -> str:
+    """Return the name of a check."""
+    return check.__name__.removeprefix("check_")
 
 
 def examine(
     cluster: Cluster, app: ClusterApp, settings: KnativeSettings, site: SiteSettings, **options: Any
 ) -> list[Finding]:
-    """Run every check for an app at a site; `options` are those of `ExaminedSite`.
+    """Run every check for an app at a site; `options` are further attributes of `ExaminedSite`.
 
     Nothing is changed, except that a pod is created for some seconds to try the addresses of sources and triggers.
 
@@ -67,9 +70,10 @@ def examine(
             a finding.
         ClusterError: When the cluster refuses to return its version.
     """
-    subject = ExaminedSite(cluster, app, settings, site, **options)
+    subject = ExaminedSite(cluster=cluster, app=app, settings=settings, site=site, **options)
     findings = list(check_server(subject))
-    for name, check in CHECKS:
+    for check in CHECKS:
+        name = name_of(check)
         try:
             findings += check(subject)
         except DeniedError as denied:

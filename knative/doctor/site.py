@@ -32,49 +32,51 @@ class PlannedPod:
     spec: Mapping[str, Any]
 
 
+@dataclass(kw_only=True)
 class ExaminedSite:
     """A site's cluster and an app that would be deployed there.
 
-    Args:
+    Attributes:
         cluster: Connection to the site's cluster.
         app: The app that would be deployed; its function may have no container image yet.
         settings: Settings of the app's objects on the cluster.
-        site: The site.
+        site: The site; its namespace becomes the one of the connection when it names none.
         platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
             asks no registry.
         clock: Function that returns this machine's Unix time in seconds.
         may_probe: Whether the reachability pod may be created, which tries the app's addresses.
         probe_wait_s: Maximum seconds to wait until the reachability pod has tried the addresses.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
+        manifests: Every object that `deploy` would apply; none when eaves.yaml has faults.
+        faults: Faults of eaves.yaml for this site; a missing container image of the function doesn't count.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        app: ClusterApp,
-        settings: KnativeSettings,
-        site: SiteSettings,
-        *,
-        platforms: Callable[[str], set[str]] | None = None,
-        clock: Callable[[], float] = time.time,
-        may_probe: bool = True,
-        probe_wait_s: float = 60.0,
-        trains_in: str = "",
-    ) -> None:
-        self.cluster, self.app, self.settings, self.platforms, self.clock = cluster, app, settings, platforms, clock
-        self.may_probe, self.probe_wait_s, self.trains_in = may_probe, probe_wait_s, trains_in
-        self.namespace = site.namespace or cluster.namespace
-        self.site = replace(site, namespace=self.namespace)
-        self.manifests: tuple[dict[str, Any], ...] = ()
-        """Every object that `deploy` would apply; none when eaves.yaml has faults."""
-        self.faults: tuple[Fault, ...] = ()
-        """Faults of eaves.yaml for this site; a missing container image of the function doesn't count."""
-        function = app.function
+    cluster: Cluster
+    app: ClusterApp
+    settings: KnativeSettings
+    site: SiteSettings
+    platforms: Callable[[str], set[str]] | None = None
+    clock: Callable[[], float] = time.time
+    may_probe: bool = True
+    probe_wait_s: float = 60.0
+    trains_in: str = ""
+    manifests: tuple[dict[str, Any], ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Render the app's objects."""
+        self.site = replace(self.site, namespace=self.site.namespace or self.cluster.namespace)
+        function = self.app.function
         try:
-            complete = app if function.image else replace(app, function=replace(function, image=_ANY_IMAGE))
-            self.manifests = render_app(complete, settings, self.site)
+            whole = replace(self.app, function=replace(function, image=function.image or _ANY_IMAGE))
+            self.manifests = render_app(whole, self.settings, self.site)
         except ConfigError as found:
             self.faults = found.faults
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the app."""
+        return self.site.namespace
 
     def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
         """Read the values of a ConfigMap; they are empty when it doesn't exist."""

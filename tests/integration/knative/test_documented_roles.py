@@ -109,6 +109,10 @@ def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
     return refused
 
 
+def examined(cluster: Cluster, trains_in: str = "") -> ExaminedSite:
+    return ExaminedSite(cluster=cluster, app=plain_app(), settings=KnativeSettings(), site=SITE, trains_in=trains_in)
+
+
 def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     return [one for one in asked if one[2] == namespace]
 
@@ -139,11 +143,7 @@ def test_who_deploys_agents_on_nodes_takes_the_role_there_too(
 def test_what_doctor_asks_for_is_all_that_deploying_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    asked = {
-        (verb, need.resource, need.namespace)
-        for need in list_needed(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE))
-        for verb in need.verbs
-    }
+    asked = {(verb, need.resource, need.namespace) for need in list_needed(examined(cluster)) for verb in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
     everything(cluster, knative)
     assert set(at(HOME, refused)) <= {("list", "services", HOME)}, "an app without MQTT or a relay has none"
@@ -152,10 +152,10 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
 
 def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     grant(apiserver, read_roles(HOME)["eaves-deploy"])
-    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(examined(cluster)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
     grant(apiserver, read_roles(HOME)["eaves-queues"])
-    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(examined(cluster)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
 
 
@@ -238,7 +238,7 @@ def test_who_trains_may_do_all_that_training_takes(
 def test_what_doctor_asks_for_is_all_that_training_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
 ) -> None:
-    subject = ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
+    subject = examined(cluster, trains_in=HOME)
     asked = {(v, need.resource) for need in list_needed(subject) if need.command == "train" for v in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
     train(cluster, apiserver, tmp_path / "run")
@@ -251,7 +251,7 @@ def test_doctor_says_that_the_right_to_make_secrets_is_missing(
     deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
 
     def warned(trains_in: str) -> list[str]:
-        found = check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
+        found = check_permissions(examined(cluster, trains_in=trains_in))
         return [
             f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
         ]

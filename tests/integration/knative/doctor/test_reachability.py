@@ -185,8 +185,6 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
         "the Secret login does not exist in barn, and StatefulSet flowers-out-mqtt can't start without it",
     )
     assert missing.fix.startswith("kubectl -n barn create secret generic login --from-literal=username=USER")
-    secret(server, "user", "pass")
-    assert "(it has pass, user)" in patient.one("credentials", app=app).message
     secret(server, "username", "password", "ca.crt")
     assert patient.find("credentials", app=app) == []
 
