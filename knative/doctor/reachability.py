@@ -106,11 +106,6 @@ def _explain_failed(subject: ExaminedSite, named: str, pod: Mapping[str, Any]) -
     said = _read_termination_message(pod)[:200]
     why = find_waiting_reason(pod) if phase in ("", "Pending") else f"its phase is {phase}: {said}".removesuffix(": ")
     fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
-    if "No module named" in why:
-        fix = (
-            "set knative.agent_image in eaves.yaml to a container image of this version of Eaves; the present one is "
-            "older"
-        )
     return warning(CHECK, f"{named} could not be checked, because the pod for the check did not run: {why}", fix)
 
 

@@ -47,7 +47,7 @@ from knative.readiness.conditions import (
 )
 from knative.readiness.diagnosis import MAX_PODS
 from knative.readiness.pods import PodReader, seen_at
-from knative.readiness.refusals import explain_refusal
+from knative.readiness.refusals import explain_refusal, explain_scheduling
 from knative.resources import agent, pin, publisher, relay
 from knative.resources.agent import SOURCE_LABEL
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
@@ -190,7 +190,8 @@ class PartReader:
         if value["kind"] == CONTAINER_SOURCE.kind:
             return _judge_conditions(part, value, now)
         if not wanted and part.component != pin.PART:
-            return _unready(part, _explain_unplaced(value), applied, now)
+            spec = value.get("spec", {}).get("template", {}).get("spec", {})
+            return _unready(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
         if updated < wanted:
             return _unready(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
         if ready < wanted:
@@ -354,16 +355,6 @@ def _explain_unseen(value: Object, now: float) -> Diagnosis | str:
         cause=UNSEEN,
         message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
         fix=f"kubectl -n {where} get pods",
-    )
-
-
-def _explain_unplaced(value: Object) -> Diagnosis:
-    selector = value.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
-    labels = ",".join(f"{key}={label}" for key, label in selector.items())
-    return Diagnosis(
-        cause="unschedulable",
-        message="its pod can't be scheduled on any node" + (f": no node has the labels {labels}" if labels else ""),
-        fix=f"kubectl get nodes -l '{labels}'; change selector of the site, or nodes of the source, in eaves.yaml",
     )
 
 

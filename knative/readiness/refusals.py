@@ -205,25 +205,19 @@ _STARTING = (
     ),
 )
 _FLAG = "kubernetes.podspec-"
-_FLAGGED = frozenset({
-    "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "runtimeClassName", "priorityClassName",
-    "schedulerName", "securityContext", "hostAliases", "hostNetwork", "hostPID", "hostIPC", "dnsPolicy", "dnsConfig",
-    "shareProcessNamespace", "initContainers", "fieldRef", "emptyDir", "image", "hostPath", "csi", "ephemeral",
-    "mountPropagation", "persistentVolumeClaim",
-})  # fmt: skip
-"""Fields of a pod that Knative accepts only with a feature flag. `securityContext` is the field of the pod; in a
-container the field needs no flag."""
-_FLAG_NAMES = {
+_FLAGS = {
+    **{name: name.lower() for name in (
+        "nodeSelector", "affinity", "tolerations", "topologySpreadConstraints", "runtimeClassName", "priorityClassName",
+        "schedulerName", "securityContext", "hostNetwork", "dnsPolicy", "dnsConfig",
+    )},
+    **{name: f"volumes-{name.lower()}" for name in ("emptyDir", "image", "hostPath", "csi")},
     "initContainers": "init-containers",
-    "mountPropagation": "volumes-mount-propagation",
     "persistentVolumeClaim": "persistent-volume-claim",
-    **{name: f"volumes-{name.lower()}" for name in ("emptyDir", "image", "hostPath", "csi", "ephemeral")},
-}
-_REVERSIBLE = frozenset({
-    "volumes-emptydir", "shareprocessnamespace", "init-containers", "volumes-image", "volumes-csi", "volumes-ephemeral",
-    "volumes-mount-propagation", "persistent-volume-claim", "persistent-volume-write",
-})  # fmt: skip
-"""Feature flags that can safely be disabled again. Source: config/core/configmaps/features.yaml."""
+}  # fmt: skip
+"""Feature flag of each field of a pod that Knative accepts only with one. `securityContext` is the field of the pod; in
+a container the field needs no flag."""
+_REVERSIBLE = ("volumes-emptydir", "volumes-image", "volumes-csi", "init-containers", "persistent-volume-")
+"""Beginnings of the feature flags that can safely be disabled again. Source: config/core/configmaps/features.yaml."""
 
 
 def explain_pull(image: str, said: str, *, node: str, namespace: str, secrets: Sequence[str] = ()) -> Diagnosis:
@@ -286,7 +280,7 @@ def explain_denial(said: str, namespace: str = "NAMESPACE") -> Diagnosis | None:
     flags = _missing_flags(said)
     if flags:
         keys = list(dict.fromkeys(flags.values()))
-        lasting = [key for key in keys if key.removeprefix(_FLAG) not in _REVERSIBLE]
+        lasting = [key for key in keys if not key.removeprefix(_FLAG).startswith(_REVERSIBLE)]
         warn = f" ({' and '.join(lasting)} cannot safely be disabled once enabled)" if lasting else ""
         patch = json.dumps({"data": dict.fromkeys(keys, "enabled")})
         return Diagnosis(
@@ -313,8 +307,8 @@ def _missing_flags(denial: str) -> dict[str, str]:
     for paths in re.findall(r"must not set the field\(s\): ([^\n]*)", denial):
         for path in (one.strip(" .") for one in paths.split(",")):
             name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
-            if name in _FLAGGED and not (name == "securityContext" and "containers" in path):
-                found[path] = _FLAG + _FLAG_NAMES.get(name, name.lower())
+            if name in _FLAGS and not (name == "securityContext" and "containers" in path):
+                found[path] = _FLAG + _FLAGS[name]
     for kind in re.findall(r"(\w+) volume support is disabled", denial):
         if (key := f"{_FLAG}volumes-{kind.lower()}") not in found.values():
             found[f"spec.template.spec.volumes ({kind})"] = key

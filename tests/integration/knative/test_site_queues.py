@@ -14,7 +14,7 @@ from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.delivery import LaneDelivery
-from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError, PlatformError
+from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.resources import publisher, relay
@@ -202,17 +202,6 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, m
     assert isinstance(error, ClusterError)
     assert "kubectl is not installed on this machine" in error.message
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
-
-
-def test_an_agent_of_an_older_version_is_reported_as_one(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
-    old = tmp_path / "old" / "eaves"
-    old.mkdir(parents=True)
-    (old / "__init__.py").touch()
-    pods = {INBOX: {"EAVES_SPOOL": "x", "PYTHONPATH": str(old.parent)}}
-    (kubectl.folder / "pods.json").write_text(json.dumps(pods))
-    error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
-    assert isinstance(error, PlatformError)
-    assert "has an older version of Eaves" in error.message
 
 
 def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:

@@ -127,16 +127,6 @@ def test_a_pod_that_never_starts_is_reported_with_its_reason_and_deleted(cluster
     assert server.all("Pod", namespace=HERE) == []
 
 
-def test_an_agents_container_image_of_an_older_version(cluster: Cluster, server: FakeCluster) -> None:
-    said = {"exitCode": 1, "reason": "Error", "message": "/opt/eaves/bin/python: No module named eaves.reachability"}
-    play_pod(server, phase="Failed", containerStatuses=[{"name": "probe", "state": {"terminated": said}}])
-    (found,) = look(cluster, publishing())
-    assert (found.severity, found.fix) == (
-        WARNING,
-        "set knative.agent_image in eaves.yaml to a container image of this version of Eaves; the present one is older",
-    )
-
-
 def test_a_report_that_was_cut_short(cluster: Cluster, server: FakeCluster) -> None:
     play_pod(server)
     (found,) = look(cluster, publishing())

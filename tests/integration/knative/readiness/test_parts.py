@@ -116,7 +116,7 @@ def test_an_agent_that_no_node_may_run(cluster: Cluster) -> None:
     spec = {"template": {"spec": {"nodeSelector": {"place": "barn"}}}}
     found = judge(cluster, part("DaemonSet", spec=spec, desiredNumberScheduled=0, numberReady=0))
     assert found.cause == "unschedulable"
-    assert "no node has the labels place=barn" in found.reason
+    assert "kubectl get nodes -l place=barn" in found.fix
 
 
 def test_a_pod_that_may_not_be_made_is_in_the_events_only(cluster: Cluster, apiserver: FakeCluster) -> None:
