@@ -245,26 +245,6 @@ def test_what_doctor_asks_for_is_all_that_training_takes(
     assert refused == []
 
 
-def test_doctor_says_that_the_right_to_make_secrets_is_missing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
-
-    def warned(trains_in: str) -> list[str]:
-        found = check_permissions(examined(cluster, trains_in=trains_in))
-        return [
-            f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
-        ]
-
-    grant(apiserver, deploys, trains)
-    assert warned(HOME) == []
-    grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
-    (missing,) = warned(HOME)
-    assert "may not create, patch, delete secrets in cams (needed by eaves train)" in missing
-    assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
-    assert warned("") == []
-
-
 def test_who_looks_at_queues_sees_all_that_status_shows(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:

@@ -200,24 +200,11 @@ def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_ar
     assert "the Secret link does not exist in eaves-agents" in missing.message
 
 
-def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -> None:
-    address = "tls://cloud.example:443"
-    play_pod(server, Reached(address=address, failed="certificate", message="self-signed certificate"))
-    (found,) = look(cluster, relaying())
-    assert found.message.startswith(f"the relay can't reach {address} from inside the cluster")
-    assert "secret generic link --from-file=token=FILE --from-file=ca.crt=FILE" in found.fix
-
-
-def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient, server: FakeCluster) -> None:
-    play_pod(server, Reached(address="tls://cloud.example:443"))
-    assert patient.find("triggers", app=relaying()) == []
-    assert patient.one("triggers").severity == WARNING
-
-
 def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
     patient: Patient, server: FakeCluster
 ) -> None:
     play_pod(server, Reached(address="tls://cloud.example:443"))
+    assert patient.find("triggers", app=relaying()) == []
     app = replace(relaying(), sources=(ClusterSource(name="shared", claim="shared", through="broker"),))
     found = patient.one("triggers", app=app)
     assert "the Trigger flowers-relay has no dead letter sink" in found.message
@@ -226,9 +213,3 @@ def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
         in found.message
     )
     assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
-
-
-def test_who_may_not_see_secrets_gets_the_reason(patient: Patient, server: FakeCluster) -> None:
-    server.denied = {("get", "secrets")}
-    play_pod(server, Reached(address=PLAIN))
-    assert patient.one("credentials", app=publishing(secret="login")).severity == NOTE

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import NotFoundError, StartError, UnreachableClusterError
+from eaves.errors import StartError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
-from knative.readiness.diagnosis import FunctionReader
 from knative.readiness.wait import DeploymentProgress, wait_ready
 from tests.cluster.expanded import (
     NAME,
@@ -22,7 +21,6 @@ from tests.cluster.expanded import (
     Manifest,
     condition,
     container,
-    deployment,
     ended,
     event,
     failed_revision,
@@ -180,14 +178,12 @@ def test_events_are_read_where_only_they_tell(server: FakeCluster, cluster: Clus
 
 def test_a_pod_that_may_not_be_made(server: FakeCluster, cluster: Cluster) -> None:
     message = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes (volume "spool")'
-    state = condition("ReplicaFailure", "True", "FailedCreate", message)
     put(server, failed_service(message), failed_revision("ResourcesAvailable", "FailedCreate", message))
-    put(server, deployment(state), deployment(state, kind="ReplicaSet"))
     assert "Pod Security level restricted:latest" in fail(cluster).message
 
 
 def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, cluster: Cluster) -> None:
-    kinds = ("pods", "events", "deployments.apps", "replicasets.apps")
+    kinds = ("pods", "events")
     server.denied = {("list", kind) for kind in kinds} | {("get", "revisions.serving.knative.dev")}
     taken = 'There is an existing placeholder Service "flowers" that we do not own.'
     put(server, service(condition("RoutesReady", "False", "NotOwned", taken), condition("Ready", "False", "NotOwned")))
@@ -241,15 +237,6 @@ def test_a_link_that_stays_down(server: FakeCluster, cluster: Cluster) -> None:
     server.fault = lambda request: Reply(status=0)
     with pytest.raises(UnreachableClusterError):
         wait_ready(cluster, NAME, timeout_s=0.3, look_s=LOOK_S)
-
-
-def test_why_one_is_not_ready_can_be_asked_at_any_time(server: FakeCluster, cluster: Cluster) -> None:
-    put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
-    found = FunctionReader(cluster).read(NAME).diagnosis
-    assert found is not None
-    assert found.cause == "image"
-    with pytest.raises(NotFoundError):
-        FunctionReader(cluster).read("nobody")
 
 
 def test_a_table_tells_restarts_and_nodes(server: FakeCluster, cluster: Cluster) -> None:

@@ -111,12 +111,6 @@ def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
     assert "knative.create_broker" in error.hint
 
 
-def test_a_sink_binding_that_is_not_ready(cluster: Cluster, knative: Knative) -> None:
-    message = 'failed to get object cams/eaves: brokers.eventing.knative.dev "eaves" not found'
-    knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", message)
-    assert "SinkBinding flowers-inbox: its sink can't be resolved" in fail(cluster, full_app()).message
-
-
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
@@ -129,16 +123,6 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
     )
     assert "sources.inbox.path: is not a folder" in error.message
     assert error.hint == "eaves logs flowers.inbox --on knative"
-
-
-def test_a_node_without_its_agent(cluster: Cluster, knative: Knative) -> None:
-    knative.nodes = 3
-    knative.counts["DaemonSet", "flowers-cams-camera"] = {
-        "desiredNumberScheduled": 3,
-        "updatedNumberScheduled": 3,
-        "numberReady": 2,
-    }
-    assert "DaemonSet flowers-cams-camera: 2 of 3 pods are ready" in fail(cluster, full_app()).message
 
 
 @pytest.mark.parametrize(
