@@ -122,23 +122,7 @@ def last_applied(value: Object) -> float | None:
     return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
 
 
-def unseen_s(value: Object, now: float) -> float:
-    """Return the seconds for which an object's controller hasn't processed its last change; 0 when not known.
-
-    Args:
-        value: The object.
-        now: The API server's clock, Unix seconds; 0 when it isn't known.
-    """
-    applied = last_applied(value)
-    return max(0.0, now - applied) if now and applied else 0.0
-
-
-def quote(message: str, *, end: bool = True) -> str:
-    """Shorten a message of another program to one line.
-
-    With `end` the end is kept, which names the reason of nested errors; otherwise the beginning, for lists.
-    """
+def quote(message: str) -> str:
+    """Shorten a message of another program to one line; the end is kept, which names the reason of nested errors."""
     text = " ".join(message.split()).rstrip(".")
-    if len(text) <= MAX_SAID:
-        return text
-    return f"...{text[-MAX_SAID:]}" if end else f"{text[:MAX_SAID]}..."
+    return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"

@@ -22,12 +22,12 @@ from knative.readiness.conditions import (
     is_alive,
     is_ready,
     is_true,
+    last_applied,
     name_of,
     namespace_of,
     observed,
     parse_time,
     quote,
-    unseen_s,
 )
 from knative.readiness.pods import PodReader, explain_pod
 from knative.readiness.refusals import explain_refusal
@@ -38,15 +38,17 @@ if TYPE_CHECKING:
 REVISION_LABEL = "serving.knative.dev/revision"
 MAX_PODS = 3
 """Maximum number of pods whose details are read; the other pods of the same Revision fail in the same way."""
-_PATIENCE_S = 15.0
+PATIENCE_S = 15.0
 """Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
 less than 2 s."""
 _DEADLINE = "ProgressDeadlineExceeded"
-_OWNED = re.compile(r'There is an existing (?:placeholder )?(\w+) "?([^" ]+)"? that we (?:do not|don\'t) own')
-_CREATION = re.compile(r"Revision creation failed with message: (.*)", re.DOTALL)
+_OWNED = re.compile("that we (do not|don't) own")
+_CREATION = "Revision creation failed"
+UNSEEN = "controller"
+"""Value of `Diagnosis.cause` when an object's controller hasn't processed its last change."""
 _GONE = re.compile(r'(\w+) "([^"]+)" referenced in traffic not found')
 _NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
-_INGRESS = frozenset({"IngressNotConfigured", "Uninitialized"})
+_INGRESS = frozenset({"IngressNotConfigured", "Uninitialized", "CertificateNotReady"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +112,12 @@ class FunctionReader:
     def _diagnose(self, seen: ObservedFunction, now: float) -> Diagnosis | None:
         service, namespace = seen.service, namespace_of(seen.service)
         if not observed(service):
-            return _explain_unobserved(service, now)
-        for value, kind in (
-            (service, "ConfigurationsReady"),
-            (service, "RoutesReady"),
-            (seen.revision, "ResourcesAvailable"),
-        ):
-            if (owned := _OWNED.search(str(condition(value, kind).get("message", "")))) is not None:
-                return _explain_owner(owned[1], owned[2], namespace)
+            return explain_unseen(service, now)
         configured = condition(service, "ConfigurationsReady")
-        if (refused := _CREATION.search(str(configured.get("message", "")))) is not None:
-            return explain_refusal(refused[1], namespace)
+        for state in (configured, condition(service, "RoutesReady"), condition(seen.revision, "ResourcesAvailable")):
+            said = str(state.get("message", ""))
+            if _OWNED.search(said) is not None or _CREATION in said:
+                return explain_refusal(said, namespace)
         if configured.get("reason") == "OutOfDate":
             return None  # the Service still names the previous Revision
         if is_true(seen.revision, "Ready"):
@@ -147,16 +144,8 @@ def explain_routes(service: Object, now: float) -> Diagnosis | None:
             fix=f"eaves promote {name_of(service)} --on knative",
             final=True,
         )
-    if reason.startswith("Certificate"):
-        return Diagnosis(
-            cause="routing",
-            message=f"the function's TLS certificate is missing: {quote(message)}",
-            fix=f"kubectl -n {namespace_of(service)} describe certificates.networking.internal.knative.dev; a function "
-            "that is used only inside the cluster needs none (knative.public: no in eaves.yaml)",
-            final=reason in {"CertificateProvisionFailed", "CertificateNotOwned"},
-        )
     since = parse_time(state.get("lastTransitionTime"))
-    late = reason in _INGRESS and bool(now and since and now - since > _PATIENCE_S)
+    late = reason in _INGRESS and bool(now and since and now - since > PATIENCE_S)
     if not late and (state.get("status") != "False" or reason == "RevisionMissing"):
         return None
     nobody = reason == "IngressNotConfigured"
@@ -177,27 +166,23 @@ def leads_nowhere(service: Object) -> bool:
     return state.get("reason") in _NOT_THERE or _GONE.search(str(state.get("message", ""))) is not None
 
 
-def _explain_unobserved(service: Object, now: float) -> Diagnosis | None:
-    """Report that Knative's controller hasn't processed a Service's last change; return None in the first seconds."""
-    waited_s = unseen_s(service, now)
-    if waited_s < _PATIENCE_S:
+def explain_unseen(value: Object, now: float) -> Diagnosis | None:
+    """Report that a controller hasn't processed an object's last change; return None in the first seconds.
+
+    Args:
+        value: The object.
+        now: The API server's clock, Unix seconds; 0 when it isn't known.
+    """
+    applied = last_applied(value)
+    waited_s = now - applied if now and applied else 0.0
+    if waited_s < PATIENCE_S:
         return None
+    group = str(value.get("apiVersion", "")).partition("/")[0]
+    where = "knative-serving" if group.startswith("serving.") else "knative-eventing" if "." in group else "kube-system"
     return Diagnosis(
-        cause="controller",
-        message=f"Knative's controller has not processed the change of {namespace_of(service)}/{name_of(service)} that "
-        f"was applied {waited_s:.0f} s ago",
-        fix="kubectl -n knative-serving get pods -l app=controller; kubectl -n knative-serving logs -l app=controller",
-    )
-
-
-def _explain_owner(kind: str, name: str, namespace: str) -> Diagnosis:
-    resource = f"{kind.lower()}s.serving.knative.dev" if kind in {"Configuration", "Route"} else kind.lower()
-    return Diagnosis(
-        cause="refused",
-        message=f"the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
-        fix="set another name in eaves.yaml, or, if the object is not needed: kubectl -n "
-        f"{namespace} delete {resource} {name}",
-        final=True,
+        cause=UNSEEN,
+        message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
+        fix=f"kubectl -n {where} get pods",
     )
 
 

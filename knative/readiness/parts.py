@@ -43,9 +43,8 @@ from knative.readiness.conditions import (
     observed,
     parse_time,
     quote,
-    unseen_s,
 )
-from knative.readiness.diagnosis import MAX_PODS
+from knative.readiness.diagnosis import MAX_PODS, explain_unseen
 from knative.readiness.pods import PodReader, seen_at
 from knative.readiness.refusals import explain_refusal, explain_scheduling
 from knative.resources import agent, pin, publisher, relay
@@ -62,11 +61,8 @@ WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER
 PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 """States of a part (`PartStatus.state`)."""
-UNSEEN, DESTINATION = "controller", "destination"
-"""Values of `Diagnosis.cause`: an object's controller hasn't processed its last change; a part names a subscriber or
-sink that can't be resolved."""
-UNSEEN_S = 15.0
-"""Maximum seconds that a controller may take to process a change of an object before that counts as a fault."""
+DESTINATION = "destination"
+"""Value of `Diagnosis.cause` when a part names a subscriber or sink that can't be resolved."""
 _UNADDRESSED = "address not set"
 """Text of a Trigger's condition when its subscriber existed and had no address yet. It says nothing about the present:
 a busy controller may look at the Trigger again minutes after the subscriber has its address.
@@ -174,7 +170,7 @@ class PartReader:
         )
         applied = last_applied(value)
         if not observed(value):
-            return _unready(part, _explain_unseen(value, now), applied, now)
+            return _unready(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
         if value["kind"] not in WORKLOADS:
             return _judge_conditions(part, value, now)
         own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
@@ -343,19 +339,6 @@ def _with_agent_fix(found: Diagnosis | None, name: str) -> Diagnosis | None:
     if found.cause == "crash":
         return replace(found, fix=f"eaves logs {name} --on knative")
     return replace(found, fix=next((fix for text, fix in _AGENT_FIXES.items() if text in found.fix), found.fix))
-
-
-def _explain_unseen(value: Object, now: float) -> Diagnosis | str:
-    """Explain that an object's controller hasn't processed the object's last change yet."""
-    waited_s = unseen_s(value, now)
-    if waited_s <= UNSEEN_S:
-        return "its controller has not processed it yet"
-    where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
-    return Diagnosis(
-        cause=UNSEEN,
-        message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
-        fix=f"kubectl -n {where} get pods",
-    )
 
 
 def _count(value: Object, pods: Sequence[Object]) -> tuple[int, int, int]:

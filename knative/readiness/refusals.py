@@ -119,6 +119,12 @@ _SIDECAR_LIMITS = (
 )
 _ADMISSION = (
     _Known(
+        text=r'existing (placeholder )?(?P<kind>\w+) "?(?P<name>[^" ]+)"? that we (do not|don\'t) own',
+        message="the name is in use: {kind} {name} in the namespace {namespace} does not belong to Knative",
+        fix="set another name in eaves.yaml, or, if it is not needed: kubectl -n {namespace} delete {kind} {name}",
+        final=True,
+    ),
+    _Known(
         text=r'violates PodSecurity "(?P<level>restricted|baseline)(?P<version>[^"]*)": (?P<said>.*)',
         message="the namespace enforces the Pod Security level {level}{version}, which refuses the pod: {said}",
         fix="deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
@@ -325,5 +331,5 @@ def _explain(cause: str, rows: Sequence[_Known], said: str, **values: str) -> Di
     groups = {name: text or name.upper() for name, text in found.groupdict().items()}
     shown = {**values, "said": quote(said), **groups}
     if "said" in groups:
-        shown["said"] = quote(groups["said"], end="PodSecurity" not in row.text)
+        shown["said"] = quote(groups["said"])
     return Diagnosis(cause=cause, message=row.message.format(**shown), fix=row.fix.format(**shown), final=row.final)

@@ -28,8 +28,8 @@ from knative.readiness.conditions import (
     namespace_of,
     observed,
 )
-from knative.readiness.diagnosis import FunctionReader, ObservedFunction, leads_nowhere
-from knative.readiness.parts import DESTINATION, READY, UNKNOWN, UNSEEN, PartReader, wanted_parts
+from knative.readiness.diagnosis import UNSEEN, FunctionReader, ObservedFunction, leads_nowhere
+from knative.readiness.parts import DESTINATION, READY, UNKNOWN, Key, PartReader, wanted_parts
 from knative.resources.fields.labels import TOUCH_MANAGER, TOUCHED_ANNOTATION
 
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ def wait_ready(
         UnreachableClusterError: When the cluster didn't answer at the end of the time.
         ClusterError: When the cluster refuses a request.
     """
-    waiting = _Waiting(cluster, name, timeout_s, look_s, show)
-    while not waiting.look(parts=False):
-        pass
+    wait_whole(cluster, name, (), timeout_s=timeout_s, show=show, look_s=look_s)
 
 
 def wait_whole(
@@ -137,9 +135,9 @@ def wait_whole(
         UnreachableClusterError: When the cluster didn't answer at the end of the time.
         ClusterError: When the cluster refuses a request.
     """
-    waiting = _Waiting(cluster, name, timeout_s, look_s, show)
-    waiting.wanted, waiting.patience_s = wanted_parts(manifests, cluster.namespace), patience_s
-    while not waiting.look(parts=True):
+    wanted = wanted_parts(manifests, cluster.namespace)
+    waiting = _Waiting(cluster, name, wanted, show, timeout_s=timeout_s, look_s=look_s, patience_s=patience_s)
+    while not waiting.look():
         pass
 
 
@@ -173,23 +171,24 @@ class _Waiting:
         self,
         cluster: Cluster,
         name: str,
+        wanted: Sequence[Key],
+        show: Callable[[DeploymentProgress], None],
+        *,
         timeout_s: float,
         look_s: float,
-        show: Callable[[DeploymentProgress], None],
+        patience_s: float,
     ) -> None:
-        self._cluster, self._name, self._show, self._look_s = cluster, name, show, look_s
+        self._cluster, self._name, self._wanted, self._show = cluster, name, wanted, show
+        self._timeout_s, self._look_s, self._patience_s = timeout_s, look_s, patience_s
         self._functions, self._parts = FunctionReader(cluster), PartReader(cluster)
-        self._began, self._timeout_s = time.monotonic(), timeout_s
+        self._began, self._next_touch = time.monotonic(), 0.0
         self._ahead_s: float | None = None
         self._seen = DeploymentProgress()
         self._last: Diagnosis | None = None
         self._since: dict[str, tuple[str, float]] = {}
-        self._next_touch = 0.0
-        self.wanted: Sequence[Any] = ()
-        self.patience_s = PATIENCE_S
 
-    def look(self, *, parts: bool) -> bool:
-        """Read the function, and the parts if they are waited for; return whether all are ready.
+    def look(self) -> bool:
+        """Read the function, and the parts if there are some; return whether all are ready.
 
         Raises:
             StartError: When the function or a part can't become ready, or the time limit has passed.
@@ -197,7 +196,7 @@ class _Waiting:
         """
         try:
             ready = self._check_function()
-            return self._check_parts(function_ready=ready) if parts else ready
+            return self._check_parts(function_ready=ready) if self._wanted else ready
         except UnreachableClusterError as error:
             if self._left_s <= 0:
                 raise
@@ -244,7 +243,7 @@ class _Waiting:
 
     def _check_parts(self, *, function_ready: bool) -> bool:
         """Read the other parts of the app; return whether all are ready. If not, wait until the next read is due."""
-        parts = self._parts.read(self.wanted, now=self._now())
+        parts = self._parts.read(self._wanted, now=self._now())
         self._seen = replace(self._seen, parts=parts)
         self._report()
         left = [part for part in parts if part.state not in {READY, UNKNOWN}]
@@ -273,7 +272,7 @@ class _Waiting:
         now = time.monotonic()
         before, since = self._since.get(title, ("", now))
         self._since[title] = cause, since if cause == before else now
-        return bool(cause) and now - self._since[title][1] >= (self._look_s / 2 if final else self.patience_s)
+        return bool(cause) and now - self._since[title][1] >= (self._look_s / 2 if final else self._patience_s)
 
     def _touch_bindings(self, left: Sequence[PartStatus]) -> None:
         """Annotate SinkBindings that report an unresolved sink although every Broker is ready.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +64,6 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
     return [site.describe(service) for service in services]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """The parts of an app: its objects other than the function, as they were read, and judged; and its inventory."""
-
-    values: Sequence[Object]
-    parts: Sequence[PartStatus]
-    inventory: Inventory | None
-
-
 class _Site:
     """The objects of a namespace, read once; for the status of each function there."""
 
@@ -106,13 +96,16 @@ class _Site:
     def describe(self, service: Mapping[str, Any]) -> FunctionStatus:
         """Build the status of one function."""
         status, template = service.get("status", {}), service["spec"]["template"]
-        name, app = name_of(service), self._read_parts(name_of(service))
+        name = name_of(service)
+        own = {key: value for key, value in self._values.items() if _label(value, APP_LABEL) == name}
+        inventory, unreadable = self._read_inventory(name)
+        parts = [*self._list_parts(own, inventory), *self._unseen, *unreadable]
         seen = None if is_ready(service) else self._functions.read(name, service=service, now=self._now)
         wrong = seen.diagnosis if seen is not None else None
         routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
         replicas = sum(self._replicas.get(str(entry.get("revisionName")), 0) for entry in routed)
         state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
-        broken = any(part.state in {FAILED, MISSING} for part in app.parts)
+        broken = any(part.state in {FAILED, MISSING} for part in parts)
         unready = condition(service, "Ready")
         said = unready.get("message") or unready.get("reason") or ""
         return FunctionStatus(
@@ -126,39 +119,35 @@ class _Site:
             artifact=str(template["spec"]["containers"][0].get("image", "")),
             artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
             site=_label(service, SITE_LABEL),
-            sources=tuple(_list_sources(app)),
+            sources=tuple(_list_sources(own.values(), parts)),
             traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
-            parts=tuple(app.parts),
+            parts=tuple(parts),
             serving=tuple(self._describe_served(entry) for entry in routed),
-            deployed=self._describe_deployment(app.inventory),
-            pinned=tuple(_list_pinned(app.values)),
+            deployed=self._describe_deployment(inventory),
+            pinned=tuple(_list_pinned(own.values())),
             agents=self._agents.get(name, ()),
         )
 
-    def _read_parts(self, name: str) -> _Parts:
-        """Return the parts of an app: unreadable ones in the state `unknown`, listed ones that are gone `missing`."""
-        inventory, unreadable = None, []
+    def _read_inventory(self, name: str) -> tuple[Inventory | None, list[PartStatus]]:
+        """Return an app's inventory; None and a part of state `unknown` when it can't be read."""
         try:
-            inventory = read_inventory(self._cluster, name)
+            return read_inventory(self._cluster, name), []
         except (DeniedError, ConflictError, InvalidError) as error:
-            unreadable = [unknown_part(CONFIG_MAP, self._cluster.namespace, error.message)]
-        own = {key: value for key, value in self._values.items() if _label(value, APP_LABEL) == name}
+            return None, [unknown_part(CONFIG_MAP, self._cluster.namespace, error.message)]
+
+    def _list_parts(self, own: Mapping[Key, Object], inventory: Inventory | None) -> Iterator[PartStatus]:
+        """Yield the parts of an app and the Brokers that they name; listed ones that are gone are `missing`."""
         kinds = {item_kind(kind): kind for kind in PART_KINDS}
-        items = inventory.items if inventory is not None else ()
         spaces = {self._cluster.namespace, self._owner.agents}
-        listed: list[Key] = [
-            (kinds[item.kind], item.name, item.namespace)
-            for item in items
-            if item.kind in kinds and item.namespace in spaces
-        ]
-        brokers = [broker for key, value in own.items() for broker in broker_of(value, key[2])]
-        ordered = sorted(dict.fromkeys([*brokers, *own, *listed]), key=lambda key: PART_KINDS.index(key[0]))
-        parts = [
-            self._judged.get(key) or missing_part(*key)
-            for key in ordered
-            if key in self._judged or (key[0].kind, key[2]) not in self._hidden
-        ]
-        return _Parts(values=list(own.values()), parts=[*parts, *self._unseen, *unreadable], inventory=inventory)
+        wanted = [*own, *(broker for key, value in own.items() for broker in broker_of(value, key[2]))]
+        items = inventory.items if inventory is not None else ()
+        listed = [item for item in items if item.kind in kinds and item.namespace in spaces]
+        wanted += [(kinds[item.kind], item.name, item.namespace) for item in listed]
+        for key in sorted(dict.fromkeys(wanted), key=lambda key: PART_KINDS.index(key[0])):
+            if key in self._judged:
+                yield self._judged[key]
+            elif (key[0].kind, key[2]) not in self._hidden:
+                yield missing_part(*key)
 
     def _describe_served(self, entry: Mapping[str, Any]) -> ServedStatus:
         name = str(entry.get("revisionName"))
@@ -208,12 +197,12 @@ def _list_pinned(values: Iterable[Object]) -> Iterable[PinnedStatus]:
             yield PinnedStatus(image=str(container.get("image", "")), ready=int(ready), wanted=int(wanted))
 
 
-def _list_sources(app: _Parts) -> Iterable[str]:
+def _list_sources(values: Iterable[Object], parts: Iterable[PartStatus]) -> Iterable[str]:
     """Yield a text for each source of an app with its state, such as `inbox running (1/1)`."""
-    parts = {(part.kind, part.name): part for part in app.parts}
-    for value in app.values:
+    judged = {(part.kind, part.name): part for part in parts}
+    for value in values:
         if value["kind"] in WORKLOADS and _label(value, PART_LABEL) == agent.PART:
-            part = parts[value["kind"], name_of(value)]
+            part = judged[value["kind"], name_of(value)]
             state = "running" if part.state == "ready" else "failed" if part.cause else "starting"
             counts = f" ({part.pods})" if part.pods else ""
             yield f"{_label(value, agent.SOURCE_LABEL) or part.name} {state}{counts}"

@@ -187,13 +187,13 @@ def _examine_sites(workspace: Workspace, choice: PlatformChoice, options: dict[s
     project = workspace.project
     sites = choose_sites(project.sites or (SiteSettings(name=project.site),), choice)
     examine = partial(_examine, workspace, choice, options)
-    if len(sites) == 1:
-        return [(sites[0].name, finding) for finding in examine(sites[0])]
     with progress("sites", len(sites)) as bar:
         outcomes = run_on_sites(sites, examine, show=lambda _: bar.update(1))
     found = []
     for outcome in outcomes:
         found += [(outcome.site, finding) for finding in outcome.result or ()]
+        if outcome.error is not None and len(sites) == 1:
+            raise outcome.error
         if outcome.error is not None:
             hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
             found.append((outcome.site, error("server", outcome.error.message, hint)))

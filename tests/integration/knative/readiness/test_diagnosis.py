@@ -82,16 +82,16 @@ def test_what_only_takes_its_time(
 @pytest.mark.parametrize(
     ("value", "cause", "final", "message", "fix"),
     [
-        (service(generation=2, observed=1), "controller", False, "60 s ago", "-l app=controller"),
+        (service(generation=2, observed=1), "controller", False, "60 s ago", "kubectl -n knative-serving get pods"),
         (
             denied(
                 "RoutesReady", "False", "NotOwned", 'There is an existing placeholder Service "f" that we do not own.'
             ),
-            *("refused", True, "the name is in use: Service f", "kubectl -n barn delete service f"),
+            *("refused", True, "the name is in use: Service f", "kubectl -n barn delete Service f"),
         ),
         (
             denied("ConfigurationsReady", "False", "X", 'There is an existing Configuration "f" that we do not own.'),
-            *("refused", True, "the name is in use", "delete configurations.serving.knative.dev f"),
+            *("refused", True, "the name is in use", "kubectl -n barn delete Configuration f"),
         ),
         (
             denied(
@@ -107,10 +107,6 @@ def test_what_only_takes_its_time(
         (
             denied("RoutesReady", "Unknown", "Uninitialized", "Waiting for load balancer to be ready"),
             *("routing", False, "the networking layer isn't ready", "ingress-class"),
-        ),
-        (
-            denied("RoutesReady", "False", "CertificateProvisionFailed", "OrderPending"),
-            *("routing", True, "the function's TLS certificate is missing: OrderPending", "knative.public"),
         ),
         (
             denied("RoutesReady", "False", "RevisionMissing", 'Revision "f-0" referenced in traffic not found.'),
