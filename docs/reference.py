@@ -30,8 +30,8 @@ from eaves.sources.claim_check import ClaimCheckSettings
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
-from knative.resources.console_settings import ConsoleDeployment, SiteConsoleSettings
-from knative.resources.receiver_settings import ReceiverDeployment
+from knative.resources.console import ConsoleDeployment, SiteConsoleSettings
+from knative.resources.receiver import ReceiverDeployment
 from knative.settings import SiteSettings
 from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
 from trainer.run.run_server import TOKEN_VARIABLE

@@ -2,15 +2,64 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.platform import QUANTITY_PATTERN
-from knative.cluster_dns import CLUSTER_DNS, parse_resolver
 
-MEMORY_LIMIT = "1Gi"
+DNS_PORT = 53
+CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
+"""Namespace and label of the pods that resolve names in most clusters.
+
+Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
+"""
+_PODS = re.compile(
+    r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
+    r"/(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)=(?P<value>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """A DNS resolver that a function may query.
+
+    Attributes:
+        namespace: Namespace of the resolver's pods; empty when the resolver is an IP address.
+        labels: Labels of the resolver's pods, as (name, value).
+        network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
+        port: Port that the resolver listens at, UDP and TCP. It is the pod's own port, since a NetworkPolicy compares
+            that: OpenShift's resolver pods listen at 5353.
+    """
+
+    namespace: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    network: str = ""
+    port: int = DNS_PORT
+
+    def peer(self) -> dict[str, Any]:
+        """Build the peer that selects this resolver in a NetworkPolicy."""
+        if self.network:
+            return {"ipBlock": {"cidr": self.network}}
+        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
+        return {"namespaceSelector": namespaces, "podSelector": {"matchLabels": dict(self.labels)}}
+
+
+def parse_resolver(text: str) -> Resolver:
+    """Parse a resolver: `NAMESPACE/LABEL=VALUE[:PORT]`, an IP address or a network.
+
+    Raises:
+        ValueError: When the text is neither a pod selector nor an IP address or network.
+    """
+    if pods := _PODS.fullmatch(text):
+        port = int(pods["port"] or DNS_PORT)
+        if not 0 < port < 65536:
+            raise ValueError(f"{port} is not a port number")
+        return Resolver(namespace=pods["namespace"], labels=((pods["key"], pods["value"]),), port=port)
+    return Resolver(network=str(ipaddress.ip_network(text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +86,6 @@ class KnativeSettings:
         "Secret with the files `access_key` and `secret_key`, which is mounted in place of "
         "`function.dataref_credentials`, so that the function can fetch images from private buckets.",
     )
-    pull_secret: str = setting("", "Secret with which nodes pull container images; empty: the registry needs no login.")
     broker: str = setting("eaves", "Name of the Broker that events are sent through, in the function's namespace.")
     create_broker: bool = setting(
         True, "Whether Eaves creates the Broker; no: the Broker exists already and is managed elsewhere."
@@ -55,10 +103,15 @@ class KnativeSettings:
         False,
         "Whether the function has an address outside the cluster; no: it can be reached only from within the cluster.",
     )
-    cpu: str = setting("250m", "CPU request of a replica; Knative's sidecar adds 25m.")
-    cpu_limit: str = setting("", "CPU limit of a replica; empty: no limit, so that the replica is not throttled.")
-    memory: str = setting("256Mi", "Memory request of a replica. Inception V3 takes 95 MB (int8) or 165 MB (fp32).")
-    memory_limit: str = setting(MEMORY_LIMIT, "Memory limit of a replica; a 50-megapixel PNG takes 290 MB.")
+    pod: dict[str, Any] = setting(
+        dict,
+        "Fields of every pod of the app and its trainings, as Kubernetes names them: tolerations, nodeSelector, "
+        "affinity, topologySpreadConstraints, priorityClassName, runtimeClassName, imagePullSecrets, "
+        "serviceAccountName, and `resources` of the function's container, which are by default requests of 250m CPU "
+        "and 256Mi memory and a limit of 1Gi memory. Inception V3 takes 95 MB (int8) or 165 MB (fp32), a 50-megapixel "
+        "PNG 290 MB more. Fields of `sites.pod`, `sources.pod` and `job.pod` are added to these.",
+        nested=True,
+    )
     pin: bool = setting(
         True,
         "Whether a small pod on every edge node keeps the function's container image there, so that the function "
@@ -68,6 +121,11 @@ class KnativeSettings:
         True,
         "Whether a NetworkPolicy allows requests to the function only from Knative and the gateway, and "
         "connections from it only to `knative.dns` and the hosts of `function.dataref_hosts`.",
+    )
+    metrics_namespaces: tuple[str, ...] = setting(
+        (),
+        "Other namespaces whose pods, such as Prometheus, may read the metrics of agents, relays and publishers, "
+        "separated by commas.",
     )
     dns: tuple[str, ...] = setting(
         (CLUSTER_DNS,),
@@ -81,12 +139,14 @@ class KnativeSettings:
     )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway of the networking layer.")
 
+    @property
+    def pull_secret(self) -> str:
+        """Name of the first Secret with which nodes pull container images; empty when `pod` names none."""
+        secrets = self.pod.get("imagePullSecrets") or [{}]
+        return str(secrets[0].get("name", ""))
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        for name in ("cpu", "cpu_limit", "memory", "memory_limit"):
-            value = getattr(self, name)
-            if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):
-                yield name, f"must be a quantity such as 250m or 256Mi (got {value!r})"
         for name in ("image", "agent_image", "agent_camera_image", "agent_s3_image", "trainer_image"):
             value = getattr(self, name)
             if value and "@sha256:" not in value:
@@ -158,14 +218,20 @@ class SiteSettings:
     name: str = setting("", "Name of the site, which is part of its events' source: /eaves/SITE/NAME.")
     context: str = setting("", "Context of the kubeconfig for the site's cluster; empty: the current context.")
     namespace: str = setting("", "Namespace of the site; empty: the namespace of the context.")
-    selector: dict[str, str] = setting(
+    pod: dict[str, Any] = setting(
         dict,
-        "Labels of the nodes that run the function, if the site is a part of a larger cluster. Needs Knative's "
-        "feature flag kubernetes.podspec-nodeselector, and keeps one replica running.",
+        "Fields of the site's pods besides `knative.pod`. With a `nodeSelector`, if the site is a part of a larger "
+        "cluster, one replica of the function is kept running.",
+        nested=True,
     )
     wave: int = setting(
         1, "Number of the wave in which the site is deployed; sites of a lower wave come first.", minimum=1, maximum=100
     )
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """Labels of the nodes that the site consists of; empty for all nodes of the cluster."""
+        return dict(self.pod.get("nodeSelector") or {})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""

@@ -6,9 +6,9 @@ this module.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from eaves.base.names import SUBDOMAIN_PATTERN
 from eaves.config import setting
@@ -22,9 +22,6 @@ from eaves.platform import (
     TriggerSpec,
     default_trigger,
 )
-
-RESOURCE_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-"""Pattern of the name of a resource that a device plugin provides. Source: Kubernetes, extended resources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +46,7 @@ class ClusterSource(SourceSpec):
         claim: PersistentVolumeClaim that holds the watched folder.
         spool_size: Size of the volume for the source's spool.
         secret: Secret with the source's credentials.
-        device_resource: Resource of a device plugin that gives the agent its device.
-        nodes: Labels of the nodes that run the agent.
+        pod: Fields of the agent's pod.
     """
 
     agent: str = setting(
@@ -79,22 +75,18 @@ class ClusterSource(SourceSpec):
         "overhead.",
     )
     secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
-    device_resource: str = setting(
-        "",
-        "Resource of a device plugin, such as `squat.ai/video`, that gives an agent on a node the device that it "
-        "reads. Empty: the agent's container is privileged, because another container can't open a device.",
-    )
-    nodes: dict[str, str] = setting(
+
+    pod: dict[str, Any] = setting(
         dict,
-        "Labels of the nodes that run the agent, for `agent: node`, such as the nodes that have a camera. "
-        "Empty: all nodes of the site.",
+        "Fields of the agent's pod besides `knative.pod`, on a cluster, such as a `nodeSelector` for nodes that have "
+        "a camera. A limit for a resource of a device plugin, such as `squat.ai/video`, gives an agent the device that "
+        "it reads; without one the agent's container is privileged, because another container can't open a device.",
+        nested=True,
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
         yield from SourceSpec.faults(self)
-        if self.device_resource and not RESOURCE_PATTERN.fullmatch(self.device_resource):
-            yield "device_resource", f"must be a resource such as squat.ai/video (got {self.device_resource!r})"
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
         for setting_name, object_name in (("claim", self.claim), ("secret", self.secret)):

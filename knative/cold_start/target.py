@@ -12,7 +12,7 @@ from eaves.errors import NotFoundError, StartError
 from functions.settings import FunctionSettings
 from knative.client.kinds import KSERVICE, REVISION
 from knative.client.proxy_routes import ProxyRoute, find_route
-from knative.resources.fields.labels import PIN_ANNOTATION
+from knative.resources.metadata import PIN_ANNOTATION
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

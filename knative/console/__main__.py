@@ -31,7 +31,7 @@ from knative.console.event_intake import EventIntake, open_intake_server
 from knative.console.inside_cluster import open_inside, send_inside
 from knative.console.site_backend import SiteBackend
 from knative.platform import KnativePlatform
-from knative.resources.console_settings import SiteConsoleSettings
+from knative.resources.console import SiteConsoleSettings
 from knative.settings import KnativeSettings, SiteSettings
 
 LOOKING_S = 30.0

@@ -27,7 +27,7 @@ from knative.deploy.objects.ownership import (
 )
 from knative.deploy.objects.subscriptions import mark_trigger, repair_subscriptions
 from knative.readiness.refusals import explain_denial
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

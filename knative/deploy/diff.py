@@ -13,7 +13,7 @@ from knative.deploy.objects.inventory import InventoryItem
 from knative.deploy.objects.labelled_objects import AppOwner, key_of
 from knative.deploy.objects.name_conflicts import is_satisfied
 from knative.deploy.objects.ownership import find_holdings, kind_named
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

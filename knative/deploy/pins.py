@@ -17,14 +17,14 @@ from knative.client.kinds import DAEMON_SET, KSERVICE, REVISION
 from knative.deploy.objects.apply_result import REMOVED, ApplyResult
 from knative.deploy.objects.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
 from knative.deploy.objects.ownership import ATTEMPTS
-from knative.resources.fields.labels import (
+from knative.resources.function import CONTAINER
+from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
     MANAGED_VALUE,
     PART_LABEL,
     PIN_ANNOTATION,
 )
-from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
 from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
 from knative.specs import ClusterApp
@@ -72,14 +72,8 @@ def add_pins_of(
         selector = revision["spec"].get("nodeSelector") or {}
         name = pin_name(app.function.name, image, selector)
         if name not in rendered:
-            secrets = revision["spec"].get("imagePullSecrets")
-            made[name] = build_image_pin(
-                app,
-                str(pin["metadata"].get("namespace", "")),
-                image=image,
-                selector=selector,
-                pull_secrets={"imagePullSecrets": secrets} if secrets else {},
-            )
+            namespace = str(pin["metadata"].get("namespace", ""))
+            made[name] = build_image_pin(app, namespace, image=image, placement=revision["spec"])
     first = list(manifests).index(pin)
     return (*manifests[:first], *(made[name] for name in sorted(made)), *manifests[first:])
 

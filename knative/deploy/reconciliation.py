@@ -23,7 +23,7 @@ from knative.deploy.reconcile_decision import (
 )
 from knative.deploy.rollout_advance import prune_after
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_held, read_image
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.settings import SiteSettings
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from knative.deploy.objects.labelled_objects import (
     is_training,
 )
 from knative.deploy.objects.ownership import ATTEMPTS, build_item, delete_item, order_removal
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -12,7 +12,7 @@ from knative.client.kinds import KSERVICE
 from knative.deploy.objects.apply_result import ApplyResult
 from knative.deploy.objects.inventory import Inventory
 from knative.deploy.pins import listed_pins, prune_pins
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -31,8 +31,8 @@ from knative.deploy.rollout_advance import prune_after
 from knative.readiness.conditions import is_ready, observed
 from knative.readiness.diagnosis import FunctionReader
 from knative.readiness.wait import DeploymentProgress, wait_whole
-from knative.render.rendering import render_app
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from knative.specs import ClusterApp
 

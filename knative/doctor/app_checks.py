@@ -22,8 +22,8 @@ from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
 from knative.readiness.pods import explain_pod
 from knative.readiness.refusals import explain_denial
 from knative.resources.eventing import CLASS, relay_name
-from knative.resources.fields.credentials import VOLUMES
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
+from knative.resources.pod import VOLUMES
 from knative.resources.relay import PATIENCE_S, sends_to_relay
 
 CHANNEL_BROKER = "MTChannelBasedBroker"

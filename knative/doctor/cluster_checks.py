@@ -19,9 +19,9 @@ from eaves.config import iter_leaves
 from eaves.platform.findings import Finding, error, note, ok, warning
 from functions.settings import ServeSettings
 from knative.client.kinds import BROKER, DAEMON_SET, DEPLOYMENT, KSERVICE, POD, SERVICE
-from knative.cluster_dns import Resolver, parse_resolver
 from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
 from knative.readiness.conditions import condition, is_true, name_of
+from knative.settings import Resolver, parse_resolver
 
 KUBERNETES = (34, 37)
 """Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
@@ -199,7 +199,8 @@ def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Itera
 
 def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
     """Check the nodes that the function's selector chooses: their state, their taints and their architecture."""
-    selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
+    chosen_by = (subject.function_pod.get("nodeSelector") or {}).items()
+    selector = ",".join(f"{key}={value}" for key, value in chosen_by)
     if not subject.edge:
         what = f"no node has the labels {selector} of the site's selector" if selector else "the cluster has no nodes"
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"

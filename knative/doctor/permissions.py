@@ -23,7 +23,7 @@ from knative.client.kinds import (
 from knative.deploy.objects.labelled_objects import AT_HOME
 from knative.doctor.cluster_checks import GATEWAYS
 from knative.doctor.site import ExaminedSite
-from knative.resources.app.sources import SourceRunner, find_runner
+from knative.resources.sources import SourceRunner, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
 """RBAC verbs that are needed to apply and delete objects. Server-side apply is a PATCH; for a new object it also needs

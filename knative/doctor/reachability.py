@@ -20,10 +20,9 @@ from eaves.reachability import Reached, parse_report
 from knative.client.kinds import POD
 from knative.doctor.site import ExaminedSite
 from knative.readiness.conditions import parse_time
-from knative.resources.app.agent_images import find_any_agent_image
-from knative.resources.app.destinations import Destination, find_destinations
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
-from knative.resources.reachability_pod import LIFE_S, PART, build_reachability_pod
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
+from knative.resources.reachability_pod import LIFE_S, PART, Destination, build_reachability_pod, find_destinations
+from knative.resources.sources import find_any_agent_image
 from knative.training.job_status import find_waiting_reason
 
 CHECK = "reachability"

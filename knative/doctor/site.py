@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
 from knative.client.kinds import CONFIG_MAP, NODE, ObjectKind, kind_of
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -85,7 +85,7 @@ class ExaminedSite:
     @cached_property
     def edge(self) -> list[dict[str, Any]]:
         """The nodes that the function's selector chooses."""
-        wanted = dict(self.function_pod.get("nodeSelector") or self.site.selector).items()
+        wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
         nodes = self.cluster.list(NODE, namespace="")
         return [node for node in nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
 

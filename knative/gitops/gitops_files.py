@@ -20,7 +20,7 @@ from eaves.errors import ConfigError, Fault, InputError, StorageError
 from knative.client.kinds import KSERVICE
 from knative.gitops import rollout_files
 from knative.gitops.pin_files import keep_pins
-from knative.render.rendering import HEAD, to_yaml, write_files
+from knative.resources.rendering import HEAD, to_yaml, write_files
 
 VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "promote": rollout_files.promote,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knative.deploy.pins import find_served
-from knative.resources.fields.labels import REVISIONS_ANNOTATION
+from knative.resources.metadata import REVISIONS_ANNOTATION
 from knative.resources.pin import is_pin
 from knative.rollout.rollout_status import parse_rollout_status
 

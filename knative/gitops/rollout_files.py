@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from eaves.errors import InputError
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.annotation import render_state
 from knative.rollout.plan import Plan, plan_percent, plan_promote, plan_rollback
 from knative.rollout.rollout_state import RolloutPhase, RolloutState

@@ -238,7 +238,7 @@ def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool
     return Diagnosis(
         cause="memory",
         message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
-        fix="set knative.memory_limit in eaves.yaml to twice as much, then: eaves deploy --on knative",
+        fix="set knative.pod.resources.limits.memory in eaves.yaml to twice as much, then: eaves deploy --on knative",
         final=restarts >= 1,
     )
 

@@ -32,7 +32,7 @@ PACKAGE = "eaves package ARTIFACT -t {repository} --base BASE, then set knative.
 PLATFORMS = PACKAGE.replace("BASE,", "BASE --platform linux/amd64 --platform linux/arm64,")
 _LOGIN = (
     "kubectl -n {namespace} create secret docker-registry registry --docker-server={host} --docker-username=USER "
-    "--docker-password=PASSWORD, then set knative.pull_secret in eaves.yaml to registry"
+    "--docker-password=PASSWORD, then set knative.pod.imagePullSecrets in eaves.yaml to [{{name: registry}}]"
 )
 ARCHITECTURE = "exec format error"
 _ROOM = "kubectl describe nodes | grep -A8 'Allocated resources'"
@@ -90,20 +90,20 @@ _SCHEDULING = (
     _Known(
         text=r"\d+ Insufficient (?P<device>[a-z0-9.-]*/[a-z0-9./-]*[a-z0-9])",
         message="the pod can't be scheduled on any node: it requests {device}; {said}",
-        fix="kubectl describe nodes | grep {device} shows where a device plugin provides it; `nodes` of the source in "
-        "eaves.yaml selects nodes by their labels",
+        fix="kubectl describe nodes | grep {device} shows where a device plugin provides it; `pod.nodeSelector` of the "
+        "source in eaves.yaml selects nodes by their labels",
     ),
     # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     _Known(
         text=r"node affinity/selector|node selector",
         message=_UNPLACED,
         fix="kubectl get nodes -l {selector}; if no node is listed: kubectl label node NODE {labels}, or change "
-        "selector of the site, or nodes of the source, in eaves.yaml",
+        "nodeSelector of knative.pod, or of pod of the site or source, in eaves.yaml",
     ),
     _Known(
         text=r"\d+ Insufficient (?P<resource>cpu|memory)",
         message=_UNPLACED,
-        fix="lower knative.{resource} in eaves.yaml, or free resources on a node: " + _ROOM,
+        fix="lower knative.pod.resources.requests.{resource} in eaves.yaml, or free resources on a node: " + _ROOM,
     ),
     _Known(
         text=r"untolerated taints? ?\{(?P<key>[^:}]+)|untolerated taint|didn't tolerate",
@@ -134,26 +134,26 @@ _ADMISSION = (
     _Known(
         text=r"exceeded quota: (?P<quota>\S+), (?P<said>.*)",
         message="the quota {quota} of the namespace is used up: {said}",
-        fix="kubectl -n {namespace} describe resourcequota {quota}; raise the quota, or lower knative.cpu, "
-        "knative.memory or scale.max in eaves.yaml",  # not final: there may be room once the old pod is gone
+        fix="kubectl -n {namespace} describe resourcequota {quota}; raise the quota, or lower "
+        "knative.pod.resources or scale.max in eaves.yaml",  # not final: there may be room once the old pod is gone
     ),
     _Known(
         text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*queue-proxy.*)",
         message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix=_SIDECAR_LIMITS + ", and set knative.cpu_limit and knative.memory_limit in eaves.yaml",
+        fix=_SIDECAR_LIMITS + ", and set knative.pod.resources.limits in eaves.yaml",
         final=True,
     ),
     _Known(
         text=r"failed quota: (?P<quota>\S+): must specify (?P<said>.*)",
         message="the quota {quota} of the namespace requires every container to specify {said}",
-        fix="set knative.cpu_limit and knative.memory_limit in eaves.yaml",
+        fix="set knative.pod.resources.limits in eaves.yaml",
         final=True,
     ),
     _Known(
         text=r"(?P<said>(maximum|minimum) \w+ usage per \w+ is.*"
         r"|is invalid: .*must be less than or equal to .* limit.*)",
         message="a limit range of the namespace refuses the pod: {said}",
-        fix="kubectl -n {namespace} describe limitrange; change knative.cpu, knative.memory and their limits in "
+        fix="kubectl -n {namespace} describe limitrange; change knative.pod.resources in "
         "eaves.yaml, or the limit range; Knative's sidecar requests 25m CPU",
         final=True,
     ),

@@ -30,7 +30,7 @@ from knative.readiness.conditions import (
 )
 from knative.readiness.diagnosis import UNSEEN, FunctionReader, ObservedFunction, leads_nowhere
 from knative.readiness.parts import DESTINATION, READY, UNKNOWN, Key, PartReader, wanted_parts
-from knative.resources.fields.labels import TOUCH_MANAGER, TOUCHED_ANNOTATION
+from knative.resources.metadata import TOUCH_MANAGER, TOUCHED_ANNOTATION
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

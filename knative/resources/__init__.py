@@ -1,17 +1,18 @@
 """Builders of Kubernetes objects as plain dicts from specs and settings. Pure: the same values give the same objects.
 
-    function    the Knative Service
-    agent       the workload that runs a source: with a queue on a volume, on each edge node, or without a queue
-    publisher   the workload that publishes a trigger's events to MQTT
-    relay       the workload that forwards predictions over the link
-    receiver    the workload that accepts events of many sites in the cloud; receiver_settings: its settings
-    console     the workload that shows a site as web pages; console_settings: its settings
-    reachability_pod  the pod that tries addresses for the doctor
+    rendering   every object of an app at a site, in the order of applying, also as commented YAML files
+    faults      settings of eaves.yaml that can't work together on a cluster
+    function    the Knative Service; pin: the DaemonSet that keeps its container image on the nodes
+    access      the ServiceAccount, and the function's NetworkPolicy
     eventing    Broker, Triggers, EventTypes
-    pin         the DaemonSet that keeps a container image on the nodes
-    access      ServiceAccounts, NetworkPolicy
-    app/        an app's sources and addresses as a cluster needs them
-    fields/     fields that several kinds of objects share
+    agent       the workload that runs a source, of whose settings `sources` knows what a cluster needs
+    relay       the workload that forwards predictions over the link
+    publisher   the workload that publishes a trigger's events to MQTT
+    receiver    the workload that accepts events of many sites in the cloud, with its settings
+    console     the workload that shows a site as web pages, with its settings
+    reachability_pod  the pod that tries an app's addresses for the doctor
+    metadata, pod, workload, server  what several of them share: names and labels, pods with the user's fields,
+                Service, NetworkPolicy and StatefulSet, a container with one of Eaves' servers
 
-This package reads no file, no environment and no cluster. `knative.render` shows the same objects that are applied.
+This package reads no file, no environment and no cluster.
 """

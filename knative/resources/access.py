@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from eaves.config import build, env_layer
 from functions.fetch.url_policy import PORTS
 from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
-from knative.cluster_dns import build_dns_egress
-from knative.resources.fields.metadata import build_object
-from knative.resources.fields.network_peers import build_namespace_peer
-from knative.settings import KnativeSettings, SiteSettings
+from knative.resources.metadata import build_namespace_peer, build_object
+from knative.settings import KnativeSettings, SiteSettings, parse_resolver
 from knative.specs import ClusterApp
 
 SERVING_NAMESPACE = "knative-serving"
@@ -80,3 +79,18 @@ PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.
 
 Source: RFC 6890; `functions.fetch.url_policy` refuses them too, unless `dataref_networks` allows them.
 """
+
+
+def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
+    """Build the egress rules that allow DNS queries only to the given resolvers, one rule for each port.
+
+    A rule for port 53 to any address would let all data out, because DNS tunnels carry other traffic to any server.
+    """
+    found = [parse_resolver(text) for text in resolvers]
+    return [
+        {
+            "to": [one.peer() for one in found if one.port == port],
+            "ports": [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP")],
+        }
+        for port in dict.fromkeys(one.port for one in found)
+    ]

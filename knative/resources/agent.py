@@ -3,48 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from eaves.admin.agent import LIVE
-from eaves.sources.settings import SourceSettings
+from eaves.config import iter_leaves
+from eaves.platform import find_timeout_s
+from eaves.platform.quantities import find_room
+from eaves.platform.relay import NONE
+from eaves.sources.settings import AgentSettings, SourceSettings
 from knative.client.kinds import (
     BROKER,
     CONTAINER_SOURCE,
     DAEMON_SET,
     NAMESPACE,
-    SERVICE,
     SERVICE_ACCOUNT,
-    SINK_BINDING,
     STATEFUL_SET,
-    ObjectKind,
 )
-from knative.resources.app.agent_images import find_agent_image
-from knative.resources.app.agent_variables import METRICS_PORT, SPOOL, VARIABLES, build_variables
-from knative.resources.app.sources import (
+from knative.resources.metadata import (
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    NAMESPACE_LABEL,
+    build_object,
+    reference,
+)
+from knative.resources.pod import (
+    LISTEN_ALL,
+    RELAY_FOLDER,
+    RELAY_VOLUME,
+    USER,
+    Mounted,
+    build_credentials,
+    build_env,
+    build_pod,
+    build_privileged_security,
+    build_security,
+    build_temporary,
+    common_fragment,
+    show_memory,
+)
+from knative.resources.relay import relay_reference, sends_to_relay
+from knative.resources.server import LIVENESS_PROBE, METRICS_PORT, SPOOL, metrics_peers, mount_spool
+from knative.resources.sources import (
+    IMAGES,
     SourceRunner,
+    build_node_input,
+    find_agent_image,
     find_child_bytes,
     find_listening_port,
     find_path,
     find_runner,
+    has_device_plugin,
+    is_device,
     largest_image,
     reads_file,
+    source_values,
 )
-from knative.resources.fields.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
-from knative.resources.fields.metadata import build_object, reference
-from knative.resources.fields.node_inputs import FOLDER as IMAGES
-from knative.resources.fields.node_inputs import build_folder, build_node_input, is_device
-from knative.resources.fields.pod import (
-    USER,
-    build_privileged_security,
-    build_pull_secrets,
-    build_security,
-    build_temporary,
-)
-from knative.resources.fields.quantities import show_memory
-from knative.resources.relay import relay_reference, sends_to_relay
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource
 
@@ -62,36 +79,31 @@ _DIGEST = 8
 CHILD_STOP_S = 10
 """Seconds that the agent of a source with a child process gets to end. It takes 3 s at most, and its spool survives a
 kill. A pod that is replaced before its process can take a signal, as when its sink is set, would else stay for 30 s."""
-_LIVENESS = {
-    "httpGet": {"path": LIVE, "port": "metrics"},
-    "periodSeconds": 30,
-    "timeoutSeconds": 5,
-    "failureThreshold": 20,  # 10 minutes: reading a damaged spool of gigabytes may take that long before the port opens
+_PROBES = {
+    "readinessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, "periodSeconds": 10, "timeoutSeconds": 5},
+    "livenessProbe": LIVENESS_PROBE,
 }
-"""Liveness probe of an agent. It fails only when the process must be restarted, and not when a lane is paused or a
-folder is missing.
-
-There is no readiness or startup probe: a StatefulSet replaces no pod that isn't ready, and the first pod may have been
-created before the SinkBinding set its sink.
-"""
+"""Probes of an agent. They fail until it has opened its port, and when the process must be restarted, but not when a
+lane is paused or a folder is missing."""
 MEMORY_BYTES = 512 * 2**20
 """Memory limit of an agent's pod, for images of up to 20 MB, the default of `max_bytes`. A larger `max_bytes` gets more
 memory in proportion.
 
 Measured: 366 MB with MQTT messages that hold such images as base64 in JSON and arrive faster than they are stored."""
+VARIABLES = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
+"""Setting of an agent to its environment variable."""
+_NODE_NAME = ({"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},)
+"""Variable of an agent that reads a device or file of its node, as the same source on several nodes has one name."""
+_DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 
 
 def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Build every object that runs an app's sources.
 
-    The SinkBinding comes before the workload that it binds. So the workload starts only once, with its sink.
+    Pod Security forbids folders of a node, so agents on nodes get a namespace of their own that allows them, and the
+    app's namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the
+    site, whose name may change.
     """
-    builders = {
-        SourceRunner.CLAIM: _with_spool,
-        SourceRunner.SERVICE: _with_spool,
-        SourceRunner.NODE: _on_nodes,
-        SourceRunner.READER: _reading,
-    }
     if any(find_runner(source) is SourceRunner.NODE for source in app.sources):
         yield _namespace(settings.agent_namespace)
         account = build_object(
@@ -101,11 +113,45 @@ def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings)
             site,
             "access",
             namespace=settings.agent_namespace,
-            more_labels=_home(site),
+            more_labels={NAMESPACE_LABEL: site.namespace},
         )
         yield {**account, "automountServiceAccountToken": False}
     for source in app.sources:
-        yield from builders[find_runner(source)](app, source, settings, site)
+        yield from _build_agent(app, source, settings, site)
+
+
+def _build_agent(
+    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
+) -> Iterator[dict[str, Any]]:
+    """Build the objects of the agent of one source.
+
+    A workload with a spool gets its sink from a SinkBinding. An agent without a spool, a ContainerSource, sends all
+    images again after a restart, under the same event ids.
+    """
+    runner, function = find_runner(source), app.function.name
+    own, name, namespace = {SOURCE_LABEL: source.name}, agent_name(app, source), site.namespace
+    home = site.namespace if runner is SourceRunner.NODE else ""
+    readers = metrics_peers(settings.metrics_namespaces, home=home)
+    if runner is SourceRunner.NODE:
+        name, namespace = build_name(function, site.namespace, source.name), settings.agent_namespace
+        own[NAMESPACE_LABEL] = site.namespace
+    agent = build_app_part(app, name, namespace, PART, own=own)
+    port = find_listening_port(source)
+    if settings.network_policy:
+        yield agent.build_policy((METRICS_PORT, readers), *([(port, ())] if port else []))
+    if port:
+        yield agent.build_service((LISTENING, port, LISTENING))
+    pod = _pod(app, source, settings, site)
+    sink = _sink(app, source, settings, site)
+    if runner is SourceRunner.READER:
+        yield agent.build(CONTAINER_SOURCE, {"sink": {"ref": sink}, "template": agent.build_template(pod)})
+    elif runner is SourceRunner.NODE:
+        yield agent.build_sink_binding(DAEMON_SET, sink)
+        selector = {"matchLabels": dict(agent.selector)}
+        yield agent.build(DAEMON_SET, {"selector": selector, "template": agent.build_template(pod)})
+    else:
+        yield agent.build_sink_binding(STATEFUL_SET, sink)
+        yield agent.build_stateful_set(pod, {"spool": source.spool_size})
 
 
 def agent_name(app: ClusterApp, source: ClusterSource) -> str:
@@ -129,164 +175,64 @@ def build_name(*parts: str) -> str:
     return f"{name[: MAX_NAME - 1 - _DIGEST].rstrip('-')}-{digest}"
 
 
-def _with_spool(
-    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
-) -> Iterator[dict[str, Any]]:
-    """Build an agent as a StatefulSet, which keeps the volume of the agent's spool.
+def _pod(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Build the spec of an agent's pod.
 
-    For a source without a watched folder, the StatefulSet has `podManagementPolicy: Parallel`.
+    On a node, the agent is root, since the kubelet makes the spool's folder as root.
     """
-    reads = find_runner(source) is SourceRunner.CLAIM
-    name = agent_name(app, source)
-    if port := find_listening_port(source):
-        yield _service(app, source, site, port)
-    yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace, name)
-    spool = {
-        "metadata": {"name": "spool"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
-    }
-    pod = _pod(app, source, settings, site)
-    pod["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool's volume
-    if reads:
-        pod["volumes"].append(_claim(source))
-    yield {
-        **build_object(STATEFUL_SET, name, app, site, PART, more_labels=_source_label(source)),
-        "spec": {
-            "replicas": 1,
-            "serviceName": name,
-            **({} if reads else {"podManagementPolicy": "Parallel"}),
-            "selector": {"matchLabels": _selector(app, source)},
-            "template": {"metadata": {"labels": _labels(app, source, site)}, "spec": pod},
-            "volumeClaimTemplates": [spool],
-        },
-    }
-
-
-def _service(app: ClusterApp, source: ClusterSource, site: SiteSettings, port: int) -> dict[str, Any]:
-    """Build the Service that leads to a source that takes requests, at the port that eaves.yaml names.
-
-    The agent checks the token of each request.
-    """
-    made = build_object(SERVICE, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
-    ports = [{"name": LISTENING, "port": port, "targetPort": LISTENING}]
-    return {**made, "spec": {"selector": _selector(app, source), "ports": ports}}
-
-
-def _on_nodes(
-    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
-) -> Iterator[dict[str, Any]]:
-    """Build the DaemonSet of an agent that runs on each edge node, where it reads its images and keeps its spool.
-
-    Pod Security forbids folders of a node, so these agents get a namespace of their own that allows them, and the app's
-    namespace stays `restricted`. In that namespace, agents are identified by the app's namespace and not by the site,
-    whose name may change.
-    """
-    app_name, namespace = app.function.name, settings.agent_namespace
-    name, home = build_name(app_name, site.namespace, source.name), _home(site)
-    yield _binding(app, source, settings, site, DAEMON_SET, namespace, name)
-    pod = _pod(app, source, settings, site, user=0)  # the kubelet makes the spool's folder as root
-    pod["serviceAccountName"] = build_name(app_name, site.namespace)
-    spool = build_folder("spool", f"{NODE_SPOOLS}/{site.namespace}/{app_name}/{source.name}")
-    if reads_file(source):
-        _add_file(pod, source, spool)
-    else:
-        _add_folder(pod, source, spool)
-    if selector := {**site.selector, **source.nodes}:
-        pod["nodeSelector"] = selector
-    labels = {**_source_label(source), **home}
-    yield {
-        **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=labels),
-        "spec": {
-            "selector": {"matchLabels": {**_selector(app, source), **home}},
-            "template": {"metadata": {"labels": {**_labels(app, source, site), **home}}, "spec": pod},
-        },
-    }
-
-
-def _add_folder(pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any]) -> None:
-    """Add to a pod the folder of the node that the agent watches, and its spool."""
-    (container,) = pod["containers"]
-    volume, mount = build_node_input(find_path(source), is_file=False)
-    container["volumeMounts"].insert(1, mount)
-    pod["volumes"] += [volume, spool]
-
-
-def _add_file(pod: dict[str, Any], source: ClusterSource, spool: Mapping[str, Any]) -> None:
-    """Add to a pod the device or file of the node that the agent reads, and its spool.
-
-    The agent gets the node's name, as the same source on several nodes has the same name. A device comes from a device
-    plugin, or the container is privileged. The kubelet's file for a last message has a path outside /dev, as the
-    runtime can't create it in a mount that is read-only, and the container wouldn't start.
-    """
-    (container,) = pod["containers"]
-    node = {"name": VARIABLES["node"], "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-    container["env"].append(node)
-    if source.device_resource:
-        for share in ("requests", "limits"):
-            container["resources"][share][source.device_resource] = "1"
-        pod["volumes"].append(spool)
-        return
-    volume, mount = build_node_input(find_path(source), is_file=True)
-    container["volumeMounts"].insert(1, mount)
-    pod["volumes"] += [volume, spool]
-    if is_device(find_path(source)):
-        container["securityContext"] = build_privileged_security()
-        container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
-
-
-def _reading(
-    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
-) -> Iterator[dict[str, Any]]:
-    """Build an agent without a durable queue. After a restart it sends all images again, under the same event ids."""
-    pod = _pod(app, source, settings, site)
-    if any("secret" in volume for volume in pod["volumes"]):
-        pod["securityContext"] = {"fsGroup": USER}
-    pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
-    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
-    template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
-    yield {**made, "spec": {"sink": _sink(app, source, settings, site), "template": template}}
-
-
-def _pod(
-    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings, *, user: int | None = None
-) -> dict[str, Any]:
-    volume, mount = build_temporary()
-    volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
-    if find_runner(source) in {SourceRunner.CLAIM, SourceRunner.READER}:
-        mounts.insert(1, {"name": "images", "mountPath": IMAGES, "readOnly": True})
+    on_node = find_runner(source) is SourceRunner.NODE
+    folders = [build_temporary(), *_inputs(source), _spool(app, source, site)]
     if source.secret:
-        secret, folder = build_credentials(source.secret)
-        volumes.append(secret)
-        mounts.append(folder)
+        folders.append(build_credentials(source.secret))
     if app.cloud_function:
-        secret, folder = build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER)
-        volumes.append(secret)
-        mounts.append(folder)
+        folders.append(build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER))
+    port = find_listening_port(source)
+    listening = [{"name": LISTENING, "containerPort": port}] if port else []
     container = {
         "name": CONTAINER,
         "image": find_agent_image(source, settings),
-        "env": build_variables(app, source, site),
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}, *_listening(source)],
-        "livenessProbe": _LIVENESS,
+        "env": [*build_variables(app, source, site), *(_NODE_NAME if on_node and reads_file(source) else ())],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}, *listening],
+        **_PROBES,
         "resources": _resources(source),
-        "securityContext": build_security(user=user),
-        "volumeMounts": mounts,
+        "securityContext": build_security(user=0 if on_node else None),
     }
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "serviceAccountName": app.function.name,
-        **build_pull_secrets(settings),
-        **({"terminationGracePeriodSeconds": CHILD_STOP_S} if find_child_bytes(source) else {}),
-        "containers": [container],
-        "volumes": volumes,
-    }
+    if _opens_device(source):
+        container["securityContext"] = build_privileged_security()
+        # the default is below /dev, where the runtime can't create a file in a mount that is read-only
+        container["terminationMessagePath"] = "/tmp/last-message"  # noqa: S108 - the container's own
+    account = build_name(app.function.name, site.namespace) if on_node else app.function.name
+    fields: dict[str, Any] = {"serviceAccountName": account}
+    if not on_node:
+        fields["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool and read Secrets
+    if find_child_bytes(source):
+        fields["terminationGracePeriodSeconds"] = CHILD_STOP_S
+    return build_pod(container, common_fragment(settings, site, source.pod), folders=folders, **fields)
 
 
-def _listening(source: ClusterSource) -> list[dict[str, Any]]:
-    """Build the container's port for a source that takes requests; an empty list for other sources."""
-    port = find_listening_port(source)
-    return [{"name": LISTENING, "containerPort": port}] if port else []
+def _inputs(source: ClusterSource) -> list[Mounted]:
+    """Return the volume and mount of what the agent reads; none for a device that a device plugin gives it."""
+    if find_runner(source) in {SourceRunner.CLAIM, SourceRunner.READER}:
+        volume = {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
+        return [(volume, {"name": "images", "mountPath": IMAGES, "readOnly": True})]
+    if find_runner(source) is SourceRunner.NODE and not has_device_plugin(source):
+        return [build_node_input(find_path(source), is_file=reads_file(source))]
+    return []
+
+
+def _spool(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> Mounted:
+    """Return the volume and mount of the agent's spool."""
+    claimed, mount = mount_spool()
+    if find_runner(source) is SourceRunner.READER:
+        return {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}, mount
+    if find_runner(source) is SourceRunner.NODE:
+        path = f"{NODE_SPOOLS}/{site.namespace}/{app.function.name}/{source.name}"
+        return {"name": "spool", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}, mount
+    return claimed, mount
+
+
+def _opens_device(source: ClusterSource) -> bool:
+    return reads_file(source) and is_device(find_path(source)) and not has_device_plugin(source)
 
 
 def _resources(source: ClusterSource) -> dict[str, dict[str, str]]:
@@ -297,31 +243,11 @@ def _resources(source: ClusterSource) -> dict[str, dict[str, str]]:
     return {"requests": requests, "limits": {"memory": limit}}
 
 
-def _binding(
-    app: ClusterApp,
-    source: ClusterSource,
-    settings: KnativeSettings,
-    site: SiteSettings,
-    kind: ObjectKind,
-    namespace: str,
-    name: str,
-) -> dict[str, Any]:
-    """Build the SinkBinding that sets the agent's sink (`K_SINK`)."""
-    subject = reference(kind, name, namespace)
-    labels = _home(site) if namespace != site.namespace else {}
-    made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace, more_labels=labels)
-    return {**made, "spec": {"subject": subject, "sink": _sink(app, source, settings, site)}}
-
-
-def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, str]:
     """Return the sink of an agent's events: the relay, which passes a copy to the Broker, or the Broker itself."""
     if sends_to_relay(app, source):
-        return {"ref": relay_reference(app, site)}
-    return {"ref": reference(BROKER, settings.broker, site.namespace)}
-
-
-def _claim(source: ClusterSource) -> dict[str, Any]:
-    return {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
+        return relay_reference(app, site)
+    return reference(BROKER, settings.broker, site.namespace)
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -333,19 +259,51 @@ def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
 
-def _selector(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
-    return {APP_LABEL: app.function.name, SOURCE_LABEL: source.name}
+def build_variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
+    """Build an agent's environment variables.
+
+    Their number and order are always the same, with defaults for unused ones.
+
+    Knative's SinkBinding controller appends the variable `K_SINK`, and later changes it by its position in its own copy
+    of the list. If the deploy that changes the sink also added a variable, the controller would write the new sink into
+    another variable.
+
+    Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
+    value); seen with Eventing 1.22.
+    """
+    values = {
+        "sources": json.dumps([source_values(source)]),
+        "site": app.function.site,
+        "spool": f"{SPOOL}/agent.db",
+        "host": LISTEN_ALL,
+        "port": str(METRICS_PORT),
+        **find_room(source.spool_size),
+        **_link(app, source),
+    }
+    own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
+    function = {"name": VARIABLES["function"], "value": _function_address(app, source, site)}
+    variables = build_env({VARIABLES[path]: value for path, value in values.items()})
+    return [*variables, function] if site.namespace else [*variables, own, function]
 
 
-def _labels(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> dict[str, str]:
-    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
-    return dict(made["metadata"]["labels"])
+def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
+    """Build an agent's settings for the link: which images are forwarded, or how a function in the cloud is called."""
+    timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
+    sends = sends_to_relay(app, source) and not app.cloud_function
+    return {
+        "function_credentials": RELAY_FOLDER if app.cloud_function else "",
+        "timeout_s": f"{timeout_s:g}",
+        "forward_images": app.relay.images if sends else NONE,
+    }
 
 
-def _source_label(source: ClusterSource) -> dict[str, str]:
-    return {SOURCE_LABEL: source.name}
+def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
+    """Return the URL of the function that an agent calls; empty when the agent sends images to the Broker.
 
-
-def _home(site: SiteSettings) -> dict[str, str]:
-    """Build the label with the app's namespace, for objects in the namespace of the agents on nodes."""
-    return {NAMESPACE_LABEL: site.namespace}
+    If the site has no namespace, the namespace in the URL is that of the pod.
+    """
+    if app.cloud_function:
+        return app.cloud_function.replace("$", "$$")
+    if source.through != "function":
+        return ""
+    return f"http://{app.function.name}.{site.namespace or '$(NAMESPACE)'}.svc/"

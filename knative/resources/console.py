@@ -6,35 +6,25 @@ A console belongs to no app: it shows all apps of its namespace.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from eaves.config import iter_leaves
+from eaves.base.names import NAME_PATTERN
+from eaves.config import iter_leaves, setting
 from eaves.credentials.folder import CERTIFICATE, KEY
-from knative.client.kinds import (
-    DEPLOYMENT,
-    NETWORK_POLICY,
-    ROLE,
-    ROLE_BINDING,
-    SERVICE,
-    SERVICE_ACCOUNT,
-    TRIGGER,
-    ObjectKind,
-)
-from knative.resources.console_settings import ConsoleDeployment, SiteConsoleSettings
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-from knative.resources.fields.metadata import reference
-from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
-from knative.resources.fields.pod import USER, build_env, build_security, build_temporary
+from eaves.platform.quantities import QUANTITY_PATTERN
+from knative.client.kinds import DEPLOYMENT, ROLE, ROLE_BINDING, SERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative.resources.metadata import EVENTING_NAMESPACE, build_namespace_peer, reference
+from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, OWNER_READS, load_fragment
+from knative.resources.server import ServerDeployment, build_server_pod
 
 PART = CONTAINER = "console"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
 PAGES_PORT, EVENTS_PORT = 8443, 8080
-CREDENTIALS, DATA = "/credentials", "/data"
+DATA = "/data"
 PASSWORD = "password"  # noqa: S105 - the name of a file
 MEMORY = "256Mi"
 """Memory limit of a console's pod: the process, 16 MB of recent images, and one image that is being decoded."""
-_OWNER_READS = 0o400
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(SiteConsoleSettings)}
 _READS = ["get", "list"]
 _ROLL_OUT = (
     ("serving.knative.dev", ["services"], ["patch", "watch"]),
@@ -54,127 +44,128 @@ _READ = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleDeployment(ServerDeployment):
+    """Settings of a console in a namespace of a cluster."""
+
+    name: str = setting(
+        "console", "Name of the console's objects; browsers reach the console at https://NAME.NAMESPACE.svc."
+    )
+    site: str = setting("", "Name of the site, which the pages show; empty: the name of the namespace.")
+    image: str = setting("", "The console's container image by digest (Dockerfile, target `console`).")
+    tls_secret: str = setting(
+        "console-tls", "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it."
+    )
+    password_secret: str = setting("console-password", "Secret whose key `password` holds the password of the pages.")
+    broker: str = setting(
+        "eaves",
+        "Broker whose events the console shows, `knative.broker` of the namespace's apps; empty: it shows no events.",
+    )
+    writable: bool = setting(
+        False, "Let people promote and roll back revisions on the pages. Without it the console can only read."
+    )
+    silent_after_s: float = setting(
+        600.0,
+        "Seconds without an image after which the pages call a source silent whose images came regularly; five times "
+        "its usual interval when that is longer. 0: they call none silent.",
+        minimum=0,
+    )
+    data_size: str = setting(
+        "256Mi", "Maximum size of the history and the thumbnails, which are lost when the pod moves."
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield violations of rules that concern several fields, as (field, message)."""
+        yield from ServerDeployment.faults(self)
+        if self.site and not NAME_PATTERN.fullmatch(self.site):
+            yield "site", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.site!r})"
+        yield from self.secret_faults(needed=("tls_secret", "password_secret"), optional=("broker",))
+        if not QUANTITY_PATTERN.fullmatch(self.data_size):
+            yield "data_size", f"must be a quantity such as 256Mi (got {self.data_size!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteConsoleSettings:
+    """Settings that a console's process gets from its Deployment."""
+
+    host: str = setting("127.0.0.1", "Address that both ports listen on; 0.0.0.0 in a pod.")
+    port: int = setting(8443, "TCP port of the pages.", minimum=1, maximum=65_535, env="PORT")
+    events_port: int = setting(
+        0, "TCP port that takes copies of events from Triggers; 0: none is opened.", minimum=0, maximum=65_535
+    )
+    site: str = setting("", "Name of the site, which the pages show; empty: the namespace.")
+    credentials: Path | None = setting(
+        None, "Folder with `tls.crt`, `tls.key` and `password`; without it, only this machine can reach the pages."
+    )
+    data: Path = setting(Path("/data"), "Folder for the history and the thumbnails.")
+    read_only: bool = setting(True, "Refuse every change; no page offers one.")
+    silent_after_s: float = setting(
+        600.0, "Seconds without an image after which a source is called silent; 0: never.", minimum=0
+    )
+    agent_namespace: str = setting("", "Namespace of agents on nodes, `knative.agent_namespace`; empty: none.")
+    history_max_bytes: int = setting(
+        64_000_000, "Maximum size of the history in bytes; the oldest records are deleted.", minimum=1_000_000
+    )
+    thumbnails_max_bytes: int = setting(
+        32_000_000, "Maximum size of all thumbnails in bytes; the oldest are deleted.", minimum=1_000_000
+    )
+    max_bytes: int = setting(20_000_000, "Maximum size of an event in bytes.", minimum=1)
+    log_json: bool = setting(True, "Log in JSON, one object per line.")
+
+
+_ENV = {leaf.path: leaf.env for leaf in iter_leaves(SiteConsoleSettings)}
+
+
 def build_console(wanted: ConsoleDeployment) -> Iterator[dict[str, Any]]:
-    """Build every object of a console in the order of applying, except the Secrets that it needs."""
-    yield _object(SERVICE_ACCOUNT, wanted)
-    yield _role(wanted)
-    yield _role_binding(wanted)
-    yield _policy(wanted)
-    yield _service(wanted)
-    yield _deployment(wanted)
-    if wanted.broker:
-        yield _trigger(wanted)
+    """Build every object of a console in the order of applying, except the Secrets that it needs.
 
-
-def _object(kind: ObjectKind, wanted: ConsoleDeployment) -> dict[str, Any]:
-    where = {"namespace": wanted.namespace} if wanted.namespace else {}
-    metadata = {"name": wanted.name, **where, "labels": _labels(wanted)}
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
-
-
-def _labels(wanted: ConsoleDeployment) -> dict[str, str]:
-    return {MANAGED_LABEL: MANAGED_VALUE, **_selector(wanted)}
-
-
-def _selector(wanted: ConsoleDeployment) -> dict[str, str]:
-    return {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
-
-
-def _role(wanted: ConsoleDeployment) -> dict[str, Any]:
-    """Build the Role of the console's pod. Agents answer at their pods' addresses, so it needs no port-forward."""
+    Its NetworkPolicy admits browsers, which must log in, and events of Eventing's dispatchers.
+    """
+    console = wanted.build_workload(PART)
+    yield console.build(SERVICE_ACCOUNT)
     rights = (*_READ, *(_ROLL_OUT if wanted.writable else ()))
     rules = [{"apiGroups": [group], "resources": resources, "verbs": verbs} for group, resources, verbs in rights]
-    return {**_object(ROLE, wanted), "rules": rules}
-
-
-def _role_binding(wanted: ConsoleDeployment) -> dict[str, Any]:
+    yield console.build(ROLE, rules=rules)
+    account = {"kind": SERVICE_ACCOUNT.kind, "name": wanted.name}
     where = {"namespace": wanted.namespace} if wanted.namespace else {}
-    return {
-        **_object(ROLE_BINDING, wanted),
-        "subjects": [{"kind": SERVICE_ACCOUNT.kind, "name": wanted.name, **where}],
-        "roleRef": {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": wanted.name},
-    }
-
-
-def _policy(wanted: ConsoleDeployment) -> dict[str, Any]:
-    """Build the NetworkPolicy that admits browsers, which must log in, and events of Eventing's dispatchers."""
-    return {
-        **_object(NETWORK_POLICY, wanted),
-        "spec": {
-            "podSelector": {"matchLabels": _selector(wanted)},
-            "policyTypes": ["Ingress"],
-            "ingress": [
-                {"ports": [{"protocol": "TCP", "port": PAGES_PORT}]},
-                {
-                    "from": [build_namespace_peer(EVENTING_NAMESPACE)],
-                    "ports": [{"protocol": "TCP", "port": EVENTS_PORT}],
-                },
-            ],
-        },
-    }
-
-
-def _service(wanted: ConsoleDeployment) -> dict[str, Any]:
-    ports = [
-        {"name": "https", "port": 443, "targetPort": "pages"},
-        {"name": "http", "port": 80, "targetPort": "events"},
-    ]
-    kind = {} if wanted.service_type == "ClusterIP" else {"type": wanted.service_type}
-    return {**_object(SERVICE, wanted), "spec": {**kind, "selector": _selector(wanted), "ports": ports}}
-
-
-def _trigger(wanted: ConsoleDeployment) -> dict[str, Any]:
-    """Build the Trigger that sends a copy of every event to the console, once: a page may miss an event."""
-    subscriber = {"ref": reference(SERVICE, wanted.name, wanted.namespace)}
-    return {
-        **_object(TRIGGER, wanted),
-        "spec": {"broker": wanted.broker, "subscriber": subscriber, "delivery": {"retry": 0}},
-    }
-
-
-def _deployment(wanted: ConsoleDeployment) -> dict[str, Any]:
-    template = {"metadata": {"labels": _labels(wanted)}, "spec": _pod(wanted)}
-    return {
-        **_object(DEPLOYMENT, wanted),
-        "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": _selector(wanted)},
-            "template": template,
-        },
-    }
+    role = {"apiGroup": ROLE.group, "kind": ROLE.kind, "name": wanted.name}
+    yield console.build(ROLE_BINDING, subjects=[{**account, **where}], roleRef=role)
+    yield console.build_policy((PAGES_PORT, ()), (EVENTS_PORT, [build_namespace_peer(EVENTING_NAMESPACE)]))
+    ports = (("https", 443, "pages"), ("http", 80, "events"))
+    yield console.build_service(*ports, service_type=wanted.service_type)
+    strategy = {"replicas": 1, "strategy": {"type": "Recreate"}}
+    selector = {"matchLabels": dict(console.selector)}
+    template = console.build_template(_pod(wanted))
+    yield console.build(DEPLOYMENT, {**strategy, "selector": selector, "template": template})
+    if wanted.broker:
+        subscriber = {"ref": reference(SERVICE, wanted.name, wanted.namespace)}
+        delivery = {"retry": 0}  # a page may miss an event
+        yield console.build(TRIGGER, {"broker": wanted.broker, "subscriber": subscriber, "delivery": delivery})
 
 
 def _pod(wanted: ConsoleDeployment) -> dict[str, Any]:
-    volume, mount = build_temporary()
-    container = {
-        "name": CONTAINER,
-        "image": wanted.image,
-        "command": ["python", "-P", "-m", "knative.console"],
-        "env": build_env(_variables(wanted)),
-        "ports": [
-            {"name": "pages", "containerPort": PAGES_PORT},
-            {"name": "events", "containerPort": EVENTS_PORT},
+    """Build the console's pod. It has a token, to read the site."""
+    probe = {"tcpSocket": {"port": "pages"}}
+    data = {"name": "data", "emptyDir": {"sizeLimit": wanted.data_size}}
+    return build_server_pod(
+        CONTAINER,
+        wanted.image,
+        "knative.console",
+        _variables(wanted),
+        ports={"pages": PAGES_PORT, "events": EVENTS_PORT},
+        probes={
+            "readinessProbe": {**probe, "periodSeconds": 5},
+            "livenessProbe": {**probe, "periodSeconds": 30, "failureThreshold": 4},
+        },
+        resources={"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": MEMORY}},
+        fragment=load_fragment(wanted.pod),
+        folders=[
+            (data, {"name": "data", "mountPath": DATA}),
+            (_credentials(wanted), {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}),
         ],
-        "readinessProbe": {"tcpSocket": {"port": "pages"}, "periodSeconds": 5},
-        "livenessProbe": {"tcpSocket": {"port": "pages"}, "periodSeconds": 30, "failureThreshold": 4},
-        "resources": {"requests": {"cpu": "20m", "memory": "96Mi"}, "limits": {"memory": MEMORY}},
-        "securityContext": build_security(),
-        "volumeMounts": [
-            mount,
-            {"name": "data", "mountPath": DATA},
-            {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
-        ],
-    }
-    pull = {"imagePullSecrets": [{"name": wanted.pull_secret}]} if wanted.pull_secret else {}
-    return {
-        "enableServiceLinks": False,
-        "serviceAccountName": wanted.name,
-        "securityContext": {"fsGroup": USER},
-        **pull,
-        "containers": [container],
-        "volumes": [volume, {"name": "data", "emptyDir": {"sizeLimit": wanted.data_size}}, _credentials(wanted)],
-    }
+        serviceAccountName=wanted.name,
+        automountServiceAccountToken=True,
+    )
 
 
 def _credentials(wanted: ConsoleDeployment) -> dict[str, Any]:
@@ -184,17 +175,17 @@ def _credentials(wanted: ConsoleDeployment) -> dict[str, Any]:
         {"secret": {"name": wanted.tls_secret, "items": certificate}},
         {"secret": {"name": wanted.password_secret, "items": [{"key": PASSWORD, "path": PASSWORD}]}},
     ]
-    return {"name": "credentials", "projected": {"defaultMode": _OWNER_READS, "sources": sources}}
+    return {"name": "credentials", "projected": {"defaultMode": OWNER_READS, "sources": sources}}
 
 
 def _variables(wanted: ConsoleDeployment) -> dict[str, str]:
     """Build the environment variables of the console's process."""
     values = {
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; browsers and Eventing's dispatchers connect from outside
+        "host": LISTEN_ALL,
         "port": str(PAGES_PORT),
         "events_port": str(EVENTS_PORT),
         "site": wanted.site or wanted.namespace,
-        "credentials": CREDENTIALS,
+        "credentials": CREDENTIALS_FOLDER,
         "data": DATA,
         "read_only": "no" if wanted.writable else "yes",
         "silent_after_s": f"{wanted.silent_after_s:g}",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eaves.event_schemas import SCHEMAS, schema_uri
+from eaves.events import Event, encode_binary
 from eaves.platform import RELAY, DeliverySettings, TriggerSpec, find_dead_letter_target
+from eaves.platform.filters import rewrite_matches
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
-from knative.resources.fields.labels import APP_LABEL
-from knative.resources.fields.metadata import build_object, reference
-from knative.resources.fields.trigger_filters import build_filters
+from knative.resources.metadata import APP_LABEL, build_object, reference
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -129,3 +129,36 @@ DESCRIPTIONS = {
 def _tail(event_type: str) -> str:
     """Return the short name of an event type, such as `captured` for `dev.eaves.image.captured.v1`."""
     return event_type.split(".")[-2]
+
+
+def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
+    """Build the filter fields of a Trigger's spec; there are none for a trigger that gets every event."""
+    if trigger.filters:
+        return {"filters": rewrite_matches(trigger.filters, _compare)}
+    if all(_encoded(value) == value for value in trigger.filter.values()):
+        return {"filter": {"attributes": dict(trigger.filter)}} if trigger.filter else {}
+    return {
+        "filters": [
+            _compare("exact", name, value) if value else _exists(name) for name, value in trigger.filter.items()
+        ]
+    }
+
+
+def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
+    forms = dict.fromkeys((value, _encoded(value)))
+    compared: list[Mapping[str, Any]] = [{dialect: {name: form}} for form in forms]
+    return compared[0] if len(compared) == 1 else {"any": compared}
+
+
+def _exists(name: str) -> Mapping[str, Any]:
+    """Build the filter that selects events which have an attribute, whatever its value.
+
+    In a Trigger's field `filter`, an empty value means any value; in the newer field `filters` it doesn't.
+    """
+    return {"cesql": f"EXISTS {name}"}
+
+
+def _encoded(value: str) -> str:
+    """Percent-encode an attribute's value as it is in an HTTP header."""
+    headers, _ = encode_binary(Event(id="1", source="/", type="t", extensions={"value": value}))
+    return headers["ce-value"]

@@ -10,11 +10,18 @@ from eaves.config import iter_leaves
 from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
 from knative.client.kinds import KSERVICE
-from knative.resources.fields.credentials import FOLDER, READABLE, build_credentials
-from knative.resources.fields.labels import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
-from knative.resources.fields.metadata import build_object
-from knative.resources.fields.pod import build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.metadata import ARTIFACT_ANNOTATION, PIN_ANNOTATION, VERSION_LABEL, build_object, labels
 from knative.resources.pin import pin_name
+from knative.resources.pod import (
+    CREDENTIALS_FOLDER,
+    READABLE,
+    build_credentials,
+    build_env,
+    build_pod,
+    build_security,
+    build_temporary,
+    function_fragment,
+)
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -27,6 +34,8 @@ MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
 
 Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax.
 """
+RESOURCES = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+"""Resources of the function's container, which `knative.pod` may change. Knative's sidecar adds 25m CPU."""
 PULL_S = 600
 """Seconds that are allowed for pulling the container image, in addition to the start timeout of the function."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
@@ -42,15 +51,23 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
     pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, site.selector)} if settings.pin else {}
-    service = build_object(KSERVICE, function.name, app, site, "function", annotations=pinned, more_labels=visibility)
+    version = {VERSION_LABEL: function.artifact_digest[:12]} if function.artifact_digest else {}
+    own = {**version, **visibility}
+    service = build_object(KSERVICE, function.name, app, site, "function", annotations=pinned, more_labels=own)
     template = {
         "metadata": {
-            "labels": labels(function.name, function.site, "function"),
+            "labels": {**labels(function.name, function.site, "function"), **version},
             "annotations": _scaling(app, site) | _provenance(app),
         },
         "spec": _pod(app, settings, site),
     }
     return {**service, "spec": {"template": template}}
+
+
+def function_resources(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Return requests and limits of the function's container, without the sidecar's."""
+    pod = build_pod({"resources": RESOURCES}, function_fragment(settings, site))
+    return dict(pod["containers"][0]["resources"])
 
 
 def concurrency(app: ClusterApp) -> int:
@@ -87,23 +104,9 @@ def _provenance(app: ClusterApp) -> dict[str, str]:
 
 
 def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    volume, mount = build_temporary()
-    limit = timeout_s(app)
-    pod: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "containerConcurrency": concurrency(app),
-        "enableServiceLinks": False,
-        "responseStartTimeoutSeconds": limit,
-        "timeoutSeconds": limit,
-        **build_pull_secrets(settings),
-    }
-    if site.selector:
-        pod["nodeSelector"] = dict(site.selector)
-    volumes, mounts = [volume], [mount]
+    folders = [build_temporary()]
     if settings.dataref_secret:
-        secret, folder = build_credentials(settings.dataref_secret, mode=READABLE)
-        volumes.append(secret)
-        mounts.append(folder)
+        folders.append(build_credentials(settings.dataref_secret, mode=READABLE))
     container = {
         "name": CONTAINER,
         "image": app.function.image,
@@ -111,11 +114,18 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
         "ports": [{"name": "http1", "containerPort": PORT}],
         "readinessProbe": {"successThreshold": 1, "httpGet": {"path": "/health/readiness", "port": PORT}},
         "livenessProbe": {"httpGet": {"path": "/health/liveness", "port": PORT}},
-        "resources": _resources(settings),
+        "resources": RESOURCES,
         "securityContext": build_security(),
-        "volumeMounts": mounts,
     }
-    return {**pod, "containers": [container], "volumes": volumes}
+    limit = timeout_s(app)
+    limits = {"responseStartTimeoutSeconds": limit, "timeoutSeconds": limit}
+    return build_pod(
+        container,
+        function_fragment(settings, site),
+        folders=folders,
+        containerConcurrency=concurrency(app),
+        **limits,
+    )
 
 
 def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
@@ -132,12 +142,5 @@ def _environment(app: ClusterApp, settings: KnativeSettings) -> dict[str, str]:
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
     given = {name: value for name, value in function.env.items() if name != _ENV["dataref_credentials"]}
-    secret = {_ENV["dataref_credentials"]: FOLDER} if settings.dataref_secret else {}
+    secret = {_ENV["dataref_credentials"]: CREDENTIALS_FOLDER} if settings.dataref_secret else {}
     return {**values, **given, **secret}
-
-
-def _resources(settings: KnativeSettings) -> dict[str, Any]:
-    limits = {"cpu": settings.cpu_limit, "memory": settings.memory_limit}
-    found = {"requests": {"cpu": settings.cpu, "memory": settings.memory}}
-    kept = {name: value for name, value in limits.items() if value}
-    return {**found, "limits": kept} if kept else found

@@ -17,15 +17,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from knative.client.kinds import DAEMON_SET
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL, PIN_LABEL
-from knative.resources.fields.metadata import build_object
-from knative.resources.fields.pod import build_pull_secrets, build_security
+from knative.resources.metadata import PART_LABEL, PIN_LABEL
+from knative.resources.pod import Fragment, build_pod, build_security, function_fragment
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """Command of the pin's container; Python is the only program that every function's container image has."""
+PLACEMENT = ("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName", "tolerations")
+"""Fields of the function's pods that its pins share."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 """Update strategy of a pin's DaemonSet; the DaemonSet changes only with its pull secret or the version of Eaves.
@@ -38,30 +40,24 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 
 def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Build the DaemonSet that pins an app's container image. It is applied before the function's new revision."""
-    pulled = build_pull_secrets(settings)
-    return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
+    return build_image_pin(app, site.namespace, image=app.function.image, placement=function_fragment(settings, site))
 
 
-def build_image_pin(
-    app: ClusterApp,
-    namespace: str,
-    *,
-    image: str,
-    selector: Mapping[str, str],
-    pull_secrets: Mapping[str, Any],
-) -> dict[str, Any]:
+def build_image_pin(app: ClusterApp, namespace: str, *, image: str, placement: Fragment) -> dict[str, Any]:
     """Build the DaemonSet that pins the given container image of an app.
 
     Args:
         app: The app.
         namespace: Namespace of the app; empty leaves it out.
         image: Container image, by digest.
-        selector: Labels of the nodes; empty for every node.
-        pull_secrets: Field of the pod's spec that names the pull secret for the container image.
+        placement: Fields of the function's pods that decide on which nodes they run and how these pull the container
+            image.
     """
-    key = pin_key(image, selector)
-    name, labels = pin_name(app.function.name, image, selector), {PIN_LABEL: key}
-    made = build_object(DAEMON_SET, name, app, SiteSettings(), PART, more_labels=labels, namespace=namespace)
+    placed = {name: value for name, value in placement.items() if name in PLACEMENT}
+    selector = placed.get("nodeSelector") or {}
+    pin = build_app_part(
+        app, pin_name(app.function.name, image, selector), namespace, PART, own={PIN_LABEL: pin_key(image, selector)}
+    )
     container = {
         "name": "pin",
         "image": image,
@@ -69,24 +65,10 @@ def build_image_pin(
         "resources": {"requests": {"cpu": "1m", "memory": "12Mi"}, "limits": {"memory": "32Mi"}},
         "securityContext": build_security(),
     }
-    pod: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "serviceAccountName": app.function.name,
-        "terminationGracePeriodSeconds": 0,
-        **pull_secrets,
-        "containers": [container],
-    }
-    if selector:
-        pod["nodeSelector"] = dict(selector)
-    return {
-        **made,
-        "spec": {
-            "selector": {"matchLabels": {APP_LABEL: app.function.name, PART_LABEL: PART, PIN_LABEL: key}},
-            "updateStrategy": UPDATE_STRATEGY,
-            "template": {"metadata": {"labels": made["metadata"]["labels"]}, "spec": pod},
-        },
-    }
+    pod = build_pod(container, placed, serviceAccountName=app.function.name, terminationGracePeriodSeconds=0)
+    selected = {"matchLabels": {**pin.selector, PART_LABEL: PART}}
+    template = pin.build_template(pod)
+    return pin.build(DAEMON_SET, {"selector": selected, "updateStrategy": UPDATE_STRATEGY, "template": template})
 
 
 def is_pin(one: Mapping[str, Any]) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from eaves.credentials.folder import AUTHORITIES
-from eaves.reachability import ReachabilityTarget, to_text
+from eaves.delivery.mqtt.settings import broker_url
+from eaves.mqtt.address import parse_address
+from eaves.platform import TriggerSpec
+from eaves.reachability import TLS, ReachabilityTarget, find_address, to_text
 from knative.client.kinds import POD
-from knative.resources.app.agent_images import find_any_agent_image
-from knative.resources.app.destinations import Destination
-from knative.resources.fields.metadata import build_object
-from knative.resources.fields.pod import build_pull_secrets, build_security
+from knative.resources.metadata import build_object
+from knative.resources.pod import Mounted, build_pod, build_security, common_fragment
+from knative.resources.sources import find_any_agent_image, source_addresses
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
@@ -23,6 +26,45 @@ SECRETS = "/credentials"
 REPORT = "/dev/termination-log"
 """File in the container into which the pod writes its report. Source: Kubernetes, default of
 `terminationMessagePath`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An address that a part of an app connects to.
+
+    Attributes:
+        by: Part that connects to it: `source gate`, `trigger out`, `relay`.
+        address: `HOST:PORT`, or `tls://HOST:PORT`.
+        secret: Secret with the credentials for it; empty when it needs none.
+        setting: Setting that names this Secret in eaves.yaml, within the source or the trigger.
+    """
+
+    by: str
+    address: str
+    secret: str = ""
+    setting: str = "secret"
+
+
+def find_destinations(app: ClusterApp) -> Iterator[Destination]:
+    """Yield every address of an app, in the order of eaves.yaml."""
+    for source in app.sources:
+        for address in source_addresses(source):
+            yield Destination(by=f"source {source.name}", address=address, secret=source.secret)
+    for trigger in app.triggers:
+        if trigger.is_mqtt:
+            yield Destination(
+                by=f"trigger {trigger.name}",
+                address=_broker_address(trigger),
+                secret=trigger.mqtt.secret,
+                setting="mqtt.secret",
+            )
+    if app.relay.enabled:
+        yield Destination(by="relay", address=find_address(app.relay.to), secret=app.relay.secret)
+
+
+def _broker_address(trigger: TriggerSpec) -> str:
+    broker = parse_address(broker_url(trigger.url))
+    return f"{TLS}{broker.endpoint}" if broker.tls else broker.endpoint
 
 
 def build_reachability_pod(
@@ -54,24 +96,19 @@ def build_reachability_pod(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": build_security(),
-        "volumeMounts": [
-            {"name": f"secret-{index}", "mountPath": f"{SECRETS}/{secret}", "readOnly": True}
-            for index, secret in enumerate(secrets)
-        ],
     }
-    pod: dict[str, Any] = {
-        "activeDeadlineSeconds": LIFE_S,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 0,
-        **build_pull_secrets(settings),
-        "containers": [container],
-        "volumes": [_authorities(f"secret-{index}", secret) for index, secret in enumerate(secrets)],
-    }
+    pod = build_pod(
+        container,
+        common_fragment(settings, site),
+        folders=[_authorities(f"secret-{index}", secret) for index, secret in enumerate(secrets)],
+        activeDeadlineSeconds=LIFE_S,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=0,
+    )
     return {**build_object(POD, name, app, site, PART), "spec": pod}
 
 
-def _authorities(volume: str, secret: str) -> Mapping[str, Any]:
+def _authorities(volume: str, secret: str) -> Mounted:
     items = [{"key": AUTHORITIES, "path": AUTHORITIES}]
-    return {"name": volume, "secret": {"secretName": secret, "items": items, "optional": True}}
+    made = {"name": volume, "secret": {"secretName": secret, "items": items, "optional": True}}
+    return made, {"name": volume, "mountPath": f"{SECRETS}/{secret}", "readOnly": True}

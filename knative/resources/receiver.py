@@ -7,156 +7,144 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from eaves.admin.agent import LIVE
-from eaves.config import iter_leaves
+from eaves.base.names import NAME_PATTERN
+from eaves.config import iter_leaves, setting
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
-from eaves.platform.quantities import find_room
+from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 from eaves.receiver.settings import ReceiverSettings
-from knative.client.kinds import (
-    BROKER,
-    NETWORK_POLICY,
-    SERVICE,
-    SERVICE_ACCOUNT,
-    SINK_BINDING,
-    STATEFUL_SET,
-    ObjectKind,
+from knative.client.kinds import BROKER, SERVICE_ACCOUNT, STATEFUL_SET
+from knative.resources.metadata import reference
+from knative.resources.pod import CREDENTIALS_FOLDER, LISTEN_ALL, OWNER_READS, load_fragment
+from knative.resources.server import (
+    LIVENESS_PROBE,
+    METRICS_PORT,
+    SPOOL,
+    ServerDeployment,
+    build_server_pod,
+    metrics_peers,
+    mount_spool,
 )
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-from knative.resources.fields.metadata import reference
-from knative.resources.fields.pod import USER, build_env, build_security, build_temporary
-from knative.resources.receiver_settings import ReceiverDeployment
 
 PART = CONTAINER = "receiver"
-INSTANCE_LABEL = "app.kubernetes.io/instance"
-EVENTS_PORT, METRICS_PORT = 8443, 9090
-CREDENTIALS, SITES, SPOOL, FOLDER = "/credentials", "/sites", "/spool", "/received"
+EVENTS_PORT = 8443
+SITES, RECEIVED = "/sites", "/received"
 MEMORY = "1Gi"
 """Memory limit of a receiver's pod, for requests of 64 MB in total that are read, unpacked and stored at the same
 time."""
-_OWNER_READS = 0o400
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings)}
-_PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""Liveness probe that fails after 10 minutes, since reading a damaged spool of gigabytes may take that long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverDeployment(ServerDeployment):
+    """Settings of a receiver in a namespace of a cluster."""
+
+    name: str = setting(
+        "receiver", "Name of the receiver's objects; sites reach the receiver at https://NAME.NAMESPACE.svc."
+    )
+    image: str = setting("", "The agents' container image by digest (Dockerfile, target `agent`).")
+    tls_secret: str = setting(
+        "receiver-tls",
+        "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it. A renewed "
+        "certificate is used from the next connection on.",
+    )
+    client_ca_secret: str = setting(
+        "",
+        "Secret whose `ca.crt` holds the authorities that sign sites' certificates; empty: sites have tokens. "
+        "The `ca.crt` of `tls_secret` is never used for this.",
+    )
+    sites_secret: str = setting(
+        "receiver-sites",
+        "Secret with one key for each site, named like the site; each line of its value is a token of the site. "
+        "An empty value means that the site has a certificate.",
+    )
+    broker: str = setting("", "Broker of the namespace that received events are sent to.")
+    sink: str = setting("", "The http(s) address that received events are sent to, instead of a Broker.")
+    folder_size: str = setting(
+        "", "Size of a volume where received events are written to files, instead of a Broker or an address."
+    )
+    functions: tuple[str, ...] = setting(
+        (), "Functions that sites with `through: cloud` may send images to, each as NAME=ADDRESS, separated by commas."
+    )
+    function_timeout_s: float = setting(
+        120.0,
+        "Maximum seconds that a function may take for an answer, its cold start included.",
+        minimum=1,
+        maximum=600,
+    )
+    metrics_namespaces: tuple[str, ...] = setting(
+        (), "Other namespaces whose pods may read the receiver's metrics, separated by commas."
+    )
+    spool_size: str = setting(
+        "5Gi", "Size of the volume for received events that were not passed on yet, and for the ids of received events."
+    )
+
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each function, by the function's name."""
+        return {name: url for name, _, url in (one.partition("=") for one in self.functions)}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield violations of rules that concern several fields, as (field, message)."""
+        yield from ServerDeployment.faults(self)
+        yield from self.secret_faults(needed=("tls_secret", "sites_secret"), optional=("client_ca_secret", "broker"))
+        for path in ("spool_size", "folder_size"):
+            value = getattr(self, path)
+            if not QUANTITY_PATTERN.fullmatch(value) and (value or path == "spool_size"):
+                yield path, f"must be a quantity such as 5Gi (got {value!r})"
+        yield from self._destination_faults()
+
+    def _destination_faults(self) -> Iterator[tuple[str, str]]:
+        given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
+        if len(given) != 1:
+            got = f"{' and '.join(given)} are set" if given else "none is set"
+            yield "broker", f"exactly one of broker, sink and folder_size must be set ({got})"
+        if self.sink and not self.sink.startswith(("http://", "https://")):
+            yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
+        for name, url in self.addresses().items():
+            if not NAME_PATTERN.fullmatch(name) or not url.startswith(("http://", "https://")):
+                yield "functions", f"must be NAME=ADDRESS, such as flowers=http://flowers.cloud.svc (got {name}={url})"
 
 
 def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
-    """Build every object of a receiver in the order of applying, except the Secrets that it needs."""
-    yield {**_object(SERVICE_ACCOUNT, wanted), "automountServiceAccountToken": False}
-    yield _policy(wanted)
-    yield _service(wanted)
-    if wanted.broker:
-        yield _binding(wanted)
-    yield _stateful_set(wanted)
+    """Build every object of a receiver in the order of applying, except the Secrets that it needs.
 
-
-def _object(kind: ObjectKind, wanted: ReceiverDeployment) -> dict[str, Any]:
-    where = {"namespace": wanted.namespace} if wanted.namespace else {}
-    metadata = {"name": wanted.name, **where, "labels": _labels(wanted)}
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
-
-
-def _labels(wanted: ReceiverDeployment) -> dict[str, str]:
-    return {MANAGED_LABEL: MANAGED_VALUE, **_selector(wanted)}
-
-
-def _selector(wanted: ReceiverDeployment) -> dict[str, str]:
-    return {PART_LABEL: PART, INSTANCE_LABEL: wanted.name}
-
-
-def _policy(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build the NetworkPolicy that admits requests of sites, and requests for metrics.
-
-    Sites connect from any address; the receiver checks their token or certificate.
+    Its NetworkPolicy admits sites from any address, since the receiver checks their token or certificate.
     """
-    return {
-        **_object(NETWORK_POLICY, wanted),
-        "spec": {
-            "podSelector": {"matchLabels": _selector(wanted)},
-            "policyTypes": ["Ingress"],
-            "ingress": [
-                {"ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
-                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
-            ],
-        },
-    }
-
-
-def _service(wanted: ReceiverDeployment) -> dict[str, Any]:
-    ports = [{"name": "https", "port": 443, "targetPort": "events"}]
-    kind = {} if wanted.service_type == "ClusterIP" else {"type": wanted.service_type}
-    return {**_object(SERVICE, wanted), "spec": {**kind, "selector": _selector(wanted), "ports": ports}}
-
-
-def _binding(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Build the SinkBinding that sets the variable `K_SINK` of the receiver to the address of its Broker."""
-    sink = {"ref": reference(BROKER, wanted.broker, wanted.namespace)}
-    subject = reference(STATEFUL_SET, wanted.name, wanted.namespace)
-    return {**_object(SINK_BINDING, wanted), "spec": {"subject": subject, "sink": sink}}
-
-
-def _stateful_set(wanted: ReceiverDeployment) -> dict[str, Any]:
-    claims = [_claim("spool", wanted.spool_size)]
-    if wanted.folder_size:
-        claims.append(_claim("received", wanted.folder_size))
-    return {
-        **_object(STATEFUL_SET, wanted),
-        "spec": {
-            "replicas": 1,
-            "serviceName": wanted.name,
-            "podManagementPolicy": "Parallel",
-            "selector": {"matchLabels": _selector(wanted)},
-            "template": {"metadata": {"labels": _labels(wanted)}, "spec": _pod(wanted)},
-            "volumeClaimTemplates": claims,
-        },
-    }
-
-
-def _claim(name: str, size: str) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
-    }
+    receiver = wanted.build_workload(PART)
+    yield receiver.build(SERVICE_ACCOUNT, automountServiceAccountToken=False)
+    yield receiver.build_policy((EVENTS_PORT, ()), (METRICS_PORT, metrics_peers(wanted.metrics_namespaces)))
+    yield receiver.build_service(("https", 443, "events"), service_type=wanted.service_type)
+    if wanted.broker:
+        yield receiver.build_sink_binding(STATEFUL_SET, reference(BROKER, wanted.broker, wanted.namespace))
+    received = {"received": wanted.folder_size} if wanted.folder_size else {}
+    yield receiver.build_stateful_set(_pod(wanted), {"spool": wanted.spool_size, **received})
 
 
 def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
-    volume, mount = build_temporary()
-    mounts = [
-        mount,
-        {"name": "spool", "mountPath": SPOOL},
-        {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True},
-        {"name": "sites", "mountPath": SITES, "readOnly": True},
+    sites = {"name": "sites", "secret": {"secretName": wanted.sites_secret, "defaultMode": OWNER_READS}}
+    folders = [
+        mount_spool(),
+        (_certificates(wanted), {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}),
+        (sites, {"name": "sites", "mountPath": SITES, "readOnly": True}),
     ]
     if wanted.folder_size:
-        mounts.append({"name": "received", "mountPath": FOLDER})
-    container = {
-        "name": CONTAINER,
-        "image": wanted.image,
-        "command": ["python", "-P", "-m", "eaves.receiver"],
-        "env": build_env(_variables(wanted)),
-        "ports": [
-            {"name": "events", "containerPort": EVENTS_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
-        ],
-        "readinessProbe": {"httpGet": {"path": HEALTH, "port": "events", "scheme": "HTTPS"}, "periodSeconds": 10},
-        "livenessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, **_PROBE},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": MEMORY}},
-        "securityContext": build_security(),
-        "volumeMounts": mounts,
-    }
-    pull = {"imagePullSecrets": [{"name": wanted.pull_secret}]} if wanted.pull_secret else {}
-    sites = {"name": "sites", "secret": {"secretName": wanted.sites_secret, "defaultMode": _OWNER_READS}}
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "serviceAccountName": wanted.name,
-        "securityContext": {"fsGroup": USER},
-        **pull,
-        "containers": [container],
-        "volumes": [volume, _certificates(wanted), sites],
-    }
+        folders.append((None, {"name": "received", "mountPath": RECEIVED}))
+    health = {"path": HEALTH, "port": "events", "scheme": "HTTPS"}
+    return build_server_pod(
+        CONTAINER,
+        wanted.image,
+        "eaves.receiver",
+        _variables(wanted),
+        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
+        probes={"readinessProbe": {"httpGet": health, "periodSeconds": 10}, "livenessProbe": LIVENESS_PROBE},
+        resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": MEMORY}},
+        fragment=load_fragment(wanted.pod),
+        folders=folders,
+        serviceAccountName=wanted.name,
+    )
 
 
 def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
@@ -171,16 +159,16 @@ def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
     if wanted.client_ca_secret:
         authorities = [{"key": AUTHORITIES, "path": AUTHORITIES}]
         sources.append({"secret": {"name": wanted.client_ca_secret, "items": authorities}})
-    return {"name": "credentials", "projected": {"defaultMode": _OWNER_READS, "sources": sources}}
+    return {"name": "credentials", "projected": {"defaultMode": OWNER_READS, "sources": sources}}
 
 
 def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
     """Build the environment variables of the receiver's process."""
     values = {
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and metrics scrapers connect from outside
+        "host": LISTEN_ALL,
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
-        "credentials": CREDENTIALS,
+        "credentials": CREDENTIALS_FOLDER,
         "sites": SITES,
         "spool": f"{SPOOL}/receiver.db",
         **find_room(wanted.spool_size),
@@ -191,5 +179,5 @@ def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
     if wanted.sink:
         values["sink"] = wanted.sink
     if wanted.folder_size:
-        values["folder"] = FOLDER
+        values["folder"] = RECEIVED
     return {_ENV[path]: value for path, value in values.items()}

@@ -10,27 +10,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, DeliverySettings
 from eaves.platform.relay import ALL, EDGE
 from eaves.relay.relay_lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
-from knative.client.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
+from knative.client.kinds import BROKER, SERVICE, STATEFUL_SET, TRIGGER
 from knative.resources.eventing import build_delivery, duration, relay_name
-from knative.resources.fields.credentials import FOLDER, build_credentials
-from knative.resources.fields.labels import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
-from knative.resources.fields.metadata import build_object, reference
-from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
-from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.metadata import (
+    APP_LABEL,
+    EVENTING_NAMESPACE,
+    NAMESPACE_LABEL,
+    PART_LABEL,
+    build_namespace_peer,
+    build_object,
+    reference,
+)
+from knative.resources.pod import (
+    CREDENTIALS_FOLDER,
+    LISTEN_ALL,
+    build_credentials,
+    common_fragment,
+)
+from knative.resources.server import METRICS_PORT, SERVER_PROBES, SPOOL, build_server_pod, metrics_peers, mount_spool
+from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource
 
 PART = RELAY
 CONTAINER = "relay"
-EVENTS_PORT, METRICS_PORT = 8080, 9090
-SPOOL = "/spool"
+EVENTS_PORT = 8080
 AGENTS = "source"
 """Value of PART_LABEL on the pods of agents, which may send events to the relay."""
 MEMORY = "512Mi"
@@ -45,8 +55,6 @@ Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pa
 PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
 """Seconds over which delivery to the relay is retried: 50 hours."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
-_PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""Liveness probe that fails after 10 minutes, since reading a damaged spool of gigabytes may take that long."""
 
 
 def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
@@ -57,11 +65,13 @@ def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) 
     """
     if not app.relay.enabled:
         return
+    relay = build_app_part(app, relay_name(app), site.namespace, PART)
     if settings.network_policy:
-        yield _policy(app, settings, site)
-    yield _service(app, site)
-    yield _binding(app, settings, site)
-    yield _stateful_set(app, settings, site)
+        events = [build_namespace_peer(EVENTING_NAMESPACE), *_agents(app, settings, site)]
+        yield relay.build_policy((EVENTS_PORT, events), (METRICS_PORT, metrics_peers(settings.metrics_namespaces)))
+    yield relay.build_service(("http", 80, "events"))
+    yield relay.build_sink_binding(STATEFUL_SET, reference(BROKER, settings.broker, site.namespace))
+    yield relay.build_stateful_set(_pod(app, settings, site), {"spool": app.relay.spool_size})
 
 
 def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
@@ -112,92 +122,29 @@ def _trigger(
     return {**made, "spec": spec}
 
 
-def _service(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
-    ports = [{"name": "http", "port": 80, "targetPort": "events"}]
-    made = build_object(SERVICE, relay_name(app), app, site, PART)
-    return {**made, "spec": {"selector": _selector(app), "ports": ports}}
-
-
-def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the NetworkPolicy that admits events of Eventing's dispatchers and the app's agents, and metrics reads."""
+def _agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> list[dict[str, Any]]:
+    """Return the peers that are agents of the app, in its namespace and on nodes."""
     labels = {APP_LABEL: app.function.name, PART_LABEL: AGENTS}
     home = {NAMESPACE_LABEL: site.namespace} if site.namespace else {}
-    agents = {"matchLabels": labels}
-    peers = [
-        build_namespace_peer(EVENTING_NAMESPACE),
-        {"podSelector": agents},
+    return [
+        {"podSelector": {"matchLabels": labels}},
         {**build_namespace_peer(settings.agent_namespace), "podSelector": {"matchLabels": {**labels, **home}}},
     ]
-    made = build_object(NETWORK_POLICY, relay_name(app), app, site, PART)
-    return {
-        **made,
-        "spec": {
-            "podSelector": {"matchLabels": _selector(app)},
-            "policyTypes": ["Ingress"],
-            "ingress": [
-                {"from": peers, "ports": [{"protocol": "TCP", "port": EVENTS_PORT}]},
-                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": METRICS_PORT}]},
-            ],
-        },
-    }
 
 
-def _binding(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Build the SinkBinding that sets the variable `K_SINK` of the relay to the address of the site's Broker."""
-    name = relay_name(app)
-    sink = {"ref": reference(BROKER, settings.broker, site.namespace)}
-    made = build_object(SINK_BINDING, name, app, site, PART)
-    return {**made, "spec": {"subject": reference(STATEFUL_SET, name, site.namespace), "sink": sink}}
-
-
-def _stateful_set(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    name = relay_name(app)
-    made = build_object(STATEFUL_SET, name, app, site, PART)
-    spool = {
-        "metadata": {"name": "spool"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": app.relay.spool_size}}},
-    }
-    template = {"metadata": {"labels": dict(made["metadata"]["labels"])}, "spec": _pod(app, settings)}
-    return {
-        **made,
-        "spec": {
-            "replicas": 1,
-            "serviceName": name,
-            "podManagementPolicy": "Parallel",
-            "selector": {"matchLabels": _selector(app)},
-            "template": template,
-            "volumeClaimTemplates": [spool],
-        },
-    }
-
-
-def _pod(app: ClusterApp, settings: KnativeSettings) -> dict[str, Any]:
-    volume, mount = build_temporary()
-    secret, folder = build_credentials(app.relay.secret)
-    container = {
-        "name": CONTAINER,
-        "image": settings.agent_image,
-        "command": ["python", "-P", "-m", "eaves.relay"],
-        "env": build_env(_variables(app)),
-        "ports": [
-            {"name": "events", "containerPort": EVENTS_PORT},
-            {"name": "metrics", "containerPort": METRICS_PORT},
-        ],
-        "readinessProbe": {"tcpSocket": {"port": "events"}, "periodSeconds": 5},
-        "livenessProbe": {"httpGet": {"path": LIVE, "port": "metrics"}, **_PROBE},
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": MEMORY}},
-        "securityContext": build_security(),
-        "volumeMounts": [mount, {"name": "spool", "mountPath": SPOOL}, folder],
-    }
-    return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "serviceAccountName": app.function.name,
-        "securityContext": {"fsGroup": USER},
-        **build_pull_secrets(settings),
-        "containers": [container],
-        "volumes": [volume, secret],
-    }
+def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    return build_server_pod(
+        CONTAINER,
+        settings.agent_image,
+        "eaves.relay",
+        _variables(app),
+        ports={"events": EVENTS_PORT, "metrics": METRICS_PORT},
+        probes=SERVER_PROBES,
+        resources={"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": MEMORY}},
+        fragment=common_fragment(settings, site),
+        folders=[mount_spool(), build_credentials(app.relay.secret)],
+        serviceAccountName=app.function.name,
+    )
 
 
 def _variables(app: ClusterApp) -> dict[str, str]:
@@ -205,15 +152,11 @@ def _variables(app: ClusterApp) -> dict[str, str]:
     values = {
         "site": app.function.site,
         **app.relay.settings,
-        "credentials": FOLDER,
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and metrics scrapers connect from outside
+        "credentials": CREDENTIALS_FOLDER,
+        "host": LISTEN_ALL,
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "has_broker": "true",
         "spool": f"{SPOOL}/relay.db",
     }
     return {_ENV[path]: value for path, value in values.items()}
-
-
-def _selector(app: ClusterApp) -> dict[str, str]:
-    return {APP_LABEL: app.function.name, PART_LABEL: PART}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError, StartError
 from knative.client.kinds import DAEMON_SET, POD
-from knative.resources.fields.labels import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
+from knative.resources.metadata import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.pin import PART
 from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan

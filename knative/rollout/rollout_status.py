@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.analysis.decision import RevisionHealth
 from knative.rollout.annotation import parse_state
 from knative.rollout.rollout_state import RolloutState

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
 from knative.client.kinds import KSERVICE, REVISION
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.analysis.decision import RevisionHealth
 from knative.rollout.annotation import render_state
 from knative.rollout.plan import Plan, note_refusals

@@ -23,8 +23,8 @@ from knative.readiness.conditions import condition, name_of
 from knative.readiness.parts import agent_of
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART
-from knative.resources.app.agent_variables import METRICS_PORT
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.server import METRICS_PORT
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -27,7 +27,7 @@ from knative.readiness.parts import (
     unknown_part,
 )
 from knative.resources import agent, pin
-from knative.resources.fields.labels import (
+from knative.resources.metadata import (
     APP_LABEL,
     ARTIFACT_ANNOTATION,
     MANAGED_LABEL,

@@ -20,9 +20,18 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault
 from knative.client.kinds import JOB, ObjectKind
-from knative.resources.fields.labels import RUN_LABEL, labels
-from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
-from knative.settings import KnativeSettings
+from knative.resources.metadata import RUN_LABEL, labels
+from knative.resources.pod import (
+    USER,
+    Mounted,
+    build_env,
+    build_pod,
+    build_security,
+    build_temporary,
+    common_fragment,
+    find_fragment_faults,
+)
+from knative.settings import KnativeSettings, SiteSettings
 from knative.training.job_settings import JobSettings
 from trainer.data.remote import redact_uri
 from trainer.lifecycle import ENDINGS
@@ -38,6 +47,8 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 Source: Kueue, docs/tasks/run/jobs.
 """
+RESOURCES = {"requests": {"cpu": "2", "memory": "4Gi"}}
+"""Resources of a training's container, which the fragment `job.pod` may change."""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
 """Fields of a Job's spec that may be changed after its creation. Source: kubernetes, pkg/apis/batch/validation."""
 DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
@@ -73,6 +84,11 @@ class TrainingJob:
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     namespace: str = ""
     run: str = ""
+
+    @property
+    def fragment(self) -> dict[str, Any]:
+        """The user's fields of the training's pods."""
+        return common_fragment(self.knative, SiteSettings(), self.job.pod)
 
     @property
     def images(self) -> str:
@@ -119,6 +135,9 @@ def training_faults(training: TrainingJob) -> Iterator[Fault]:
             "job.data",
             f"must be a URI, unless `job.data_claim` names a volume; {training.images!r} is a path on this machine",
         )
+    for section, fragment in (("knative", training.knative.pod), ("job", job.pod)):
+        for path, message in find_fragment_faults(fragment):
+            yield fault(f"{section}.pod.{path}", message)
     secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
     for path, uri, variable in secret:
         if redact_uri(uri) != uri:
@@ -179,7 +198,7 @@ def build_spec(
 
     Args:
         training: The training.
-        part: Part of the app, the value of `knative.resources.fields.labels.PART_LABEL`.
+        part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
         container: Container of the Job's pods.
         codes: Exit codes after which the Job fails at once, since another pod would fail the same way.
     """
@@ -223,7 +242,7 @@ def build_container(
     arguments: Sequence[str],
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Build the container of a Job's pods, which mounts the volumes of `_volumes`."""
+    """Build the container of a Job's pods, which mounts `_folders`."""
     job = training.job
     places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
     container: dict[str, Any] = {
@@ -235,11 +254,7 @@ def build_container(
     }
     if job.secret:
         container["envFrom"] = [{"secretRef": {"name": job.secret}}]
-    resources: dict[str, Any] = {"requests": {"cpu": job.cpu, "memory": job.memory}}
-    if job.memory_limit:
-        resources["limits"] = {"memory": job.memory_limit}
-    mounts = [mount for _, mount in _volumes(training)]
-    return {**container, "resources": resources, "securityContext": build_security(), "volumeMounts": mounts}
+    return {**container, "resources": RESOURCES, "securityContext": build_security()}
 
 
 def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
@@ -267,21 +282,19 @@ def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dic
 
 def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
     job = training.job
-    pod: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": job.grace_s,
-        **build_pull_secrets(training.knative),
-    }
-    if job.service_account:
-        pod["serviceAccountName"] = job.service_account
-    if job.output_claim or job.work_claim:
-        pod["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
-    return {**pod, "containers": [dict(container)], "volumes": [volume for volume, _ in _volumes(training)]}
+    owned = job.output_claim or job.work_claim
+    group = {"securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}} if owned else {}
+    return build_pod(
+        container,
+        training.fragment,
+        folders=list(_folders(training)),
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=job.grace_s,
+        **group,
+    )
 
 
-def _volumes(training: TrainingJob) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _folders(training: TrainingJob) -> Iterator[Mounted]:
     """Yield (volume, mount) of each folder that a training's pod reads or writes; its root file system is read-only."""
     job = training.job
     yield build_temporary(job.work_size)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, DeniedError, NotFoundError, UnreachableClusterError
 from knative.client.kinds import JOB
-from knative.resources.fields.labels import MANAGER, RUN_LABEL
+from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.training.job import CONTAINER
 from knative.training.job_log import LogLine, parse_line
 from knative.training.job_status import find_ending, find_exit, find_waiting_reason, pods_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
@@ -39,17 +40,13 @@ class JobSettings:
         "Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID and other credentials "
         "of the storage.",
     )
-    service_account: str = setting(
-        "",
-        "ServiceAccount of the pods, if the storage identifies them by it; empty: the namespace's default, "
-        "without a token.",
+    pod: dict[str, Any] = setting(
+        dict,
+        "Fields of the Job's pods besides `knative.pod`: `serviceAccountName`, if the storage identifies pods by it; "
+        "`resources`, which are by default requests of 2 CPUs and 4Gi memory. Inception V3 takes 2 GB with a frozen "
+        "backbone, and 3 GB in full at batch size 16. A GPU is a limit such as `nvidia.com/gpu: 1`.",
+        nested=True,
     )
-    cpu: str = setting("2", "CPU request of a pod.")
-    memory: str = setting(
-        "4Gi",
-        "Memory request of a pod; Inception V3 takes 2 GB with a frozen backbone, and 3 GB in full at batch size 16.",
-    )
-    memory_limit: str = setting("", "Memory limit of a pod; empty: no limit but the node's memory.")
     queue: str = setting("", "Kueue LocalQueue that trainings wait in; empty: trainings start at once.")
     retries: int = setting(
         4, "Number of failed pods after which the training fails; evicted pods don't count.", minimum=0, maximum=100
@@ -88,10 +85,8 @@ class JobSettings:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
-        for name in ("cpu", "memory", "memory_limit", "work_size"):
-            value = getattr(self, name)
-            if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):
-                yield name, f"must be a quantity such as 500m or 4Gi (got {value!r})"
+        if not QUANTITY_PATTERN.fullmatch(self.work_size):
+            yield "work_size", f"must be a quantity such as 4Gi (got {self.work_size!r})"
         if self.namespace and not NAME_PATTERN.fullmatch(self.namespace):
             yield "namespace", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter ({self.namespace!r})"
         if self.output and "://" not in self.output:

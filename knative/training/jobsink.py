@@ -21,8 +21,7 @@ from eaves.events import DATASET_UPDATED
 from eaves.platform import DeliverySettings
 from knative.client.kinds import JOB_SINK, TRIGGER
 from knative.resources.eventing import build_delivery
-from knative.resources.fields.labels import PART_LABEL
-from knative.resources.fields.metadata import reference
+from knative.resources.metadata import PART_LABEL, reference
 from knative.training import pipeline
 from knative.training.job import (
     COMMAND,

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from eaves.config.complete import FLAG, collect_settings, render_complete
 from eaves.errors import Fault, RefusedModelError
 from knative.client.kinds import BROKER, JOB, SINK_BINDING
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL
-from knative.resources.fields.metadata import reference
+from knative.resources.metadata import APP_LABEL, PART_LABEL, reference
 from knative.training.job import (
     DATA,
     WORK,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
 from knative.client.kinds import POD, SECRET
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 from knative.training.job import TrainingJob
 from knative.training.job_status import find_waiting_reason
 from knative.training.run_reader import build_reader, build_token

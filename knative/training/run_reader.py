@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from knative.client.kinds import JOB, POD, SECRET
-from knative.resources.fields.metadata import reference
-from knative.resources.fields.pod import build_pull_secrets, build_security, build_temporary
+from knative.resources.metadata import reference
+from knative.resources.pod import build_pod, build_security, build_temporary
 from knative.training.job import RUNS, TrainingJob, build_metadata
 from trainer.run.run_server import PORT, TOKEN_VARIABLE
 
@@ -44,7 +44,7 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
             this process ends before.
     """
     settings = training.job
-    volume, mount = build_temporary()
+    folders = [build_temporary()]
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": training.knative.trainer_image,
@@ -54,26 +54,22 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
         "ports": [{"name": "http", "containerPort": PORT}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
         "securityContext": build_security(),
-        "volumeMounts": [mount],
     }
-    pod: dict[str, Any] = {
-        "activeDeadlineSeconds": LIFE_S,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 1,
-        **build_pull_secrets(training.knative),
-        "containers": [container],
-        "volumes": [volume],
-    }
-    if settings.service_account:
-        pod["serviceAccountName"] = settings.service_account
     if settings.secret:
         container["envFrom"] = [{"secretRef": {"name": settings.secret}}]
     if settings.output_claim:
         claim = {"claimName": settings.output_claim, "readOnly": True}
-        pod["volumes"].append({"name": "runs", "persistentVolumeClaim": claim})
-        container["volumeMounts"].append({"name": "runs", "mountPath": RUNS, "readOnly": True})
+        volume = {"name": "runs", "persistentVolumeClaim": claim}
+        folders.append((volume, {"name": "runs", "mountPath": RUNS, "readOnly": True}))
+    placement = {name: value for name, value in training.fragment.items() if name != "resources"}
+    pod = build_pod(
+        container,
+        placement,
+        folders=folders,
+        activeDeadlineSeconds=LIFE_S,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=1,
+    )
     return {**_owned(build_metadata(POD, name, training, PART), job), "spec": pod}
 
 

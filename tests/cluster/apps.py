@@ -83,12 +83,14 @@ def watching_app() -> ClusterApp:
     stream = {"url": "rtsps://gate.barn.lan/stream1", "every_s": 1}
     sources = (
         ClusterSource(name="gate", kind="camera", options=stream, secret="gate-login"),
-        ClusterSource(name="belt", kind="camera", options={"url": "/dev/video0"}, nodes={"camera": "usb"}),
+        ClusterSource(
+            name="belt", kind="camera", options={"url": "/dev/video0"}, pod={"nodeSelector": {"camera": "usb"}}
+        ),
         ClusterSource(
             name="line",
             kind="camera",
             options={"url": "/dev/video1"},
-            device_resource="squat.ai/video",
+            pod={"resources": {"limits": {"squat.ai/video": "1"}}},
             spool_size="1Gi",
         ),
         ClusterSource(name="night", kind="camera", options={"url": "/data/night.mjpeg"}),
@@ -97,13 +99,18 @@ def watching_app() -> ClusterApp:
 
 
 def plain_site(**changes: object) -> SiteSettings:
-    """A site whose namespace is named."""
+    """A site whose namespace is named; `selector` are the labels of its nodes."""
+    if "selector" in changes:
+        changes["pod"] = {"nodeSelector": changes.pop("selector")}
     return replace(SiteSettings(name="barn", context="barn", namespace="eaves"), **changes)  # type: ignore[arg-type]
 
 
 def full_settings(**changes: object) -> KnativeSettings:
     """Settings for every kind of object."""
     made = KnativeSettings(
-        agent_image=AGENT_IMAGE, agent_camera_image=CAMERA_IMAGE, agent_s3_image=S3_IMAGE, pull_secret="registry-login"
+        agent_image=AGENT_IMAGE,
+        agent_camera_image=CAMERA_IMAGE,
+        agent_s3_image=S3_IMAGE,
+        pod={"imagePullSecrets": [{"name": "registry-login"}]},
     )
     return replace(made, **changes)  # type: ignore[arg-type]

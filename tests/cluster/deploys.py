@@ -14,8 +14,8 @@ from knative.deploy.objects.apply_result import ApplyResult
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.pins import keep_pins
 from knative.deploy.removal import remove_app
-from knative.render.rendering import render_app
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 from tests.cluster.apps import NAME

@@ -8,7 +8,7 @@ import pytest
 
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 from knative.rollout import RolloutOutcome, parse_rollout_status
 from knative.settings import RolloutSettings
 from tests.fakes.controllers.serving import API, Serving

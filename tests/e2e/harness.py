@@ -19,7 +19,7 @@ from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, POD, TRIGGER
 from knative.client.proxy_routes import find_route
 from knative.platform import KnativePlatform
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterFunction, ClusterRelay, ClusterTrigger
 from tests.contract.sinks import Reported, Sink, parse_received
@@ -68,7 +68,7 @@ class KnativeHarness:
 
     def __init__(self, cluster: Cluster, put_image: Callable[[Path], str]) -> None:
         self.cluster = cluster
-        self.settings = KnativeSettings(memory="128Mi", cpu="20m")
+        self.settings = KnativeSettings(pod={"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}})
         self._put_image = put_image
         self.platform = self._open()
         self._dead = KnativeSink(cluster, f"/dead-{next(_numbers)}")

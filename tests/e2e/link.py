@@ -15,9 +15,8 @@ from eaves.config import SettingsLayer, build
 from eaves.link.ledger_lines import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, STATEFUL_SET
-from knative.resources.fields.pod import build_security
-from knative.resources.receiver import CONTAINER, build_receiver
-from knative.resources.receiver_settings import ReceiverDeployment
+from knative.resources.pod import build_security
+from knative.resources.receiver import CONTAINER, ReceiverDeployment, build_receiver
 from knative.status.agent_queue import Kubectl, PodQueue
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate

@@ -14,7 +14,7 @@ from typing import Any
 
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from knative.status.agent_queue import Kubectl
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.certificates import make_certificate

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from tests.e2e.harness import MANAGER, is_pod_ready
 from tests.inputs.videos import Video
 from tests.processes.rtsp_server import PYTHON, SCRIPT, write_video

@@ -11,7 +11,7 @@ from typing import Any
 
 from knative.client.cluster import Cluster
 from knative.client.kinds import CONFIG_MAP, POD
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from tests.e2e.harness import MANAGER
 from tests.waiting import wait_until
 

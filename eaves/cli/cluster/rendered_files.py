@@ -19,7 +19,7 @@ def print_manifests(manifests: Sequence[dict[str, Any]], output: Path | None, ad
         output: Folder for the files; None prints YAML.
         advice: Lines for the person, such as the commands that create Secrets.
     """
-    from knative.render.rendering import to_yaml, write_files
+    from knative.resources.rendering import to_yaml, write_files
 
     if output is None:
         click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)

@@ -96,7 +96,7 @@ def build_deploy_request(
     Raises:
         EavesError: When no site can be chosen, the container image can't be used, or eaves.yaml has faults.
     """
-    from knative.render.rendering import render_app
+    from knative.resources.rendering import render_app
 
     workspace, scope = load_workspace(file), load_scope(file)
     sites = choose_sites(scope.sites, choice)  # before a registry is asked
@@ -243,7 +243,7 @@ def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
     """
     from knative.deploy.diff import diff_app
     from knative.deploy.pins import add_pins, keep_pins
-    from knative.render.rendering import render_app
+    from knative.resources.rendering import render_app
 
     def diff(visit: SiteVisit) -> list[str]:
         wanted, cluster = order.wanted(visit.site), visit.cluster()

@@ -22,7 +22,7 @@ from knative.client.kinds import BROKER, TRIGGER
 from knative.deploy.objects.apply_result import LEFT, REMOVED, ApplyResult
 from knative.deploy.objects.labelled_objects import is_applied_by_eaves
 from knative.deploy.objects.ownership import ATTEMPTS
-from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE, MANAGER
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE, MANAGER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

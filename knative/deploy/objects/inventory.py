@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
 from knative.client.kinds import CONFIG_MAP, SERVICE, ObjectKind
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -25,7 +25,7 @@ from knative.client.kinds import (
     ObjectKind,
     kind_of,
 )
-from knative.resources.fields.labels import (
+from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
     MANAGED_VALUE,

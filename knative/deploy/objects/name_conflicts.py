@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from knative.client.kinds import BROKER, NAMESPACE, kind_of
 from knative.deploy.objects.labelled_objects import AppOwner, Key, is_ours, is_shared, key_of
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGER, SITE_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGER, SITE_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -22,7 +22,7 @@ from knative.deploy.objects.labelled_objects import (
     key_of,
 )
 from knative.deploy.objects.name_conflicts import find_foreign_objects
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

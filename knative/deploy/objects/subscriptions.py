@@ -24,7 +24,7 @@ from knative.client.kinds import SUBSCRIPTION, TRIGGER, kind_of
 from knative.deploy.objects.labelled_objects import Key, key_of
 from knative.deploy.objects.ownership import ATTEMPTS
 from knative.readiness.conditions import condition
-from knative.resources.fields.labels import DELIVERY_ANNOTATION, MANAGER
+from knative.resources.metadata import DELIVERY_ANNOTATION, MANAGER
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

@@ -13,7 +13,7 @@ import pytest
 from eaves.events import Event
 from knative.client.kinds import BROKER, KSERVICE, SERVICE_ACCOUNT, TRIGGER
 from knative.client.transport import ApiRequest
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from tests.container_images.packaging import need
 from tests.e2e.harness import is_ready
 from tests.e2e.places import NAME, Place

@@ -16,7 +16,7 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import EVENT, NAMESPACE, POD
 from knative.resources.agent import NODE_SPOOLS
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
 from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, KnativeSink
 from tests.e2e.inventory import list_objects, wait_for_objects

@@ -16,7 +16,7 @@ from eaves.errors import StartError
 from eaves.events import Event
 from knative import rollout
 from knative.client.kinds import LIMIT_RANGE, POD
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER
 from tests.e2e.outages import is_pinned, lists_image

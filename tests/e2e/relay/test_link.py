@@ -21,9 +21,10 @@ from eaves.link.ledger_lines import to_dict
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
 from knative.resources.access import build_account
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL
-from knative.resources.fields.pod import build_security
-from knative.resources.relay import AGENTS, CONTAINER, METRICS_PORT, build_relay
+from knative.resources.metadata import APP_LABEL, PART_LABEL
+from knative.resources.pod import build_security
+from knative.resources.relay import AGENTS, CONTAINER, build_relay
+from knative.resources.server import METRICS_PORT
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterRelay
 from knative.status.agent_queue import Kubectl, PodQueue

@@ -17,8 +17,8 @@ import pytest
 
 from eaves.admin.report import LinkReport
 from knative.client.kinds import CLAIM, NETWORK_POLICY, POD, SERVICE, STATEFUL_SET
-from knative.resources.fields.labels import APP_LABEL
-from knative.resources.fields.pod import build_security
+from knative.resources.metadata import APP_LABEL
+from knative.resources.pod import build_security
 from knative.status.agent_queue import Kubectl
 from tests.container_images.packaging import need
 from tests.e2e.conftest import open_project

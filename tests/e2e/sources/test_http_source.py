@@ -12,7 +12,7 @@ import pytest
 from eaves.events import IMAGE_CLASSIFIED
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD
-from knative.resources.fields.pod import build_security
+from knative.resources.pod import build_security
 from tests.contract.sinks import subjects
 from tests.e2e.harness import MANAGER, KnativeSink, is_pod_ready
 from tests.e2e.places import NAME, Place

@@ -10,7 +10,7 @@ import pytest
 
 from eaves.events import IMAGE_CLASSIFIED
 from knative.client.kinds import CLAIM, NETWORK_POLICY, POD, SERVICE, STATEFUL_SET
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
 from tests.container_images.packaging import need
 from tests.contract.sinks import of, subjects
 from tests.e2e.harness import KnativeSink

@@ -14,7 +14,7 @@ import pytest
 from eaves.events import IMAGE_CLASSIFIED
 from knative.client.cluster import Cluster
 from knative.client.kinds import SERVICE
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
 from tests.contract.sinks import of, subjects
 from tests.e2e.bucket_store import ANY_KEY, BUCKET, STORE, make_keys, put, start_store
 from tests.e2e.harness import KnativeSink

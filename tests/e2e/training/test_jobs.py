@@ -21,7 +21,7 @@ from eaves.events import DATASET_UPDATED, Event
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, CLAIM, CONFIG_MAP, JOB, JOB_SINK, POD, TRIGGER
 from knative.platform import KnativePlatform
-from knative.resources.fields.pod import USER, build_security
+from knative.resources.pod import USER, build_security
 from knative.settings import KnativeSettings, SiteSettings
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
@@ -38,6 +38,8 @@ from trainer.settings import DataSettings, TrainSettings
 
 pytestmark = pytest.mark.timeout(900)
 DIGITS = "/data/digits"
+
+SMALL = {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,12 @@ def training(pytestconfig: pytest.Config, cluster: Cluster, tmp_path_factory: py
         namespace=cluster.namespace,
         data=DataSettings(path="photos", allowed_prefixes=("file:///data",)),
         train=TrainSettings(arch="small_cnn", image_size=16, batch_size=8, epochs=12, checkpoint_s=1),
-        job=JobSettings(data_claim="photos", data="digits", output_claim="models", cpu="100m", memory="1Gi"),
+        job=JobSettings(
+            data_claim="photos",
+            data="digits",
+            output_claim="models",
+            pod=SMALL,
+        ),
         knative=KnativeSettings(trainer_image=image),
     )
 

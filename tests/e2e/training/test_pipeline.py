@@ -18,7 +18,7 @@ from eaves.events import DATASET_UPDATED, MODEL_PUBLISHED, Event
 from eaves.oci.layers import wheels
 from eaves.oci.runtime import find_lock
 from knative.client.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
-from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+from knative.resources.metadata import APP_LABEL, PART_LABEL
 from knative.training.job_status import condition, find_ending, find_exit, pods_of
 from tests.container_images.packaging import build_base, this_platform
 from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink

@@ -20,7 +20,7 @@ from eaves.audit.lists import read_pages
 from eaves.errors import NotFoundError
 from eaves.spool import Spool
 from knative.resources import relay as resources
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from tests.cluster.simulated import pod, service
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import Reply, Request

@@ -185,10 +185,10 @@ def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
     install_knative(apiserver)
     roles = read_roles(HOME)
     grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
-    few = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    few = examine(cluster, plain_app(), KnativeSettings(pod={"imagePullSecrets": [{"name": "registry"}]}), SITE)
     assert "credentials" in {one.check for one in few if "is not permitted" in one.message}
     grant(apiserver, *[role for name, role in roles.items() if name not in {"eaves-reconcile", "eaves-train"}])
-    found = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    found = examine(cluster, plain_app(), KnativeSettings(pod={"imagePullSecrets": [{"name": "registry"}]}), SITE)
     assert [one.message for one in found if "permitted" in one.message or one.check == "permissions"] == [
         f"the current user has the permissions to deploy, roll out, send to and remove functions in {HOME}"
     ]

@@ -14,7 +14,7 @@ from knative.client.cluster import open_cluster
 from knative.deploy.objects.inventory import InventoryItem, read_inventory
 from knative.deploy.objects.ownership import record
 from knative.resources.agent import SOURCE_LABEL
-from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 from knative.rollout import RolloutState, parse_rollout_status
 from tests.cluster.rollouts import FIRST, SECOND
 from tests.cluster.simulated import pod

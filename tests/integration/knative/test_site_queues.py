@@ -18,9 +18,8 @@ from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.resources import publisher, relay
-from knative.resources.agent import SOURCE_LABEL
-from knative.resources.app.agent_variables import METRICS_PORT
-from knative.resources.fields.labels import (
+from knative.resources.agent import METRICS_PORT, SOURCE_LABEL
+from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
     MANAGED_VALUE,

@@ -14,7 +14,7 @@ from eaves.local.specs import LocalApp
 from eaves.platform import Platform, SourceSpec
 from knative.deploy.function_image import FunctionImage
 from knative.platform import KnativePlatform
-from knative.resources.app.sources import find_runner
+from knative.resources.sources import find_runner
 from knative.settings import SiteSettings
 from knative.specs import ClusterApp
 from tests.fakes.models.artifact import write_colours

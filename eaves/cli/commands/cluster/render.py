@@ -48,8 +48,8 @@ def command(
     kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
     """
     from knative.gitops.gitops_files import write_gitops
-    from knative.render.relay_faults import advise_relay_secret
-    from knative.render.rendering import render_app, write_files
+    from knative.resources.faults import advise_relay_secret
+    from knative.resources.rendering import render_app, write_files
 
     if gitops and folder is None:
         raise click.UsageError("--gitops needs --output, because it continues from the file in that folder.")
@@ -74,7 +74,7 @@ def _write(
     rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None, write: Callable[..., Sequence[Path]]
 ) -> None:
     """Print the objects of each site as YAML, or write them into files below a folder and print the files' paths."""
-    from knative.render.rendering import to_yaml
+    from knative.resources.rendering import to_yaml
 
     if folder is None:
         click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)

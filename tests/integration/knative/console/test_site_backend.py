@@ -20,8 +20,7 @@ from knative.client.transport import ApiTransport
 from knative.console.inside_cluster import InsideCluster, send_inside
 from knative.console.site_backend import STATUS_S, SiteBackend
 from knative.platform import KnativePlatform
-from knative.resources.console import build_console
-from knative.resources.console_settings import ConsoleDeployment
+from knative.resources.console import ConsoleDeployment, build_console
 from knative.settings import KnativeSettings
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME, SITE

@@ -10,7 +10,7 @@ from eaves.errors import ClusterError
 from knative.client.cluster import Cluster
 from knative.deploy.objects.apply_result import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.deploy.objects.labelled_objects import AppOwner
-from knative.resources.fields.labels import MANAGER, TRAINING_PARTS
+from knative.resources.metadata import MANAGER, TRAINING_PARTS
 from knative.specs import ClusterRelay, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import AGENTS, deploy, objects, outcomes, render
@@ -64,6 +64,8 @@ def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) 
         "EventType/flowers-camera-captured",
         "EventType/flowers-archive-captured",
         "ContainerSource/flowers-archive",
+        "NetworkPolicy/flowers-archive",
+        "NetworkPolicy/flowers-cams-camera",
         "SinkBinding/flowers-cams-camera",
         "DaemonSet/flowers-cams-camera",
         "ServiceAccount/flowers-cams",
@@ -148,6 +150,7 @@ def test_a_dry_run_asks_the_server_and_changes_nothing(cluster: Cluster, knative
     assert done.keys() == {CREATED, UNJUDGED}
     assert done[UNJUDGED] == {
         "ServiceAccount/flowers-cams",
+        "NetworkPolicy/flowers-cams-camera",
         "SinkBinding/flowers-cams-camera",
         "DaemonSet/flowers-cams-camera",
     }, "their namespace is one that a dry run doesn't make"

@@ -12,7 +12,7 @@ from eaves.errors import InvalidError
 from knative.client.cluster import Cluster, open_cluster
 from knative.deploy.app_apply import apply_app
 from knative.deploy.objects.labelled_objects import AppOwner
-from knative.resources.fields.labels import APP_LABEL
+from knative.resources.metadata import APP_LABEL
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
 
 WEBHOOK = 'admission webhook "validation.webhook.serving.knative.dev" denied the request: validation failed: '

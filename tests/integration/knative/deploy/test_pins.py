@@ -102,8 +102,8 @@ def test_one_container_image_with_other_settings_has_two_revisions_and_one_pin(
 def test_a_site_that_moves_to_other_nodes_keeps_the_pin_on_the_old_ones_while_the_old_revision_serves(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
 ) -> None:
-    update(cluster, site=replace(SITE, selector={"shelf": "1"}))
-    update(cluster, site=replace(SITE, selector={"shelf": "2"}))
+    update(cluster, site=replace(SITE, pod={"nodeSelector": {"shelf": "1"}}))
+    update(cluster, site=replace(SITE, pod={"nodeSelector": {"shelf": "2"}}))
     selectors = [
         one["spec"]["template"]["spec"]["nodeSelector"]["shelf"] for one in apiserver.all(PIN_KIND, namespace=HOME)
     ]

@@ -12,7 +12,7 @@ from knative.deploy.objects.inventory import InventoryItem, item_kind
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.objects.ownership import delete_item
 from knative.deploy.removal import remove_app
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import OWNER, cut_removal, deploy, names, objects, outcomes, remove, render, training_sink
 from tests.fakes.controllers.knative import Knative

@@ -21,7 +21,7 @@ from knative.deploy.objects.inventory import (
 )
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.removal import remove_app
-from knative.resources.fields.labels import MANAGER
+from knative.resources.metadata import MANAGER
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
@@ -113,6 +113,7 @@ def test_agents_that_get_another_namespace_leave_the_first(cluster: Cluster, kna
     assert outcomes(done)[REMOVED] == {
         "DaemonSet/flowers-cams-camera",
         "SinkBinding/flowers-cams-camera",
+        "NetworkPolicy/flowers-cams-camera",
         "ServiceAccount/flowers-cams",
     }
 

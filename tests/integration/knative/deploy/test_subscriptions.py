@@ -13,7 +13,7 @@ from eaves.platform import DeliverySettings
 from knative.client.cluster import Cluster
 from knative.deploy.objects.apply_result import CHANGED, UNCHANGED
 from knative.deploy.objects.subscriptions import find_hidden
-from knative.resources.fields.labels import DELIVERY_ANNOTATION
+from knative.resources.metadata import DELIVERY_ANNOTATION
 from knative.specs import ClusterApp, ClusterRelay
 from tests.cluster.apps import NAME, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import HOME, deploy, outcomes

@@ -146,7 +146,7 @@ def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster)
     server.put(node("node1", labels={"place": "barn"}))
     said = "validation failed: must not set the field(s): spec.template.spec.nodeSelector"
     server.admit = lambda value: said if value["kind"] == "Service" and "nodeSelector" in str(value) else ""
-    found = patient.one("admission", site=replace(SITE, selector={"place": "barn"}))
+    found = patient.one("admission", site=replace(SITE, pod={"nodeSelector": {"place": "barn"}}))
     assert (found.severity, "kubernetes.podspec-nodeselector" in found.message) == (ERROR, True)
     assert found.fix.startswith("kubectl -n knative-serving patch configmap config-features")
     assert patient.find("admission") == []
@@ -157,7 +157,7 @@ def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster)
 
 
 def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
-    site = replace(SITE, selector={"place": "barn"})
+    site = replace(SITE, pod={"nodeSelector": {"place": "barn"}})
     missing = patient.one("nodes", site=site)
     assert missing.fix == "kubectl label node NODE place=barn"
     server.put(node("node1", ready=False))
@@ -235,10 +235,10 @@ def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
 
 
 def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
-    missing = patient.one("credentials", pull_secret="registry")
+    missing = patient.one("credentials", pod={"imagePullSecrets": [{"name": "registry"}]})
     assert missing.fix.startswith("kubectl -n barn create secret docker-registry registry --docker-server=")
     server.put({**bare("v1", "Secret", "registry", namespace=HERE), "data": {".dockerconfigjson": "e30="}})
-    assert patient.find("credentials", pull_secret="registry") == []
+    assert patient.find("credentials", pod={"imagePullSecrets": [{"name": "registry"}]}) == []
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:

@@ -13,7 +13,7 @@ from eaves.platform.findings import ERROR, NOTE, OK, WARNING, Finding
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
 from knative.doctor import examine
-from knative.resources.fields.labels import labels
+from knative.resources.metadata import labels
 from knative.resources.reachability_pod import LIFE_S, PART
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterRelay, ClusterSource, ClusterTrigger
 from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server

@@ -11,7 +11,7 @@ from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, DAEMON_SET, TRIGGER
 from knative.readiness.conditions import CAUSES
 from knative.readiness.parts import FAILED, READY, STARTING, PartReader, missing_part, wanted_parts
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from tests.cluster.apps import full_app, full_settings, plain_site
 from tests.cluster.deploys import HOME
 from tests.cluster.expanded import condition

@@ -10,8 +10,8 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.readiness.wait import wait_whole
-from knative.render.rendering import render_app
-from knative.resources.fields.labels import TOUCHED_ANNOTATION
+from knative.resources.metadata import TOUCHED_ANNOTATION
+from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import NAME, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE

@@ -122,7 +122,7 @@ def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluste
         wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
     assert caught.value.message.startswith("flowers was not ready within 1.5 s: the pod can't be scheduled on any node")
     assert caught.value.hint is not None
-    assert "lower knative.cpu" in caught.value.hint
+    assert "lower knative.pod.resources.requests.cpu" in caught.value.hint
     assert len(shown) > 1
     assert shown[-1].rows()[-1]["state"] == "unschedulable"
     assert shown[-1].waited_s > shown[0].waited_s

@@ -13,7 +13,7 @@ from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.wait import DeploymentProgress, wait_whole
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp

@@ -12,7 +12,7 @@ from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.gitops import rollout_files
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout import RolloutOutcome
 from tests.cluster.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, deploy, manifest, shares
 from tests.fakes.controllers.serving import SERVICE, Serving

@@ -205,7 +205,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     [
         (78, "Error", ConfigError, "a setting is not valid"),
         (74, "Error", StorageError, "storage can't be read"),
-        (137, "OOMKilled", PlatformError, "more memory than job.memory_limit"),
+        (137, "OOMKilled", PlatformError, "more memory than its limit in job.pod.resources"),
         (1, "Error", PlatformError, "a defect of Eaves or a library"),
         (139, "Error", PlatformError, "the reason is not known"),
     ],
@@ -280,7 +280,7 @@ def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Ca
 
 
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
-    larger = build_job(replace(TRAINING, job=replace(TRAINING.job, memory="8Gi")))
+    larger = build_job(replace(TRAINING, job=replace(TRAINING.job, pod={"resources": {"requests": {"memory": "8Gi"}}})))
     with pytest.raises(ConflictError, match=f"the Job {NAME} is writing the run") as caught:
         create_job(cluster, larger, again=False, say=lambda text: None)
     assert caught.value.hint == f"wait until it has ended, or stop it: kubectl delete job {NAME} -n default"

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from knative.gitops.gitops_files import change_traffic, write_gitops
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, SiteSettings
 from tests.cluster.apps import IMAGE, plain_app
 

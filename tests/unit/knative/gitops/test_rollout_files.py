@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import InputError, NotFoundError
 from knative.gitops import rollout_files
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.analysis.decision import RevisionHealth, RolloutAction, RolloutObservation, decide_rollout
 from knative.rollout.plan import plan_begin
 from knative.rollout.rollout_status import parse_rollout_status

@@ -55,7 +55,7 @@ def test_out_of_memory_names_the_limit_and_the_setting() -> None:
     assert seen is not None
     assert (seen.cause, seen.final) == ("memory", True)
     assert seen.message == "the process was killed because it used more memory than allowed (512Mi)"
-    assert "knative.memory_limit" in seen.fix
+    assert "knative.pod.resources.limits.memory" in seen.fix
     assert "most likely" in found(ended(137)).message, "killed without a word"
 
 

@@ -78,13 +78,13 @@ def test_the_words_of_the_puller_are_shown_and_the_name_of_a_container_image_is_
         (
             f"{FORBIDDEN}failed quota: q: must specify limits.memory for: queue-proxy,user-container",
             "limits.memory for: queue-proxy,user-container",
-            """'{"data":{"queueproxy.resource-defaults":"enabled"}}', and set knative.cpu_limit""",
+            """'{"data":{"queueproxy.resource-defaults":"enabled"}}', and set knative.pod.resources.limits""",
             True,
         ),
         (
             f"{FORBIDDEN}failed quota: q: must specify limits.memory for: user-container",
             "requires every container to specify",
-            "set knative.cpu_limit and knative.memory_limit in eaves.yaml",
+            "set knative.pod.resources.limits in eaves.yaml",
             True,
         ),
         (
@@ -127,7 +127,7 @@ def test_what_the_cluster_refuses(said: str, message: str, fix: str, final: bool
         (
             "1 Insufficient cpu",
             "on any node: 0/3 nodes are available: 1 Insufficient cpu",
-            "lower knative.cpu in eaves",
+            "lower knative.pod.resources.requests.cpu in eaves",
         ),
         (
             "1 Insufficient memory, 2 node(s) didn't match Pod's node affinity/selector",
@@ -137,7 +137,7 @@ def test_what_the_cluster_refuses(said: str, message: str, fix: str, final: bool
         (
             "1 Insufficient squat.ai/video, 2 node(s) didn't match Pod's node affinity/selector",
             "it requests squat.ai/video",
-            "`nodes` of the source",
+            "`pod.nodeSelector` of the source",
         ),
         (
             "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }",

@@ -1,1 +1,1 @@
-"""Unit tests of `knative/render`."""
+"""Unit tests of `knative/resources, rendered`."""

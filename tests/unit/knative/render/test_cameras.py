@@ -12,11 +12,10 @@ from eaves.errors import ConfigError
 from eaves.sources.agent.supervision import STOP_S
 from eaves.sources.camera.source import STOPPING_S
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
-from knative.render.rendering import render_app
 from knative.resources.agent import CHILD_STOP_S
-from knative.resources.app.agent_images import find_agent_image
-from knative.resources.app.destinations import Destination, find_destinations
-from knative.resources.reachability_pod import build_reachability_pod
+from knative.resources.reachability_pod import Destination, build_reachability_pod, find_destinations
+from knative.resources.rendering import render_app
+from knative.resources.sources import find_agent_image
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, CAMERA_IMAGE, full_settings, plain_app, plain_site
@@ -107,10 +106,9 @@ def test_a_device_is_opened_by_a_privileged_container_that_sees_the_nodes_device
 
 
 def test_a_device_plugin_makes_privileges_unnecessary() -> None:
-    made = render(app(DEVICE, device_resource="squat.ai/video"))
+    made = render(app(DEVICE, pod={"resources": {"limits": {"squat.ai/video": "1"}}}))
     pod, container = read_pod(made)
     assert container["resources"]["limits"]["squat.ai/video"] == "1"
-    assert container["resources"]["requests"]["squat.ai/video"] == "1"
     assert "privileged" not in container["securityContext"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "spool"]
@@ -121,17 +119,19 @@ def test_a_device_plugin_makes_privileges_unnecessary() -> None:
 def test_a_recording_of_a_node_needs_no_privileges() -> None:
     pod, container = read_pod(render(app(RECORDING)))
     assert "privileged" not in container["securityContext"]
-    assert {"name": "images", "hostPath": {"path": "/data/day", "type": "DirectoryOrCreate"}} in pod["volumes"]
+    assert {"name": "images", "hostPath": {"path": "/data/day", "type": "Directory"}} in pod["volumes"]
     assert {"name": "images", "mountPath": "/images", "readOnly": True} in container["volumeMounts"]
     assert reported(container)["url"] == "/images/night.mjpeg"
 
 
 def test_an_agent_on_a_node_knows_the_nodes_name_and_runs_where_cameras_are() -> None:
-    pod, container = read_pod(render(app(DEVICE, nodes={"camera": "usb"})))
+    pod, container = read_pod(render(app(DEVICE, pod={"nodeSelector": {"camera": "usb"}})))
     assert {"name": "EAVES_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
     assert pod["nodeSelector"] == {"camera": "usb"}
-    made = render_app(app(DEVICE, nodes={"camera": "usb"}), full_settings(), plain_site(selector={"edge": "yes"}))
-    (found,) = [one for one in made if one["metadata"].get("labels", {}).get("eaves.dev/source") and "spec" in one]
+    made = render_app(
+        app(DEVICE, pod={"nodeSelector": {"camera": "usb"}}), full_settings(), plain_site(selector={"edge": "yes"})
+    )
+    (found,) = [one for one in made if one["kind"] == "DaemonSet" and "eaves.dev/source" in one["metadata"]["labels"]]
     assert found["spec"]["template"]["spec"]["nodeSelector"] == {"edge": "yes", "camera": "usb"}
 
 
@@ -170,9 +170,6 @@ def test_the_doctors_pod_runs_in_whatever_container_image_of_agents_is_set() -> 
         ({"url": "videos/night.mjpeg"}, {}, "url", "must be the absolute path"),
         ({"url": "/dev/../etc/shadow"}, {}, "url", "must be the absolute path"),
         ({"url": "/night.mjpeg"}, {}, "url", "must be the absolute path"),
-        (STREAM, {"nodes": {"camera": "usb"}}, "nodes", "can be set only for a source with `agent: node`"),
-        (STREAM, {"device_resource": "squat.ai/video"}, "device_resource", "can be set only for"),
-        (RECORDING, {"device_resource": "squat.ai/video"}, "device_resource", "a device below /dev"),
     ],
 )
 def test_what_can_not_work_is_refused(options: dict[str, Any], values: dict[str, Any], path: str, message: str) -> None:
@@ -185,13 +182,3 @@ def test_a_password_in_the_address_of_a_camera_is_never_quoted() -> None:
     found = faults(app({"url": "rtsp://me:hunter2@gate.barn.lan/1"}, agent="node"))
     assert "hunter2" not in str(found)
     assert "***" in found["sources[0].url"]
-
-
-def test_a_resource_that_no_device_plugin_can_have_is_refused() -> None:
-    source = ClusterSource(name="gate", kind="camera", options=DEVICE, device_resource="video")
-    assert [path for path, _ in source.faults()] == ["device_resource"]
-
-
-def test_a_folder_has_no_device() -> None:
-    source = ClusterSource(name="inbox", agent="node", options={"path": "/dev/shm"}, device_resource="a.b/video")
-    assert "sources[0].device_resource" in faults(replace(plain_app(), sources=(source,)))

@@ -13,14 +13,23 @@ from eaves.cli import cli
 from eaves.cli.commands.look.console.render import command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
-from knative.render.rendering import to_yaml
-from knative.resources.console_settings import SiteConsoleSettings
+from knative.resources.console import SiteConsoleSettings
+from knative.resources.rendering import to_yaml
 from knative.settings import KnativeSettings
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered" / "console.yaml"
-FULL = ("--image", AGENT_IMAGE, "--namespace", "barn", "--pull-secret", "registry-login", "--data-size", "1Gi")
+FULL = (
+    "--image",
+    AGENT_IMAGE,
+    "--namespace",
+    "barn",
+    "--pod",
+    "{imagePullSecrets: [{name: registry-login}]}",
+    "--data-size",
+    "1Gi",
+)
 
 
 def render(*arguments: str) -> Result:

@@ -10,9 +10,9 @@ import pytest
 
 from eaves.errors import ConfigError
 from knative.client.kinds import KSERVICE
-from knative.render.rendering import render_app
-from knative.resources.app.agent_images import find_agent_image, find_missing_images
-from knative.resources.app.destinations import Destination, find_destinations
+from knative.resources.reachability_pod import Destination, find_destinations
+from knative.resources.rendering import render_app
+from knative.resources.sources import find_agent_image, find_missing_images
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, S3_IMAGE, full_settings, plain_app, plain_site
 from tests.cluster.manifests import restricted_faults, validate

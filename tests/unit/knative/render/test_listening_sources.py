@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import ConfigError
 from knative.client.kinds import SERVICE, STATEFUL_SET
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_settings, plain_app, plain_site
 from tests.cluster.manifests import restricted_faults, validate

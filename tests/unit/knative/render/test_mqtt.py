@@ -11,7 +11,7 @@ import pytest
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from eaves.publisher.settings import PublisherSettings
-from knative.render.rendering import render_app
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterMqttSettings, ClusterSource, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site

@@ -8,26 +8,34 @@ from typing import Any
 
 import pytest
 
-from knative.cluster_dns import CLUSTER_DNS
-from knative.render.rendering import render_app
-from knative.resources.fields.labels import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
-from knative.resources.receiver import build_receiver
-from knative.resources.receiver_settings import ReceiverDeployment
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.metadata import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
+from knative.resources.receiver import ReceiverDeployment, build_receiver
+from knative.resources.rendering import render_app
+from knative.settings import CLUSTER_DNS
+from knative.specs import ClusterSource
 from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.cluster.manifests import pod_templates
 from tests.cluster.policies import Endpoint, Mutant, Policy, allows, narrow, widen
 
+BUCKET = {"bucket": "s3://photos", "endpoint": "http://store.barn.lan:9000"}
 HOME, AGENTS, CLOUD, NODE_CACHE = "eaves", "eaves-agents", "cloud", "169.254.20.10"
 APP = replace(
     relayed_app(),
     function=full_app().function,
     triggers=full_app().triggers,
-    sources=(*relayed_app().sources, full_app().sources[2]),
+    sources=(
+        *relayed_app().sources,
+        full_app().sources[2],
+        ClusterSource(name="door", kind="s3", options={**BUCKET, "webhook_port": 8080}, secret="door"),
+    ),
 )
-SETTINGS = full_settings(dns=(CLUSTER_DNS, NODE_CACHE))
+SETTINGS = full_settings(dns=(CLUSTER_DNS, NODE_CACHE), metrics_namespaces=("monitoring",))
 OBJECTS = [
     *render_app(APP, SETTINGS, plain_site(namespace=HOME)),
-    *build_receiver(ReceiverDeployment(name="receiver", namespace=CLOUD, image=AGENT_IMAGE, broker="eaves")),
+    *build_receiver(
+        ReceiverDeployment(namespace=CLOUD, image=AGENT_IMAGE, broker="eaves", metrics_namespaces=("monitoring",))
+    ),
 ]
 POLICIES: list[Policy] = [one for one in OBJECTS if one["kind"] == "NetworkPolicy"]
 
@@ -51,7 +59,18 @@ PUBLISHER = of("StatefulSet", "flowers-gate-mqtt", "10.244.1.12")
 INBOX = of("StatefulSet", "flowers-inbox", "10.244.1.13")
 CAMERA = of("DaemonSet", f"flowers-{HOME}-camera", "10.244.1.14")
 ARCHIVE = of("ContainerSource", "flowers-archive", "10.244.1.15")
+DOOR = of("StatefulSet", "flowers-door", "10.244.1.17")
 RECEIVER = of("StatefulSet", "receiver", "10.244.9.10")
+AGENT_PODS = [
+    (one["metadata"]["name"], of(one["kind"], one["metadata"]["name"], f"10.244.4.{index}"))
+    for index, one in enumerate(OBJECTS)
+    if one["kind"] in {"StatefulSet", "DaemonSet", "ContainerSource"} and SOURCE_LABEL in one["metadata"]["labels"]
+]
+ALMOST_AGENTS = [
+    (f"{name} but for its {label}", replace(agent, labels={**agent.labels, label: "other"}))
+    for name, agent in AGENT_PODS
+    for label in (APP_LABEL, SOURCE_LABEL, *([NAMESPACE_LABEL] if NAMESPACE_LABEL in agent.labels else []))
+]
 ACTIVATOR = pod("knative-serving", "10.244.2.10", {"app": "activator"})
 AUTOSCALER = pod("knative-serving", "10.244.2.11", {"app": "autoscaler"})
 GATEWAY = pod("kourier-system", "10.244.2.12", {"app": "3scale-kourier-gateway"})
@@ -59,6 +78,7 @@ DISPATCHER = pod("knative-eventing", "10.244.2.13", {"app": "mt-broker-filter"})
 BROKER = pod("knative-eventing", "10.244.2.14", {"app": "mt-broker-ingress"})
 DNS = pod("kube-system", "10.244.2.15", {"k8s-app": "kube-dns"})
 PROMETHEUS = pod("monitoring", "10.244.2.16", {"app": "prometheus"})
+CONSOLE = pod(HOME, "10.244.1.16", {PART_LABEL: "console"})
 BYSTANDER = pod(CLOUD, "10.244.9.11", {"app": "shop"})
 NODE_DNS = Endpoint(address=NODE_CACHE)
 CONTROL_PLANE = Endpoint(address="172.18.0.2")
@@ -89,13 +109,20 @@ NEEDED: tuple[Flow, ...] = (
     ("the relay's copy for the Broker", RELAY, BROKER, 8080, "TCP"),
     ("the relay's names", RELAY, DNS, 53, "UDP"),
     ("the relay's metrics", PROMETHEUS, RELAY, 9090, "TCP"),
+    ("the console's look at the relay", CONSOLE, RELAY, 9090, "TCP"),
+    *((f"the metrics of {name}", PROMETHEUS, agent, 9090, "TCP") for name, agent in AGENT_PODS),
+    *((f"the console's look at {name}", CONSOLE, agent, 9090, "TCP") for name, agent in AGENT_PODS),
+    *((f"a request for {name}", INTERNET, agent, 443, "TCP") for name, agent in ALMOST_AGENTS),
+    ("a request for a source that listens", INTERNET, DOOR, 8080, "TCP"),
     ("what the Broker brings the publisher", DISPATCHER, PUBLISHER, 8080, "TCP"),
     ("what the publisher publishes", PUBLISHER, MQTT, 8883, "TCP"),
     ("the publisher's metrics", PROMETHEUS, PUBLISHER, 9090, "TCP"),
+    ("the console's look at the publisher", CONSOLE, PUBLISHER, 9090, "TCP"),
     ("a site's events for the receiver", INTERNET, RECEIVER, 8443, "TCP"),
     ("what the receiver passes on", RECEIVER, BROKER, 8080, "TCP"),
     ("another server beside the receiver", INTERNET, BYSTANDER, 443, "TCP"),
     ("the receiver's metrics", PROMETHEUS, RECEIVER, 9090, "TCP"),
+    ("the receiver's metrics in its namespace", BYSTANDER, RECEIVER, 9090, "TCP"),
 )
 
 STRANGER = pod(HOME, "10.244.3.10", {"app": "stranger"})
@@ -142,11 +169,17 @@ REFUSED: tuple[Flow, ...] = (
     ("events from outside for the relay", INTERNET, RELAY, 8080, "TCP"),
     ("another port of the relay", DISPATCHER, RELAY, 22, "TCP"),
     ("the relay's metrics from outside", INTERNET, RELAY, 9090, "TCP"),
+    ("the relay's metrics for another namespace", BYSTANDER, RELAY, 9090, "TCP"),
+    *((f"metrics of {name} for another namespace", BYSTANDER, agent, 9090, "TCP") for name, agent in AGENT_PODS),
+    *((f"metrics of {name} from outside", INTERNET, agent, 9090, "TCP") for name, agent in AGENT_PODS),
+    *((f"another port of {name}", PROMETHEUS, agent, 22, "TCP") for name, agent in AGENT_PODS),
     ("events of a stranger for the publisher", STRANGER, PUBLISHER, 8080, "TCP"),
     ("events of an agent for the publisher", INBOX, PUBLISHER, 8080, "TCP"),
     ("another port of the publisher", DISPATCHER, PUBLISHER, 22, "TCP"),
     ("the publisher's metrics from outside", INTERNET, PUBLISHER, 9090, "TCP"),
+    ("the publisher's metrics for another namespace", BYSTANDER, PUBLISHER, 9090, "TCP"),
     ("the receiver's metrics from outside", INTERNET, RECEIVER, 9090, "TCP"),
+    ("the receiver's metrics for another namespace", STRANGER, RECEIVER, 9090, "TCP"),
     ("another port of the receiver", PROMETHEUS, RECEIVER, 22, "TCP"),
 )
 

@@ -14,13 +14,22 @@ from eaves.cli.commands.run.receiver.render import command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from eaves.receiver.settings import ReceiverSettings
-from knative.render.rendering import to_yaml
+from knative.resources.rendering import to_yaml
 from tests.cluster.apps import AGENT_IMAGE
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered" / "receiver.yaml"
 FULL = (
-    *("--image", AGENT_IMAGE, "--namespace", "cloud", "--broker", "default", "--pull-secret", "registry-login"),
+    *(
+        "--image",
+        AGENT_IMAGE,
+        "--namespace",
+        "cloud",
+        "--broker",
+        "default",
+        "--pod",
+        "{imagePullSecrets: [{name: registry-login}]}",
+    ),
     *("--client-ca-secret", "site-authority", "--spool-size", "1Gi", "--service-type", "LoadBalancer"),
     *("--functions", "flowers=http://flowers.cloud.svc,faults=http://faults.cloud.svc/"),
     *("--function-timeout-s", "300"),

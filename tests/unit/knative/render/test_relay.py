@@ -12,9 +12,9 @@ from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
-from knative.render.rendering import render_app
-from knative.resources.app.destinations import find_destinations
 from knative.resources.eventing import relay_name
+from knative.resources.reachability_pod import find_destinations
+from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger
 from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app

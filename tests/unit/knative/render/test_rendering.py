@@ -14,7 +14,7 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConfigError
 from eaves.platform import DeliverySettings, ScaleSettings, default_trigger
 from functions.settings import FunctionSettings
-from knative.render.rendering import file_name, render_app, to_yaml, write_files
+from knative.resources.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 from tests.cluster.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
@@ -225,8 +225,10 @@ def test_the_same_app_gives_the_same_files() -> None:
 
 
 def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_reported_one() -> None:
-    """A StatefulSet replaces no pod that isn't ready, and the first one may come before its SinkBinding."""
+    """Without Parallel, a StatefulSet replaces no pod that isn't ready, and the first one may come before its sink."""
     rendered = render_app(full_app(), full_settings(), plain_site())
-    (container,) = only(rendered, "StatefulSet", "flowers-inbox")["spec"]["template"]["spec"]["containers"]
+    made = only(rendered, "StatefulSet", "flowers-inbox")["spec"]
+    (container,) = made["template"]["spec"]["containers"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/health/liveness", "port": "metrics"}
-    assert not {"readinessProbe", "startupProbe"} & container.keys()
+    assert container["readinessProbe"]["httpGet"] == {"path": "/health/liveness", "port": "metrics"}
+    assert made["podManagementPolicy"] == "Parallel"

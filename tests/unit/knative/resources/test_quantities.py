@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.platform.quantities import parse_quantity
-from knative.resources.fields.quantities import show_cpu, show_memory
+from knative.resources.pod import show_cpu, show_memory
 
 
 @pytest.mark.parametrize(

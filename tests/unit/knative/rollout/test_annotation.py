@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION
+from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout.annotation import MAX_TEXT, parse_state, render_state
 from knative.rollout.metrics.counters import UNKNOWN, PodReading, RequestCounters, RevisionCounts
 from knative.rollout.metrics.windows import StepWindows, WindowTimes

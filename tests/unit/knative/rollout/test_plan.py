@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import InputError, NotFoundError
-from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
 from knative.rollout.annotation import render_state
 from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
 from knative.rollout.plan import (

@@ -15,8 +15,8 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
 from eaves.config.complete import load_sections
 from eaves.errors import ConfigError, Fault
-from knative.render.rendering import to_yaml
-from knative.resources.fields.labels import RUN_LABEL
+from knative.resources.metadata import RUN_LABEL
+from knative.resources.rendering import to_yaml
 from knative.settings import KnativeSettings
 from knative.training.job import TrainingJob, build_job, training_faults
 from knative.training.job_settings import JobSettings
@@ -50,10 +50,14 @@ FULL = TrainingJob(
         data="s3://photos/flowers",
         output="s3://models/runs/",
         secret="storage",
-        service_account="trainer",
-        cpu="8",
-        memory="16Gi",
-        memory_limit="24Gi",
+        pod={
+            "serviceAccountName": "trainer",
+            "resources": {
+                "requests": {"cpu": "8", "memory": "16Gi"},
+                "limits": {"memory": "24Gi", "nvidia.com/gpu": "1"},
+            },
+            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "tolerationSeconds": "30"}],
+        },
         work_size="50Gi",
         queue="trainings",
         retries=6,
@@ -65,7 +69,7 @@ FULL = TrainingJob(
         platforms=("linux/amd64", "linux/arm64"),
         push_secret="registry",
     ),
-    knative=KnativeSettings(trainer_image=IMAGE, pull_secret="registry", broker="events"),
+    knative=KnativeSettings(trainer_image=IMAGE, pod={"imagePullSecrets": [{"name": "registry"}]}, broker="events"),
 )
 ON_VOLUMES = replace(
     BARE,
@@ -146,7 +150,7 @@ def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> 
 
 
 def test_more_memory_is_another_job_for_the_same_run() -> None:
-    other = replace(BARE, job=replace(BARE.job, memory="8Gi"))
+    other = replace(BARE, job=replace(BARE.job, pod={"resources": {"requests": {"memory": "8Gi"}}}))
     assert name_of(other) != name_of(BARE)
     assert build_job(other)["metadata"]["labels"][RUN_LABEL] == build_job(BARE)["metadata"]["labels"][RUN_LABEL]
 

@@ -10,7 +10,7 @@ import click
 from eaves.cli.cluster.rendered_files import print_manifests
 from eaves.cli.link.receiver_settings import named_by_flag
 from eaves.options import build_settings, settings_options
-from knative.resources.console_settings import ConsoleDeployment
+from knative.resources.console import ConsoleDeployment
 
 SECTION = "console."
 """Name of the settings section; the names of the settings' environment variables begin with it."""

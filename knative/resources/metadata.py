@@ -1,0 +1,114 @@
+"""Metadata of Eaves' objects: names of labels, annotations and field managers, and references to objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from knative.client.kinds import ObjectKind
+from knative.settings import SiteSettings
+from knative.specs import ClusterApp
+
+MANAGER = "eaves"
+"""Field manager of every field except traffic."""
+ROLLOUT_MANAGER = "eaves-rollout"
+"""Field manager that owns only a Service's spec.traffic and the rollout's annotation."""
+
+APP_LABEL = "eaves.dev/app"
+"""Label with the app that an object belongs to.
+
+Any user can set the label; the objects that `deploy` made are listed in the app's inventory.
+"""
+SITE_LABEL = "eaves.dev/site"
+NAMESPACE_LABEL = "eaves.dev/namespace"
+"""Label of an object outside the app's namespace, with the app's namespace as value. Agents on nodes have it, since
+apps of several namespaces share their namespace."""
+PART_LABEL = "app.kubernetes.io/component"
+"""Label with the part of the app that an object belongs to.
+
+It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`, or
+one of `TRAINING_PARTS`.
+"""
+TRAINING_PARTS = ("training", "pipeline")
+"""Values of PART_LABEL on the objects of an app's trainings, which a deploy neither applies nor removes."""
+MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
+NAME_LABEL, PRODUCT = "app.kubernetes.io/name", "eaves"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+"""Label with the app, or with the name of a server that belongs to no app."""
+VERSION_LABEL = "app.kubernetes.io/version"
+"""Label of a function and its pods with the beginning of its artifact's digest."""
+RUN_LABEL = "eaves.dev/run"
+"""Label of a Job with the name of the training's run."""
+ARTIFACT_ANNOTATION = "eaves.dev/artifact"
+"""Annotation with the sha256, hexadecimal, of the manifest of the artifact that a container image holds."""
+PIN_LABEL = "eaves.dev/pin"
+"""Label of a pin and its pods that identifies the pinned container image and the nodes
+(`knative.resources.pin.pin_key`)."""
+PIN_ANNOTATION = "eaves.dev/pin"
+"""Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
+REVISIONS_ANNOTATION = "eaves.dev/revisions"
+"""Annotation of a pin in files for GitOps: the revisions that it was rendered for, separated by commas."""
+DELIVERY_ANNOTATION = "eaves.dev/delivery-taken-back"
+"""Annotation of a Trigger whose Subscription may still have delivery settings that the Trigger no longer has."""
+TOUCHED_ANNOTATION, TOUCH_MANAGER = "eaves.dev/touched", "eaves-touch"
+"""Annotation of a SinkBinding with the time (RFC 3339) when Eaves last made Knative reconcile it, and the field manager
+of that annotation."""
+ROLLOUT_ANNOTATION = "eaves.dev/rollout"
+"""Annotation with the rollout's state as JSON (`knative.rollout`)."""
+
+
+def labels(app: str, site: str, part: str) -> dict[str, str]:
+    """Build the labels that every object of an app carries."""
+    common = {MANAGED_LABEL: MANAGED_VALUE, NAME_LABEL: PRODUCT, INSTANCE_LABEL: app}
+    return {**common, PART_LABEL: part, APP_LABEL: app, SITE_LABEL: site}
+
+
+def build_object(
+    kind: ObjectKind,
+    name: str,
+    app: ClusterApp,
+    site: SiteSettings,
+    part: str,
+    *,
+    annotations: Mapping[str, str] | None = None,
+    more_labels: Mapping[str, str] | None = None,
+    namespace: str | None = None,
+) -> dict[str, Any]:
+    """Build an object with its metadata, without a spec.
+
+    Args:
+        kind: Kind of the object.
+        name: Name of the object.
+        app: App that the object belongs to.
+        site: Site of the object. If the site has no namespace, the object has none, so that kubectl's `-n` decides.
+        part: Part of the app, the value of `knative.resources.metadata.PART_LABEL`.
+        annotations: Annotations of the object.
+        more_labels: Labels besides those that every object carries.
+        namespace: Namespace instead of the site's.
+    """
+    metadata: dict[str, Any] = {"name": name}
+    where = site.namespace if namespace is None else namespace
+    if where and kind.namespaced:
+        metadata["namespace"] = where
+    metadata["labels"] = {**labels(app.function.name, app.function.site, part), **(more_labels or {})}
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def reference(kind: ObjectKind, name: str, namespace: str = "") -> dict[str, str]:
+    """Build a reference to an object by kind, name and namespace."""
+    found = {"apiVersion": kind.api_version, "kind": kind.kind, "name": name}
+    return {**found, "namespace": namespace} if namespace else found
+
+
+EVENTING_NAMESPACE = "knative-eventing"
+"""Namespace of Eventing's dispatchers, which deliver the events that Triggers select."""
+
+
+def build_namespace_peer(name: str) -> dict[str, Any]:
+    """Build the NetworkPolicy peer that selects every pod of a namespace.
+
+    Source: Kubernetes, the label that each namespace carries.
+    """
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}

@@ -1,0 +1,250 @@
+"""Pods of every part: minimal rights, credentials as files, and the user's own fields, the fragment `pod`.
+
+A fragment is a mapping of fields of a Kubernetes pod (`FIELDS`), which eaves.yaml may name for all pods of an app
+(`knative.pod`), a site (`sites.pod`), a source's agent (`sources.pod`) and trainings (`job.pod`). The fragments of a
+pod are merged, and the result is merged into the pod that Eaves builds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eaves.config.yaml_text import load_yaml
+from eaves.platform.quantities import GI, QUANTITY_PATTERN, QUEUED_PER_GI, SUFFIXES, parse_quantity
+from knative.settings import KnativeSettings, SiteSettings
+
+USER = 65532
+"""User id that the container images of Eaves run as."""
+FIELDS = (
+    "affinity",
+    "imagePullSecrets",
+    "nodeSelector",
+    "priorityClassName",
+    "resources",
+    "runtimeClassName",
+    "serviceAccountName",
+    "tolerations",
+    "topologySpreadConstraints",
+)
+"""Fields of a fragment: those of a pod's spec, and `resources`, which are those of its one container."""
+CREDENTIALS_FOLDER, CREDENTIALS_VOLUME = "/credentials", "credentials"
+"""Mount path of a Secret in a pod, and the name of its volume."""
+RELAY_FOLDER, RELAY_VOLUME = "/relay-credentials", "relay-credentials"
+"""The same of the relay's credentials in an agent's pod, which differ from the agent's own credentials."""
+VOLUMES = (CREDENTIALS_VOLUME, RELAY_VOLUME)
+OWNER_READS, READABLE = 0o400, 0o444
+"""Modes of the files: for the owner and the group only, and for every user of the container. Knative allows no
+`fsGroup` without a feature flag, so a function's process, which isn't root, needs the second."""
+LISTEN_ALL = "0.0.0.0"  # noqa: S104 - the pod's own; other pods, the kubelet and metrics scrapers connect from outside
+"""Address on which servers in pods listen."""
+
+Fragment = Mapping[str, Any]
+Mounted = tuple[Mapping[str, Any] | None, Mapping[str, Any]]
+"""Volume and mount of a folder of a pod; no volume for one that a StatefulSet claims."""
+
+
+def build_pod(
+    container: Mapping[str, Any], fragment: Fragment, *, folders: Sequence[Mounted] = (), **fields: Any
+) -> dict[str, Any]:
+    """Build the spec of a pod with one container and without access to the cluster.
+
+    Args:
+        container: The container, without its mounts.
+        fragment: The user's fields, merged by `merge_fragments`. Its `resources` are merged into the container's.
+        folders: Folders that are mounted in the container.
+        fields: Other fields of the spec, which the fragment may replace.
+    """
+    resources = _without_empty(merge_fragments(container.get("resources", {}), fragment.get("resources") or {}))
+    pod = {"automountServiceAccountToken": False, "enableServiceLinks": False, **fields}
+    mounts = {"volumeMounts": [mount for _, mount in folders]} if folders else {}
+    pod["containers"] = [{**container, "resources": resources, **mounts}]
+    if volumes := [volume for volume, _ in folders if volume is not None]:
+        pod["volumes"] = volumes
+    placed = _with_integers({name: value for name, value in fragment.items() if name != "resources"})
+    return dict(_without_empty(merge_fragments(pod, placed)))
+
+
+def merge_fragments(*fragments: Fragment) -> dict[str, Any]:
+    """Merge mappings: a later value replaces an earlier one, mappings are merged, and lists at the top are joined."""
+    merged: dict[str, Any] = {}
+    for fragment in fragments:
+        for name, value in fragment.items():
+            before = merged.get(name)
+            if isinstance(before, list) and isinstance(value, list):
+                merged[name] = [*before, *(item for item in value if item not in before)]
+            else:
+                merged[name] = _merge_below(before, value)
+    return merged
+
+
+def _merge_below(before: Any, value: Any) -> Any:
+    if not (isinstance(before, Mapping) and isinstance(value, Mapping)):
+        return value
+    return {**before, **{name: _merge_below(before.get(name), inner) for name, inner in value.items()}}
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a mapping without values that the user set to null, and without the mappings that become empty so."""
+    if not isinstance(value, Mapping):
+        return value
+    inner = {name: _without_empty(item) for name, item in value.items() if item is not None}
+    return {name: item for name, item in inner.items() if item != {} or value[name] == {}}
+
+
+def function_fragment(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+    """Return the fragment of the function's pods at a site."""
+    return merge_fragments(settings.pod, site.pod)
+
+
+def common_fragment(settings: KnativeSettings, site: SiteSettings, own: Fragment | None = None) -> dict[str, Any]:
+    """Return the fragment of a pod that is not the function's.
+
+    The `resources` of `knative.pod` and `sites.pod` are the function's.
+    """
+    shared = function_fragment(settings, site)
+    shared.pop("resources", None)
+    return merge_fragments(shared, own or {})
+
+
+def load_fragment(text: str) -> dict[str, Any]:
+    """Parse a fragment that is given as YAML or JSON text, as on a command line.
+
+    Raises:
+        ValueError: When the text is neither empty nor a mapping.
+    """
+    loaded = load_yaml(text) if text else {}
+    if not isinstance(loaded, dict):
+        raise ValueError("must be a mapping, such as {imagePullSecrets: [{name: registry}]}")  # noqa: TRY004
+    return loaded
+
+
+def find_fragment_faults(fragment: Fragment) -> Iterator[tuple[str, str]]:
+    """Yield (path below the fragment, message) of each value that Kubernetes' schema of a pod does not allow."""
+    if not fragment:
+        return
+    from kubernetes.client import models  # 0.3 s: only for an eaves.yaml with a fragment
+    from pydantic import ValidationError
+
+    for name in set(fragment) - set(FIELDS):
+        yield name, f"must be one of {', '.join(FIELDS)}"
+    known = _without_empty({name: value for name, value in fragment.items() if name in FIELDS})
+    container = {"name": "any", "resources": known.pop("resources", None)}
+    try:
+        models.V1PodSpec.model_validate({"containers": [container], **_with_integers(known)})
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            place = one["loc"][2:] if one["loc"][0] == "containers" else one["loc"]
+            path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
+            given = "" if one["type"] == "missing" else f" (got {one['input']!r:.80})"
+            yield path.lstrip("."), f"{_SENTENCES.get(one['type'], one['msg'])}{given}"
+    resources = container["resources"]
+    for share in ("requests", "limits"):
+        values = resources.get(share) if isinstance(resources, Mapping) else None
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if value is not None and not QUANTITY_PATTERN.fullmatch(str(value)):
+                yield f"resources.{share}.{name}", f"must be a quantity such as 250m or 256Mi (got {value!r})"
+
+
+_SENTENCES = {"extra_forbidden": "is no field that Kubernetes knows here", "missing": "is required"}
+"""Messages by type of pydantic's error, where pydantic's own says less."""
+_INTEGERS = frozenset({"maxSkew", "minDomains", "tolerationSeconds", "weight"})
+
+
+def _with_integers(value: Any, name: str = "") -> Any:
+    """Return a fragment with its integers, which eaves.yaml holds as text like all its values."""
+    if isinstance(value, Mapping):
+        return {inner: _with_integers(item, inner) for inner, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return int(value) if name in _INTEGERS and isinstance(value, str) and value.isdecimal() else value
+
+
+def build_security(*, user: int | None = None) -> dict[str, Any]:
+    """Build a container's securityContext.
+
+    Source: Kubernetes, Pod Security Standards, `restricted`.
+
+    Args:
+        user: User id to run as instead of the container image's own; 0 is root, which `restricted` refuses.
+    """
+    security: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": user != 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return security if user is None else {**security, "runAsUser": user}
+
+
+def build_privileged_security() -> dict[str, Any]:
+    """Build the securityContext of a container that opens a device of its node, which no device plugin gives it.
+
+    The kernel refuses a container's access to a device, whatever its user and the device's mode, unless the runtime
+    allows the device in the container's cgroup. Of a pod's fields only `privileged` does so. It includes every
+    capability and no seccomp profile, and the API server refuses it beside `allowPrivilegeEscalation: false`.
+
+    Source: Kubernetes, pkg/apis/core/validation (`ValidateSecurityContext`); Linux, Device Whitelist Controller.
+    """
+    return {"privileged": True, "readOnlyRootFilesystem": True, "runAsNonRoot": False, "runAsUser": 0}
+
+
+def build_temporary(size: str = "64Mi") -> Mounted:
+    """Build (volume, mount) of an empty, writable /tmp; the container's other folders are read-only."""
+    volume = {"name": "tmp", "emptyDir": {"sizeLimit": size}}
+    return volume, {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the container's own
+
+
+def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
+    """Build the `env` of a container from names and values.
+
+    Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back into `$`.
+    Source: Kubernetes, EnvVar, `value`.
+    """
+    return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
+
+
+def build_credentials(
+    secret: str, *, volume: str = CREDENTIALS_VOLUME, folder: str = CREDENTIALS_FOLDER, mode: int = OWNER_READS
+) -> Mounted:
+    """Build (volume, mount) of a Secret. Its keys become files that, by default, only the pod's user can read.
+
+    The kubelet also lets the group `fsGroup` read the files, so that a user other than root can read them. It writes
+    changed values of the Secret into the folder within minutes, and the process reads the files at its next connection.
+
+    Source: Kubernetes, Secrets, `defaultMode`; pkg/volume/util/atomic_writer.go.
+    """
+    made = {"name": volume, "secret": {"secretName": secret, "defaultMode": mode}}
+    return made, {"name": volume, "mountPath": folder, "readOnly": True}
+
+
+def show_cpu(processors: float) -> str:
+    """Format a number of CPUs as a Kubernetes quantity, such as `250m` or `4`."""
+    return f"{processors:g}" if processors == int(processors) else f"{round(processors * 1000)}m"
+
+
+def show_memory(size_bytes: float) -> str:
+    """Format a number of bytes as a Kubernetes quantity, in the largest binary unit of a whole number, or else Mi."""
+    for suffix in ("Gi", "Mi", "Ki"):
+        amount = size_bytes / SUFFIXES[suffix]
+        if amount >= 1 and amount == int(amount):
+            return f"{int(amount)}{suffix}"
+    return f"{round(size_bytes / SUFFIXES['Mi'])}Mi"
+
+
+def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> str:
+    """Return why a volume is too small for a spool; empty when the largest event fits into the spool on it.
+
+    Args:
+        volume: Size of the volume, a quantity.
+        largest: Size of the largest event's data in bytes.
+        attributes: Bytes that the spool needs besides the data.
+        what: Name of the events in the message, such as `images`.
+    """
+    needed = largest + attributes
+    if (parse_quantity(volume) or 0.0) / GI * QUEUED_PER_GI >= needed:
+        return ""
+    least = show_memory(math.ceil(needed / QUEUED_PER_GI * 1024) * 2**20)
+    return f"must be at least {least}, for {what} of {largest} bytes (got {volume!r})"

@@ -1,0 +1,123 @@
+"""The user's own fields of pods, `knative.pod` and its like: merged into every pod, checked by Kubernetes' schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.config import build
+from eaves.config.layers import SettingsLayer
+from eaves.config.yaml_text import load_yaml
+from eaves.errors import ConfigError
+from knative.resources.console import ConsoleDeployment, build_console
+from knative.resources.pod import find_fragment_faults, load_fragment, merge_fragments
+from knative.resources.rendering import render_app
+from knative.settings import KnativeSettings
+from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app, watching_app
+from tests.cluster.manifests import pod_templates, validate
+
+TAINTED: dict[str, Any] = {
+    "tolerations": [{"key": "edge", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 30}],
+    "nodeSelector": {"disk": "ssd"},
+    "priorityClassName": "edge",
+    "runtimeClassName": "kata",
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+}
+APPS = {"full": full_app(), "relayed": relayed_app(), "watching": watching_app()}
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Path) -> None:
+    made = render_app(APPS[name], full_settings(pod=TAINTED), plain_site(pod={"nodeSelector": {"place": "barn"}}))
+    seen = 0
+    for one in made:
+        for template in pod_templates(one):
+            seen += 1
+            pod = template["spec"]
+            assert pod["tolerations"] == TAINTED["tolerations"], one["metadata"]["name"]
+            assert pod["nodeSelector"].items() >= {"disk": "ssd", "place": "barn"}.items()
+            assert pod["priorityClassName"] == "edge"
+            if one["metadata"]["labels"]["app.kubernetes.io/component"] != "pin":
+                assert pod["topologySpreadConstraints"] == TAINTED["topologySpreadConstraints"]
+        validate(one, shared)
+    assert seen >= 4
+
+
+def test_resources_of_the_app_are_the_functions() -> None:
+    gpu = {"resources": {"requests": {"cpu": "1"}, "limits": {"memory": None, "nvidia.com/gpu": "1"}}}
+    made = render_app(full_app(), full_settings(pod=gpu), plain_site())
+    given = {
+        one["metadata"]["name"]: template["spec"]["containers"][0]["resources"]
+        for one in made
+        for template in pod_templates(one)
+    }
+    assert given.pop("flowers") == {"requests": {"cpu": "1", "memory": "256Mi"}, "limits": {"nvidia.com/gpu": "1"}}
+    assert "nvidia.com/gpu" not in str(given)
+
+
+def test_the_most_specific_value_counts_and_lists_are_joined() -> None:
+    low = {"nodeSelector": {"a": "1", "b": "1"}, "tolerations": [{"key": "a"}], "priorityClassName": "low"}
+    high = {"nodeSelector": {"b": "2"}, "tolerations": [{"key": "a"}, {"key": "b"}], "priorityClassName": "high"}
+    assert merge_fragments(low, high) == {
+        "nodeSelector": {"a": "1", "b": "2"},
+        "tolerations": [{"key": "a"}, {"key": "b"}],
+        "priorityClassName": "high",
+    }
+
+
+def test_numbers_of_eaves_yaml_are_numbers_in_the_pod() -> None:
+    text = "pod: {tolerations: [{key: edge, value: 1, tolerationSeconds: 30}], nodeSelector: {gpu: true}}"
+    settings = build(KnativeSettings, SettingsLayer(origin="eaves.yaml", values=load_yaml(text)))
+    made = render_app(plain_app(), replace(settings, agent_image=AGENT_IMAGE), plain_site())
+    pods = [template["spec"] for one in made for template in pod_templates(one)]
+    assert pods[0]["tolerations"] == [{"key": "edge", "value": "1", "tolerationSeconds": 30}]
+    assert pods[0]["nodeSelector"] == {"gpu": "true"}
+
+
+def test_every_fault_is_named_with_its_path() -> None:
+    fragment = {
+        "toleration": [],
+        "tolerations": [{"efect": "NoSchedule", "tolerationSeconds": "soon"}],
+        "topologySpreadConstraints": [{"maxSkew": "1"}],
+        "nodeSelector": ["ssd"],
+        "resources": {"limits": {"memory": "much"}, "request": {}},
+    }
+    found = dict(find_fragment_faults(fragment))
+    assert found.pop("toleration").startswith("must be one of affinity, imagePullSecrets, ")
+    assert found == {
+        "tolerations[0].efect": "is no field that Kubernetes knows here (got 'NoSchedule')",
+        "tolerations[0].tolerationSeconds": "Input should be a valid integer (got 'soon')",
+        "topologySpreadConstraints[0].topologyKey": "is required",
+        "topologySpreadConstraints[0].whenUnsatisfiable": "is required",
+        "nodeSelector": "Input should be a valid dictionary (got ['ssd'])",
+        "resources.request": "is no field that Kubernetes knows here (got {})",
+        "resources.limits.memory": "must be a quantity such as 250m or 256Mi (got 'much')",
+    }
+
+
+def test_a_fault_stops_rendering_and_names_its_setting() -> None:
+    wrong: dict[str, Any] = {"tolerations": {"key": "edge"}}
+    app = replace(plain_app(), sources=tuple(replace(one, pod=wrong) for one in full_app().sources[:1]))
+    with pytest.raises(ConfigError) as error:
+        render_app(app, full_settings(pod=wrong), plain_site(pod=wrong))
+    paths = {fault.path for fault in error.value.faults}
+    assert paths == {"knative.pod.tolerations", "sites.pod.tolerations", "sources[0].pod.tolerations"}
+
+
+def test_a_console_takes_it_as_text() -> None:
+    text = "{tolerations: [{operator: Exists}], resources: {limits: {memory: 512Mi}}}"
+    made = list(build_console(ConsoleDeployment(image=AGENT_IMAGE, pod=text)))
+    (pod,) = [template["spec"] for one in made for template in pod_templates(one)]
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "20m", "memory": "96Mi"},
+        "limits": {"memory": "512Mi"},
+    }
+    (fault,) = ConsoleDeployment(image=AGENT_IMAGE, pod="registry").faults()
+    assert fault == ("pod", "must be a mapping, such as {imagePullSecrets: [{name: registry}]}")
+    with pytest.raises(ValueError, match="must be a mapping"):
+        load_fragment("[1]")
