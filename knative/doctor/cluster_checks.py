@@ -199,7 +199,8 @@ def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Itera
 
 def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
     """Check the nodes that the function's selector chooses: their state, their taints and their architecture."""
-    selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
+    chosen_by = (subject.function_pod.get("nodeSelector") or {}).items()
+    selector = ",".join(f"{key}={value}" for key, value in chosen_by)
     if not subject.edge:
         what = f"no node has the labels {selector} of the site's selector" if selector else "the cluster has no nodes"
         fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"

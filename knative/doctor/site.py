@@ -85,7 +85,7 @@ class ExaminedSite:
     @cached_property
     def edge(self) -> list[dict[str, Any]]:
         """The nodes that the function's selector chooses."""
-        wanted = dict(self.function_pod.get("nodeSelector") or self.site.selector).items()
+        wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
         nodes = self.cluster.list(NODE, namespace="")
         return [node for node in nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
 
