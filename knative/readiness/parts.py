@@ -82,7 +82,7 @@ _AGENT_FIXES = {
         "eaves.yaml to an existing container image for the nodes' processor architecture, by digest (Dockerfile, "
         "targets agent, agent-camera and agent-s3)"
     ),
-    "knative.memory_limit": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
+    "twice as much": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
     "lower knative.": "free resources on a node: kubectl describe nodes | grep -A8 'Allocated resources'",
 }
 """Fix of a fault for agents, by a text in the fix of the same fault of a function."""
