@@ -131,7 +131,7 @@ def command(
             workspace, choice, {"may_probe": not no_pod, "platforms": partial(_find_platforms, access)}
         )
     else:
-        machine = examine_machine(workspace.root, project.sources, LocalSettings().port)
+        machine = examine_machine(file, project.sources, LocalSettings().port)
         found += [(HERE, finding) for finding in machine]
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
