@@ -18,7 +18,7 @@ from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.resources import publisher, relay
-from knative.resources.agent import METRICS_PORT, SOURCE_LABEL
+from knative.resources.agent import SOURCE_LABEL
 from knative.resources.metadata import (
     APP_LABEL,
     MANAGED_LABEL,
@@ -27,6 +27,7 @@ from knative.resources.metadata import (
     PART_LABEL,
     SITE_LABEL,
 )
+from knative.resources.server import METRICS_PORT
 from tests.cluster.simulated import pod, service
 from tests.cluster.sites import NAMESPACE, Sites, open_sites
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
