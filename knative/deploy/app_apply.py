@@ -26,7 +26,7 @@ from knative.deploy.objects.ownership import (
     with_uids,
 )
 from knative.deploy.objects.subscriptions import mark_trigger, repair_subscriptions
-from knative.diagnosis import explain_denial
+from knative.readiness.refusals import explain_denial
 from knative.resources.metadata import MANAGER
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from knative.deploy.objects.inventory import DeploymentRecord, Inventory
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.pins import add_pins, add_pins_of, keep_pins, listed_pins, names_of_pins, prune_pins
 from knative.deploy.rollout_advance import prune_after
-from knative.diagnosis import collect_evidence, given_up, is_ready, observed
-from knative.readiness.progress import DeploymentProgress
-from knative.readiness.wait import wait_whole
+from knative.readiness.conditions import is_ready, observed
+from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
@@ -270,7 +270,7 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
     service = cluster.get(KSERVICE, name)
     if service is None or is_ready(service) or not observed(service):
         return False
-    if not given_up(collect_evidence(cluster, name, service=service, now=cluster.clock())):
+    if not FunctionReader(cluster).read(name, service=service).given_up:
         return False
     return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 

@@ -25,7 +25,7 @@ from eaves.errors import InputError, NotFoundError
 if TYPE_CHECKING:
     from eaves.admin import Queue
     from knative.client.cluster import Cluster
-    from knative.status.agent_status import AgentPod
+    from knative.status.agents import AgentPod
 
 RECEIVER = "receiver"
 """Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
@@ -129,7 +129,7 @@ def require_one(targets: Sequence[QueueTarget]) -> QueueTarget:
 def _open_pods(file: Path, choice: PlatformChoice, agent: str, pod: str) -> list[QueueTarget]:
     from knative.deploy.objects.labelled_objects import AppOwner
     from knative.status.agent_queue import Kubectl, PodQueue
-    from knative.status.agent_status import list_agent_pods
+    from knative.status.agents import list_agent_pods
 
     scope = load_scope(file)
     site = choose_site(scope.sites, choice)

@@ -23,7 +23,7 @@ from eaves.errors import AbsentError, ConflictError
 from knative.client.kinds import SUBSCRIPTION, TRIGGER, kind_of
 from knative.deploy.objects.labelled_objects import Key, key_of
 from knative.deploy.objects.ownership import ATTEMPTS
-from knative.diagnosis.evidence import condition
+from knative.readiness.conditions import condition
 from knative.resources.metadata import DELIVERY_ANNOTATION, MANAGER
 
 if TYPE_CHECKING:
