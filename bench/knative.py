@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.material import Setup
 from bench.report import Figure, Section, Table, UnavailableError
-from eaves.cli.cluster.cold_start_report import build_request
+from eaves.cli.cold_start_report import build_request
 from eaves.platform import ScaleSettings
 from eaves.platform.cold_start import PHASES, ColdStart, summarize
 from knative.client.cluster import Cluster, open_cluster

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eaves.base.files import write_atomically
-from eaves.cli.app.project import Workspace, load_workspace
-from eaves.cli.app.source_argument import parse_source
-from eaves.cli.app.sources import resolve_sources
-from eaves.cli.display.output import say
+from eaves.cli.app import resolve_sources
+from eaves.cli.output import say
+from eaves.cli.project import Workspace, load_workspace, parse_source
 from eaves.errors import ConfigError, Fault, ImageError, NotFoundError
 from eaves.events import DATAREF, IMAGE_CAPTURED
 from eaves.images.decoder import load

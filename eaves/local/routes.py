@@ -120,7 +120,7 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
 
 
 _FOR_PEOPLE = (
-    "This address takes CloudEvents by POST. `eaves events --follow` shows events as they come, `eaves status --watch` "
+    "This address takes CloudEvents by POST. `eaves events --follow` shows events as they come, `eaves status` "
     "shows what runs."
 )
 _HOP_BY_HOP = frozenset(

@@ -54,12 +54,29 @@ def url_of(harness: LocalHarness) -> str:
 def test_a_second_platform_is_reported_which_project_has_the_port(harness: LocalHarness, tmp_path: Path) -> None:
     port = find_port()
     harness.start(port=port)
-    command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port)]
-    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    (tmp_path / "eaves.yaml").touch()
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "eaves.cli", *words]
+        environ = {**os.environ, "EAVES_UP_PORT": str(port)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    second = run("up", "--port", str(port))
     assert second.returncode == 69, second.stderr
     holder = f"the local platform of {harness.state} (`eaves up`, process {harness.process.pid})"
     assert f"error: port {port} can't be used: it is in use by {holder}\n" in second.stderr
     assert f"deploy to the platform that runs already: eaves deploy --state {harness.state}" in second.stderr
+    shutil.rmtree(tmp_path / ".eaves", ignore_errors=True)
+    for command in ("status", "events"):
+        reported = run(command).stderr
+        assert f"`eaves up` is not running here; port {port} is that of {holder}" in reported
+        assert f"eaves status --state {harness.state}" in reported
+    (tmp_path / "eaves.yaml").unlink()
+    lost = run("up")
+    assert "holds no eaves.yaml and no .eaves, so nothing is deployed here\ntry: run `eaves up` in" in lost.stderr
+    assert not (tmp_path / ".eaves").exists()
 
 
 def test_another_program_on_the_port_is_named(tmp_path: Path) -> None:
@@ -161,7 +178,7 @@ def test_without_a_console_a_person_who_opens_the_address_reads_which_commands_s
         connection.close()
     assert (answer.status, answer.getheader("Allow")) == (405, "POST")
     assert "`eaves events --follow`" in problem["detail"]
-    assert "`eaves status --watch`" in problem["detail"]
+    assert "`eaves status`" in problem["detail"]
 
 
 def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:

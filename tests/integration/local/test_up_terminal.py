@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.live.event_printer import MAX_WAITING
+from eaves.cli.live import MAX_WAITING
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_structured
 from tests.waiting import wait_until
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.cli.display.collection_progress import LINE_S, STILL_S, CollectionProgress
+from eaves.cli.image_collection import LINE_S, STILL_S, CollectionProgress
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.frame import Cause
 from tests.fakes.clock import ManualClock

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli import COMMANDS, GROUPS, cli, commands
-from eaves.cli.app.project import Project, load_workspace, read_yaml
+from eaves.cli import COMMANDS, GROUPS, MODULES, cli, commands
 from eaves.cli.latest import newest
+from eaves.cli.project import Project, load_workspace, read_yaml
 from eaves.config import iter_leaves
 from eaves.errors import ConfigError, EavesError, NotFoundError
 
@@ -57,15 +57,12 @@ def test_help_lists_every_command_with_its_text() -> None:
         assert text in output
 
 
-def test_help_has_a_section_for_each_folder_of_commands() -> None:
-    folders: dict[str, set[str]] = {}
-    for path in Path(commands.__path__[0]).glob("*/*"):
-        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").is_file()):
-            folders.setdefault(path.parent.name, set()).add(path.stem)
-    assert {group: set(names) for group, (_, names) in GROUPS.items()} == folders
+def test_help_has_a_section_for_each_group_and_every_module_is_a_command() -> None:
+    modules = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__"}
+    assert modules == {MODULES.get(name, name) for name in COMMANDS}
 
     sections = eaves("--help").output.split("\n\n")
-    for heading, names in GROUPS.values():
+    for heading, names in GROUPS.items():
         section = next(text.splitlines() for text in sections if text.startswith(f"{heading}:"))
         assert [line.split()[0] for line in section[1:]] == list(names)
 

@@ -1,15 +1,14 @@
-"""What a workspace notes of its deploys: for several commands at once, and for notes of older versions."""
+"""What a workspace notes of its deploys: for several commands at once."""
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from eaves.cli.app.project import Workspace, load_workspace
-from eaves.cli.cluster.deploy_notes import forget_sites, load_note, name_person, note_agreement, note_deploy
+from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
+from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
 from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
@@ -78,16 +77,6 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
     assert not list((workspace.root / ".eaves" / "wanted").glob("*.tmp"))
 
 
-def test_a_note_of_an_older_version_is_read(workspace: Workspace) -> None:
-    place = workspace.root / ".eaves" / "wanted" / "flowers.json"
-    place.parent.mkdir(parents=True)
-    image = {"name": FIRST.name, "artifact_digest": "", "task": "classify"}
-    place.write_text(json.dumps({"image": image, "declared": "r/f:v1"}))
-    note = load_note(workspace)
-    assert note is not None
-    assert (note.image, note.declared, note.site(BARN)) == (FIRST, "r/f:v1", WorkspaceMemory())
-
-
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": {"name": "r/f"}, "declared": "", "sites": {"barn": 3}}'])
 def test_a_damaged_note_is_named(text: str, workspace: Workspace) -> None:
     place = workspace.root / ".eaves" / "wanted" / "flowers.json"
@@ -96,9 +85,3 @@ def test_a_damaged_note_is_named(text: str, workspace: Workspace) -> None:
     with pytest.raises(StorageError, match=r"flowers\.json can't be read") as e:
         load_note(workspace)
     assert str(e.value.hint).startswith(f"rm {place}")
-
-
-def test_a_person_has_a_name_and_a_machine() -> None:
-    user, _, host = name_person().partition("@")
-    assert user
-    assert host

@@ -168,8 +168,6 @@ def test_what_a_folder_cant_do_is_said(project: Path, tmp_path: Path) -> None:
     render(project, "--gitops", "--output", folder)
     result = eaves(project, "rollout", "--dir", folder)
     assert "--dir needs --percent" in result.stderr
-    result = eaves(project, "rollout", "--resume", "--dir", folder)
-    assert "--resume is for clusters" in result.stderr
     error = eaves(project, "rollback", "--dir", folder).exception
     assert isinstance(error, NotFoundError)
     assert "no known revision before" in error.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.cli.app.project import Project
+from eaves.cli.project import Project
 from eaves.config import SettingsLayer, build, env_layer, iter_leaves
 from eaves.config.environment import MOST, find_variable_warnings
 from eaves.errors import ConfigError

@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.cli.app.project import load_workspace
-from eaves.cli.cluster.deploy_notes import note_image
+from eaves.cli.deploy_notes import note_image
+from eaves.cli.project import load_workspace
 from eaves.errors import UnreachableClusterError
 from eaves.oci.package import SOURCES
 from knative.deploy.function_image import FunctionImage
