@@ -9,12 +9,10 @@ A site is a namespace of a cluster.
     resources/     builds objects from specs as plain dicts; pure
     render/        renders every object of an app, as dicts and as commented YAML
     deploy/        updates or reconciles one site: applies, pins, hands over and removes objects; the app's inventory
-    gitops/        writes the files that a GitOps controller applies
     rollout/       shifts traffic between revisions, and decides when
     diagnosis/     finds the reason why a function isn't ready
     readiness/     checks whether the parts of an app are ready, and waits for them
     status/        reads functions, parts, agents, queues and logs of a site
-    cold_start/    measures cold starts of a function phase by phase
     doctor/        finds problems of a site before an app is deployed to it
     training/      makes a Job, follows it, and downloads its run
 

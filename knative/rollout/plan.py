@@ -1,7 +1,6 @@
 """Plans: the next state and traffic of a rollout after a command, a deploy or a decision. Pure.
 
-A plan doesn't check whether a revision is ready. `knative.rollout.commands` checks that before it applies a plan; with
-GitOps, the cluster does.
+A plan doesn't check whether a revision is ready; that is checked before it is written.
 """
 
 from __future__ import annotations

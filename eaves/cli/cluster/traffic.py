@@ -1,6 +1,6 @@
 """Changes of a revision's share of requests, for `eaves rollout`, `promote` and `rollback`.
 
-Each command changes the local platform, the clusters of sites, or files that `eaves render --gitops` wrote.
+Each command changes the local platform or the clusters of sites.
 """
 
 from __future__ import annotations
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def directory_option(command: Command) -> Command:
-    """Add `--dir`, a folder of rendered files that is changed instead of a cluster, to a command."""
-    return click.option(
-        "--dir",
-        "folder",
-        type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="Folder that `eaves render --gitops` wrote; its file is changed instead of a cluster.",
-    )(command)
-
-
 def unpinned_option(command: Command) -> Command:
     """Add `--unpinned`, which allows requests to a revision whose image isn't on every node, to a command."""
     return click.option(
@@ -46,18 +36,17 @@ def unpinned_option(command: Command) -> Command:
 
 
 def change_traffic(
-    verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
-    max_failures: int | None, percent: int | None = None, unpinned: bool = False, plain_http: bool = False,
+    verb: str, name: str, *, state_dir: Path, file: Path, parallel: int, max_failures: int | None,
+    percent: int | None = None, unpinned: bool = False, plain_http: bool = False,
     registry_ca: Path | None = None, **clusters: Any,
 ) -> None:  # fmt: skip
-    """Change the traffic of a function on this machine, at the chosen sites, or in a rendered file.
+    """Change the traffic of a function on this machine or at the chosen sites.
 
     Args:
         verb: `promote`, `rollback`, `percent` or `resume`.
         name: Name of the function; empty for the one in eaves.yaml.
         state_dir: State directory of the local platform.
         file: Path of eaves.yaml.
-        folder: Folder of rendered files that is changed instead of a cluster; None for none.
         parallel: Number of sites that are worked on at the same time.
         max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
             limit.
@@ -70,9 +59,6 @@ def change_traffic(
     Raises:
         EavesError: When the traffic can't be changed.
     """
-    if folder is not None:
-        _change_file(verb, folder, percent)
-        return
     choice, scope = read_choice(**clusters), load_scope(file)
     function = name_function(name, scope)
     if not choice.knative and verb in ("promote", "rollback"):
@@ -163,16 +149,6 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
     except OciError as error:
         return f"the next pipeline won't know that {revision} serves, because {name} can't be tagged: {error.message}"
     return f"{name} names its container image, with which the next pipeline's model is compared"
-
-
-def _change_file(verb: str, folder: Path, percent: int | None) -> None:
-    from knative.gitops.gitops_files import change_traffic
-
-    if verb == "resume":
-        raise click.UsageError("--resume is for clusters; a file has no automatic rollout.")
-    path = change_traffic(folder, verb, percent)
-    click.echo(path)
-    say("commit the file: Argo CD or Flux applies it to the cluster")
 
 
 def name_function(name: str, scope: SiteScope) -> str:

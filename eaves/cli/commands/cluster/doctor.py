@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from eaves.cli.cluster.cold_start_report import ColdStartOptions, choose_function, report_cold_starts
 from eaves.cli.cluster.deploy_notes import load_note
 from eaves.cli.cluster.platform_options import (
     PlatformChoice,
-    choose_site,
     choose_sites,
     cluster_options,
-    load_scope,
     open_site,
     read_choice,
 )
@@ -33,8 +29,6 @@ EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
 """Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
 `error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
-COLD_START_OPTIONS = {"repeats": "--repeats", "wait": "--wait", "floor": "--floor", "picture": "--image"}
-"""Options that only a measurement of cold starts uses, by the names of their parameters."""
 HERE = ""
 """Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
 
@@ -47,48 +41,8 @@ HERE = ""
     is_flag=True,
     help="Don't test the addresses of sources and triggers, a test that runs a pod for some seconds.",
 )
-@click.option(
-    "--cold-start",
-    "cold",
-    is_flag=False,
-    flag_value="",
-    metavar="[FUNCTION]",
-    help="Measure cold starts of a deployed function phase by phase, in place of the checks. Default: the function of "
-    "eaves.yaml.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 100),
-    default=3,
-    show_default=True,
-    help="Number of cold starts; medians are shown.",
-)
-@click.option("--wait", is_flag=True, help="Wait until the function has no replicas; otherwise replicas are an error.")
-@click.option(
-    "--floor",
-    default="",
-    metavar="SERVICE",
-    help="Knative Service that does almost nothing; its cold starts are measured in turn, and shown beside.",
-)
-@click.option(
-    "--image",
-    "picture",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="File that starts the function, .json for numbers. Default: a grey JPEG.",
-)
 @output_option
-def command(
-    file: Path,
-    form: str,
-    *,
-    no_pod: bool,
-    cold: str | None,
-    repeats: int,
-    wait: bool,
-    floor: str,
-    picture: Path | None,
-    **clusters: Any,
-) -> None:
+def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
     """Find problems that prevent a deployment at sites, and show how to fix each.
 
     The command changes nothing. The addresses in sources and MQTT triggers are tested from a pod that runs for some
@@ -96,19 +50,10 @@ def command(
 
     Exit code 0: there are no problems, or only notes. 3: the deployment works, but with a restriction. 69: something
     does not work.
-
-    With --cold-start, the command sends an image to a function that has no replicas, and shows how long each phase of
-    its start takes. The image is no event, so no subscriber gets a prediction. A function that has replicas gets no
-    image.
     """
     from knative.doctor import check_byte_code, check_owners, worst
 
     choice = read_choice(**clusters)
-    if cold is not None:
-        options = ColdStartOptions(function=cold, repeats=repeats, wait=wait, floor=floor, image=picture)
-        _report_cold_starts(file, choice, options, form)
-        return
-    _refuse_cold_start_options()
     workspace = _load(file)
     image = _image(workspace)
     found = [(HERE, finding) for finding in (*check_owners(), *check_byte_code(image))]
@@ -116,19 +61,6 @@ def command(
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
-
-
-def _refuse_cold_start_options() -> None:
-    source = click.get_current_context().get_parameter_source
-    given = [flag for name, flag in COLD_START_OPTIONS.items() if source(name) is not ParameterSource.DEFAULT]
-    if given:
-        raise click.UsageError(f"{given[0]} is for cold starts; add --cold-start.")
-
-
-def _report_cold_starts(file: Path, choice: PlatformChoice, options: ColdStartOptions, form: str) -> None:
-    scope = load_scope(file)
-    cluster = open_site(choose_site(scope.sites, choice), choice)
-    report_cold_starts(cluster, choose_function(cluster, options, scope.name), options, form)
 
 
 def _load(file: Path) -> Workspace:

@@ -8,7 +8,7 @@ import click
 
 from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, on_option
-from eaves.cli.cluster.traffic import change_traffic, directory_option, unpinned_option
+from eaves.cli.cluster.traffic import change_traffic, unpinned_option
 from eaves.cli.shared_options import file_option, state_option
 
 
@@ -18,7 +18,6 @@ from eaves.cli.shared_options import file_option, state_option
 @file_option
 @on_option
 @cluster_options
-@directory_option
 @unpinned_option
 @fleet_options
 def command(name: str, **options: Any) -> None:

@@ -8,7 +8,7 @@ import click
 
 from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, on_option
-from eaves.cli.cluster.traffic import change_traffic, directory_option
+from eaves.cli.cluster.traffic import change_traffic
 from eaves.cli.registry_options import access_options
 from eaves.cli.shared_options import file_option, state_option
 
@@ -19,7 +19,6 @@ from eaves.cli.shared_options import file_option, state_option
 @file_option
 @on_option
 @cluster_options
-@directory_option
 @fleet_options
 @access_options
 def command(name: str, **options: Any) -> None:

@@ -9,7 +9,7 @@ import click
 from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, load_scope, on_option, read_choice
 from eaves.cli.cluster.rollout_status import show_rollouts
-from eaves.cli.cluster.traffic import change_traffic, directory_option, name_function, unpinned_option
+from eaves.cli.cluster.traffic import change_traffic, name_function, unpinned_option
 from eaves.cli.display.output import output_option
 from eaves.cli.shared_options import file_option, state_option
 
@@ -24,7 +24,6 @@ from eaves.cli.shared_options import file_option, state_option
 @file_option
 @on_option
 @cluster_options
-@directory_option
 @unpinned_option
 @fleet_options
 @output_option
@@ -41,8 +40,6 @@ def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: 
     if percent is not None or resume:
         change_traffic("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
         return
-    if options.pop("folder") is not None:
-        raise click.UsageError("--dir needs --percent; to show a file's shares, read the file.")
     file = options.pop("file")
     for unused in ("state_dir", "parallel", "max_failures"):
         del options[unused]
