@@ -15,6 +15,7 @@ from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import REGISTRY, prepare_registry
 from tests.docs.clusters.earlier_pages import split_preparations
 from tests.fakes.controllers.installation import install_knative
+from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import open_apiservers, write_kubeconfig
 from tests.inputs.artifacts import copy_artifact
 
@@ -65,6 +66,7 @@ def test_a_page_runs_on_a_simulated_cluster(
     ):
         server.objects.make_namespace(NAMESPACE)
         install_knative(server)
+        Knative(server, NAMESPACE)
         write_kubeconfig(tmp_path / "kubeconfig", {"barn": server.url}, namespace="default")
         pushed = registry.values.get("REPOSITORY", "registry.example/team/flowers").rpartition("/")[0]
         values |= {**registry.values, "REGISTRY": pushed}
