@@ -32,7 +32,7 @@ SCRIPTS = [script for script in build_scripts("cluster") if any(map(is_simulated
 EXPECTED: Mapping[str, tuple[str, ...]] = {
     "docs/10-knative.md": ("daisy/000.jpg", "flowers-00002", "removed"),
     "docs/11-rollouts.md": ("flowers-00001", "flowers-00002"),
-    "docs/12-doctor.md": ("permissions", "autoscaling", "function.timing"),
+    "docs/12-doctor.md": ("permissions",),
 }
 """Texts that the commands of each page print."""
 
