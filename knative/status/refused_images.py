@@ -16,8 +16,8 @@ from eaves.admin.queue import Action
 from eaves.admin.selector import DEAD, Selector
 from eaves.errors import ConflictError, DeniedError, EavesError
 from eaves.web.problem_document import revision_mark
-from knative.deploy.objects.inventory import read_inventory
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.inventory import read_inventory
+from knative.deploy.ownership import AppOwner
 from knative.readiness.wait import wait_routed
 from knative.resources.agent import CONTAINER
 from knative.rollout import RolloutState, parse_rollout_status

@@ -25,7 +25,7 @@ from eaves.errors import StartError
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.deploy.function_image import FunctionImage
-    from knative.deploy.objects.inventory import DeploymentRecord
+    from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
     from knative.multi_site import SiteOutcome
     from knative.readiness.progress import DeploymentProgress
@@ -171,8 +171,7 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
     note, project = load_note(order.workspace), order.workspace.project
 
     def reconcile(visit: SiteVisit) -> SiteUpdate:
-        from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
-        from knative.deploy.reconciliation import reconcile_site
+        from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
 
         memory = note.site(visit.site) if note is not None else WorkspaceMemory()
         wish = WantedDeployment(site=visit.site.name, image=order.image, declared=project.knative.image, memory=memory)
@@ -241,14 +240,12 @@ def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
     Raises:
         EavesError: When the only site can't be compared.
     """
-    from knative.deploy.diff import diff_app
-    from knative.deploy.pins import add_pins, keep_pins
+    from knative.deploy.apply import diff_app
     from knative.render.rendering import render_app
 
     def diff(visit: SiteVisit) -> list[str]:
         wanted, cluster = order.wanted(visit.site), visit.cluster()
-        manifests = add_pins(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.app)
-        return list(diff_app(cluster, manifests, wanted.owner, needed=keep_pins(wanted.app.function.name, manifests)))
+        return list(diff_app(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.owner))
 
     return visit_sites(order.scope, order.choice, diff)
 

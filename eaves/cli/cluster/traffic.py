@@ -98,13 +98,13 @@ def _change_here(verb: str, name: str, state_dir: Path) -> None:
 
 def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpinned: bool, access: Access) -> str:
     from knative import rollout
-    from knative.deploy.deploy_sequence import describe_deployment, read_hold
+    from knative.deploy.inventory import read_deployment
 
     if verb == "promote":
         platform = visit.platform()
         platform.promote(name, unpinned=unpinned)
-        hold = read_hold(platform.cluster, name, site=visit.site.name)
-        held = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
+        last = read_deployment(platform.cluster, name)
+        held = f"; {last.describe()}" if last is not None else ""
         return f"{name}: the newest revision gets every request{held}"
     cluster = visit.cluster()
     if verb == "rollback":

@@ -127,7 +127,7 @@ def require_one(targets: Sequence[QueueTarget]) -> QueueTarget:
 
 
 def _open_pods(file: Path, choice: PlatformChoice, agent: str, pod: str) -> list[QueueTarget]:
-    from knative.deploy.objects.labelled_objects import AppOwner
+    from knative.deploy.ownership import AppOwner
     from knative.status.agent_queue import Kubectl, PodQueue
     from knative.status.agent_status import list_agent_pods
 

@@ -17,7 +17,7 @@ from eaves.cli.shared_options import file_option
 from eaves.errors import PlatformError
 
 if TYPE_CHECKING:
-    from knative.deploy.rollout_advance import RolloutStep
+    from knative.deploy.reconcile import RolloutStep
     from knative.rollout import RolloutOutcome
 
 
@@ -52,7 +52,7 @@ def command(
 
 def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failures: int | None, form: str) -> None:
     def advance(visit: SiteVisit) -> str:
-        from knative.deploy.rollout_advance import advance_all
+        from knative.deploy.reconcile import advance_all
 
         cluster = visit.cluster()
         return _describe_steps(advance_all(cluster), lambda outcome: visit.finish(cluster, outcome))
