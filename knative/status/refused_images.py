@@ -21,7 +21,7 @@ from knative.deploy.ownership import AppOwner
 from knative.readiness.wait import wait_routed
 from knative.resources.agent import CONTAINER
 from knative.rollout import RolloutState, parse_rollout_status
-from knative.rollout.service_store import forget_retries, read_service
+from knative.rollout.service import forget_retries, read_service
 from knative.status.agent_queue import Kubectl, PodQueue
 from knative.status.agent_status import AT_ONCE, AgentPod, list_agent_pods
 

@@ -37,7 +37,7 @@ def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form:
 
     def look(visit: SiteVisit) -> list[dict[str, Any]]:
         from knative.rollout import parse_rollout_status
-        from knative.rollout.service_store import read_service
+        from knative.rollout.service import read_service
 
         return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
 

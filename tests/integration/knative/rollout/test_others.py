@@ -38,7 +38,8 @@ def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, can
     outcome = advance(cluster, 60)
     assert (outcome.what, outcome.reason) == ("hold", "the shares were set by kn")
     assert canary.service()["spec"]["traffic"][0]["tag"] == "mine"
-    assert rollout.promote(cluster, NAME, adopt=True).changed
+    rollout.begin_rollout(cluster, NAME, SETTINGS, adopt=True, now=START + 60)
+    assert rollout.promote(cluster, NAME).changed
     assert shares(canary) == {SECOND: 100}
 
 

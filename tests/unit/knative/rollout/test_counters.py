@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.rollout.metrics.counters import MetricsReading, RequestCounters, RevisionCounts, accumulate
+from knative.rollout.counters import MetricsReading, RequestCounters, RevisionCounts, accumulate
 
 NEW, OLD = "a-2", "a-1"
 

@@ -15,8 +15,8 @@ from eaves.inference.session import Session
 from functions.http.app import create_app
 from functions.metrics import Metrics
 from functions.settings import FunctionSettings
-from knative.rollout.metrics.counters import RequestCounters
-from knative.rollout.metrics.prometheus_text import parse_counters, parse_metrics
+from knative.rollout.counters import RequestCounters
+from knative.rollout.scrape import parse_counters, parse_metrics
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
 from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
 

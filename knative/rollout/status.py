@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.analysis.decision import RevisionHealth
-from knative.rollout.annotation import parse_state
-from knative.rollout.rollout_state import RolloutState
-from knative.rollout.traffic import LATEST, Traffic, find_largest_share, parse_preview, parse_traffic, resolve_latest
+from knative.rollout.decision import RevisionHealth
+from knative.rollout.state import (
+    LATEST,
+    RolloutState,
+    Traffic,
+    find_largest_share,
+    parse_state,
+    parse_traffic,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +70,15 @@ class RolloutStatus:
 def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
     """Parse the rollout status of a function from its Knative Service."""
     metadata, status = service.get("metadata", {}), service.get("status") or {}
-    entries = service.get("spec", {}).get("traffic")
-    traffic = parse_traffic(entries)
+    latest_ready = str(status.get("latestReadyRevisionName") or "")
+    traffic, shares, preview = parse_traffic(service.get("spec", {}).get("traffic") or (), latest_ready)
     state, fault = parse_annotation(service)
     return RolloutStatus(
         name=str(metadata.get("name", "")),
         newest=str(status.get("latestCreatedRevisionName") or ""),
         traffic=traffic,
-        shares=resolve_latest(traffic, str(status.get("latestReadyRevisionName") or "")),
-        preview=parse_preview(entries),
+        shares=shares,
+        preview=preview,
         state=state,
         fault=fault,
         settled=_is_settled(metadata, status),

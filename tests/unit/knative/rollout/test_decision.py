@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knative.rollout.analysis.assessment import Assessment, AssessmentResult
-from knative.rollout.analysis.decision import (
+from knative.rollout.counters import RequestCounters, RevisionCounts
+from knative.rollout.decision import (
     JUDGES,
     RevisionHealth,
     RolloutAction,
@@ -17,10 +17,9 @@ from knative.rollout.analysis.decision import (
     RolloutObservation,
     decide_rollout,
 )
-from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
+from knative.rollout.judges import Assessment, AssessmentResult
 from knative.rollout.plan import plan_decision
-from knative.rollout.rollout_state import RolloutPhase, RolloutState
-from knative.rollout.traffic import split_traffic
+from knative.rollout.state import RolloutPhase, RolloutState, split_traffic
 from knative.settings import RolloutSettings
 
 OLD, NEW = "a-1", "a-2"

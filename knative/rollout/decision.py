@@ -1,6 +1,6 @@
 """The decision on a rollout's next action, from its state, the observed revisions and the time. Pure.
 
-Judges assess the requests of the present step (`knative.rollout.analysis.assessment`). One bad result rolls back; the
+Judges assess the requests of the present step (`knative.rollout.judges`). One bad result rolls back; the
 step passes if all results are good; otherwise it waits until its deadline.
 """
 
@@ -10,11 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from knative.rollout.analysis.assessment import Assessment, AssessmentResult, Judge
-from knative.rollout.analysis.error_rate import judge_errors, judge_refusals
-from knative.rollout.analysis.latency import judge_times
-from knative.rollout.rollout_state import RolloutPhase, RolloutState
-from knative.rollout.traffic import Traffic, render_traffic
+from knative.rollout.judges import Assessment, AssessmentResult, Judge, judge_errors, judge_refusals, judge_times
+from knative.rollout.state import RolloutPhase, RolloutState, Traffic, render_traffic
 
 JUDGES: tuple[Judge, ...] = (judge_errors, judge_refusals, judge_times)
 """The judges that assess a new revision once it answers requests."""

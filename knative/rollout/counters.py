@@ -2,6 +2,11 @@
 
 Each replica counts from its own start, and at the edge replicas stop whenever no requests come. So the increase since
 the previous reading of a pod is added to the total of its revision; after a restart, the count itself is added.
+
+A rollout's present step is divided into short time windows, of which only the numbers that judges need are kept. One
+incident, such as a stalled disk, makes many requests fail or slow down together, while statistical tests take requests
+as independent. So the windows with the most failures are kept, to leave them out of a test, and the variation of the
+mean time is measured from one window to the next.
 """
 
 from __future__ import annotations
@@ -9,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from knative.rollout.metrics.windows import WINDOW_S, StepWindows, Window, worst_of
+WINDOW_S = 15.0
+"""Minimum length of a time window in seconds; when readings are further apart, windows are longer."""
+LEFT_OUT = 2
+"""Number of time windows with the most failures that are left out of a test. An incident of up to `WINDOW_S` seconds
+can be in two windows."""
 
-UNKNOWN = -1
-"""Number of restarts that is stored for a pod which couldn't be read when a step began, so that its counters at that
-time are unknown."""
+
+_COUNTERS = ("answered", "failed", "refused", "timed", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +45,12 @@ class RequestCounters:
     seconds: float = 0.0
 
     def __add__(self, other: RequestCounters) -> RequestCounters:
-        return RequestCounters(
-            answered=self.answered + other.answered,
-            failed=self.failed + other.failed,
-            refused=self.refused + other.refused,
-            timed=self.timed + other.timed,
-            seconds=round(self.seconds + other.seconds, 6),
-        )
+        return RequestCounters(**{name: round(getattr(self, name) + getattr(other, name), 6) for name in _COUNTERS})
 
     def __sub__(self, other: RequestCounters) -> RequestCounters:
         """Return the increase from another count to this one; no number is below zero."""
-        return RequestCounters(
-            answered=max(0, self.answered - other.answered),
-            failed=max(0, self.failed - other.failed),
-            refused=max(0, self.refused - other.refused),
-            timed=max(0, self.timed - other.timed),
-            seconds=max(0.0, round(self.seconds - other.seconds, 6)),
-        )
+        gained = {name: round(getattr(self, name) - getattr(other, name), 6) for name in _COUNTERS}
+        return RequestCounters(**{name: max(0, number) for name, number in gained.items()})
 
     @property
     def judged(self) -> int:
@@ -77,12 +74,7 @@ class RequestCounters:
 
     def covers(self, other: RequestCounters) -> bool:
         """Return whether these counts may be later counts of the same process as `other`, because none is smaller."""
-        return (
-            self.answered >= other.answered
-            and self.failed >= other.failed
-            and self.refused >= other.refused
-            and self.timed >= other.timed
-        )
+        return all(getattr(self, name) >= getattr(other, name) for name in _COUNTERS if name != "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +101,95 @@ class MetricsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodReading:
-    """The previous reading of a pod: its restarts and its counts."""
+    """The previous reading of a pod: its restarts and its counts.
 
+    A pod that couldn't be read when a step began is `unread`: its counters at that time are unknown.
+    """
+
+    unread: bool = False
     restarts: int = 0
     tally: RequestCounters = field(default_factory=RequestCounters)
+
+
+Window = Mapping[str, RequestCounters]
+"""Requests in one time window, by revision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTimes:
+    """Sums from which the variation of a revision's mean time between time windows is computed.
+
+    Attributes:
+        windows: Number of windows with a timed prediction.
+        timed: Number of timed predictions in those windows.
+        seconds: Total time of these predictions.
+        squares: Sum over windows of squared seconds divided by the number of predictions.
+    """
+
+    windows: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+    squares: float = 0.0
+
+    def add(self, tally: RequestCounters) -> WindowTimes:
+        """Return the sums with one more time window; a window without a timed prediction changes nothing."""
+        if not tally.timed:
+            return self
+        return WindowTimes(
+            windows=self.windows + 1,
+            timed=self.timed + tally.timed,
+            seconds=round(self.seconds + tally.seconds, 6),
+            squares=round(self.squares + tally.seconds**2 / tally.timed, 9),
+        )
+
+    @property
+    def mean_s(self) -> float:
+        """Mean time of a prediction in seconds."""
+        return self.seconds / self.timed if self.timed else 0.0
+
+    @property
+    def variance_of_mean(self) -> float:
+        """Variance of `mean_s` in seconds squared; it needs at least two windows.
+
+        Source: batch means, Law 2015, Simulation Modeling and Analysis, section 9.5.3: unlike the spread of single
+        predictions, it is valid when slow predictions come together.
+        """
+        between = max(0.0, self.squares - self.seconds**2 / self.timed) / (self.windows - 1)
+        return between / self.timed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWindows:
+    """The time windows of a rollout's present step.
+
+    Attributes:
+        since: Unix time in seconds when the open window began; 0 means that it began with the step.
+        base: Counters of each revision when the open window began.
+        worst: For each revision, the closed windows with the most failed requests.
+        most_refused: For each revision, the closed windows with the most refused requests, which are the failed ones in
+            these windows (`RequestCounters.refusals`).
+        times: For each revision, the sums over its closed windows.
+    """
+
+    since: float = 0.0
+    base: Mapping[str, RequestCounters] = field(default_factory=dict)
+    worst: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    most_refused: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    times: Mapping[str, WindowTimes] = field(default_factory=dict)
+
+    def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
+        """Close the open time window and begin another one at the time `now`; return the new windows."""
+        judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
+        refusals = {name: tally.refusals for name, tally in window.items()}
+        times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
+        return replace(
+            self,
+            since=now,
+            base=dict(totals),
+            worst=_add_window(self.worst, judged),
+            most_refused=_add_window(self.most_refused, refusals),
+            times={**self.times, **{name: one for name, one in times.items() if one.windows}},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +265,7 @@ class RevisionCounts:
         Args:
             unread: Names of pods that exist and couldn't be read.
         """
-        unknown = {pod: PodReading(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
+        unknown = {pod: PodReading(unread=True) for pod in unread if pod not in self.seen}
         return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=StepWindows())
 
 
@@ -208,7 +285,7 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
         last = seen.get(reading.pod)
         gained = _gained(reading, last)
         totals[reading.revision] = totals.get(reading.revision, RequestCounters()) + gained
-        if last is not None and last.restarts == UNKNOWN:
+        if last is not None and last.unread:
             base[reading.revision] = base.get(reading.revision, RequestCounters()) + gained
             open_base[reading.revision] = open_base.get(reading.revision, RequestCounters()) + gained
         seen[reading.pod] = PodReading(restarts=reading.restarts, tally=reading.tally)
@@ -229,7 +306,7 @@ def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters
     the golden check runs at the same time. A revision that gets 10 % of few requests starts from zero far more often
     than the one that gets 90 %, and would look slow for that reason alone.
     """
-    known = last if last is not None and last.restarts != UNKNOWN else PodReading()
+    known = last if last is not None and not last.unread else PodReading()
     restarts = max(0, reading.restarts - known.restarts)
     crashes = RequestCounters(failed=(min(1, restarts) if last is None else restarts) if reading.crashed else 0)
     same = known.restarts == reading.restarts and reading.tally.covers(known.tally)
@@ -241,3 +318,14 @@ def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters
             seconds=max(0.0, round(gained.seconds - reading.slowest.seconds, 6)),
         )
     return gained + crashes if crashes.failed else gained
+
+
+def _add_window(worst: Mapping[str, tuple[Window, ...]], window: Window) -> dict[str, tuple[Window, ...]]:
+    kept = {name: worst_of(name, (*worst.get(name, ()), window)) for name in {*worst, *window}}
+    return {name: windows for name, windows in kept.items() if windows}
+
+
+def worst_of(revision: str, windows: Iterable[Window]) -> tuple[Window, ...]:
+    """Return the windows in which most requests of a revision failed: at most `LEFT_OUT`, each with a failure."""
+    failing = [window for window in windows if revision in window and window[revision].failed]
+    return tuple(sorted(failing, key=lambda window: -window[revision].failed)[:LEFT_OUT])

@@ -6,8 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from knative.rollout.metrics.counters import MetricsReading, RequestCounters, RevisionCounts, accumulate
-from knative.rollout.metrics.windows import StepWindows, WindowTimes
+from knative.rollout.counters import (
+    MetricsReading,
+    RequestCounters,
+    RevisionCounts,
+    StepWindows,
+    WindowTimes,
+    accumulate,
+)
 
 NEW, OLD = "a-2", "a-1"
 BEGUN = 1000.0

@@ -1,20 +1,75 @@
-"""Judges of errors and of refusals: whether the new revision fails, or refuses, more often than the old one. Pure.
+"""Judges: functions that assess a new revision by one measure, errors, refusals or latency. Pure.
 
 Only requests of the same time are compared. If requests from before the step were included, they would show an earlier
 error rate, and failures that any revision would have now (a disk is full) would count against the new revision. In the
 same way, a refusal that the sender causes (a camera sends broken images) hits both revisions by their shares, so only
 refusals by the new revision alone count against it.
+
+Means of times are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a
+quantile can't show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each
+process takes longer and would distort a mean of few predictions, so it is left out (`knative.rollout.counters`). How
+much the mean varies is measured from one time window to the next.
+
+Another judge, for example one for labels that arrive later, is one more such function in
+`knative.rollout.decision.JUDGES`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
-from knative.rollout.analysis.assessment import MISSED, Assessment, AssessmentResult, false_alarm
-from knative.rollout.analysis.sequential_tests import chance_of_split, evidence_of_no_worse
-from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
-from knative.rollout.rollout_state import RolloutState
+from knative.rollout.counters import WINDOW_S, RequestCounters, RevisionCounts, WindowTimes
+from knative.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
+from knative.rollout.state import RolloutState
+
+FALSE_ALARMS = 0.01
+"""Probability, over a whole rollout and all judges, that a revision as good as the old one is rolled back."""
+TESTS = 3
+"""Number of tests that share `FALSE_ALARMS` equally: those of errors, of refusals and of latency."""
+MISSED = 0.05
+"""Probability that the last step passes a revision whose increase of the error rate is as large as
+`max_error_increase`."""
+
+
+class AssessmentResult(StrEnum):
+    """The result of a judge, a function that assesses a new revision by one measure.
+
+    One `WORSE` rolls the revision back. A step passes when no judge returns `WORSE` or `OPEN`.
+    """
+
+    WORSE = "worse"
+    FINE = "fine"
+    OPEN = "open"
+    """There are too few requests for a decision."""
+    SILENT = "silent"
+    """The judge has no data for a decision, and doesn't prevent the step from passing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """The assessment of a new revision by one judge.
+
+    Attributes:
+        finding: Result of the judge.
+        evidence: Measurements on which the finding is based, as a text for people.
+        why: For `WORSE`, what is wrong; for `OPEN`, what is missing.
+    """
+
+    finding: AssessmentResult
+    evidence: str
+    why: str = ""
+
+
+Judge = Callable[[RolloutState], Assessment]
+
+
+def false_alarm(state: RolloutState) -> float:
+    """Return the allowed probability of a wrong rollback by one judge in one step: its share of `FALSE_ALARMS`."""
+    return FALSE_ALARMS / (TESTS * max(1, len(state.settings.steps)))
+
 
 FAILURE_LIMIT = 10
 """Number of failed requests that ends a rollout at once if the new revision has answered none.
@@ -195,3 +250,63 @@ def _whole(number: float, *, up: bool = False) -> int:
     """Round a number down or up so that only its first digit isn't 0, such as 4321 to 4000 or 5000."""
     unit: int = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
     return (math.ceil(number / unit) if up else math.floor(number / unit)) * unit
+
+
+ENOUGH_WINDOWS = 8
+"""Minimum number of time windows of each revision, from which the variation of its mean time is measured."""
+LEAST_DEVIATION = 0.02
+"""Minimum standard deviation that is assumed for the ratio of two mean times, since two replicas on two nodes differ by
+as much."""
+LEAST_EFFECT = math.log(1.05)
+"""Minimum logarithm of `max_latency_ratio` that the test uses. With a ratio of 1.0, the test would otherwise need
+infinitely many requests."""
+
+TOLERATED = 0.5
+"""Tolerance of the latency test: mean times count as equal up to this share of the logarithm of `max_latency_ratio`.
+
+With a ratio of 1.5, a revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
+
+
+def judge_times(state: RolloutState) -> Assessment:
+    """Assess the new revision by its mean time of a prediction in the present step, compared with the old one's."""
+    settings = state.settings
+    new, old = state.counts.step(state.new), state.counts.step(state.old)
+    if min(new.timed, old.timed) < settings.min_requests / 2:
+        note = (
+            "times are not compared: there are too few predictions besides the first one of each process"
+            if new.judged
+            else ""
+        )
+        return Assessment(finding=AssessmentResult.SILENT, evidence=note)
+    evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f} ms)"
+    if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
+        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
+    measured = state.counts.windows.times
+    new_times, old_times = measured.get(state.new, WindowTimes()), measured.get(state.old, WindowTimes())
+    windows = min(new_times.windows, old_times.windows)
+    if windows < ENOUGH_WINDOWS:
+        why = (
+            f"the new revision seems slow; {windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
+        )
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+    if _chance_of_times(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state):
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision is too slow")
+    return Assessment(
+        finding=AssessmentResult.OPEN,
+        evidence=evidence,
+        why="the new revision seems slow, but the times vary too much to decide",
+    )
+
+
+def _chance_of_times(new: WindowTimes, old: WindowTimes, most: float) -> float:
+    """Return the probability that chance alone shows the observed ratio of mean times; 1 when the ratio is allowed.
+
+    A revision whose true ratio is within the tolerance (`TOLERATED`) must not be rolled back because of inexact
+    measurements. So the test uses only the part of the ratio above the tolerance.
+    """
+    if not old.mean_s or new.mean_s <= old.mean_s * most:
+        return 1.0
+    ratio = math.log(new.mean_s / old.mean_s) - TOLERATED * math.log(most)
+    # Few windows measure a variance badly; Student's t is wider than the normal distribution by this factor.
+    variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
+    return chance_of_ratio(ratio, max(variance, LEAST_DEVIATION**2), max(LEAST_EFFECT, math.log(most)))
