@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from eaves.delivery.client import HttpAnswer
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, POD
-from knative.client.proxy_routes import find_route
+from knative.client.pods import find_route
 
 FIRST_PREDICTION = "first prediction"
 STAGES: Mapping[str, str] = {

@@ -13,7 +13,7 @@ from eaves.events import Event
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.client.proxy_routes import find_route
+from knative.client.pods import find_route
 from knative.deploy.inventory import note_removal, read_deployment
 from knative.deploy.ownership import AppOwner
 from knative.deploy.pins import prune_pins

@@ -1,29 +1,34 @@
 """Connects to API servers by kubeconfigs and service accounts; only this module imports the package `kubernetes`.
 
-The official client logs in (certificates, tokens, auth providers) and sets up connections; only its documented
-functions are used. `knative.client.transport` makes the requests. `knative.client` reads the files and runs login
-plugins.
+The official client logs in (certificates, tokens, login plugins, auth providers) and sets up connections.
+`knative.client.transport` makes the requests. The files are read here, since with 200 contexts the client would parse
+them for each site again. Its own call of a login plugin logs a failure and continues without credentials, so the plugin
+is run first, by the client's `ExecProvider`.
 """
 
 from __future__ import annotations
 
+import base64
 import difflib
 import logging
 import re
 import shlex
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
+from kubernetes.config.exec_provider import ExecProvider
+from kubernetes.config.kube_config import ConfigNode
 from oauthlib.oauth2 import OAuth2Error
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -31,14 +36,16 @@ from eaves import __version__
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ConfigError, DeniedError, Fault
 from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
-from knative.client.login.kubeconfig_files import ContextEntry, load_kubeconfig, split_paths
-from knative.client.login.login_plugin import PluginCredential, PluginError, run_plugin
 from knative.client.transport import ApiConnection
 
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
 """Number of open connections that are kept for each cluster; urllib3 logs a warning when more are used."""
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""YAML loader; the C parser, if PyYAML has it, reads 200 contexts in a tenth of the time."""
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_SINGULAR = {"contexts": "context", "clusters": "cluster", "users": "user"}
 
 _log = logging.getLogger(__name__)
 _CLIENT = threading.RLock()
@@ -68,13 +75,34 @@ class Context:
         """
         configuration = _configuration()
         with _as_faults(self.files):
-            entry = load_kubeconfig(self.files).resolve(self.name)
-            credential = _log_in(entry)
+            config = _load(self.files)
+            context = config["contexts"][self.name]
+            cluster = config["clusters"].get(str(context.get("cluster")), {})
+            user = config["users"].get(str(context.get("user")), {})
+            if plugin := user.get("exec"):
+                user = _run_plugin(self.name, plugin, cluster)
             with _CLIENT:
-                _configure(configuration, entry, self.files, credential)
-        _choose_proxy(configuration, own=str(entry.cluster.get("proxy-url") or ""))
-        renew = (lambda: _log_in(entry)) if credential else None
-        return _connection(configuration, self.files, self.name, credential, renew)
+                self._configure(configuration, user, [{"name": context.get("cluster"), "cluster": cluster}])
+        _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
+        return _connection(configuration, self.files, self.name)
+
+    def _configure(self, configuration: Configuration, user: Mapping[str, Any], clusters: list[dict[str, Any]]) -> None:
+        if "auth-provider" in user:
+            # A refreshed token is written back to the file, because an identity provider may accept each refresh token
+            # only once.
+            try:
+                load_kube_config(config_file=self.files, context=self.name, client_configuration=configuration)
+            except OAuth2Error as error:
+                raise _cannot_log_in(self.name, error) from error
+            return
+        context = {"cluster": clusters[0]["name"], "user": "user"}
+        config = {
+            "current-context": self.name,
+            "contexts": [{"name": self.name, "context": context}],
+            "clusters": clusters if clusters[0]["cluster"] else [],
+            "users": [{"name": "user", "user": dict(user)}],
+        }
+        load_kube_config_from_dict(config, context=self.name, client_configuration=configuration, persist_config=False)
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
@@ -88,7 +116,7 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
         ConfigError: When there is no usable kubeconfig, or no such context.
     """
     files = str(kubeconfig or KUBECONFIG.expanduser())
-    if not any(path.is_file() for path in split_paths(files)):
+    if not any(path.is_file() for path in _split(files)):
         if kubeconfig is None and not name and (SERVICE_ACCOUNT / "token").is_file():
             return None
         raise ConfigError(
@@ -96,12 +124,11 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
             hint="get a kubeconfig from the cluster's administrator, and run: export KUBECONFIG=FILE",
         )
     with _as_faults(files):
-        config = load_kubeconfig(files)
-        chosen = name or config.current
-        if chosen in config.contexts:
-            namespace = str(config.contexts[chosen].get("namespace") or "default")
-            return Context(files=files, name=chosen, namespace=namespace)
-    known = sorted(config.contexts)
+        config = _load(files)
+        contexts, chosen = config["contexts"], name or config["current"]
+        if chosen in contexts:
+            return Context(files=files, name=chosen, namespace=str(contexts[chosen].get("namespace") or "default"))
+    known = sorted(contexts)
     fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
     example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
     raise ConfigError(
@@ -128,41 +155,65 @@ def inside_namespace() -> str:
     return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
-def _log_in(entry: ContextEntry) -> PluginCredential | None:
-    """Return the credential of the context's login plugin; None when the context has no plugin.
+def _split(files: str) -> list[Path]:
+    """Split a text at `:` into paths, with `~` expanded."""
+    return [Path(file).expanduser() for file in files.split(":") if file]
 
-    Raises:
-        DeniedError: When the plugin fails.
+
+def _load(files: str) -> Mapping[str, Any]:
+    """Read kubeconfig files that exist; a file is read again when it has changed.
+
+    Returns:
+        The name of the `current` context, and the values of `contexts`, `clusters` and `users` by name.
     """
-    plugin = entry.user.get("exec")
-    if not plugin:
-        return None
+    stats = ((path, path.stat()) for path in _split(files) if path.exists())
+    return _merge(tuple((path, (stat.st_mtime_ns, stat.st_size, stat.st_ino)) for path, stat in stats))
+
+
+@lru_cache(maxsize=8)
+def _merge(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> Mapping[str, Any]:
+    """Merge kubeconfig files: of several the first that has a name or a current context wins.
+
+    Relative paths start at the folder of the file that has them. Source: client-go, tools/clientcmd/loader.go.
+    """
+    merged: dict[str, Any] = {"current": "", **{plural: {} for plural in _SINGULAR}}
+    for path, _ in files:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - both loaders are safe
+        merged["current"] = merged["current"] or str(config.get("current-context") or "")
+        for plural, singular in _SINGULAR.items():
+            for entry in config.get(plural) or ():
+                merged[plural].setdefault(str(entry["name"]), _absolute(entry[singular] or {}, path.parent.absolute()))
+    return merged
+
+
+def _absolute(value: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an entry with absolute paths; a command without a `/` is found by the search path."""
+    found = {key: str(folder / str(one)) if key in _PATHS and one else one for key, one in value.items()}
+    plugin = found.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
+        found["exec"] = {**plugin, "command": str(folder / str(plugin["command"]))}
+    return found
+
+
+def _run_plugin(name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the login plugin of a context's user; return the user with the credential that it printed.
+
+    Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential).
+    """
     try:
-        return run_plugin(plugin, entry.cluster)
-    except (PluginError, OSError) as error:
-        raise _cannot_log_in(entry.name, error) from error
-
-
-def _configure(
-    configuration: Configuration, entry: ContextEntry, files: str, credential: PluginCredential | None
-) -> None:
-    """Configure the official client with a context's cluster and user."""
-    if "auth-provider" in entry.user:
-        # A refreshed token is written back to the file, because an identity provider may accept each refresh token only
-        # once.
-        try:
-            load_kube_config(config_file=files, context=entry.name, client_configuration=configuration)
-        except OAuth2Error as error:
-            raise _cannot_log_in(entry.name, error) from error
-        return
-    user = {key: value for key, value in entry.user.items() if key != "exec"}
-    config = {
-        "current-context": entry.name,
-        "contexts": [{"name": entry.name, "context": {"cluster": "cluster", "user": "user"}}],
-        "clusters": [{"name": "cluster", "cluster": dict(entry.cluster)}],
-        "users": [{"name": "user", "user": user | (credential.as_user() if credential else {})}],
-    }
-    load_kube_config_from_dict(config, context=entry.name, client_configuration=configuration, persist_config=False)
+        provider = ExecProvider(ConfigNode("exec", dict(plugin)), "", ConfigNode("cluster", dict(cluster)))
+        status = provider.run() or {}
+        token, certificate = str(status.get("token") or ""), str(status.get("clientCertificateData") or "")
+        if not token and not certificate:
+            raise ConfigException("the plugin's answer has neither a token nor a certificate with its key")
+        if token:
+            return {"token": token}
+        return {
+            "client-certificate-data": base64.b64encode(certificate.encode()).decode(),
+            "client-key-data": base64.b64encode(str(status["clientKeyData"]).encode()).decode(),
+        }
+    except (ConfigException, OSError, AttributeError, KeyError, TypeError) as error:
+        raise _cannot_log_in(name, error) from error
 
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:
@@ -231,13 +282,7 @@ def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
     configuration.proxy_headers = proxy.headers if proxy else None
 
 
-def _connection(
-    configuration: Configuration,
-    origin: str,
-    name: str,
-    credential: PluginCredential | None = None,
-    renew: Callable[[], PluginCredential | None] | None = None,
-) -> ApiConnection:
+def _connection(configuration: Configuration, origin: str, name: str) -> ApiConnection:
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -250,14 +295,9 @@ def _connection(
         urllib3.disable_warnings(InsecureRequestWarning)  # logged once above; urllib3 would warn on every request
     client = ApiClient(configuration)
     client.user_agent = f"eaves/{__version__}"
-    held = [credential]
 
     def authorize() -> Mapping[str, str]:
         headers = dict(client.default_headers)
-        if renew is not None and held[0] is not None and held[0].token:
-            if held[0].stale:
-                held[0] = renew() or held[0]
-            return headers | {"authorization": f"Bearer {held[0].token}"}
         client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         return headers
 
