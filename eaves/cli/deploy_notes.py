@@ -19,8 +19,8 @@ from eaves.errors import StorageError
 if TYPE_CHECKING:
     from eaves.cli.project import Workspace
     from knative.deploy.function_image import FunctionImage
-    from knative.deploy.objects.inventory import DeploymentRecord
-    from knative.deploy.reconcile_decision import WorkspaceMemory
+    from knative.deploy.inventory import DeploymentRecord
+    from knative.deploy.reconcile import WorkspaceMemory
     from knative.settings import SiteSettings
 
 
@@ -40,7 +40,7 @@ class DeployNote:
 
     def site(self, site: SiteSettings) -> WorkspaceMemory:
         """Return the note about a site; an empty one for a site that was never deployed to."""
-        from knative.deploy.reconcile_decision import WorkspaceMemory
+        from knative.deploy.reconcile import WorkspaceMemory
 
         return self.sites.get(site_key(site)) or WorkspaceMemory()
 
@@ -110,14 +110,13 @@ def note_agreement(
     Raises:
         StorageError: When the note can't be written.
     """
-    from knative.deploy.deploy_sequence import image_of, mark_of
-    from knative.deploy.reconcile_decision import WorkspaceMemory
+    from knative.deploy.reconcile import WorkspaceMemory
 
-    known = mark_of(deployment)
+    known = deployment.mark
 
     def change(note: DeployNote | None) -> DeployNote | None:
         if note is None:
-            note = DeployNote(image=image_of(deployment), declared=deployment.declared)
+            note = DeployNote(image=deployment.function_image, declared=deployment.declared)
         memory = note.site(site)
         kept = memory.pending if memory.pending != image else None
         changed = WorkspaceMemory(known=known, pending=kept, pending_declared=memory.pending_declared if kept else "")
@@ -169,9 +168,9 @@ def _parse(values: Mapping[str, Any]) -> DeployNote:
 
 
 def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
-    from knative.deploy.deploy_sequence import DeploymentMark
     from knative.deploy.function_image import FunctionImage
-    from knative.deploy.reconcile_decision import WorkspaceMemory
+    from knative.deploy.inventory import DeploymentMark
+    from knative.deploy.reconcile import WorkspaceMemory
 
     known, pending = value["known"], value["pending"]
     return WorkspaceMemory(

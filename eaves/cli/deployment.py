@@ -19,7 +19,7 @@ from eaves.errors import StartError
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.deploy.function_image import FunctionImage
-    from knative.deploy.objects.inventory import DeploymentRecord
+    from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
     from knative.multi_site import SiteOutcome
     from knative.readiness.progress import DeploymentProgress
@@ -147,8 +147,7 @@ def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
     note, project = load_note(place.workspace), place.project
 
     def reconcile(visit: Visit) -> SiteUpdate:
-        from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
-        from knative.deploy.reconciliation import reconcile_site
+        from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
 
         memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
         wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)
@@ -194,14 +193,12 @@ def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
     Raises:
         EavesError: When the only site can't be compared.
     """
-    from knative.deploy.diff import diff_app
-    from knative.deploy.pins import add_pins, keep_pins
+    from knative.deploy.apply import diff_app
     from knative.render.rendering import render_app
 
     def diff(visit: Visit) -> list[str]:
         wanted, cluster = request.wanted(visit.site), visit.cluster()
-        manifests = add_pins(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.app)
-        return list(diff_app(cluster, manifests, wanted.owner, needed=keep_pins(wanted.app.function.name, manifests)))
+        return list(diff_app(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.owner))
 
     return request.place.visit(diff)
 

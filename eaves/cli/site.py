@@ -380,7 +380,7 @@ class Visit:
 
     def retry_refused(self, cluster: Cluster, name: str) -> str:
         """Queue the images again that replaced revisions of a function refused; return what was done, if anything."""
-        from knative.deploy.objects.labelled_objects import AppOwner
+        from knative.deploy.ownership import AppOwner
         from knative.status.agent_queue import Kubectl
         from knative.status.refused_images import retry_refused
 

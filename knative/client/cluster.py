@@ -17,7 +17,7 @@ from typing import Any
 from eaves.errors import ClusterError
 from knative.client.api_errors import ApiCall
 from knative.client.kinds import ObjectKind, kind_of
-from knative.client.login.kubeconfig import connect_inside, find_context, inside_namespace
+from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
 from knative.client.watch import Change, parse_events, watch_objects

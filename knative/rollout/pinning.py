@@ -15,10 +15,10 @@ from eaves.errors import DeniedError, StartError
 from knative.client.kinds import DAEMON_SET, POD
 from knative.resources.fields.labels import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.pin import PART
-from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
+from knative.rollout.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
-from knative.rollout.rollout_state import RolloutState
-from knative.rollout.rollout_status import parse_rollout_status
+from knative.rollout.state import RolloutState
+from knative.rollout.status import parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

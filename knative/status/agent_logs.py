@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.ownership import AppOwner
 from knative.status.agent_status import AgentPod, list_agent_pods
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from eaves.admin.report import parse_report
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.errors import ClusterError, DeniedError
 from knative.client.kinds import POD
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.ownership import AppOwner
 from knative.resources import publisher, relay
 from knative.resources.agent import CONTAINER, PART, SOURCE_LABEL
 from knative.resources.app.agent_variables import METRICS_PORT

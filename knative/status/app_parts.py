@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import DeployedStatus, PartStatus, PinnedStatus
 from knative.client.kinds import CONFIG_MAP, DAEMON_SET, SINK_BINDING
-from knative.deploy.objects.inventory import Inventory, item_kind, read_inventory
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.inventory import Inventory, item_kind, read_inventory
+from knative.deploy.ownership import AppOwner
 from knative.diagnosis.evidence import Object
 from knative.readiness.part_reader import PART_KINDS, Key, PartReader, broker_of, key_of
 from knative.readiness.parts import AppPart, missing_part, unknown_part

@@ -10,7 +10,7 @@ from eaves.admin.summary import AgentStatus
 from eaves.errors import DeniedError
 from eaves.platform import FunctionStatus, ServedStatus
 from knative.client.kinds import KSERVICE, POD_AUTOSCALER, REVISION
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.ownership import AppOwner
 from knative.diagnosis import Diagnosis, collect_evidence, diagnose_function, is_ready
 from knative.diagnosis.evidence import condition, parse_time
 from knative.readiness.parts import FAILED, MISSING

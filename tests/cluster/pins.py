@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from knative.client.cluster import Cluster
 from knative.client.kinds import DAEMON_SET
-from knative.deploy.objects.inventory import InventoryItem, item_kind, read_inventory
-from knative.deploy.objects.ownership import build_item, record
+from knative.deploy.inventory import item_kind, read_inventory, write_inventory
+from knative.deploy.ownership import build_item
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app
@@ -38,11 +38,9 @@ def update(
 def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
     """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
 
-    def change(items: Sequence[InventoryItem]) -> list[InventoryItem]:
-        others = [item for item in items if item.kind != item_kind(DAEMON_SET)]
-        return [*others, build_item(pin, cluster)]
-
-    record(cluster, read_inventory(cluster, NAME), change)
+    inventory = read_inventory(cluster, NAME)
+    others = [item for item in inventory.items if item.kind != item_kind(DAEMON_SET)]
+    write_inventory(cluster, inventory.with_items([*others, build_item(pin, cluster)]))
 
 
 def pinned(server: FakeCluster) -> set[str]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from eaves.cli.cold_start_report import ColdStartOptions, choose_function, report_cold_starts
 from eaves.cli.deploy_notes import load_note
 from eaves.cli.output import output_option, print_line, print_rows
 from eaves.cli.site import Place, Visit, place_options
@@ -24,8 +21,6 @@ EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
 """Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
 `error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
-COLD_START_OPTIONS = {"repeats": "--repeats", "wait": "--wait", "floor": "--floor", "picture": "--image"}
-"""Options that only a measurement of cold starts uses, by the names of their parameters."""
 HERE = ""
 """Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
 
@@ -37,47 +32,8 @@ HERE = ""
     is_flag=True,
     help="Don't test the addresses of sources and triggers, a test that runs a pod for some seconds.",
 )
-@click.option(
-    "--cold-start",
-    "cold",
-    is_flag=False,
-    flag_value="",
-    metavar="[FUNCTION]",
-    help="Measure cold starts of a deployed function phase by phase, in place of the checks. Default: the function of "
-    "eaves.yaml.",
-)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 100),
-    default=3,
-    show_default=True,
-    help="Number of cold starts; medians are shown.",
-)
-@click.option("--wait", is_flag=True, help="Wait until the function has no replicas; otherwise replicas are an error.")
-@click.option(
-    "--floor",
-    default="",
-    metavar="SERVICE",
-    help="Knative Service that does almost nothing; its cold starts are measured in turn, and shown beside.",
-)
-@click.option(
-    "--image",
-    "picture",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="File that starts the function, .json for numbers. Default: a grey JPEG.",
-)
 @output_option
-def command(
-    place: Place,
-    form: str,
-    *,
-    no_pod: bool,
-    cold: str | None,
-    repeats: int,
-    wait: bool,
-    floor: str,
-    picture: Path | None,
-) -> None:
+def command(place: Place, form: str, *, no_pod: bool) -> None:
     """Find problems that prevent a deployment at sites, and show how to fix each.
 
     The command changes nothing. The addresses in sources and MQTT triggers are tested from a pod that runs for some
@@ -86,31 +42,15 @@ def command(
     Exit code 0: there are no problems, or only notes. 3: the deployment works, but with a restriction. 69: something
     does not work.
 
-    With --cold-start, the command sends an image to a function that has no replicas, and shows how long each phase of
-    its start takes. The image is no event, so no subscriber gets a prediction. A function that has replicas gets no
-    image.
     """
     from knative.doctor import check_byte_code, check_owners, worst
 
-    if cold is not None:
-        options = ColdStartOptions(function=cold, repeats=repeats, wait=wait, floor=floor, image=picture)
-        cluster = place.open_cluster(place.one)
-        report_cold_starts(cluster, choose_function(cluster, options, place.project.name), options, form)
-        return
-    _refuse_cold_start_options()
     image = _image(place)
     found = [(HERE, finding) for finding in (*check_owners(), *check_byte_code(image))]
     found += _examine_sites(place, image, may_probe=not no_pod)
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
     click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
-
-
-def _refuse_cold_start_options() -> None:
-    source = click.get_current_context().get_parameter_source
-    given = [flag for name, flag in COLD_START_OPTIONS.items() if source(name) is not ParameterSource.DEFAULT]
-    if given:
-        raise click.UsageError(f"{given[0]} is for cold starts; add --cold-start.")
 
 
 def _image(place: Place) -> FunctionImage:

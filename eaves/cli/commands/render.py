@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,6 @@ from eaves.cli.site import Place, place_options
     help="Folder to write one file for each object into, below a folder for each site when there are several.",
 )
 @click.option(
-    "--gitops",
-    is_flag=True,
-    help="Write into --output a Service with a named revision, and keep the traffic of the file that is there.",
-)
-@click.option(
     "--training",
     type=click.Choice(["job", "pipeline", "jobsink"]),
     help="Write a training instead: a training Job (job), a pipeline from training to the published model (pipeline), "
@@ -35,46 +30,39 @@ from eaves.cli.site import Place, place_options
 )
 @place_options("file", "all")
 @image_options
-def command(
-    image: str, folder: Path | None, gitops: bool, training: str | None, place: Place, images: ImageChoice
-) -> None:
+def command(image: str, folder: Path | None, training: str | None, place: Place, images: ImageChoice) -> None:
     """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
 
     kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
     """
-    from knative.gitops.gitops_files import write_gitops
     from knative.render.relay_faults import advise_relay_secret
-    from knative.render.rendering import render_app, write_files
+    from knative.render.rendering import render_app
 
-    if gitops and folder is None:
-        raise click.UsageError("--gitops needs --output, because it continues from the file in that folder.")
     workspace = place.workspace
     if training:
         from eaves.cli.remote_training import build_training
         from knative.training.training_manifests import render_training
 
         wanted = render_training(build_training(workspace, namespace=place.namespace), training)
-        _write({"": wanted}, folder, write_files)
+        _write({"": wanted}, folder)
         return
     project, sites = workspace.project, place.chosen  # before a registry is asked
     chosen = images.choose(workspace, image)
     warn_of_attributes(workspace)
     rendered = {site.name: render_app(build_site_app(project, chosen, site), project.knative, site) for site in sites}
-    _write(rendered, folder, write_gitops if gitops else write_files)
+    _write(rendered, folder)
     for site in sites if project.relay.enabled else ():
         say(advise_relay_secret(project.relay, site))
 
 
-def _write(
-    rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None, write: Callable[..., Sequence[Path]]
-) -> None:
+def _write(rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None) -> None:
     """Print the objects of each site as YAML, or write them into files below a folder and print the files' paths."""
-    from knative.render.rendering import to_yaml
+    from knative.render.rendering import to_yaml, write_files
 
     if folder is None:
         click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
         return
     for name, manifests in rendered.items():
-        for path in write(manifests, folder / name if len(rendered) > 1 else folder):
+        for path in write_files(manifests, folder / name if len(rendered) > 1 else folder):
             click.echo(path)
     say(f"to apply the files: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")

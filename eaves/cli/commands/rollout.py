@@ -1,13 +1,12 @@
 """The commands `eaves rollout`, `promote` and `rollback`, which show and change a revision's share of requests.
 
-They work on the local platform, at the sites of clusters, or on files that `eaves render --gitops` wrote.
+They work on the local platform, or at the sites of clusters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -34,12 +33,6 @@ COLUMNS: Columns = {
     "phase": "PHASE",
     "reason": Column("REASON", Kind.REASON),
 }
-_directory_option = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder that `eaves render --gitops` wrote; its file is changed instead of a cluster.",
-)
 _unpinned_option = click.option(
     "--unpinned",
     is_flag=True,
@@ -54,12 +47,9 @@ _unpinned_option = click.option(
 )
 @click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back continue by itself.")
 @place_options("state", "file", "on", "all", "fleet")
-@_directory_option
 @_unpinned_option
 @output_option
-def rollout(
-    name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place, folder: Path | None
-) -> None:
+def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place) -> None:
     """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
 
     At 0 percent, the newest revision can be tried at an address of its own, next-NAME. Requests, errors and latency are
@@ -71,11 +61,6 @@ def rollout(
         raise click.UsageError("--percent and --resume exclude each other.")
     if unpinned and percent is None:
         raise click.UsageError("--unpinned has no effect without --percent.")
-    if folder is not None:
-        if percent is None:
-            raise click.UsageError("--dir needs --percent; to show a file's shares, read the file.")
-        _change_file("percent", folder, percent)
-        return
     function = place.name_function(name)
     if percent is None and not resume:
         _show(place, function, form)
@@ -94,18 +79,14 @@ def rollout(
 @click.command()
 @click.argument("name", default="")
 @place_options("state", "file", "on", "all", "fleet")
-@_directory_option
 @_unpinned_option
-def promote(name: str, place: Place, folder: Path | None, unpinned: bool) -> None:
+def promote(name: str, place: Place, unpinned: bool) -> None:
     """Send every request to the newest revision of function NAME once it is ready. NAME defaults to that in eaves.yaml.
 
     In a cluster, a revision is ready when every node that it may run on has its container image, too.
 
     On this machine, `eaves deploy` already sends every request to the newest artifact.
     """
-    if folder is not None:
-        _change_file("promote", folder)
-        return
     function = place.name_function(name)
     if not place.is_cluster:
         place.open_platform().promote(function)
@@ -113,12 +94,12 @@ def promote(name: str, place: Place, folder: Path | None, unpinned: bool) -> Non
         return
 
     def change(visit: Visit) -> str:
-        from knative.deploy.deploy_sequence import describe_deployment, read_hold
+        from knative.deploy.inventory import read_deployment
 
         platform = visit.platform()
         platform.promote(function, unpinned=unpinned)
-        hold = read_hold(platform.cluster, function, site=visit.site.name)
-        held = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
+        last = read_deployment(platform.cluster, function)
+        held = f"; {last.describe()}" if last is not None else ""
         return f"{function}: the newest revision gets every request{held}"
 
     place.run(change, again=f"eaves promote {function}")
@@ -127,9 +108,8 @@ def promote(name: str, place: Place, folder: Path | None, unpinned: bool) -> Non
 @click.command()
 @click.argument("name", default="")
 @place_options("state", "file", "on", "all", "fleet")
-@_directory_option
 @access_options
-def rollback(name: str, place: Place, folder: Path | None, access: Callable[[], Access]) -> None:
+def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
     """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
 
     In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
@@ -138,9 +118,6 @@ def rollback(name: str, place: Place, folder: Path | None, access: Callable[[], 
     were down. The container image that serves again gets the tag `serving` in the repository of `job.repository`, so
     that the next pipeline's model is compared with it.
     """
-    if folder is not None:
-        _change_file("rollback", folder)
-        return
     function = place.name_function(name)
     if not place.is_cluster:
         _roll_back_here(place, function)
@@ -206,19 +183,12 @@ def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, acc
     return f"{name} names its container image, with which the next pipeline's model is compared"
 
 
-def _change_file(verb: str, folder: Path, percent: int | None = None) -> None:
-    from knative.gitops.gitops_files import change_traffic
-
-    click.echo(change_traffic(folder, verb, percent))
-    say("commit the file: Argo CD or Flux applies it to the cluster")
-
-
 def _show(place: Place, function: str, form: str) -> None:
     """Print the state of a function's rollout at each chosen site."""
 
     def look(visit: Visit) -> list[dict[str, Any]]:
         from knative.rollout import parse_rollout_status
-        from knative.rollout.service_store import read_service
+        from knative.rollout.service import read_service
 
         return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
 

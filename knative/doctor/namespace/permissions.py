@@ -18,7 +18,7 @@ from knative.client.kinds import (
     SUBSCRIPTION,
     ObjectKind,
 )
-from knative.deploy.objects.labelled_objects import AT_HOME
+from knative.deploy.ownership import AT_HOME
 from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, ok, warning
 from knative.resources.app.sources import SourceRunner, find_runner

@@ -19,11 +19,9 @@ apps of several namespaces share their namespace."""
 PART_LABEL = "app.kubernetes.io/component"
 """Label with the part of the app that an object belongs to.
 
-It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`, or
-one of `TRAINING_PARTS`.
+It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`,
+`training` or `pipeline`.
 """
-TRAINING_PARTS = ("training", "pipeline")
-"""Values of PART_LABEL on the objects of an app's trainings, which a deploy neither applies nor removes."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
 RUN_LABEL = "eaves.dev/run"
 """Label of a Job with the name of the training's run."""
@@ -34,10 +32,6 @@ PIN_LABEL = "eaves.dev/pin"
 (`knative.resources.pin.pin_key`)."""
 PIN_ANNOTATION = "eaves.dev/pin"
 """Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
-REVISIONS_ANNOTATION = "eaves.dev/revisions"
-"""Annotation of a pin in files for GitOps: the revisions that it was rendered for, separated by commas."""
-DELIVERY_ANNOTATION = "eaves.dev/delivery-taken-back"
-"""Annotation of a Trigger whose Subscription may still have delivery settings that the Trigger no longer has."""
 TOUCHED_ANNOTATION, TOUCH_MANAGER = "eaves.dev/touched", "eaves-touch"
 """Annotation of a SinkBinding with the time (RFC 3339) when Eaves last made Knative reconcile it, and the field manager
 of that annotation."""

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cold_start import STAGES, find_stages
 from eaves.artifact import load_golden, open_artifact
 from eaves.artifact.store import HANDLER
 from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
-from eaves.platform.cold_start import STAGES, find_stages
 from tests.fakes.models.graph import write_graph_artifact
 from tests.ports import find_port
 from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
@@ -192,7 +192,6 @@ def test_every_phase_of_a_cold_start_is_a_stage_that_a_process_logs(start: Start
     function.wait_ready()
     assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
     stages = find_stages(function.log.splitlines())
-    assert stages is not None
     assert set(STAGES.values()) <= set(stages)
     assert stages["golden check"] <= stages["first probe"] <= stages["first request"] <= stages["first prediction"]
 

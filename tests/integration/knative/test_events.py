@@ -9,7 +9,7 @@ import pytest
 from eaves.errors import ClusterError, NotFoundError, PlatformError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from knative.client.cluster import Cluster
-from knative.client.proxy_routes import find_route
+from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
 from tests.cluster.apps import plain_app

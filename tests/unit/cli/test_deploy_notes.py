@@ -10,16 +10,15 @@ import pytest
 from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
 from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
-from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.inventory import DeploymentRecord
-from knative.deploy.reconcile_decision import WorkspaceMemory
+from knative.deploy.inventory import DeploymentRecord
+from knative.deploy.reconcile import WorkspaceMemory
 from knative.settings import SiteSettings
 
 FIRST = FunctionImage(name="r/f@sha256:1")
 SECOND = FunctionImage(name="r/f@sha256:2")
 BARN, FIELD = SiteSettings(name="barn"), SiteSettings(name="field", namespace="flowers")
-LAST = DeploymentRecord(sequence=3, at=1e9, by="jane@laptop", image=FIRST.name, artifact="", declared="", settings="{}")
+LAST = DeploymentRecord(sequence=3, at=1e9, by="jane@laptop", site="barn", image=FIRST.name, artifact="", declared="")
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def memory(workspace: Workspace, site: SiteSettings) -> WorkspaceMemory:
 def test_a_deploy_is_pending_at_each_site_until_the_site_has_recorded_it(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark)
     assert memory(workspace, FIELD) == WorkspaceMemory(pending=FIRST)
 
 
@@ -46,7 +45,7 @@ def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace) -
     note_deploy(workspace, FIRST, [BARN])
     note_deploy(workspace, SECOND, [BARN])  # by another command, while the first one applied
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST), pending=SECOND)
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark, pending=SECOND)
 
 
 def test_a_deploy_to_one_site_leaves_what_is_pending_at_another(workspace: Workspace) -> None:
@@ -64,7 +63,7 @@ def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_th
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, None)
     forget_sites(workspace, [BARN])
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark)
     assert memory(workspace, FIELD).pending == FIRST
 
 
@@ -73,7 +72,7 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, sites)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda site: note_agreement(workspace, site, LAST, FIRST), sites))
-    assert all(memory(workspace, site) == WorkspaceMemory(known=mark_of(LAST)) for site in sites)
+    assert all(memory(workspace, site) == WorkspaceMemory(known=LAST.mark) for site in sites)
     assert not list((workspace.root / ".eaves" / "wanted").glob("*.tmp"))
 
 

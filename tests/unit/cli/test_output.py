@@ -95,7 +95,7 @@ def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
     assert [line for line in done.stdout.splitlines() if cell_len(line) > WIDTH] == []
     assert escape(done.stdout) == done.stdout
     whole = " ".join(render_table(rows, columns, width=None)[0])  # every word as it is without a limit
-    pieces = {*whole.split(), *whole.replace("/", "/ ").split()}  # a path goes on in the next line after a slash
+    pieces = {*whole.split(), *whole.replace("/", "/ ").split()}  # a path is wrapped after a slash
     pieces |= {f"{first}{second}" for first in pieces for second in pieces if first.endswith("/") and len(first) < 9}
     for word in done.stdout.split():
         start = word.removesuffix("…")

@@ -117,7 +117,6 @@ def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
         (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key and --offline exclude each other"),
         (["rollout", "--percent", "3", "--resume"], "--percent and --resume exclude each other"),
         (["rollout", "--percent", "101"], "101 is not in the range 0<=x<=100"),
-        (["render", IMAGE, "--offline", "--all", "--gitops"], "--gitops needs --output"),
     ],
 )
 def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path) -> None:

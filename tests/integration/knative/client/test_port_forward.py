@@ -16,7 +16,7 @@ import yaml
 from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.transport import Deadline
-from knative.rollout.metrics.metrics_scrape import scrape_metrics
+from knative.rollout.scrape import scrape_metrics
 from tests.cluster.rollouts import FIRST, SECOND, advance, begin_canary, shares
 from tests.cluster.simulated import pod
 from tests.fakes.controllers.serving import Serving

@@ -8,9 +8,8 @@ import pytest
 
 from eaves.errors import ClusterError
 from knative.client.cluster import Cluster
-from knative.deploy.objects.apply_result import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
-from knative.deploy.objects.labelled_objects import AppOwner
-from knative.resources.fields.labels import MANAGER, TRAINING_PARTS
+from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult, AppOwner
+from knative.resources.fields.labels import MANAGER
 from knative.specs import ClusterRelay, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import AGENTS, deploy, objects, outcomes, render
@@ -161,7 +160,7 @@ def test_a_dry_run_asks_the_server_and_changes_nothing(cluster: Cluster, knative
 
 def test_what_trains_an_app_is_left_alone_by_its_deploys(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, plain_app())
-    for part, kind in zip(TRAINING_PARTS, ("JobSink", "SinkBinding"), strict=True):
+    for part, kind in zip(("training", "pipeline"), ("JobSink", "SinkBinding"), strict=True):
         api_version = {"JobSink": "sinks.knative.dev/v1alpha1", "SinkBinding": "sources.knative.dev/v1"}[kind]
         labels = {"eaves.dev/app": "flowers", "app.kubernetes.io/component": part}
         metadata = {"name": "flowers-dataset", "labels": labels}

@@ -10,8 +10,8 @@ import pytest
 
 from eaves.errors import InvalidError
 from knative.client.cluster import Cluster, open_cluster
-from knative.deploy.app_apply import apply_app
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.apply import apply_app
+from knative.deploy.ownership import AppOwner
 from knative.resources.fields.labels import APP_LABEL
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
 

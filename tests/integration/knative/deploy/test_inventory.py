@@ -10,7 +10,7 @@ import pytest
 from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
 from knative.client.cluster import Cluster
 from knative.client.kinds import DAEMON_SET, KSERVICE, SERVICE
-from knative.deploy.objects.inventory import (
+from knative.deploy.inventory import (
     DATA_KEY,
     DeploymentRecord,
     Inventory,
@@ -25,7 +25,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 NAME = inventory_name("flowers")
 ITEM = InventoryItem(kind="DaemonSet", name="flowers-pin", namespace="cams", uid="u-1")
 DEPLOYMENT = DeploymentRecord(
-    sequence=3, at=1764126000.0, by="ann@barn", image="r/f@sha256:1", artifact="ab", declared="r/f:1", settings="{}"
+    sequence=3, at=1764126000.0, by="ann@barn", site="barn", image="r/f@sha256:1", artifact="ab", declared="r/f:1"
 )
 
 
@@ -77,7 +77,7 @@ def test_of_two_first_deploys_one_gets_a_conflict(cluster: Cluster, apiserver: F
 
 
 def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: Cluster) -> None:
-    from knative.deploy.objects.inventory import CREATOR, _manifest
+    from knative.deploy.inventory import CREATOR, _manifest
 
     cluster.apply(_manifest("flowers"), manager=CREATOR)
     read = read_inventory(cluster, "flowers")
@@ -91,13 +91,12 @@ def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: 
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: the item has the fields"),
-        ('{"layout": 1, "items": [], "deployment": {"sequence": 1}}', "damaged"),
+        ('{"items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: it has the fields"),
+        ('{"items": [], "deployment": {"sequence": 1}}', "damaged"),
         (
-            '{"layout": 1, "items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
+            '{"items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
             "kind has a value of the wrong type",
         ),
-        ('{"layout": 2, "items": {}}', "layout 2"),
     ],
 )
 def test_a_damaged_one_is_refused_with_a_remedy(text: str, said: str, cluster: Cluster, apiserver: FakeCluster) -> None:

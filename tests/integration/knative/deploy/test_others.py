@@ -9,7 +9,7 @@ import pytest
 
 from eaves.errors import ConflictError
 from knative.client.cluster import Cluster
-from knative.deploy.objects.apply_result import ADOPTED, CREATED, UNCHANGED
+from knative.deploy.ownership import ADOPTED, CREATED, UNCHANGED
 from knative.deploy.removal import remove_app
 from knative.settings import KnativeSettings
 from tests.cluster.apps import full_app, full_settings, plain_app

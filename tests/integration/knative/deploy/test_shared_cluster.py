@@ -11,17 +11,15 @@ import pytest
 
 from eaves.errors import ConflictError
 from knative.client.cluster import Cluster, open_cluster
-from knative.deploy.objects.apply_result import LEFT, REMOVED, UNCHANGED, ApplyResult
-from knative.deploy.objects.inventory import (
+from knative.deploy.inventory import (
     DeploymentRecord,
     inventory_name,
     list_inventories,
     read_inventory,
     write_inventory,
 )
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.ownership import LEFT, REMOVED, UNCHANGED, ApplyResult, AppOwner
 from knative.deploy.removal import remove_app
-from knative.resources.fields.labels import MANAGER
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import (
@@ -34,7 +32,6 @@ from tests.cluster.deploys import (
     outcomes,
     remove,
     render,
-    training_sink,
 )
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
@@ -275,7 +272,7 @@ def test_a_removal_that_is_killed_on_the_way_continues_the_next_time(
     assert read_inventory(cluster, "flowers").version == ""
 
 
-OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
+OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", site="barn", image="", artifact="", declared="")
 
 
 def test_a_deploy_during_a_removal_is_reported(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
@@ -301,13 +298,3 @@ def test_a_broker_that_only_carries_our_label_stays(cluster: Cluster, knative: K
     apiserver.put({**broker, "spec": {}}, manager="helm", namespace="cams")
     remove_app(cluster, OWNER)
     assert set(objects(apiserver)) == {"cams/Broker/b"}
-
-
-def test_an_object_of_a_training_that_somebody_labelled_stays(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    cluster.apply(training_sink("ours"), manager=MANAGER)
-    apiserver.put(training_sink("theirs"), manager="helm", namespace="cams")
-    remove_app(cluster, OWNER)
-    assert set(objects(apiserver)) == {"cams/JobSink/theirs"}

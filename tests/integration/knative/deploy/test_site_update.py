@@ -11,13 +11,10 @@ import pytest
 from eaves.errors import ConfigError, ConflictError, StartError, UnreachableClusterError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.apply_result import CHANGED, CREATED, UNCHANGED
-from knative.deploy.objects.inventory import DeploymentRecord, read_inventory
-from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
-from knative.deploy.reconciliation import reconcile_site
-from knative.deploy.rollout_advance import advance_all
+from knative.deploy.inventory import DeploymentRecord, read_inventory
+from knative.deploy.ownership import CHANGED, CREATED, UNCHANGED
+from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, describe_outcome, follow_rollout, update_site
 from knative.rollout import RolloutPhase
 from knative.settings import KnativeSettings, RolloutSettings
@@ -55,7 +52,7 @@ def reconcile(
         return SiteDeployment(app=app, knative=KnativeSettings(), rollout=settings)
 
     wanted = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = WorkspaceMemory(known=None if known is None else mark_of(known), pending=wanted)
+    memory = WorkspaceMemory(known=None if known is None else known.mark, pending=wanted)
     return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=wanted, memory=memory), build)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, UnreachableClusterError
 from knative.client.cluster import Cluster
-from knative.deploy.objects.apply_result import CREATED, UNCHANGED
+from knative.deploy.ownership import CREATED, UNCHANGED
 from knative.settings import KnativeSettings
 from tests.cluster.apps import plain_app
 from tests.cluster.deploys import deploy, objects, outcomes, render

@@ -13,11 +13,9 @@ import pytest
 from eaves.errors import ConflictError, EavesError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.inventory import DeploymentRecord, read_inventory
-from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
-from knative.deploy.reconciliation import reconcile_site
+from knative.deploy.inventory import DeploymentRecord, read_inventory
+from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
@@ -50,7 +48,7 @@ def reconcile(
     cluster: Cluster, image: str, *, known: DeploymentRecord | None = None, pending: bool = True
 ) -> SiteUpdate:
     chosen = FunctionImage(name=image, artifact_digest="a" * 64)
-    memory = WorkspaceMemory(known=None if known is None else mark_of(known), pending=chosen if pending else None)
+    memory = WorkspaceMemory(known=None if known is None else known.mark, pending=chosen if pending else None)
 
     def build(image: FunctionImage) -> SiteDeployment:
         return wanted(image.name, by="cron@server")
@@ -121,7 +119,7 @@ def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
     assert isinstance(lost, ConflictError)
     winner = last(cluster)
     assert f"{winner.by} deployed {winner.image} at 20" in lost.message
-    assert lost.message.endswith("at the same time as this deploy, of which nothing was applied")
+    assert lost.message.endswith("this one stopped before anything was applied")
     other = OTHER if winner.image == THIRD else THIRD
     assert lost.hint == f"eaves deploy {other} --site barn   # to replace that deploy after it has finished"
     assert (winner.sequence, deployed(knative)) == (2, winner.image)

@@ -9,8 +9,7 @@ import pytest
 
 from eaves.errors import InputError, NotFoundError
 from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.annotation import render_state
-from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
+from knative.rollout.counters import RequestCounters, RevisionCounts
 from knative.rollout.plan import (
     Plan,
     note_refusals,
@@ -20,9 +19,8 @@ from knative.rollout.plan import (
     plan_promote,
     plan_rollback,
 )
-from knative.rollout.rollout_state import KEPT_ENTRIES, RolloutPhase, RolloutState
-from knative.rollout.rollout_status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
-from knative.rollout.traffic import LATEST
+from knative.rollout.state import KEPT_ENTRIES, LATEST, RolloutPhase, RolloutState, render_state
+from knative.rollout.status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
 from knative.settings import RolloutSettings
 
 NOW = 5000.0
