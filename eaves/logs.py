@@ -32,6 +32,18 @@ def bind(**fields: str) -> None:
     _bound.set({**_bound.get(), **fields})
 
 
+def log_once(log: logging.Logger, logged: set[object], error: BaseException, text: str, *args: object) -> None:
+    """Log an error with its traceback, unless `logged` has one from the same place in the code already."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    line, file = (traceback.tb_lineno, traceback.tb_frame.f_code.co_filename) if traceback else (0, "")
+    place = (type(error), line, file)
+    if place not in logged:
+        logged.add(place)
+        log.error(text, *args, exc_info=error)
+
+
 class BoundFields(logging.Filter):
     """Filter that adds the fields bound to a thread to its records; fields of a call's `extra` are not replaced."""
 

@@ -24,6 +24,14 @@ _MAGIC = (
     (b"MM\0*", "image/tiff"),
     (b"GIF8", "image/gif"),
 )
+_SUFFIX_OF = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tif",
+    "image/gif": ".gif",
+}
 
 
 def sniff(data: bytes) -> str:
@@ -33,6 +41,11 @@ def sniff(data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
         return _BRANDS[data[8:12]]
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)
+
+
+def suffix(media: str | None) -> str:
+    """Return the usual file suffix of a media type, such as `.jpg`; empty for a type that `sniff` doesn't know."""
+    return _SUFFIX_OF.get(media or "", "")
 
 
 def is_image_path(relative: str) -> bool:

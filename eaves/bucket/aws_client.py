@@ -121,7 +121,7 @@ class AwsClient:
         self._credentials = credentials
         self._proxies = proxies
         self._timeout_s = timeout_s
-        self._lock, self._building = threading.Lock(), threading.Lock()
+        self._changed, self._building = threading.Condition(), threading.Lock()
         self._client: Any = None
         self._expires_at = float("inf")
         self._built_for: tuple[AwsKeys | None, str] | None = None
@@ -144,14 +144,12 @@ class AwsClient:
             StatusError: For any other answer.
         """
         future: Future[T] = Future()
-        with self._lock:
-            if self._aborted:
-                raise UnreachableError("the request was not sent, because its sender stops")
-            if self._threads >= MAX_REQUESTS:
-                raise UnreachableError(f"the {self._shown} answers earlier requests without an end")
-            self._threads += 1
-            self._waiting.add(future)
-        threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
+        self._take_place(future)
+        try:
+            threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
+        except RuntimeError as error:
+            self._leave_place()
+            raise UnreachableError("the request was not sent, because no thread can be started") from error
         try:
             return future.result(self._timeout_s)
         except TimeoutError as error:
@@ -161,14 +159,15 @@ class AwsClient:
         except (aws.BotoCoreError, ResponseParserError, ValueError) as error:
             raise self._explain(error) from error
         finally:
-            with self._lock:
+            with self._changed:
                 self._waiting.discard(future)
 
     def abort(self) -> None:
         """End the wait for requests in progress, and refuse all later ones, from any thread."""
-        with self._lock:
+        with self._changed:
             self._aborted = True
             waiting = list(self._waiting)
+            self._changed.notify_all()
         for future in waiting:
             with contextlib.suppress(InvalidStateError):
                 future.set_exception(UnreachableError("the request was ended, because its sender stops"))
@@ -179,6 +178,22 @@ class AwsClient:
         if client is not None:
             client.close()
 
+    def _take_place(self, future: Future[T]) -> None:
+        """Wait until fewer than `MAX_REQUESTS` are sent at the same time."""
+        with self._changed:
+            has_place = self._changed.wait_for(lambda: self._aborted or self._threads < MAX_REQUESTS, self._timeout_s)
+            if self._aborted:
+                raise UnreachableError("the request was not sent, because its sender stops")
+            if not has_place:
+                raise UnreachableError(f"the {self._shown} answers earlier requests without an end")
+            self._threads += 1
+            self._waiting.add(future)
+
+    def _leave_place(self) -> None:
+        with self._changed:
+            self._threads -= 1
+            self._changed.notify()
+
     def _send(self, future: Future[T], send: Callable[[Any], T]) -> None:
         with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
             try:
@@ -186,8 +201,7 @@ class AwsClient:
             except Exception as error:  # noqa: BLE001 - it is raised where somebody waits
                 future.set_exception(error)
             finally:
-                with self._lock:
-                    self._threads -= 1
+                self._leave_place()
 
     def _connect(self) -> Any:
         """Return boto3's client, or a new one when the files of the credentials have changed."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from eaves.bucket.aws_client import TOTAL_TIMEOUT_S, AwsClient
 from eaves.bucket.bucket import StoredObject
 from eaves.bucket.location import BucketLocation
-from eaves.errors import ImageTooLargeError, NotFoundError, UnreachableError
+from eaves.errors import ImageTooLargeError, NotFoundError, StatusError, UnreachableError
 from eaves.http_client.proxies import DIRECT, Proxies
 
 PAGE_KEYS = 1_000
@@ -63,7 +63,9 @@ class S3Bucket:
         pages = self._request(lambda s3: iter(s3.get_paginator("list_objects_v2").paginate(**asked)))
         truncated = True
         while truncated:
-            page: dict[str, Any] = self._request(lambda _: next(pages, {}))
+            page: dict[str, Any] | None = self._request(lambda _: next(pages, None))
+            if page is None:  # taken for the end of the listing, it would make all further objects count as deleted
+                raise StatusError(f"the {self.location.shown} names no next page of its listing", status=502)
             yield from map(_read_object, page.get("Contents", ()))
             truncated = page.get("IsTruncated", False)
 

@@ -1,7 +1,7 @@
 """The `eaves` command: one module per command, which parses its options, calls a library, and prints the result.
 
     commands/          the commands, named as they are typed; `GROUPS` has those of `eaves --help`
-    source_trial       the source, the file and the verdict of `eaves sources try`; source_trial_view prints a trial
+    source_trial       `eaves sources try`: the source, its trial, the file, and what is shown
     image_collection   collects images from a source, for `eaves init`
     remote_training    a training as a Job, and the download of its run
     deployment         deploys a container image to sites; deploy_notes: which sites lack the last deploy

@@ -102,7 +102,7 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     """
     from eaves.sources.agent.configuration import read_source
     from eaves.sources.collecting import CollectedImages, collect
-    from eaves.sources.trial.address import find_guest_settings
+    from eaves.sources.places import find_guest_settings
 
     site = workspace.project.site
     spec = next(source for source in resolve_sources(workspace) if source.name == name)

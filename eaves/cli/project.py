@@ -17,7 +17,7 @@ from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.platform import RELAY, ScaleSettings
 from eaves.platform.relay import CLOUD, EDGE
-from eaves.sources.trial.address import DEFAULT_NAME, SCHEMES, parse_place
+from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
 from functions.settings import ServeSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from knative.specs import CLUSTER_SOURCE_SETTINGS, ClusterRelay, ClusterSource, ClusterTrigger

@@ -1,37 +1,50 @@
-"""What `eaves sources try` adds to a trial: the source, the file of the image, and whether the function takes it."""
+"""`eaves sources try`: finds the source, tries it, writes its image, and shows what was found."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from eaves import media_type
 from eaves.base.files import write_atomically
 from eaves.cli.app import resolve_sources
-from eaves.cli.output import say
+from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
 from eaves.cli.project import Workspace, load_workspace, parse_source
 from eaves.errors import ConfigError, Fault, ImageError, NotFoundError
 from eaves.events import DATAREF, IMAGE_CAPTURED
+from eaves.http_client.proxies import parse_proxies
 from eaves.images.decoder import load
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.camera.kind import lacks_scheme
-from eaves.sources.trial.address import find_guest_settings, parse_place
+from eaves.sources.places import find_guest_settings, parse_place
+from eaves.sources.trial import STREAM_ANSWER, try_source
 from functions.fetch.url_policy import find_url_fault
 from functions.settings import ServeSettings
 from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 if TYPE_CHECKING:
     from eaves.events import Event
-    from eaves.sources.trial.trial import SourceTrial
+    from eaves.sources.trial import SourceTrial
 
 ORIGIN = "NAME|URL"
 EXAMPLE = "eaves sources try rtsp://camera.example/stream1"
 DEFAULT_SITE = "home"
-SUFFIXES = {"image/png": ".png", "image/webp": ".webp", "image/bmp": ".bmp", "image/tiff": ".tif", "image/gif": ".gif"}
-IN_FILES = ("folder", "replay")
-"""Kinds of sources whose images are files already."""
+DECODING = {
+    "none": "none: the camera's JPEG images are passed on as they are",
+    "key": "key frames only, which costs least",
+    "all": "all frames, because key frames come less often than every_s asks for",
+}
+PICTURE_COLUMNS, PICTURE_ROWS = 64, 20
+"""Maximum size of the small picture, columns and rows of two pixels each."""
+HOUR_S, DAY_S = 3_600, 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,27 +57,23 @@ class TriedSource:
             line; else None.
         site: Name of the site.
         function: Settings of the function that would get its images.
-        by_default: Whether these are the defaults, because there is no eaves.yaml.
+        whose: The function, for sentences.
     """
 
     configured: ConfiguredSource
     as_camera: ConfiguredSource | None
     site: str
     function: ServeSettings
-    by_default: bool
+    whose: str
 
 
 def find_tried_source(text: str, file: Path, *, credentials: Path | None) -> TriedSource:
-    """Return the source to try.
+    """Return the source to try: a source in eaves.yaml, or an address, path or mapping.
 
     Args:
-        text: Name of a source in eaves.yaml, or an address, path or mapping.
+        text: Name, address, path or mapping.
         file: Path of eaves.yaml, which need not exist for an address.
         credentials: Folder of the credentials, in place of the source's own; None to use these.
-
-    Raises:
-        ConfigError: When eaves.yaml or the source's settings have faults.
-        NotFoundError: When the text is none of these.
     """
     is_place = "://" in text or "{" in text or text.endswith((".yaml", ".yml")) or parse_place(text) is not None
     workspace = _load(file, needed=not is_place)
@@ -115,24 +124,32 @@ def _build(values: Mapping[str, Any], workspace: Workspace | None, *, origin: st
         as_camera=as_camera,
         site=site,
         function=workspace.project.function if workspace else ServeSettings(),
-        by_default=workspace is None,
+        whose="the function" if workspace else "a function with the default limits",
     )
+
+
+def run_trial(tried: TriedSource, timeout_s: float) -> SourceTrial:
+    """Try the source, and once more as a camera when its address answers with a stream."""
+    report = say if sys.stderr.isatty() else lambda _: None
+    proxies = parse_proxies(os.environ)
+    attempt = partial(try_source, site=tried.site, proxies=proxies, timeout_s=timeout_s, report=report)
+    trial = attempt(tried.configured)
+    if tried.as_camera is None or STREAM_ANSWER not in str(trial.failure):
+        return trial
+    say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
+    return attempt(tried.as_camera)
 
 
 def save_image(trial: SourceTrial, settings: Any, target: Path | None) -> tuple[Path, bool] | None:
     """Write the image of a trial to a file, and return its path and whether it replaced one; None when it writes none.
 
     Without a target the file is a new one in the current folder, and the image of a folder or archive isn't written.
-
-    Raises:
-        ConfigError: When the target is in the folder that the source watches, so that it would become an event.
-        OSError: When the file can't be written.
     """
     event = trial.event
-    if event is None or not event.data or (target is None and trial.kind in IN_FILES):
+    if event is None or not event.data or (target is None and trial.kind in ("folder", "replay")):
         return None
     if target is None:
-        suffix = SUFFIXES.get(event.datacontenttype or "", ".jpg")
+        suffix = media_type.suffix(event.datacontenttype) or ".jpg"
         names = (f"{trial.name}{f'-{number}' if number > 1 else ''}{suffix}" for number in itertools.count(1))
         target = next(Path(name) for name in names if not Path(name).exists())
     if trial.kind == "folder" and target.absolute().is_relative_to(Path(settings.path).absolute()):
@@ -157,3 +174,115 @@ def find_refusal(event: Event, settings: ServeSettings) -> str:
     except ImageError as error:
         return error.message
     return ""
+
+
+def print_trial(trial: SourceTrial, saved: tuple[Path, bool] | None, tried: TriedSource, refusal: str) -> None:
+    """Print what a trial found, as text for people.
+
+    Args:
+        trial: What was found.
+        saved: File that the image was written to, and whether it replaced one; None when it wasn't written.
+        tried: The source, and the function that would get the image.
+        refusal: Why that function would refuse it; empty when it would take it.
+    """
+    print_sentence(f"source {trial.name}, kind {trial.kind}: {trial.place}".removesuffix(": "))
+    event = trial.event
+    steps = [(step.name, f"{'' if step.passed else 'failed: '}{step.detail}") for step in trial.steps]
+    fields = [*steps, *_describe_stream(trial.stream), *(_describe_image(trial, event) if event else ())]
+    if saved is not None:
+        fields.append(("saved", f"{saved[0]}{', in place of an older file' if saved[1] else ''}"))
+    print_fields(fields)
+    if event is None:
+        return
+    if trial.picture is not None:
+        if trial.picture["remark"]:
+            print_sentence(f"note: {trial.picture['remark']}")
+        _print_picture(event.data)
+    print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
+    size, limit = describe_bytes(len(event.data)), describe_bytes(tried.function.max_body_bytes)
+    verdict = f"{tried.whose} takes it: {size} of at most {limit}"
+    if refusal or not event.data:
+        verdict = f"{tried.whose} refuses it: {refusal}" if refusal else f"{tried.whose} fetches it from its bucket"
+    attributes = [(name, str(value)) for name, value in event.attributes().items() if name != "specversion"]
+    print_fields([*attributes, ("rate", _describe_rate(trial)), ("function", verdict)])
+    if not trial.within_hours:
+        print_sentence("note: images of this time of day are dropped by the option hours")
+
+
+def build_value(trial: SourceTrial, saved: tuple[Path, bool] | None, refusal: str) -> dict[str, Any]:
+    """Return what a trial found as plain data."""
+    event, failure = trial.event, trial.failure
+    return {
+        "name": trial.name,
+        "kind": trial.kind,
+        "place": trial.place,
+        "steps": [asdict(step) for step in trial.steps],
+        "stream": trial.stream or None,
+        "first_image_s": trial.first_image_s and round(trial.first_image_s, 3),
+        "picture": trial.picture,
+        "saved": str(saved[0]) if saved else None,
+        "event": {**event.attributes(), "data_bytes": len(event.data)} if event else None,
+        "within_hours": trial.within_hours,
+        "load": _build_load(trial),
+        "function": {"accepts": not refusal, "reason": refusal} if event else None,
+        "dropped": dict(trial.dropped),
+        "failure": {"step": failure.step, "message": str(failure), "hint": failure.error.hint} if failure else None,
+    }
+
+
+def _build_load(trial: SourceTrial) -> dict[str, float] | None:
+    if not trial.interval_s or trial.event is None:
+        return None
+    return {
+        "interval_s": trial.interval_s,
+        "images_per_hour": round(HOUR_S / trial.interval_s, 3),
+        "bytes_per_day": round(DAY_S / trial.interval_s * len(trial.event.data), 3),
+    }
+
+
+def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if not stream:
+        return
+    parts = [stream["codec"], f"{stream['width']}x{stream['height']}"]
+    if stream["rate"]:
+        parts.append(f"{stream['rate']:.3g} frames/s")
+    if stream["key_interval_s"]:
+        parts.append(f"a key frame every {describe_duration(stream['key_interval_s'])}")
+    yield "stream", ", ".join([*parts, f"open after {describe_duration(stream['opened_s'])}"])
+    yield "decoding", DECODING[stream["decoding"]]
+
+
+def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str]]:
+    yield "first image", f"after {trial.first_image_s or 0.0:.1f} s"
+    picture, size = trial.picture, describe_bytes(len(event.data))
+    if not event.data:
+        yield "image", f"stays in its bucket: {event.extensions.get(DATAREF, '')}"
+    elif picture is None:
+        yield "image", f"{event.datacontenttype}, {size}; it can't be decoded"
+    else:
+        light = f"brightness {picture['brightness']:.0f} and contrast {picture['contrast']:.0f} of 255"
+        yield "image", f"{event.datacontenttype}, {picture['width']}x{picture['height']}, {size}; {light}"
+
+
+def _describe_rate(trial: SourceTrial) -> str:
+    load_ = _build_load(trial)
+    if load_ is None:
+        return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
+    every = describe_duration(load_["interval_s"])
+    a_day = describe_bytes(load_["bytes_per_day"])
+    return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"
+
+
+def _print_picture(data: bytes) -> None:
+    """Print a small picture of half blocks, on a terminal with 256 colours."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or "256" not in os.environ.get("TERM", ""):
+        return
+    image = load(data, at_least=(2 * PICTURE_ROWS, PICTURE_COLUMNS))
+    image.thumbnail((PICTURE_COLUMNS, 2 * PICTURE_ROWS))
+    pixels, width = image.tobytes(), image.width
+    # Numbers of colours in the cube of 6x6x6 that xterm's palette has.
+    levels = [level * 6 // 256 for level in pixels]
+    colours = [16 + 36 * r + 6 * g + b for r, g, b in zip(levels[::3], levels[1::3], levels[2::3], strict=True)]
+    for row in range(0, image.height - 1, 2):
+        pairs = zip(colours[row * width : (row + 1) * width], colours[(row + 1) * width :], strict=False)
+        click.echo("  " + "".join(f"\x1b[38;5;{upper};48;5;{lower}m▀" for upper, lower in pairs) + "\x1b[0m")

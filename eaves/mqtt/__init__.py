@@ -2,8 +2,8 @@
 
 address      parses the address of a broker, mqtt:// or mqtts://; validates topic filters and matches topics
 message      received and published messages, a connection and its settings, independent of paho-mqtt
-client       paho's client with a limit on the size of a packet; explains a broker's reason codes with their fix
-connection   reconnects for as long as the process lives; publishes and acknowledges
+connection   paho's client with a limit on the size of a packet; reconnects for as long as the process lives; publishes
+             and acknowledges; explains a broker's reason codes with their fix
 
 All callbacks run on the connection's own thread, which must never wait for anything else, because only that thread
 answers the broker's keepalive. A message is acknowledged by the thread that has stored it, which may be any thread.

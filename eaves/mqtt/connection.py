@@ -1,7 +1,8 @@
 """Connection to an MQTT broker that is made again whenever it ends, for as long as the process lives.
 
-The network loop runs on a thread of this module, by paho's `loop`. paho's own thread can't be used: its reconnection
-falls back to MQTT 3.1, which no broker needs, but not to 3.1.1, and it shows no sign of life while it hangs.
+The network loop runs on a thread of this module, by paho's `loop`. paho's own thread can't be used: it keeps the reason
+of a failed connection to itself, its reconnection falls back to MQTT 3.1, which no broker needs, but not to 3.1.1, and
+it shows no sign of life while it hangs.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import contextvars
 import logging
 import random
+import ssl
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from pathlib import Path
+from typing import Literal
 
-from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -27,16 +28,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock, StopFlag
-from eaves.errors import ConfigError, DeliveryError, UnreachableError
-from eaves.mqtt.client import (
-    SHUTTING_DOWN,
-    UNSUPPORTED_VERSION,
-    BoundedClient,
-    build_client,
-    connect,
-    describe_error,
-    describe_refusal,
-)
+from eaves.credentials.folder import AUTHORITIES, Credentials, read_credentials
+from eaves.errors import ConfigError, DeliveryError, Fault, UnreachableError
+from eaves.http_client.trust import build_tls_context
+from eaves.logs import log_once
 from eaves.mqtt.message import Acknowledgement, ConnectionSettings, Message, Publication, SessionInfo
 
 BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -57,8 +52,18 @@ CLOSING_S = 1.0
 """Time limit for writing the pending data when a connection ends, seconds; acknowledgements are written first."""
 MAX_IN_FLIGHT = 20
 """Maximum number of publications that wait for their acknowledgement; a broker may ask for fewer."""
-PACKET_TOO_LARGE = 0x95
-_SPELLED = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
+KEPT_BYTES = 262_144
+"""Number of bytes that are kept from the beginning of a packet that is too large: enough for its topic and
+properties."""
+_PIECE_BYTES = 65_536
+PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
+"""Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
+UNSPECIFIED, UNSUPPORTED_VERSION, BAD_CREDENTIALS, NOT_AUTHORIZED = 0x80, 0x84, 0x86, 0x87
+SHUTTING_DOWN, TAKEN_OVER, PACKET_TOO_LARGE = 0x8B, 0x8E, 0x95
+"""Reason codes of MQTT 5; paho translates the return codes of MQTT 3.1.1's CONNACK to them.
+Source: MQTT 5.0, section 2.4, Reason Code."""
+_V5, _V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+_SPELLED = {_V5: "5", _V311: "3.1.1"}
 
 _log = logging.getLogger(__name__)
 
@@ -67,9 +72,7 @@ class ConnectionListener:
     """Interface of an object whose methods a `BrokerConnection` calls when something happens on the connection.
 
     The methods are called on the connection's thread and must not wait, because that thread answers the broker's
-    keepalive.
-
-    An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
+    keepalive. An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
     """
 
     def connected(self, session: SessionInfo) -> None:
@@ -92,21 +95,6 @@ class ConnectionListener:
 
     def received(self, message: Message) -> None:
         """Handle a message."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    """Why a connection ended.
-
-    Attributes:
-        reason: A sentence; empty when none was given, or when this process ended the connection.
-        unsupported: Whether the broker doesn't support this version of the protocol.
-        unanswered: Whether the connection was closed before the broker answered CONNECT.
-    """
-
-    reason: str = ""
-    unsupported: bool = False
-    unanswered: bool = False
 
 
 class BrokerConnection:
@@ -137,14 +125,13 @@ class BrokerConnection:
         self.settings = settings
         self.listener = listener
         self.clock = clock
+        self.protocol = _V311 if settings.version == "3.1.1" else _V5
         self._stuck_s = stuck_s
         self._turned_at = SYSTEM.monotonic()
         self._stopping = StopFlag(clock)
-        self._attempt: _Attempt | None = None
-        self._attempts = 0
-        self._unanswered = 0
-        self.protocol = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
-        self._logged: set[str] = set()
+        self._client: BrokerClient | None = None
+        self._attempts = self._unanswered = 0
+        self._logged: set[object] = set()
         # The thread has the caller's context, so its log records have the caller's fields.
         run = partial(contextvars.copy_context().run, self._run)
         self._thread = threading.Thread(target=run, name=f"mqtt-{settings.client_id}", daemon=True)
@@ -152,8 +139,8 @@ class BrokerConnection:
     @property
     def session(self) -> SessionInfo | None:
         """Current connection as the broker has accepted it; None without a connection."""
-        attempt = self._attempt
-        return attempt.session if attempt else None
+        client = self._client
+        return None if client is None or client.over else client.accepted
 
     def start(self) -> None:
         """Start the thread that connects and stays connected."""
@@ -171,10 +158,16 @@ class BrokerConnection:
         """Return whether the connection's thread runs and shows signs of life."""
         return self._thread.is_alive() and SYSTEM.monotonic() - self._turned_at < self._stuck_s
 
+    def turn(self) -> None:
+        """Note a sign of life of the connection's thread."""
+        self._turned_at = SYSTEM.monotonic()
+
     def reconnect(self) -> None:
         """End the connection and make another, so that the broker sends all unacknowledged messages again."""
-        if (attempt := self._attempt) is not None:
-            attempt.close()
+        if (client := self._client) is not None:
+            client.closing = True
+            with suppress(OSError):  # the connection's thread may close the socket at this moment
+                client.disconnect()
 
     def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
         """Subscribe with QoS 1. Called in `connected`, because a subscription may be lost with its session.
@@ -184,8 +177,16 @@ class BrokerConnection:
             retained: Whether the broker sends the messages that it has retained from before a new subscription. A
                 broker with MQTT 3.1.1 sends them in any case, at every subscription.
         """
-        if (attempt := self._attempt) is not None:
-            attempt.subscribe(filters, retained=retained)
+        if (client := self._client) is None:
+            return
+        if client.protocol == _V5:
+            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=1, retainHandling=handling)
+            _, packet_id = client.subscribe([(topic, options) for topic in filters])
+        else:
+            _, packet_id = client.subscribe([(topic, 1) for topic in filters])
+        if packet_id is not None:
+            client.filters[packet_id] = list(filters)
 
     def acknowledge(self, message: Message) -> bool:
         """Acknowledge a message that is stored, in the order of arrival.
@@ -194,8 +195,10 @@ class BrokerConnection:
             False when the connection that the message arrived on has ended. The broker sends it again then, unless it
             has lost the session.
         """
-        attempt = self._attempt
-        return attempt is not None and attempt.acknowledge(message)
+        client = self._client
+        if client is None or client.over or message.session != client.number or message.qos == 0:
+            return False
+        return client.ack(message.packet_id, message.qos) == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def publish(self, publication: Publication) -> Future[Acknowledgement]:
         """Send a message with QoS 1. May be called from any thread.
@@ -205,236 +208,235 @@ class BrokerConnection:
             before the broker has answered; the message may have arrived then. It fails with DeliveryError when no more
             messages may wait for an answer.
         """
-        if (attempt := self._attempt) is not None:
-            return attempt.publish(publication)
         future: Future[Acknowledgement] = Future()
-        _fail(future)
-        return future
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            began = self.clock.monotonic()
-            accepted_before = self.connections
-            self.turn()
-            self._attempts += 1
-            self._attempt = attempt = _Attempt(self, self._attempts)
-            if self._stopping.is_set():
-                return
-            try:
-                end = attempt.run()
-            except Exception as error:  # noqa: BLE001 - another connection is made, whatever a message caused
-                self._log_once(error)
-                end = _End(reason=f"the connection failed with {type(error).__name__}; see the log")
-            self._attempt = None
-            if self._stopping.is_set():
-                return
-            accepted = self.connections > accepted_before
-            if self._choose_protocol(end, accepted=accepted):
-                continue
-            steady = accepted and self.clock.monotonic() - began >= STEADY_S
-            failures = 1 if steady or attempt.closing else failures + 1
-            if not attempt.closing:
-                try:
-                    self._report_end(end, accepted=accepted, failures=failures)
-                except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
-                    self._log_once(error)
-            self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
-
-    def turn(self) -> None:
-        """Note a sign of life of the connection's thread."""
-        self._turned_at = SYSTEM.monotonic()
-
-    def _report_end(self, end: _End, *, accepted: bool, failures: int) -> None:
-        endpoint = self.settings.address.endpoint
-        if not end.reason and accepted and failures < UNANSWERED:
-            self.reason = f"the connection to the broker {endpoint} was lost"
-            self.listener.lost()
-            return
-        self.reason = end.reason or f"the broker {endpoint} accepts each connection and closes it shortly afterwards"
-        self.listener.unavailable(self.reason)
-
-    def _choose_protocol(self, end: _End, *, accepted: bool) -> bool:
-        """Choose the MQTT version for the next attempt: 5 after a good connection, 3.1.1 for a broker without MQTT 5.
-
-        Returns:
-            Whether the next attempt may follow at once.
-        """
-        if self.settings.version != "auto":
-            return False
-        self._unanswered = self._unanswered + 1 if end.unanswered else 0
-        tried_5 = self.protocol == MQTTProtocolVersion.MQTTv5
-        if accepted:
-            self.protocol = MQTTProtocolVersion.MQTTv5
-        elif end.unsupported or self._unanswered >= UNANSWERED:
-            self._unanswered = 0
-            self.protocol = MQTTProtocolVersion.MQTTv311 if tried_5 else MQTTProtocolVersion.MQTTv5
-        return end.unsupported and tried_5
-
-    def _log_once(self, error: Exception) -> None:
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        place = f"{type(error).__name__} {traceback.tb_frame.f_code.co_filename if traceback else ''}"
-        place += f":{traceback.tb_lineno if traceback else 0}"
-        if place not in self._logged:
-            self._logged.add(place)
-            _log.error("a connection failed; it is opened again, and this error is not logged again", exc_info=error)
-
-
-class _Attempt:
-    """One connection to the broker, from CONNECT to its end.
-
-    `run` is for the connection's thread; any thread may call the methods without an underscore.
-    """
-
-    def __init__(self, connection: BrokerConnection, number: int) -> None:
-        self.closing = False
-        self._connection = connection
-        self._number = number
-        self._settings = connection.settings
-        self._listener = connection.listener
-        self._protocol = connection.protocol
-        self._client: BoundedClient | None = None
-        self._accepted: SessionInfo | None = None
-        self._refusal: ReasonCode | None = None
-        self._ended = False
-        self._filters: dict[int, list[str]] = {}
-        self._unconfirmed: dict[int, Future[Acknowledgement]] = {}
-
-    @property
-    def session(self) -> SessionInfo | None:
-        """Connection as the broker has accepted it; None before the connection is accepted and after it has ended."""
-        return None if self._ended else self._accepted
-
-    def run(self) -> _End:
-        """Connect, and serve the connection until it ends."""
-        client = None
-        try:
-            self._client = client = build_client(self._settings, self._protocol)
-            client.on_connect = self._on_connect
-            client.on_disconnect = self._on_disconnect
-            client.on_message = self._on_message
-            client.on_subscribe = self._on_subscribe
-            client.on_publish = self._on_publish
-            if not self.closing:
-                connect(client, self._settings, self._protocol)
-                self._serve(client)
-            return self._build_end(client.failure)
-        except (OSError, ConfigError) as error:
-            return _End(reason=describe_error(error, self._settings))
-        finally:
-            self._ended = True
-            if client is not None:
-                client.close()
-            for future in list(self._unconfirmed.values()):
-                _fail(future)
-
-    def close(self) -> None:
-        """End the connection after the pending data is written."""
-        self.closing = True
-        if self._client is not None:
-            # The session's own thread may close the client's sockets at this moment; the connection has ended then.
-            with suppress(OSError):
-                self._client.disconnect()
-
-    def subscribe(self, filters: Sequence[str], *, retained: bool) -> None:
-        """Subscribe, as `BrokerConnection.subscribe` says."""
-        if self._client is None:
-            return
-        if self._protocol == MQTTProtocolVersion.MQTTv5:
-            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-            options = SubscribeOptions(qos=1, retainHandling=handling)
-            _, packet_id = self._client.subscribe([(topic, options) for topic in filters])
-        else:
-            _, packet_id = self._client.subscribe([(topic, 1) for topic in filters])
-        if packet_id is not None:
-            self._filters[packet_id] = list(filters)
-
-    def acknowledge(self, message: Message) -> bool:
-        """Acknowledge a message, as `BrokerConnection.acknowledge` says."""
-        if self._client is None or self._ended or message.session != self._number or message.qos == 0:
-            return False
-        return self._client.ack(message.packet_id, message.qos) == MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def publish(self, publication: Publication) -> Future[Acknowledgement]:
-        """Send a message, as `BrokerConnection.publish` says."""
-        future: Future[Acknowledgement] = Future()
-        if self._client is None or self.session is None:
+        client = self._client
+        if client is None or client.over or client.accepted is None:
             _fail(future)
             return future
-        properties = _build_properties(publication) if self._protocol == MQTTProtocolVersion.MQTTv5 else None
-        sent = self._client.publish(
+        properties = _build_properties(publication) if client.protocol == _V5 else None
+        sent = client.publish(
             publication.topic, publication.payload, 1, retain=publication.retain, properties=properties
         )
         if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:  # its packet id belongs to a message that isn't answered yet
             future.set_exception(DeliveryError("too many messages wait for the broker's acknowledgement"))
             return future
-        future = self._unconfirmed.setdefault(sent.mid, future)  # the answer may have come already
-        future.add_done_callback(lambda _: self._unconfirmed.pop(sent.mid, None))
-        if self._ended:
+        unconfirmed = client.unconfirmed
+        future = unconfirmed.setdefault(sent.mid, future)  # the answer may have come already
+        future.add_done_callback(lambda _: unconfirmed.pop(sent.mid, None))
+        if client.over:
             _fail(future)
         return future
 
-    def _serve(self, client: BoundedClient) -> None:
-        clock = self._connection.clock
-        answer_by = clock.monotonic() + self._settings.connect_timeout_s
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            began, accepted_before, client = self.clock.monotonic(), self.connections, None
+            self.turn()
+            self._attempts += 1
+            try:
+                self._client = client = BrokerClient(self, self._attempts)
+                if self._stopping.is_set():
+                    return
+                reason = client.serve()
+            except ConfigError as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - another connection is made, whatever a message caused
+                self._log_once(error)
+                reason = f"the connection failed with {type(error).__name__}; see the log"
+            self._client = None
+            if self._stopping.is_set():
+                return
+            accepted = self.connections > accepted_before
+            if self._choose_protocol(client, accepted=accepted):
+                continue
+            closing = client is not None and client.closing
+            steady = accepted and self.clock.monotonic() - began >= STEADY_S
+            failures = 1 if steady or closing else failures + 1
+            if not closing:
+                try:
+                    self._report_end(reason, accepted=accepted, failures=failures)
+                except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
+                    self._log_once(error)
+            self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
+
+    def _report_end(self, reason: str, *, accepted: bool, failures: int) -> None:
+        endpoint = self.settings.address.endpoint
+        if not reason and accepted and failures < UNANSWERED:
+            self.reason = f"the connection to the broker {endpoint} was lost"
+            self.listener.lost()
+            return
+        self.reason = reason or f"the broker {endpoint} accepts each connection and closes it shortly afterwards"
+        self.listener.unavailable(self.reason)
+
+    def _choose_protocol(self, client: BrokerClient | None, *, accepted: bool) -> bool:
+        """Choose the MQTT version for the next attempt: 5 after a good connection, 3.1.1 for a broker without MQTT 5.
+
+        Returns:
+            Whether the next attempt may follow at once.
+        """
+        if self.settings.version != "auto" or client is None:
+            return False
+        unsupported = client.refusal is not None and client.refusal.value == UNSUPPORTED_VERSION
+        self._unanswered = self._unanswered + 1 if client.unanswered else 0
+        tried_5 = self.protocol == _V5
+        if accepted:
+            self.protocol = _V5
+        elif unsupported or self._unanswered >= UNANSWERED:
+            self._unanswered = 0
+            self.protocol = _V311 if tried_5 else _V5
+        return unsupported and tried_5
+
+    def _log_once(self, error: Exception) -> None:
+        text = "a connection failed; it is opened again, and this error is not logged again"
+        log_once(_log, self._logged, error, text)
+
+
+class BrokerClient(paho.Client):
+    """One connection to the broker, from CONNECT to its end; it keeps only the beginning of a packet that is too large.
+
+    paho reads a packet of any size into memory, and a broker that speaks MQTT 3.1.1 can't be given a limit. A message
+    that was read can be acknowledged, while one that breaks the connection is sent again forever.
+
+    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, called for the rest of
+    the packet whose state is `_in_packet`. The message of 200 MB in tests/integration/mqtt/test_agent.py fails when
+    that changes.
+
+    Attributes:
+        number: Number of the connection within its `BrokerConnection`.
+        accepted: The connection as the broker has accepted it; None before.
+        refusal: Reason code with which the broker refused or ended the connection.
+        unanswered: Whether the connection was closed before the broker answered CONNECT.
+        closing: Whether this side ends the connection.
+        over: Whether the connection has ended.
+        filters: Filters of subscriptions that aren't answered yet, by packet id.
+        unconfirmed: Publications that aren't acknowledged yet, by packet id.
+
+    Raises:
+        ConfigError: When the credentials can't be read or used; the message names the files, not their content.
+    """
+
+    def __init__(self, owner: BrokerConnection, number: int) -> None:
+        settings = owner.settings
+        credentials = read_credentials(settings.credentials)
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=settings.client_id,
+            protocol=owner.protocol,
+            clean_session=None if owner.protocol == _V5 else settings.session_expiry_s == 0,
+            reconnect_on_failure=False,  # with True, paho falls back to MQTT 3.1 by itself
+            manual_ack=True,
+        )
+        self.number = number
+        self.accepted: SessionInfo | None = None
+        self.refusal: ReasonCode | None = None
+        self.unanswered = self.closing = self.over = False
+        self.filters: dict[int, list[str]] = {}
+        self.unconfirmed: dict[int, Future[Acknowledgement]] = {}
+        self._owner = owner
+        self._failure: OSError | None = None
+        self._unlisted_code = 0
+        # Only the thread that runs `loop` writes to the socket: two concurrent writers would mix their packets.
+        self.on_socket_register_write = lambda *_: None
+        self.on_connect = self._accept
+        self.on_disconnect = self._end
+        self.on_message = self._receive
+        self.on_subscribe = self._confirm_subscription
+        self.on_publish = self._confirm
+        self.connect_timeout = settings.connect_timeout_s
+        username = credentials.username or settings.address.username
+        password = credentials.password or settings.address.password
+        if username or password:
+            self.username_pw_set(username, password or None)
+        if settings.will is not None:
+            self.will_set(settings.will.topic, settings.will.payload, 1, retain=settings.will.retain)
+        if settings.address.tls:
+            self.tls_set_context(_build_tls_context(credentials, settings.credentials))
+
+    def serve(self) -> str:
+        """Connect, and serve the connection until it ends; return why, empty when no reason is known."""
+        try:
+            if not self.closing:
+                self._open()
+                self._serve_until_end()
+            return self._explain_end()
+        except OSError as error:
+            return describe_error(error, self._owner.settings)
+        finally:
+            self.over = True
+            self._reset_sockets()
+            for future in list(self.unconfirmed.values()):
+                _fail(future)
+
+    def _open(self) -> None:
+        """Connect over TCP and TLS; the next `loop` sends CONNECT."""
+        settings = self._owner.settings
+        host, port, keepalive_s = settings.address.host, settings.address.port, settings.keepalive_s
+        if self.protocol != _V5:
+            self.connect(host, port, keepalive_s)
+            return
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = settings.session_expiry_s
+        properties.ReceiveMaximum = settings.receive_maximum
+        properties.MaximumPacketSize = settings.max_packet_bytes
+        self.connect(host, port, keepalive_s, clean_start=settings.session_expiry_s == 0, properties=properties)
+
+    def _serve_until_end(self) -> None:
+        clock = self._owner.clock
+        answer_by = clock.monotonic() + self._owner.settings.connect_timeout_s
         end_by: float | None = None
-        while client.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and client.socket() is not None:
-            self._connection.turn()
+        while self.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and self.socket() is not None:
+            self._owner.turn()
             now = clock.monotonic()
-            if self._accepted is None and now > answer_by:
+            if self.accepted is None and now > answer_by:
                 raise TimeoutError
             if self.closing:
                 end_by = now + CLOSING_S if end_by is None else end_by
                 if now > end_by:
                     return
 
-    def _build_end(self, failure: OSError | None) -> _End:
-        broker = f"the broker {self._settings.address.endpoint}"
+    def _explain_end(self) -> str:
+        settings, broker = self._owner.settings, f"the broker {self._owner.settings.address.endpoint}"
         if self.closing:
-            return _End()
-        if self._refusal is not None and self._refusal.value == UNSUPPORTED_VERSION:
-            return _End(reason=f"{broker} doesn't support MQTT {_SPELLED[self._protocol]}", unsupported=True)
-        if self._refusal is not None:
-            return _End(reason=describe_refusal(self._refusal, self._settings))
-        if self._accepted is not None:
-            return _End()
-        if failure is not None and not isinstance(failure, ConnectionError):
-            return _End(reason=describe_error(failure, self._settings))
-        return _End(reason=f"{broker} closed the connection without an answer", unanswered=True)
+            return ""
+        if self.refusal is not None and self.refusal.value == UNSUPPORTED_VERSION:
+            return f"{broker} doesn't support MQTT {_SPELLED[self.protocol]}"
+        if self.refusal is not None:
+            return describe_refusal(self.refusal, settings)
+        if self.accepted is not None:
+            return ""
+        if self._failure is not None and not isinstance(self._failure, ConnectionError):
+            return describe_error(self._failure, settings)  # such as TLS's refusal of a client certificate
+        self.unanswered = True
+        return f"{broker} closed the connection without an answer"
 
-    def _on_connect(
-        self, client: PahoClient, _: object, flags: ConnectFlags, code: ReasonCode, properties: Properties | None
+    def _accept(
+        self, _: object, __: object, flags: paho.ConnectFlags, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._refusal = code
+            self.refusal = code
             return
         if self.closing:
             return
-        _own(client).limit_publications(min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)))
-        self._accepted = SessionInfo(
-            number=self._number,
+        # paho itself allows a limit only before a connection.
+        self._max_inflight_messages = min(MAX_IN_FLIGHT, getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT))
+        self.accepted = SessionInfo(
             present=flags.session_present,
-            version=_SPELLED[self._protocol],
+            version=_SPELLED[self.protocol],
             max_packet_bytes=getattr(properties, "MaximumPacketSize", None),
         )
-        self._connection.connections += 1
-        self._connection.reason = ""
-        self._listener.connected(self._accepted)
+        self._owner.connections += 1
+        self._owner.reason = ""
+        self._owner.listener.connected(self.accepted)
 
-    def _on_disconnect(
-        self, _: PahoClient, __: object, flags: DisconnectFlags, code: ReasonCode, ___: Properties | None
-    ) -> None:
+    def _end(self, _: object, __: object, flags: paho.DisconnectFlags, code: ReasonCode, ___: object) -> None:
         if flags.is_disconnect_packet_from_server and code.value != SHUTTING_DOWN:  # it may restart at once
-            self._refusal = code
+            self.refusal = code
 
-    def _on_message(self, client: PahoClient, _: object, received: MQTTMessage) -> None:
-        bounded, properties = _own(client), received.properties
+    def _receive(self, _: object, __: object, received: paho.MQTTMessage) -> None:
         try:
             topic = received.topic
         except UnicodeDecodeError:  # brokers refuse such a topic; unacknowledged, the message would be sent forever
-            client.ack(received.mid, received.qos)
+            self.ack(received.mid, received.qos)
             return
         message = Message(
             topic=topic,
@@ -443,36 +445,111 @@ class _Attempt:
             retain=received.retain,
             dup=received.dup,
             packet_id=received.mid,
-            session=self._number,
-            size_bytes=bounded.packet_bytes,
-            cut=bounded.packet_is_cut,
-            content_type=getattr(properties, "ContentType", ""),
-            user_properties=tuple(getattr(properties, "UserProperty", ())),
+            session=self.number,
+            size_bytes=self._in_packet["remaining_length"],
+            cut=self._is_cut,
+            content_type=getattr(received.properties, "ContentType", ""),
+            user_properties=tuple(getattr(received.properties, "UserProperty", ())),
         )
-        self._listener.received(message)
+        self._owner.listener.received(message)
 
-    def _on_subscribe(
-        self, _: PahoClient, __: object, packet_id: int, codes: list[ReasonCode], ___: Properties | None
+    def _confirm_subscription(
+        self, _: object, __: object, packet_id: int, codes: list[ReasonCode], ___: object
     ) -> None:
-        filters = self._filters.pop(packet_id, [])
-        refused = [
-            f"{topic} ({str(code).lower()})" for topic, code in zip(filters, codes, strict=False) if code.is_failure
-        ]
-        self._listener.subscribed(refused)
+        answers = zip(self.filters.pop(packet_id, []), codes, strict=False)
+        refused = [f"{topic} ({str(code).lower()})" for topic, code in answers if code.is_failure]
+        self._owner.listener.subscribed(refused)
 
-    def _on_publish(
-        self, client: PahoClient, _: object, packet_id: int, code: ReasonCode, __: Properties | None
-    ) -> None:
-        unlisted = _own(client).unlisted_code
+    def _confirm(self, _: object, __: object, packet_id: int, code: ReasonCode, ___: object) -> None:
+        unlisted = self._unlisted_code
         name = "packet too large" if unlisted == PACKET_TOO_LARGE else str(code).lower()
-        future = self._unconfirmed.setdefault(packet_id, Future())  # `publish` may not have made it yet
+        future = self.unconfirmed.setdefault(packet_id, Future())  # `publish` may not have made it yet
         with suppress(InvalidStateError):
             future.set_result(Acknowledgement(code=unlisted or code.value, name=name))
 
+    @property
+    def _is_cut(self) -> bool:
+        """Whether only the beginning of the packet that is being read or handled is kept."""
+        return self._in_packet["remaining_length"] > self._owner.settings.max_packet_bytes
 
-def _own(client: PahoClient) -> BoundedClient:
-    """Return the same client as a BoundedClient; paho's callbacks declare it with its base class only."""
-    return cast(BoundedClient, client)
+    def _sock_recv(self, bufsize: int) -> bytes:
+        try:
+            piece = super()._sock_recv(min(bufsize, _PIECE_BYTES) if self._is_cut else bufsize)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            self._failure = error
+            raise
+        if self._is_cut:
+            del self._in_packet["packet"][KEPT_BYTES:]
+        return piece
+
+    def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        """Handle an acknowledgement whose reason code MQTT lists for other packets only.
+
+        paho would end the connection for such a code, so it gets `UNSPECIFIED` instead. mosquitto answers 0x95, packet
+        too large, beyond its `message_size_limit`.
+        """
+        packet, self._unlisted_code = self._in_packet["packet"], 0
+        if len(packet) > 2 and packet[2] not in PUBACK_CODES:
+            self._unlisted_code, packet[2] = packet[2], UNSPECIFIED
+        return super()._handle_pubackcomp(cmd)
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """A TLS socket that closes itself when the handshake fails; paho leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSLContext:
+    try:
+        context = build_tls_context(credentials.authorities_pem)
+    except ValueError as error:
+        raise _fault(f"{folder}/{AUTHORITIES}", str(error)) from error
+    context.sslsocket_class = _ClosingSocket
+    if credentials.certificate and credentials.key:
+        try:
+            # A key with a passphrase fails here; otherwise OpenSSL would ask for it at the terminal.
+            context.load_cert_chain(credentials.certificate, credentials.key, password="")
+        except (ssl.SSLError, OSError) as error:
+            raise _fault(str(credentials.certificate), f"can't be used with {credentials.key}: {error}") from error
+    return context
+
+
+def _fault(path: str, message: str) -> ConfigError:
+    return ConfigError([Fault(origin="credentials", path=path, message=message)])
+
+
+def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
+    """Return why a broker ended or refused a connection."""
+    broker = f"the broker {settings.address.endpoint}"
+    if code.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):
+        place = f"the files username and password in {settings.credentials}" if settings.credentials else "credentials"
+        return f"{broker} refuses the user ({str(code).lower()}); check {place}"
+    if code.value == TAKEN_OVER:
+        return (
+            f"{broker} has given the session to another client named {settings.client_id!r}; set another client_id in "
+            "one of the two"
+        )
+    return f"{broker} ended the connection: {str(code).lower()}"
+
+
+def describe_error(error: OSError, settings: ConnectionSettings) -> str:
+    """Return why a connection failed, from the error that was raised."""
+    broker = f"the broker {settings.address.endpoint}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {broker} isn't trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {broker} failed: {error.reason or error}"
+    if isinstance(error, TimeoutError):
+        return f"{broker} doesn't answer"
+    return f"can't connect to {broker}: {error.strerror or error}"
 
 
 def _fail(future: Future[Acknowledgement]) -> None:

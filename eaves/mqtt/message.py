@@ -82,13 +82,11 @@ class SessionInfo:
     """A connection that a broker has accepted.
 
     Attributes:
-        number: Number of the connection within this process, from 1.
         present: Whether the broker still has the session of an earlier connection, with its subscriptions and messages.
         version: `5` or `3.1.1`.
         max_packet_bytes: Maximum packet size that the broker accepts, bytes; None when it sets no limit.
     """
 
-    number: int
     present: bool
     version: str
     max_packet_bytes: int | None = None

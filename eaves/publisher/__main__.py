@@ -44,7 +44,7 @@ def main(**options: Any) -> None:
     return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
         link = build_link(settings.url, settings.mqtt, site=settings.site, app=settings.app)
-        sink = MqttSink(settings.trigger, settings.url, settings.mqtt, link)
+        sink = MqttSink(settings.url, settings.mqtt, link)
         deliverer = Deliverer(
             spool,
             LANE,

@@ -19,7 +19,6 @@ ATTRIBUTES_BYTES = 65_536
 class PublisherSettings:
     """Settings that a platform passes to a publisher process."""
 
-    trigger: str = setting("mqtt", "Name of the trigger whose events are published; it is part of the MQTT client id.")
     app: str = setting(
         "images", "Name of the trigger's app; predictions of its function appear in Home Assistant under this name."
     )

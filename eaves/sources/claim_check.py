@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eaves import media_type
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.config import setting
@@ -21,7 +22,6 @@ from eaves.credentials.redact import redact
 from eaves.errors import EavesError
 from eaves.events import DATADIGEST, DATAREF, Event
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.media_type import UNKNOWN
 from eaves.reachability import find_address
 from eaves.sources.options.pacing import RecentValues
 
@@ -96,14 +96,6 @@ MAX_STORED = 1_000
 """Number of stored images that are remembered, so that an image that waits for a full spool isn't stored again."""
 TEST_OBJECT = "connection-test"
 """Last part of the key of an empty object, which is written to find out whether the bucket can be used again."""
-_SUFFIXES = {
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tiff",
-    "image/gif": ".gif",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -161,7 +153,7 @@ class ClaimChecker:
             return event
         if url is None:
             try:
-                url = self._bucket.put(key, event.data, content_type=event.datacontenttype or UNKNOWN)
+                url = self._bucket.put(key, event.data, content_type=event.datacontenttype or media_type.UNKNOWN)
             except EavesError as error:
                 self._fail(error, event.source)
                 return event
@@ -181,7 +173,7 @@ class ClaimChecker:
         never replaces an image that an event refers to.
         """
         digest = event.extensions[DATADIGEST].removeprefix("sha256:")[:16]
-        suffix = _SUFFIXES.get(event.datacontenttype or "", "")
+        suffix = media_type.suffix(event.datacontenttype)
         return f"{self._prefix}{_name(event.source)}/{event.id}-{digest}{suffix}"
 
     def _fail(self, error: EavesError, source: str) -> None:
@@ -207,7 +199,7 @@ class ClaimChecker:
         key, failures = f"{self._prefix}{_name(source)}/{TEST_OBJECT}", 1
         while not self._stop.wait(RETRY.pause_s(failures)):
             try:
-                self._bucket.put(key, b"", content_type=UNKNOWN)
+                self._bucket.put(key, b"", content_type=media_type.UNKNOWN)
             except EavesError as error:
                 failures += 1
                 self._note(error, source)

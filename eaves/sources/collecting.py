@@ -28,18 +28,10 @@ from eaves.sources.settings import ATTRIBUTES_BYTES
 ID_LENGTH = 16
 """Number of characters of the event id in a file's name: 64 bits, which distinguish a million images."""
 _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
-_SUFFIXES = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/bmp": "bmp",
-    "image/tiff": "tif",
-    "image/gif": "gif",
-}
 
 
 class CollectedImages:
-    """The images that were collected from one source; implements `eaves.sources.index.SentIndex`.
+    """The images that were collected from one source; implements `eaves.sources.context.SentIndex`.
 
     Args:
         folder: Folder that images are written to; created when it is missing.
@@ -69,8 +61,8 @@ class CollectedImages:
         identity = event.id[:ID_LENGTH]
         if identity in self._ids:
             return False
-        suffix = _SUFFIXES.get(event.datacontenttype or media_type.sniff(event.data), "bin")
-        target = self._folder / f"{_moment(event.time)}-{identity}.{suffix}"
+        suffix = media_type.suffix(event.datacontenttype or media_type.sniff(event.data)) or ".bin"
+        target = self._folder / f"{_moment(event.time)}-{identity}{suffix}"
         try:
             write_atomically(target, event.data, durability="none", mode=None, sole_writer=True)
         except OSError as error:

@@ -1,20 +1,58 @@
-"""Interface between a source and the agent that runs it."""
+"""Interface between a source and the agent that runs it, and the memory of what it has emitted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from eaves.base.clock import Clock
 from eaves.http_client.proxies import Proxies
 from eaves.sources.frame import Cause, Frame, Outcome
-from eaves.sources.index import SentIndex
 
 State = Literal["watching", "waiting", "paused", "finished"]
 """What a source does now. `watching`: it captures new images. `waiting`: its input, such as a camera, is not available.
 `paused`: the queue is full. `finished`: it has captured all images of a recording."""
+
+
+class SentIndex(Protocol):
+    """Ids of the events that sources have emitted, so that an image that is found again isn't sent again.
+
+    `eaves.spool.Spool` implements this interface.
+    """
+
+    def seen(self, source: str, event_id: str) -> bool:
+        """Return whether the event was emitted before, by this process or an earlier one.
+
+        Raises:
+            SpoolError: When the memory can't be read.
+        """
+
+    @property
+    def added(self) -> int:
+        """Number of ids that all sources have added since the process started; each may displace an older id."""
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        """Remember ids as if their events had been emitted.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
+
+    def touch(self, source: str, event_ids: Collection[str]) -> int:
+        """Mark ids as still needed now, so that they aren't forgotten; return how many of them were remembered.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
+
+    def forget(self, before: float) -> int:
+        """Forget ids that were neither emitted nor marked as needed since `before`, Unix seconds; return how many.
+
+        Raises:
+            SpoolError: When the memory can't be written.
+        """
 
 
 class SourceContext(Protocol):
@@ -81,14 +119,18 @@ class SourceContext(Protocol):
     def drop(self, cause: Cause, count: int = 1) -> None:
         """Count frames that the source itself dropped, without passing them to `capture`."""
 
-    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
-        """Report what the source does now. The log gets a line only when the state or reason has changed.
+    def report(self, state: State, reason: str = "") -> None:
+        """Report what the source does now.
+
+        The log gets a line when the state or reason has changed, and the same line once an hour at most.
 
         Args:
             state: What the source does now, see `State`.
             reason: Why the source isn't watching, as a sentence without credentials.
-            log: Whether the log gets a line. A source leaves it out for changes that happen many times an hour.
         """
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Say what was found in the source's input, such as the codec of a stream; `eaves sources try` shows it."""

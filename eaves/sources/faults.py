@@ -1,11 +1,15 @@
-"""Images that a source can't capture: each is counted and logged once."""
+"""What keeps a source from capturing: a spool that accepts no image, images with faults, lines once an hour."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
+from eaves.errors import SpoolError, SpoolFullError
 from eaves.sources.context import SourceContext
-from eaves.sources.frame import Cause
+from eaves.sources.frame import Cause, Frame, Outcome
 
 MAX_REPORTED = 10_000
 """Maximum number of faults that are remembered. Beyond that number, all are forgotten and reported again."""
@@ -13,7 +17,34 @@ MAX_LOGGED, LOGGED_S = 20, 3600.0
 """Maximum number of faults that are logged within this time, seconds: anybody who may write to a folder or bucket could
 flood the log otherwise."""
 
+MAX_KEYS = 16
+"""Maximum number of kinds of lines that an `HourlyLog` remembers."""
+
 _log = logging.getLogger(__name__)
+
+
+class HourlyLog:
+    """Lets a line of each kind into the log once an hour. For one thread only.
+
+    Args:
+        clock: Monotonic clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lines: dict[str, tuple[float, int]] = {}
+
+    def admit(self, key: str, text: str) -> str:
+        """Return the line, with how many were left out since the last one; empty when it is left out itself."""
+        now_s = self._clock.monotonic()
+        logged_s, repeats = self._lines.get(key, (now_s - LOGGED_S, 0))
+        if now_s - logged_s < LOGGED_S:
+            self._lines[key] = logged_s, repeats + 1
+            return ""
+        if len(self._lines) >= MAX_KEYS:
+            self._lines.clear()
+        self._lines[key] = now_s, 0
+        return f"{text} ({repeats} more times since the last such line)" if repeats else text
 
 
 class ImageFaults:
@@ -66,3 +97,40 @@ class ImageFaults:
         self._reported.add(key)
         self._context.drop(cause)
         return True
+
+
+REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
+"""Pauses between attempts to store an image in a spool that accepts none."""
+
+
+def explain_refusal(error: SpoolError) -> str:
+    """Return the reason that a source reports with the state `paused`.
+
+    Args:
+        error: Error that `SourceContext.capture` raised.
+    """
+    if isinstance(error, SpoolFullError):
+        return f"{error.message}; capture is paused until events are delivered"
+    return f"{error.message}; capture is paused and tries again"
+
+
+def capture_when_possible(
+    context: SourceContext, frame: Frame, waited: Callable[[], None] = lambda: None
+) -> Outcome | None:
+    """Pass a frame to the agent, and wait while the spool accepts none; None when the source must return first.
+
+    Args:
+        context: Interface to the agent.
+        frame: Frame to capture.
+        waited: Called after each pause.
+    """
+    failures = 0
+    while not context.stopping:
+        try:
+            return context.capture(frame)
+        except SpoolError as error:
+            failures += 1
+            context.report("paused", explain_refusal(error))
+            if context.wait(REFUSED.pause_s(failures)):
+                waited()
+    return None

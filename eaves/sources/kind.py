@@ -42,10 +42,6 @@ class SourceKind(Generic[S]):
         extra: Extra of Eaves with the library that the kind needs, such as `camera`; on a cluster it selects the
             container image of the agent. Empty when a plain agent suffices.
         child_bytes: Returns the memory that the processes that the source starts may use, bytes.
-        port_setting: Name of the setting with the TCP port on which the source takes requests; the port 0 is none. On a
-            cluster a Service leads to it. Empty when the kind takes no requests.
-        host_setting: Name of the setting with the address that the source listens on; rendering sets it to 0.0.0.0,
-            since requests reach a pod from outside it.
         refers: Returns the beginning of the URLs of the source's frames when they stay in an object store
             (`Frame.dataref`). Options that need an image's pixels can't be applied to them, and the function must be
             allowed to fetch from there. Empty when frames have data.
@@ -60,8 +56,6 @@ class SourceKind(Generic[S]):
     is_file: Callable[[str], bool] = lambda _: False
     extra: str = ""
     child_bytes: Callable[[S], int] = lambda _: 0
-    port_setting: str = ""
-    host_setting: str = ""
     refers: Callable[[S], str] = lambda _: ""
 
 

@@ -12,7 +12,7 @@ repeatedly, so the memory counts as full before that.
 from __future__ import annotations
 
 from eaves.base.clock import Clock
-from eaves.sources.index import SentIndex
+from eaves.sources.context import SentIndex
 
 TOUCH_EVERY_S = 86_400.0
 """Interval between two scans that mark the images present as still needed, seconds. Marking writes one row per

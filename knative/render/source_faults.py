@@ -10,11 +10,9 @@ from eaves.errors import NotFoundError
 from eaves.sources.agent.kinds import load_kind
 from eaves.sources.settings import ATTRIBUTES_BYTES
 from knative.render.relay_faults import advise_secret, show_kubectl
-from knative.resources.app.agent_variables import METRICS_PORT
 from knative.resources.app.sources import (
     CREDENTIALS,
     SourceRunner,
-    find_listening_port,
     find_path,
     find_runner,
     find_secrets,
@@ -31,8 +29,6 @@ MAX_STATEFUL_SET = 52
 
 Source: kubernetes/kubernetes#64023.
 """
-UNPRIVILEGED_PORT = 1024
-"""Lowest port that a process without privileges may listen on. Source: Linux, ip_unprivileged_port_start."""
 
 
 def find_source_faults(source: ClusterSource, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
@@ -55,8 +51,6 @@ def find_source_faults(source: ClusterSource, site: SiteSettings, function: str)
     if source.agent and source.agent not in known:
         yield "agent", f"must be {' or '.join(known)} for the kind {source.kind} (got {source.agent!r})"
         return
-    if port := find_listening_port(source):
-        yield from _find_listening_faults(source, port)
     runner = find_runner(source)
     yield from _find_node_faults(source, site) if runner is SourceRunner.NODE else _find_other_faults(source)
     if runner in {SourceRunner.CLAIM, SourceRunner.READER} and not source.claim:
@@ -67,17 +61,6 @@ def find_source_faults(source: ClusterSource, site: SiteSettings, function: str)
     if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(function) - 1
         yield "name", f"must be at most {most} characters long, as the StatefulSet {function}-NAME is named after it"
-
-
-def _find_listening_faults(source: ClusterSource, port: int) -> Iterator[tuple[str, str]]:
-    """Yield the faults of a source that takes requests."""
-    setting = load_kind(source.kind).port_setting
-    if port == METRICS_PORT:
-        yield setting, f"must differ from {METRICS_PORT}, the port of the agent's metrics on a cluster"
-    elif port < UNPRIVILEGED_PORT:
-        yield setting, f"must be at least {UNPRIVILEGED_PORT} on a cluster, as the agent isn't root (got {port})"
-    if not source.secret:
-        yield "secret", "must name a Secret with the key `token`, as every request without the token is refused"
 
 
 def _find_node_faults(source: ClusterSource, site: SiteSettings) -> Iterator[tuple[str, str]]:

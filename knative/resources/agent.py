@@ -14,7 +14,6 @@ from knative.client.kinds import (
     CONTAINER_SOURCE,
     DAEMON_SET,
     NAMESPACE,
-    SERVICE,
     SERVICE_ACCOUNT,
     SINK_BINDING,
     STATEFUL_SET,
@@ -25,7 +24,6 @@ from knative.resources.app.agent_variables import METRICS_PORT, SPOOL, VARIABLES
 from knative.resources.app.sources import (
     SourceRunner,
     find_child_bytes,
-    find_listening_port,
     find_path,
     find_runner,
     largest_image,
@@ -51,8 +49,6 @@ from knative.specs import ClusterApp, ClusterSource
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
 CONTAINER = "agent"
-LISTENING = "requests"
-"""Name of the port on which a source takes requests."""
 NODE_SPOOLS = "/var/lib/eaves"
 """Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`."""
 MAX_NAME = 63
@@ -138,8 +134,6 @@ def _with_spool(
     """
     reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
-    if port := find_listening_port(source):
-        yield _service(app, source, site, port)
     yield _binding(app, source, settings, site, STATEFUL_SET, site.namespace, name)
     spool = {
         "metadata": {"name": "spool"},
@@ -160,16 +154,6 @@ def _with_spool(
             "volumeClaimTemplates": [spool],
         },
     }
-
-
-def _service(app: ClusterApp, source: ClusterSource, site: SiteSettings, port: int) -> dict[str, Any]:
-    """Build the Service that leads to a source that takes requests, at the port that eaves.yaml names.
-
-    The agent checks the token of each request.
-    """
-    made = build_object(SERVICE, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
-    ports = [{"name": LISTENING, "port": port, "targetPort": LISTENING}]
-    return {**made, "spec": {"selector": _selector(app, source), "ports": ports}}
 
 
 def _on_nodes(
@@ -266,7 +250,7 @@ def _pod(
         "name": CONTAINER,
         "image": find_agent_image(source, settings),
         "env": build_variables(app, source, site),
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}, *_listening(source)],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "livenessProbe": _LIVENESS,
         "resources": _resources(source),
         "securityContext": build_security(user=user),
@@ -281,12 +265,6 @@ def _pod(
         "containers": [container],
         "volumes": volumes,
     }
-
-
-def _listening(source: ClusterSource) -> list[dict[str, Any]]:
-    """Build the container's port for a source that takes requests; an empty list for other sources."""
-    port = find_listening_port(source)
-    return [{"name": LISTENING, "containerPort": port}] if port else []
 
 
 def _resources(source: ClusterSource) -> dict[str, dict[str, str]]:

@@ -138,7 +138,6 @@ def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     Of the settings in the section `mqtt`, only values that differ from the defaults are included.
     """
     values = {
-        "trigger": trigger.name,
         "app": app.function.name,
         "site": app.function.site,
         "url": trigger.url,

@@ -58,11 +58,14 @@ class AgentProcess:
             self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         wait_until(lambda: self._process is not None and self.is_answering(), 30, what="the agent")
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-            self._process = None
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+        """Send a signal and wait for the end; return the exit code, None when no agent runs."""
+        if self._process is None:
+            return None
+        self._process.send_signal(number)
+        code = self._process.wait(30)
+        self._process = None
+        return code
 
     def is_answering(self) -> bool:
         try:

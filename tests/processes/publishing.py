@@ -49,7 +49,7 @@ class Publishing:
         mqtt = MqttTriggerSettings(**settings)
         self.spool = Spool(folder / "publishing.db")
         self.link = build_link(url, mqtt, site="home", app="flowers")
-        self.sink = MqttSink("hub", url, mqtt, self.link)
+        self.sink = MqttSink(url, mqtt, self.link)
         self.attempts: list[DeliveryAttempt] = []
         self.deliverer = Deliverer(
             self.spool,

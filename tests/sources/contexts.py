@@ -21,5 +21,5 @@ def build_context(
         store: Stores an event; False when it was stored before.
         values: Other arguments of `AgentContext`.
     """
-    given = {"max_bytes": 20_000_000, "spool_max_bytes": 1_000_000_000, **values}
-    return AgentContext("cam", site="test", index=DictIndex(clock), store=store, clock=clock, **given)
+    given = {"index": DictIndex(clock), "max_bytes": 20_000_000, "spool_max_bytes": 1_000_000_000, **values}
+    return AgentContext("cam", site="test", store=store, clock=clock, **given)

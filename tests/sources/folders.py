@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.events import Event
-from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
 from eaves.sources.options import FrameOptions
@@ -23,12 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Running(TurnedSource):
-    """The source, and what it has to do with.
-
-    Attributes:
-        events: What it emitted.
-        refusal: Raised for each event instead of taking it, while it is set.
-    """
+    """The source, its folder, and the kernel that tells it of files."""
 
     def __init__(
         self,
@@ -36,29 +27,14 @@ class Running(TurnedSource):
         index: DictIndex | None = None,
         *,
         max_bytes: int = 20_000_000,
-        spool_max_bytes: int = 1_000_000_000,
         options: FrameOptions | None = None,
         **values: Any,
     ) -> None:
+        super().__init__(ManualClock(), index, options=options, max_bytes=max_bytes)
         self.folder = folder
-        self.clock = ManualClock()
-        self.index = index or DictIndex(self.clock)
         self.kernel = SilentKernel()
-        self.events: list[Event] = []
-        self.refusal: Callable[[Event], Exception | None] = lambda event: None
-        self.context = AgentContext(
-            "cam",
-            site="test",
-            index=self.index,
-            store=self._store,
-            max_bytes=max_bytes,
-            spool_max_bytes=spool_max_bytes,
-            options=options,
-            clock=self.clock,
-        )
-        self.folder_source = FolderSource(
-            FolderSourceSettings(path=folder, **values), self.context, watcher=self.kernel
-        )
+        settings = FolderSourceSettings(path=folder, **values)
+        self.folder_source = FolderSource(settings, self.context, watcher=self.kernel)
 
     def write(self, name: str, data: bytes = PNG) -> Path:
         """Write a file of which nobody tells the source."""
@@ -71,35 +47,10 @@ class Running(TurnedSource):
         """Tell the source of a file, as the kernel does."""
         self.kernel.watches[-1].listener.notice(name, wait_s=wait_s)
 
-    @property
-    def subjects(self) -> list[str]:
-        """The images emitted, in order."""
-        return [str(event.subject) for event in self.events]
-
-    @property
-    def source(self) -> SourceCounters:
-        """What the source does and has done."""
-        return self.context.counters
-
-    def _store(self, event: Event) -> bool:
-        error = self.refusal(event)
-        if error is not None:
-            raise error
-        self.index.put(event.id)
-        self.events.append(event)
-        return True
-
 
 @contextmanager
 def running(folder: Path, index: DictIndex | None = None, **values: Any) -> Iterator[Running]:
-    """Run a source on a folder; `values` are settings of the folder, the limits of image and spool, and `options`."""
+    """Run a source on a folder; `values` are settings of the folder, `max_bytes`, and `options`."""
     made = Running(folder, index, **values)
-    thread = threading.Thread(target=made.folder_source.run)
-    thread.start()
-    try:
-        made.settle()
+    with made.run(made.folder_source):
         yield made
-    finally:
-        made.context.stop()
-        thread.join(20)
-        assert not thread.is_alive()

@@ -92,6 +92,7 @@ def run_camera(
     credentials: Path | None = None,
     context: dict[str, Any] | None = None,
     pace: Callable[[], float] = lambda: 0.0,
+    camera: RunningCamera | None = None,
     **settings: Any,
 ) -> Iterator[RunningCamera]:
     """A source that runs in the block, and leaves no process behind.
@@ -103,9 +104,10 @@ def run_camera(
         credentials: Folder with credentials.
         context: Further arguments of `AgentContext`.
         pace: Reserves the start of a decoder.
+        camera: What becomes of its frames; None for a plain `RunningCamera`.
         settings: Further settings of the source.
     """
-    camera = RunningCamera()
+    camera = camera or RunningCamera()
     camera.context = build_context(clock=clock, store=camera.store, credentials=credentials, **(context or {}))
     source = CameraSource(CameraSettings(url=url, **settings), camera.context, command=command, pace=pace)
     camera.thread = threading.Thread(target=source.run, name="camera under test")

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from eaves.cli import CommandGroup
-from eaves.cli.output import cancelled_by_ctrl_c, output_option, print_value, say
+from eaves.cli.output import cancelled_by_ctrl_c, output_option, print_value
 from eaves.cli.site import file_option
-
-if TYPE_CHECKING:
-    from eaves.cli.source_trial import TriedSource
-    from eaves.sources.trial.trial import SourceTrial
 
 
 @click.group(cls=CommandGroup)
@@ -56,34 +48,16 @@ def try_(source: str, credentials: Path | None, save: Path | None, timeout: floa
     When there is no image, the command shows which step failed and what to do. It exits with status 69 when the source
     can't be reached or sends no image, 77 when it refuses the login, and 66 when there is no such stream.
     """
-    from eaves.cli.source_trial import find_refusal, find_tried_source, save_image
-    from eaves.cli.source_trial_view import build_value, print_trial
+    from eaves.cli.source_trial import build_value, find_refusal, find_tried_source, print_trial, run_trial, save_image
 
     tried = find_tried_source(source, file, credentials=credentials)
     with cancelled_by_ctrl_c(f"stopped: {tried.configured.common.name} was not tried to the end; nothing was sent"):
-        trial = _try(tried, timeout)
+        trial = run_trial(tried, timeout)
     saved = save_image(trial, tried.configured.settings, save)
     refusal = find_refusal(trial.event, tried.function) if trial.event else ""
     if form == "table":
-        whose = "a function with the default limits" if tried.by_default else "the function"
-        print_trial(trial, saved, whose=whose, refusal=refusal, max_bytes=tried.function.max_body_bytes)
+        print_trial(trial, saved, tried, refusal)
     else:
         print_value(build_value(trial, saved, refusal), form)
     if trial.failure is not None:
-        raise trial.failure.to_error()
-
-
-def _try(tried: TriedSource, timeout_s: float) -> SourceTrial:
-    """Try the source, and once more as a camera when its address answers with a stream."""
-    from eaves.http_client.proxies import parse_proxies
-    from eaves.sources.trial.failures import STREAM_ANSWER
-    from eaves.sources.trial.trial import try_source
-
-    report = say if sys.stderr.isatty() else lambda _: None
-    proxies = parse_proxies(os.environ)
-    attempt = partial(try_source, site=tried.site, proxies=proxies, timeout_s=timeout_s, report=report)
-    trial = attempt(tried.configured)
-    if tried.as_camera is None or trial.failure is None or STREAM_ANSWER not in trial.failure.message:
-        return trial
-    say(f"{trial.place} is a stream, so it is tried as a source of the kind camera")
-    return attempt(tried.as_camera)
+        raise trial.failure.error

@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import cast
 
 from eaves.base.clock import SYSTEM, Clock
@@ -32,6 +31,8 @@ SETTLE_S = 3.0
 """Maximum wait for a connection that is being made, in seconds; after it an event counts as not sent. It is long enough
 for the first attempt after a lost connection to fail, so that the reason of that failure is logged.
 """
+PAUSE_S = 10.0
+"""Minimum time between two answers to Home Assistant's start, in seconds; Home Assistant says once that it starts."""
 GRACE_S = 1.0
 """Time that messages have for their acknowledgement when the broker link is closed, in seconds."""
 
@@ -65,17 +66,17 @@ class BrokerLink(ConnectionListener):
         self._closing = False
         will = home.availability(OFFLINE) if home else None
         self._connection = BrokerConnection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
-        self._discovery = DiscoveryPublisher(partial(self._publish_discovery, home), clock=clock) if home else None
+        self._clock = clock
+        self._answered_at = float("-inf")
+        self._described: list[Future[Acknowledgement]] = []
 
     def start(self) -> None:
         """Connect, and reconnect whenever the connection is lost."""
-        if self._discovery is not None:
-            self._discovery.start()
         self._connection.start()
 
     def is_alive(self) -> bool:
         """Return whether the broker link is connected or will connect again."""
-        return self._connection.is_alive() and (self._discovery is None or self._discovery.is_alive())
+        return self._connection.is_alive()
 
     def close(self, grace_s: float = GRACE_S) -> None:
         """End the connection; messages that are published later are refused.
@@ -83,8 +84,6 @@ class BrokerLink(ConnectionListener):
         Args:
             grace_s: Time that messages in flight have for their acknowledgement, in seconds.
         """
-        if self._discovery is not None:
-            self._discovery.stop()
         with self._state:
             self._closing = True
             self._state.notify_all()
@@ -140,9 +139,9 @@ class BrokerLink(ConnectionListener):
 
     def connected(self, session: SessionInfo) -> None:
         """Publish all Home Assistant messages again, because the broker may have lost its retained messages."""
-        if self.home is not None and self._discovery is not None:
+        if self.home is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
-            self._discovery.request(at_once=True)
+            self._describe(self.home)
         with self._state:
             self._unavailable = ""
             self._state.notify_all()
@@ -164,21 +163,26 @@ class BrokerLink(ConnectionListener):
     def received(self, message: Message) -> None:
         """Publish all Home Assistant messages again when Home Assistant has started or an older connection has ended.
 
-        The will message of an older connection says that the sensors are offline.
+        The will message of an older connection says that the sensors are offline. Anybody who may publish to these
+        topics may ask, so an answer comes at most every `PAUSE_S` seconds, and none before the last one has arrived:
+        the broker has retained it, so Home Assistant gets it there.
         """
-        if self.home is None or self._discovery is None:
+        if self.home is None:
             return
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
         mistaken = message.topic == self.home.availability(ONLINE).topic and message.payload == OFFLINE
-        if started or mistaken:
-            self._discovery.request()
+        now = self._clock.monotonic()
+        due = now >= self._answered_at + PAUSE_S and all(one.done() for one in self._described)
+        if (started or mistaken) and due:
+            self._answered_at = now
+            self._describe(self.home)
         self._connection.acknowledge(message)
 
-    def _publish_discovery(self, home: HomeAssistant) -> list[Future[Acknowledgement]]:
+    def _describe(self, home: HomeAssistant) -> None:
+        """Hand all messages for Home Assistant over to the connection."""
         with self.order:
-            if self._closing:
-                return []
-            return self.send([home.availability(ONLINE), *home.all_messages()])
+            if not self._closing:
+                self._described = self.send([home.availability(ONLINE), *home.all_messages()])
 
     def _require(self) -> SessionInfo:
         self._settle()
@@ -200,93 +204,6 @@ class BrokerLink(ConnectionListener):
     def _notify(self, _: object) -> None:
         with self._state:
             self._state.notify_all()
-
-
-PAUSE_S = 10.0
-"""Minimum time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
-client that may publish to its topics can ask at any rate."""
-POLL_S = 60.0
-"""Maximum time, in seconds, that the idle thread waits for a request before it checks again."""
-
-
-class DiscoveryPublisher:
-    """A thread that publishes all Home Assistant messages as one batch after a request.
-
-    A batch is handed over when the previous one was answered, so that memory holds one batch at most, however many
-    requests arrive and however slow the broker is. Requests that arrive meanwhile count as one.
-
-    Args:
-        publish: Function that hands the messages over to the connection and returns the broker's acknowledgements.
-        clock: Clock for monotonic time.
-    """
-
-    def __init__(self, publish: Callable[[], Sequence[Future[Acknowledgement]]], *, clock: Clock = SYSTEM) -> None:
-        self._publish = publish
-        self._clock = clock
-        self._changed = threading.Condition()
-        self._asked = False
-        self._at_once = False
-        self._stopping = False
-        self._pending = 0
-        self._next_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="home-assistant", daemon=True)
-
-    def start(self) -> None:
-        """Start to handle requests."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop handling requests."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-
-    def is_alive(self) -> bool:
-        """Return whether requests are handled."""
-        return self._thread.is_alive()
-
-    def request(self, *, at_once: bool = False) -> None:
-        """Request that all messages are published again; never wait.
-
-        Args:
-            at_once: Whether to publish without the pause of `PAUSE_S`, and without delaying the next request. It suits
-                a new connection, because new connections come at a limited rate anyway.
-        """
-        with self._changed:
-            self._asked = True
-            self._at_once = self._at_once or at_once
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        while self._wait():
-            sent = self._publish()
-            with self._changed:
-                self._pending = len(sent)
-            for one in sent:
-                one.add_done_callback(self._count)
-
-    def _wait(self) -> bool:
-        """Wait until it is time to publish; return False when the thread must stop."""
-        with self._changed:
-            while not self._stopping:
-                left_s = self._left_s()
-                if left_s <= 0:
-                    if not self._at_once:
-                        self._next_at = self._clock.monotonic() + PAUSE_S
-                    self._asked = self._at_once = False
-                    return True
-                self._clock.wait(self._changed, left_s)
-            return False
-
-    def _left_s(self) -> float:
-        if self._pending or not self._asked:
-            return POLL_S
-        return 0.0 if self._at_once else self._next_at - self._clock.monotonic()
-
-    def _count(self, _: Future[Acknowledgement]) -> None:
-        with self._changed:
-            self._pending -= 1
-            self._changed.notify_all()
 
 
 MAX_NAME = 40

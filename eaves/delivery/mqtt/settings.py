@@ -144,27 +144,12 @@ def find_topic_fault(template: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topic:
-    """The topic of one message.
-
-    Attributes:
-        name: Topic name.
-        changed: Attributes whose values were changed because MQTT or the template's levels don't allow them.
-        missing: Attributes that the event doesn't have.
-    """
-
-    name: str
-    changed: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-
-
 def find_names(template: str) -> list[str]:
     """Return the attributes that a topic template names, in their order."""
     return _PLACEHOLDER.findall(template)
 
 
-def build_topic(template: str, event: Event) -> Topic:
+def build_topic(template: str, event: Event) -> str:
     """Fill in a template that `find_topic_fault` accepts.
 
     A character that no topic may hold (`+`, `#`, control characters) becomes `_`. A slash becomes `_` too, except in
@@ -172,24 +157,8 @@ def build_topic(template: str, event: Event) -> Topic:
     beginning becomes `_`. An attribute that the event doesn't have becomes `unknown`.
     """
     attributes = event.attributes()
-    changed: list[str] = []
-    missing: list[str] = []
-
-    def fill(found: re.Match[str]) -> str:
-        name = found[1]
-        value = attributes.get(name, "")
-        made = _clean(name, value)
-        if value and made != value.strip("/"):
-            changed.append(name)
-        if not value:
-            missing.append(name)
-        return made
-
-    name = _PLACEHOLDER.sub(fill, template)
-    if name.startswith("$"):
-        name = REPLACEMENT + name[1:]
-        changed += _PLACEHOLDER.findall(template)[:1]
-    return Topic(name=name, changed=tuple(dict.fromkeys(changed)), missing=tuple(dict.fromkeys(missing)))
+    topic = _PLACEHOLDER.sub(lambda found: _clean(found[1], attributes.get(found[1], "")), template)
+    return REPLACEMENT + topic[1:] if topic.startswith("$") else topic
 
 
 def _clean(name: str, value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -21,29 +20,22 @@ MAX_ACKNOWLEDGEMENT_S = 20.0
 """Maximum wait for a broker's acknowledgement in seconds; a trigger's longer time limit for predictions doesn't raise
 it."""
 
-_log = logging.getLogger(__name__)
-
 
 class MqttSink:
     """Publishes events with QoS 1; many threads can use it.
 
     Args:
-        name: Name of the trigger, for the log.
         url: URL of the trigger.
         settings: Settings of the trigger's `mqtt` section.
         link: Connection to the broker.
         clock: Clock for monotonic time.
     """
 
-    def __init__(
-        self, name: str, url: str, settings: MqttTriggerSettings, link: BrokerLink, *, clock: Clock = SYSTEM
-    ) -> None:
-        self._name = name
+    def __init__(self, url: str, settings: MqttTriggerSettings, link: BrokerLink, *, clock: Clock = SYSTEM) -> None:
         self._template = topic_template(url)
         self._settings = settings
         self._link = link
         self._latest = NewestEvents(clock)
-        self._logged: set[str] = set()
 
     def send(self, event: Event, *, timeout_s: float) -> SinkResponse:
         """Publish one event, and wait until the broker has acknowledged it.
@@ -94,33 +86,14 @@ class MqttSink:
 
     def _build(self, event: Event, session: SessionInfo) -> Publication:
         topic = build_topic(self._template, event)
-        for name in topic.changed:
-            self._log_fault(
-                f"the attribute {name} contains characters that an MQTT topic must not contain", event, topic.name
-            )
-        for name in topic.missing:
-            self._log_fault(f"the attribute {name} is missing", event, topic.name)
         build = build_json if self._settings.format == JSON else build_cloudevent
-        return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
+        return build(event, topic, version5=session.version == "5", retain=self._settings.retain)
 
     def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> SinkResponse:
         """Wait for the broker's acknowledgements of messages; return the first refusal, or else a success."""
         answers = [build_answer(one, broker=self._link.broker, topic=topic) for one in self._link.wait(sent, timeout_s)]
         refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
         return next(iter(refused or answers), SinkResponse(status=ACCEPTED))
-
-    def _log_fault(self, fault: str, event: Event, topic: str) -> None:
-        """Log a problem with an attribute in a topic, once for each attribute."""
-        if fault in self._logged:
-            return
-        self._logged.add(fault)
-        _log.warning(
-            "trigger %s: event %s: %s; the event is published to %s, and further cases are not logged",
-            self._name,
-            event.id[:64],
-            fault,
-            topic[:128],
-        )
 
 
 FIRST_FAILURE = 0x80

@@ -90,7 +90,7 @@ class Publishers:
                 trigger.url, trigger.mqtt, site=function.site, app=function.name, clock=self._clock
             )
             self._links[key].start()
-        sink = MqttSink(trigger.name, trigger.url, trigger.mqtt, self._links[key], clock=self._clock)
+        sink = MqttSink(trigger.url, trigger.mqtt, self._links[key], clock=self._clock)
         self._sinks[name] = trigger, sink
         return sink
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials.redact import redact
@@ -16,10 +17,10 @@ from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.sources.agent.counters import SourceCounters
-from eaves.sources.context import State
+from eaves.sources.context import SentIndex, State
+from eaves.sources.faults import HourlyLog
 from eaves.sources.files import build_capture, build_text
 from eaves.sources.frame import ERRORS, Cause, Dropped, Frame, Outcome
-from eaves.sources.index import SentIndex
 from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
@@ -54,6 +55,7 @@ class AgentContext:
 
     Attributes:
         counters: Counters and state of the source.
+        facts: What the source has found in its input.
     """
 
     def __init__(
@@ -83,12 +85,16 @@ class AgentContext:
         self.credentials = credentials
         self.proxies = proxies
         self.counters = SourceCounters(clock)
+        self.facts: Mapping[str, Any] = {}
         self._store = store
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
         self._claims = claims
         self._stop = StopFlag(clock)
         self._logged_causes: set[Cause] = set()
+        self._reporting = threading.Lock()
+        self._states = HourlyLog(clock)
+        self._absence_logged = True
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
 
@@ -192,18 +198,31 @@ class AgentContext:
         self._mark_alive()
         self.counters.count_dropped(cause, count)
 
-    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
-        """Report what the source does now. The log gets a line only when the state or reason has changed."""
+    def report(self, state: State, reason: str = "") -> None:
+        """Report what the source does now; its return to `watching` is logged when its absence was."""
         self._mark_alive()
-        if self.counters.change_state(state, reason) and log:
-            level = logging.INFO if state == "watching" else logging.WARNING
-            shown = "" if state == "watching" else self.counters.reason  # dropped images have log lines of their own
-            _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
+        with self._reporting:
+            if not self.counters.change_state(state, reason):
+                return
+            if state == "watching":
+                if self._absence_logged:
+                    _log.info("source %s is watching", self.name)
+                self._absence_logged = True
+                return
+            shown = self.counters.reason
+            line = self._states.admit(f"{state} {shown}", f"{state}: {shown}" if shown else state)
+            self._absence_logged = bool(line)
+            if line:
+                _log.warning("source %s is %s", self.name, line)
 
     def reconnected(self) -> None:
         """Count a reconnection to the source's server or broker."""
         self._mark_alive()
         self.counters.count_reconnect()
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Keep what was found in the source's input."""
+        self.facts = facts
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event; for errors, log the first frame of each cause."""

@@ -25,7 +25,7 @@ OWN: Mapping[str, str] = {
     "folder": "eaves.sources.folder.kind:KIND",
     "http": "eaves.sources.http.kind:KIND",
     "mqtt": "eaves.sources.mqtt.kind:KIND",
-    "replay": "eaves.sources.replay.kind:KIND",
+    "replay": "eaves.sources.replay:KIND",
     "s3": "eaves.sources.s3.kind:KIND",
 }
 """Name of each of Eaves' own kinds of sources to its module and attribute."""

@@ -16,7 +16,7 @@ from eaves.errors import SpoolError
 from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import SourceContext
-from eaves.sources.spool_refusal import explain_refusal
+from eaves.sources.faults import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
@@ -47,7 +47,7 @@ class SupervisedSource:
         self._source = run
         self._context = context
         self._clock = clock
-        self._logged: set[tuple[type[BaseException], int, str]] = set()
+        self._logged: set[object] = set()
         self._thread = threading.Thread(target=self._run, name=f"source-{context.name}", daemon=True)
 
     @property
@@ -101,7 +101,8 @@ class SupervisedSource:
                 self._context.report("paused", explain_refusal(error))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the source is started again
                 failure = f"{type(error).__name__}: {error}"
-                self._log_once(error)
+                text = "source %s failed; it is started again, and this error is not logged again"
+                logs.log_once(_log, self._logged, error, text, self.name)
             if self._context.stopping:
                 return
             failures = 1 if self._clock.monotonic() - began >= STEADY_S else failures + 1
@@ -110,19 +111,6 @@ class SupervisedSource:
                 self.counters.fail(failure)
             self._context.wait(RESTART.pause_s(failures))
             self.counters.fail("")
-
-    def _log_once(self, error: BaseException) -> None:
-        """Log an error with its traceback unless an error from the same place in the code was logged before."""
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        line, file = (traceback.tb_lineno, traceback.tb_frame.f_code.co_filename) if traceback else (0, "")
-        place = (type(error), line, file)
-        if place not in self._logged:
-            self._logged.add(place)
-            _log.error(
-                "source %s failed; it is started again, and this error is not logged again", self.name, exc_info=error
-            )
 
 
 def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:

@@ -5,7 +5,7 @@ address          what an address names, whether that is there, and the address w
 wire             messages between the source and the decoder, over pipes
 decoder/         a process of its own for each camera: it reads the stream and writes whole JPEG images to a pipe
 decoder_process  the decoder as its parent sees it: started, read by a thread, and ended
-outages          times of the next attempts, and what is reported and logged until then
+outages          times of the next attempts
 source           main loop, which uses these modules, and hands frames to the agent
 
 The decoder runs in a child process, because libraries that read video hang for good, crash, and leak memory. The parent

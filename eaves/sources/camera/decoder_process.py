@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eaves.base.clock import Clock
@@ -31,7 +31,6 @@ from eaves.sources.camera.wire import (
     build_request,
     read_message,
 )
-from eaves.sources.frame import Cause
 
 DECODER = (sys.executable, "-P", "-m", "eaves.sources.camera.decoder")
 """Command of the decoder."""
@@ -59,6 +58,7 @@ class DecoderProcess:
     Args:
         request: What it has to read.
         clock: Clock of the times at which messages arrive.
+        dropped: Called with each message about dropped frames, by the thread that reads.
         command: Command that starts it.
 
     Attributes:
@@ -73,16 +73,22 @@ class DecoderProcess:
         OSError: When the process can't be started.
     """
 
-    def __init__(self, request: StreamRequest, *, clock: Clock, command: Sequence[str] = DECODER) -> None:
+    def __init__(
+        self,
+        request: StreamRequest,
+        *,
+        clock: Clock,
+        dropped: Callable[[DroppedFrames], None],
+        command: Sequence[str] = DECODER,
+    ) -> None:
         self.opened: Opened | None = None
         self.last: Failed | Ended | None = None
         self.fault, self.over = "", False
         self.last_data_s = clock.monotonic()
-        self._clock, self._max_bytes = clock, request.max_bytes
+        self._clock, self._max_bytes, self._count = clock, request.max_bytes, dropped
         self._news = threading.Condition()
         self._woken = False
         self._frame: StreamFrame | None = None
-        self._dropped: dict[Cause, DroppedFrames] = {}
         self._process = subprocess.Popen(
             command,
             env=build_environ(),
@@ -109,20 +115,14 @@ class DecoderProcess:
         code = self._process.returncode
         return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
-    def take(self, timeout_s: float) -> tuple[StreamFrame | None, Mapping[Cause, DroppedFrames]]:
-        """Wait for a frame or other news for at most `timeout_s` seconds.
-
-        Returns:
-            frame: The newest frame; None when there is none.
-            dropped: Frames that were dropped since the last call, by cause.
-        """
+    def take(self, timeout_s: float) -> StreamFrame | None:
+        """Wait for a frame or other news for at most `timeout_s` seconds; return the newest frame, None without one."""
         deadline = self._clock.monotonic() + timeout_s
         with self._news:
             while not (self._frame or self._woken) and (left_s := deadline - self._clock.monotonic()) > 0:
                 self._clock.wait(self._news, left_s)
-            frame, dropped = self._frame, self._dropped
-            self._frame, self._dropped, self._woken = None, {}, False
-            return frame, dropped
+            frame, self._frame, self._woken = self._frame, None, False
+            return frame
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the process in bytes; 0 when it has ended. Source: proc_pid_statm(5)."""
@@ -201,22 +201,17 @@ class DecoderProcess:
     def _receive(self, message: Message) -> None:
         if isinstance(message, StreamFrame):
             with self._news:
-                if self._frame is not None:
-                    self._count(DroppedFrames(cause="late"))
-                self._frame = message
+                late, self._frame = self._frame is not None, message
                 self._news.notify()
+            if late:
+                self._count(DroppedFrames(cause="late"))
         elif isinstance(message, DroppedFrames):
-            with self._news:
-                self._count(message)
+            self._count(message)
         elif isinstance(message, Opened):
             self.opened = message
             self._wake()
         elif isinstance(message, Failed | Ended):
             self.last = message
-
-    def _count(self, new: DroppedFrames) -> None:
-        count = new.count + (self._dropped[new.cause].count if new.cause in self._dropped else 0)
-        self._dropped[new.cause] = DroppedFrames(cause=new.cause, count=count, reason=new.reason[:256])
 
     def _wake(self) -> None:
         with self._news:

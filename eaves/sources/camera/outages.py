@@ -1,4 +1,4 @@
-"""Outages of a camera: the times of the next attempts, and what is reported and logged meanwhile.
+"""Outages of a camera: the times of the next attempts.
 
 A camera that is away for a minute is back within seconds of its return, one that is away for a month costs one attempt
 a minute, and a camera that refuses the password isn't asked so often that it locks the account. A source never stops
@@ -10,12 +10,10 @@ within a second stop a small machine, so `StartPace` limits the decoders that an
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 
 from eaves.base.backoff import Backoff
-from eaves.sources.context import SourceContext
 
 SHORT_OUTAGE_S = 120.0
 """Length of an outage up to which attempts are at most `SHORT` apart, seconds: a camera that restarts takes a minute or
@@ -44,11 +42,6 @@ RATE = 10.0
 """Decoders started per second, on average. Each takes about a tenth of a second of processor time."""
 BURST = 4
 """Decoders that may be started at once after a pause."""
-HOUR_S = 3600.0
-MAX_REASONS = 16
-"""Maximum number of reasons that are remembered."""
-
-_log = logging.getLogger(__name__)
 
 
 class Reconnection:
@@ -116,57 +109,3 @@ class StartPace:
 
 PACE = StartPace()
 """Pace of all camera sources of this process."""
-
-
-class OutageReport:
-    """Reports why a source has no stream; the log gets a line for the same reason once an hour.
-
-    A camera that breaks off every 11 seconds has thousands of outages a day. The line says how many there were; `eaves
-    status` has each one.
-
-    Args:
-        context: Interface to the agent.
-    """
-
-    def __init__(self, context: SourceContext) -> None:
-        self._context = context
-        self._lines: dict[str, tuple[float, int]] = {}
-        self._logs = True
-        self._ended = True
-        self.reason = ""
-
-    def waiting(self, reason: str) -> None:
-        """Report why there is no stream."""
-        again = reason == self.reason and not self._ended
-        self.reason, self._ended = reason, False
-        repeats = None if again else self._count(reason)
-        self._logs = self._logs if again else repeats is not None
-        self._context.report("waiting", _add_repeats(reason, repeats), log=repeats is not None)
-
-    def watching(self) -> None:
-        """Report that frames come; in the log only when the outage was."""
-        self._ended = True
-        self._context.report("watching", log=self._logs)
-        self._logs = True
-
-    def log_error(self, kind: str, message: str, details: str = "") -> None:
-        """Log an error that may happen often: at most once an hour for each kind."""
-        repeats = self._count(kind)
-        if repeats is not None:
-            _log.error("source %s: %s%s", self._context.name, _add_repeats(message, repeats), details)
-
-    def _count(self, reason: str) -> int | None:
-        """Return how often a reason had no line since its last line; None when it has none now either."""
-        now_s = self._context.clock.monotonic()
-        logged_s, repeats = self._lines.get(reason, (now_s - HOUR_S, 0))
-        if now_s - logged_s < HOUR_S:
-            self._lines[reason] = logged_s, repeats + 1
-            return None
-        if len(self._lines) >= MAX_REASONS:
-            self._lines.clear()
-        self._lines[reason] = now_s, 0
-        return repeats
-
-
-def _add_repeats(text: str, repeats: int | None) -> str:
-    return f"{text} ({repeats} more times since the last such line)" if repeats else text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from eaves import media_type
 from eaves.credentials.folder import read_credentials
@@ -14,12 +14,12 @@ from eaves.errors import ConfigError, SpoolError
 from eaves.sources.camera.address import StreamLogin, build_subject, find_versions, parse_location
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
-from eaves.sources.camera.outages import MISSING, PACE, OutageReport, Reconnection
+from eaves.sources.camera.outages import MISSING, PACE, Reconnection
 from eaves.sources.camera.wire import DroppedFrames, Ended, Failed, Opened, StreamFrame
 from eaves.sources.context import SourceContext, State
+from eaves.sources.faults import REFUSED, HourlyLog, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Cause, Frame
-from eaves.sources.spool_refusal import REFUSED, explain_refusal
 
 LOOK_S = 2.0
 """Interval at which the source looks for new credentials while it isn't connected, seconds."""
@@ -37,9 +37,6 @@ FILE_LOOK_S = 10.0
 AT_END = ("finished", "broken", "no_video", "unsupported", "not_found")
 """Ends after which a file is played again only when it has changed: another attempt would give the same frames."""
 JPEG = "image/jpeg"
-EARLY = 0.5
-"""Share of `every_s` after which the next frame is taken. The decoder keeps the interval within a stream; this limit is
-for cameras that end each connection after one frame."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +66,6 @@ class CameraSource:
         context: Interface to the agent.
         command: Command that starts a decoder.
         pace: Reserves the start of a decoder, and returns the time until then in seconds.
-
-    Attributes:
-        opened: What the decoder found in the stream last; None until a stream was open.
     """
 
     def __init__(
@@ -82,17 +76,16 @@ class CameraSource:
         command: Sequence[str] = DECODER,
         pace: Callable[[], float] = PACE.reserve,
     ) -> None:
-        self.opened: Opened | None = None
         self._settings, self._context = settings, context
         self._command, self._pace = command, pace
         self._location = parse_location(settings.url)
-        self._capture = FrameCapture(context, build_subject(settings.url) or context.name, settings.every_s)
+        self._capture = FrameCapture(context, build_subject(settings.url) or context.name)
         self._reconnection = Reconnection()
         self._decoder: DecoderProcess | None = None
         self._versions: Mapping[str, int] = {}
         self._probing = self._probed = self._lost = False
         self._played: tuple[int, int] | None = None
-        self._report = OutageReport(context)
+        self._errors = HourlyLog(context.clock)
 
     def run(self) -> None:
         """Take frames until the agent stops."""
@@ -136,7 +129,10 @@ class CameraSource:
             stream = f"{self._location.path}\0{self._played[0]}\0{self._played[1]}"
         try:
             decoder = self._decoder = DecoderProcess(
-                login.request(context.max_bytes), clock=context.clock, command=self._command
+                login.request(context.max_bytes),
+                clock=context.clock,
+                dropped=lambda one: self._capture.count(one, login.hide),
+                command=self._command,
             )
         except OSError as error:
             return StreamEnd("crashed", f"the decoder can't be started: {error.strerror}")
@@ -151,7 +147,7 @@ class CameraSource:
             return StreamEnd(MISSING, missing)
         if not self._probing or not self._location.host:
             return None
-        if unreachable := self._location.probe(lambda: self._context.stopping):
+        if unreachable := self._location.probe():
             return StreamEnd("unreachable", unreachable)
         self._probed = True
         return None
@@ -160,19 +156,21 @@ class CameraSource:
         """Take the frames of a decoder until it ends or has to be ended."""
         context, clock = self._context, self._context.clock
         began_s = frame_s = look_s = now_s = clock.monotonic()
+        opened: Opened | None = None
         while not context.stopping:
             over = decoder.over  # looked at before a frame is taken, so that the last one isn't missed
             due_s = min(look_s + MEMORY_LOOK_S, *(at_s for at_s, _ in self._limits(decoder, began_s, frame_s)))
-            frame, dropped = decoder.take(0.0 if over else max(0.0, due_s - now_s))
+            frame = decoder.take(0.0 if over else max(0.0, due_s - now_s))
             now_s = clock.monotonic()
-            self.opened = decoder.opened or self.opened
-            self._capture.count(dropped.values(), login.hide)
+            if decoder.opened is not None and decoder.opened is not opened:
+                opened = decoder.opened
+                context.describe(asdict(opened))
             if frame is not None:
                 frame_s = now_s
                 self._note_frame(now_s)
                 self._capture.offer(frame, stream)
             elif self._capture.retry() and not self._reconnection.flapping:
-                self._report.watching()
+                context.report("watching")
             if over and frame is None:
                 return self._explain_end(decoder, login)
             for at_s, end in self._limits(decoder, began_s, frame_s):
@@ -204,7 +202,7 @@ class CameraSource:
         if not self._location.is_file:  # a file that ends the decoder has frames each time
             self._reconnection.received(now_s)
         if not self._reconnection.flapping and not self._capture.paused:
-            self._report.watching()
+            self._context.report("watching")
 
     def _explain_end(self, decoder: DecoderProcess, login: StreamLogin) -> StreamEnd:
         """Return why a decoder has ended by itself."""
@@ -226,14 +224,19 @@ class CameraSource:
         if not self._end_decoder():
             return HANGING
         what = f"broke: {login.hide(decoder.fault)}" if decoder.fault else decoder.exit_status
-        self._report.log_error("crashed", f"the decoder {what}", f"; its last output:\n{tail}" if tail else "")
+        self._log_error("crashed", f"the decoder {what}", f"; its last output:\n{tail}" if tail else "")
         return StreamEnd("crashed", f"the decoder {what}; it is started again")
 
     def _recycle(self, decoder: DecoderProcess) -> StreamEnd:
         limit = f"more than decoder_max_bytes ({self._settings.decoder_max_bytes})"
         used = f"the decoder used {decoder.resident_bytes()} bytes of memory, {limit}"
-        self._report.log_error("memory", f"{used}; it was replaced")
+        self._log_error("memory", f"{used}; it was replaced")
         return StreamEnd("memory", f"the decoder used {limit} of memory; it is started again")
+
+    def _log_error(self, kind: str, message: str, details: str = "") -> None:
+        """Log an error that may happen often: at most once an hour for each kind."""
+        if line := self._errors.admit(kind, message):
+            _log.error("source %s: %s%s", self._context.name, line, details)
 
     def _end_decoder(self) -> bool:
         """End the decoder, if there is one; return whether none is left."""
@@ -241,7 +244,7 @@ class CameraSource:
             return True
         if not self._decoder.end(STOPPING_S if self._context.stopping else TERM_S):
             return False
-        frame, _ = self._decoder.take(0.0)
+        frame = self._decoder.take(0.0)
         self._decoder = None
         if frame is not None:
             self._context.drop("late")
@@ -257,11 +260,11 @@ class CameraSource:
         self._probing, self._probed = ended.code == "unreachable" and not self._probed, False
         now_s = clock.monotonic()
         if ended.code != "memory" or self._reconnection.flapping:  # that is logged once an hour
-            self._report.waiting(ended.reason)
+            context.report("waiting", ended.reason)
         until_s = self._reconnection.failed(ended.code, began_s=began_s, now_s=now_s, jitter=random.random())  # noqa: S311
         while (left_s := until_s - clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             if self._capture.retry():
-                self._report.waiting(ended.reason)
+                context.report("waiting", ended.reason)
             if find_versions(context.credentials) != self._versions:
                 return
 
@@ -286,17 +289,14 @@ class FrameCapture:
     Args:
         context: Interface to the agent.
         subject: Name of the stream, the subject of its events.
-        every_s: Minimum time between two frames, seconds.
     """
 
-    def __init__(self, context: SourceContext, subject: str, every_s: float) -> None:
+    def __init__(self, context: SourceContext, subject: str) -> None:
         self._context = context
         self._subject = build_text(subject)
-        self._every_s = every_s
         self._held: Frame | None = None
         self._failures = 0
         self._retry_s = 0.0
-        self._taken_s: float | None = None
         self._logged: set[Cause] = set()
 
     @property
@@ -307,14 +307,9 @@ class FrameCapture:
     def offer(self, frame: StreamFrame, stream: str) -> None:
         """Store a frame of a stream, whose positions begin with `stream`, or keep it while the queue is full."""
         context = self._context
-        now_s = context.clock.monotonic()
         if media_type.sniff(frame.data) != JPEG:
             context.drop("unreadable")
             return
-        if self._taken_s is not None and now_s - self._taken_s < EARLY * self._every_s:
-            context.drop("rate")
-            return
-        self._taken_s = now_s
         if self._held is not None:
             context.drop("spool_full")
         self._held = Frame(
@@ -342,12 +337,11 @@ class FrameCapture:
         self._held, self._failures, self._retry_s = None, 0, 0.0
         return paused
 
-    def count(self, dropped: Iterable[DroppedFrames], hide: Callable[[str], str]) -> None:
-        """Count frames that never got here, and log the first one of each cause that has a reason without secrets."""
-        for one in dropped:
-            self._context.drop(one.cause, one.count)
-            if one.reason and one.cause not in self._logged:
-                self._logged.add(one.cause)
-                further = f"further such frames are not logged; they are counted as dropped, with the cause {one.cause}"
-                reason = hide(one.reason)[:256]
-                _log.error("source %s: not captured: a frame: %s; %s", self._context.name, reason, further)
+    def count(self, dropped: DroppedFrames, hide: Callable[[str], str]) -> None:
+        """Count frames that never got here, and log the first one of each cause with its reason, without secrets."""
+        self._context.drop(dropped.cause, dropped.count)
+        if dropped.reason and dropped.cause not in self._logged:
+            self._logged.add(dropped.cause)
+            further = f"further such frames are not logged; they are counted as dropped, with the cause {dropped.cause}"
+            reason = hide(dropped.reason[:256])[:256]
+            _log.error("source %s: not captured: a frame: %s; %s", self._context.name, reason, further)

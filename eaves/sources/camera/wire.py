@@ -72,7 +72,6 @@ class Opened:
         rate: Frames per second that the stream declares; 0 when it declares none.
         decoding: `none`: JPEG images are passed on as they are. `key`: only key frames are decoded. `all`: all frames
             are decoded, because key frames come less often than the request asks for.
-        key_interval_s: Seconds between the last two key frames; 0 while it isn't known.
     """
 
     codec: str
@@ -80,7 +79,6 @@ class Opened:
     height: int
     rate: float = 0.0
     decoding: Literal["none", "key", "all"] = "key"
-    key_interval_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +89,11 @@ class StreamFrame:
         data: The whole JPEG image.
         number: Number of the frame since the decoder started, from 0.
         captured_at_ns: Capture time, nanoseconds since 1970.
-        arrived_ns: Monotonic time at which the frame's last byte arrived, nanoseconds.
     """
 
     data: bytes
     number: int
     captured_at_ns: int
-    arrived_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,14 +19,13 @@ from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
 from eaves.media_type import is_image_path
 from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults
+from eaves.sources.faults import ImageFaults, capture_when_possible, explain_refusal
 from eaves.sources.files import build_subject, position
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.reader import FileVersion, find_version, identify, read_file, scan
 from eaves.sources.folder.watcher import KernelWatch, Watch, Watcher
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.sent_images import SentImages
-from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
 """Interval between two scans although the kernel notifies about files, seconds. The kernel drops notifications when its
@@ -44,11 +43,8 @@ CLOSED_S = 0.2
 tar set the file's time by name after closing it, and a file with a new time is another image with another id."""
 CHANGED_S = 1.0
 """Minimum time before a file that changed while it was read is read again, seconds."""
-CALM_S = 10.0
-"""Time without a SpoolError after which the source no longer counts as paused, seconds. A spool that is delivered more
-slowly than images arrive is full again and again."""
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""Pauses between attempts to find a missing folder, and between attempts to store an image in a full spool."""
+"""Pauses between attempts to find a missing folder, and to read or write the memory of sent images."""
 MAX_CANDIDATES = 10_000
 """Maximum number of files that wait until they are complete, which take about 4 MB of memory. A later scan of the
 folder finds files for which there is no room now."""
@@ -103,8 +99,6 @@ class FolderSource:
         self._scan: Iterator[tuple[str, FileVersion]] | None = None
         self._scan_length_s = 0.0
         self._soonest_scan_at = float("-inf")
-        self._paused = False
-        self._refused_at = float("-inf")
         # State that other threads change too, guarded by the lock of `_changed`:
         self._changed = threading.Condition()
         self._candidates: dict[str, CandidateFile] = {}
@@ -151,7 +145,7 @@ class FolderSource:
                         self._pause(RETRY.pause_s(failures))
                     else:
                         failures = 0
-                        self._report_watching()
+                        self._context.report("watching")
                         self._wait()
             finally:
                 self._abort_scan()
@@ -286,7 +280,7 @@ class FolderSource:
             data = read_file(self._root, relative, version)
             if data is None:
                 return True
-            outcome = self._context.capture(_build_frame(relative, version, data))
+            outcome = capture_when_possible(self._context, _build_frame(relative, version, data))
         except (SpoolError, StorageError):
             raise
         except FileNotFoundError:
@@ -303,7 +297,7 @@ class FolderSource:
         self._faults.forget(identity)
         if outcome is Outcome.DROPPED:
             self._sent.pass_over(identity)
-        else:
+        elif outcome is not None:
             self._sent.add(identity)
         return False
 
@@ -339,19 +333,12 @@ class FolderSource:
 
     def _interrupt(self, error: StorageError | SpoolError) -> None:
         """Report that the folder or the spool can't be used now, and stop watching a folder that is missing."""
-        self._paused = isinstance(error, SpoolError)
-        self._refused_at = self._clock.monotonic()
         if isinstance(error, SpoolError):
             self._context.report("paused", explain_refusal(error))
         else:
             self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
             self._abort_scan()
             self._close_watch()
-
-    def _report_watching(self) -> None:
-        if not self._paused or self._clock.monotonic() >= self._refused_at + CALM_S:
-            self._paused = False
-            self._context.report("watching")
 
     def _wake(self) -> None:
         with self._changed:
@@ -383,8 +370,6 @@ class FolderSource:
             steps.append(self._find_next_scan())
         elif not self._full:
             return float("-inf")
-        if self._paused:
-            steps.append(self._refused_at + CALM_S)
         return min(steps, default=float("inf"))
 
 

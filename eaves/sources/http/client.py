@@ -112,22 +112,14 @@ class SnapshotClient:
         self._aborted = True
         self._http.abort()
 
-    def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
-        """Return the current picture; None when the server answers that it is still the last one (status 304).
-
-        Args:
-            conditions: Headers If-None-Match or If-Modified-Since that describe the last picture.
-            now: Wall-clock time, Unix seconds.
-
-        Raises:
-            NoSnapshotError: When there is no picture.
-        """
+    def fetch(self, now: float) -> Snapshot:
+        """Return the current picture, or raise NoSnapshotError; `now` is the wall-clock time, Unix seconds."""
         deadline, self._receiving = time.monotonic() + self._timeout_s, False
         timer = threading.Timer(self._timeout_s, self._http.abort)
         timer.daemon = True
         timer.start()
         try:
-            return self._follow(conditions, now, deadline)
+            return self._follow(now, deadline)
         except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
             if time.monotonic() >= deadline:  # the timer ended the connection, so its error isn't the reason
                 what = f"did not send a complete image within {self._timeout_s:g} s"
@@ -138,10 +130,10 @@ class SnapshotClient:
         finally:
             timer.cancel()
 
-    def _follow(self, conditions: Mapping[str, str], now: float, deadline: float) -> Snapshot | None:
+    def _follow(self, now: float, deadline: float) -> Snapshot:
         url, answered = self._url, False
         for _ in range(MAX_STEPS):
-            response = self._request(url, conditions, deadline)
+            response = self._request(url, deadline)
             try:
                 if response.status == 200:
                     return Snapshot(
@@ -149,8 +141,6 @@ class SnapshotClient:
                     )
                 _discard(response)
                 self._kept = True
-                if response.status == 304 and conditions:
-                    return None
                 if response.status == 401:
                     self._log_in(response, answered=answered)
                     answered = True
@@ -163,11 +153,11 @@ class SnapshotClient:
                 response.close()
         raise self._fault(f"redirects or asks for a login more than {MAX_STEPS} times")
 
-    def _request(self, url: str, conditions: Mapping[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
+    def _request(self, url: str, deadline: float) -> urllib3.BaseHTTPResponse:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
-        headers = {**_HEADERS, **conditions, **self._authentication.headers("GET", parse_url(url).request_uri)}
+        headers = {**_HEADERS, **self._authentication.headers("GET", parse_url(url).request_uri)}
         timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, left_s), read=left_s)
         try:
             return self._http.request("GET", url, headers=headers, timeout=timeout)
@@ -176,7 +166,7 @@ class SnapshotClient:
             if not kept or self._aborted:
                 raise
             # The server has closed an idle connection while the request was under way. Source: RFC 9110, section 9.2.2.
-            return self._request(url, conditions, deadline)
+            return self._request(url, deadline)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
         """Store the server's challenge, so that the next request answers it.

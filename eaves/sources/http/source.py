@@ -1,8 +1,20 @@
-"""Main loop of the http source: request, check, capture; wait for a missing camera and for a full queue."""
+"""The http source: request, identify and capture pictures; wait for a missing camera and for a full queue.
+
+The position of a picture is the digest of its bytes together with the validator that came with them: its ETag, else its
+Last-Modified, else the time at which these bytes were first seen. The digest is always part of it, because some cameras
+send one ETag or one Last-Modified forever, and with these alone every picture after the first would count as sent.
+Bytes and validators that equal those of the picture before are the same picture: a camera's noise makes two pictures
+that are equal to the last bit practically impossible.
+
+The capture time is Last-Modified as long as it changes with the picture, else the time of the answer.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,12 +24,11 @@ from eaves.credentials.placeholders import fill_in
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.pools import HttpClient
 from eaves.sources.context import SourceContext
+from eaves.sources.faults import capture_when_possible
 from eaves.sources.frame import Frame
-from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
+from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.http.login import Authentication
-from eaves.sources.http.snapshot_identity import SnapshotIdentity
-from eaves.sources.spool_refusal import capture_when_possible
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
@@ -26,6 +37,12 @@ LOGIN_S = 300.0
 some minutes."""
 LOOK_S = 2.0
 """Interval at which the source checks for new credentials while a server gives no picture, seconds."""
+
+MAX_VALIDATOR = 512
+"""Maximum length of an ETag or Last-Modified header that is used, characters."""
+MAX_AHEAD_S = 60.0
+"""Maximum time that Last-Modified may be ahead of this machine's clock, seconds. If it is more, the camera's clock is
+wrong and Last-Modified isn't used as capture time."""
 
 
 class HttpSource:
@@ -68,9 +85,7 @@ class HttpSource:
         """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
         context = self._context
         try:
-            client = self._connect()
-            conditions = self._identity.conditions(context.clock.monotonic())
-            snapshot = client.fetch(conditions, context.clock.now())
+            snapshot = self._connect().fetch(context.clock.now())
         except (NoSnapshotError, ConfigError) as error:
             if context.stopping:
                 return 0.0
@@ -79,8 +94,6 @@ class HttpSource:
             self._failures = 0
             context.reconnected()
         context.report("watching")
-        if snapshot is None:
-            return 0.0
         found = self._identity.identify(snapshot, context.clock.now())
         if found is None:
             context.drop("duplicate")
@@ -142,6 +155,44 @@ class HttpSource:
         if self._connection is not None:
             self._connection.http.close()
             self._connection = None
+
+
+class SnapshotIdentity:
+    """Gives each picture of one source its position and its capture time. Only the last picture is remembered."""
+
+    def __init__(self) -> None:
+        self._last = ("", "", "")
+        self._first_seen_s = 0.0
+
+    def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
+        """Return the position and the capture time (nanoseconds since 1970) of a picture; None for a repeated one."""
+        digest = hashlib.sha256(snapshot.data).hexdigest()
+        etag, modified = _validator(snapshot.headers, "etag"), _validator(snapshot.headers, "last-modified")
+        last, self._last = self._last, (digest, etag, modified)
+        if self._last == last:
+            return None
+        if digest != last[0]:
+            self._first_seen_s = now_s
+        validator = f"etag {etag}" if etag else f"modified {modified}"
+        if not etag and not modified:
+            validator = f"seen {round(self._first_seen_s * 1e9)}"
+        moment_s = _parse_date(modified)
+        if modified == last[2] or not 0 < moment_s <= now_s + MAX_AHEAD_S:
+            moment_s = now_s
+        return f"{snapshot.url}\0{digest}\0{validator}", round(moment_s * 1e9)
+
+
+def _validator(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "").strip()
+    return value if value.isascii() and value.isprintable() and len(value) <= MAX_VALIDATOR else ""
+
+
+def _parse_date(text: str) -> float:
+    """Return a date in Unix seconds; 0 for a text that is none."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return 0.0
 
 
 class CameraLogin:

@@ -2,7 +2,7 @@
 
 kind       the kind of source, and its settings in eaves.yaml
 payload    extracts image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes
-message_handoff  bounded queue of messages that are received and not stored yet; numbers for those without a sender's id
+inbox      bounded queue of messages that are received and not stored yet; numbers for those without a sender's id
 source     the connection's thread hands messages over; the source's thread stores and acknowledges them
 
 Guarantees

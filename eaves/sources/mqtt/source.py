@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -15,15 +14,15 @@ from eaves.mqtt.address import matches, parse_address
 from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
 from eaves.mqtt.message import ConnectionSettings, Message, SessionInfo, Version
 from eaves.sources.context import SourceContext
+from eaves.sources.faults import capture_when_possible
 from eaves.sources.frame import Cause, Frame
+from eaves.sources.mqtt.inbox import HeldMessage, Inbox
 from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.message_handoff import Arrivals, HeldMessage, MessageHandoff
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
-from eaves.sources.spool_refusal import REFUSED
 
 ENVELOPE_BYTES = 65_536
 """Maximum size of a message's topic, properties and JSON text beside the image, bytes."""
-SLOT_BYTES = 32_000_000
+INBOX_BYTES = 32_000_000
 """Memory for messages that were received and are not stored yet, bytes. It is more when two messages of the maximum
 size need more."""
 LOOK_S = 1.0
@@ -45,13 +44,10 @@ class MqttSource(ConnectionListener):
         self._settings = settings
         self._context = context
         largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
-        self._slot = MessageHandoff(max(SLOT_BYTES, 2 * largest), clock=context.clock)
-        self._arrivals = Arrivals()
+        self._inbox = Inbox(max(INBOX_BYTES, 2 * largest), clock=context.clock)
         self._missed = False
         self._logged: set[str] = set()
-        self._states = threading.Lock()
         self._unavailable = "not connected yet"
-        self._full = ""
         self._connection = BrokerConnection(
             ConnectionSettings(
                 address=parse_address(settings.url),
@@ -75,13 +71,13 @@ class MqttSource(ConnectionListener):
             RuntimeError: When the connection's thread hangs, so nothing would be received any more. The agent then
                 restarts the source with another connection.
         """
-        with self._context.on_stop(self._slot.wake):
+        with self._context.on_stop(self._inbox.wake):
             self._connection.start()
             try:
                 while not self._context.stopping:
                     if not self._connection.is_alive():
                         raise RuntimeError("the thread of the connection to the broker has ended or no longer responds")
-                    held = self._slot.peek(LOOK_S)
+                    held = self._inbox.peek(LOOK_S)
                     if held is None:
                         self._ask_again()
                     elif not held.wanted:
@@ -105,17 +101,17 @@ class MqttSource(ConnectionListener):
                     self._context.name,
                 )
         if not session.present:
-            self._arrivals.forget()
+            self._inbox.forget()
         self._missed = False
         self._connection.subscribe(self._settings.topics, retained=self._settings.retained)
 
     def subscribed(self, refused: Sequence[str]) -> None:
         """Report whether the broker has accepted the subscription; `refused` has the refused topics."""
-        self._report(unavailable=f"the broker refuses the subscription to {', '.join(refused)}" if refused else "")
+        self._report(f"the broker refuses the subscription to {', '.join(refused)}" if refused else "")
 
     def unavailable(self, reason: str) -> None:
         """Report why there is no connection."""
-        self._report(unavailable=reason)
+        self._report(reason)
 
     def received(self, message: Message) -> None:
         """Queue a message for the source's thread; without room, leave a message with QoS 1 to the broker.
@@ -131,8 +127,8 @@ class MqttSource(ConnectionListener):
         if not wanted:
             message = replace(message, payload=b"")
         digest = hashlib.sha256(message.payload).digest()
-        held = HeldMessage(message, self._arrivals.find_number(message, digest), digest, wanted)
-        if self._slot.put(held):
+        held = HeldMessage(message, digest, wanted)
+        if self._inbox.put(held):
             return
         if message.qos:
             self._missed = True
@@ -140,9 +136,9 @@ class MqttSource(ConnectionListener):
                 "messages arrive faster than they can be stored; the source connects again to receive the rest", None
             )
             return
-        while self._slot.drop_oldest_unkept():
+        while self._inbox.drop_oldest_unkept():
             self._context.drop("late")
-            if self._slot.put(held):
+            if self._inbox.put(held):
                 return
         self._context.drop("late")
 
@@ -171,9 +167,9 @@ class MqttSource(ConnectionListener):
             self._connection.reconnect()
 
     def _finish(self, held: HeldMessage) -> None:
-        message = self._slot.remove(held)
+        message = self._inbox.remove(held)
         if self._connection.acknowledge(message):
-            self._arrivals.close(message, held.number)
+            self._inbox.close(held)
 
     def _store(self, held: HeldMessage) -> bool:
         """Store the image of a message, or count why it is dropped; return False when the source must stop.
@@ -193,25 +189,20 @@ class MqttSource(ConnectionListener):
                 f"a message was not captured because of an unexpected {type(error).__name__}", "failed", error=error
             )
             return True
-        failures = 0
-        while True:
-            try:
-                self._context.capture(frame)
-            except InputError as error:
-                self._context.drop("unreadable")
-                self._log_once("an image can't be made into an event", "unreadable", detail=str(error)[:200])
-                return True
-            except SpoolError as error:
-                if held.message.qos == 0:
-                    self._context.drop("spool_full")
-                    return True
-                failures += 1
-                self._report(full=str(error))
-                if not self._context.wait(REFUSED.pause_s(failures)):
+        try:
+            if held.message.qos:
+                if capture_when_possible(self._context, frame) is None:
                     return False
             else:
-                self._report(full="")
-                return True
+                self._context.capture(frame)
+        except InputError as error:
+            self._context.drop("unreadable")
+            self._log_once("an image can't be made into an event", "unreadable", detail=str(error)[:200])
+        except SpoolError:
+            self._context.drop("spool_full")
+        else:
+            self._report(self._unavailable)
+        return True
 
     def _build_frame(self, held: HeldMessage) -> Frame:
         """Build the frame of a message's image.
@@ -252,22 +243,10 @@ class MqttSource(ConnectionListener):
             return ""
         return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
 
-    def _report(self, *, unavailable: str | None = None, full: str | None = None) -> None:
-        """Store why the broker is unavailable or the queue is full (empty when not), and report the resulting state.
-
-        An argument that is None leaves that reason unchanged.
-        """
-        with self._states:
-            self._unavailable = self._unavailable if unavailable is None else unavailable
-            self._full = self._full if full is None else full
-            if self._unavailable:
-                self._context.report("waiting", self._unavailable)
-            elif self._full:
-                self._context.report(
-                    "paused", f"{self._full}; the broker keeps new messages until events are delivered"
-                )
-            else:
-                self._context.report("watching")
+    def _report(self, unavailable: str) -> None:
+        """Report why the broker is unavailable; empty when it is there."""
+        self._unavailable = unavailable
+        self._context.report("waiting" if unavailable else "watching", unavailable)
 
     def _log_once(self, reason: str, cause: Cause | None, *, detail: str = "", error: Exception | None = None) -> None:
         """Log the first message of each reason.

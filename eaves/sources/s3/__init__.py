@@ -2,7 +2,7 @@
 
 kind           the kind of source, with its settings in eaves.yaml
 scan           lists the bucket: whole passes, and passes over what follows the last known keys
-notifications  takes notifications over HTTP and from a queue of Amazon SQS; their keys wait as hints
+notifications  takes notifications from a queue of Amazon SQS; their keys wait as hints
 source         main loop, which turns objects into events
 
 The listing is the truth, and a notification is a hint that only makes an image come sooner: an image whose notification

@@ -62,14 +62,6 @@ class S3SourceSettings:
         "not remember all that were sent. It remembers twice as many, about 60 bytes each.",
         minimum=1,
     )
-    webhook_port: int = setting(
-        0,
-        "TCP port at which the store reports new objects by POST (bucket notifications), with the token in the file "
-        "`token` of the credentials. The default, 0, is no port.",
-        minimum=0,
-        maximum=65_535,
-    )
-    webhook_host: str = setting("127.0.0.1", "Address that the webhook listens on; 0.0.0.0 for other machines.")
     queue: str = setting(
         "", "Address of a queue of Amazon SQS to which the bucket reports new objects; empty for no queue."
     )
@@ -123,7 +115,5 @@ KIND = SourceKind(
     remembers=lambda settings: settings.max_objects,
     extra="s3",
     addresses=find_addresses,
-    port_setting="webhook_port",
-    host_setting="webhook_host",
     refers=lambda settings: settings.location.base_url if settings.sends == "reference" else "",
 )

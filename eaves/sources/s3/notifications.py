@@ -1,14 +1,13 @@
-"""A store's notifications about new objects, by HTTP (webhook) or from a queue of Amazon SQS, and the keys they name.
+"""Notifications about new objects from a queue of Amazon SQS, and the keys that they name.
 
-Three forms of notifications are known: that of Amazon S3, which MinIO and others use, too; the same within a message of
-Amazon SNS; and that of Amazon EventBridge. Anybody may have written one: it only makes the source look at a key.
+Three forms of notifications are known: that of Amazon S3, the same within a message of Amazon SNS, and that of Amazon
+EventBridge. Anybody may have written one: it only makes the source look at a key.
 Source: Amazon S3 User Guide, Event message structure, EventBridge event message structure; Amazon SNS Developer Guide,
 message formats.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import random
 import re
@@ -21,17 +20,13 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.base.strict_json import parse_json
 from eaves.bucket.aws_client import AwsClient
-from eaves.credentials.folder import TOKEN, read_credentials
-from eaves.errors import ConfigError, EavesError, EventError
-from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_problem
+from eaves.errors import EavesError
 from eaves.sources.context import SourceContext
 from eaves.sources.s3.kind import S3SourceSettings
 
 MAX_HINTS = 10_000
 """Maximum number of keys that wait, which take about 2 MB of memory. The next pass over the bucket finds the objects of
 keys for which there is no room."""
-MAX_BYTES = 1 << 20
-"""Maximum size of a notification in bytes, which is the maximum size of a message in Amazon SQS."""
 MAX_KEY_BYTES = 1024
 """Maximum size of a key in bytes. Source: Amazon S3 User Guide, Creating object key names."""
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
@@ -40,14 +35,9 @@ WAIT_S = 15
 """Time that the queue holds a request back until there is a message, seconds."""
 HIDDEN_S = 60
 """Time after which the queue gives a message again that wasn't deleted, seconds."""
-WEBHOOK_RETRY_S = 60.0
-"""Pause after which the webhook is opened again when its port is taken, seconds."""
 STOP_S = 2.0
 _BATCH = 10
 _QUEUE_HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
-_LIMITS = IngressLimits(max_bytes=MAX_BYTES, in_flight_bytes=4 * MAX_BYTES, connections=32)
-_TAKEN = Response(status=200)
-"""Response to a notification, before its object is captured: otherwise the next pass over the bucket finds it."""
 
 _log = logging.getLogger(__name__)
 
@@ -111,11 +101,11 @@ class Hints:
             self._woken = False
 
 
-class Notifications:
-    """Passes the keys in notifications on as hints until it is closed: webhook and queue, as the settings ask for them.
+class QueueReader:
+    """A thread that passes the keys in a queue's messages on as hints; without a queue it does nothing.
 
-    A message of the queue is deleted when its keys wait as hints; if the process ends before their objects are
-    captured, the next pass over the bucket finds them.
+    A message is deleted when its keys wait as hints; if the process ends before their objects are captured, the next
+    pass over the bucket finds them.
 
     Args:
         settings: Settings of the source.
@@ -128,11 +118,8 @@ class Notifications:
         self._context = context
         self._hints = hints
         self._stop = StopFlag(context.clock)
-        self._webhook: IngressServer | None = None
-        self._retry_at = float("-inf")
-        self._webhook_fault = self._queue_fault = ""
-        self._client: AwsClient | None = None
-        self._thread = threading.Thread(target=self._read_queue, name=f"queue {context.name}", daemon=True)
+        self._fault = ""
+        self._thread: threading.Thread | None = None
         if settings.queue:
             parts = urlsplit(settings.queue)
             found = _QUEUE_HOST.fullmatch(parts.hostname or "")
@@ -144,107 +131,63 @@ class Notifications:
                 credentials=context.credentials,
                 proxies=context.proxies,
             )
+            self._thread = threading.Thread(target=self._read, name=f"queue {context.name}", daemon=True)
 
-    def ensure(self) -> None:
-        """Start what isn't running yet. A webhook whose port is taken is tried again later."""
-        if self._client is not None and self._thread.ident is None:
+    def start(self) -> None:
+        """Start to read the queue."""
+        if self._thread is not None:
             self._thread.start()
-        settings, now = self._settings, self._context.clock.monotonic()
-        if not settings.webhook_port or self._webhook is not None or now < self._retry_at:
-            return
-        try:
-            self._webhook = IngressServer(
-                self._answer, limits=_LIMITS, host=settings.webhook_host, port=settings.webhook_port, name="webhook"
-            )
-        except ConfigError as error:
-            self._retry_at = now + WEBHOOK_RETRY_S
-            if error.message != self._webhook_fault:
-                self._webhook_fault = error.message
-                _log.error(
-                    "source %s takes no notifications, so new images are found by listing only: %s",
-                    self._context.name,
-                    error.message,
-                )
 
     def stop(self) -> None:
         """End the wait for the queue's messages, from any thread."""
         self._stop.set()
-        if self._client is not None:
+        if self._thread is not None:
             self._client.abort()
 
     def close(self) -> None:
-        """Stop webhook and queue."""
+        """Stop reading, and wait for the thread."""
         self.stop()
-        if self._webhook is not None:
-            self._webhook.stop()
-            self._webhook = None
-        if self._thread.ident is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join(STOP_S)
 
-    def _offer(self, text: bytes | str) -> None:
-        """Pass on the keys in a notification; raise ValueError when it is none."""
-        location = self._settings.location
-        self._hints.offer(parse_notification(text, bucket=location.name, prefix=location.prefix))
-
-    def _answer(self, request: Request) -> Response:
-        """Answer POST at any path.
-
-        Without a token in the credentials every request is refused, because a notification makes the source send
-        requests. MinIO sends the token with or without `Bearer`.
-        """
-        token = read_credentials(self._context.credentials).token
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if not token or not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
-            hint = f"send the token in the file {TOKEN} of the source's credentials: Authorization: Bearer TOKEN"
-            return answer_problem(401, "the request has no valid token", hint, WWW_Authenticate="Bearer")
-        request.admit()
-        if request.method in ("GET", "HEAD"):  # MinIO tests whether the endpoint answers
-            return _TAKEN
-        if request.method != "POST":
-            return answer_problem(405, "only POST with a notification is supported", Allow="POST")
-        try:
-            self._offer(request.read_body(MAX_BYTES))
-        except ValueError as error:
-            raise EventError(f"the notification can't be read: {error}"[:256]) from error
-        return _TAKEN
-
-    def _read_queue(self) -> None:
-        failures, client = 0, self._client
-        while client is not None and not self._stop.is_set():
+    def _read(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
             try:
-                self._read_messages(client)
+                self._read_messages()
             except EavesError as error:
                 failures += 1
-                self._report_queue(error.message)
+                self._report(error.message)
                 self._stop.wait(RETRY.pause_s(failures, jitter=random.random()))  # noqa: S311
             else:
                 failures = 0
-                self._report_queue("")
-        if client is not None:
-            client.close()
+                self._report("")
+        self._client.close()
 
-    def _read_messages(self, client: AwsClient) -> None:
+    def _read_messages(self) -> None:
         """Receive, pass on and delete messages once."""
-        queue = self._settings.queue
+        location, queue = self._settings.location, self._settings.queue
         asked = {"MaxNumberOfMessages": _BATCH, "WaitTimeSeconds": WAIT_S, "VisibilityTimeout": HIDDEN_S}
-        answer = client.request(lambda sqs: sqs.receive_message(QueueUrl=queue, **asked), "its messages")
+        answer = self._client.request(lambda sqs: sqs.receive_message(QueueUrl=queue, **asked), "its messages")
         entries = []
         for number, message in enumerate(answer.get("Messages", ())):
             entries.append({"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]})
             try:
-                self._offer(message.get("Body", ""))
+                keys = parse_notification(message.get("Body", ""), bucket=location.name, prefix=location.prefix)
             except ValueError as error:
                 _log.warning(
                     "source %s: a message of its queue is no notification and is deleted: %s", self._context.name, error
                 )
+            else:
+                self._hints.offer(keys)
         if entries:
-            client.request(lambda sqs: sqs.delete_message_batch(QueueUrl=queue, Entries=entries), "its messages")
+            self._client.request(lambda sqs: sqs.delete_message_batch(QueueUrl=queue, Entries=entries), "its messages")
 
-    def _report_queue(self, fault: str) -> None:
+    def _report(self, fault: str) -> None:
         """Log that the queue can't be read, or can be read again, when that has changed."""
-        if self._stop.is_set() or fault == self._queue_fault:
+        if self._stop.is_set() or fault == self._fault:
             return
-        self._queue_fault, name = fault, self._context.name
+        self._fault, name = fault, self._context.name
         if fault:
             _log.warning("source %s can't read its queue, so new images are found by listing only: %s", name, fault)
         else:

@@ -21,14 +21,13 @@ from eaves.errors import (
 )
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
-from eaves.sources.faults import ImageFaults
+from eaves.sources.faults import ImageFaults, capture_when_possible, explain_refusal
 from eaves.sources.files import build_text
 from eaves.sources.frame import Frame, Outcome
 from eaves.sources.s3.kind import S3SourceSettings
-from eaves.sources.s3.notifications import Hints, Notifications
+from eaves.sources.s3.notifications import Hints, QueueReader
 from eaves.sources.s3.scan import BucketScan
 from eaves.sources.sent_images import SentImages
-from eaves.sources.spool_refusal import capture_when_possible, explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to read a bucket that can't be read."""
@@ -59,7 +58,6 @@ class S3Source:
 
     Attributes:
         hints: Keys that wait to be looked at.
-        notifications: Webhook and queue.
     """
 
     def __init__(self, settings: S3SourceSettings, context: SourceContext, bucket: Bucket | None = None) -> None:
@@ -70,7 +68,7 @@ class S3Source:
         self._refers = settings.sends == "reference"
         self._faults = ImageFaults(context)
         self.hints = Hints(context.clock)
-        self.notifications = Notifications(settings, context, self.hints)
+        self._queue = QueueReader(settings, context, self.hints)
         self._sent = SentImages(
             context.index,
             context.source,
@@ -102,14 +100,14 @@ class S3Source:
         finally:
             with suppress(SpoolError):  # then the next start reads these images again
                 self._sent.save()
-            self.notifications.close()
+            self._queue.close()
             self._bucket.close()
 
     def _run(self) -> None:
         failures = 0
+        self._queue.start()
         while not self._context.stopping:
             try:
-                self.notifications.ensure()
                 self._look_at_hints()
                 self._scan.step(self._look_at_found)
                 self._sent.save()
@@ -273,5 +271,5 @@ class S3Source:
 
     def _wake(self) -> None:
         self.hints.wake()
-        self.notifications.stop()
+        self._queue.stop()
         self._bucket.abort()

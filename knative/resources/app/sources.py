@@ -80,8 +80,6 @@ def source_values(source: ClusterSource) -> dict[str, Any]:
     values, kind = source.settings, _find_kind(source)
     if kind is not None and find_runner(source) is not SourceRunner.SERVICE:
         values |= {kind.path_setting: _path_in_pod(source)}
-    if kind is not None and values.get(kind.port_setting):
-        values |= {kind.host_setting: "0.0.0.0"}  # noqa: S104 - the pod's own; a Service leads to it
     if source.secret:
         values[CREDENTIALS] = FOLDER
     return values
@@ -119,14 +117,6 @@ def find_child_bytes(source: ClusterSource) -> int:
     """Return the memory that the processes that a source starts may use, bytes; 0 while its settings have faults."""
     configured = _configure(source)
     return configured.kind.child_bytes(configured.settings) if configured is not None else 0
-
-
-def find_listening_port(source: ClusterSource) -> int:
-    """Return the TCP port on which a source takes requests; 0 for none, and while its settings have faults."""
-    configured = _configure(source)
-    if configured is None or not configured.kind.port_setting:
-        return 0
-    return int(getattr(configured.settings, configured.kind.port_setting))
 
 
 def _configure(source: ClusterSource) -> ConfiguredSource | None:

@@ -8,7 +8,7 @@ from eaves.base.clock import SYSTEM, Clock
 
 
 class DictIndex:
-    """Implements `eaves.sources.index.SentIndex`.
+    """Implements `eaves.sources.context.SentIndex`.
 
     Attributes:
         times: Event id to when it was put or touched last, Unix seconds.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.events import event_id, source_uri
@@ -82,9 +83,12 @@ class RecordingContext:
     def drop(self, cause: Cause, count: int = 1) -> None:
         self.dropped[cause] += count
 
-    def report(self, state: State, reason: str = "", *, log: bool = True) -> None:
+    def report(self, state: State, reason: str = "") -> None:
         if not self.states or self.states[-1] != (state, reason):
             self.states.append((state, reason))
 
     def reconnected(self) -> None:
         self.reconnects += 1
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Nobody looks at it."""

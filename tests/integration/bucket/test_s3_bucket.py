@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,19 @@ def test_a_request_in_progress_is_ended_from_another_thread_and_none_is_sent_aft
         assert len(fake.asked) == 1
 
 
+def test_requests_beyond_the_maximum_wait_for_their_turn() -> None:
+    with open_camera(serving(respond(200, b"abc"))) as fake:
+        ready = threading.Barrier(12)
+        bucket = build(fake.url)
+
+        def read(_: int) -> bytes:
+            ready.wait(5)
+            return bucket.get(FOUND, 1_000)
+
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(read, range(12))) == [b"abc"] * 12
+
+
 def test_an_unreachable_store_is_one_attempt() -> None:
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="connection refused"):
@@ -189,11 +203,18 @@ LOOP = (
     f"{HEAD}<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>".encode()
 )
 
+NO_TOKEN = f"{HEAD}<IsTruncated>true</IsTruncated></ListBucketResult>".encode()
+
 
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
         (respond(200, LOOP), StatusError, "same next token"),
+        (
+            respond(200, b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"),
+            StatusError,
+            "next page",
+        ),
         (respond(200, b"<html>"), StatusError, "status 500"),
         (respond(200, HEAD.encode(), length=1_000, Connection="close"), EavesError, "photos at 127.0.0.1"),
         (respond(200, HEAD.encode(), length=-1), EavesError, "photos at 127.0.0.1"),

@@ -65,7 +65,6 @@ def test_a_process_warns_of_a_variable_that_it_does_not_read(name: str, tmp_path
         "EAVES_SITES": "sites",
         "EAVES_SOURCES": '[{"name": "inbox", "kind": "folder", "path": "inbox"}]',
         "EAVES_TO": "http://127.0.0.1:9/",
-        "EAVES_TRIGGER": "hub",
         "EAVES_URL": "mqtt://127.0.0.1:9/plant",
         "EAVES_READER_TOKEN": "a token of many letters",
         "K_SINK": "http://127.0.0.1:9/",

@@ -96,29 +96,6 @@ def test_a_version_that_is_set_is_kept(broker: Mosquitto) -> None:
     old.close()
 
 
-@pytest.mark.parametrize("version", ["5", "3.1.1"])
-def test_what_was_not_acknowledged_comes_again_after_the_broker_was_killed(broker: Mosquitto, version: str) -> None:
-    settings = replace(to(broker.url, "keeper"), version=version)  # type: ignore[arg-type]
-    listener = RecordingListener(["a/b"], acknowledge=False)
-    with connected(settings, listener) as connection, connected(to(broker.url, "pub"), RecordingListener()) as sender:
-        wait_until(lambda: listener.subscriptions and sender.session, what="the connections")
-        for payload in (b"1", b"2"):
-            sender.publish(publication(payload)).result(10)
-        wait_until(lambda: len(listener.messages) == 2, what="two messages")
-        connection.acknowledge(listener.messages[0])
-        wait_until(lambda: "Received PUBACK from keeper" in broker.log.read_text(), what="the acknowledgement")
-        broker.wait_for_save()
-        broker.kill()
-        wait_until(lambda: listener.losses, what="the loss")
-        assert not connection.acknowledge(listener.messages[1])
-        broker.start()
-        wait_until(lambda: len(listener.messages) > 2, what="the message again")
-        again = listener.messages[2]
-        assert (again.payload, again.dup, again.packet_id) == (b"2", True, listener.messages[1].packet_id)
-        assert listener.sessions[1].present
-        assert connection.acknowledge(again)
-
-
 def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: Mosquitto) -> None:
     listener = RecordingListener()
     with connected(to(broker.url), listener) as connection:
@@ -136,18 +113,6 @@ def test_a_publication_fails_while_there_is_no_broker_and_when_it_goes(broker: M
         wait_until(lambda: connection.session, what="the connection")
         assert connection.publish(publication(b"x")).result(10).code < 0x80
         assert connection.reason == ""
-
-
-def test_a_broker_that_is_stopped_has_one_reason(broker: Mosquitto) -> None:
-    listener = RecordingListener()
-    with connected(to(broker.url), listener) as connection:
-        wait_until(lambda: connection.session, what="the connection")
-        broker.stop()
-        wait_until(lambda: listener.reasons, what="a reason")
-        broker.start()
-        wait_until(lambda: connection.session, what="the connection")
-    assert (listener.losses, len(listener.reasons)) == (1, 1)
-    assert "can't connect" in listener.reasons[0]
 
 
 def test_many_threads_publish_at_once(broker: Mosquitto) -> None:

@@ -111,12 +111,12 @@ def test_more_than_memory_allows_is_asked_for_again(
         run_source(broker.url, context, version="3.1.1") as source,
         connect_publisher(broker.url) as publisher,
     ):
-        source._slot._max_bytes = 400_000
+        source._inbox._max_bytes = 400_000
         context.refuse = SpoolFullError("spool is full (1 GB)")
         for number in range(30):
             publish(publisher, picture(number, 90_000))
         wait_until(lambda: source._missed, what="a message without room")
-        assert len(source._slot) == 4
+        assert len(source._inbox) == 4
         context.refuse = None
         wait_until(lambda: set(numbers(context)) == set(range(30)), 60, what="all messages")
     assert numbers(context) == sorted(numbers(context))
@@ -133,7 +133,7 @@ def test_what_had_no_room_is_asked_for_over_a_slow_link(broker: Mosquitto, conte
         run_source(f"mqtt://127.0.0.1:{link.port}", context, version="3.1.1") as source,
         connect_publisher(broker.url) as publisher,
     ):
-        source._slot._max_bytes = 400_000
+        source._inbox._max_bytes = 400_000
         context.refuse = SpoolFullError("spool is full (1 GB)")
         for number in range(12):
             publish(publisher, picture(number, 90_000))

@@ -21,8 +21,6 @@ from tests.processes.publishing import prediction
 from tests.processes.subscriber import subscribed
 from tests.waiting import wait_until
 
-AVAILABILITY = "eaves/home/flowers/availability"
-
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
@@ -95,27 +93,6 @@ def test_a_prediction_waits_for_a_broker_that_is_away_and_status_says_why(
         broker.start()
         wait_until(lambda: "id-2" in subscriber.ids(), 40, what="the prediction")
     assert status_of(harness.platform).dead == 0
-
-
-def test_a_topic_that_is_not_allowed_makes_no_dead_letter(harness: LocalHarness, tmp_path: Path) -> None:
-    rules = tmp_path / "acl"
-    rules.write_text("topic write other\n")
-    with run_mosquitto(tmp_path / "strict", [f"acl_file {rules}"]) as broker:
-        harness.deploy(app(trigger(f"{broker.url}/plant")))
-        publish(harness, prediction(1))
-        pause = wait_until(lambda: status_of(harness.platform).pauses, 20, what="the reason")[0]
-        assert "not authorized" in pause.reason
-        assert (status_of(harness.platform).queued, status_of(harness.platform).dead) == (1, 0)
-
-
-def test_home_assistant_sees_an_app_that_is_there_and_then_not(harness: LocalHarness, broker: Mosquitto) -> None:
-    with subscribed(broker.port, AVAILABILITY, "homeassistant/#") as subscriber:
-        harness.deploy(app(trigger(f"{broker.url}/plant", home_assistant=True)))
-        wait_until(lambda: subscriber.on(AVAILABILITY), 20, what="availability, before the first prediction")
-        publish(harness, prediction(1))
-        subscriber.wait_for(3)
-        harness.platform.remove("flowers")
-        wait_until(lambda: subscriber.on(AVAILABILITY)[-1].payload == b"offline", 20, what="offline")
 
 
 def test_up_ends_soon_though_a_broker_never_acknowledges(harness: LocalHarness, broker: Mosquitto) -> None:

@@ -33,7 +33,6 @@ class PublisherProcess:
         self.environ = {
             "PATH": os.environ["PATH"],
             "EAVES_URL": url,
-            "EAVES_TRIGGER": "hub",
             "EAVES_APP": "flowers",
             "EAVES_SITE": "home",
             "EAVES_SPOOL": str(folder / "publisher.db"),

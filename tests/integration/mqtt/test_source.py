@@ -68,15 +68,6 @@ def test_agents_with_the_same_names_have_sessions_of_their_own(broker: Mosquitto
     assert (context.reconnects, other.reconnects) == (0, 0)
 
 
-def test_an_id_in_a_user_property_makes_repeats_one_frame(broker: Mosquitto, context: RecordingContext) -> None:
-    with run_source(broker.url, context, id_property="id"), connect_publisher(broker.url) as publisher:
-        for number in (1, 1, 2):
-            publish(publisher, picture(number), properties=[("id", str(number))])
-        wait_for(context, 2)
-    assert [frame.extensions["senderid"] for frame in context.frames] == ["1", "2"]
-    assert context.dropped == {"duplicate": 1}
-
-
 def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquitto, context: RecordingContext) -> None:
     old = OldBroker(broker.port)
     with run_source(f"mqtt://127.0.0.1:{old.port}", context, wait=False, id_property="id"):

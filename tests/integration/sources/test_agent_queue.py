@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import signal
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.admin.client import SocketQueue
-from eaves.admin.server import CONNECTIONS
 from eaves.events import Event
 from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.ports import find_port
@@ -143,16 +141,6 @@ def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProc
 def test_the_port_gives_nobody_the_entries(stuck: AgentProcess) -> None:
     assert stuck.get("/queues")[0] == 404
     assert stuck.get("/queues/entries")[0] == 404
-
-
-def test_connections_held_open_keep_no_probe_out(agent: AgentProcess) -> None:
-    agent.start()
-    held = [socket.create_connection(("127.0.0.1", agent.port)) for _ in range(3 * CONNECTIONS)]
-    try:
-        assert agent.get("/health/liveness")[0] == 200
-    finally:
-        for connection in held:
-            connection.close()
 
 
 def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:

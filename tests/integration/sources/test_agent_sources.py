@@ -245,9 +245,3 @@ def check_flat(samples: list[int]) -> None:
 @pytest.mark.timeout(300)
 def test_a_thousand_queued_images_drain_with_constant_memory(tmp_path: Path) -> None:
     check_flat(drain(tmp_path, 1_000, 50_000))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_ten_thousand_queued_images_drain_with_constant_memory(tmp_path: Path) -> None:
-    check_flat(drain(tmp_path, 10_000, 90_000))

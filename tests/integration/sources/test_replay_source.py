@@ -19,8 +19,7 @@ from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.kind import KIND, ReplaySourceSettings
-from eaves.sources.replay.source import ReplaySource
+from eaves.sources.replay import KIND, ReplaySource, ReplaySourceSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.fakes.sources.source_context import RecordingContext
@@ -276,7 +275,7 @@ def test_an_empty_loop_takes_no_processor(tmp_path: Path) -> None:
         assert clock.next_due_s() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "1e25"])
+@pytest.mark.parametrize("mtime", ["-inf", "nan", "1e25"])
 def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> None:
     path = tmp_path / "photos.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -292,69 +291,6 @@ def test_a_time_that_is_none_holds_up_no_image(mtime: str, tmp_path: Path) -> No
         ("3.jpg", 0),
     ]
     assert context.dropped == {}
-
-
-def write_half_tar(path: Path) -> Path:
-    """A tar that ends within its third image, of which Python notices the end only when the next one is looked for."""
-    with tarfile.open(path, "w") as archive:
-        for name in NAMES:
-            member = tarfile.TarInfo(name)
-            member.size = 2_000
-            archive.addfile(member, io.BytesIO(image(name) + bytes(2_000)))
-    path.write_bytes(path.read_bytes()[: 2 * (512 + 2_048) + 512 + 100])
-    return path
-
-
-def turn_until(clock: ManualClock, predicate: Callable[[], object]) -> None:
-    """Let time pass until something is so."""
-
-    def turned() -> object:
-        if clock.waiting:
-            clock.turn(11)
-        return predicate()
-
-    wait_until(turned, 20)
-
-
-def test_a_truncated_archive_in_a_loop_is_said_once(tmp_path: Path) -> None:
-    clock = ManualClock()
-    path = write_half_tar(tmp_path / "photos.tar")
-    with playing(path, RecordingContext(clock=clock), loop=True) as context:
-        turn_until(clock, lambda: len(context.frames) >= 10)
-        assert [state for state, _ in context.states] == ["watching", "waiting"]
-        write_tar(tmp_path / "good.tar", "w").replace(path)
-        turn_until(clock, lambda: context.states[-1] == ("watching", ""))
-    assert [state for state, _ in context.states] == ["watching", "waiting", "watching"]
-
-
-def test_a_queue_that_is_full_hides_no_truncated_archive_for_long(tmp_path: Path) -> None:
-    clock = ManualClock()
-    context = RecordingContext(clock=clock)
-    with playing(write_half_tar(tmp_path / "photos.tar"), context, loop=True):
-        turn_until(clock, lambda: context.states[-1:] and context.states[-1][0] == "waiting")
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        turn_until(clock, lambda: context.states[-1][0] == "paused")
-        context.refuse = None
-        turn_until(clock, lambda: context.states[-1][0] == "waiting")
-    assert [state for state, _ in context.states] == ["watching", "waiting", "paused", "waiting"]
-
-
-def test_an_image_that_cannot_be_read_is_counted_once_however_often_its_archive_is_tried(tmp_path: Path) -> None:
-    clock = ManualClock()
-    path = write_half_tar(tmp_path / "photos.tar")
-    context = RecordingContext(clock=clock)
-    rounds: list[str] = []
-
-    class Index(DictIndex):
-        def seen(self, source: str, event_id: str) -> bool:
-            rounds.append(event_id)
-            return super().seen(source, event_id)
-
-    context.index = Index(clock)
-    with playing(path, context):
-        turn_until(clock, lambda: len(rounds) >= 12)
-    assert [frame.subject for frame in context.frames] == NAMES[:2]
-    assert context.dropped == {"unreadable": 1}
 
 
 @contextmanager
@@ -390,21 +326,3 @@ def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played
 def test_in_a_loop_nothing_is_remembered_of_an_archive(name: str, tmp_path: Path) -> None:
     with playing_at_most(2, WRITERS[name](tmp_path / name), RecordingContext(), loop=True) as context:
         wait_until(lambda: len(context.frames) >= 6, 20)
-
-
-def test_an_archive_that_is_read_in_vain_takes_a_tenth_of_a_processor(tmp_path: Path) -> None:
-    """Each attempt reads a large archive, which is refused or damaged at its end, up to that point."""
-    clock = ManualClock()
-
-    class SlowIndex(DictIndex):
-        def seen(self, source: str, event_id: str) -> bool:
-            clock.turn(5.0)
-            return super().seen(source, event_id)
-
-    context = RecordingContext(clock=clock)
-    context.index = SlowIndex(clock)
-    with playing_at_most(2, write_tar(tmp_path / "photos.tar", "w"), context):
-        wait_until(lambda: clock.waiting, 20)  # the first attempt plays two images
-        clock.turn(11)
-        wait_until(lambda: clock.waiting and len(context.frames) == 2, 20)
-        assert clock.next_due_s() == pytest.approx(100.0)

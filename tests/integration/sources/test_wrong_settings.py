@@ -21,8 +21,7 @@ from eaves.sources.folder.source import FolderSource
 from eaves.sources.http.kind import HttpSourceSettings
 from eaves.sources.http.source import HttpSource
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.kind import ReplaySourceSettings
-from eaves.sources.replay.source import ReplaySource
+from eaves.sources.replay import ReplaySource, ReplaySourceSettings
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import SpoolError, SpoolFullError
+from eaves.errors import SpoolFullError
 from eaves.events import Event, event_id
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import MIN_UNUSABLE
@@ -76,13 +76,6 @@ def test_the_partition_key_is_the_camera_or_the_source_with_its_node(
     build_context(store=store, node=node).capture(Frame(data=PNG, position="7", camera=camera))
     (event,) = store.events
     assert event.extensions["partitionkey"] == key
-
-
-def test_what_a_frame_does_not_say_is_left_out(store: Store) -> None:
-    build_context(store=store).capture(Frame(data=b"?", position="7"))
-    (event,) = store.events
-    assert (event.subject, event.time, event.datacontenttype) == (None, None, "application/octet-stream")
-    assert event.extensions["partitionkey"] == "cam"
 
 
 @pytest.mark.parametrize("digest", ["sha256:" + "0" * 64, ""])
@@ -208,12 +201,6 @@ def test_images_that_the_source_itself_drops_are_an_error_too_until_one_is_captu
     assert context.counters.reason == "every image was dropped: it has more bytes or pixels than allowed"
 
 
-def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:
-    store.error = SpoolError("disk I/O error")
-    with pytest.raises(SpoolError, match="disk I/O error"):
-        build_context(store=store).capture(Frame(data=PNG, position="7"))
-
-
 @pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])
 def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store) -> None:
     context = build_context(store=store, **limits)
@@ -271,3 +258,30 @@ def test_a_captured_image_is_logged_by_its_subject_or_its_id(caplog: pytest.LogC
     context.capture(Frame(data=PNG, position="1", subject="hall/1.png"))
     context.capture(Frame(data=PNG, position="2"))
     assert caplog.messages == ["captured hall/1.png", f"captured {event_id('/eaves/test/cam', '2')}"]
+
+
+def test_a_source_that_breaks_every_11_seconds_has_two_lines_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for _ in range(24 * 3600 // 11):
+        context.report("watching")
+        assert context.counters.state == "watching"
+        clock.turn(10.0)
+        context.report("waiting", "the stream ended")
+        assert context.counters.state == "waiting"
+        clock.turn(1.0)
+    lines = caplog.messages
+    assert 24 <= sum("is waiting" in line for line in lines) <= 25
+    assert 24 <= sum("is watching" in line for line in lines) <= 26
+    assert "is waiting: the stream ended (327 more times since the last such line)" in lines[3]
+
+
+def test_the_status_has_the_present_reason_while_two_take_turns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for reason in ("no answer", "connection refused") * 5:
+        clock.turn(3)
+        context.report("waiting", reason)
+        assert context.counters.reason == reason
+    assert len(caplog.messages) == 2

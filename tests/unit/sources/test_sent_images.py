@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolError
-from eaves.sources.sent_images import TOUCH_BATCH, SentImages
+from eaves.sources.sent_images import SentImages
 from eaves.spool import Spool
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.sent_index import DictIndex
@@ -82,16 +82,6 @@ def test_beyond_the_limit_the_index_is_asked() -> None:
     assert {int(one, 16) for one in index.asked} == {2, 3, 9}
 
 
-def test_what_the_index_knows_is_kept_in_memory_from_then_on() -> None:
-    clock = ManualClock()
-    index = DictIndex(clock)
-    index.put(identity(1))
-    sent = make(index, clock)
-    assert identity(1) in sent
-    assert identity(1) in sent
-    assert index.asked == [identity(1)]
-
-
 def test_a_file_that_stays_is_never_forgotten_and_one_that_left_is_after_a_week() -> None:
     clock = ManualClock()
     index = DictIndex(clock)
@@ -109,13 +99,6 @@ def test_a_file_that_stays_is_never_forgotten_and_one_that_left_is_after_a_week(
         clock.turn(DAY_S)
     assert days_until_forgotten == 7
     assert len(index.batches) == index.forgotten == 30
-
-
-def test_files_are_marked_in_batches() -> None:
-    clock = ManualClock()
-    index = DictIndex(clock)
-    scanned(make(index, clock), *range(2 * TOUCH_BATCH + 1))
-    assert index.batches == [TOUCH_BATCH, TOUCH_BATCH, 1]
 
 
 def test_nothing_is_forgotten_before_everything_found_is_marked() -> None:
@@ -210,7 +193,7 @@ def test_memory_is_as_before_after_any_number_of_files_that_came_and_went(tmp_pa
         try:
             for _ in range(4):
                 for number in range(1_500):
-                    path = run.write(f"{run.source.captured}-{number}.png")
+                    path = run.write(f"{run.counters.captured}-{number}.png")
                     run.tell(path.name)
                     if number % 100 == 99:
                         run.advance(60.0)
@@ -221,7 +204,7 @@ def test_memory_is_as_before_after_any_number_of_files_that_came_and_went(tmp_pa
                 sizes.append(tracemalloc.get_traced_memory()[0])
         finally:
             tracemalloc.stop()
-        assert run.source.captured == 6_000
+        assert run.counters.captured == 6_000
     assert sizes[-1] - sizes[1] < 100_000  # 576 bytes for each file would be 1.7 MB
 
 

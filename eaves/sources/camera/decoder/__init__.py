@@ -2,10 +2,9 @@
 
 It reads a request (`eaves.sources.camera.wire`) from stdin, writes messages to stdout, and ends with its parent.
 
-process   signals, memory limit, and the end with the parent
+process   signals, memory limit, the end with the parent, and messages to it
 opening   the stream, opened with the options of its protocol, or the reason why it can't be
 reading   main loop: packets, frames, images
 timing    which packets are decoded, which frames are sent, and when they were captured
 images    JPEG images: made of decoded frames, or checked and passed on
-output    writes messages to the parent
 """

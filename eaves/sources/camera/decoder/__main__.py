@@ -6,8 +6,7 @@ import os
 import sys
 import traceback
 
-from eaves.sources.camera.decoder.output import Output
-from eaves.sources.camera.decoder.process import StopSignal, begin, limit_memory
+from eaves.sources.camera.decoder.process import Output, StopSignal, begin, limit_memory
 from eaves.sources.camera.wire import Ended, Failed, StreamRequest, parse_request
 
 
@@ -20,10 +19,10 @@ def main() -> None:
     request = parse_request(line)
     stop = StopSignal()
     limit_memory(request.max_memory_bytes)
-    output = Output(descriptor, waits=not request.paced)
+    output = Output(descriptor)
     last = _read(request, output, stop)
     if last is not None:
-        output.finish(last)
+        output.put(last)
 
 
 def _read(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:

@@ -1,4 +1,4 @@
-"""The decoder as a process: its signals, its descriptors, its limits, and its end with its parent."""
+"""The decoder as a process: its signals, its limits, its end with its parent, and its messages to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import resource
 import select
 import signal
 import threading
+
+from eaves.sources.camera.wire import DroppedFrames, Message, build_message
+from eaves.sources.frame import Cause
 
 CLOSE_S = 0.5
 """Seconds that closing the stream may take after SIGTERM; a camera that is asked to end the stream does so at once."""
@@ -63,3 +66,27 @@ class StopSignal:
                 os._exit(0)
             if not os.read(0, 4_096):
                 os._exit(0)
+
+
+class Output:
+    """Writes messages to the parent, whose thread reads them at once and keeps the newest frame.
+
+    Args:
+        descriptor: Pipe to the parent.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def put(self, message: Message) -> None:
+        """Write a message."""
+        view = memoryview(build_message(message))
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            os._exit(0)  # the parent has ended or closed the pipe, so nobody needs this process
+
+    def drop(self, cause: Cause, reason: str = "") -> None:
+        """Say that a frame was dropped."""
+        self.put(DroppedFrames(cause=cause, reason=reason))

@@ -13,8 +13,7 @@ from av.video.stream import VideoStream
 
 from eaves.sources.camera.decoder.images import JpegEncoder, JpegError, check_jpeg
 from eaves.sources.camera.decoder.opening import MAX_PIXELS, OpenStream, StreamError, explain_read_error, open_stream
-from eaves.sources.camera.decoder.output import Output
-from eaves.sources.camera.decoder.process import StopSignal
+from eaves.sources.camera.decoder.process import Output, StopSignal
 from eaves.sources.camera.decoder.timing import CaptureClock, FrameSelection
 from eaves.sources.camera.wire import Alive, Ended, Failed, Opened, StreamFrame, StreamRequest
 
@@ -36,7 +35,7 @@ change is 1970 in reproducible archives and images."""
 def read_stream(request: StreamRequest, output: Output, stop: StopSignal) -> Ended | Failed | None:
     """Read a stream and return the last message; None when a signal ended it."""
     try:
-        stream = open_stream(request, output.finish)
+        stream = open_stream(request, output.put)
         ended = StreamReader(request, stream, output, stop).run()
     except Exception as error:  # noqa: BLE001
         return explain_read_error(error)
@@ -108,7 +107,7 @@ class StreamReader:
             time_s = self._clock.find(stream_time, begin)
         self._show_life(arrived)
         if self._stream.passes_on:
-            self._pass_on(packet, time_s, arrived)
+            self._pass_on(packet, time_s)
         else:
             self._decode(packet, time_s, arrived)
 
@@ -120,7 +119,7 @@ class StreamReader:
         self._previous = arrived
         return begin
 
-    def _pass_on(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
+    def _pass_on(self, packet: Packet[VideoStream], time_s: float) -> None:
         if not self._selection.is_due(time_s):
             return
         if packet.size > self._request.max_bytes:
@@ -134,7 +133,7 @@ class StreamReader:
         if width * height > MAX_PIXELS:
             self._output.drop("too_large", f"the JPEG image has {width}x{height} pixels")
         elif self._selection.take(time_s):
-            self._send(data, width, height, time_s, arrived)
+            self._send(data, width, height, time_s)
 
     def _decode(self, packet: Packet[VideoStream], time_s: float, arrived: float) -> None:
         selection = self._selection
@@ -151,7 +150,7 @@ class StreamReader:
             if alone:
                 selection.note_picture(found=bool(frames))
             for frame in frames:
-                self._take(frame, time_s if alone else self._find_time(frame, time_s, arrived), arrived)
+                self._take(frame, time_s if alone else self._find_time(frame, time_s, arrived))
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError as error:
@@ -175,7 +174,7 @@ class StreamReader:
             return stream_time - (self._first_pts_s or 0.0)
         return self._clock.find(stream_time, arrived)
 
-    def _take(self, frame: VideoFrame, time_s: float, arrived: float) -> None:
+    def _take(self, frame: VideoFrame, time_s: float) -> None:
         if frame.is_corrupt:
             self._output.drop("unreadable", "a part of the frame is missing")
         elif self._selection.take(time_s):
@@ -183,9 +182,9 @@ class StreamReader:
             if len(data) > self._request.max_bytes:
                 self._output.drop("too_large", f"the JPEG image has {len(data)} bytes")
             else:
-                self._send(data, frame.width, frame.height, time_s, arrived)
+                self._send(data, frame.width, frame.height, time_s)
 
-    def _send(self, data: bytes, width: int, height: int, time_s: float, arrived: float) -> None:
+    def _send(self, data: bytes, width: int, height: int, time_s: float) -> None:
         self._announce(width, height)
         self._frames += 1
         # A live frame's time is on the monotonic clock until now, because the wall clock may be set at any time.
@@ -194,7 +193,6 @@ class StreamReader:
             data=data,
             number=self._number,
             captured_at_ns=min(MAX_NS, max(0, int((start_s + time_s) * 1e9))),
-            arrived_ns=int(arrived * 1e9),
         )
         self._output.put(frame)
 
@@ -210,7 +208,6 @@ class StreamReader:
             height=height,
             rate=self._rate,
             decoding=decoding,
-            key_interval_s=round(self._selection.key_interval_s, 3),
         )
         self._output.put(self._opened)
 

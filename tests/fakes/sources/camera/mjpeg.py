@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tests.fakes.http.camera import Asked, FakeCamera
 from tests.inputs.videos import Video, wait_for_frame
 
 BOUNDARY = "frame"
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary={BOUNDARY}\r\n\r\n".encode()
-
-MjpegAnswer = Callable[[Asked], Iterator[bytes]]
 
 
 def build_part(jpeg: bytes, *, length: int | None = -1) -> bytes:
@@ -43,16 +41,6 @@ def stream_live(camera: FakeCamera, video: Video, *, lengths: bool = True) -> It
         if camera.released.is_set():
             return
         yield build_part(video.packets[number % len(video.packets)].data, length=-1 if lengths else None)
-
-
-def stream_flood(camera: FakeCamera, video: Video, rate: int = 500) -> Iterator[bytes]:
-    """`rate` frames a second."""
-    yield HEAD
-    began = time.monotonic()
-    for number in itertools.count():
-        if camera.released.wait(max(0.0, began + number / rate - time.monotonic())):
-            return
-        yield build_part(video.packets[number % len(video.packets)].data)
 
 
 def stream_half(camera: FakeCamera, video: Video, whole: int = 2) -> Iterator[bytes]:

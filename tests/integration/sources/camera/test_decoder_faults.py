@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from eaves.sources.camera.wire import DroppedFrames, StreamFrame, StreamRequest, build_request
+from eaves.sources.camera.wire import DroppedFrames, StreamFrame, StreamRequest
 from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import (
     HEAD,
     build_part,
-    stream_flood,
 )
 from tests.fakes.sources.camera.rtsp import RtspSession, open_rtsp_camera
 from tests.inputs.videos import make_video, need_av, read_number
-from tests.processes.decoder import COMMAND, ROOT, Decoder, run_decoder
+from tests.processes.decoder import Decoder, run_decoder
 from tests.waiting import wait_until
 
 
@@ -84,28 +80,6 @@ def test_damaged_data_are_dropped_and_reading_continues() -> None:
     assert _drops(decoder)["unreadable"] >= 1
 
 
-def test_a_flood_and_a_parent_that_does_not_read() -> None:
-    video = make_video("mjpeg", (640, 352))
-    with (
-        open_camera(lambda _: stream_flood(camera, video, 500)) as camera,
-        run_decoder(StreamRequest(url=camera.url)) as decoder,
-    ):
-        decoder.frames(50)
-        before = decoder.memory("Rss")
-        decoder.readable.clear()
-        seen = len(decoder.messages)
-        cpu = decoder.cpu_s()
-        time.sleep(2)
-        assert len(decoder.messages) <= seen + 1
-        assert decoder.memory("Rss") < before + 8_000_000
-        assert decoder.cpu_s() - cpu < 1.5
-        now = time.monotonic_ns()
-        decoder.readable.set()
-        # What lies in the pipe is old; what comes after it is new.
-        wait_until(lambda: isinstance(one := decoder.messages[-1], StreamFrame) and one.arrived_ns > now)
-    assert _drops(decoder)["late"] > 300
-
-
 def _silent(session: RtspSession) -> None:
     session.send_frame(0)
     session.send_frame(1)
@@ -119,17 +93,6 @@ def test_a_signal_ends_it_at_once_though_the_camera_is_silent() -> None:
         decoder.process.send_signal(signal.SIGTERM)
         assert decoder.process.wait(5) == 0
         assert time.monotonic() - began < 1.5
-
-
-def test_a_signal_that_its_parent_blocks_ends_it_too() -> None:
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    try:
-        with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
-            decoder.frames(1)
-            decoder.process.send_signal(signal.SIGTERM)
-            assert decoder.process.wait(5) == 0
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def test_it_says_goodbye_to_the_camera() -> None:
@@ -164,39 +127,6 @@ def test_the_end_of_stdin_ends_it() -> None:
         assert decoder.process.stdin is not None
         decoder.process.stdin.close()
         assert decoder.process.wait(5) == 0
-
-
-def test_the_death_of_its_parent_ends_it() -> None:
-    """A parent that is killed while this process holds the other ends of the decoder's stdin and stdout."""
-    request, stdin = os.pipe()
-    stdout, output = os.pipe()
-    script = (
-        "import subprocess, sys, time\n"
-        f"child = subprocess.Popen({COMMAND!r}, stdin={request}, stdout={output})\n"
-        "print(child.pid, flush=True); time.sleep(60)\n"
-    )
-    command = [sys.executable, "-c", script]
-    try:
-        with (
-            open_rtsp_camera(make_video(), _silent) as camera,
-            subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=(request, output), cwd=ROOT) as parent,
-        ):
-            os.write(stdin, build_request(StreamRequest(url=camera.url())))
-            assert parent.stdout is not None
-            child = int(parent.stdout.readline())
-            assert os.read(stdout, 1)
-            parent.kill()
-            wait_until(lambda: not _runs(child), 5)
-    finally:
-        for pipe in (request, stdin, stdout, output):
-            os.close(pipe)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_it_has_a_limit_of_memory_and_few_threads() -> None:

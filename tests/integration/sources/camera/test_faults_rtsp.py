@@ -7,10 +7,7 @@ memory, a short log without repetitions, different ids, and no password in the l
 from __future__ import annotations
 
 import io
-import os
-import signal
 import time
-from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -21,7 +18,6 @@ from tests.fakes.sources.camera.rtsp import (
     RtspRequest,
     RtspSession,
     Script,
-    describe,
     open_rtsp_camera,
     play_live,
 )
@@ -39,10 +35,8 @@ from tests.fakes.sources.camera.rtsp_faults import (
     refuse_login,
     respond_garbage,
 )
-from tests.inputs.certificates import build_server_context, make_certificate
 from tests.inputs.videos import Video, make_video
-from tests.integration.sources.camera.watched_source import LOGIN, PASSWORD, find_decoders, watch
-from tests.waiting import wait_until
+from tests.integration.sources.camera.watched_source import LOGIN, watch
 
 HOURS_S = 5 * 3600
 
@@ -125,35 +119,6 @@ def test_a_camera_changes_its_resolution(video: Video) -> None:
         assert len(watched.numbers) >= 7  # each picture is whole
 
 
-def test_the_password_is_wrong_and_then_right(video: Video, tmp_path: Path) -> None:
-    """The camera is asked once, and again when the password changes."""
-    credentials = write_credentials(tmp_path / "credentials", "wrong-word")
-    with (
-        open_rtsp_camera(video, answers={"DESCRIBE": build_login(LOGIN)}) as camera,
-        watch(camera.url(), credentials=credentials, warnings=1) as watched,
-    ):
-        watched.wait_for_state("waiting", "refused the user name or password")
-        connections = camera.connections
-        write_credentials(credentials, PASSWORD)
-        watched.wait_for_frames()
-        assert camera.connections == connections + 1
-
-
-def test_a_stranger_has_the_address(video: Video, tmp_path: Path) -> None:
-    """A server whose certificate isn't trusted is asked for nothing and gets no password, until it is trusted."""
-    certificate = make_certificate(tmp_path / "server")
-    credentials = write_credentials(tmp_path / "credentials", PASSWORD)
-    tls = build_server_context(certificate)
-    with (
-        open_rtsp_camera(video, answers={"DESCRIBE": build_login(LOGIN)}, context=tls) as camera,
-        watch(camera.url(), credentials=credentials, warnings=1) as watched,
-    ):
-        watched.wait_for_state("waiting", "certificate")
-        assert camera.requests == []
-        (credentials / "ca.crt").write_bytes(certificate[0].read_bytes())
-        watched.wait_for_frames()
-
-
 QUICK = ("garbage", "a length of 2 GB")
 HOSTILE: dict[str, dict[str, Answer]] = {
     "garbage": {"OPTIONS": respond_garbage},
@@ -169,15 +134,6 @@ def test_an_answer_makes_no_sense(video: Video, fault: str) -> None:
     with open_rtsp_camera(video, answers=HOSTILE[fault]) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_warning("is waiting")
         camera.answers = {}
-        watched.wait_for_frames()
-
-
-def test_a_description_of_10_mb(video: Video) -> None:
-    body = describe(video) + b"a=fmtp:96 x=y\r\n" * 700_000
-    with (
-        open_rtsp_camera(video, answers={"DESCRIBE": build_description(body)}) as camera,
-        watch(camera.url(login=LOGIN)) as watched,
-    ):
         watched.wait_for_frames()
 
 
@@ -204,22 +160,3 @@ def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
 
     with open_rtsp_camera(video, answers={"DESCRIBE": answer}) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_frames()
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, slow(signal.SIGSEGV), slow(signal.SIGSTOP)])
-def test_the_decoder_is_killed(video: Video, number: signal.Signals) -> None:
-    """Killed by the kernel for its memory, crashed, and stopped: a new one is there within seconds."""
-    with open_rtsp_camera(video) as camera, watch(camera.url(login=LOGIN)) as watched:
-        watched.wait_for_frames()
-        (pid,) = find_decoders()
-        os.kill(pid, number)
-        wait_until(lambda: watched.context.counters.reconnects == 1, 8, what="a new decoder")
-        assert pid not in find_decoders()
-        watched.wait_for_frames()
-
-
-def write_credentials(folder: Path, password: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "username").write_text("camera")
-    (folder / "password").write_text(password)
-    return folder

@@ -1,9 +1,8 @@
-"""The s3 source on a real store: an agent's spool, notifications by webhook and queue, and a hundred thousand keys."""
+"""The s3 source on a real store: an agent's spool, notifications from a queue, and a hundred thousand keys."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import urllib3
 
 from eaves.bucket.s3_bucket import S3Bucket
 from eaves.sources.agent.context import AgentContext
@@ -20,7 +18,6 @@ from eaves.sources.agent_lanes import IMAGES
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool, SpoolLimits
-from tests.ports import find_port
 from tests.sources.store import KEYS, Store, open_store, write_keys
 from tests.waiting import wait_until
 
@@ -76,10 +73,9 @@ class Agent:
 def running(
     folder: Path, store: Store, bucket: str, *, remembered: int = 10_000, page_keys: int = 1_000, **values: Any
 ) -> Iterator[Agent]:
-    """Run a source on the bucket, by the real clock; its credentials have the token `hook`."""
+    """Run a source on the bucket, by the real clock."""
     settings = S3SourceSettings(bucket=f"s3://{bucket}/", endpoint=store.url, **{"every_s": DAY_S, **values})
     agent = Agent(folder, settings, remembered, page_keys)
-    (folder / "keys" / "token").write_text("hook\n")
     thread = threading.Thread(target=agent.source.run)
     thread.start()
     try:
@@ -139,41 +135,6 @@ def test_a_queue_that_does_not_exist_is_logged_once_and_images_are_found_by_list
         wait_until(lambda: store.count("POST /") >= 2, what="a second attempt")
     assert caplog.text.count("can't read its queue") == 1
     assert "NonExistentQueue" in caplog.text or "QueueDoesNotExist" in caplog.text
-
-
-def test_a_webhook_takes_notifications_with_the_token_only(store: Store, bucket: str, tmp_path: Path) -> None:
-    port = find_port()
-    named = {"bucket": {"name": bucket}, "object": {"key": "a.jpg"}}
-    body = json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": named}]})
-
-    def post(text: str | bytes, **headers: str) -> int:
-        return urllib3.request("POST", f"http://127.0.0.1:{port}/", body=text, headers=headers, retries=False).status
-
-    with running(tmp_path, store, bucket, webhook_port=port) as agent:
-        wait_until(lambda: agent.context.counters.state == "watching")
-        store.put(bucket, "a.jpg")
-        assert post(body) == 401
-        assert post(body, Authorization="Bearer wrong") == 401
-        assert post("no json", Authorization="Bearer hook") == 400
-        assert post(b"x" * (2 << 20), Authorization="Bearer hook") == 413
-        assert agent.captured == []
-        assert post(body, Authorization="hook") == 200
-        wait_until(lambda: agent.captured == ["a.jpg"])
-        assert urllib3.request("GET", f"http://127.0.0.1:{port}/", headers={"Authorization": "hook"}).status == 200
-        (tmp_path / "keys" / "token").unlink()
-        assert post(body, Authorization="Bearer ") == 401
-
-
-def test_a_webhook_whose_port_is_taken_is_logged_once_and_images_are_found_by_listing(
-    store: Store, bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store.put(bucket, "a.jpg")
-    port = int(store.url.rpartition(":")[2])
-    with running(tmp_path, store, bucket, webhook_port=port, every_s=0.5) as agent:
-        wait_until(lambda: agent.captured == ["a.jpg"])
-        store.put(bucket, "b.jpg")
-        wait_until(lambda: agent.captured == ["a.jpg", "b.jpg"])
-    assert caplog.text.count("takes no notifications") == 1
 
 
 def test_a_bucket_that_is_missing_is_waited_for(store: Store, bucket: str, tmp_path: Path) -> None:

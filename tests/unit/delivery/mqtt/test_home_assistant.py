@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, ONLINE, HomeAssistant, build_state, slugify
+from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, HomeAssistant, build_state, slugify
 from eaves.delivery.mqtt.message import LATE_S
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED, Event
 from eaves.mqtt import Publication
@@ -119,16 +119,6 @@ def test_what_is_no_prediction_of_the_app_is_not_shown(home: HomeAssistant, even
 
 def test_a_tensors_prediction_is_shown(home: HomeAssistant) -> None:
     assert len(home.update(prediction(type=TENSOR_PREDICTED))) == 3
-
-
-def test_everything_is_sent_again_to_a_home_assistant_that_starts(home: HomeAssistant) -> None:
-    home.update(prediction())
-    home.update(prediction("hall", second=9))
-
-    assert len(home.all_messages()) == 6
-    assert by_topic(home.all_messages())["eaves/home/flowers/hall/state"]["id"] == "hall-9"
-    assert home.birth_topic == "homeassistant/status"
-    assert home.availability(ONLINE).retain
 
 
 def test_the_number_of_cameras_that_are_remembered_is_bounded(home: HomeAssistant) -> None:

@@ -65,7 +65,7 @@ def test_options_that_need_pixels_are_refused_for_images_that_stay_in_a_bucket(
 ) -> None:
     source = (
         "from eaves.sources import SourceKind\n"
-        "from eaves.sources.replay.kind import ReplaySourceSettings\n"
+        "from eaves.sources.replay import ReplaySourceSettings\n"
         "KIND = SourceKind(settings=ReplaySourceSettings, run=print, refers=lambda one: '' if one.loop else 'https://a')\n"
     )
     add_package(tmp_path, "theirs:KIND", source)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import threading
 
-import pytest
-
 from eaves.admin.agent import LIVE, AgentRoutes
 from eaves.admin.queue import Queue
 from eaves.sources.agent.context import SILENT_S
@@ -75,9 +73,3 @@ def test_a_source_that_waits_for_long_is_not_deaf() -> None:
             assert ask(source) == (200, [])
     finally:
         stop_sources([source])
-
-
-@pytest.mark.parametrize("path", ["/", "/queues"])
-def test_nothing_else_is_answered_on_the_port(path: str) -> None:
-    queue: Queue = NoQueue()  # type: ignore[assignment]
-    assert AgentRoutes(queue, list).answer_port("GET", path, "").status == 404

@@ -70,24 +70,6 @@ def test_pixel_formats(name: str) -> None:
     assert pixel == pytest.approx((120 - 16) * 255 / 219, abs=4)
 
 
-def test_an_image_is_about_that_of_libjpeg_with_quality_90() -> None:
-    noise = np.random.default_rng(22).integers(0, 256, (30, 40), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC)
-    written = io.BytesIO()
-    picture.convert("RGB").save(written, "JPEG", quality=90)
-    av = need_av()
-    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), format="rgb24")
-    data = _encode(frame)
-    assert 0.5 < len(data) / len(written.getvalue()) < 2.0
-    errors = [
-        np.abs(
-            np.asarray(Image.open(io.BytesIO(one)).convert("L"), dtype=float) - np.asarray(picture, dtype=float)
-        ).mean()
-        for one in (data, written.getvalue())
-    ]
-    assert errors[0] < errors[1] + 1.0
-
-
 def test_frames_of_a_stream_with_a_fine_tick_are_all_encoded() -> None:
     """An .mp4 file may have a tick of 1/1,200,000 s, with which the fifth frame was refused."""
     from eaves.sources.camera.decoder.images import JpegEncoder

@@ -52,14 +52,6 @@ def test_frames_are_never_sent_more_often_than_asked_for_on_average() -> None:
         assert all(after - before > 0.79 * every_s for before, after in itertools.pairwise(sent))
 
 
-def test_key_frames_only_again_once_they_come_often() -> None:
-    selection = FrameSelection(1.0)
-    _play(selection, rate=10, key_every=50, seconds=20)
-    decoding: list[str] = [selection.decoding]
-    _play(selection, rate=10, key_every=10, seconds=20)
-    assert [*decoding, selection.decoding] == ["all", "key"]
-
-
 def test_key_frames_without_a_picture_lead_to_all_frames() -> None:
     """A stream with gradual refresh has no key frame that can be decoded by itself."""
     selection = FrameSelection(0)

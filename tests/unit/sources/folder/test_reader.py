@@ -23,15 +23,6 @@ def version_of(path: Path) -> FileVersion:
     return FileVersion.of(path.stat())
 
 
-def test_a_file_that_is_as_it_was_looked_at_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    path = tmp_path / "a" / "b" / "c.png"
-    path.write_bytes(DATA)
-    found = find_version(tmp_path, "a/b/c.png")
-    assert found == version_of(path)
-    assert read_file(tmp_path, "a/b/c.png", version_of(path)) == DATA
-
-
 @pytest.mark.parametrize("other", [FileVersion(0, 10), FileVersion(5, 9), FileVersion(5, 11)])
 def test_another_version_is_not_read(tmp_path: Path, other: FileVersion) -> None:
     path = tmp_path / "a.png"
@@ -97,19 +88,6 @@ def test_the_watched_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk" / "a.png").write_bytes(DATA)
     (tmp_path / "inbox").symlink_to(tmp_path / "disk")
     assert read_file(tmp_path / "inbox", "a.png", version_of(tmp_path / "disk" / "a.png")) == DATA
-
-
-def test_a_pipe_is_neither_found_nor_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.png")
-    assert find_version(tmp_path, "a.png") is None
-    assert read_file(tmp_path, "a.png", version_of(tmp_path / "a.png")) is None
-
-
-def test_what_is_gone_is_not_found(tmp_path: Path) -> None:
-    assert find_version(tmp_path, "a.png") is None
-    assert find_version(tmp_path, "a/b.png") is None
-    with pytest.raises(FileNotFoundError):
-        read_file(tmp_path, "a.png", FileVersion(1, 1))
 
 
 def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Path) -> None:

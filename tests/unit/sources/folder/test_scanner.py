@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import StorageError
-from eaves.media_type import is_image_path
 from eaves.sources.folder.reader import FileVersion, scan
 
 
@@ -22,14 +21,6 @@ def found(root: Path) -> dict[str, FileVersion]:
         raise AssertionError((folder, error))
 
     return dict(scan(root, fail, lambda relative: None))
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [("a.png", True), ("x/y/A.JPEG", True), ("a.txt", False), ("png", False), (".a.png", False), ("x/.y/a.png", False)],
-)
-def test_images_are_reported_by_suffix_and_hidden_names_left_alone(path: str, expected: bool) -> None:
-    assert is_image_path(path) is expected
 
 
 def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
@@ -89,13 +80,3 @@ def test_a_scan_holds_neither_files_nor_folders_open(tmp_path: Path) -> None:
         assert count_open_files() <= before + 2
     files.close()  # type: ignore[attr-defined]
     assert count_open_files() == before
-
-
-def test_images_that_no_function_reads_are_reported(tmp_path: Path) -> None:
-    for name in ("a.HEIC", "x/b.avif", ".c.heic", ".d/e.heic", "f.png", "g.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"1")
-    (tmp_path / "link.heic").symlink_to("a.HEIC")
-    unsupported: list[str] = []
-    assert set(dict(scan(tmp_path, lambda folder, error: None, unsupported.append))) == {"f.png"}
-    assert sorted(unsupported) == ["a.HEIC", "x/b.avif"]

@@ -1,11 +1,11 @@
-"""What tells one snapshot from another, when it was captured, and what is asked for next."""
+"""What tells one snapshot from another, and when it was captured."""
 
 from __future__ import annotations
 
 from email.utils import formatdate
 
 from eaves.sources.http.client import Snapshot
-from eaves.sources.http.snapshot_identity import SnapshotIdentity
+from eaves.sources.http.source import SnapshotIdentity
 
 NOW = 1_764_000_000.0
 
@@ -69,46 +69,3 @@ def test_a_last_modified_that_stands_still_ahead_or_makes_no_sense_is_no_capture
     assert captured(snapshot(b"1", last_modified="yesterday")) == [NOW]
     assert captured(snapshot(b"1", last_modified="Fri, 31 Dec 9999 23:59:59 -9999")) == [NOW]
     assert captured(snapshot(b"1")) == [NOW]
-
-
-def conditions(one: Snapshot, *, after_s: float = 1.0) -> dict[str, str]:
-    identity = SnapshotIdentity()
-    assert identity.conditions(0.0) == {}
-    identity.identify(one, NOW)
-    return identity.conditions(after_s)
-
-
-def test_the_server_gets_what_is_known() -> None:
-    assert conditions(snapshot(b"1", etag='W/"a"')) == {"If-None-Match": 'W/"a"'}
-    old = date(NOW - 10)
-    assert conditions(snapshot(b"1", last_modified=old)) == {"If-Modified-Since": old}
-    assert conditions(snapshot(b"1", etag='"a"', last_modified=old)) == {"If-None-Match": '"a"'}
-    assert conditions(snapshot(b"1")) == {}
-
-
-def test_a_picture_of_this_second_may_be_followed_by_another_in_it() -> None:
-    assert conditions(snapshot(b"1", last_modified=date(NOW))) == {}
-
-
-def test_a_validator_that_could_break_a_request_is_not_sent_back() -> None:
-    for etag in ('"a"\r\nX: y', '"\u00e9"', '"' + "a" * 10_000 + '"'):
-        assert conditions(snapshot(b"1", etag=etag)) == {}
-
-
-def test_the_whole_picture_is_asked_for_now_and_then() -> None:
-    identity = SnapshotIdentity()
-    identity.conditions(0.0)
-    identity.identify(snapshot(b"1", etag='"0"'), NOW)
-    assert identity.conditions(599.0)
-    assert not identity.conditions(600.0)
-    assert identity.conditions(601.0)
-
-
-def test_validators_that_do_not_change_with_the_picture_are_not_asked_for_again() -> None:
-    identity = SnapshotIdentity()
-    identity.conditions(0.0)
-    identity.identify(snapshot(b"1", etag='"0"'), NOW)
-    assert not identity.conditions(600.0)
-    identity.identify(snapshot(b"2", etag='"0"'), NOW + 600)
-    assert not identity.conditions(601.0)
-    assert not identity.conditions(5_000.0)

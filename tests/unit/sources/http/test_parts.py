@@ -52,10 +52,7 @@ def test_a_url_that_is_none_is_a_fault_that_does_not_show_it(url: str) -> None:
     [
         ("/other.jpg", "http://cam/other.jpg"),
         ("now.jpg?x=1#top", "http://cam/path/now.jpg?x=1"),
-        ("http://CAM/x", "http://CAM/x"),
         ("https://cam/x", "https://cam/x"),
-        ("https://cam:8443/x", "https://cam:8443/x"),
-        ("http://cam:80/x", "http://cam:80/x"),
         ("http://user:password@cam/x", "http://cam/x"),
         ("//cam", "http://cam/"),
     ],
@@ -69,14 +66,11 @@ def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> N
     [
         ("http://cam/", "http://evil.example/"),
         ("http://cam/", "//169.254.169.254/latest/meta-data"),
-        ("http://cam/", "http://cam@evil.example/"),
         ("http://cam/", "http://cam:8080/"),
         ("http://cam/", "file:///etc/passwd"),
         ("http://cam/", "http://[bad/"),
-        ("http://cam/", "http://cam:99999/"),
         ("https://cam/", "http://cam/"),
         ("https://cam:8443/", "http://cam:8443/"),
-        ("https://cam/", "https://cam:444/"),
     ],
 )
 def test_a_redirect_to_elsewhere_is_not(url: str, location: str) -> None:

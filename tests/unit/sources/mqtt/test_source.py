@@ -10,9 +10,9 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.frame import Frame
+from eaves.sources.mqtt.inbox import HeldMessage
 from eaves.sources.mqtt.kind import MqttSourceSettings
-from eaves.sources.mqtt.message_handoff import HeldMessage
-from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
+from eaves.sources.mqtt.source import INBOX_BYTES, MqttSource
 from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
 
@@ -44,14 +44,14 @@ def drain(source: MqttSource, context: RecordingContext, count: int) -> None:
     thread.join(10)
 
 
-def accepted(number: int, *, present: bool) -> SessionInfo:
-    return SessionInfo(number=number, present=present, version="5")
+def accepted(*, present: bool) -> SessionInfo:
+    return SessionInfo(present=present, version="5")
 
 
 def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1))
-    source.connected(accepted(2, present=True))
+    source.connected(accepted(present=True))
     source.received(message(1, session=2, dup=True))
     source.received(message(2, session=2))
     drain(source, context, 2)
@@ -61,7 +61,7 @@ def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: Re
 def test_in_a_new_session_nothing_comes_again(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1))
-    source.connected(accepted(2, present=False))
+    source.connected(accepted(present=False))
     source.received(message(1, session=2, dup=True))
     drain(source, context, 2)
     assert len({frame.position for frame in context.frames}) == 2
@@ -78,11 +78,11 @@ def test_a_position_is_of_topic_image_and_senders_id(context: RecordingContext) 
 
 def test_after_one_message_without_room_none_is_taken_on_this_connection(context: RecordingContext) -> None:
     source = make(context)
-    big = PNG + bytes(SLOT_BYTES - 5_000)
+    big = PNG + bytes(INBOX_BYTES - 5_000)
     source.received(message(1, big))
     source.received(message(2, big + b"2"))
     source.received(message(3))  # has room, but its acknowledgement would overtake that of 2
-    source.connected(accepted(2, present=True))
+    source.connected(accepted(present=True))
     source.received(message(2, PNG + b"2", session=2))
     drain(source, context, 2)
     assert [frame.data[len(PNG) :][-1:] for frame in context.frames] == [b"\0", b"2"]
@@ -90,7 +90,7 @@ def test_after_one_message_without_room_none_is_taken_on_this_connection(context
 
 def test_messages_of_qos_0_make_room_for_newer_ones(context: RecordingContext) -> None:
     source = make(context)
-    half = bytes(SLOT_BYTES // 2 - 5_000)
+    half = bytes(INBOX_BYTES // 2 - 5_000)
     for number in range(4):
         source.received(message(0, PNG + bytes([number]) + half, qos=0))
     assert context.dropped == {"late": 2}
@@ -146,18 +146,6 @@ def test_a_message_that_was_cut_is_dropped(context: RecordingContext) -> None:
     source.received(message(1, cut=True, size_bytes=99_000_000))
     drain(source, context, 1)
     assert context.dropped == {"too_large": 1}
-
-
-def test_messages_of_topics_that_are_not_subscribed_to_are_counted(
-    context: RecordingContext, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = make(context)
-    for packet_id, qos in ((1, 1), (0, 0), (2, 1)):
-        source.received(Message(topic="other", payload=PNG, packet_id=packet_id, qos=qos, session=1))
-    drain(source, context, 3)
-    assert (context.frames, context.dropped) == ([], {"topic": 3})
-    assert len(caplog.records) == 1
-    assert "counted as dropped, with the cause topic" in caplog.text
 
 
 def test_a_retained_message_that_is_left_out_is_not_counted(context: RecordingContext) -> None:

@@ -17,9 +17,8 @@ from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from eaves.sources.frame import Frame
 from eaves.sources.options import Dropped, FrameEditor, FrameOptions
-from eaves.sources.options.pacing import Pacer
 from eaves.sources.options.settings import parse_interval_ns
-from tests.fakes.clock import START, ManualClock
+from tests.fakes.clock import ManualClock
 
 SECOND = 1_000_000_000
 NUMBERS = itertools.count()
@@ -40,11 +39,6 @@ def passed(editor: FrameEditor, *times: float, camera: str = "") -> list[float]:
 
 def at_hour(text: str, zone: str = "Europe/Berlin") -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
-
-
-def test_without_options_a_frame_is_passed_as_it_is() -> None:
-    given_frame = frame(1)
-    assert FrameEditor(options()).edit(given_frame) is given_frame
 
 
 @pytest.mark.parametrize(
@@ -71,11 +65,6 @@ def test_a_camera_that_is_a_little_early_and_late_keeps_its_rate() -> None:
     jitter = random.Random(0)
     times = [1_000 + number * 0.04 + jitter.uniform(-0.015, 0.015) for number in range(2_501)]  # 25 frames a second
     assert len(passed(editor, *times)) == pytest.approx(501, abs=2)
-
-
-def test_a_long_silence_earns_no_burst() -> None:
-    editor = FrameEditor(options(rate="1/10s"))
-    assert passed(editor, 1_000, 2_000, 2_001, 2_009, 2_010) == [1_000, 2_000, 2_010]
 
 
 def test_each_camera_has_its_own_turns() -> None:
@@ -155,12 +144,6 @@ def test_hours_are_those_of_the_time_zone_in_summer_and_winter() -> None:
             assert isinstance(editor.edit(frame(moment)), Frame) is kept, clock
 
 
-def test_hours_are_asked_of_the_clock_for_a_frame_of_unknown_time() -> None:
-    now = datetime.fromtimestamp(START, ZoneInfo("UTC"))
-    editor = FrameEditor(options(hours=f"{now.hour}:00-{now.hour}:59", time_zone="UTC"), clock=ManualClock())
-    assert isinstance(editor.edit(frame(None, "x")), Frame)
-
-
 def test_a_time_that_no_calendar_has_is_outside_the_hours() -> None:
     editor = FrameEditor(options(hours="00:00-24:00"))
     assert isinstance(editor.edit(frame(0)), Frame)
@@ -183,9 +166,3 @@ def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         options(rate="2", crop="1,2,3", hours="x", time_zone="y", max_side=4)
     assert {fault.path for fault in caught.value.faults} == {"rate", "crop", "hours", "time_zone", "max_side"}
-
-
-def test_a_rate_is_an_average_on_a_grid_so_two_frames_may_be_closer() -> None:
-    """docs/06-sources.md describes this."""
-    pacer = Pacer(5_000_000_000)
-    assert [at for at in range(0, 22, 2) if pacer.admit("a", at * 1_000_000_000)] == [0, 6, 10, 16, 20]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eaves.sources.trial.address import find_guest_settings, parse_place
+from eaves.sources.places import find_guest_settings, parse_place
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,6 @@ def test_a_guest_takes_no_message_from_others(topics: Any) -> None:
     assert guest["topics"] == ["a/b", "c/#"]
     assert guest["client_id"].startswith("eaves-try-hall-gate-")
     assert find_guest_settings({"kind": "s3", "queue": "https://sqs.example/1/q"}, command="try", site="hall") == {
-        "webhook_port": 0,
         "queue": "",
         "start": "all",
     }

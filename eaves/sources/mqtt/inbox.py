@@ -1,4 +1,4 @@
-"""Bounded queue from the thread of the MQTT connection to the thread of the source.
+"""Received messages that are not stored yet, between the thread of the MQTT connection and that of the source.
 
 `put` never waits, because the connection's thread answers the broker's keepalive. A message with QoS 1 that doesn't fit
 isn't acknowledged, so that the broker keeps it and sends it again.
@@ -17,6 +17,9 @@ from eaves.mqtt.message import Message
 
 OVERHEAD_BYTES = 2048
 """Memory that a message takes in addition to its payload, bytes."""
+MAX_OPEN = 10_000
+"""Maximum number of unacknowledged messages that are remembered; beyond it, the oldest are forgotten. A broker has far
+fewer in flight, but it may have lost some messages and never send them again."""
 
 
 @dataclass(slots=True)
@@ -25,16 +28,16 @@ class HeldMessage:
 
     Attributes:
         message: Last copy of the message; on a new connection the acknowledgement must refer to that copy.
-        number: Number from `Arrivals.find_number`.
         digest: SHA-256 of the message's payload.
         wanted: Whether the message becomes an event; otherwise it only waits to be acknowledged in the order of
             arrival.
+        number: Number of the arrival; the same when the broker repeats a message that was not acknowledged.
     """
 
     message: Message
-    number: str
     digest: bytes
     wanted: bool = True
+    number: str = ""
 
     @property
     def cost_bytes(self) -> int:
@@ -42,8 +45,8 @@ class HeldMessage:
         return len(self.message.payload) + OVERHEAD_BYTES
 
 
-class MessageHandoff:
-    """A queue of received messages with bounded memory, from the connection's thread to the source's thread.
+class Inbox:
+    """A queue of received messages with bounded memory, which recognises a message that the broker repeats.
 
     Args:
         max_bytes: Maximum memory of the queue, bytes; one message always fits.
@@ -56,21 +59,25 @@ class MessageHandoff:
         self._changed = threading.Condition()
         self._held: deque[HeldMessage] = deque()
         self._bytes = 0
+        self._run = secrets.token_hex(8)  # not the time, because a device without a battery starts in 1970 each time
+        self._counter = itertools.count(1)
+        self._open: OrderedDict[int, tuple[str, bytes, str]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def put(self, held: HeldMessage) -> bool:
-        """Add a message, or replace the one with the same number; return False when there is no room."""
+    def put(self, new: HeldMessage) -> bool:
+        """Give a message its number and add it, or replace the copy that waits; return False when there is no room."""
         with self._changed:
+            new.number = self._find_number(new.message, new.digest)
             for other in self._held:
-                if other.number == held.number:
-                    other.message = held.message
+                if other.number == new.number:
+                    other.message = new.message
                     return True
-            if self._held and self._bytes + held.cost_bytes > self._max_bytes:
+            if self._held and self._bytes + new.cost_bytes > self._max_bytes:
                 return False
-            self._held.append(held)
-            self._bytes += held.cost_bytes
+            self._held.append(new)
+            self._bytes += new.cost_bytes
             self._changed.notify_all()
             return True
 
@@ -101,64 +108,31 @@ class MessageHandoff:
             self._bytes -= held.cost_bytes
             return held.message
 
+    def close(self, held: HeldMessage) -> None:
+        """Forget a message that was acknowledged: its packet id may belong to another message from now on."""
+        with self._changed:
+            if self._open.get(held.message.packet_id, ("", b"", ""))[2] == held.number:
+                del self._open[held.message.packet_id]
+
+    def forget(self) -> None:
+        """Forget all packet ids, because the broker has lost the session."""
+        with self._changed:
+            self._open.clear()
+
     def wake(self) -> None:
         """Make a waiting `peek` return None."""
         with self._changed:
             self._changed.notify_all()
 
-
-MAX_OPEN = 10_000
-"""Maximum number of unacknowledged messages that are remembered; beyond it, the oldest are forgotten. A broker has far
-fewer in flight, but it may have lost some messages and never send them again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    number: str
-    topic: str
-    digest: bytes
-
-
-class Arrivals:
-    """Assigns a number to each message that one source receives.
-
-    The thread of the MQTT connection and the thread of the source may use it at the same time.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._run = secrets.token_hex(8)  # not the time, because a device without a battery starts in 1970 each time
-        self._counter = itertools.count(1)
-        self._open: OrderedDict[int, _Open] = OrderedDict()
-
-    def find_number(self, message: Message, digest: bytes) -> str:
-        """Return the number of a message: a new one, or the former number when the broker repeats the message.
-
-        Args:
-            message: Message that was received.
-            digest: Digest of its payload.
-        """
+    def _find_number(self, message: Message, digest: bytes) -> str:
         number = f"{self._run}-{next(self._counter)}"
         if message.qos == 0:
             return number
-        with self._lock:
-            known = self._open.get(message.packet_id)
-            if known and message.dup and (known.topic, known.digest) == (message.topic, digest):
-                return known.number
-            self._open[message.packet_id] = _Open(number, message.topic, digest)
-            self._open.move_to_end(message.packet_id)
-            if len(self._open) > MAX_OPEN:
-                self._open.popitem(last=False)
+        topic, known_digest, known = self._open.get(message.packet_id, ("", b"", ""))
+        if known and message.dup and (topic, known_digest) == (message.topic, digest):
+            return known
+        self._open[message.packet_id] = message.topic, digest, number
+        self._open.move_to_end(message.packet_id)
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)
         return number
-
-    def close(self, message: Message, number: str) -> None:
-        """Forget a message that was acknowledged, because its packet id may belong to another message from now on."""
-        with self._lock:
-            known = self._open.get(message.packet_id)
-            if known and known.number == number:
-                del self._open[message.packet_id]
-
-    def forget(self) -> None:
-        """Forget all packet ids, because the broker has lost the session."""
-        with self._lock:
-            self._open.clear()
