@@ -27,6 +27,19 @@ Source: rename(2) and fsync(2): a name is only on disk after its directory is sy
 """
 
 
+Stamp = tuple[int, int, int]
+"""Inode, size in bytes and time of the last change in nanoseconds of a file."""
+
+
+def find_stamp(path: Path) -> Stamp | None:
+    """Return a value that changes when the file that a path leads to changes; None when the file is missing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def write_atomically(
     target: Path,
     content: str | bytes,

@@ -122,11 +122,6 @@ def paired_drop_bound(lost: float, gained: float, n: int, confidence: float = 0.
     return high
 
 
-def paired_drop_lower_bound(lost: float, gained: float, n: int, confidence: float = 0.95) -> float:
-    """Return the one-sided lower bound of the accuracy that a model lost; see `paired_drop_bound`."""
-    return -paired_drop_bound(gained, lost, n, confidence)
-
-
 def paired_p_value(lost: float, gained: float, n: int, drop: float) -> float:
     """Return the probability of this loss or less if the true drop in accuracy is `drop` or more.
 

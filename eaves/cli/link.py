@@ -298,7 +298,7 @@ def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
 
     state, name, site = StateDirectory(root=state_dir), app.function.name, app.function.site
     before = state.read_specs()[0].get(name)
-    if before is None or before.function.site == site or not state.relay_spool(name).is_file():
+    if before is None or before.function.site == site or not state.spool_of(name, RELAY).is_file():
         return
     former = before.function.site
     try:

@@ -26,7 +26,7 @@ from eaves.base.terminal import escape
 from eaves.cli.output import ID_DIGITS, measure
 from eaves.errors import EavesError, NotFoundError
 from eaves.events import IMAGE_REJECTED, TYPE_PREFIX, Event
-from eaves.history import KEEP, Record, read_history, read_next
+from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
 POLL_S = 1.0
 """Interval at which `StopSignals.wait` checks for a signal that reached another thread, seconds."""
@@ -149,7 +149,8 @@ class EventStream:
         Raises:
             PlatformError: When the file can't be read.
         """
-        records = read_history(self._path, limit=KEEP if self._wanted else max(count, 1))
+        limit = KEEP if self._wanted else max(count, 1)
+        records = HistoryReader(self._path).find(RecordFilter(), limit=limit)[::-1]
         self._after = records[-1].seq if records else 0
         return list(deque(self._choose(records), maxlen=count))
 
@@ -162,7 +163,7 @@ class EventStream:
         identity = self._identify()
         if identity != self._identity or identity is None:  # a new file may get the number of the old one
             self._identity, self._after = identity, 0
-        found = read_next(self._path, after=self._after, limit=BATCH) if identity else []
+        found = HistoryReader(self._path).next(after=self._after, limit=BATCH) if identity else []
         if not found:
             return [], 0
         missed = found[0].seq - self._after - 1

@@ -418,7 +418,7 @@ def confirm(question: str, *, yes: bool, asks: str = "the command") -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{asks} asks for confirmation, and stdin is no terminal; add --yes.")
+        raise click.UsageError(f"{question} {asks} asks for confirmation, and stdin is no terminal; add --yes.")
     click.confirm(question, abort=True, err=True)
 
 

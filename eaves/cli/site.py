@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import getpass
 import os
-import shlex
 import socket
 import sys
 from collections import Counter
@@ -42,6 +41,8 @@ COLUMNS: Columns = {
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
 """Timeout of a first, small request to one of several sites, seconds; longer requests follow once it has answered."""
+PROBE_S = 0.5
+"""Maximum time of a connection to the local platform's port, seconds."""
 MAX_NAMED = 50
 """Maximum number of sites whose names a hint lists. For more sites, the hint suggests --all instead, which is safe
 because every command can be repeated."""
@@ -405,17 +406,20 @@ def name_person() -> str:
     return "".join(sign for sign in f"{user}@{socket.gethostname()}" if sign.isprintable())[:100]
 
 
-def describe_stopped(state_dir: Path) -> str:
-    """Return a sentence on a local platform that doesn't run, and on the project whose platform uses its port."""
-    from eaves.local.processes.port_holder import find_port_holder
+def describe_stopped() -> str:
+    """Return a sentence on a local platform that doesn't run here, and on what uses its port."""
     from eaves.local.settings import LocalSettings
     from eaves.options import build_settings
 
-    here, port = "`eaves up` is not running here", build_settings(LocalSettings, {}, section="up.").port
-    holder = find_port_holder(port)
-    if holder is None or holder.state is None or holder.state == state_dir.absolute():
-        return here
-    return f"{here}; port {port} is that of {holder}: eaves status --state {shlex.quote(str(holder.state))}"
+    port = build_settings(LocalSettings, {}, section="up.").port
+    with socket.socket() as client:
+        client.settimeout(PROBE_S)
+        if not port or client.connect_ex(("127.0.0.1", port)):
+            return "`eaves up` is not running here"
+    elsewhere = "run the command in its folder, or name its state directory with --state"
+    return (
+        f"`eaves up` is not running here, but something listens at port {port}: if it is another project's, {elsewhere}"
+    )
 
 
 def _refuse(message: str, hint: str, *, origin: str = "--site") -> ConfigError:

@@ -247,8 +247,8 @@ def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if stream["rate"]:
         parts.append(f"{stream['rate']:.3g} frames/s")
     if stream["key_interval_s"]:
-        parts.append(f"a key frame every {describe_duration(stream['key_interval_s'])}")
-    yield "stream", ", ".join([*parts, f"open after {describe_duration(stream['opened_s'])}"])
+        parts.append(f"a key frame every {stream['key_interval_s']:.1f} s")
+    yield "stream", ", ".join([*parts, f"open after {stream['opened_s']:.1f} s"])
     yield "decoding", DECODING[stream["decoding"]]
 
 

@@ -1,13 +1,14 @@
 """Checks for the EAVES_ environment variables of a process: misspelt names.
 
 A variable that nothing reads has no effect, so a misspelt one must be reported. Variables of other Eaves processes are
-not a fault, because several processes may share one environment.
+not a fault, because several processes may share one environment. Every pod that Eaves renders has `enableServiceLinks:
+false`, so that Kubernetes adds no variables for a Service whose name begins with `eaves-`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from eaves.config.declarations import ENV_PREFIX, SettingsLeaf
 
@@ -15,7 +16,6 @@ OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOL
 """Prefixes of the environment variables that the repository's tests and benchmarks read."""
 MOST = 20
 """Maximum number of reported variables. Finding the nearest name takes milliseconds, which delay a function's start."""
-_SERVICE_HOST = "_SERVICE_HOST"
 
 
 def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[SettingsLeaf] = ()) -> list[str]:
@@ -32,8 +32,7 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Settin
     from eaves.config.variables import FILE_ONLY, NAMES
 
     known = NAMES.union(read)
-    links = tuple(_service_links(environ))
-    wrong = [name for name in ours if not (name in known or name.startswith((*OTHERS, *links)))]
+    wrong = [name for name in ours if name not in known and not name.startswith(OTHERS)]
     found = []
     for name in wrong[:MOST]:
         if name in FILE_ONLY:
@@ -58,15 +57,3 @@ def _find_nearest(name: str, names: Collection[str], *, cutoff: float) -> str:
     ends = sorted(one.removeprefix(begin) for one in names if one.startswith(begin))
     near = difflib.get_close_matches(name.removeprefix(begin), ends, n=1, cutoff=cutoff)
     return begin + near[0] if near else ""
-
-
-def _service_links(environ: Mapping[str, str]) -> Iterator[str]:
-    """Return prefixes of the variables that Kubernetes sets for each Service in a pod's namespace.
-
-    Source: https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables and
-    pkg/kubelet/envvars/envvars.go: NAME_SERVICE_HOST, NAME_SERVICE_PORT..., NAME_PORT, NAME_PORT_80_TCP_ADDR...
-    """
-    for name in environ:
-        service = name.removesuffix(_SERVICE_HOST)
-        if service != name and f"{service}_SERVICE_PORT" in environ:
-            yield from (f"{service}_SERVICE_", f"{service}_PORT")

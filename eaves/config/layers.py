@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.config.declarations import can_be_unset, is_scalar, iter_leaves
-from eaves.errors import Fault
 
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 
@@ -21,13 +20,11 @@ class SettingsLayer:
         origin: Name of what the values come from, such as a file or the environment.
         values: The values, nested like the dataclasses.
         origins: Origins of single settings, by dotted path.
-        faults: Faults of the origin itself; `build` reports them together with the faults of the values.
     """
 
     origin: str
     values: Mapping[str, Any]
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
 
 
 def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> SettingsLayer:
@@ -43,7 +40,6 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    faults: list[Fault] = []
     for leaf in iter_leaves(cls, section):
         path = leaf.path.removeprefix(section)
         if not leaf.env or leaf.env not in environ or not is_scalar(leaf.type):
@@ -51,7 +47,7 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
         text = environ[leaf.env]
         put(values, path, None if not text and can_be_unset(leaf.type) else text)
         origins[path] = f"environment variable {leaf.env}"
-    return SettingsLayer(origin=ENVIRONMENT, values=values, origins=origins, faults=tuple(faults))
+    return SettingsLayer(origin=ENVIRONMENT, values=values, origins=origins)
 
 
 def flag_layer(flags: Mapping[str, Any], section: str = "") -> SettingsLayer:

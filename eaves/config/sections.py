@@ -34,7 +34,7 @@ def build(cls: type[T], *layers: SettingsLayer) -> T:
         ConfigError: When there are faults, all of which it holds: unknown keys, wrong types, values out of range, rules
             across fields.
     """
-    faults = [fault for layer in layers for fault in layer.faults]
+    faults: list[Fault] = []
     result = _build(cls, list(layers), "", faults)
     if result is not None and not faults:
         faults.extend(_own_faults(result, layers, ""))

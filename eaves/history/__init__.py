@@ -1,8 +1,7 @@
 """The history of a platform's accepted events, for people. It keeps the newest events and may lose any of them.
 
-record        what is stored of one event, and its limits; the filter of records; the Protocols of a history
-file_history  writes the file; `eaves up` has one; others read it once while it is written
-reader        implements the Protocol that pages use on the file
+record        what is stored of one event, and its limits; the filter of records; the Protocol of its readers
+file_history  writes the file, which `eaves up` does, and reads it for pages and commands while it is written
 expendable_file  a bounded SQLite file that may be lost; thumbnails are in one, too
 recent_images  the newest images, held in memory by reference
 
@@ -11,13 +10,11 @@ records and the bytes are bounded. A damaged file is set aside and replaced: wri
 failure may damage the file.
 """
 
-from eaves.history.file_history import KEEP, MAX_BYTES, STEP, FileHistory, read_history, read_next
-from eaves.history.reader import HistoryReader
+from eaves.history.file_history import KEEP, MAX_BYTES, STEP, FileHistory, HistoryReader
 from eaves.history.record import (
     MAX_ATTRIBUTE,
     MAX_EXTENSIONS,
     MAX_TEXT,
-    History,
     Record,
     RecordFilter,
     Records,
@@ -32,12 +29,9 @@ __all__ = [
     "MAX_TEXT",
     "STEP",
     "FileHistory",
-    "History",
     "HistoryReader",
     "Record",
     "RecordFilter",
     "Records",
     "SourceRecords",
-    "read_history",
-    "read_next",
 ]

@@ -64,7 +64,7 @@ class ExpendableFile:
 
     def _attempt(self, work: Callable[[sqlite3.Connection], object], done: str) -> bool:
         try:
-            self.run(work)
+            self._run(work)
         except (sqlite3.Error, OSError) as error:
             if done not in self._failing:
                 _log.error("the %s %s can't be %s, so %s: %s", self._name, self._path, done, self._loss, error)
@@ -75,7 +75,7 @@ class ExpendableFile:
         self._failing.discard(done)
         return True
 
-    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run an operation on the file; when the file turns out to be damaged, run it again on an empty one.
 
         Raises:

@@ -1,9 +1,8 @@
-"""Records of events: what the history stores of one event, filters of records, and what reads and writes them."""
+"""Records of events: what the history stores of one event, and the filter and the Protocol by which pages read them."""
 
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +20,6 @@ MAX_CHOICES = 1_000
 STORED = "at, id, type, source, subject, extensions, size_bytes, text"
 """Columns that are written for each event."""
 COLUMNS = f"seq, {STORED}"
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +90,6 @@ class RecordFilter:
     until: float | None = None
     text: str = ""
 
-    def matches(self, record: Record) -> bool:
-        """Return whether a record meets every condition."""
-        extensions = record.extensions
-        return (
-            (not self.types or record.type in self.types)
-            and (not self.label or extensions.get("label") == self.label)
-            and (not self.confidence or extensions.get("confidence") == self.confidence)
-            and (self.since is None or record.at >= self.since)
-            and (self.until is None or record.at <= self.until)
-            and (not self.source or _is_named(self.source, record.source, extensions.get("causesource", "")))
-            and (not self.text or self.text.translate(_LOWER) in record.subject.translate(_LOWER))
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecords:
@@ -167,16 +152,6 @@ class Records(Protocol):
         """Return the newest records of each source, the source with the newest one first; at most `MAX_CHOICES`."""
 
 
-class History(Protocol):
-    """Interface of a history of accepted events."""
-
-    def add(self, event: Event) -> None:
-        """Record one accepted event."""
-
-    def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        """Return the newest `limit` records with seq above `after`, oldest first."""
-
-
 def build_row(event: Event, at: float) -> tuple[object, ...]:
     """Return the values of `STORED` for an event that arrived at a time in Unix seconds."""
     is_json = (event.datacontenttype or "").partition(";")[0].strip().lower().endswith(("/json", "+json"))
@@ -188,20 +163,9 @@ def build_row(event: Event, at: float) -> tuple[object, ...]:
 
 def parse_rows(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
     """Return the records of rows that have `COLUMNS`."""
-    return [
-        Record(
-            seq=seq,
-            at=at,
-            id=event_id,
-            type=kind,
-            source=source,
-            subject=subject,
-            extensions=_parse(extensions),
-            size_bytes=size,
-            text=text,
-        )
-        for seq, at, event_id, kind, source, subject, extensions, size, text in rows
-    ]
+    names = COLUMNS.split(", ")
+    found = (dict(zip(names, row, strict=True)) for row in rows)
+    return [Record(**{**values, "extensions": _parse(values["extensions"])}) for values in found]
 
 
 def build_values(record: Record) -> tuple[object, ...]:
@@ -233,7 +197,3 @@ def _parse(text: str) -> dict[str, str]:
     except ValueError:
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _is_named(name: str, *sources: str) -> bool:
-    return any(source == name or source.endswith(f"/{name}") for source in sources)

@@ -26,7 +26,6 @@ VARIABLES = (
 _PORTS = {"http": 80, "https": 443}
 _ENTRY = re.compile(r"(?P<name>\[[^\]]*\]|[^:]+)(?::(?P<port>[0-9]{1,5}))?")
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -59,45 +58,18 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bypass:
-    """One item of NO_PROXY: hosts that are reached without a proxy.
-
-    Attributes:
-        network: Network or single address, for an item that is one; None otherwise.
-        domain: Host name, for any other item; `*` means every host.
-        subdomains_only: Whether the item covers only subdomains and not the domain itself, as `.example.com` does.
-        port: Port that the item is limited to; None means every port.
-    """
-
-    network: _Network | None = None
-    domain: str = ""
-    subdomains_only: bool = False
-    port: int | None = None
-
-    def covers(self, host: str, port: int) -> bool:
-        """Return whether a host, in lower case and without brackets, is reached without a proxy."""
-        if self.port is not None and self.port != port:
-            return False
-        if self.network is not None:
-            address = _parse_address(host)
-            return address is not None and address in self.network
-        named = host == self.domain and not self.subdomains_only
-        return self.domain == "*" or named or host.endswith(f".{self.domain}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxies:
     """The proxies of a process.
 
     Attributes:
         https: Proxy for https:// URLs, or None.
         http: Proxy for http:// URLs, or None.
-        bypasses: Hosts that are reached without a proxy.
+        bypasses: Items of NO_PROXY in lower case: hosts that are reached without a proxy.
     """
 
     https: Proxy | None = None
     http: Proxy | None = None
-    bypasses: tuple[Bypass, ...] = ()
+    bypasses: tuple[str, ...] = ()
 
     def find(self, url: str) -> Proxy | None:
         """Return the proxy for a URL; None when there is none, or when the URL isn't http:// or https://."""
@@ -107,7 +79,7 @@ class Proxies:
         except ValueError:
             return None
         proxy = {"https": self.https, "http": self.http}.get(parts.scheme)
-        if proxy is None or not host or is_loopback(host) or any(one.covers(host, port) for one in self.bypasses):
+        if proxy is None or not host or is_loopback(host) or any(_covers(item, host, port) for item in self.bypasses):
             return None
         return proxy
 
@@ -169,9 +141,9 @@ def parse_proxy(text: str) -> Proxy:
     )
 
 
-def parse_bypasses(text: str) -> tuple[Bypass, ...]:
+def parse_bypasses(text: str) -> tuple[str, ...]:
     """Parse the items of NO_PROXY, which commas or white space separate."""
-    return tuple(_parse_bypass(entry) for entry in re.split(r"[,\s]+", text.lower()) if entry)
+    return tuple(item for item in re.split(r"[,\s]+", text.lower()) if item)
 
 
 def is_loopback(host: str) -> bool:
@@ -180,16 +152,24 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
 
 
-def _parse_bypass(entry: str) -> Bypass:
-    found = _ENTRY.fullmatch(entry)  # an IPv6 address without brackets doesn't match
-    name = (found["name"] if found else entry).strip("[]")
-    port = int(found["port"]) if found and found["port"] else None
+def _covers(item: str, host: str, port: int) -> bool:
+    """Return whether an item of NO_PROXY covers a host, in lower case and without brackets.
+
+    An item is a network, an address, `*` for every host, or a domain with its subdomains; `.example.com` covers only
+    the subdomains. A port limits it.
+    """
+    found = _ENTRY.fullmatch(item)  # an IPv6 address without brackets doesn't match
+    name = (found["name"] if found else item).strip("[]")
+    if found and found["port"] and int(found["port"]) != port:
+        return False
     try:
-        return Bypass(network=ipaddress.ip_network(name, strict=False), port=port)
+        network = ipaddress.ip_network(name, strict=False)
     except ValueError:
-        pass
-    domain = name if name == "*" else name.removeprefix("*")
-    return Bypass(domain=domain.strip("."), subdomains_only=domain.startswith("."), port=port)
+        domain = name if name == "*" else name.removeprefix("*")
+        named = host == domain.strip(".") and not domain.startswith(".")
+        return domain == "*" or named or host.endswith(f".{domain.strip('.')}")
+    address = _parse_address(host)
+    return address is not None and address in network
 
 
 def _parse_address(host: str) -> _Address | None:

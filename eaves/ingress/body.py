@@ -114,13 +114,14 @@ def read_body(
     body = bytearray()
     sent = _iter_body(stream, framing, max_bytes)
     for piece in _unpack(sent) if gzipped else sent:
-        _check_size(len(body) + len(piece), max_bytes)
+        check_size(len(body) + len(piece), max_bytes)
         take(len(piece))
         body += piece
     return bytes(body)
 
 
-def _check_size(size: int, max_bytes: int) -> None:
+def check_size(size: int, max_bytes: int) -> None:
+    """Refuse a body of more than `max_bytes`."""
     if size > max_bytes:
         raise ImageTooLargeError(
             f"the request has more than {max_bytes} bytes", hint="send a smaller body, or raise max_bytes"
@@ -133,7 +134,7 @@ def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iter
         return
     if framing.length is None:
         raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
-    _check_size(framing.length, max_bytes)
+    check_size(framing.length, max_bytes)
     yield from _iter_pieces(stream, framing.length)
 
 
@@ -142,7 +143,7 @@ def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
     total = 0
     while size := _read_size(stream):
         total += size
-        _check_size(total, max_bytes)
+        check_size(total, max_bytes)
         yield from _iter_pieces(stream, size)
         if _read_line(stream):
             raise EventError("a chunk of the request is longer than its declared size")

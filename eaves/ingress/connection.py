@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import logging
 import re
+import secrets
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError
-from eaves.ingress.body import PIECE_BYTES, BrokenOffError, Framing, parse_framing, parse_headers, read_body
+from eaves.ingress.body import PIECE_BYTES, BrokenOffError, Framing, check_size, parse_headers, read_body
 from eaves.ingress.memory import MemoryReservation
 from eaves.ingress.request import Caller, Request, Response, answer_error, answer_problem
 from eaves.web.origin import HINT, find_foreign
@@ -130,9 +130,9 @@ class Connection:
         self._limits = server.limits
         self._socket = connection
         self._address = address
+        self.caller = Caller(address=address)
         self._incoming = TimedReader(connection)
         self._stream = io.BufferedReader(self._incoming, PIECE_BYTES)  # an image arrives in one or two reads
-        self._names: frozenset[str] = frozenset()
         self._is_admitted = self._is_broken = self._closes = self._asks_first = self._is_old = False
         self.is_released = False
 
@@ -169,7 +169,7 @@ class Connection:
         except ssl.SSLError as error:
             self._server.count_handshake(self._address, error.reason or str(error))
             raise
-        self._names = list_names(connection.getpeercert() or {})
+        self.caller = Caller(address=self._address, names=list_names(connection.getpeercert() or {}))
 
     def _answer_one(self) -> None:
         """Read a request and answer it.
@@ -186,21 +186,13 @@ class Connection:
         if found is None:
             raise RefusedError(400, f"the request line {line[:40]!r} is malformed")
         headers = parse_headers(fields)
-        framing = parse_framing(headers)
         self._is_old = found[3] == "0"
-        self._asks_first = framing.has_body and headers.get("expect", "").lower() == "100-continue"
         kept = headers.get("connection", "keep-alive" if not self._is_old else "").lower()
         with self._server.budget.share() as share:
-            request = Request(
-                method=found[1],
-                target=found[2],
-                headers=headers,
-                caller=Caller(address=self._address, names=self._names),
-                framing=framing,
-                share=share,
-                read=partial(self._read, framing, share),
-                on_admit=self._admit,
-            )
+            request = Request(self, found[1], found[2], headers, share)
+            if self._is_old and request.framing.chunked:
+                raise RefusedError(400, "a request of HTTP/1.0 can't have a body in chunks")
+            self._asks_first = request.framing.has_body and headers.get("expect", "").lower() == "100-continue"
             response = self._ask(request)
         if self._is_broken:
             return
@@ -248,14 +240,19 @@ class Connection:
         except EavesError as error:
             return answer_error(error)
         except Exception:  # noqa: BLE001 - later requests must still be answered
-            _log.exception("the request %s %s failed while it was answered", request.method, request.path[:128])
-            return answer_problem(500, "unexpected error; see the log", kind="internal")
+            error_id, about = secrets.token_hex(6), f"{request.method} {request.path[:128]}"
+            message = "the request %s failed while it was answered, error %s"
+            _log.exception(message, about, error_id, extra={"error_id": error_id})
+            return answer_problem(500, f"unexpected error {error_id}", "find this id in the log", kind="internal")
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
+        """Note that a route has accepted the caller."""
         self._is_admitted = True
         self._server.mark(self._socket, is_busy=True)
 
-    def _read(self, framing: Framing, share: MemoryReservation, max_bytes: int, gzipped: bool) -> bytes:
+    def read(self, framing: Framing, share: MemoryReservation, *, max_bytes: int, gzipped: bool) -> bytes:
+        """Return the unpacked body of the current request; see `Request.read_body`."""
+        check_size(framing.length or 0, max_bytes)  # before the sender is asked for the body
         self._incoming.limit(stall_s=self._limits.stall_s, total_s=BODY_S)
         try:
             if self._asks_first:

@@ -7,12 +7,15 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eaves.errors import EavesError, UnsupportedContentError
-from eaves.ingress.body import Framing
+from eaves.ingress.body import parse_framing
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
+
+if TYPE_CHECKING:
+    from eaves.ingress.connection import Connection
 
 TakeOver = Callable[[socket.socket, bytes], None]
 """Function that gets a connection's socket, and the head of the response, which it has to send. It owns the socket."""
@@ -34,29 +37,32 @@ class Caller:
 class Request:
     """A request whose body isn't read yet.
 
+    Raises:
+        EventError: When the headers give the end of the body in no valid way.
+
     Attributes:
         method: HTTP method, such as `GET` or `POST`.
         path: Target without its query.
         query: Text after `?` in the target.
         headers: Headers by name, in any case.
         caller: Peer that sends the request.
+        framing: Framing of the body.
         admitted: Whether a route has accepted the caller.
         is_read: Whether nothing of the body is left to read.
     """
 
     def __init__(
-        self, *, method: str, target: str, headers: Message, caller: Caller, framing: Framing, share: MemoryReservation,
-        read: Callable[[int, bool], bytes], on_admit: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self, connection: Connection, method: str, target: str, headers: Message, share: MemoryReservation
+    ) -> None:
         self.method = method
         self.path, _, self.query = target.partition("?")
         self.headers = headers
-        self.caller = caller
+        self.caller = connection.caller
+        self.framing = parse_framing(headers)
         self.admitted = False
-        self.is_read = not framing.has_body
+        self.is_read = not self.framing.has_body
+        self._connection = connection
         self._share = share
-        self._read = read
-        self._on_admit = on_admit
 
     def admit(self, owner: str = "", budget: MemoryBudget | None = None) -> None:
         """Accept the caller, so that its connection is not the first to be closed in favour of others.
@@ -67,7 +73,7 @@ class Request:
         """
         self.admitted = True
         self._share.assign(owner, budget)
-        self._on_admit()
+        self._connection.admit()
 
     def reserve_memory(self, size: int) -> None:
         """Reserve memory that the request needs in addition to its body; it is freed after the response.
@@ -97,7 +103,8 @@ class Request:
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "", "gzip", "x-gzip"):
             raise UnsupportedContentError(f"Content-Encoding must be gzip (got {coding[:40]!r})")
-        body = self._read(max_bytes, coding.endswith("gzip"))
+        is_packed = coding.endswith("gzip")
+        body = self._connection.read(self.framing, self._share, max_bytes=max_bytes, gzipped=is_packed)
         self.is_read = True
         return body
 

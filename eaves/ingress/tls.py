@@ -7,6 +7,7 @@ import ssl
 import threading
 from pathlib import Path
 
+from eaves.base.files import Stamp, find_stamp
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, read_credentials
 from eaves.errors import ConfigError, Fault
 
@@ -46,8 +47,8 @@ class ServerTls:
                     _log.error("%s; the certificate that was read before stays in use", error.message)
             return self._context
 
-    def _sign(self) -> list[tuple[int, int, int] | None]:
-        return [_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES)]
+    def _sign(self) -> list[Stamp | None]:
+        return [find_stamp(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES)]
 
 
 def build_context(folder: Path) -> ssl.SSLContext:
@@ -74,15 +75,6 @@ def build_context(folder: Path) -> ssl.SSLContext:
         message = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
         raise _fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
     return context
-
-
-def _sign(path: Path) -> tuple[int, int, int] | None:
-    """Return a value that changes when the file that the path leads to changes; None when the file is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _fault(folder: Path, message: str, hint: str) -> ConfigError:

@@ -1,8 +1,7 @@
 """Protocol between a relay at the edge and the receiver in the cloud: CloudEvents in batches over HTTPS.
 
 paths         the receiver's routes
-batch         many events in one body
-compression   gzip, with a limit on the unpacked size
+batch         events as one request: many in one body with gzip, or a single image
 batch_answer  the result for each event of a batch
 body_gate     a gate that holds back the end of a request's body until the previous request is answered
 
@@ -13,14 +12,11 @@ All others are sent again.
 
 from eaves.link.batch import decode_batch, encode_batch
 from eaves.link.batch_answer import BatchAnswer, RefusedEvent, parse_batch_answer
-from eaves.link.compression import compress, decompress
 
 __all__ = [
     "BatchAnswer",
     "RefusedEvent",
-    "compress",
     "decode_batch",
-    "decompress",
     "encode_batch",
     "parse_batch_answer",
 ]

@@ -8,22 +8,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import HttpAnswer, SinkResponse
+from eaves.delivery import HttpAnswer
 from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
+from eaves.http_client.pools import build_socket_options
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
-from eaves.http_client.socket_options import build_socket_options
+from eaves.link.batch import Packed, pack
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
-from eaves.link.packing import Packed, pack
-from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
@@ -177,10 +177,7 @@ class LinkClient:
         path = f"{PARTS}{digest}?{urlencode({'offset': offset, 'size': size})}"
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._exchange("POST", path, headers=headers, body=part, timeout_s=timeout_s)
-        try:
-            received = json.loads(answer.body)["received"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            received = None
+        received = _find_member(answer, "received")
         if isinstance(received, bool) or not isinstance(received, int) or not 0 <= received <= size:
             raise DeliveryError(f"no receiver answers at {self.to}{PARTS}", hint=_NO_RECEIVER)
         return received
@@ -196,10 +193,7 @@ class LinkClient:
             DeliveryError: When there is no answer, or the answer is not a receiver's.
         """
         answer = self._exchange("GET", SITE, timeout_s=PROBE_S, connect_s=PROBE_S)
-        try:
-            site = json.loads(answer.body)["site"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            site = None
+        site = _find_member(answer, "site")
         if not isinstance(site, str) or not site:
             raise DeliveryError(f"no receiver answers at {self.to}{SITE}", hint=_NO_RECEIVER)
         return site
@@ -225,22 +219,6 @@ class LinkClient:
         if not all(isinstance(line, dict) for line in lines):
             raise DeliveryError(f"the answer of {self.to}{LEDGER} is not a ledger: a line is not a JSON object")
         return lines
-
-    def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Send an image to a function in the cloud and return the response with its prediction.
-
-        Args:
-            function: Name of the function.
-            event: Event with the image.
-            timeout_s: Time limit of the exchange, seconds.
-
-        Raises:
-            ConfigError: When the credentials can't be read.
-            DeliveryError: When there is no answer.
-        """
-        client, headers = self._clients.current()
-        url = f"{self.to}{FUNCTIONS}{quote(function, safe='')}"
-        return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
     def _exchange(
         self,
@@ -307,3 +285,11 @@ class LinkClient:
             detail=reason,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )
+
+
+def _find_member(answer: HttpAnswer, name: str) -> Any:
+    """Return a member of the JSON object in an answer; None when there is none."""
+    try:
+        return json.loads(answer.body)[name]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eaves.base.clock import SYSTEM, Clock
+from eaves.base.files import Stamp, find_stamp
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN, Credentials, read_credentials
 from eaves.delivery import SinkClient
 from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
-
-_Mark = tuple[Credentials, tuple[tuple[int, int, int], ...]]
-"""The credentials that were read, and inode, size and modification time of the certificate's files."""
-_Stamps = tuple[tuple[int, int, int] | None, ...]
-"""Inode, size and modification time of each file of the folder; None for a missing file."""
 
 
 class CredentialedClient:
@@ -52,8 +48,9 @@ class CredentialedClient:
         self._clock = clock
         self._lock = threading.Lock()
         self._client: SinkClient | None = None
-        self._mark: _Mark | None = None
-        self._stamps: _Stamps = ()
+        self._headers: Mapping[str, str] = {}
+        self._stamps: list[Stamp | None] = []
+        self._used: list[Stamp | None] = []
 
     def current(self) -> tuple[SinkClient, Mapping[str, str]]:
         """Return the client, and the headers that authenticate the caller.
@@ -61,22 +58,21 @@ class CredentialedClient:
         Raises:
             ConfigError: When the folder or a file in it can't be read or used.
         """
-        self._stamps = _stamps(self._folder)  # first, so that a change during the read is noticed later
-        credentials = read_credentials(self._folder)
-        headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
-        if not credentials.token.isascii() or not credentials.token.isprintable():
-            raise self._fault(
-                "the token contains characters that are not allowed in an HTTP header",
-                "write the token into this file again",
-            )
         with self._lock:
-            mark = _mark(credentials)
-            if self._client is None or mark != self._mark:
-                made = self._build(credentials)
-                if self._client is not None:
-                    self._client.close()
-                self._client, self._mark = made, mark
-            return self._client, headers
+            self._stamps = stamps = _stamps(self._folder)  # first, so that a change during the read is noticed later
+            if self._client is None or stamps != self._used:
+                credentials = read_credentials(self._folder)
+                token = credentials.token
+                if not token.isascii() or not token.isprintable():
+                    message = "the token contains characters that are not allowed in an HTTP header"
+                    raise self._fault(message, "write the token into this file again")
+                if self._client is None or stamps[1:] != self._used[1:]:  # a token needs no new connections
+                    made = self._build(credentials)
+                    self.close()
+                    self._client = made
+                self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+                self._used = stamps
+            return self._client, self._headers
 
     def is_changed(self) -> bool:
         """Return whether a file of the folder has changed since `current` read it."""
@@ -140,21 +136,6 @@ class CredentialedClient:
         return ConfigError([Fault(origin="credentials", path=str(self._folder), message=message)], hint=hint)
 
 
-def _mark(credentials: Credentials) -> _Mark:
-    """Return the values that require new connections when they change; a token doesn't, as each request carries it."""
-    files = [path for path in (credentials.certificate, credentials.key) if path is not None]
-    marks = tuple(mark for path in files if (mark := _stamp(path)) is not None)
-    return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks
-
-
-def _stamps(folder: Path | None) -> _Stamps:
+def _stamps(folder: Path | None) -> list[Stamp | None]:
     names = (TOKEN, AUTHORITIES, CERTIFICATE, KEY)
-    return () if folder is None else tuple(_stamp(folder / name) for name in names)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return [] if folder is None else [find_stamp(folder / name) for name in names]

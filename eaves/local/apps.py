@@ -6,9 +6,8 @@ A spec that can't be read leaves its app as it was, and the other apps run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
 
 from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
@@ -31,13 +30,6 @@ RELAY_PARALLEL = 1
 _log = logging.getLogger(__name__)
 
 
-class Subscribe(Protocol):
-    """Function that replaces the broker's subscriptions; `Broker.subscribe` implements it."""
-
-    def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
-        """Replace the broker's subscriptions, given by lane; the subscriptions of the apps in `keep` stay unchanged."""
-
-
 class Apps:
     """The apps of one platform. One thread calls `reconcile` and `stop`, any thread the other methods.
 
@@ -48,7 +40,7 @@ class Apps:
 
     Args:
         state: State directory with the specs.
-        subscribe: Replaces the broker's subscriptions.
+        subscribe: Replaces the broker's subscriptions, as `Broker.subscribe` does.
         activate: Creates the activator of a function.
         proxies: HTTP proxies for requests to the addresses of triggers.
         send_to_relay: Sends an event to the relay of an app.
@@ -60,7 +52,7 @@ class Apps:
         self,
         state: StateDirectory,
         *,
-        subscribe: Subscribe,
+        subscribe: Callable[..., None],
         activate: Callable[[LocalFunction], Activator],
         send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,
@@ -199,17 +191,25 @@ class Apps:
             for trigger in app.triggers
         ]
         if app.relay.enabled:
-            trigger, send = build_relay_trigger(app), partial(self._forward, name)
-            site = app.function.site
             made.append(
-                Subscription(app=name, trigger=trigger, send=send, parallel=RELAY_PARALLEL, site=site, relay=app.relay)
+                Subscription(
+                    app=name,
+                    trigger=build_relay_trigger(app),
+                    send=lambda event, _: self._send_to_relay(name, event),
+                    parallel=RELAY_PARALLEL,
+                    site=app.function.site,
+                    relay=app.relay,
+                )
             )
         return made
 
     def _build_send(self, app: LocalApp, trigger: TriggerSpec) -> Send:
+        timeout_s = trigger.delivery.timeout_s
         if trigger.is_mqtt:
-            return partial(self._publish, app, trigger)
-        return partial(self._send, trigger, app.function.name)
+            return lambda event, _: self._publishers.send(app, trigger, event)
+        if trigger.url:
+            return partial(_post, self._client, trigger.url, timeout_s)
+        return partial(self._ask_function, trigger.function or app.function.name, timeout_s)
 
     def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
         target = find_dead_letter_target(trigger, app.triggers)
@@ -222,21 +222,15 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _publish(self, app: LocalApp, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> SinkResponse:
-        return self._publishers.send(app, trigger, event)
-
-    def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> SinkResponse:
-        return self._send_to_relay(app, event)
-
-    def _send(self, trigger: TriggerSpec, app: str, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-        timeout_s = trigger.delivery.timeout_s
-        if trigger.url:
-            return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
-        name = trigger.function or app
+    def _ask_function(self, name: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
+
+
+def _post(client: SinkClient, url: str, timeout_s: float, event: Event, headers: Mapping[str, str]) -> SinkResponse:
+    return client.post(url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
 
 
 def _stop(activator: Activator) -> None:

@@ -195,7 +195,7 @@ class LocalPlatform:
         if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)):
             raise self._no_log(name)
         if len(parts) == 2 and parts[1] in self._state.list_sources(parts[0]):
-            return self._state.agent_log(parts[0]), "" if parts[1] == AGENT else parts[1]
+            return self._state.log(f"{parts[0]}.{AGENT}"), "" if parts[1] == AGENT else parts[1]
         return self._state.log(name), ""
 
     def _no_log(self, name: str) -> NotFoundError:
@@ -249,7 +249,6 @@ class LocalPlatform:
         *,
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
-        self._state.check_length()
         connection = UnixConnection(self._state.socket, timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers or {})

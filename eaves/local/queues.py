@@ -1,24 +1,23 @@
-"""The local platform's queues: HTTP routes of the broker's queue, and the status of the agents' queues."""
+"""The local platform's queues: how they are opened, what waits in them, and what `eaves status` says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flask import Blueprint, Response, request
-
-from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.queue import SpoolQueue
-from eaves.admin.routes import answer
+from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.base.names import NAME_PATTERN
+from eaves.delivery import LaneDelivery
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.broker import lane_of
 from eaves.local.state import StateDirectory
-from eaves.platform import RELAY
+from eaves.platform import RELAY, PartStatus
 from eaves.relay.relay_lanes import BROKER
+from eaves.sources.agent.counters import NOT_STARTED
 from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
@@ -26,19 +25,8 @@ LINK = "link"
 """Part of the name of the lock file that a relay holds while it forwards events from its spool."""
 AGENT_TIMEOUT_S = 2.0
 """Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
-
-
-def build_queue_routes(queue: Queue) -> Blueprint:
-    """Build the routes of `eaves.admin.routes` for the broker's queue, for the control socket only."""
-    blueprint = Blueprint("queues", __name__)
-
-    @blueprint.route("/queues", methods=["GET", "POST"])
-    @blueprint.route("/queues/<path:_>", methods=["GET", "POST"])
-    def handle(_: str = "") -> Response:
-        response = answer(queue, request.method, request.path, request.query_string.decode())
-        return Response(response.body, status=response.status, content_type=response.content_type)
-
-    return blueprint
+READY = "watching"
+"""State in which a source captures new images (`eaves.sources.context.State`)."""
 
 
 def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
@@ -72,7 +60,7 @@ def count_queued(state: StateDirectory, app: str) -> dict[str, int]:
 
 def count_captured(state: StateDirectory, app: str) -> int:
     """Return the number of images in the queue of an app's agent; 0 when it can't be read."""
-    if NAME_PATTERN.fullmatch(app) and state.agent_spool(app).is_file():
+    if NAME_PATTERN.fullmatch(app) and state.spool_of(app).is_file():
         with suppress(EavesError), open_local_queue(state, app) as queue:
             return sum(lane.queued for lane in queue.report().lanes)
     return 0
@@ -91,19 +79,70 @@ def open_local_queue(state: StateDirectory, agent: str) -> Iterator[SocketQueue 
         NotFoundError: When there is no such queue.
         PlatformError: When a process uses the queue and doesn't respond.
     """
-    state.check_length()
     if not agent:
         with open_queue(state.spool, state.socket, [state.lock]) as queue:
             yield queue
         return
     app, _, source = agent.partition(".")
-    if source == RELAY and (spool := state.relay_spool(app)).is_file():
+    if source == RELAY and (spool := state.spool_of(app, RELAY)).is_file():
         leases = [lease_path(spool, lane) for lane in (LINK, BROKER)]
-        with open_queue(spool, state.relay_socket(app), leases) as queue:
+        with open_queue(spool, state.socket_of(app, RELAY), leases) as queue:
             yield queue
         return
     if source and source not in state.list_sources(app):
         raise NotFoundError(f"there is no queue of the source {agent!r}", hint="eaves status")
-    spool = state.agent_spool(app)
-    with open_queue(spool, state.agent_socket(app), [lease_path(spool, lane) for lane in LANES]) as queue:
+    spool = state.spool_of(app)
+    with open_queue(spool, state.socket_of(app), [lease_path(spool, lane) for lane in LANES]) as queue:
         yield queue
+
+
+def list_trigger_parts(
+    lanes: Mapping[str, str], deliveries: Iterable[LaneDelivery], now: float
+) -> tuple[PartStatus, ...]:
+    """Return the status of each trigger of an app; a trigger isn't ready while its deliveries are paused.
+
+    Args:
+        lanes: Lane of a trigger in the spool to the trigger's name.
+        deliveries: Delivery status of all lanes of the broker; other lanes are ignored.
+        now: Current time, Unix seconds.
+    """
+    paused = {one.lane: one for one in deliveries if one.paused}
+    return tuple(_describe_trigger(name, paused.get(lane), now) for lane, name in lanes.items())
+
+
+def list_source_parts(agents: Iterable[AgentStatus]) -> tuple[PartStatus, ...]:
+    """Return the status of each source of an app.
+
+    Args:
+        agents: Status of the app's agents and relay.
+    """
+    return tuple(_describe_source(source, agent) for agent in agents for source in agent.sources)
+
+
+def _describe_trigger(name: str, paused: LaneDelivery | None, now: float) -> PartStatus:
+    if paused is None:
+        return PartStatus(kind="Trigger", name=name, component="trigger")
+    age_s = None if paused.since is None else max(0.0, now - paused.since)
+    return PartStatus(
+        kind="Trigger", name=name, component="trigger", state="failed", reason=paused.reason, since=paused.since,
+        age_s=age_s,
+    )  # fmt: skip
+
+
+def _describe_source(source: SourceReport, agent: AgentStatus) -> PartStatus:
+    reason = source.reason or agent.reason
+    if source.state == "starting" or (source.state, source.reason) == NOT_STARTED:
+        state = "starting"
+    elif source.state == "finished":
+        state = "ready"
+    else:
+        state = "ready" if source.state == READY and not source.reason else "failed"
+    is_last = bool(source.reason) and source.reason == source.last_error
+    return PartStatus(
+        kind="Source",
+        name=source.name,
+        component="source",
+        state=state,
+        reason="" if state == "ready" else reason,
+        age_s=source.last_error_age_s if is_last else None,
+    )

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl
 
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
-
-from eaves import events
 from eaves.admin import Queue, metrics
-from eaves.admin.metrics import render_metrics
+from eaves.admin.routes import answer as answer_queue
 from eaves.delivery import HttpAnswer
-from eaves.errors import EavesError, ForbiddenError
+from eaves.errors import ForbiddenError, OverloadedError
+from eaves.events import Event, decode
 from eaves.history.recent_images import RecentImages
+from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
-from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
 from eaves.web.origin import HINT, find_foreign, is_same_site
-from functions.http import problems
 
 MAX_BODY_BYTES = 32_000_000
+RETRY_AFTER_S = "1"
+FUNCTIONS, QUEUES = "/functions", "/queues"
+"""Routes whose paths have further parts."""
+_FOR_PEOPLE = (
+    "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
+    "events as they come, `eaves status` shows what runs."
+)
+_OF_ONE_CONNECTION = frozenset({
+    "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade", "expect", "host",
+    "content-length", "content-encoding", "server", "date",
+})  # fmt: skip
+"""HTTP headers that aren't passed on: those of one connection, and the coding of a body, which is unpacked here."""
+_CHECKED = frozenset({"origin"})
+"""HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
+address."""
 
 
 class SupervisorView(Protocol):
     """The part of the supervisor that the routes need."""
 
-    def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
+    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
         """Pass an event to the broker, with its trace context by HTTP header."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
@@ -50,127 +60,106 @@ class SupervisorView(Protocol):
     def images(self) -> RecentImages:
         """The newest images."""
 
-    def find_console(self, *, peer: str, asked: str) -> str:
-        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
 
-
-def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
-    """Create the WSGI application.
+class PlatformRoutes:
+    """Answers the requests to one address of the platform.
 
     Args:
         runtime: The supervisor.
         control: Whether to answer control requests; only for a socket that belongs to this user.
         token: Token that every request must have; None when only this machine can reach the address.
     """
-    app = Flask("eaves.local", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_error_handler(EavesError, problems.error_response)
-    app.register_error_handler(HTTPException, problems.http_error_response)
-    app.register_error_handler(Exception, _answer_fault)
 
-    if not control:
-        app.before_request(partial(_refuse_strangers, token))
+    def __init__(self, runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> None:
+        self._runtime = runtime
+        self._is_control = control
+        self._token = token
+        self.routes: dict[str, dict[str, Callable[[Request], Response]]] = {
+            "/": {"POST": self._publish},
+            FUNCTIONS: {"POST": self._invoke},
+            "/metrics": {"GET": self._show_metrics},
+        }
+        """Functions that answer, by path and method."""
+        if control:
+            self.routes |= {
+                QUEUES: {"GET": self._answer_queue, "POST": self._answer_queue},
+                "/images": {"GET": self._send_image},
+                "/status": {"GET": self._show_status},
+                "/reconcile": {"POST": self._reconcile},
+            }
 
-    @app.post("/")
-    def publish() -> Response:
-        headers = dict(request.headers.items())
-        runtime.accept(events.decode(headers, request.get_data()), read_trace(headers))
+    def __call__(self, request: Request) -> Response:
+        """Answer one request; a caller that isn't let in is refused before its body is read."""
+        if not self._is_control and (refused := self._refuse(request)) is not None:
+            return refused
+        request.admit()
+        first = "/".join(request.path.split("/")[:2])
+        found = self.routes.get(first if first in (FUNCTIONS, QUEUES) else request.path)
+        if found is None:
+            return answer_problem(404, f"no such endpoint: {request.path[:128]}")
+        handle = found.get("GET" if request.method == "HEAD" else request.method)
+        if handle is None:
+            detail = _FOR_PEOPLE if first == "/" else f"the method {request.method[:16]} is not supported here"
+            return answer_problem(405, detail, Allow=", ".join(found))
+        try:
+            return handle(request)
+        except OverloadedError as error:
+            return answer_error(error, Retry_After=RETRY_AFTER_S)
+
+    def _refuse(self, request: Request) -> Response | None:
+        """Refuse requests of foreign web pages, and requests without the token.
+
+        Raises:
+            ForbiddenError: When the request comes from a foreign web page.
+        """
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if self._token is None:
+            if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
+                raise ForbiddenError(reason, hint=HINT)
+            return None
+        if not self._token.is_in(request.headers.get("authorization", "")):
+            return answer_problem(401, UNAUTHORISED, WWW_Authenticate="Bearer")
+        if origin is not None and not is_same_site(host, origin):
+            raise ForbiddenError(f"requests from the pages of another site are refused (Origin is {origin[:80]!r})")
+        return None
+
+    def _publish(self, request: Request) -> Response:
+        headers = request.header_fields()
+        self._runtime.accept(decode(headers, _read_body(request)), read_trace(headers))
         return Response(status=202)
 
-    @app.get("/")
-    def explain() -> Response:
-        if request.accept_mimetypes.best == "text/html" and (found := _find_console(runtime)):
-            return Response(status=303, headers={"Location": found})
-        raise MethodNotAllowed(["POST"], description=_FOR_PEOPLE)  # a person opens the address that `eaves up` prints
+    def _invoke(self, request: Request) -> Response:
+        left_out = _OF_ONE_CONNECTION | _CHECKED | ({"authorization"} if self._token is not None else set())
+        passed = {name: value for name, value in request.headers.items() if name.lower() not in left_out}
+        answer = self._runtime.forward(request.path.removeprefix(f"{FUNCTIONS}/"), passed, _read_body(request))
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
+        return Response(status=answer.status, headers=kept, body=answer.body)
 
-    @app.post("/functions/<name>")
-    def invoke(name: str) -> Response:
-        left_out = _HOP_BY_HOP | _CHECKED | ({"authorization"} if token is not None else set())
-        passed = {key: value for key, value in request.headers.items() if key.lower() not in left_out}
-        answer = runtime.forward(name, passed, request.get_data())
-        kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
-        return Response(answer.body, status=answer.status, headers=kept)
+    def _show_metrics(self, _: Request) -> Response:
+        text = metrics.render_metrics(self._runtime.queue.report())
+        return Response(status=200, headers={"Content-Type": metrics.CONTENT_TYPE}, body=text.encode())
 
-    @app.get("/metrics")
-    def show_metrics() -> Response:
-        text = render_metrics(runtime.queue.report()) + _render_image_metrics(runtime.images)
-        return Response(text, content_type=metrics.CONTENT_TYPE)
+    def _answer_queue(self, request: Request) -> Response:
+        """Answer as `eaves.admin.routes` does."""
+        found = answer_queue(self._runtime.queue, request.method, request.path, request.query)
+        return Response(status=found.status, headers={"Content-Type": found.content_type}, body=found.body)
 
-    if control:
-        app.register_blueprint(build_queue_routes(runtime.queue))
+    def _send_image(self, request: Request) -> Response:
+        """Send the encoded image of an event; the query has source and id, exactly as the event has them."""
+        wanted = dict(parse_qsl(request.query, keep_blank_values=True))
+        event = self._runtime.images.find(wanted.get("source", ""), wanted.get("id", ""))
+        if event is None:
+            return answer_problem(404, "the image is not held any more")
+        # The sender's own type proves nothing.
+        return Response(status=200, headers={"Content-Type": "application/octet-stream"}, body=event.data)
 
-        @app.get("/images")
-        def send_image() -> Response:
-            """Send the encoded image of an event; the query has source and id, exactly as the event has them."""
-            event = runtime.images.find(request.args.get("source", ""), request.args.get("id", ""))
-            if event is None:
-                return Response(status=404)
-            # The sender's own type proves nothing.
-            return Response(event.data, content_type="application/octet-stream")
+    def _show_status(self, _: Request) -> Response:
+        return answer_json([asdict(found) for found in self._runtime.status()])
 
-        @app.get("/status")
-        def status() -> Response:
-            return jsonify([asdict(found) for found in runtime.status()])
-
-        @app.post("/reconcile")
-        def reconcile() -> Response:
-            return jsonify(failed=runtime.reconcile())
-
-    return app
+    def _reconcile(self, _: Request) -> Response:
+        return answer_json({"failed": self._runtime.reconcile()})
 
 
-_FOR_PEOPLE = (
-    "This address takes CloudEvents by POST. `eaves events --follow` shows events as they come, `eaves status` "
-    "shows what runs."
-)
-_HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
-)
-_CHECKED = frozenset({"origin"})
-"""HTTP headers that the local platform checks and doesn't pass on, because a function would compare them with its own
-address."""
-
-
-def _find_console(runtime: SupervisorView) -> str:
-    """Return the address of the console for the browser that sends this request; empty when it can't reach it."""
-    asked = urlsplit(request.host_url).hostname or ""
-    return runtime.find_console(peer=request.remote_addr or "", asked=asked)
-
-
-def _refuse_strangers(token: AccessToken | None) -> Response | None:
-    """Refuse requests of foreign web pages, and requests without the token.
-
-    Returns:
-        The response to a request without the token; None when the request is allowed.
-
-    Raises:
-        ForbiddenError: When the request comes from a foreign web page.
-    """
-    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if token is None:
-        if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
-            raise ForbiddenError(reason, hint=HINT)
-        return None
-    if origin is not None and not is_same_site(host, origin):
-        raise ForbiddenError(f"requests from the pages of another site are refused (Origin is {origin[:80]!r})")
-    if token.is_in(request.headers.get("Authorization", "")):
-        return None
-    refused = problems.refusal_response(401, UNAUTHORISED)
-    refused.headers["WWW-Authenticate"] = "Bearer"
-    return refused
-
-
-def _answer_fault(error: Exception) -> Response:
-    return problems.fault_response(error, hint="find this id in the log of `eaves up`")
-
-
-def _render_image_metrics(images: RecentImages) -> str:
-    """Render the memory of the held images as Prometheus text."""
-    return (
-        "# HELP eaves_console_image_bytes Memory of the newest images that are held for the console.\n"
-        "# TYPE eaves_console_image_bytes gauge\n"
-        f"eaves_console_image_bytes {images.held_bytes}\n"
-        "# HELP eaves_console_images Images that are held for the console.\n"
-        "# TYPE eaves_console_images gauge\n"
-        f"eaves_console_images {len(images)}\n"
-    )
+def _read_body(request: Request) -> bytes:
+    """Return the body; an event without data may have neither a length nor chunks."""
+    return b"" if request.is_read else request.read_body(MAX_BODY_BYTES)

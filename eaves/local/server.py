@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
-
 from eaves.errors import PlatformError
-from eaves.ingress import IngressLimits, IngressServer, Request, Response, answer_problem
-from eaves.ingress.wsgi import WsgiGateway
-from eaves.local.access_token import UNAUTHORISED, AccessToken
-from eaves.local.processes.port_holder import find_port_holder
+from eaves.ingress import IngressLimits, IngressServer
+from eaves.ingress.request import Serve
 from eaves.local.routes import MAX_BODY_BYTES
 
 HOST = "127.0.0.1"
-EVERY_ADDRESS = "::"
-"""IP address with which a server listens on every IPv6 and IPv4 address of the machine."""
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with the address that the user has chosen
+"""IP addresses with which a server listens on every IPv4 address of the machine, and on every address."""
 LIMITS = IngressLimits(
     max_bytes=MAX_BODY_BYTES,
     in_flight_bytes=10 * MAX_BODY_BYTES,
@@ -50,7 +45,7 @@ class TcpPort:
     @property
     def is_open(self) -> bool:
         """Whether the port is open on every address of the machine, and not only on one."""
-        return ip_address(self._host).is_unspecified
+        return self._host in EVERY_ADDRESS
 
     def bind(self) -> socket.socket:
         """Create a socket that is bound to the port and doesn't listen yet."""
@@ -58,7 +53,7 @@ class TcpPort:
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
             if made.family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self._host != EVERY_ADDRESS))
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self._host not in EVERY_ADDRESS))
             made.bind((self._host, self.port))
         except OSError:
             made.close()
@@ -67,18 +62,14 @@ class TcpPort:
         return made
 
 
-def build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
-    """Build the error about a port that the platform can't listen on; it names the process that uses the port."""
-    holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
-    reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
+def build_port_error(error: OSError, named: str) -> PlatformError:
+    """Build the error about a port that the platform can't listen on."""
+    hint = "choose a free port with `eaves up --port 0`"
     if error.errno == errno.EADDRNOTAVAIL:
         hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
-    elif holder is not None and holder.state is not None:
-        there = f"deploy to the platform that runs already: eaves deploy --state {holder.state}"
-        hint = f"run this project beside it, on a free port: `eaves up --port 0`; {there}"
-    else:
-        hint = "choose a free port with `eaves up --port 0`"
-    return PlatformError(f"{named} can't be used: {reason}", hint=hint)
+    elif error.errno == errno.EADDRINUSE:
+        hint = "another `eaves up` may have it: run this project beside it, on a free port: `eaves up --port 0`"
+    return PlatformError(f"{named} can't be used: {error.strerror or error}", hint=hint)
 
 
 def resolve_host(host: str) -> str:
@@ -98,12 +89,11 @@ def resolve_host(host: str) -> str:
 
 
 class WebServer(IngressServer):
-    """A running server of a Flask application.
+    """A running server of the platform.
 
     Args:
-        app: Flask application.
+        serve: Answers requests.
         address: TCP port, or path of a Unix socket that only its owner can connect to (mode 0600).
-        token: Token that requests must have, checked before a body is read; None when no token is needed.
         limits: Limits of the server.
 
     Raises:
@@ -111,16 +101,6 @@ class WebServer(IngressServer):
         ConfigError: When the Unix socket can't be used.
     """
 
-    def __init__(
-        self, app: Flask, address: TcpPort | Path, *, token: AccessToken | None = None, limits: IngressLimits = LIMITS
-    ) -> None:
-        gateway = WsgiGateway(app, scheme="http", max_bytes=limits.max_bytes)
-
-        def serve(request: Request) -> Response:
-            if token is not None and not token.is_in(request.headers.get("authorization", "")):
-                return answer_problem(401, UNAUTHORISED, WWW_Authenticate="Bearer")
-            request.admit()
-            return gateway(request)
-
+    def __init__(self, serve: Serve, address: TcpPort | Path, *, limits: IngressLimits = LIMITS) -> None:
         where: dict[str, Any] = {"path": address} if isinstance(address, Path) else {"listening": address.bind()}
         super().__init__(serve, limits=limits, name="platform", **where)

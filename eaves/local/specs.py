@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class LocalApp(AppSpec):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the app as plain data for a file."""
-        values: dict[str, Any] = _plain(asdict(self))
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
         return values
 
 
@@ -45,11 +46,3 @@ def parse_app(values: Mapping[str, Any], origin: str) -> LocalApp:
         ConfigError: When there are faults; it holds all of them.
     """
     return build(LocalApp, SettingsLayer(origin=origin, values=values))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

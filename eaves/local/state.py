@@ -12,15 +12,13 @@ from pathlib import Path
 from eaves.base.disk_errors import FULL, READ_ONLY
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
+from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.local.specs import LocalApp, parse_app
 
 AGENT = "agent"
 """Last part of the name of an agent's log (`APP.agent`), which can't be the name of a source."""
 CONSOLE = "up.console"
 """Name of the log of the console's process; as it has a dot, no function's log has it."""
-MAX_SOCKET_PATH = 107
-"""Maximum length of the path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,25 +72,13 @@ class StateDirectory:
         """Path of the control socket."""
         return self.root / "control.sock"
 
-    def agent_spool(self, app: str) -> Path:
-        """Return the file of the durable queue of an app's agent."""
-        return self.root / "agents" / f"{app}.db"
+    def spool_of(self, app: str, kind: str = AGENT) -> Path:
+        """Return the file of the durable queue of an app's agent or relay."""
+        return self.root / f"{kind}s" / f"{app}.db"
 
-    def agent_socket(self, app: str) -> Path:
-        """Return the admin socket of an app's agent."""
-        return self.root / "agents" / f"{app}.sock"
-
-    def agent_log(self, app: str) -> Path:
-        """Return the log file of an app's agent."""
-        return self.log(f"{app}.{AGENT}")
-
-    def relay_spool(self, app: str) -> Path:
-        """Return the file of the durable queue of an app's relay."""
-        return self.root / "relays" / f"{app}.db"
-
-    def relay_socket(self, app: str) -> Path:
-        """Return the admin socket of an app's relay."""
-        return self.root / "relays" / f"{app}.sock"
+    def socket_of(self, app: str, kind: str = AGENT) -> Path:
+        """Return the admin socket of an app's agent or relay."""
+        return self.root / f"{kind}s" / f"{app}.sock"
 
     def list_relays(self) -> list[str]:
         """Return the apps for which a relay's queue exists in this directory, whether they are deployed or not."""
@@ -106,10 +92,9 @@ class StateDirectory:
         """Make the directories, accessible only to this user.
 
         Raises:
-            ConfigError: When the path is too long for a Unix socket, or can't be made.
+            ConfigError: When they can't be made.
             OSError: When the disk is full or read-only.
         """
-        self.check_length()
         try:
             for folder in (self.root, self.specs, self.previous, self.logs, self.root / "agents", self.root / "relays"):
                 make_directory(folder)
@@ -119,17 +104,6 @@ class StateDirectory:
                 raise
             fault = Fault(origin="state directory", path="", message=f"{self.root} can't be created: {error.strerror}")
             raise ConfigError([fault], hint="choose another directory with --state") from error
-
-    def check_length(self) -> None:
-        """Raise an error when the path of the state directory is too long for the Unix sockets in it.
-
-        Raises:
-            ConfigError: When the path is too long.
-        """
-        if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
-            message = f"{self.root.absolute()} is too long for the path of a Unix socket"
-            fault = Fault(origin="state directory", path="", message=message)
-            raise ConfigError([fault], hint="choose a directory with a shorter path with --state")
 
     def write_spec(self, app: LocalApp) -> None:
         """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""
@@ -199,10 +173,8 @@ class StateDirectory:
                 apps[name] = _read_spec(self.specs / f"{name}.json", name)
             except FileNotFoundError:
                 continue  # removed after it was listed
-            except (EavesError, ValueError, OSError) as error:
-                faults[name] = str(error)
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
-                faults[name] = f"{type(error).__name__}: {error}"
+                faults[name] = str(error) or type(error).__name__
         return apps, faults
 
     def read_previous(self) -> dict[str, LocalApp]:

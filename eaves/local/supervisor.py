@@ -11,8 +11,6 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
@@ -20,23 +18,23 @@ from eaves.admin.summary import LanePause
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
-from eaves.errors import ConfigError, EventError, Fault, OverloadedError, PlatformError
+from eaves.errors import ConfigError, EventError, Fault, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
-from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
 from eaves.local.console.listening import prepare_exposure
 from eaves.local.console.manager import ConsoleManager
 from eaves.local.processes.activator import Activator
-from eaves.local.processes.app_processes import Agents, Relays
+from eaves.local.processes.app_processes import AppProcesses
 from eaves.local.processes.logs import rotate
-from eaves.local.processes.process import Launch, Process, describe_exception
-from eaves.local.routes import create_app
-from eaves.local.server import HOST, TcpPort, WebServer, build_port_error, resolve_host
+from eaves.local.processes.process import Launch, Process, ProcessHost, describe_exception
+from eaves.local.queues import list_source_parts, list_trigger_parts
+from eaves.local.routes import PlatformRoutes
+from eaves.local.server import EVERY_ADDRESS, HOST, TcpPort, WebServer, build_port_error, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
@@ -51,9 +49,6 @@ RECONCILE_TIMEOUT_S = 110.0
 client's request."""
 DIRECT_TIMEOUT_S = 120.0
 """Time limit of a request that is sent straight to a function, seconds, including the function's start."""
-MAX_CALLS = 24
-"""Maximum number of concurrent requests that are sent straight to functions; the web server's other threads stay free
-for events to the broker."""
 EVERYTHING = ""
 """Key, in a mapping of apps to failures, of a failure that concerns no single app."""
 
@@ -66,11 +61,7 @@ class Supervisor:
     Args:
         state: State directory.
         environ: Environment of this process.
-        port: TCP port of the broker; 0 takes a free one.
-        host: Address that the port is opened at, in addition to 127.0.0.1.
-        token_file: File with the token that every request to the port must have when `host` isn't a loopback address;
-            created when missing. It is required then.
-        settings: Disk limits for queue, logs and history.
+        settings: Port, token and console of the platform, and its disk limits for queue, logs and history.
         observe: Function that is called with each event that is added to the history; it must return at once and raise
             no exception.
         clock: Clock for pauses and deadlines.
@@ -91,10 +82,7 @@ class Supervisor:
         state: StateDirectory,
         *,
         environ: Mapping[str, str],
-        port: int,
-        host: str = HOST,
-        token_file: Path | None = None,
-        settings: LocalSettings | None = None,
+        settings: LocalSettings,
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
@@ -102,28 +90,27 @@ class Supervisor:
         proxies = parse_proxies(environ)
         state.prepare()
         self._state = state
-        self._settings = settings or LocalSettings()
+        self._settings = settings
         self._clock = clock
-        address = resolve_host(host)
+        address = resolve_host(settings.host)
         self._lock = _take_lock(state)
-        self._token = open_token(address, token_file, state)
-        exposure = prepare_exposure(self._settings, state)
-        self.console = ConsoleManager(
-            self._settings, state, inherit=environ, clock=clock, launch=launch, exposure=exposure
-        )
-        self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
-        self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self._token = open_token(address, settings.token_file, state)
+        exposure = prepare_exposure(settings, state)
+        processes = ProcessHost(state=state, inherit=environ, clock=clock, launch=launch)
+        self.console = ConsoleManager(settings, processes, exposure=exposure)
+        self._port = TcpPort(settings.port, address if address in EVERY_ADDRESS else HOST)
+        self._spool = Spool(state.spool, limits=settings.limits(), clock=clock)
+        self._history = FileHistory(state.history, max_bytes=settings.history_max_bytes, clock=clock)
         self._observe = observe
         self._broker = Broker(self._spool, self._remember)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
-        activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
-        self._relays = Relays(state, inherit=environ, clock=clock, launch=launch)
+        token = self._token.path if self._token is not None else None
+        self._processes = AppProcesses(processes, sink=lambda: self.url, sink_token=token)
         self._apps = Apps(
             state,
             subscribe=self._broker.subscribe,
-            activate=activate,
-            send_to_relay=self._relays.send,
+            activate=lambda spec: Activator(spec, processes),
+            send_to_relay=self._processes.send_to_relay,
             address=lambda name: f"{self.url}functions/{name}",
             proxies=proxies,
             clock=clock,
@@ -134,23 +121,19 @@ class Supervisor:
         self._logged: dict[str, str] = {}
         self._stopping = False
         self.left_queued = 0
-        self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._ingress = self._listen(self._port, f"port {port}")
-        self._opened: WebServer | None = None
+        self._servers = [self._listen(self._port, f"port {settings.port}")]
         if not self._port.is_open and address != HOST:
             opened = TcpPort(self._port.port, address)
-            self._opened = self._listen(opened, f"{address} port {opened.port}")
-        sink_token = self._token.path if self._token is not None else None
-        self._agents = Agents(state, sink=self.url, sink_token=sink_token, inherit=environ, clock=clock, launch=launch)
-        self._control = WebServer(create_app(self, control=True), state.socket)
+            self._servers.append(self._listen(opened, f"{address} port {opened.port}"))
+        self._control = WebServer(PlatformRoutes(self, control=True), state.socket)
         self.console.start()
 
     def _listen(self, address: TcpPort, named: str) -> WebServer:
         try:
-            return WebServer(create_app(self, token=self._token), address, token=self._token)
+            return WebServer(PlatformRoutes(self, token=self._token), address)
         except OSError as error:
-            raise build_port_error(error, address, named) from error
+            raise build_port_error(error, named) from error
 
     @property
     def url(self) -> str:
@@ -170,8 +153,7 @@ class Supervisor:
         """
         parts: dict[str, Callable[[], None]] = {
             "the specs": self._apps.reconcile,
-            "the relays": lambda: self._relays.reconcile(self._apps.wanted),
-            "the sources": lambda: self._agents.reconcile(self._apps.wanted),
+            "the sources and relays": lambda: self._processes.reconcile(self._apps.wanted),
             "the logs": lambda: rotate(self._state.logs, max_bytes=self._settings.log_max_bytes),
         }
         try:
@@ -179,8 +161,7 @@ class Supervisor:
                 with self._turn:
                     asked = self._asked
                 failed = self._attempt(parts)
-                for part in (self._relays, self._agents, self._apps):
-                    failed |= part.failed()
+                failed |= self._processes.failed() | self._apps.failed()
                 with self._turn:
                     self._failed, self._done = failed, asked
                     self._turn.notify_all()
@@ -210,15 +191,7 @@ class Supervisor:
             NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
-        if not self._calls.acquire(blocking=False):
-            raise OverloadedError(
-                f"{MAX_CALLS} direct calls are in progress; no more are accepted",
-                hint="send again later, or publish the event to the broker",
-            )
-        try:
-            answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
-        finally:
-            self._calls.release()
+        answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
         self._note(headers, body)
         self._note(answer.headers, answer.body)
         return answer
@@ -250,10 +223,6 @@ class Supervisor:
         """The newest images."""
         return self.console.images
 
-    def find_console(self, *, peer: str, asked: str) -> str:
-        """Return where a browser that opened the broker's address finds the console; empty when there is none."""
-        return self.console.find_redirect(peer=peer, asked=asked)
-
     def status(self) -> list[FunctionStatus]:
         """Return the status of every deployed function, by name."""
         counts = self._spool.counts()
@@ -270,7 +239,7 @@ class Supervisor:
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
         queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
-        agents = (*self._agents.statuses(name), *self._relays.statuses(name))
+        agents = self._processes.statuses(name)
         deliveries = self._broker.deliveries()
         by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
         return FunctionStatus(
@@ -283,7 +252,7 @@ class Supervisor:
             queued=queued,
             dead=dead,
             site=app.function.site,
-            sources=self._agents.describe(name),
+            sources=self._processes.describe_sources(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
             agents=agents,
             parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
@@ -340,16 +309,13 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         """Stop sources, deliveries and functions in this order; an exception in one step doesn't prevent the others."""
-        stop_opened: Callable[[], None] = self._opened.stop if self._opened is not None else lambda: None
-        for step in (
+        steps: list[Callable[[], object]] = [
             self.console.terminate,
-            self._agents.terminate,
-            self._ingress.stop,
-            stop_opened,
+            self._processes.terminate_agents,
+            *(server.stop for server in self._servers),
             self._apps.stop_publishing,
             self._broker.stop,
-            self._agents.stop,
-            self._relays.stop,
+            self._processes.stop,
             self._apps.stop,
             self.console.stop,
             self._control.stop,
@@ -357,7 +323,8 @@ class Supervisor:
             self._count_left,
             self._spool.close,
             lambda: os.close(self._lock),
-        ):
+        ]
+        for step in steps:
             try:
                 step()
             except Exception:  # noqa: BLE001 - see above

@@ -1,10 +1,8 @@
 """Platforms, which run functions: specs of the wanted state, statuses of the observed state, and the Platform Protocol.
 
-functions   the spec of a function
 triggers    which events go to which receiver, and how they are delivered
-sources     the spec of a source, which turns images into events
 relay       the spec of the relay, which forwards events over the link
-app         the spec of an app, which `eaves deploy` deploys
+app         the specs of an app, which `eaves deploy` deploys, of its function and of its sources
 status      the observed state of a function
 protocol    the Protocol that every platform implements
 quantities  sizes in Kubernetes' notation
@@ -14,12 +12,10 @@ rest, such as an artifact's directory or a container image, so this package know
 `eaves.local` and `knative` implement the Protocol and `tests/contract` tests both.
 """
 
-from eaves.platform.app import AppSpec
-from eaves.platform.functions import FunctionSpec, ScaleSettings
+from eaves.platform.app import AppSpec, FunctionSpec, ScaleSettings, SourceSpec
 from eaves.platform.protocol import Platform
 from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import RELAY, RelaySpec
-from eaves.platform.sources import SourceSpec
 from eaves.platform.status import (
     DeployedStatus,
     FunctionStatus,

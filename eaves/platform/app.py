@@ -1,14 +1,112 @@
-"""The spec of an app, which one `eaves deploy` deploys."""
+"""The spec of an app, which one `eaves deploy` deploys: its function, its sources, its triggers and its relay."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
+from eaves.base.names import NAME_PATTERN
+from eaves.config import setting
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_CAPTURED, TENSOR_PREDICTED
 from eaves.link.paths import FUNCTIONS
-from eaves.platform.functions import FunctionSpec
 from eaves.platform.relay import CLOUD, EDGE, RelaySpec
-from eaves.platform.sources import SourceSpec
 from eaves.platform.triggers import TriggerSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleSettings:
+    """Settings for the number of replicas of a function: its limits, and when replicas are started and stopped."""
+
+    min: int = setting(0, "Minimum number of replicas; 0 lets the function stop when idle.", minimum=0, maximum=100)
+    max: int = setting(1, "Maximum number of replicas; each holds the model in memory.", minimum=1, maximum=100)
+    idle_s: float = setting(
+        60.0,
+        "Seconds without a request after which a replica stops. The default is that of "
+        "Knative's stable window. A cluster accepts whole seconds only, at least 6.",
+        minimum=0.5,
+        maximum=3600,
+    )
+    start_timeout_s: float = setting(
+        60.0,
+        "Seconds that a new replica may take to become ready, including the check of its golden images.",
+        minimum=1,
+        maximum=600,
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if self.max < self.min:
+            yield "max", f"must be >= scale.min (got {self.max}, min is {self.min})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """Spec of one function without the location of its artifact, which each platform's own spec adds.
+
+    Attributes:
+        name: Name of the function, a DNS label; also the last part of its events' source.
+        site: Name of the site, for its events' source.
+        artifact_digest: Digest of the artifact at `eaves deploy`; a platform refuses an artifact with another digest.
+        task: Task of the artifact, which determines the types of its events.
+        scale: Number of replicas.
+        concurrency: Requests that one replica serves at the same time; 0: one per CPU.
+        env: Settings of the function's process, by environment variable.
+    """
+
+    name: str
+    site: str
+    artifact_digest: str = ""
+    task: str = CLASSIFY
+    scale: ScaleSettings = field(default_factory=ScaleSettings)
+    concurrency: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def captured(self) -> str:
+        """Type of the events that the function receives and makes predictions for."""
+        return TENSOR_CAPTURED if self.task == TENSOR else IMAGE_CAPTURED
+
+    @property
+    def replied(self) -> str:
+        """Type of the events with the function's predictions."""
+        return {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED}.get(self.task, IMAGE_CLASSIFIED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """Spec of one source of images.
+
+    Attributes:
+        name: Name that is unique in the app; the last part of its events' source.
+        kind: Kind of the source.
+        options: Further settings for the agent: those that every source has, and those of the kind. The process that
+            starts the agent checks them.
+    """
+
+    name: str = setting("", "Name of the source, unique within the app.")
+    kind: str = setting(
+        "folder",
+        "Kind of the source: `folder`, `camera`, `mqtt`, `http`, `replay`, `s3`, or a kind that an installed package "
+        "adds.",
+    )
+    options: dict[str, Any] = setting(
+        dict,
+        "Settings that every source has, and the settings of its kind; in eaves.yaml "
+        "they stand directly under the source.",
+        collects=True,
+    )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The source's settings, one item of the agent's EAVES_SOURCES."""
+        return {"name": self.name, "kind": self.kind, **self.options}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield the path and message of each fault that involves several settings."""
+        if not NAME_PATTERN.fullmatch(self.name):
+            yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

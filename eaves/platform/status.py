@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, is_dataclass
+from typing import Any, cast, get_args, get_origin
 
-from eaves.admin.report import LinkReport, SourceReport
 from eaves.admin.summary import AgentStatus, LanePause
+from eaves.config.declarations import resolve_types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,25 +155,16 @@ class FunctionStatus:
 
 def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
     """Parse a status from plain data that `dataclasses.asdict` made."""
-    agents = tuple(
-        AgentStatus(
-            **{
-                **agent,
-                "pauses": tuple(LanePause(**pause) for pause in agent["pauses"]),
-                "sources": tuple(SourceReport(**source) for source in agent["sources"]),
-                "link": None if agent.get("link") is None else LinkReport(**agent["link"]),
-            }
-        )
-        for agent in values.get("agents", ())
-    )
-    pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))
-    deployed = values.get("deployed")
-    parsed = {
-        "agents": agents,
-        "pauses": pauses,
-        "parts": tuple(PartStatus(**part) for part in values.get("parts", ())),
-        "serving": tuple(ServedStatus(**served) for served in values.get("serving", ())),
-        "deployed": None if deployed is None else DeployedStatus(**deployed),
-        "pinned": tuple(PinnedStatus(**pinned) for pinned in values.get("pinned", ())),
-    }
-    return FunctionStatus(**{**values, **parsed})
+    status: FunctionStatus = _restore(FunctionStatus, values)
+    return status
+
+
+def _restore(kind: Any, value: Any) -> Any:
+    """Return plain data as a value of a type: a dataclass, a tuple, or one of these or None."""
+    if is_dataclass(kind):
+        kinds = resolve_types(cast(type, kind))
+        return kind(**{name: _restore(kinds[name], part) for name, part in value.items()})  # type: ignore[operator]
+    of = [one for one in get_args(kind) if one not in (type(None), ...)]
+    if value is None or not of:
+        return value
+    return tuple(_restore(of[0], part) for part in value) if get_origin(kind) is tuple else _restore(of[0], value)

@@ -27,6 +27,10 @@ from eaves.spool import Spool
 LANE = "sink"
 """Only lane of the spool. An agent's lane has the same name, so `python -m eaves.sources.queue` manages both."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+PARALLEL, TIMEOUT_S = 4, 20.0
+"""Maximum number of events that wait for the MQTT broker's acknowledgement at once, and how long each may, seconds."""
+IN_FLIGHT_BYTES = 32_000_000
+"""Maximum size of all events that are received at the same time, bytes; above it the answer is 429."""
 STOP_S = 1.0
 """Time that events in delivery have to finish at shutdown, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -39,7 +43,7 @@ def main(**options: Any) -> None:
     # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
-    logs.configure(as_json=settings.log_json)
+    logs.configure(as_json=True)
     warn_of_variables((PublisherSettings, ""))
     return_freed_memory()
     with Spool(settings.spool, limits=settings.limits()) as spool, ExitStack() as stack:
@@ -48,9 +52,9 @@ def main(**options: Any) -> None:
         deliverer = Deliverer(
             spool,
             LANE,
-            partial(sink.send, timeout_s=settings.timeout_s),
+            partial(sink.send, timeout_s=TIMEOUT_S),
             backoff=PATIENCE,
-            parallel=settings.parallel,
+            parallel=PARALLEL,
             lease=spool.lease(LANE),
         )
         receiver = IngressServer(
@@ -59,7 +63,7 @@ def main(**options: Any) -> None:
             port=settings.port,
             limits=IngressLimits(
                 max_bytes=settings.max_bytes,
-                in_flight_bytes=settings.in_flight_bytes,
+                in_flight_bytes=IN_FLIGHT_BYTES,
                 keep_alive=False,
                 programs_only=True,
             ),
@@ -72,7 +76,7 @@ def main(**options: Any) -> None:
                 spool,
                 [deliverer],
                 parts=parts,
-                socket=settings.admin_socket,
+                socket=None,
                 host=settings.host,
                 port=settings.health_port,
             )

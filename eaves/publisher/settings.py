@@ -8,8 +8,7 @@ from pathlib import Path
 
 from eaves.config import setting
 from eaves.delivery.mqtt.settings import SCHEMES, MqttTriggerSettings, find_url_fault, is_mqtt
-from eaves.spool import SpoolLimits, WhenFull
-from eaves.spool.limits import DAY_S
+from eaves.spool import SpoolLimits
 
 ATTRIBUTES_BYTES = 65_536
 """Room that the spool needs for an event's attributes, in addition to its data, bytes."""
@@ -40,13 +39,6 @@ class PublisherSettings:
         "prediction has some kilobytes, an image more.",
         minimum=1,
     )
-    in_flight_bytes: int = setting(
-        32_000_000,
-        "Maximum size in bytes of all events that are received at the same time, or "
-        "`max_bytes` if that is larger; when it is reached the answer is 429, and the sender "
-        "keeps its event.",
-        minimum=1,
-    )
     spool: Path = setting(
         Path("/spool/publisher.db"), "Path of the durable queue; it must be on a disk that outlives the process."
     )
@@ -62,43 +54,10 @@ class PublisherSettings:
         "Maximum size in bytes of the events that the broker refuses, in addition to `spool_max_bytes`.",
         minimum=0,
     )
-    spool_dead_max_age_days: float = setting(
-        30.0,
-        "Days after which an event that the broker refuses is deleted. The default "
-        "leaves time for a person who looks once a month.",
-        minimum=0,
-    )
-    spool_dead_when_full: str = setting(
-        "expire",
-        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
-        "letters, and counts and logs each; `refuse` pauses delivery until a person has made "
-        "room.",
-        choices=("expire", "refuse"),
-    )
-    admin_socket: Path | None = setting(
-        None,
-        "Path of the Unix socket on which the process's own user can list and change the "
-        "queue. The default is `socket` in the folder `NAME.admin` beside the spool NAME.",
-    )
-    parallel: int = setting(
-        4,
-        "Maximum number of events that wait for the broker's acknowledgement at the same time.",
-        minimum=1,
-        maximum=64,
-    )
-    timeout_s: float = setting(
-        20.0, "Seconds that the broker may take to acknowledge one event.", minimum=1, maximum=600
-    )
-    log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self) -> SpoolLimits:
         """Return the limits of the spool."""
-        return SpoolLimits(
-            max_bytes=self.spool_max_bytes,
-            dead_max_bytes=self.spool_dead_max_bytes,
-            dead_max_age_s=self.spool_dead_max_age_days * DAY_S,
-            dead_when_full=WhenFull(self.spool_dead_when_full),
-        )
+        return SpoolLimits(max_bytes=self.spool_max_bytes, dead_max_bytes=self.spool_dead_max_bytes)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield the path and message of each fault that involves several settings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eaves.events import Event
-from eaves.history import History
+from eaves.history import FileHistory
 from eaves.history.recent_images import RecentImages
 from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
@@ -18,7 +18,7 @@ class EventIntake:
         history: History that gets a record of each event.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: FileHistory) -> None:
         self._history = history
         self._recent = RecentImages()
 

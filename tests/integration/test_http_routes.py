@@ -27,7 +27,7 @@ from eaves.delivery import HttpAnswer
 from eaves.events import Event
 from eaves.link import paths
 from eaves.local.access_token import AccessToken
-from eaves.local.routes import SupervisorView, create_app
+from eaves.local.routes import PlatformRoutes, SupervisorView
 from eaves.local.server import TcpPort, WebServer
 from eaves.relay import __main__ as relay
 from eaves.relay.relay_lanes import FROM_BROKER
@@ -89,6 +89,13 @@ def list_flask(server: str, app: Flask) -> list[Route]:
     return [*found, Route(server, "GET", "/nowhere"), Route(server, "OPTIONS", found[0].path)]
 
 
+def list_platform(server: str) -> list[Route]:
+    """What the local platform's table has, and a path that it hasn't."""
+    table = PlatformRoutes(RUNTIME).routes
+    found = [Route(server, method, path) for path, methods in table.items() for method in methods]
+    return [*found, Route(server, "POST", "/functions/x"), Route(server, "GET", "/nowhere"), Route(server, "PUT", "/")]
+
+
 def list_module(server: str, module: Any, *more: Route) -> list[Route]:
     """The paths that a module names, each with GET and POST."""
     named = [value for name, value in vars(module).items() if name.isupper() and str(value).startswith("/")]
@@ -97,8 +104,8 @@ def list_module(server: str, module: Any, *more: Route) -> list[Route]:
 
 FUNCTION = FunctionSettings(name="digits", host="127.0.0.1")
 ROUTES = [
-    *list_flask("broker", create_app(RUNTIME)),
-    *list_flask("open broker", create_app(RUNTIME)),
+    *list_platform("broker"),
+    *list_platform("open broker"),
     *list_flask("function", functions_app.create_app(FakeModel(), FUNCTION, concurrency=1)),
     *list_module("relay", relay, Route("relay", "POST", "/")),
     Route("publisher", "POST", "/"),
@@ -155,10 +162,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     for name in ("function", "relay", "publisher", "receiver"):
         (folder / name).mkdir()
     with ExitStack() as stack:
-        broker = WebServer(create_app(RUNTIME), loopback := TcpPort(0))
+        broker = WebServer(PlatformRoutes(RUNTIME), loopback := TcpPort(0))
         stack.callback(broker.stop)
         token = AccessToken(folder / "token")
-        opened = WebServer(create_app(RUNTIME, token=token), off_loopback := TcpPort(0), token=token)
+        opened = WebServer(PlatformRoutes(RUNTIME, token=token), off_loopback := TcpPort(0))
         stack.callback(opened.stop)
         function = Function(folder / "no artifact", folder / "function")  # it says why it can't load, and serves on
         stack.callback(function.stop)
@@ -273,7 +280,6 @@ SERVERS = {
     "eaves/local/console/listening.py": "opens the console's port, see local/console",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
-    "eaves/local/routes.py": "its routes are asked here",
     "functions/http/app.py": "its routes are asked here",
     "functions/http/listening_socket.py": "opens the function's port, see functions/test_process.py",
     "functions/http/server.py": "asked here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.http_client.proxies import DIRECT
 from eaves.ingress import IngressServer
-from eaves.link import BatchAnswer, compress, encode_batch, parse_batch_answer
+from eaves.link import BatchAnswer, encode_batch, parse_batch_answer
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS
 from eaves.receiver.process import serving
@@ -125,7 +126,7 @@ class Sender:
 
     def try_send(self, events: Iterable[Event]) -> tuple[int, bytes]:
         headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": "gzip"}
-        return self.ask("POST", EVENTS, compress(encode_batch(events)), headers)
+        return self.ask("POST", EVENTS, gzip.compress(encode_batch(events)), headers)
 
     def send_alone(self, event: Event) -> tuple[int, bytes]:
         headers, body = encode_binary(event)

@@ -23,6 +23,7 @@ from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
 from eaves.local.processes.activator import Activator
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
@@ -135,7 +136,7 @@ class World:
             artifact_digest="0" * 64,
             scale=ScaleSettings(min=1, max=1),
         )
-        self.activator = Activator(spec, state, inherit={}, clock=self.clock, launch=self.launcher)
+        self.activator = Activator(spec, ProcessHost(state=state, inherit={}, clock=self.clock, launch=self.launcher))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

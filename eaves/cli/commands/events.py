@@ -17,7 +17,7 @@ from eaves.cli.output import Column, Columns, Kind, output_option, print_line, p
 from eaves.cli.site import describe_stopped, state_option
 from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
-from eaves.history import KEEP, Record, read_history
+from eaves.history import KEEP, HistoryReader, Record, RecordFilter
 
 COLUMNS: Columns = {
     "at": Column("TIME", Kind.MOMENT),
@@ -67,13 +67,13 @@ def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> 
     if follow:
         _follow(history, lines, kind, form)
         return
-    records = read_history(history, limit=KEEP if kind else lines)
+    records = HistoryReader(history).find(RecordFilter(), limit=KEEP if kind else lines)[::-1]
     kept = [record for record in records if matches_type(record.type, kind)][-lines:] if lines else []
     print_rows([_row(record) for record in kept], COLUMNS, form)
     if lines and not kept:
         _report_unknown_type(records, kind)
     if not records and lines and not LocalPlatform(state_dir).running():
-        say(describe_stopped(state_dir))
+        say(describe_stopped())
 
 
 def _report_unknown_type(records: Sequence[Record], kind: str) -> None:
@@ -93,7 +93,7 @@ def _follow(history: Path, lines: int, kind: str, form: str) -> None:
         if is_first:
             for record in stream.read_newest(lines):
                 _print_record(record, form)
-            _report_unknown_type(read_history(history, limit=KEEP) if kind else [], kind)
+            _report_unknown_type(HistoryReader(history).find(RecordFilter(), limit=KEEP) if kind else [], kind)
             is_there = history.exists()
             say("new events appear below; Ctrl-C ends the view" if is_there else "`eaves up` has not run here yet")
             is_first = False

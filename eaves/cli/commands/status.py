@@ -120,7 +120,7 @@ def command(place: Place, form: str) -> None:
     if any(status.dead or any(agent.dead for agent in status.agents) for status in here):
         say("dead letters are kept; `eaves queue` shows them")
     if not platform.running():
-        say(describe_stopped(place.state_dir))
+        say(describe_stopped())
     elif not here:
         say("no function is deployed here; `eaves deploy` deploys one")
 

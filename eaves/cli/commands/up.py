@@ -73,9 +73,6 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     supervisor = Supervisor(
         StateDirectory(root=state_dir),
         environ=os.environ,
-        port=settings.port,
-        host=settings.host,
-        token_file=settings.token_file,
         settings=settings,
         observe=printer.add if printer else lambda _: None,
     )

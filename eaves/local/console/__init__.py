@@ -2,7 +2,6 @@
 
 listening          the console's credentials and port, and its address for people
 manager            the console in the supervisor: starts the process when a browser connects, and watches it
-process_settings   what the manager passes to the process
 __main__           the process: `python -P -m eaves.local.console`
 backend            the local platform as `eaves.console.backend.Backend`
 models             runs and artifacts on this machine

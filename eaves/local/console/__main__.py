@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from eaves.console.stream import StreamServer
 from eaves.console.thumbnails.collector import ThumbnailCollector
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.local.console.backend import LocalBackend
-from eaves.local.console.process_settings import ProcessSettings, parse_process_settings
+from eaves.local.console.manager import ProcessSettings, parse_process_settings
 from eaves.local.state import StateDirectory
 from eaves.options import report_errors
 
@@ -47,17 +48,18 @@ def main() -> None:
     settings = parse_process_settings(sys.argv[1:])
     listening = socket.socket(fileno=settings.listener)
     state = StateDirectory(root=settings.state)
-    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.thumbnails_max_bytes)
+    keeps_thumbnails = settings.platform.console_thumbnails == "always"
+    thumbnails = ThumbnailStore(state.thumbnails, max_bytes=settings.platform.console_thumbnails_max_bytes)
     backend = LocalBackend(state, settings.project, thumbnails=thumbnails)
     server = build_server(settings, backend, listening)
     collector = ThumbnailCollector(
         backend.records,
         backend.images,
-        watching=lambda: settings.keeps_thumbnails or server.idle_s() < LOOKING_S,
+        watching=lambda: keeps_thumbnails or server.idle_s() < LOOKING_S,
     )
     collector.start()
     try:
-        serve(server, settings)
+        serve(server, idle_s=math.inf if keeps_thumbnails else settings.idle_s)
     finally:
         server.stop()
         collector.stop()
@@ -71,26 +73,27 @@ def build_server(settings: ProcessSettings, backend: LocalBackend, listening: so
         ConfigError: When the credentials can't be used.
         StorageError: When the key of signatures can't be read or written.
     """
-    pages = ConsoleSettings(read_only=settings.read_only, silent_after_s=settings.silent_after_s)
+    platform = settings.platform
+    pages = ConsoleSettings(read_only=platform.console_read_only, silent_after_s=platform.console_silent_after_s)
     streams = StreamServer()
     security = SecuritySettings(
-        host=settings.host,
-        credentials=settings.credentials,
+        host=platform.console_host,
+        credentials=platform.console_credentials,
         state=settings.state,
-        session_s=settings.session_s,
-        idle_s=settings.session_idle_s,
+        session_s=platform.console_session_hours * 3_600,
+        idle_s=platform.console_idle_hours * 3_600,
     )
     app = create_app(ConsoleContext(backend=backend, settings=pages, streams=streams, security=security))
     is_trusted = security.is_local and security.credentials is None
     return ConsoleServer(app, streams, listening=listening, tls=security.build_tls(), is_trusted=is_trusted)
 
 
-def serve(server: ConsoleServer, settings: ProcessSettings) -> None:
-    """Return when a signal has come, nobody has looked for some time, or the server doesn't listen any more."""
+def serve(server: ConsoleServer, *, idle_s: float) -> None:
+    """Return when a signal has come, nobody has looked for `idle_s` seconds, or the server doesn't listen any more."""
     while server.is_alive():
         if signal.sigtimedwait(STOP_SIGNALS, CHECK_S) is not None:
             return
-        if not settings.keeps_thumbnails and server.idle_s() >= settings.idle_s:
+        if server.idle_s() >= idle_s:
             return
 
 

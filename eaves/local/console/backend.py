@@ -17,9 +17,7 @@ from eaves.console.backend import ModelLocation
 from eaves.console.reused_answer import ReusedAnswer
 from eaves.console.thumbnails.gallery import Gallery
 from eaves.console.thumbnails.store import ThumbnailStore
-from eaves.delivery import SinkResponse
 from eaves.errors import NotRunningError
-from eaves.events import Event
 from eaves.history import HistoryReader
 from eaves.local.client import LocalPlatform
 from eaves.local.console.models import list_models
@@ -34,7 +32,7 @@ BROKER = "broker"
 """Name of the platform's own queue for people."""
 
 
-class LocalBackend:
+class LocalBackend(LocalPlatform):
     """Implements `eaves.console.backend.Backend` for the platform on one state directory. Threads may share it.
 
     Args:
@@ -52,12 +50,11 @@ class LocalBackend:
         thumbnails: ThumbnailStore,
         clock: Clock = SYSTEM,
     ) -> None:
-        self._state = state
+        super().__init__(state.root)
         self._project = project
-        self._platform = LocalPlatform(state.root)
         self._records = HistoryReader(state.history)
         self._images = Gallery(thumbnails, self._fetch_image, clock=clock)
-        self._status = ReusedAnswer(self._platform.status, STATUS_S, clock)
+        self._reused = ReusedAnswer(super().status, STATUS_S, clock)
 
     @property
     def title(self) -> str:
@@ -74,21 +71,21 @@ class LocalBackend:
         """Images that the supervisor holds, and thumbnails."""
         return self._images
 
-    def status(self) -> Sequence[FunctionStatus]:
+    def status(self) -> list[FunctionStatus]:
         """Return the status of every function; all are `stopped` when no supervisor runs.
 
         Raises:
             PlatformError: When the supervisor doesn't answer.
         """
-        return self._status.get()
+        return self._reused.get()
 
     def queues(self) -> Mapping[str, Queue]:
         """Return the broker's queue, and the queue of each app's agent and relay that has one."""
         names = {BROKER: ""}
         for app in self._state.names():
-            if self._state.agent_spool(app).is_file():
+            if self._state.spool_of(app).is_file():
                 names[app] = app
-            if self._state.relay_spool(app).is_file():
+            if self._state.spool_of(app, RELAY).is_file():
                 names[f"{app}.{RELAY}"] = f"{app}.{RELAY}"
         return {name: LocalQueue(self._state, agent) for name, agent in names.items()}
 
@@ -96,26 +93,10 @@ class LocalBackend:
         """Return the runs and artifacts on this machine, the newest first."""
         return list_models(self._state, self._project)
 
-    def logs(self, function: str) -> Sequence[str]:
-        """Return the last lines of a function's log; the errors are those of `LocalPlatform.logs`."""
-        return self._platform.logs(function)
-
-    def invoke(self, function: str, event: Event) -> SinkResponse:
-        """Send an event straight to a function; the errors are those of `LocalPlatform.invoke`."""
-        return self._platform.invoke(function, event)
-
-    def promote(self, function: str) -> None:
-        """Check that the function is deployed: on one machine the newest version gets every request already.
-
-        Raises:
-            NotFoundError: When it isn't.
-        """
-        self._platform.promote(function)
-
-    def rollback(self, function: str) -> None:
+    def rollback(self, name: str) -> None:
         """Serve the previous deployment again; the errors are those of `LocalPlatform.rollback`."""
-        self._platform.rollback(function)
-        self._status.forget()
+        super().rollback(name)
+        self._reused.forget()
 
     def close(self) -> None:
         """Close the files of the history and of the thumbnails."""
@@ -128,7 +109,7 @@ class LocalBackend:
             PlatformError: When the supervisor doesn't answer.
         """
         with contextlib.suppress(NotRunningError):
-            return self._platform.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
+            return self.fetch(f"/images?{urlencode({'source': source, 'id': event_id})}")
         return None
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from eaves.errors import EavesError
-from eaves.local.processes.port_holder import find_port_holder
-from eaves.local.server import TcpPort, resolve_host
+from eaves.local.server import EVERY_ADDRESS, TcpPort, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.web.origin import is_loopback_address, listens_on_loopback
@@ -99,56 +97,26 @@ def open_port(host: str, port: int, *, uses_tls: bool) -> ConsolePort:
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not is_loopback_address(address):
             raise
-        holder = find_port_holder(port) or "another program"
-        notice = f"port {port} is in use by {holder}, so the console has a free one"
+        notice = f"port {port} is in use by another program, so the console has a free one"
         bound = TcpPort(0, address).bind()
     try:
         bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise
-    shown = _find_own_address() if ip_address(address).is_unspecified else host
-    url = build_url(shown, int(bound.getsockname()[1]), uses_tls=uses_tls)
+    shown = _find_own_address() if address in EVERY_ADDRESS else host
+    name = f"[{shown}]" if ":" in shown else shown
+    url = f"{'https' if uses_tls else 'http'}://{name}:{bound.getsockname()[1]}/"
     return ConsolePort(socket=bound, url=url, notice=notice)
 
 
 def describe_failure(error: Exception, port: int) -> str:
     """Return why the console has no port, for people."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use by {find_port_holder(port) or 'another program'}"
+        return f"port {port} is in use by another program"
     if isinstance(error, EavesError):
         return error.message
     return getattr(error, "strerror", None) or str(error)
-
-
-def build_url(host: str, port: int, *, uses_tls: bool) -> str:
-    """Return the address of the console at a host, a name or an IP address."""
-    bracketed = f"[{host}]" if ":" in host else host
-    return f"{'https' if uses_tls else 'http'}://{bracketed}:{port}/"
-
-
-def find_redirect(url: str, host: str, *, peer: str, asked: str) -> str:
-    """Return where a browser that opened the broker's address finds the console; empty when it can't reach it.
-
-    Args:
-        url: Address of the console for people; empty when it doesn't listen.
-        host: Host that the console listens on.
-        peer: IP address of the browser.
-        asked: Host that the browser asked for, the name without the port.
-    """
-    if not url or (listens_on_loopback(host) and not is_loopback_address(peer)):
-        return ""
-    if not _is_unspecified(host):
-        return url
-    scheme, _, rest = url.partition("://")
-    return build_url(asked, int(rest.rpartition(":")[2].rstrip("/")), uses_tls=scheme == "https")
-
-
-def _is_unspecified(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 def _find_own_address() -> str:

@@ -7,22 +7,24 @@ and the supervisor waits for the next one: with nobody looking, the console take
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
-import os
 import select
+import socket
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import SYSTEM, Clock
+from eaves.config import SettingsLayer, build
+from eaves.errors import InputError
 from eaves.history.recent_images import RecentImages
-from eaves.local.console.listening import ConsolePort, Exposure, describe_failure, find_redirect, open_port
-from eaves.local.console.process_settings import ProcessSettings
-from eaves.local.processes.process import Child, Failures, Launch, Process, describe_exception
+from eaves.local.console.listening import ConsolePort, Exposure, describe_failure, open_port
+from eaves.local.processes.process import Child, ProcessHost, Supervised, describe_exception
 from eaves.local.settings import LocalSettings
-from eaves.local.state import CONSOLE, StateDirectory
+from eaves.local.state import CONSOLE
 
 MODULE = "eaves.local.console"
 _log = logging.getLogger(__name__)
@@ -53,6 +55,46 @@ class ConsoleTimes:
     restart: Backoff = field(default_factory=lambda: Backoff(retry=None, first_s=1.0, cap_s=60.0))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSettings:
+    """What the supervisor passes to the console's process, as the one argument of its command.
+
+    Attributes:
+        listener: File descriptor of the listening socket, which the process inherits.
+        state: State directory of the platform.
+        project: Directory in which `eaves up` was started; runs and artifacts are searched below it.
+        idle_s: Time without a connection after which the process ends, seconds.
+        platform: Settings of the platform.
+    """
+
+    listener: int
+    state: Path
+    project: Path
+    idle_s: float
+    platform: LocalSettings
+
+    def to_argument(self) -> str:
+        """Return the settings as one argument of a command."""
+        return json.dumps(asdict(self), default=str)
+
+
+def parse_process_settings(arguments: Sequence[str]) -> ProcessSettings:
+    """Parse the settings from the arguments of the process.
+
+    Raises:
+        InputError: When the process wasn't started by `eaves up`.
+    """
+    try:
+        values = json.loads(arguments[0])
+        platform = build(LocalSettings, SettingsLayer(origin="eaves up", values=values.pop("platform")))
+        state, project = Path(values.pop("state")), Path(values.pop("project"))
+        return ProcessSettings(**values, state=state, project=project, platform=platform)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            "the console's process is started by `eaves up`, and not by itself", hint="eaves up"
+        ) from error
+
+
 class ConsoleManager:
     """What the supervisor keeps for the console: the newest images, its port and, while somebody looks, its process.
 
@@ -61,10 +103,7 @@ class ConsoleManager:
 
     Args:
         settings: Settings of the platform.
-        state: State directory, with the process's log.
-        inherit: Environment of the supervisor.
-        clock: Clock for pauses.
-        launch: Starts the process.
+        host: What all processes of the platform have in common.
         times: Times of the process.
         exposure: How people reach it.
 
@@ -76,32 +115,31 @@ class ConsoleManager:
     def __init__(
         self,
         settings: LocalSettings,
-        state: StateDirectory,
+        host: ProcessHost,
         *,
-        inherit: Mapping[str, str],
-        clock: Clock = SYSTEM,
-        launch: Launch = Process,
-        times: ConsoleTimes = ConsoleTimes(),
         exposure: Exposure,
+        times: ConsoleTimes = ConsoleTimes(),
     ) -> None:
         self._settings = settings
-        self._state = state
-        self._inherit = inherit
-        self._clock = clock
-        self._launch = launch
+        self._host = host
         self._times = times
         self._exposure = exposure
         self.images = RecentImages(settings.console_images_max_bytes if settings.console else 0)
         self._project = Path.cwd()
-        self._failures = Failures(times.restart, clock)
         self._port: ConsolePort | None = None
-        self._child: Child | None = None
-        self._started_at = 0.0
+        self._process = Supervised(
+            "the console",
+            CONSOLE,
+            self._launch,
+            restart=times.restart,
+            steady_s=times.steady_s,
+            idle_run_s=times.min_run_s,
+            clock=host.clock,
+        )
         self._unanswered_since: float | None = None
-        self._stopping = False
-        self._awake, self._wake = os.pipe()
+        self._stop = threading.Event()
         self.reason = ""
-        self._thread = threading.Thread(target=self._run, name="console", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Open the port, if the console is wanted, and wait for browsers."""
@@ -114,6 +152,8 @@ class ConsoleManager:
             self.reason = describe_failure(error, settings.console_port)
             _log.warning("there is no console: %s", self.reason)
         else:
+            listener = self._port.socket
+            self._thread = threading.Thread(target=self._run, args=(listener,), name="console", daemon=True)
             self._thread.start()
 
     def describe(self) -> tuple[str, ...]:
@@ -125,138 +165,90 @@ class ConsoleManager:
     @property
     def url(self) -> str:
         """Address of the console for people; empty while it has no port."""
-        port = self._port
-        return port.url if port is not None else ""
+        return self._port.url if self._port is not None else ""
 
     @property
     def pid(self) -> int:
         """Process id of the running process; 0 when none runs."""
-        child = self._child
+        child = self._process.child
         return child.pid if child is not None and child.running else 0
 
     @property
     def watches(self) -> bool:
         """Whether the thread runs that watches the port and the process."""
-        return self._thread.is_alive()
-
-    def find_redirect(self, *, peer: str, asked: str) -> str:
-        """Return where a browser at the broker's address finds the console; see `listening.find_redirect`."""
-        return find_redirect(self.url, self._settings.console_host, peer=peer, asked=asked)
+        return self._thread is not None and self._thread.is_alive()
 
     def terminate(self) -> None:
         """Stop listening, and ask the process to end; return immediately."""
-        if not self._stopping:
-            self._stopping = True
-            os.write(self._wake, b"x")
+        self._stop.set()
+        if self._port is not None:
+            with contextlib.suppress(OSError):  # it was shut down before
+                self._port.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for a connection
 
     def stop(self) -> None:
         """Stop listening, and return when the process has ended."""
         self.terminate()
-        if self._port is not None:
+        if self._thread is not None:
             self._thread.join()
-        os.close(self._awake)
-        os.close(self._wake)
 
-    def _run(self) -> None:
+    def _run(self, listener: socket.socket) -> None:
         """Watch port and process until the manager is stopped; no exception ends the loop."""
         try:
-            while not self._stopping:
+            while not self._stop.is_set():
                 try:
-                    self._watch()
+                    self._watch(listener)
                 except Exception as error:  # noqa: BLE001 - without this thread nobody could look again
-                    pause_s = self._failures.note(describe_exception(error))
+                    pause_s = self._process.failures.note(describe_exception(error))
                     _log.exception("the console: unexpected error; next try in %.0f s", pause_s)
         finally:
-            if self._port is not None:
-                self._port.socket.close()
-            if self._child is not None:
-                self._child.stop(timeout_s=self._times.stop_s)
+            self._process.stop(timeout_s=self._times.stop_s)
+            listener.close()
 
-    def _watch(self) -> None:
+    def _watch(self, listener: socket.socket) -> None:
         """Take one step: check the running process, or wait for a connection and start it."""
-        if self._child is not None:
-            if self._child.running:
-                self._check_running(self._child)
-            else:
-                self._note_end(self._child)
-        elif not self._failures.due():
-            self._sleep(self._times.watch_s)
-        elif self._port is not None and (self._settings.console_thumbnails == "always" or self._await(self._port)):
-            self._start(self._port)
+        if self._process.look():
+            self._stop.wait(self._times.watch_s)
+            self._end_if_hung(listener)
+        elif not self._process.failures.due():
+            self._stop.wait(self._times.watch_s)
+        elif self._is_wanted(listener):
+            self._unanswered_since = None
+            self._process.start()
 
-    def _check_running(self, child: Child) -> None:
-        """Wait a moment, and kill a process that leaves connections waiting."""
-        self._sleep(self._times.watch_s)
-        waits = self._port is not None and bool(_poll(self._port.socket.fileno(), timeout_s=0))
-        now = self._clock.monotonic()
-        if not waits:
+    def _is_wanted(self, listener: socket.socket) -> bool:
+        """Wait until the process is needed; return False when the manager is stopped meanwhile."""
+        is_needed = self._settings.console_thumbnails == "always" or _has_connection(listener, timeout_s=None)
+        return is_needed and not self._stop.is_set()
+
+    def _end_if_hung(self, listener: socket.socket) -> None:
+        """Kill a process that leaves connections waiting."""
+        now = self._host.clock.monotonic()
+        if not _has_connection(listener, timeout_s=0):
             self._unanswered_since = None
         elif self._unanswered_since is None:
             self._unanswered_since = now
         elif now - self._unanswered_since > self._times.hung_s:
             _log.warning("the console accepts no connections; its process is ended and started again")
-            child.stop(timeout_s=1)
-        if now - self._started_at > self._times.steady_s:
-            self._failures.clear()
+            self._process.stop(timeout_s=1)
 
-    def _note_end(self, child: Child) -> None:
-        ran_s, code = self._clock.monotonic() - self._started_at, child.exit_code
-        self._child = self._unanswered_since = None
-        if code == 0 and ran_s >= self._times.min_run_s:
-            _log.info("the console ended, because nobody looks")
-            return
-        pause_s = self._failures.note(f"ended with {code}")
-        _log.warning(
-            "the console ended with %s; it can be started again in %.0f s; its log: eaves logs %s",
-            *(code, pause_s, CONSOLE),
-        )
-
-    def _start(self, port: ConsolePort) -> None:
-        settings = self._settings
+    def _launch(self) -> Child:
+        folder = self._settings.console_credentials
         values = ProcessSettings(
-            listener=port.socket.fileno(),
-            state=self._state.root.absolute(),
+            listener=self._port.socket.fileno() if self._port is not None else -1,
+            state=self._host.state.root.absolute(),
             project=self._project,
-            host=settings.console_host,
-            credentials=settings.console_credentials and settings.console_credentials.absolute(),
-            session_s=settings.console_session_hours * 3_600,
-            session_idle_s=settings.console_idle_hours * 3_600,
-            read_only=settings.console_read_only,
-            silent_after_s=settings.console_silent_after_s,
-            keeps_thumbnails=settings.console_thumbnails == "always",
-            thumbnails_max_bytes=settings.console_thumbnails_max_bytes,
             idle_s=self._times.idle_s,
+            platform=replace(self._settings, console_credentials=folder and folder.absolute()),
         )
-        try:
-            self._child = self._launch(
-                *(MODULE, {}, self._state.log(CONSOLE)),
-                inherit=self._inherit,
-                arguments=[values.to_argument()],
-                pass_fds=[values.listener],
-            )
-        except Exception as error:  # noqa: BLE001 - such as no memory for a process
-            pause_s = self._failures.note(describe_exception(error))
-            _log.error("the console can't be started: %s; next try in %.0f s", describe_exception(error), pause_s)
-            return
-        self._started_at = self._clock.monotonic()
-        _log.info("started the console, pid %d", self._child.pid)
-
-    def _await(self, port: ConsolePort) -> bool:
-        """Wait until a connection waits or the manager is stopped; return whether one waits."""
-        listener = port.socket.fileno()
-        return listener in _poll(listener, self._awake) and not self._stopping
-
-    def _sleep(self, seconds: float) -> None:
-        """Wait for some time, or until the manager is stopped."""
-        _poll(self._awake, timeout_s=seconds)
+        arguments, pass_fds = [values.to_argument()], [values.listener]
+        return self._host.start(MODULE, {}, CONSOLE, arguments=arguments, pass_fds=pass_fds)
 
 
-def _poll(*files: int, timeout_s: float | None = None) -> list[int]:
-    """Return the file descriptors that can be read; wait for the first one, with or without a time limit.
+def _has_connection(listener: socket.socket, *, timeout_s: float | None) -> bool:
+    """Return whether a connection waits; without a time limit, wait for one, or for the end of listening.
 
     `select` can't be used: it refuses numbers above 1,023, and the platform may have more open files.
     """
     waiting = select.poll()
-    for file in files:
-        waiting.register(file, select.POLLIN)
-    return [file for file, _ in waiting.poll(None if timeout_s is None else timeout_s * 1000)]
+    waiting.register(listener, select.POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))

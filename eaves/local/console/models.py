@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from eaves.console.backend import ModelLocation
+from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 
 RUN, ARTIFACT = "run", "artifact"
@@ -18,16 +19,6 @@ FOLDERS = ("runs", "artifacts")
 """Folders of a project in which trainings and conversions write."""
 MAX_LOCATIONS = 200
 """Maximum number of locations; the newest are shown, and those that a function serves always."""
-
-
-@dataclass(slots=True)
-class _Found:
-    """A directory, and what is known of it."""
-
-    kind: str
-    changed_at: float
-    functions: list[str] = field(default_factory=list)
-    previous_of: list[str] = field(default_factory=list)
 
 
 def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
@@ -42,58 +33,49 @@ def list_models(state: StateDirectory, project: Path) -> list[ModelLocation]:
     Returns:
         Locations, the newest first; at most `MAX_LOCATIONS`.
     """
-    found: dict[Path, _Found] = {}
-    deployed = [(name, app.function.artifact, False) for name, app in state.read_specs()[0].items()]
-    deployed += [(name, app.function.artifact, True) for name, app in state.read_previous().items()]
-    beside = {artifact.parent for _, artifact, _ in deployed}
-    for path, kind in _search((*(project / folder for folder in FOLDERS), *sorted(beside))):
-        _add(found, path, kind)
-    for name, artifact, is_previous in deployed:
-        entry = _add(found, artifact, ARTIFACT)
-        if entry is None:
-            continue
-        (entry.previous_of if is_previous else entry.functions).append(name)
-    return _name(_limit(found))
-
-
-def _search(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield the complete runs and artifacts directly below some folders, also those that links name."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            for path in folder.iterdir():
-                kinds = (kind for kind, marker in MARKERS.items() if (path / marker).is_file())
-                if not path.name.startswith(".") and (kind := next(kinds, "")):
-                    yield path, kind
-
-
-def _add(found: dict[Path, _Found], path: Path, kind: str) -> _Found | None:
-    """Return the entry of a directory, which is added when it is missing; None when the directory is gone."""
-    with contextlib.suppress(OSError, RuntimeError):  # a loop of links
-        resolved = path.resolve()
-        changed_at = (resolved / MARKERS[kind]).stat().st_mtime
-        return found.setdefault(resolved, _Found(kind=kind, changed_at=changed_at))
-    return None
-
-
-def _limit(found: dict[Path, _Found]) -> list[tuple[Path, _Found]]:
-    used = {path for path, entry in found.items() if entry.functions or entry.previous_of}
-    newest = sorted(found.items(), key=lambda pair: (pair[0] not in used, -pair[1].changed_at))[:MAX_LOCATIONS]
-    return sorted(newest, key=lambda pair: (-pair[1].changed_at, pair[0]))
-
-
-def _name(chosen: list[tuple[Path, _Found]]) -> list[ModelLocation]:
-    """Return locations with names that are unique within their kind: a directory's name, with a digest when needed."""
-    names = [(entry.kind, path.name) for path, entry in chosen]
+    apps, before = state.read_specs()[0], state.read_previous()
+    served, previous = _list_functions(apps), _list_functions(before)
+    deployed = [app.function.artifact for app in (*apps.values(), *before.values())]
+    folders = [*(project / folder for folder in FOLDERS), *sorted({artifact.parent for artifact in deployed})]
+    found = _find_models([*deployed, *(path for folder in folders for path in _list_folder(folder))])
+    newest = sorted(found, key=lambda path: (path not in served and path not in previous, -found[path][1]))
+    shown = sorted(newest[:MAX_LOCATIONS], key=lambda path: (-found[path][1], path))
+    names = Counter((found[path][0], path.name) for path in shown)
     return [
         ModelLocation(
-            name=path.name if names.count((entry.kind, path.name)) == 1 else f"{path.name}-{_digest(path)}",
-            kind=entry.kind,
+            name=path.name if names[found[path][0], path.name] == 1 else f"{path.name}-{_digest(path)}",
+            kind=found[path][0],
             path=path,
-            functions=tuple(sorted(entry.functions)),
-            previous_of=tuple(sorted(entry.previous_of)),
+            functions=served.get(path, ()),
+            previous_of=previous.get(path, ()),
         )
-        for path, entry in chosen
+        for path in shown
     ]
+
+
+def _list_functions(apps: Mapping[str, LocalApp]) -> dict[Path, tuple[str, ...]]:
+    """Return the names of the functions by the artifact that they serve."""
+    found: defaultdict[Path, tuple[str, ...]] = defaultdict(tuple)
+    for name, app in sorted(apps.items()):
+        with contextlib.suppress(OSError, RuntimeError):  # a loop of links
+            found[app.function.artifact.resolve()] += (name,)
+    return found
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return []
+
+
+def _find_models(paths: Iterable[Path]) -> dict[Path, tuple[str, float]]:
+    """Return the kind and the time of the last change, Unix seconds, of each complete run and artifact."""
+    found: dict[Path, tuple[str, float]] = {}
+    for path in paths:
+        for kind, marker in MARKERS.items():
+            with contextlib.suppress(OSError, RuntimeError):
+                found.setdefault(path.resolve(), (kind, (path / marker).stat().st_mtime))
+    return found
 
 
 def _digest(path: Path) -> str:

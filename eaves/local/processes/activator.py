@@ -12,18 +12,15 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
 from eaves.errors import DeliveryError, OverloadedError, StartError
 from eaves.events import Event
-from eaves.local.processes.process import HOST, Child, Launch, Process, find_free_port
+from eaves.local.processes.process import HOST, Child, Failures, ProcessHost, describe_exception, find_free_port
 from eaves.local.processes.replica_client import ReplicaClient
 from eaves.local.specs import LocalFunction
-from eaves.local.state import StateDirectory
 from eaves.web.problem_document import find_kind, parse_problem
 
 _log = logging.getLogger(__name__)
@@ -76,39 +73,6 @@ def capacity_of(spec: LocalFunction) -> int:
     return concurrency_of(spec) * spec.scale.max
 
 
-def start_replica(
-    spec: LocalFunction, log: Path, *, graphs: Path, inherit: Mapping[str, str], launch: Launch, now: float
-) -> Replica:
-    """Start a function's process like a container.
-
-    Args:
-        spec: Spec of the function.
-        log: File for the process's output.
-        graphs: Folder of the graphs that were prepared for this machine.
-        inherit: Environment of the supervisor.
-        launch: Starts the process.
-        now: The clock's monotonic seconds.
-
-    Raises:
-        OSError: When no port is free, or the process can't be started.
-        ValueError: When the function's settings are not valid environment variables.
-    """
-    port = find_free_port()
-    environ = {
-        "EAVES_ARTIFACT": str(spec.artifact),
-        "EAVES_ARTIFACT_DIGEST": spec.artifact_digest,
-        "EAVES_FUNCTION": spec.name,
-        "EAVES_SITE": spec.site,
-        "EAVES_HOST": HOST,
-        "EAVES_CONCURRENCY": str(concurrency_of(spec)),
-        "EAVES_PREPARED_GRAPHS": str(graphs),
-        **spec.env,
-        "PORT": str(port),
-    }
-    process = launch("functions", environ, log, inherit=inherit)
-    return Replica(process=process, client=ReplicaClient(port), started_at=now, idle_since=now)
-
-
 def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
     """Probe whether a replica is ready.
 
@@ -135,28 +99,15 @@ class Activator:
 
     Args:
         spec: Spec of the function.
-        state: State directory with the function's log.
-        inherit: Environment of the supervisor.
-        clock: Clock for pauses and deadlines.
-        launch: Starts a replica's process.
+        host: What all processes of the platform have in common.
     """
 
-    def __init__(
-        self,
-        spec: LocalFunction,
-        state: StateDirectory,
-        *,
-        inherit: Mapping[str, str],
-        clock: Clock = SYSTEM,
-        launch: Launch = Process,
-    ) -> None:
+    def __init__(self, spec: LocalFunction, host: ProcessHost) -> None:
         self.spec = spec
         self.concurrency = concurrency_of(spec)
-        self._log_file = state.log(spec.name)
-        self._graphs = state.graphs
-        self._inherit = inherit
-        self._clock = clock
-        self._launch = launch
+        self._host = host
+        self._clock = host.clock
+        self._failures = Failures(RESTART, host.clock)
         self._client = SinkClient()
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
@@ -164,12 +115,14 @@ class Activator:
         self._replicas: list[Replica] = []
         self._leaving: list[tuple[Child, float]] = []
         self._waiting = 0
-        self._failures = 0
-        self._not_before = 0.0
         self._stopping = False
-        self.reason = ""
         self._keeper = threading.Thread(target=self._run_keeper, name=f"activator-{spec.name}", daemon=True)
         self._keeper.start()
+
+    @property
+    def reason(self) -> str:
+        """Reason why the function can't start; empty when there is none."""
+        return self._failures.reason
 
     def state(self) -> tuple[str, int]:
         """Return the function's state as in `eaves.platform.FunctionStatus`, and the number of running replicas."""
@@ -275,7 +228,7 @@ class Activator:
         hint = f"eaves logs {self.spec.name}"
         if self._stopping:
             raise StartError(f"function {self.spec.name} is being stopped", hint="send again later")
-        if self.reason and self._clock.monotonic() < self._not_before:
+        if not self._failures.due():
             raise StartError(f"function {self.spec.name} can't start: {self.reason}", hint=hint)
         if self._clock.monotonic() >= deadline:
             if any(replica.ready for replica in self._replicas):
@@ -305,7 +258,7 @@ class Activator:
         """Remove dead replicas, stop idle ones, start one when needed, and check whether a starting one is ready."""
         with self._changed:
             self._reap()
-            start = self._wants_one() and self._clock.monotonic() >= self._not_before
+            start = self._wants_one() and self._failures.due()
         if start:
             self._start()
         self._watch_start()
@@ -316,12 +269,12 @@ class Activator:
         if any(not replica.ready for replica in self._replicas):
             return POLL_S
         if self._wants_one():
-            return max(POLL_S, self._not_before - self._clock.monotonic())
+            return max(POLL_S, self._failures.left_s())
         return KEEP_S if self._replicas or self._leaving else REST_S
 
     def _note_defect(self, error: Exception) -> None:
         with self._changed:
-            self._failed(f"{type(error).__name__}: {error}")
+            self._failed(f"{type(error).__name__}: {describe_exception(error)}")
         _log.error("function %s: unexpected error while its replicas were checked", self.spec.name, exc_info=error)
 
     def _wants_one(self) -> bool:
@@ -333,18 +286,23 @@ class Activator:
         return self._waiting > 0 and all(r.inflight >= self.concurrency for r in self._replicas)
 
     def _start(self) -> None:
-        now = self._clock.monotonic()
-        replica = start_replica(
-            self.spec,
-            self._log_file,
-            graphs=self._graphs,
-            inherit=self._inherit,
-            launch=self._launch,
-            now=now,
-        )
+        """Start a function's process like a container; an error of the start is the caller's."""
+        spec, port = self.spec, find_free_port()
+        environ = {
+            "EAVES_ARTIFACT": str(spec.artifact),
+            "EAVES_ARTIFACT_DIGEST": spec.artifact_digest,
+            "EAVES_FUNCTION": spec.name,
+            "EAVES_SITE": spec.site,
+            "EAVES_HOST": HOST,
+            "EAVES_CONCURRENCY": str(self.concurrency),
+            "EAVES_PREPARED_GRAPHS": str(self._host.state.graphs),
+            **spec.env,
+            "PORT": str(port),
+        }
+        process, now = self._host.start("functions", environ, spec.name), self._clock.monotonic()
         with self._changed:
-            self._replicas.append(replica)
-        _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
+            self._replicas.append(Replica(process=process, client=ReplicaClient(port), started_at=now, idle_since=now))
+        _log.info("function %s: started a replica, pid %d", spec.name, process.pid)
 
     def _watch_start(self) -> None:
         """Check whether each starting replica has become ready, has failed, or takes too long."""
@@ -354,7 +312,7 @@ class Activator:
             if ready:
                 with self._changed:
                     replica.ready, replica.idle_since = True, self._clock.monotonic()
-                    self._failures, self.reason = 0, ""
+                    self._failures.clear()
                     self._freed.notify_all()
             elif late or reason:
                 self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
@@ -383,10 +341,7 @@ class Activator:
         replica.client.close()
 
     def _failed(self, reason: str) -> None:
-        self._failures += 1
-        self.reason = reason
-        pause_s = RESTART.pause_s(self._failures)
-        self._not_before = self._clock.monotonic() + pause_s
+        pause_s = self._failures.note(reason)
         _log.error("function %s: %s; next try in %.0f s", self.spec.name, reason, pause_s)
         self._freed.notify_all()
 

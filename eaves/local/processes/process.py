@@ -1,20 +1,23 @@
-"""Child processes of the platform: each is started like a container, watched, and stopped in order."""
+"""Child processes of the platform: each is started like a container, watched, started again and stopped in order."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from eaves.base.backoff import Backoff
-from eaves.base.clock import Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.http_client import proxies, trust
+from eaves.local.state import StateDirectory
 
 HOST = "127.0.0.1"
 """Address that functions and relays listen on."""
@@ -27,6 +30,8 @@ INHERITED = (
 """Names of the supervisor's environment variables that a child process gets: paths of programs and temporary files, the
 time zone, the CPU type that OpenBLAS computes for, and proxies and certificate authorities, through which a function
 fetches datarefs. All other variables come from the child's spec, as in a container."""
+
+_log = logging.getLogger(__name__)
 
 
 class Child(Protocol):
@@ -51,22 +56,6 @@ class Child(Protocol):
         """Ask the child to finish, and kill it when it takes longer than `timeout_s` seconds."""
 
 
-class Launch(Protocol):
-    """Starts a child process; `Process` is the real implementation."""
-
-    def __call__(
-        self,
-        module: str,
-        environ: Mapping[str, str],
-        log: Path,
-        *,
-        inherit: Mapping[str, str],
-        arguments: Sequence[str] = (),
-        pass_fds: Sequence[int] = (),
-    ) -> Child:
-        """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
-
-
 class Process:
     """A running child process, whose output goes to a log file.
 
@@ -89,10 +78,12 @@ class Process:
         arguments: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
     ) -> None:
-        with open_log(log) as stream:
+        kept = {name: inherit[name] for name in INHERITED if name in inherit}
+        log.parent.mkdir(mode=0o700, exist_ok=True)
+        with log.open("ab") as stream:
             self._child = subprocess.Popen(
                 [*_die_with_parent(), sys.executable, "-P", "-m", module, *arguments],
-                env=build_environ(environ, inherit),
+                env={**TELEMETRY_OFF, **kept, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
@@ -100,15 +91,12 @@ class Process:
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops its children in order
             )
 
-    @property
-    def pid(self) -> int:
-        """Process id of the child."""
-        return self._child.pid
+        self.pid = self._child.pid
 
     @property
     def running(self) -> bool:
         """Whether the child has not ended."""
-        return self._child.poll() is None
+        return self.exit_code is None
 
     @property
     def exit_code(self) -> int | None:
@@ -130,18 +118,6 @@ class Process:
             self._child.wait()
 
 
-def build_environ(environ: Mapping[str, str], inherit: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of a child process; see `Process` for the arguments."""
-    kept = {name: inherit[name] for name in INHERITED if name in inherit}
-    return {**TELEMETRY_OFF, **kept, **environ}
-
-
-def open_log(log: Path) -> BinaryIO:
-    """Open the log file of a child process for appending, and make its directory."""
-    log.parent.mkdir(mode=0o700, exist_ok=True)
-    return log.open("ab")
-
-
 def _die_with_parent() -> list[str]:
     """Return the beginning of a command line with which the kernel ends the child when the supervisor dies.
 
@@ -152,6 +128,40 @@ def _die_with_parent() -> list[str]:
     """
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+Launch = Callable[..., Child]
+"""Function that starts a child process, with the arguments of `Process`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessHost:
+    """What the child processes of one platform have in common.
+
+    Attributes:
+        state: State directory, with the processes' logs, spools and sockets.
+        inherit: Environment of the supervisor.
+        clock: Clock for pauses and deadlines.
+        launch: Starts a process.
+    """
+
+    state: StateDirectory
+    inherit: Mapping[str, str]
+    clock: Clock = SYSTEM
+    launch: Launch = Process
+
+    def start(
+        self,
+        module: str,
+        environ: Mapping[str, str],
+        log: str,
+        *,
+        arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """Start a process that writes the log of this name; see `Process` for the arguments."""
+        path = self.state.log(log)
+        return self.launch(module, environ, path, inherit=self.inherit, arguments=arguments, pass_fds=pass_fds)
 
 
 def find_free_port() -> int:
@@ -192,9 +202,105 @@ class Failures:
         """Set the number of failures to 0 after a success."""
         self.count, self.reason, self._not_before = 0, "", 0.0
 
+    def left_s(self) -> float:
+        """Return the seconds until the next attempt is due; not above 0 when it is."""
+        return self._not_before - self._clock.monotonic() if self.reason else 0.0
+
     def due(self) -> bool:
         """Return whether the next attempt is due."""
-        return not self.reason or self._clock.monotonic() >= self._not_before
+        return self.left_s() <= 0
+
+
+class Supervised:
+    """A child process that is started again after it has ended, when a pause that grows with its failures is over.
+
+    The thread that calls `start` must outlive the process, because the kernel ends a child with the thread that started
+    it.
+
+    Args:
+        name: Name of the process for log lines, such as `the agent of flowers`.
+        log: Name of its log.
+        start: Starts it.
+        restart: Pauses before it is started again.
+        steady_s: Running time after which the next end counts as the first failure, seconds.
+        idle_run_s: Running time after which an end with exit code 0 is no failure, seconds; None: each end is one.
+        clock: Clock for pauses.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        log: str,
+        start: Callable[[], Child],
+        *,
+        restart: Backoff,
+        steady_s: float,
+        idle_run_s: float | None = None,
+        clock: Clock,
+    ) -> None:
+        self.child: Child | None = None
+        self.failures = Failures(restart, clock)
+        self._name = name
+        self._log_name = log
+        self._start = start
+        self._steady_s = steady_s
+        self._idle_run_s = idle_run_s
+        self._clock = clock
+        self._started_at = 0.0
+        self._is_counted = True
+
+    @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self.child is not None and self.child.running
+
+    def describe(self) -> str:
+        """Return the state of the process, for people."""
+        if self.child is None:
+            return f"can't be started: {self.failures.reason}" if self.failures.reason else "starting"
+        code = self.child.exit_code
+        return "running" if code is None else f"ended with {code}"
+
+    def look(self) -> bool:
+        """Return whether the process runs; note its end, or that it has run for long enough."""
+        ran_s = self._clock.monotonic() - self._started_at
+        if self.running:
+            if ran_s >= self._steady_s:
+                self.failures.clear()
+            return True
+        if self.child is not None and not self._is_counted:
+            self._is_counted = True
+            code = self.child.exit_code
+            if code == 0 and self._idle_run_s is not None and ran_s >= self._idle_run_s:
+                _log.info("%s has ended, because nobody needs it", self._name)
+            else:
+                pause_s = self.failures.note(f"ended with {code}")
+                message = "%s ended with %s; it can be started again in %.0f s; its log: eaves logs %s"
+                _log.warning(message, self._name, code, pause_s, self._log_name)
+        return False
+
+    def start(self) -> None:
+        """Start the process, unless a pause isn't over. A start that fails is logged and tried again later."""
+        if not self.failures.due():
+            return
+        try:
+            self.child = self._start()
+        except Exception as error:  # noqa: BLE001 - one process that can't be started must not stop the others
+            self.child, reason = None, describe_exception(error)
+            pause_s = self.failures.note(reason)
+            _log.error("%s can't be started: %s; next try in %.0f s", self._name, reason, pause_s)
+        else:
+            self._started_at, self._is_counted = self._clock.monotonic(), False
+
+    def terminate(self) -> None:
+        """Ask the process to finish; return immediately."""
+        if self.child is not None:
+            self.child.terminate()
+
+    def stop(self, *, timeout_s: float = STOP_S) -> None:
+        """Ask the process to finish, and kill it when it takes longer than `timeout_s` seconds."""
+        if self.child is not None:
+            self.child.stop(timeout_s=timeout_s)
 
 
 def describe_exception(error: Exception) -> str:

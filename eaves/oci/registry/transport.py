@@ -22,9 +22,8 @@ import eaves
 from eaves.base.backoff import Backoff
 from eaves.errors import OciError, RegistryError
 from eaves.http_client.connection_errors import find_connection_fault
-from eaves.http_client.pools import HttpClient
+from eaves.http_client.pools import HttpClient, build_socket_options
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.http_client.socket_options import build_socket_options
 from eaves.http_client.trust import build_tls_context
 from eaves.oci.descriptor import DEFAULT_HOST, Reference
 from eaves.oci.registry.authentication import RegistryLogin, load_credentials

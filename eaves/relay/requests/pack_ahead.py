@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from eaves.errors import DeliveryError
 from eaves.link import BatchAnswer
+from eaves.link.batch import Packed, pack
 from eaves.link.body_gate import HOLD_S, BodyGate
-from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
 LEAST_ENTRIES = 50

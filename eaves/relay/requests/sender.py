@@ -9,8 +9,8 @@ from typing import Protocol
 
 from eaves.errors import DeliveryError, EavesError, StatusError
 from eaves.link import BatchAnswer
+from eaves.link.batch import Packed, pack
 from eaves.link.body_gate import HOLD_S, BodyGate
-from eaves.link.packing import Packed, pack
 from eaves.relay.requests.pack_ahead import LEAST_ENTRIES, PackAhead, Prepared
 from eaves.relay.requests.request_failure import RequestKind
 from eaves.relay.requests.upload import Upload

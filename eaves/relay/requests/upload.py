@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from eaves.link.packing import Packed
+from eaves.link.batch import Packed
 from eaves.spool import Entry
 
 MOST_STALLS = 3

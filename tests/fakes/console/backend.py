@@ -29,7 +29,7 @@ class FakeRecords:
 
     def find(self, wanted: RecordFilter, *, before: int | None = None, limit: int = 50) -> Sequence[Record]:
         older = (one for one in reversed(self.kept) if before is None or one.seq < before)
-        return [one for one in older if wanted.matches(one)][:limit]
+        return [one for one in older if _matches(wanted, one)][:limit]
 
     def get(self, seq: int) -> Record | None:
         return next((one for one in self.kept if one.seq == seq), None)
@@ -55,6 +55,18 @@ class FakeRecords:
             for source in captured.keys() | predicted.keys()
         ]
         return sorted(found, key=lambda one: -one.newest_seq)
+
+
+def _matches(wanted: RecordFilter, record: Record) -> bool:
+    sources = (record.source, record.extensions.get("causesource", ""))
+    return (
+        (not wanted.types or record.type in wanted.types)
+        and wanted.label in ("", record.extensions.get("label"))
+        and wanted.confidence in ("", record.extensions.get("confidence"))
+        and (wanted.since or record.at) <= record.at <= (wanted.until or record.at)
+        and (not wanted.source or any(f"/{one}".endswith(f"/{wanted.source}") for one in sources))
+        and wanted.text.lower() in record.subject.lower()
+    )
 
 
 @dataclass

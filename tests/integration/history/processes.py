@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 PRELUDE = """
 import pathlib, sys
 from eaves.console.thumbnails.store import ThumbnailStore
-from eaves.history import FileHistory
+from eaves.history import FileHistory, HistoryReader
 from tests.fakes.console.material import build_flow, captured_event, classified_event, record_of
 path = pathlib.Path(sys.argv[1])
 def say(text):

@@ -61,16 +61,6 @@ def test_senders_keep_what_there_is_no_memory_for(chunked: bool) -> None:
         assert post(receiver.port, 900_000, chunked=chunked)[0] == 202, "what was refused and what was stored is free"
 
 
-def test_an_announced_length_takes_no_memory_from_others() -> None:
-    with receiving(lambda _: None, in_flight_bytes=MAX_BYTES) as receiver:
-        idle = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
-        idle.putrequest("POST", "/")
-        idle.putheader("Content-Length", str(MAX_BYTES))
-        idle.endheaders(b"1")
-        assert post(receiver.port, 900_000)[0] == 202
-        idle.close()
-
-
 def test_the_largest_event_fits_whatever_the_bound_says() -> None:
     with receiving(lambda _: None, in_flight_bytes=10) as receiver:
         assert post(receiver.port, MAX_BYTES)[0] == 202

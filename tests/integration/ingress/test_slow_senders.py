@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import resource
 import socket
 import struct
 import time
@@ -62,14 +60,6 @@ def test_headers_that_never_end_are_cut_off(server: IngressServer, piece: bytes)
             send_slowly(endless, piece, 8)
 
 
-def test_what_a_sender_who_stops_had_is_free_again(server: IngressServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as stopped:
-        stopped.sendall(BODY + b"1" * 90_000)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as other:
-            other.sendall(BODY + b"1" * 100_000)
-            assert other.recv(1024).startswith(b"HTTP/1.1 400 "), "all of it was read: it is no event"
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's ssl closes it by its counter
 def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Load balancers test a port so, every few seconds."""
@@ -87,24 +77,3 @@ def test_a_connection_that_is_reset_at_once_is_no_error(tmp_path: Path, caplog: 
     finally:
         server.stop()
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
-
-
-def test_a_process_with_many_files_listens() -> None:
-    limits = IngressLimits(max_bytes=100_000, in_flight_bytes=100_000)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_048), hard))
-    many = [os.open(os.devnull, os.O_RDONLY)]
-    try:
-        while many[-1] < 1_024:
-            many.append(os.open(os.devnull, os.O_RDONLY))
-        server = IngressServer(StoreRoute(lambda _: None, max_bytes=100_000), host="127.0.0.1", limits=limits)
-    finally:
-        for file in many:
-            os.close(file)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    try:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 405 ")
-    finally:
-        server.stop()

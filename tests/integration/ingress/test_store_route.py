@@ -6,10 +6,8 @@ import gzip
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,17 +55,6 @@ def storing(*, batches: bool = True, keep_alive: bool = True) -> Iterator[Storin
     finally:
         made.connection.close()
         server.stop()
-
-
-@pytest.mark.parametrize("on_a_port", [True, False])
-def test_it_stops_without_waiting_for_another_connection(tmp_path: Path, on_a_port: bool) -> None:
-    """A process with two servers, which stop one after the other, takes no second longer to end for it."""
-    route, limits = StoreRoute(print, max_bytes=100_000), IngressLimits(max_bytes=100_000, in_flight_bytes=1_000_000)
-    path = None if on_a_port else tmp_path / "socket"
-    server = IngressServer(route, host="127.0.0.1" if on_a_port else "", limits=limits, path=path)
-    began = time.monotonic()
-    server.stop()
-    assert time.monotonic() - began < 0.25
 
 
 def test_events_in_every_mode_over_one_connection() -> None:

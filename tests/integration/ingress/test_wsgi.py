@@ -146,7 +146,6 @@ def test_the_environment_is_that_of_the_request(server: IngressServer) -> None:
         ("GET /environ HTTP/1.1\r\nHost: a\r\nX_Forwarded: 1\r\n\r\n", "HTTP_X_FORWARDED", None),
         ("GET http://real/environ HTTP/1.1\r\nHost: other\r\n\r\n", "HTTP_HOST", "real"),
         ("GET /environ HTTP/1.0\r\n\r\n", "SERVER_NAME", "localhost"),
-        ("GET /environ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "SERVER_NAME", "[::1]"),
         ("GET //environ HTTP/1.1\r\nHost: a\r\n\r\n", "PATH_INFO", "/environ"),
     ],
 )
@@ -158,19 +157,16 @@ def test_a_header_never_becomes_another_one(server: IngressServer, head: str, na
     ("head", "status"),
     [
         ("GET environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("GET ftp://a/environ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET http://[/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /%00%ff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
-        ("GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", 404),
         ("GET /environ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-        ("GET /environ HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400),
         ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         ("POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1", 400),
         ("GET /environ HTTP/1.1\r\nHost: a\r\n" + "X: a\r\n" * 101 + "\r\n", 431),
         (f"GET /{'x' * 9_000} HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         ("GET /environ HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        ("POST /size HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 400),
         ("\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
     ],
 )
@@ -191,6 +187,12 @@ def test_a_body_is_read_by_the_application_within_limits(server: IngressServer, 
     assert ask(server, "POST", "/form", packed, Content_Type=kind, Content_Encoding="gzip").body == b"value"
 
 
+def test_a_body_that_is_refused_is_not_asked_for(server: IngressServer) -> None:
+    head = "POST /size HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: "
+    assert send(server, f"{head}{MAX_BYTES + 1}\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert send(server, f"{head}1\r\n\r\na").startswith(b"HTTP/1.1 100 ")
+
+
 def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> None:
     with serving(create_app(), is_trusted=False) as strict:
         assert ask(strict, "POST", "/size", b"x" * STRANGER_BYTES).status == 200
@@ -199,20 +201,6 @@ def test_a_caller_that_is_not_accepted_sends_little(server: IngressServer) -> No
         assert ask(strict, "POST", "/size", b"x" * MAX_BYTES, X_Known="1").body == b"100000"
         assert ask(strict, "GET", "/text").headers["Connection"] == "close"
     assert ask(server, "GET", "/text").headers["Connection"] is None
-
-
-def test_texts_are_compressed_for_clients_that_accept_it(server: IngressServer) -> None:
-    plain = ask(server, "GET", "/text")
-    packed = ask(server, "GET", "/text", Accept_Encoding="br, gzip;q=0.5")
-    assert (plain.body.decode(), plain.headers["Content-Encoding"]) == (TEXT, None)
-    assert (gzip.decompress(packed.body).decode(), packed.headers["Content-Encoding"]) == (TEXT, "gzip")
-    assert len(packed.body) < len(TEXT) / 10
-    assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
-    assert packed.headers["ETag"] == f"W/{plain.headers['ETag']}"
-    again = ask(server, "GET", "/text", Accept_Encoding="gzip", If_None_Match=packed.headers["ETag"])
-    assert (again.status, again.body, again.headers["Content-Length"]) == (304, b"", None)
-    assert ask(server, "GET", "/image", Accept_Encoding="gzip").headers["Content-Encoding"] is None
-    assert packed.headers.get_all("Set-Cookie") == ["one=1; Path=/", "two=2; Path=/"]
 
 
 def test_head_has_the_headers_of_get_and_no_body(server: IngressServer) -> None:

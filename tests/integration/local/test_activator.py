@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import StartError
-from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator, capacity_of
+from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import ScaleSettings
@@ -18,6 +19,10 @@ from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
 
 MakeActivator = Callable[..., Activator]
+
+
+def build_host(root: Path, clock: ManualClock, launch: FakeLauncher) -> ProcessHost:
+    return ProcessHost(state=StateDirectory(root=root), inherit={}, clock=clock, launch=launch)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def make(tmp_path: Path, clock: ManualClock) -> Iterator[MakeActivator]:
     def make_one(launch: FakeLauncher, **scale: float) -> Activator:
         settings = ScaleSettings(**{"min": 1, **scale})  # type: ignore[arg-type]
         spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
-        made.append(Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch))
+        made.append(Activator(spec, build_host(tmp_path, clock, launch)))
         return made[-1]
 
     yield make_one
@@ -149,11 +154,6 @@ def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clo
     assert child.exit_code == -9
 
 
-def test_capacity_is_what_all_replicas_serve_together() -> None:
-    spec = LocalFunction(name="a", site="s", artifact=Path("/a"), scale=ScaleSettings(max=3), concurrency=2)
-    assert capacity_of(spec) == 6
-
-
 class KeeperClock(ManualClock):
     """A clock that counts how often a keeper has gone to rest."""
 
@@ -168,7 +168,7 @@ class KeeperClock(ManualClock):
 def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
     clock = KeeperClock()
     spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
-    activator = Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
+    activator = Activator(spec, build_host(tmp_path, clock, FakeLauncher()))
     try:
         wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
         wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
@@ -177,15 +177,6 @@ def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
         assert clock.rests == before
     finally:
         activator.stop()
-
-
-def test_a_warm_replica_that_nobody_asks_is_looked_at_four_times_a_second(
-    make: MakeActivator, clock: ManualClock
-) -> None:
-    activator = make(FakeLauncher())
-    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
-    wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
-    assert KEEP_S >= 0.25
 
 
 def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivator, clock: ManualClock) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from eaves.events import Event
 from eaves.local.apps import Apps
 from eaves.local.broker import Subscription
 from eaves.local.processes.activator import Activator
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import default_trigger
@@ -43,10 +43,10 @@ class Parts:
         self.subscriptions: Mapping[str, Subscription] = {}
         self.kept: set[str] = set()
         self.relayed: list[tuple[str, str]] = []
-        self._activate = partial(Activator, state=state, inherit={}, clock=clock, launch=FakeLauncher())
+        self._host = ProcessHost(state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
     def activate(self, spec: LocalFunction) -> Activator:
-        return self._activate(spec)
+        return Activator(spec, self._host)
 
     def send_to_relay(self, app: str, event: Event) -> SinkResponse:
         self.relayed.append((app, event.id))
@@ -127,13 +127,3 @@ def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: 
     (state.root / "away").rename(state.specs)
     apps.reconcile()
     apps.require_routes()
-
-
-def test_a_folder_of_specs_that_goes_away_removes_nothing(apps: Apps, state: StateDirectory) -> None:
-    state.write_spec(app("a"))
-    apps.reconcile()
-    state.specs.rename(state.root / "away")
-    with pytest.raises(OSError, match="specs"):
-        apps.reconcile()
-    assert list(apps.wanted) == ["a"]
-    assert apps.activator("a").spec.name == "a"

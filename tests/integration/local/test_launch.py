@@ -78,9 +78,7 @@ def test_a_function_has_a_session_of_its_own_reads_nothing_and_writes_its_log(st
     assert "OPENBLAS_NUM_THREADS" not in Path(f"/proc/{child.pid}/environ").read_text()
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9), (signal.SIGSEGV, -11)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGKILL, -9)])
 def test_the_exit_code_of_a_signal_is_seen(starter: Starter, number: int, code: int) -> None:
     child, port = starter.start()
     wait_until(lambda: answers(port), 30, what="the function")
@@ -106,14 +104,6 @@ def test_a_function_that_fails_ends_with_its_exit_code_and_logs_why(
     wait_until(lambda: not child.running, 30, what="the end")
     assert text in starter.log()
     assert child.exit_code == code
-
-
-@pytest.mark.parametrize(
-    "environ", [{"EAVES_HOST": "x\0y"}, {"A=B": "C"}, {"A": "\ud800"}], ids=["null byte", "equals sign", "surrogate"]
-)
-def test_an_impossible_variable_is_refused(starter: Starter, environ: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"null byte|illegal environment|surrogates"):
-        starter.start(**environ)
 
 
 def test_a_function_that_is_stopped_too_slowly_is_killed(starter: Starter) -> None:

@@ -136,13 +136,6 @@ def test_a_token_sent_from_this_machine_is_not_asked_for_without_host(harness: L
         ask(find_address(), port)
 
 
-def test_a_name_of_loopback_opens_nothing_and_says_so(harness: LocalHarness) -> None:
-    """The hosts file of Debian gives a machine's own name the address 127.0.1.1."""
-    harness.start(find_port(), "--host", "127.1", "--token-file", str(harness.state.with_name("token")))
-    said = "127.1 is an address of loopback, so other machines can't reach the port\n"
-    wait_until(lambda: said in harness.log(), 30, what="the warning")
-
-
 def test_an_address_off_loopback_needs_a_token_file_and_says_how(tmp_path: Path) -> None:
     command = [*UP, "--host", "0.0.0.0", "--state", "my state"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,6 @@ from eaves.platform import SourceSpec
 from eaves.spool import Spool
 from tests.contract.harness import LocalHarness, status_of
 from tests.integration.local.apps import digits_app
-from tests.ports import find_port
 from tests.processes.agents import PNG
 from tests.waiting import wait_until
 
@@ -99,21 +94,6 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no entry matches\n"
 
 
-def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path: Path) -> None:
-    harness.start()
-    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
-    publish(harness, "a.png")
-    command = [sys.executable, "-P", "-m", "eaves.cli", "queue", "purge", LANE, "--state", str(harness.state)]
-    ours, theirs = pty.openpty()
-    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs, "rb", buffering=0) as terminal:
-        for answer, code in ((b"n\n", 1), (b"y\n", 0)):
-            keyboard.write(answer)
-            done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
-            assert "Delete 1 entry (" in done.stderr
-            assert done.returncode == code
-    assert listed(harness) == []
-
-
 def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
@@ -139,46 +119,9 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     assert listed(harness, "--agent", "digits.inbox") == []
     assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
     assert "there is no queue" in str(run(harness, "queue", "--agent", "digits.other", code=66).exception)
-    socket = StateDirectory(root=harness.state).agent_socket("digits")
+    socket = StateDirectory(root=harness.state).socket_of("digits")
     assert socket.stat().st_mode & 0o777 == 0o600
     assert SocketQueue(socket).report().sources
-
-
-def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness, tmp_path: Path) -> None:
-    port = find_port()
-    sources = [
-        SourceSpec(name="inbox", options={"path": str(tmp_path / "unmounted")}),
-        SourceSpec(name="hall", kind="mqtt", options={"url": f"mqtt://127.0.0.1:{port}", "topics": ["a"]}),
-    ]
-    harness.start()
-    harness.platform.deploy(digits_app(tmp_path / "no such artifact", *sources))
-
-    def lines(name: str) -> list[str]:
-        return [json.loads(line)["message"] for line in run(harness, "logs", f"digits.{name}").stdout.splitlines()]
-
-    wait_until(lambda: len(run(harness, "logs", "digits.agent").stdout.splitlines()) >= 2, 60, what="both lines")
-    ((inbox,), (hall,)) = lines("inbox"), lines("hall")
-    wait_until(lambda: "see NOT READY" in run(harness, "status").stdout, 60, what="the reference to the parts")
-    assert run(harness, "status").stdout.count("can't be opened") == 1
-    assert inbox.startswith("source inbox is waiting: ")
-    assert hall.startswith("source hall is waiting: ")
-    assert set(lines("agent")) >= {inbox, hall}
-    shown = run(harness, "status").stdout
-    assert "digits.inbox" in shown
-    assert "SOURCES" not in shown
-
-
-def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
-    state = StateDirectory(root=harness.state)
-    state.prepare()
-    with Spool(state.spool) as spool:
-        spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
-    assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
-    for everything in ("--all", "--dead"):
-        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no entry matches\n"
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 entry deleted\n"
-    harness.start()
-    assert listed(harness) == []
 
 
 def test_the_queue_is_counted_while_nothing_runs_and_with_the_dead_letters_of_a_removed_trigger(

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from eaves.errors import DeliveryError, UnreachableError
+from eaves.errors import DeliveryError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.processes.replica_client import KEEP_S, ReplicaClient
 from functions.http.server import IDLE_S
@@ -116,12 +116,6 @@ def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_rep
         assert one.connections == 3
 
 
-def test_a_connection_is_not_kept_after_an_answer_that_closes_it() -> None:
-    with replica(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as one:
-        assert [post(one), post(one)] == [202, 202]
-        assert one.connections == 2
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -146,34 +140,7 @@ def test_an_answer_in_chunks_is_read_and_its_connection_kept() -> None:
         assert one.connections == 1
 
 
-def test_repeated_headers_are_joined() -> None:
-    with replica(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nVary: a\r\nVary: b\r\n\r\n") as one:
-        assert one.client.exchange({}, b"", timeout_s=30).headers["vary"] == "a, b"
-
-
 def test_a_refusal_that_closes_its_connection_is_read() -> None:
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
     with replica(refused, closes=True) as one:
         assert one.client.exchange({}, b"x" * 1_000_000, timeout_s=30).status == 413
-
-
-def test_a_silent_replica_is_given_up_on() -> None:
-    with (
-        replica(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as one,
-        pytest.raises(DeliveryError, match="timed out"),
-    ):
-        post(one, timeout_s=0.2)
-
-
-def test_a_replica_that_is_not_there_was_not_reached() -> None:
-    with pytest.raises(UnreachableError, match="it can't be reached: connection refused"):
-        ReplicaClient(find_port()).exchange({}, b"", timeout_s=5)
-
-
-def test_no_connection_outlives_a_client_that_was_closed() -> None:
-    with replica(ACCEPTED) as one:
-        assert post(one) == 202
-        one.client.close()
-        wait_until(lambda: one.closed == 1, what="the end of the kept connection")
-        assert post(one) == 202
-        wait_until(lambda: one.closed == 2, what="the end of the later one")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eaves.cli.live import StopSignals
-from eaves.errors import PlatformError, StartError
+from eaves.errors import StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
@@ -24,6 +24,8 @@ from eaves.local.supervisor import Supervisor
 from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
+
+ANY_PORT = LocalSettings(port=0)
 
 
 def app(name: str, *sources: SourceSpec) -> LocalApp:
@@ -45,11 +47,9 @@ def launch() -> FakeLauncher:
 
 
 @contextmanager
-def running(
-    state: StateDirectory, launch: FakeLauncher, settings: LocalSettings | None = None
-) -> Iterator[LocalPlatform]:
+def running(state: StateDirectory, launch: FakeLauncher, settings: LocalSettings = ANY_PORT) -> Iterator[LocalPlatform]:
     """A platform whose processes are fakes."""
-    supervisor = Supervisor(state, environ=os.environ, port=0, settings=settings, launch=launch)
+    supervisor = Supervisor(state, environ=os.environ, settings=settings, launch=launch)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
@@ -114,18 +114,10 @@ def test_a_damaged_history_does_not_keep_it_from_starting(state: StateDirectory,
 
 def test_logs_are_kept_within_their_bound(state: StateDirectory, launch: FakeLauncher) -> None:
     state.log("digits").write_bytes(b"a line\n" * 10_000)
-    with running(state, launch, LocalSettings(log_max_bytes=20_000)) as platform:
+    with running(state, launch, LocalSettings(port=0, log_max_bytes=20_000)) as platform:
         wait_until(lambda: state.log("digits").stat().st_size == 0, 20, what="the rotation")
         assert platform.logs("digits", lines=3) == ["a line"] * 3
     assert sum(file.stat().st_size for file in state.logs.iterdir()) <= 20_000
-
-
-def test_a_platform_that_is_being_stopped_says_so(state: StateDirectory) -> None:
-    supervisor = Supervisor(state, environ=os.environ, port=0)
-    supervisor.stop()
-    with pytest.raises(PlatformError, match="is being stopped"):
-        supervisor.reconcile()
-    supervisor.run()
 
 
 @pytest.fixture
@@ -155,16 +147,6 @@ def test_a_signal_that_comes_while_a_lock_is_held_waits_for_it(number: signal.Si
         for _ in range(10):
             os.kill(os.getpid(), number)
         assert not stopped.is_set()
-    wait_until(stopped.is_set, what="the stop")
-
-
-@pytest.mark.usefixtures("handlers")
-def test_a_signal_that_comes_before_anything_can_be_stopped_is_kept() -> None:
-    """`eaves up` opens its port and socket first: ended right then, it would leave them behind."""
-    signals = StopSignals()
-    os.kill(os.getpid(), signal.SIGTERM)
-    stopped = threading.Event()
-    signals.call(stopped.set)
     wait_until(stopped.is_set, what="the stop")
 
 

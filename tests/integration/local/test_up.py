@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +20,6 @@ import pytest
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
 from eaves.local.state import StateDirectory
-from eaves.platform import SourceSpec
 from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.integration.local.apps import digits_app
 from tests.ports import find_port
@@ -51,7 +49,7 @@ def url_of(harness: LocalHarness) -> str:
     return find()[-1]
 
 
-def test_a_second_platform_is_reported_which_project_has_the_port(harness: LocalHarness, tmp_path: Path) -> None:
+def test_a_second_platform_at_the_port_is_told_of_a_free_one(harness: LocalHarness, tmp_path: Path) -> None:
     port = find_port()
     harness.start(port=port)
     (tmp_path / "eaves.yaml").touch()
@@ -65,27 +63,15 @@ def test_a_second_platform_is_reported_which_project_has_the_port(harness: Local
 
     second = run("up", "--port", str(port))
     assert second.returncode == 69, second.stderr
-    holder = f"the local platform of {harness.state} (`eaves up`, process {harness.process.pid})"
-    assert f"error: port {port} can't be used: it is in use by {holder}\n" in second.stderr
-    assert f"deploy to the platform that runs already: eaves deploy --state {harness.state}" in second.stderr
+    assert f"error: port {port} can't be used: Address already in use\n" in second.stderr
+    assert "run this project beside it, on a free port: `eaves up --port 0`" in second.stderr
     shutil.rmtree(tmp_path / ".eaves", ignore_errors=True)
     for command in ("status", "events"):
-        reported = run(command).stderr
-        assert f"`eaves up` is not running here; port {port} is that of {holder}" in reported
-        assert f"eaves status --state {harness.state}" in reported
+        assert f"`eaves up` is not running here, but something listens at port {port}" in run(command).stderr
     (tmp_path / "eaves.yaml").unlink()
     lost = run("up")
     assert "holds no eaves.yaml and no .eaves, so nothing is deployed here\ntry: run `eaves up` in" in lost.stderr
     assert not (tmp_path / ".eaves").exists()
-
-
-def test_another_program_on_the_port_is_named(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(tmp_path / "s")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert f"(process {os.getpid()})" in done.stderr
-    assert "try: choose a free port with `eaves up --port 0`" in done.stderr
 
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
@@ -147,10 +133,8 @@ def test_an_app_that_was_never_readable_keeps_the_broker_from_taking_what_it_may
     ("headers", "status"),
     [
         ({}, 202),
-        ({"Host": "localhost:1"}, 202),
         ({"Host": "evil.example"}, 403),
         ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:3000"}, 202),
     ],
 )
@@ -165,25 +149,20 @@ def up() -> Iterator[LocalHarness]:
         yield made
 
 
-def test_without_a_console_a_person_who_opens_the_address_reads_which_commands_show_what_happens(
-    harness: LocalHarness,
-) -> None:
-    harness.start(0, "--no-console")
-    connection = http.client.HTTPConnection(harness.broker_address(), timeout=30)
-    try:
-        connection.request("GET", "/", headers={"Accept": "text/html"})
-        answer = connection.getresponse()
-        problem = json.loads(answer.read())
-    finally:
-        connection.close()
-    assert (answer.status, answer.getheader("Allow")) == (405, "POST")
-    assert "`eaves events --follow`" in problem["detail"]
-    assert "`eaves status`" in problem["detail"]
-
-
 def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:
     assert up.state.stat().st_mode & 0o777 == 0o700
     assert (up.state / "control.sock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_directory_may_have_a_long_path(tmp_path: Path) -> None:
+    """The path of a Unix socket has at most 107 bytes; it is reached through its folder."""
+    harness = LocalHarness(tmp_path / ("s" * 120))
+    harness.start()
+    try:
+        assert post(url_of(harness), *captured(1)) == 202
+        assert harness.platform.status() == []
+    finally:
+        harness.stop()
 
 
 def test_a_second_up_on_the_same_directory_says_so(up: LocalHarness) -> None:
@@ -191,36 +170,6 @@ def test_a_second_up_on_the_same_directory_says_so(up: LocalHarness) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 69
     assert "another `eaves up` runs" in done.stderr
-
-
-def test_idle_connections_do_not_keep_others_out(up: LocalHarness) -> None:
-    host, port = url_of(up).removeprefix("http://").rstrip("/").split(":")
-    idle = [http.client.HTTPConnection(host, int(port), timeout=10) for _ in range(150)]
-    try:
-        for connection in idle:
-            connection.connect()
-        assert post(url_of(up), *captured(2)) == 202
-    finally:
-        for connection in idle:
-            connection.close()
-
-
-def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHarness, tmp_path: Path) -> None:
-    folder = tmp_path / "inbox"
-    harness.start()
-    harness.platform.deploy(
-        digits_app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)}))
-    )
-    log = harness.state / "logs" / "digits.agent.log"
-    wait_until(
-        lambda: log.exists() and "capture is paused until it can be opened" in log.read_text(),
-        20,
-        what="a source waits",
-    )
-    assert list(harness.platform.status()[0].sources) == ["inbox: running"]
-    folder.mkdir()
-    (folder / "a.png").write_bytes(b"\x89PNG")
-    wait_until(lambda: "captured a.png" in log.read_text(), 30, what="the image")
 
 
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
@@ -245,32 +194,6 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
     assert post(url_of(harness), *captured(1)) == 202
     wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
-
-
-def test_an_artifact_is_deployed_by_a_file_that_names_no_data(tiny_artifact: Path, tmp_path: Path) -> None:
-    (tmp_path / "eaves.yaml").write_text("name: digits\n")
-    command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), "--state", ".eaves"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "digits\n"), done.stderr
-
-
-def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_later(
-    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "inbox").mkdir()
-    (tmp_path / "eaves.yaml").write_text("name: digits\ndata: {path: inbox}\nsources: [{name: inbox, path: inbox}]\n")
-    harness.start()
-    log = harness.state / "logs/digits.agent.log"
-    log.mkdir()  # so the agent can't be started
-    options = ["--file", str(tmp_path / "eaves.yaml"), "--state", str(harness.state)]
-    command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 69
-    assert "error: digits is deployed, but it is not running yet: the agent of digits can't be started" in done.stderr
-    assert "try: `eaves up` tries again by itself" in done.stderr
-    assert done.stdout == ""
-    log.rmdir()
-    wait_until(lambda: "inbox: running" in status_of(harness.platform).sources, 30, what="the source")
 
 
 def test_a_burst_of_signals_stops_it_in_good_order(harness: LocalHarness) -> None:

@@ -7,28 +7,27 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from flask import Flask, request
 
 from eaves.events import Event
-from eaves.local.routes import SupervisorView, create_app
+from eaves.ingress import Request, Response
+from eaves.local.routes import PlatformRoutes, SupervisorView
 from eaves.local.server import LIMITS, TcpPort, WebServer
 from tests.fakes.console.absent import AbsentConsole
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def app() -> Flask:
-    made = Flask("test")
-    made.add_url_rule("/", view_func=lambda: "hello")
-    return made
+def greet(request: Request) -> Response:
+    """Accept every caller."""
+    request.admit()
+    return Response(status=200, body=b"hello")
 
 
 def ask(port: int) -> int:
@@ -45,9 +44,8 @@ def ask(port: int) -> int:
 
 BIND = """
 import sys, pathlib
-from flask import Flask
 from eaves.local.server import WebServer
-server = WebServer(Flask("test"), pathlib.Path(sys.argv[1]))
+server = WebServer(print, pathlib.Path(sys.argv[1]))
 server.stop()
 """
 
@@ -62,9 +60,9 @@ def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left
     assert not path.exists()
 
 
-def test_a_server_that_nobody_asks_has_one_thread(app: Flask) -> None:
+def test_a_server_that_nobody_asks_has_one_thread() -> None:
     before = threading.active_count()
-    server = WebServer(app, port := TcpPort(0))
+    server = WebServer(greet, port := TcpPort(0))
     try:
         assert threading.active_count() == before + 1
         assert ask(port.port) == 200
@@ -73,37 +71,27 @@ def test_a_server_that_nobody_asks_has_one_thread(app: Flask) -> None:
         server.stop()
 
 
-def test_a_socket_left_behind_is_replaced(app: Flask, tmp_path: Path) -> None:
+def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    server = WebServer(app, path)
+    server = WebServer(greet, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     server.stop()
 
 
-def test_a_port_that_is_taken_is_an_error_at_once(app: Flask) -> None:
+def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     port = TcpPort(0)
-    server = WebServer(app, port)
+    server = WebServer(greet, port)
     with pytest.raises(OSError, match="Address already in use"):
-        WebServer(app, TcpPort(port.port))
+        WebServer(greet, TcpPort(port.port))
     server.stop()
-
-
-def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
-    before = threading.active_count()
-    port = TcpPort(0)
-    server = WebServer(app, port)
-    assert ask(port.port) == 200
-    server.stop()
-    wait_until(lambda: threading.active_count() <= before, 10, what="the end of its threads")
-    assert ask(port.port) == 0
 
 
 @pytest.fixture
 def broker_port() -> Iterator[int]:
     """A port of the platform's web application, behind which nothing is."""
-    server = WebServer(create_app(cast(SupervisorView, Nothing()), control=False), port := TcpPort(0))
+    server = WebServer(PlatformRoutes(cast(SupervisorView, Nothing())), port := TcpPort(0))
     yield port.port
     server.stop()
 
@@ -162,47 +150,6 @@ def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently
     assert answer.split()[1] == b"400"
 
 
-def test_an_event_is_taken(broker_port: int) -> None:
-    assert send_raw(broker_port, EVENT_HEAD + b"Content-Length: 0\r\n\r\n")[0] == 202
-
-
-def test_a_sender_of_33_mb_reads_why_it_is_refused(broker_port: int) -> None:
-    """Closed at once, the connection would be reset under it before it has read the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", broker_port, timeout=30)
-    try:
-        connection.request("POST", "/", body=bytes(33_000_000), headers={"Content-Type": "image/png"})
-        assert connection.getresponse().status == 413
-    finally:
-        connection.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., int]]:
-    """Starts a server with bounds of its own; its application answers a POST when it is let go."""
-    app = Flask("test")
-    app.add_url_rule("/", view_func=lambda: "hello")
-    released = threading.Event()
-    started: list[WebServer] = []
-
-    @app.post("/")
-    def read() -> str:
-        return str(len(request.get_data()))
-
-    @app.post("/slow")
-    def wait() -> str:
-        released.wait(30)
-        return "late"
-
-    def start(**bounds: Any) -> int:
-        started.append(WebServer(app, port := TcpPort(0), limits=replace(LIMITS, **bounds)))
-        return port.port
-
-    yield start
-    released.set()
-    for server in started:
-        server.stop()
-
-
 def send_head(stack: ExitStack, port: int, head: bytes) -> socket.socket:
     """A connection that has sent these bytes and then falls silent."""
     made = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
@@ -210,17 +157,11 @@ def send_head(stack: ExitStack, port: int, head: bytes) -> socket.socket:
     return made
 
 
-def test_silent_connections_lock_nobody_out(serve: Callable[..., int]) -> None:
-    port = serve(connections=4)
+def test_silent_connections_lock_nobody_out() -> None:
+    server = WebServer(greet, address := TcpPort(0), limits=replace(LIMITS, connections=4))
+    port = address.port
     with ExitStack() as stack:
+        stack.callback(server.stop)
         silent = [send_head(stack, port, b"POST / HTTP/1.1\r\n") for _ in range(8)]
         assert ask(port) == 200
         assert silent[0].recv(1) == b"", "the one that was silent for longest made room"
-
-
-def test_a_get_does_not_wait_behind_work(serve: Callable[..., int]) -> None:
-    port = serve()
-    with ExitStack() as stack:
-        for _ in range(3):
-            send_head(stack, port, b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-        assert ask(port) == 200

@@ -15,9 +15,9 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
+from eaves.link.batch import pack
 from eaves.link.body_gate import BodyGate
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
-from eaves.link.packing import pack
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
 from tests.processes.receiving import receiving as real_receiver
@@ -238,12 +238,9 @@ def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) ->
         assert LinkClient(plain.url, tmp_path / "plain").probe() == "north"
 
 
-def test_the_ledger_and_a_function_are_asked_with_the_same_credentials(
-    receiver: FakeReceiver, client: LinkClient
-) -> None:
+def test_the_ledger_is_asked_with_the_same_credentials(receiver: FakeReceiver, client: LinkClient) -> None:
     client.send(EVENTS[:3])
     assert [line["id"] for line in client.read_ledger()] == ["id-0", "id-1", "id-2"]
-    assert client.predict("flowers", IMAGE).body == IMAGE.data
 
 
 def test_the_kernel_ends_a_connection_whose_packets_are_swallowed(client: LinkClient) -> None:

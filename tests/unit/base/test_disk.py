@@ -24,12 +24,6 @@ def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
     assert "free space" in (caught.value.hint or "")
 
 
-def test_the_file_of_the_error_is_preferred_to_the_place(tmp_path: Path) -> None:
-    file = tmp_path / "other" / "model.onnx"
-    with pytest.raises(StorageError, match=f"the disk that holds {file} is read-only"), disk_errors(tmp_path / "run"):
-        raise OSError(errno.EROFS, "Read-only file system", str(file))
-
-
 def test_a_library_that_hides_the_cause_is_understood(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is full"), disk_errors(tmp_path):
         raise RuntimeError("{{function_node SaveV2}} model/variables; No space left on device")
@@ -45,13 +39,6 @@ def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
     ours = ConfigError([Fault(origin="a", path="b", message="No space left on device")])
     with pytest.raises(ConfigError), disk_errors(tmp_path):
         raise ours
-
-
-def test_init_on_a_read_only_disk(tmp_path: Path) -> None:
-    done = run_on_disk(["-m", "eaves.cli", "init", "--name", "parts"], tmp_path, read_only=True)
-    assert done.returncode == 74, done.stderr
-    assert "is read-only" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_init_on_a_full_disk(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,14 +22,6 @@ def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None
     os.close(handle)
     with locked(tmp_path / "lock"):
         assert take_lock(tmp_path / "lock", wait=False, shared=True) is None
-
-
-def test_shared_locks_exclude_only_one_that_is_not(tmp_path: Path) -> None:
-    handles = [take_lock(tmp_path / "lock", wait=False, shared=True) for _ in range(2)]
-    assert None not in handles
-    assert take_lock(tmp_path / "lock", wait=False) is None
-    for handle in handles:
-        os.close(handle or 0)
 
 
 def test_a_folder_is_locked_and_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -86,22 +77,3 @@ def test_what_a_killed_process_left_is_removed_but_for_what_is_kept(tmp_path: Pa
     with unfinished_folder(target) as place:
         assert list(place.iterdir()) == []
     assert [left.name for left in tmp_path.iterdir()] == ["run"]
-
-
-def test_one_waits_for_another_that_makes_the_same_and_removes_its_folder(tmp_path: Path) -> None:
-    def make(number: int) -> None:
-        for _ in range(20):
-            with unfinished_folder(tmp_path / "a") as place:
-                (place / f"{number}").mkdir()
-                assert [entry.name for entry in place.iterdir()] == [f"{number}"]
-                shutil.rmtree(place / f"{number}")
-            made.append(number)
-
-    made: list[int] = []
-    makers = [threading.Thread(target=make, args=(number,)) for number in range(4)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join()
-    assert len(made) == 80
-    assert list(tmp_path.iterdir()) == []

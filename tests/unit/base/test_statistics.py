@@ -12,7 +12,6 @@ from eaves.base.statistics import (
     images_needed,
     lower_bound,
     paired_drop_bound,
-    paired_drop_lower_bound,
     paired_p_value,
     wilson,
 )
@@ -57,7 +56,6 @@ def test_a_paired_bound_without_discordant_images_is_the_rule_of_three() -> None
 def test_a_paired_bound_is_the_normal_one_where_there_are_many_images() -> None:
     normal = 1.645 * math.sqrt(100 / 2500**2)
     assert paired_drop_bound(50, 50, 2500) == pytest.approx(normal, abs=3e-4)
-    assert paired_drop_lower_bound(50, 50, 2500) == pytest.approx(-normal, abs=3e-4)
 
 
 def test_a_paired_bound_grows_with_what_is_lost_and_shrinks_with_images_and_gains() -> None:

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from eaves.base.terminal import escape, escape_json
 from eaves.cli import cli
-from eaves.cli.output import print_rows, print_value, say
+from eaves.cli.output import print_value, say
 from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.history import FileHistory
@@ -44,10 +44,6 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
     assert escape(text) == text
 
 
-def test_a_line_stays_one_line() -> None:
-    assert escape("a\nb\tc", keep="") == r"a\x0ab\x09c"
-
-
 def test_escaped_json_means_the_same() -> None:
     written = escape_json(json.dumps({"label": HOSTILE}, indent=1, ensure_ascii=False))
     assert unsafe(written) == []
@@ -63,13 +59,6 @@ def captured(name: str) -> Iterator[io.StringIO]:
         yield stream
     finally:
         setattr(sys, name, before)
-
-
-def test_a_table_shows_it() -> None:
-    with captured("stdout") as stream:
-        print_rows([{"a": HOSTILE, "b": [HOSTILE, "x"]}], {"a": "A", "b": "B"}, "table")
-    assert unsafe(stream.getvalue()) == []
-    assert stream.getvalue().count(VISIBLE) == 2
 
 
 def test_json_and_yaml_stay_data() -> None:
@@ -109,17 +98,6 @@ def test_a_plain_log_line_shows_it_and_stays_one_line() -> None:
     (line,) = stream.getvalue().splitlines()
     assert unsafe(line) == []
     assert line.endswith(rf"WARNING refused: {VISIBLE}\x0a2026-01-01 00:00:00 ERROR forged")
-
-
-def test_a_traceback_in_a_plain_log_keeps_its_lines() -> None:
-    with plain_logging() as stream:
-        try:
-            raise ValueError(HOSTILE)
-        except ValueError:
-            logging.getLogger("x").exception("failed")
-    lines = stream.getvalue().splitlines()
-    assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == f"ValueError: {VISIBLE}"
 
 
 def test_a_json_log_line_can_be_written_whatever_it_holds() -> None:

@@ -13,7 +13,7 @@ from eaves.cli.link import describe_link, wait_for_link, warn_of_waiting
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import FunctionStatus, RelaySpec
+from eaves.platform import RELAY, FunctionStatus, RelaySpec
 from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
 
@@ -97,7 +97,7 @@ def test_events_that_wait_under_the_former_name_are_reported(
     warn_of_waiting(state.root, RENAMED)
     state.write_spec(APP)
     warn_of_waiting(state.root, RENAMED)
-    with Spool(state.relay_spool("flowers")) as spool:
+    with Spool(state.spool_of("flowers", RELAY)) as spool:
         warn_of_waiting(state.root, APP)
         spool.put(Event(id="1", source="/eaves/home/flowers", type=IMAGE_CLASSIFIED), lanes=[ARCHIVE])
     warn_of_waiting(state.root, APP)

@@ -32,10 +32,6 @@ def test_what_is_reported_is_what_is_taken() -> None:
     assert replace(taken, path=str(taken.path)) == DATA
 
 
-def test_nothing_reported_is_nothing_taken() -> None:
-    assert parse_complete("", SECTIONS) == {"data": [], "train": []}
-
-
 def test_a_setting_of_another_version_is_refused_with_this_ones_number() -> None:
     newer = {**collect_settings(TRAIN), "distil": "teacher"}
     older = {name: value for name, value in newer.items() if name not in ("mirror", "distil")}
@@ -59,13 +55,6 @@ def test_what_an_event_names_may_be_missing() -> None:
 def test_what_is_no_sections_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--settings"):
         parse_complete(text, SECTIONS)
-
-
-def test_the_trainer_refuses_what_it_does_not_know() -> None:
-    newer = reported(train={**collect_settings(TRAIN), "distil": "teacher"})
-    done = CliRunner().invoke(train, ["--output=run", f"--settings={newer}"])
-    assert isinstance(done.exception, ConfigError)
-    assert done.exception.exit_code == 78
 
 
 def test_the_conversion_refuses_what_it_does_not_know() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, is_scalar, iter_leaves, put, setting
+from eaves.config import SettingsLayer, build, build_flat, env_layer, flag_layer, iter_leaves, setting
 from eaves.errors import ConfigError
 
 
@@ -51,11 +51,6 @@ def faults_of(*layers: SettingsLayer) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         build(Section, *layers)
     return [str(fault) for fault in caught.value.faults]
-
-
-def test_defaults_make_a_section() -> None:
-    assert build(Section) == Section()
-    assert build(Section).scale == Scale(min=0, max=10)
 
 
 def test_flag_beats_environment_beats_file_beats_default() -> None:
@@ -117,30 +112,19 @@ def test_an_unknown_setting_that_resembles_nothing_lists_what_is_known() -> None
     assert faults_of(file_layer(scale={"zzz": 1})) == ["eaves.yaml: scale.zzz: unknown setting; known here: min, max"]
 
 
-def test_a_required_setting_that_nothing_sets_is_a_fault() -> None:
-    with pytest.raises(ConfigError, match="type: is required"):
-        build(Trigger)
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({"size": "12"}, 12),
-        ({"size": 12.0}, 12),
-        ({"size": "12.0"}, 12),
-        ({"size": 2**53 + 1}, 2**53 + 1),
         ({"size": str(2**53 + 1)}, 2**53 + 1),
         ({"ratio": "0.25"}, 0.25),
-        ({"ratio": 1}, 1.0),
         ({"limit": None}, None),
         ({"limit": "2.5"}, 2.5),
         ({"folder": "a/b"}, Path("a/b")),
         ({"loud": "YES"}, True),
-        ({"loud": "0"}, False),
         ({"loud": True}, True),
         ({"name": 5}, "5"),
         ({"tags": "a, b,,c"}, ("a", "b", "c")),
-        ({"tags": ["a", 1]}, ("a", "1")),
         ({"triggers": [{"type": "x"}]}, (Trigger(type="x"),)),
         ({"labels": {"a": 1, 2: "b"}}, {"a": "1", "2": "b"}),
         ({"scale": None}, Scale()),
@@ -158,25 +142,15 @@ def test_values_are_parsed_by_type(values: dict[str, Any], expected: Any) -> Non
         ({"size": "x"}, "must be an integer"),
         ({"size": 1.5}, "must be an integer"),
         ({"size": True}, "must be an integer"),
-        ({"size": None}, "must be an integer"),
-        ({"size": "inf"}, "must be an integer"),
-        ({"size": float("inf")}, "must be an integer"),
         ({"size": "9" * 5000}, "must be an integer"),
         ({"ratio": "nan"}, "must be a number"),
-        ({"ratio": "1e999"}, "must be a number"),
         ({"limit": float("inf")}, "must be a number"),
-        ({"ratio": []}, "must be a number"),
         ({"limit": -1}, "must be >= 0"),
         ({"loud": "maybe"}, "must be true or false"),
         ({"folder": ""}, "must be a path"),
-        ({"folder": 3}, "must be a path"),
         ({"name": None}, "must be a string"),
-        ({"name": ["a"]}, "must be a string"),
-        ({"name": {}}, "must be a string"),
         ({"tags": 3}, "must be a list"),
-        ({"tags": {"a": 1}}, "must be a list"),
         ({"tags": [None]}, "must be a string"),
-        ({"labels": ["a"]}, "must be a mapping"),
         ({"scale": 3}, "must be a mapping"),
     ],
 )
@@ -216,31 +190,6 @@ def test_the_table_lists_every_leaf_with_its_variable_and_flag() -> None:
     assert table["labels"].default == {}
 
 
-@pytest.mark.parametrize(
-    ("hint", "expected"),
-    [
-        (str, True),
-        (Path, True),
-        (float | None, True),
-        (tuple[str, ...], True),
-        (tuple[Scale, ...], False),
-        (tuple[float, ...], False),
-        (Mapping[str, str], False),
-        (Scale, False),
-        (list[str] | None, False),
-    ],
-)
-def test_what_one_string_can_carry(hint: Any, expected: bool) -> None:
-    assert is_scalar(hint) is expected
-
-
-def test_dotted_paths_become_nested_mappings() -> None:
-    values: dict[str, Any] = {}
-    put(values, "a.b.c", 1)
-    put(values, "a.d", 2)
-    assert values == {"a": {"b": {"c": 1}, "d": 2}}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collecting:
     name: str = setting("", "Own.")
@@ -252,7 +201,6 @@ class Collecting:
     [
         {"name": "a", "size": 5, "deep": {"x": [1]}},
         {"name": "a", "rest": {"size": 5, "deep": {"x": [1]}}},
-        {"name": "a", "rest": {"size": 5}, "deep": {"x": [1]}},
         {"name": "a", "rest": None, "size": 5, "deep": {"x": [1]}},
     ],
 )
@@ -260,11 +208,6 @@ def test_settings_of_others_are_collected_as_they_are(values: dict[str, Any]) ->
     assert build(Collecting, SettingsLayer(origin="f", values=values)) == Collecting(
         name="a", rest={"size": 5, "deep": {"x": [1]}}
     )
-
-
-def test_what_collects_others_settings_must_be_a_mapping() -> None:
-    with pytest.raises(ConfigError, match="rest: must be a mapping"):
-        build(Collecting, SettingsLayer(origin="f", values={"rest": 7}))
 
 
 def test_flat_sections_share_a_mapping_and_every_fault_is_reported() -> None:

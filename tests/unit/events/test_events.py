@@ -17,9 +17,7 @@ from eaves.events import (
     encode_binary,
     encode_structured,
     event_id,
-    is_event,
     reply_id,
-    source_uri,
 )
 
 HEADERS = {
@@ -85,12 +83,6 @@ def test_structured_mode_keeps_json_data_equal(event: Event) -> None:
     assert back.datacontenttype == event.datacontenttype
 
 
-def test_structured_mode_writes_json_data_inline() -> None:
-    headers, body = encode_structured(Event(id="1", source="/s", type="t", data=b'{"a": 1}'))
-    assert headers == {"content-type": "application/cloudevents+json"}
-    assert json.loads(body)["data"] == {"a": 1}
-
-
 @pytest.mark.parametrize("data", [b"\x89PNG", b"{", b"NaN", b"1e999", b'"\\ud800"', b"[" * 10_000])
 def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes) -> None:
     """A content type is only a claim; what was accepted in binary mode must be sendable in structured mode."""
@@ -100,23 +92,9 @@ def test_structured_mode_carries_data_that_is_not_json_after_all(data: bytes) ->
     assert decode(headers, body).data == data
 
 
-def test_binary_mode_hands_data_through_untouched() -> None:
-    for data in (b"", b"text", b'{"a":  1}', b"\xff\xd8\xff\x00"):
-        assert decode(HEADERS, data).data == data
-        assert decode({**HEADERS, "Content-Type": "application/json"}, data).data == data
-
-
-def test_header_names_are_case_insensitive() -> None:
-    assert decode({name.upper(): value for name, value in HEADERS.items()}, b"x") == decode(HEADERS, b"x")
-
-
 def test_a_header_value_in_double_quotes_is_unquoted_before_percent_decoding() -> None:
     """HTTP binding 1.0.2, section 3.1.3.2."""
     assert decode({**HEADERS, "ce-subject": r'"a \"b\" 100%25"'}, b"").subject == 'a "b" 100%'
-
-
-def test_percent_encoding_is_undone_once() -> None:
-    assert decode({**HEADERS, "ce-subject": "Euro%20%E2%82%AC%2520"}, b"").subject == "Euro €%20"
 
 
 def test_the_body_of_structured_json_becomes_bytes() -> None:
@@ -178,77 +156,51 @@ def test_content_modes_that_are_not_taken(content_type: str, status: int) -> Non
 
 BAD_HEADERS: dict[str, tuple[dict[str, str], str]] = {
     "old version": ({"ce-specversion": "0.3"}, "specversion must be 1.0"),
-    "new version": ({"ce-specversion": "1.0.2"}, "specversion must be 1.0"),
     "percent-encoding that is not UTF-8": ({"ce-subject": "%ff"}, "not UTF-8"),
-    "cut percent-encoding": ({"ce-subject": "%E2%82"}, "not UTF-8"),
     "time that is none": ({"ce-time": "yesterday"}, "time must be an RFC 3339 timestamp"),
-    "time without zone": ({"ce-time": "2026-11-24T12:00:00"}, "time must be an RFC 3339 timestamp"),
-    "time by week": ({"ce-time": "2024-W01-1T12:00:00Z"}, "time must be an RFC 3339 timestamp"),
-    "a day": ({"ce-time": "2024-W01-1"}, "time must be an RFC 3339 timestamp"),
     "time after the calendar": ({"ce-time": "9999-12-31T24:00:00Z"}, "time"),
     "control character": ({"ce-subject": "a%0D%0AX-Injected: 1"}, "control character"),
-    "NUL": ({"ce-id": "a%00"}, "control character"),
     "C1 control character": ({"ce-id": "a%C2%85"}, "control character"),
     "name with a dash": ({"ce-my-name": "x"}, "must consist of a-z and 0-9"),
-    "name with an underscore": ({"ce-my_name": "x"}, "must consist of a-z and 0-9"),
     "name beyond ASCII": ({"ce-größe": "x"}, "must consist of a-z and 0-9"),
-    "no name": ({"ce-": "x"}, "must consist of a-z and 0-9"),
     "reserved name": ({"ce-data": "x"}, "data"),
     "empty subject": ({"ce-subject": ""}, "subject"),
-    "content type beyond ASCII": ({"Content-Type": "image/größe"}, "datacontenttype"),
 }
 
 
-@pytest.mark.parametrize("case", BAD_HEADERS)
-def test_a_bad_header_is_refused_and_named(case: str) -> None:
-    changes, message = BAD_HEADERS[case]
-    with pytest.raises(EventError, match=message):
-        decode({**HEADERS, **changes}, b"x")
+def test_a_bad_header_is_refused_and_named() -> None:
+    for changes, message in BAD_HEADERS.values():
+        with pytest.raises(EventError, match=message):
+            decode({**HEADERS, **changes}, b"x")
 
 
 BAD_BODIES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "not JSON"),
     "not JSON": (b"{", "not JSON"),
-    "not UTF-8": (b'{"id": "\xff"}', "not JSON"),
-    "a picture": (b"\x89PNG\r\n\x1a\n", "not JSON"),
     "too deep": (b"[" * 100_000, "not JSON"),
     "a number too long": (b'{"id": ' + b"1" * 5000 + b"}", "not JSON"),
     "a list": (b"[]", "not a list"),
-    "a string": (b'"x"', "not a str"),
-    "null": (b"null", "not a NoneType"),
     "data twice": (structured(data=1, data_base64=""), "both data and data_base64"),
     "base64 that is none": (structured(data_base64="%%"), "not base64"),
-    "base64 that is a number": (structured(data_base64=1), "not base64"),
-    "base64 beyond ASCII": (structured(data_base64="ä"), "not base64"),
     "old version": (structured(specversion="0.3"), "specversion"),
-    "version as a number": (structured(specversion=1.0), "specversion"),
     "upper-case name": (structured(sequenceNumber="1"), "must consist of a-z"),
-    "no name": (structured(**{"": "1"}), "must consist of a-z"),
     "an object as attribute": (structured(partitionkey={}), "must be a string, integer or boolean"),
-    "a list as attribute": (structured(subject=["a"]), "subject must be a string"),
     "a number as id": (structured(id=7), "id must be a string"),
-    "a fraction as attribute": (structured(sequence=1.5), "must be a string, integer or boolean"),
     "control character": (structured(subject="a\nb"), "control character"),
     "half a character": (structured(subject="\ud800"), "an unpaired surrogate"),
-    "half a character in the data": (structured(data="\ud800", datacontenttype="text/plain"), "an unpaired surrogate"),
     "time that is none": (structured(time="yesterday"), "time must be an RFC 3339 timestamp"),
-    "time as a number": (structured(time=1), "time must be a string"),
     "a number too large": (structured(data=0).replace(b"0}", b"1e999}"), "not JSON"),
     "NaN": (structured(data=float("nan")), "not JSON"),
-    "time without zone": (structured(time="2026-11-24T12:00:00"), "time must be an RFC 3339 timestamp"),
     "empty subject": (structured(subject=""), "subject"),
     "line break in the content type": (structured(datacontenttype="image/png\r\nX: 1"), "control character"),
-    "content type beyond ASCII": (structured(datacontenttype="image/größe"), "datacontenttype"),
-    "content type as a number": (structured(datacontenttype=1, data="x"), "datacontenttype must be a string"),
 }
 
 
-@pytest.mark.parametrize("case", BAD_BODIES)
-def test_a_bad_structured_event_is_refused_and_named(case: str) -> None:
-    body, message = BAD_BODIES[case]
-    with pytest.raises(EventError, match=message) as caught:
-        decode(STRUCTURED_JSON, body)
-    assert len(caught.value.message) < 600
+def test_a_bad_structured_event_is_refused_and_named() -> None:
+    for body, message in BAD_BODIES.values():
+        with pytest.raises(EventError, match=message) as caught:
+            decode(STRUCTURED_JSON, body)
+        assert len(caught.value.message) < 600
 
 
 ATTRIBUTE_TEXT = st.text(max_size=12) | st.sampled_from(["1.0", "", "%", "%ff", '"', '"\\', "9999-12-31T24:00:00Z"])
@@ -282,18 +234,6 @@ def test_whatever_the_json_says_there_is_an_event_or_an_event_error(changes: dic
     assert decode(*encode_structured(event)).attributes() == event.attributes()
 
 
-@given(st.binary(max_size=200))
-def test_random_bytes_as_structured_event_are_an_event_error(body: bytes) -> None:
-    with pytest.raises(EventError):
-        decode(STRUCTURED_JSON, body)
-
-
-@pytest.mark.parametrize("name", ["My-Name", "größe", "", "data"])
-def test_an_extension_with_a_bad_name_is_not_sent(name: str) -> None:
-    with pytest.raises(EventError):
-        encode_binary(Event(id="1", source="/s", type="t", extensions={name: "x"}))
-
-
 @pytest.mark.parametrize("encode", [encode_binary, encode_structured])
 def test_what_no_utf8_can_carry_is_not_sent(encode: Any) -> None:
     """Linux file names may hold any bytes; Python shows those as half characters."""
@@ -311,21 +251,6 @@ def test_headers_are_plain_ascii_in_one_line() -> None:
     assert headers["ce-label"] == "say%20%22x%22%20100%25"
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        (HEADERS, True),
-        ({"CE-SpecVersion": "0.3"}, True),
-        (STRUCTURED_JSON, True),
-        ({"Content-Type": "application/cloudevents-batch+json"}, True),
-        ({"Content-Type": "image/jpeg"}, False),
-        ({}, False),
-    ],
-)
-def test_what_claims_to_be_an_event(headers: dict[str, str], expected: bool) -> None:
-    assert is_event(headers) is expected
-
-
 def test_ids_follow_from_what_they_name() -> None:
     assert event_id("/eaves/here/inbox", "a.jpg:1:2")[:12] == "92a001fa19bd"
     assert event_id("/eaves/here/inbox", "a.jpg:1:2") != event_id("/eaves/here/inbox", "a.jpg:1:3")
@@ -340,21 +265,6 @@ def test_a_reply_id_depends_on_cause_and_artifact_alone() -> None:
     assert reply_id(cause, "d") != reply_id(cause, "e")
     assert reply_id(cause, "d") != reply_id(Event(id="2", source="/s", type="t"), "d")
     assert reply_id(cause, "d") != reply_id(Event(id="1", source="/r", type="t"), "d")
-
-
-def test_sources_name_site_and_part() -> None:
-    assert source_uri("here", "inbox") == "/eaves/here/inbox"
-
-
-def test_extensions_are_added_to_a_copy() -> None:
-    event = Event(id="1", source="/s", type="t", extensions={"a": "1"})
-    assert event.with_extensions(b="2").extensions == {"a": "1", "b": "2"}
-    assert event.extensions == {"a": "1"}
-
-
-def test_data_that_is_not_json_is_named() -> None:
-    with pytest.raises(EventError, match="not JSON"):
-        Event(id="1", source="/s", type="t", data=b"\xff").json()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,25 +48,6 @@ def test_a_history_that_does_not_exist_is_empty(path: Path) -> None:
     assert reader.newest() == 1
 
 
-def test_a_history_without_its_table_is_empty(path: Path) -> None:
-    path.touch()
-    assert HistoryReader(path).newest() == 0
-
-
-def test_records_are_read_as_they_come(path: Path) -> None:
-    reader, history = HistoryReader(path), FileHistory(path)
-    flow = build_flow(3, with_images=False)
-    for number, event in enumerate(flow.events, 1):
-        history.add(event)
-        assert reader.newest() == number
-        (record,) = reader.next(after=number - 1, limit=5)
-        assert replace(record, at=0.0) == replace(flow.records[number - 1], at=0.0)
-    assert numbers(reader.next(after=2, limit=2)) == [3, 4]
-    assert get(reader, 2).identity == (flow.events[1].source, flow.events[1].id)
-    assert reader.get(7) is reader.get(2**80) is reader.get(-1) is None
-    history.close()
-
-
 def test_a_chain_has_the_capture_and_what_it_caused(path: Path) -> None:
     first, second = captured_event(1), captured_event(2)
     flowers, ripe = classified_event(first), classified_event(first, function="ripeness", digest="b" * 64)
@@ -99,16 +81,6 @@ def test_events_that_cause_each_other_end_a_chain(path: Path) -> None:
     fill(path, one, other, one)
     reader = HistoryReader(path)
     assert {record.id for record in reader.chain(get(reader, 3))} == {"1", "2"}
-
-
-def test_causes_are_found_for_a_page_of_predictions(path: Path) -> None:
-    flow = build_flow(30, with_images=False)
-    same_id = replace(flow.events[0], source="/eaves/other/camera-1")
-    fill(path, same_id, *flow.events, flow.events[0])
-    reader = HistoryReader(path)
-    page = reader.find(RecordFilter(source="flowers"), limit=50)
-    assert len(page) == 30
-    assert {seq: cause.seq for seq, cause in reader.causes(page).items()} == {one.seq: one.seq - 1 for one in page}
 
 
 def test_choices_and_the_newest_of_each_source_follow_the_records(path: Path) -> None:
@@ -170,8 +142,7 @@ def test_reading_keeps_no_lock_and_no_snapshot(path: Path) -> None:
         history.add(event)
         reader.find(RecordFilter(label="rose"), limit=1)
         reader.next(after=0, limit=1)
-    database = history._file._db
-    assert database is not None
-    assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     assert path.with_name("history.db-wal").stat().st_size == 0
     history.close()

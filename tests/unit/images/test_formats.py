@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from eaves.errors import ImageError
-from eaves.images.decoder import _to_rgb, load
+from eaves.images.decoder import load
 from eaves.images.pixels import Pixels, decode
 from eaves.inference.session import Session
 from eaves.media_type import sniff
@@ -110,13 +110,6 @@ def test_a_lossless_jpeg_is_decoded_whole() -> None:
     assert [side for side, image in images.items() if not np.array_equal(np.asarray(image)[..., 0], whole)] == []
 
 
-def test_grey_multiplied_by_its_alpha_lies_on_white() -> None:
-    grey = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
-    multiplied = Image.new("La", (4, 4))
-    multiplied.putdata([(50, 128)] * 16)
-    assert np.abs(np.asarray(_to_rgb(multiplied)).astype(int) - np.asarray(_to_rgb(grey))).max() <= 2
-
-
 def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
     """Pillow writes no such file, so the tag of a plain one with alpha is changed: ExtraSamples 2 becomes 1."""
     stream = io.BytesIO()
@@ -127,18 +120,3 @@ def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
     assert Image.open(io.BytesIO(data)).mode == "La"
     # 50 is 100 times the alpha of 128 in 255; white shines through by the rest.
     assert np.abs(decode(data).astype(int) - (50 + 127)).max() <= 2
-
-
-def test_colours_that_are_not_taken_are_not_called_corrupt() -> None:
-    with pytest.raises(ImageError, match="images with the colour mode PA are not supported") as caught:
-        _to_rgb(cast(Image.Image, Strange()))
-    assert "corrupt" not in str(caught.value)
-
-
-class Strange:
-    """A decoded image that Pillow can't convert."""
-
-    mode, has_transparency_data = "PA", False
-
-    def convert(self, mode: str) -> None:
-        raise ValueError(f"conversion from PA to {mode} not supported")

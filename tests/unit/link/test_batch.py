@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eaves.base.strict_json import MAX_JSON_VALUES
 from eaves.errors import EventError, ImageTooLargeError
 from eaves.events import Event
-from eaves.link import compress, decode_batch, decompress, encode_batch
+from eaves.link import decode_batch, encode_batch
 from eaves.link.batch import MAX_EVENTS, MAX_VALUES
 
 
@@ -25,19 +25,6 @@ def test_data_are_the_same_bytes_afterwards(payloads: list[tuple[bytes, str | No
         for number, (data, kind) in enumerate(payloads)
     ]
     assert decode_batch(encode_batch(events)) == events
-
-
-@pytest.mark.parametrize(
-    "data", [b'{"a": 1}', b'{"a":1}', b'{"a": 1.0}', b"null", b'{"a": 1, "a": 2}', b'"\xff"', b"[1e400]"]
-)
-def test_json_data_too(data: bytes) -> None:
-    event = Event(id="1", source="/s", type="t", data=data, datacontenttype="application/json")
-    assert decode_batch(encode_batch([event])) == [event]
-
-
-def test_json_data_stand_in_it_as_they_are() -> None:
-    event = Event(id="1", source="/s", type="t", data=b'{"label": "daisy"}', datacontenttype="application/json")
-    assert json.loads(encode_batch([event]))[0]["data"] == {"label": "daisy"}
 
 
 def test_one_bad_event_spoils_no_other() -> None:
@@ -55,20 +42,6 @@ def test_one_bad_event_spoils_no_other() -> None:
 def test_what_is_no_batch_is_refused(body: bytes) -> None:
     with pytest.raises(EventError):
         decode_batch(body)
-
-
-def test_what_is_unpacked_is_bounded() -> None:
-    packed = compress(b"a" * 1_000_000)
-    assert len(packed) < 2_000
-    assert decompress(packed, 1_000_000) == b"a" * 1_000_000
-    with pytest.raises(ImageTooLargeError, match="more than 999999 bytes"):
-        decompress(packed, 999_999)
-
-
-@pytest.mark.parametrize("body", [b"", b"plain", compress(b"text")[:-1], compress(b"text") + b"more"])
-def test_what_is_no_whole_gzip_is_refused(body: bytes) -> None:
-    with pytest.raises(EventError):
-        decompress(body, 100)
 
 
 def test_a_batch_has_a_bounded_number_of_events() -> None:
@@ -99,15 +72,11 @@ def test_what_is_wrong_with_an_event_holds_no_stack() -> None:
     "data",
     [
         b'{"a": 1, "a": 1}',
-        b'{"a": NaN}',
         b"[1,2]",
         b"null",
-        b"1e2",
         '"Gänseblümchen"'.encode(),
-        '"rose"'.encode("utf-16"),
         b"[" * 5_000 + b"]" * 5_000,
         b"[" + b"1, " * (MAX_JSON_VALUES + 1) + b"1]",
-        b"{",
     ],
 )
 def test_data_that_would_come_back_as_other_bytes_stand_in_it_as_base64(data: bytes) -> None:

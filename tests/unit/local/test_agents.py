@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eaves.local.processes.app_processes import LIVENESS_S, RESTART, STEADY_S, Agents
+from eaves.local.processes.app_processes import LIVENESS_S, RESTART, STEADY_S, AppProcesses
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import SourceSpec
@@ -32,32 +35,39 @@ def launch() -> FakeLauncher:
     return FakeLauncher()
 
 
+def make(
+    launch: FakeLauncher, root: Path, clock: ManualClock, *, inherit: Mapping[str, str] = {}, **options: Any
+) -> AppProcesses:
+    host = ProcessHost(state=StateDirectory(root=root), inherit=inherit, clock=clock, launch=launch)
+    return AppProcesses(host, sink=lambda: "http://sink/", **options)
+
+
 @pytest.fixture
-def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Agents:
-    return Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch)
+def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProcesses:
+    return make(launch, tmp_path, clock)
 
 
 def test_a_source_that_ends_ten_thousand_times_runs_once_it_is_mended(
-    agents: Agents, clock: ManualClock, launch: FakeLauncher
+    agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
 ) -> None:
     """2.0**1024 is no number: after 17 hours of a missing folder the whole platform ended."""
     launch.exit_code = 78
     apps = {"digits": app("digits", "inbox")}
     while launch.count < 10_000:
         agents.reconcile(apps)
-        assert agents.describe("digits") == ("inbox: ended with 78",)
+        assert agents.describe_sources("digits") == ("inbox: ended with 78",)
         clock.turn(RESTART.cap_s / 4)
     assert clock.monotonic() > 9_900 * RESTART.cap_s
     launch.exit_code = None
     for _ in range(100):
         clock.turn(1)
         agents.reconcile(apps)
-    assert agents.describe("digits") == ("inbox: running",)
+    assert agents.describe_sources("digits") == ("inbox: running",)
     assert agents.failed() == {}
 
 
 def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
-    agents: Agents, clock: ManualClock, launch: FakeLauncher
+    agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
 ) -> None:
     agents.reconcile({"a": app("a", "one")})
     launch.error = ValueError("embedded null byte")
@@ -69,14 +79,14 @@ def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
         "b": "the agent of b can't be started: embedded null byte",
         "c": "the agent of c can't be started: embedded null byte",
     }
-    assert agents.describe("a") == ("one: running",)
+    assert agents.describe_sources("a") == ("one: running",)
     launch.error = None
     agents.reconcile(apps)
     assert agents.failed() == {}
-    assert agents.describe("c") == ("three: running",)
+    assert agents.describe_sources("c") == ("three: running",)
 
 
-def ends_until_pause(agents: Agents, clock: ManualClock, launch: FakeLauncher, ran_s: float) -> float:
+def ends_until_pause(agents: AppProcesses, clock: ManualClock, launch: FakeLauncher, ran_s: float) -> float:
     """Seconds until an agent that ran for so long and ended is started again."""
     apps = {"a": app("a", "one")}
     for _ in range(int(ran_s)):
@@ -92,7 +102,7 @@ def ends_until_pause(agents: Agents, clock: ManualClock, launch: FakeLauncher, r
 
 
 def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
-    agents: Agents, clock: ManualClock, launch: FakeLauncher
+    agents: AppProcesses, clock: ManualClock, launch: FakeLauncher
 ) -> None:
     agents.reconcile({"a": app("a", "one")})
     assert [ends_until_pause(agents, clock, launch, 5) for _ in range(6)] == [2, 4, 8, 16, 32, 60]
@@ -100,7 +110,9 @@ def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
     assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
 
 
-def test_a_source_is_started_anew_when_anything_it_is_reported_changes(agents: Agents, launch: FakeLauncher) -> None:
+def test_a_source_is_started_anew_when_anything_it_is_reported_changes(
+    agents: AppProcesses, launch: FakeLauncher
+) -> None:
     agents.reconcile({"a": app("a", "one")})
     agents.reconcile({"a": app("a", "one")})
     assert launch.count == 1
@@ -109,33 +121,30 @@ def test_a_source_is_started_anew_when_anything_it_is_reported_changes(agents: A
     assert [child.running for child in launch.children] == [False, True]
     agents.reconcile({})
     assert [child.running for child in launch.children] == [False, False]
-    assert agents.describe("a") == ()
+    assert agents.describe_sources("a") == ()
 
 
 def test_an_agent_gets_the_path_of_the_brokers_token_and_nothing_without_one(
     tmp_path: Path, clock: ManualClock, launch: FakeLauncher
 ) -> None:
     for token in (None, tmp_path / "token"):
-        state = StateDirectory(root=tmp_path)
-        Agents(state, sink="http://sink/", sink_token=token, inherit={}, clock=clock, launch=launch).reconcile(
-            {"digits": app("digits", "inbox")}
-        )
+        make(launch, tmp_path, clock, sink_token=token).reconcile({"digits": app("digits", "inbox")})
         assert launch.environs["eaves.sources"].get("EAVES_SINK_TOKEN") == (token and str(token))
 
 
-def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
+def test_stopping_ends_them_all(agents: AppProcesses, launch: FakeLauncher) -> None:
     agents.reconcile({"a": app("a", "one", "two"), "b": app("b", "three")})
     agents.stop()
     assert [child.running for child in launch.children] == [False, False]
 
 
-def test_all_sources_of_an_app_run_in_one_process(agents: Agents, launch: FakeLauncher) -> None:
+def test_all_sources_of_an_app_run_in_one_process(agents: AppProcesses, launch: FakeLauncher) -> None:
     agents.reconcile({"a": app("a", "one", "two"), "b": app("b")})
     assert launch.count == 1
     reported = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
     assert reported == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
-    assert agents.describe("a") == ("one: running", "two: running")
-    assert agents.describe("b") == ()
+    assert agents.describe_sources("a") == ("one: running", "two: running")
+    assert agents.describe_sources("b") == ()
     launch.children[0].end(1)
     (status,) = agents.statuses("a")
     assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")
@@ -149,9 +158,9 @@ def test_an_agent_of_which_a_source_hangs_is_started_again(
     hung: list[str] = []
 
     def ask(path: Path, *, timeout_s: float) -> list[str]:
-        return hung if path == StateDirectory(root=tmp_path).agent_socket("a") else []
+        return hung if path == StateDirectory(root=tmp_path).socket_of("a") else []
 
-    agents = Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch, ask=ask)
+    agents = make(launch, tmp_path, clock, ask=ask)
     apps = {"a": app("a", "one"), "b": app("b", "two")}
     for _ in range(100):
         agents.reconcile(apps)
@@ -168,7 +177,7 @@ def test_an_agent_gets_the_variables_with_which_boto3_logs_in(
     clock: ManualClock, launch: FakeLauncher, tmp_path: Path
 ) -> None:
     inherit = {"AWS_PROFILE": "shop", "OTHER": "x"}
-    agents = Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit=inherit, clock=clock, launch=launch)
+    agents = make(launch, tmp_path, clock, inherit=inherit)
     agents.reconcile({"a": app("a", "one")})
     environ = launch.environs["eaves.sources"]
     assert environ["AWS_PROFILE"] == "shop"

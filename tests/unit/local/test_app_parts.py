@@ -5,7 +5,7 @@ from __future__ import annotations
 from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.delivery import LaneDelivery
-from eaves.local.app_parts import list_source_parts, list_trigger_parts
+from eaves.local.queues import list_source_parts, list_trigger_parts
 
 LANES = {"trigger/flowers/flowers": "flowers", "trigger/flowers/alarm": "alarm"}
 
@@ -20,11 +20,6 @@ def test_a_trigger_whose_queue_is_paused_has_the_reason_and_since_when() -> None
     assert (ready.title, ready.state, ready.reason) == ("Trigger flowers", "ready", "")
     assert (failed.title, failed.state, failed.reason) == ("Trigger alarm", "failed", "no connection")
     assert (failed.since, failed.age_s) == (1_000.0, 60.0)
-
-
-def test_a_clock_that_was_set_back_makes_no_negative_age() -> None:
-    deliveries = [LaneDelivery(lane="trigger/flowers/alarm", paused=True, reason="x", since=1_000.0)]
-    assert list_trigger_parts(LANES, deliveries, 10.0)[1].age_s == 0.0
 
 
 def test_a_source_that_captures_nothing_has_the_reason_and_since_when() -> None:

@@ -73,23 +73,6 @@ def running(spool: Spool, subscriptions: Mapping[str, Subscription]) -> Iterator
         broker.stop()
 
 
-def test_a_sink_gets_what_is_given_up_on_with_what_knative_adds_and_it_is_kept_no_longer(spool: Spool) -> None:
-    sink = Receiver()
-    trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
-        broker.accept(image(1, partitionkey="gate"), trace)
-        wait_until(lambda: sink.got)
-        wait_until(lambda: spool.counts() == {})
-    (letter,) = sink.got
-    reported = {
-        "knativeerrordest": "http://127.0.0.1:8480/functions/app",
-        "knativeerrorcode": "422",
-        "knativeerrordata": base64.b64encode(REFUSED.body).decode(),
-    }
-    assert letter == image(1, partitionkey="gate", **reported)
-    assert sink.headers == [trace]
-
-
 def broken(_: Event) -> SinkResponse:
     raise DeliveryError("no answer within 60 s")
 
@@ -116,15 +99,6 @@ def test_the_answer_is_reported_in_at_most_1024_characters_of_base64(
     assert reported.get("knativeerrordata") == (base64.b64encode(data).decode() if data else None)
 
 
-def test_what_an_earlier_broker_has_noted_stays(spool: Spool) -> None:
-    sink = Receiver()
-    earlier = {"knativeerrordest": "http://elsewhere.test/", "knativeerrorcode": "413", "knativeerrordata": "bm8="}
-    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
-        broker.accept(image(1, **earlier))
-        wait_until(lambda: sink.got)
-    assert sink.got[0].extensions == earlier
-
-
 @pytest.mark.parametrize("down", [away, lambda _: SinkResponse(status=503)])
 def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_images(
     spool: Spool, down: Callable[[Event], SinkResponse]
@@ -143,17 +117,6 @@ def test_a_dead_letter_is_kept_while_its_sink_is_down_and_takes_no_room_of_good_
         broker.try_now(SINK_LANE)
         wait_until(lambda: spool.counts() == {})
     assert {event.id for event in sink.got} == {f"id-{number}" for number in range(8)}
-
-
-def test_what_waits_for_a_sink_is_sent_by_the_next_process(spool: Spool) -> None:
-    sink = Receiver(away)
-    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)) as broker:
-        broker.accept(image(1))
-        wait_until(lambda: spool.counts() == {LANE: (0, 1), SINK_LANE: (1, 0)})
-    sink.decide = lambda _: SinkResponse(status=202)
-    with running(spool, subscription(Receiver(lambda _: REFUSED), sink)):
-        wait_until(lambda: spool.counts() == {})
-    assert sink.got[0].extensions["knativeerrorcode"] == "422"
 
 
 def test_a_dead_letter_that_its_sink_refuses_stays_a_dead_letter(spool: Spool) -> None:

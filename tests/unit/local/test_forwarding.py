@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.delivery import SinkResponse
-from eaves.errors import SpoolFullError, UnreachableError
+from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import REMOVED, Broker, Send, Subscription, build_relay_trigger, lane_of
@@ -72,17 +71,6 @@ def refuse(_: Event, headers: Mapping[str, str]) -> SinkResponse:
     )
 
 
-class Busy:
-    """Refuses events once it is free."""
-
-    def __init__(self) -> None:
-        self.free = threading.Event()
-
-    def __call__(self, event: Event, headers: Mapping[str, str]) -> SinkResponse:
-        assert self.free.wait(10)
-        return refuse(event, headers)
-
-
 def app(name: str = "flowers", **relay: Any) -> LocalApp:
     function = LocalFunction(name=name, site="home", artifact=Path("/a"))
     return LocalApp(
@@ -141,20 +129,6 @@ def test_a_prediction_goes_to_the_relay_and_its_image_when_it_is_wanted(
     assert [event.data for event in relay.got if event.type == IMAGE_CAPTURED] == [image().data] * (len(kinds) - 1)
 
 
-def test_each_of_two_apps_has_its_own_predictions_forwarded(spool: Spool, broker: Broker) -> None:
-    first, second = Relay(), Relay()
-    apps = {
-        **subscriptions(app("flowers"), predict(function="flowers"), first),
-        **subscriptions(app("faults"), predict(function="faults"), second),
-    }
-    broker.subscribe(apps)
-    broker.accept(image())
-    wait_until(lambda: first.got and second.got)
-    wait_until(lambda: spool.counts() == {})
-    assert [event.source for event in first.got] == ["/eaves/home/flowers"]
-    assert [event.source for event in second.got] == ["/eaves/home/faults"]
-
-
 @pytest.mark.parametrize(("images", "kinds"), [("none", ["rejected"]), ("low", ["rejected", "captured"])])
 def test_what_the_function_refuses_is_reported_to_the_relay_and_kept_here(
     images: str, kinds: list[str], spool: Spool, broker: Broker
@@ -180,20 +154,6 @@ def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Brok
     broker.subscribe({**made, lane: refusing})
     broker.accept(image())
     wait_until(lambda: spool.counts() == {lane: (0, 1)})
-
-
-def test_a_queue_full_of_images_that_are_refused_gets_empty_and_the_relay_is_reported_each(
-    spool: Spool, broker: Broker
-) -> None:
-    relay, function, busy = Relay(), lane_of("flowers", "flowers"), Busy()
-    broker.subscribe(subscriptions(app(), busy, relay))
-    for number in range(5):
-        broker.accept(image(number))
-    with pytest.raises(SpoolFullError):
-        broker.accept(image(5))
-    busy.free.set()
-    wait_until(lambda: spool.counts() == {function: (0, 5)})
-    assert len({event.extensions["causeid"] for event in relay.got}) == 5
 
 
 def test_a_relay_that_is_away_for_long_gets_everything_once_it_is_back(spool: Spool, broker: Broker) -> None:

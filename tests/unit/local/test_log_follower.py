@@ -74,12 +74,3 @@ def test_the_newest_lines_come_from_both_files_and_a_log_that_is_replaced_is_rea
     assert follower.read_new() == []
     write(path, 0, 2)
     assert follower.read_new() == [line(0), line(1)]
-
-
-def test_the_last_lines_have_no_gap_however_long_lines_are(tmp_path: Path) -> None:
-    path = tmp_path / "a.log"
-    path.with_name("a.log.1").write_text("old\n" * 3)
-    path.write_text("".join(f"{number} {'x' * 9_000}\n" for number in range(50)))
-    found = LogFollower(path).read_last(10)
-    assert [text.split()[0] for text in found] == [str(number) for number in range(50 - len(found), 50)]
-    assert found

@@ -34,12 +34,6 @@ def sizes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def test_a_small_log_is_left_alone(tmp_path: Path) -> None:
-    write(tmp_path / "a.log", 0, 66)
-    rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert [file.name for file in tmp_path.iterdir()] == ["a.log"]
-
-
 def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_path: Path) -> None:
     for first in range(0, 10_000, 50):
         write(tmp_path / "a.log", first, first + 50)
@@ -51,37 +45,10 @@ def test_a_log_takes_no_more_than_its_bound_and_its_newest_lines_are_kept(tmp_pa
     assert found == [line(number) for number in range(last - 99, last + 1)]
 
 
-def test_what_came_at_once_is_cut_to_the_bound_and_begins_with_a_whole_line(tmp_path: Path) -> None:
-    write(tmp_path / "a.log", 0, 5_000)
-    rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert sizes(tmp_path) <= MAX_BYTES
-    found = tail(tmp_path / "a.log", 1_000)
-    assert found == [line(number) for number in range(5_000 - len(found), 5_000)]
-    assert len(found) > 80
-
-
 def test_a_line_longer_than_the_bound_is_cut(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"x" * 50_000)
     rotate(tmp_path, max_bytes=MAX_BYTES)
     assert sizes(tmp_path) <= MAX_BYTES
-
-
-def test_tail_gives_the_last_lines_of_both_files(tmp_path: Path) -> None:
-    path = tmp_path / "a.log"
-    assert tail(path, 5) == []
-    write(path, 0, 150)
-    rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert tail(path, 2) == [line(148), line(149)]
-    write(path, 150, 152)
-    assert tail(path, 3) == [line(149), line(150), line(151)]
-
-
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_bytes(b"x" * 50_000)
-    (tmp_path / "folder.log").mkdir()
-    rotate(tmp_path, max_bytes=MAX_BYTES)
-    assert (tmp_path / "notes.txt").stat().st_size == 50_000
-    rotate(tmp_path / "none", max_bytes=MAX_BYTES)
 
 
 def test_a_link_in_the_folder_of_logs_is_not_followed(tmp_path: Path) -> None:

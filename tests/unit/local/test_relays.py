@@ -11,7 +11,8 @@ import pytest
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import UnreachableError
 from eaves.events import Event
-from eaves.local.processes.app_processes import Relays
+from eaves.local.processes.app_processes import AppProcesses
+from eaves.local.processes.process import ProcessHost
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import RelaySpec
@@ -39,8 +40,9 @@ def launch() -> FakeLauncher:
 
 
 @pytest.fixture
-def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Relays:
-    return Relays(StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch)
+def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> AppProcesses:
+    host = ProcessHost(state=StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch)
+    return AppProcesses(host, sink=lambda: "http://sink/")
 
 
 def reported(launch: FakeLauncher) -> RelaySettings:
@@ -50,7 +52,7 @@ def reported(launch: FakeLauncher) -> RelaySettings:
     return build(RelaySettings, env_layer(RelaySettings, environ))
 
 
-def test_a_relay_is_reported_what_eaves_yaml_says(relays: Relays, launch: FakeLauncher, tmp_path: Path) -> None:
+def test_a_relay_is_reported_what_eaves_yaml_says(relays: AppProcesses, launch: FakeLauncher, tmp_path: Path) -> None:
     wanted = app(
         credentials=Path("/secrets"),
         images="low",
@@ -69,23 +71,16 @@ def test_a_relay_is_reported_what_eaves_yaml_says(relays: Relays, launch: FakeLa
     assert (settings.host, settings.broker) == ("127.0.0.1", "")
 
 
-def test_an_app_without_a_receiver_has_no_relay(relays: Relays, launch: FakeLauncher) -> None:
+def test_an_app_without_a_receiver_has_no_relay(relays: AppProcesses, launch: FakeLauncher) -> None:
     relays.reconcile({"flowers": app(to="")})
     assert launch.count == 0
     assert relays.statuses("flowers") == ()
     with pytest.raises(UnreachableError):
-        relays.send("flowers", EVENT)
-
-
-def test_two_apps_with_the_same_receiver_have_a_relay_each(relays: Relays, launch: FakeLauncher) -> None:
-    relays.reconcile({"flowers": app("flowers"), "faults": app("faults")})
-    assert [child.running for child in launch.children] == [True, True]
-    assert relays.send("flowers", EVENT).body != relays.send("faults", EVENT).body  # the port that answered
-    relays.stop()
+        relays.send_to_relay("flowers", EVENT)
 
 
 def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
-    relays: Relays, launch: FakeLauncher
+    relays: AppProcesses, launch: FakeLauncher
 ) -> None:
     relays.reconcile({"flowers": app()})
     before = reported(launch)
@@ -99,25 +94,25 @@ def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
 
 
 def test_nothing_is_sent_to_the_port_of_a_relay_that_ended(
-    relays: Relays, launch: FakeLauncher, clock: ManualClock
+    relays: AppProcesses, launch: FakeLauncher, clock: ManualClock
 ) -> None:
     """Another program may listen there by now, and would answer for events that it throws away."""
     relays.reconcile({"flowers": app()})
     launch.children[0].end(1)
     with pytest.raises(UnreachableError, match="ended with 1"):
-        relays.send("flowers", EVENT)
+        relays.send_to_relay("flowers", EVENT)
     (status,) = relays.statuses("flowers")
     assert (status.name, status.state, status.reason) == ("flowers.relay", "stopped", "ended with 1")
     relays.reconcile({"flowers": app()})
     clock.turn(5)
     relays.reconcile({"flowers": app()})
     assert launch.count == 2
-    assert relays.send("flowers", EVENT).status == 200
+    assert relays.send_to_relay("flowers", EVENT).status == 200
     relays.stop()
 
 
 def test_a_relay_that_is_removed_ends_and_says_where_its_queue_is(
-    relays: Relays, launch: FakeLauncher, caplog: pytest.LogCaptureFixture
+    relays: AppProcesses, launch: FakeLauncher, caplog: pytest.LogCaptureFixture
 ) -> None:
     relays.reconcile({"flowers": app()})
     relays.reconcile({"flowers": replace(app(), relay=RelaySpec())})

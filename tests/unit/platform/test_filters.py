@@ -18,20 +18,15 @@ EVENT = {"type": "photo", "source": "/cams/7", "subject": "a b/Gänseblümchen 1
         ([{"exact": {"label": "red rose"}}], True),
         ([{"exact": {"label": "red"}}], False),
         ([{"exact": {"label": "red rose", "type": "photo"}}], True),
-        ([{"exact": {"label": "red rose", "type": "video"}}], False),
-        ([{"exact": {"missing": "x"}}], False),
         ([{"prefix": {"source": "/cams/"}}], True),
         ([{"prefix": {"source": "/lab/"}}], False),
-        ([{"prefix": {"missing": "x"}}], False),
         ([{"suffix": {"subject": "100%.png"}}], True),
         ([{"suffix": {"subject": ".jpg"}}], False),
         ([{"all": [{"exact": {"type": "photo"}}, {"prefix": {"source": "/cams"}}]}], True),
-        ([{"all": [{"exact": {"type": "photo"}}, {"prefix": {"source": "/lab"}}]}], False),
         ([{"any": [{"exact": {"type": "video"}}, {"prefix": {"source": "/cams"}}]}], True),
         ([{"any": [{"exact": {"type": "video"}}, {"prefix": {"source": "/lab"}}]}], False),
         ([{"not": {"exact": {"type": "video"}}}], True),
         ([{"not": {"exact": {"type": "photo"}}}], False),
-        ([{"not": {"exact": {"missing": "x"}}}], True),
         ([{"exact": {"type": "photo"}}, {"not": {"suffix": {"subject": ".png"}}}], False),
     ],
 )
@@ -53,7 +48,6 @@ def test_filters_are_used_in_place_of_a_filter() -> None:
         ({}, "filters[0]", "must have exactly one of exact, prefix, suffix, all, any, not (got nothing)"),
         ({"exact": {"a": "b"}, "not": {}}, "filters[0]", "(got exact, not)"),
         ({"cesql": "EXISTS a"}, "filters[0]", "(got cesql)"),
-        ("exact", "filters[0]", "(got 'exact')"),
         ({"any": []}, "filters[0].any", "must be a list with at least one filter"),
         ({"any": [{"exact": {}}]}, "filters[0].any[0].exact", "must have at least one attribute with its value"),
         ({"not": {"prefix": {"Type": "a"}}}, "filters[0].not.prefix", "a-z and 0-9 only (got 'Type')"),
@@ -91,11 +85,3 @@ def test_names_and_comparisons_are_found_within_each_other() -> None:
     assert changed == [
         {"any": [{"all": [{"exact": {"a": "11"}}, {"exact": {"b": "22"}}]}, {"not": {"prefix": {"c": "33"}}}]}
     ]
-
-
-@pytest.mark.parametrize("value", [{"x": "y"}, "\ud800"], ids=["mapping", "half a character"])
-def test_a_filter_compares_with_texts(value: Any) -> None:
-    trigger = TriggerSpec(name="a", filter={"type": value, "label": ""})
-    ((path, reported),) = trigger.faults()
-    assert path == "filter.type"
-    assert "must be a string" in reported

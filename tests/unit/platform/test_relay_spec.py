@@ -39,22 +39,12 @@ def test_a_relay_survives_its_spec_file() -> None:
     assert parse_app(app.to_dict(), "spec") == app
 
 
-def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
-    values = LocalApp(function=LocalFunction(name="flowers", site="home", artifact=Path("/a"))).to_dict()
-    del values["relay"], values["through"]
-    read = parse_app(values, "spec")
-    assert (read.relay.enabled, read.through, read.cloud_function) == (False, "edge", "")
-
-
 @pytest.mark.parametrize(
     ("to", "reported"),
     [
         ("http://cloud.example", "https"),
-        ("http://10.1.2.3:8443", "https"),
-        ("cloud.example:8443", "https"),
         ("https://me:secret@cloud.example", "token"),
         ("https://cloud.example?token=x", "token"),
-        ("https://", "https"),
         ("https://cloud.example:8443/v1/events", "without a path"),
         ("https://cloud.example:port", "https"),
     ],

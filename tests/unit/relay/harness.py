@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,10 +14,9 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
-from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
-from eaves.link.batch import MEDIA_TYPE
+from eaves.link import BatchAnswer, RefusedEvent, decode_batch
+from eaves.link.batch import MEDIA_TYPE, Packed
 from eaves.link.body_gate import BodyGate
-from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
@@ -142,7 +142,7 @@ class FakeLink:
 def unpack(packed: Packed) -> list[Event]:
     if packed.headers.get("Content-Type") != MEDIA_TYPE:
         return [decode(packed.headers, packed.body)]
-    return [one for one in decode_batch(decompress(packed.body, 1 << 26)) if isinstance(one, Event)]
+    return [one for one in decode_batch(gzip.decompress(packed.body)) if isinstance(one, Event)]
 
 
 def refusing(bad: set[str], status: int = 409) -> Callable[[list[Event]], Answer]:

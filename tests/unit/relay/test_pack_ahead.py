@@ -12,8 +12,8 @@ import pytest
 from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.link import BatchAnswer
+from eaves.link.batch import Packed, pack
 from eaves.link.body_gate import BodyGate
-from eaves.link.packing import Packed, pack
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE
 from eaves.relay.requests.pack_ahead import PackAhead
 from eaves.relay.requests.sender import Sender

@@ -36,7 +36,7 @@ def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_
 def test_the_lines_of_one_source_are_followed(tmp_path: Path) -> None:
     state = StateDirectory(root=tmp_path)
     state.prepare()
-    log = state.agent_log("flowers")
+    log = state.log("flowers.agent")
 
     def say(source: str, text: str) -> None:
         with log.open("a") as stream:

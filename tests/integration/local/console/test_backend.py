@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from eaves.artifact import open_artifact
 from eaves.console.model.forwarding import find_forwarding
 from eaves.console.thumbnails.store import ThumbnailStore
 from eaves.errors import NotFoundError, NotRunningError
@@ -84,22 +81,6 @@ def test_an_image_is_found_with_its_prediction_its_picture_and_the_start_of_its_
     wait_until(lambda: [one.state for one in backend.status()] == ["ready"], 5, what="a status that is read again")
 
 
-def test_a_status_is_read_once_for_many_pages_and_again_after_a_second(
-    harness: LocalHarness, backend: LocalBackend, app: LocalApp
-) -> None:
-    harness.start()
-    barrier = threading.Barrier(20)
-
-    def ask(_: int) -> int:
-        barrier.wait(10)
-        return id(backend.status())
-
-    with ThreadPoolExecutor(20) as pool:
-        assert len(set(pool.map(ask, range(20)))) == 1
-    harness.platform.deploy(app)
-    wait_until(lambda: len(backend.status()) == 1, 10, what="the deployed function")
-
-
 def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from_their_files(
     harness: LocalHarness, backend: LocalBackend, app: LocalApp, tmp_path: Path
 ) -> None:
@@ -112,7 +93,7 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
     assert sum(lane.queued for lane in backend.queues()[BROKER].report().lanes) == 1
     (record,) = backend.records.find(RecordFilter())
     assert find_forwarding(backend.queues(), record).state == "no_link"
-    with Spool(StateDirectory(root=harness.state).relay_spool("digits"), ledger=LedgerLimits()) as relay:
+    with Spool(StateDirectory(root=harness.state).spool_of("digits", "relay"), ledger=LedgerLimits()) as relay:
         relay.put(captured(1, b"x"), lanes=("archive",))
     assert find_forwarding(backend.queues(), record).state == "waiting"
     assert backend.images.image("/eaves/test/gate", "1") is None
@@ -122,20 +103,3 @@ def test_without_a_supervisor_the_functions_are_stopped_and_queues_are_read_from
         backend.rollback("digits")  # it was deployed once
     backend.promote("digits")
     harness.start()  # so that the harness has something to end
-
-
-def test_models_and_rollback_follow_deployments(
-    harness: LocalHarness, backend: LocalBackend, tiny_artifact: Path, tmp_path: Path
-) -> None:
-    first = tmp_path / "artifacts" / "one"
-    first.parent.mkdir()
-    first.symlink_to(tiny_artifact)
-    harness.start()
-    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
-    harness.platform.deploy(digits_app(tiny_artifact))
-    digest = open_artifact(tiny_artifact).digest
-    found = {one.path: one for one in backend.models()}
-    assert found[tiny_artifact.resolve()].functions == ("digits",), digest
-    assert backend.status()[0].artifact == str(tiny_artifact)
-    backend.rollback("digits")
-    assert backend.status()[0].artifact == str(tmp_path / "no such artifact")

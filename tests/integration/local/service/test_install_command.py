@@ -106,16 +106,6 @@ def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Proje
     assert token.read_text() == before
 
 
-def test_where_systemd_does_not_run_the_commands_are_printed(project: Project) -> None:
-    done = project.type("up", "--install-service")
-    assert f"wrote {project.unit}\n" in done.stderr
-    for command in ("daemon-reload", "enable eaves-flowers", "restart eaves-flowers"):
-        assert f"\n  systemctl --user {command}\n" in done.stderr
-    assert "\n  loginctl enable-linger\n" in done.stderr
-    assert stat.S_IMODE(project.unit.stat().st_mode) == 0o644
-    assert [path.name for path in project.unit.parent.iterdir()] == [project.unit.name]
-
-
 def test_only_what_was_installed_is_removed(project: Project) -> None:
     assert project.type("up", "--uninstall-service").returncode == 66
     assert project.type("up", "--install-service").returncode == 0
@@ -128,12 +118,6 @@ def test_only_what_was_installed_is_removed(project: Project) -> None:
     assert "was not written by `eaves up --install-service`" in refused.stderr
     assert project.type("up", "--install-service").returncode == 78
     assert project.unit.read_text() == "[Service]\nExecStart=/bin/true\n"
-
-
-def test_other_options_replace_the_unit_of_the_project(project: Project) -> None:
-    assert project.type("up", "--install-service").returncode == 0
-    assert project.type("up", "--install-service", "--port", "9999", "--no-console").returncode == 0
-    assert "--port 9999 --no-console\n" in project.unit.read_text()
 
 
 def test_the_service_of_another_folder_with_the_same_name_stays(project: Project) -> None:
@@ -152,20 +136,11 @@ def test_a_service_that_would_not_start_is_not_installed(project: Project) -> No
     for options in (
         ["--host", "0.0.0.0"],
         ["--spool-max-bytes", "many"],
-        ["--state", "a" * 120],
         ["--uninstall-service"],
     ):
         refused = project.type("up", "--install-service", *options)
         assert refused.returncode in (2, 78), refused.stderr
     assert not project.unit.exists()
-
-
-def test_proxies_are_kept_and_their_passwords_are_not(project: Project) -> None:
-    project.environ |= {"HTTPS_PROXY": "http://user:secret@proxy.example:3128", "NO_PROXY": "10.0.0.0/8,.lan 50%"}
-    done = project.type("up", "--install-service")
-    assert "HTTPS_PROXY holds a password" in done.stderr
-    assert 'Environment="NO_PROXY=10.0.0.0/8,.lan 50%%"\n' in project.unit.read_text()
-    assert "secret" not in project.unit.read_text() + done.stderr
 
 
 @pytest.mark.parametrize("proxy", ["user:secret@proxy.example:3128", "http://user:secret@[proxy", "//secret@proxy"])
@@ -178,12 +153,6 @@ def test_a_password_is_found_in_every_form_that_a_proxy_takes(project: Project, 
     assert "`systemctl --user edit eaves-flowers`" in done.stderr
     assert "secret" not in project.unit.read_text() + done.stderr
     assert "SSL_CERT_FILE=/etc/ca@home.pem" in project.unit.read_text()
-
-
-def test_a_project_without_eaves_yaml_is_named_by_its_folder(project: Project) -> None:
-    (project.root / "eaves.yaml").unlink()
-    assert project.type("up", "--install-service").returncode == 0
-    assert (project.unit.parent / "eaves-a-line-home-50-n.service").exists()
 
 
 def test_root_installs_a_service_of_the_machine_for_the_owner(project: Project) -> None:

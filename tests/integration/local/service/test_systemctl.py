@@ -51,15 +51,6 @@ def test_the_service_is_started_now_and_at_boot(
     assert service.path.read_text() == TEXT
 
 
-def test_a_command_that_fails_is_an_error_and_the_file_stays(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place(tmp_path, log, monkeypatch, failing="restart")
-    with pytest.raises(PlatformError, match=r"^`systemctl restart eaves-flowers` failed: Failed: no such thing$"):
-        install(build_service(tmp_path, user=False), TEXT, booted=True, report=print)
-    assert (tmp_path / "units/eaves-flowers.service").exists()
-
-
 def test_without_the_right_to_linger_the_error_says_who_may(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,24 +93,6 @@ def test_systemd_finds_no_fault_in_a_unit(tmp_path: Path, user: bool) -> None:
     verify(write(tmp_path, unit), user=user)
 
 
-def test_a_fault_would_be_found(tmp_path: Path) -> None:
-    require_systemd()
-    path = write(tmp_path, build_unit())
-    path.write_text(path.read_text().replace("KillMode=", "KilMode="))
-    with pytest.raises(AssertionError, match="KilMode"):
-        verify(path, user=False)
-
-
-def test_the_service_ends_as_up_does_and_comes_back(tmp_path: Path) -> None:
-    require_systemd()
-    values = read_unit(write(tmp_path, build_unit(account="nobody"))).values
-    assert values["User"] == "nobody"
-    assert (values["KillMode"], values["KillSignal"], values["TimeoutStopSec"]) == ("mixed", "SIGTERM", "1min 30s")
-    assert (values["Restart"], values["RestartSec"], values["RestartMaxDelaySec"]) == ("on-failure", "5s", "1min")
-    assert (values["StandardInput"], values["OOMPolicy"]) == ("null", "continue")
-    assert "StartLimitIntervalSec=0\n" in build_unit()
-
-
 def test_a_dollar_sign_is_kept_when_systemd_starts_the_program() -> None:
     """Its own reading shows arguments before it replaces variables, so the prefix is looked for in the file."""
     assert "\nExecStart=:/bin/true " in build_unit(command=("/bin/true", "$HOME"))

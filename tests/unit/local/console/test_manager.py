@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from eaves.base.backoff import Backoff
+from eaves.errors import EavesError
 from eaves.local.console.listening import Exposure
-from eaves.local.console.manager import ConsoleManager, ConsoleTimes
-from eaves.local.console.process_settings import ProcessSettings, parse_process_settings
+from eaves.local.console.manager import ConsoleManager, ConsoleTimes, ProcessSettings, parse_process_settings
+from eaves.local.processes.process import ProcessHost
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
 from eaves.web.origin import listens_on_loopback
@@ -75,8 +76,8 @@ def start(launches: Launches, tmp_path: Path) -> Iterator[Start]:
     def begin(times: ConsoleTimes = QUICK, **settings: object) -> ConsoleManager:
         values = LocalSettings(**{"console_port": 0, **settings})  # type: ignore[arg-type]
         exposure = Exposure(uses_tls=not listens_on_loopback(values.console_host))
-        state = StateDirectory(root=tmp_path)
-        made.append(ConsoleManager(values, state, inherit={}, launch=launches, times=times, exposure=exposure))
+        host = ProcessHost(state=StateDirectory(root=tmp_path), inherit={}, launch=launches)
+        made.append(ConsoleManager(values, host, times=times, exposure=exposure))
         made[-1].start()
         return made[-1]
 
@@ -127,10 +128,9 @@ def test_a_connection_starts_the_process_which_gets_the_listening_socket(launche
         listening = socket.socket(fileno=settings.listener)
         assert f"http://127.0.0.1:{listening.getsockname()[1]}/" == manager.url
         listening.detach()
-        assert (settings.read_only, settings.thumbnails_max_bytes) == (True, 2_000_000)
-        assert settings.silent_after_s == 90.0
-        assert (settings.session_s, settings.session_idle_s) == (720 * 3_600, 7_200)
-        assert not settings.keeps_thumbnails
+        assert (settings.platform.console_read_only, settings.platform.console_thumbnails) == (True, "looking")
+        assert (settings.platform.console_silent_after_s, settings.platform.console_session_hours) == (90.0, 720.0)
+        assert settings.platform.console_thumbnails_max_bytes == 2_000_000
         assert settings.project == Path.cwd()
         assert manager.pid == launches.children[0].pid
 
@@ -185,14 +185,13 @@ def test_a_process_that_takes_no_connection_is_ended(launches: Launches, start: 
 def test_with_thumbnails_always_the_process_runs_without_a_connection(launches: Launches, start: Start) -> None:
     start(console_thumbnails="always")
     wait_until(lambda: launches.children, what="the process")
-    assert launches.settings[0].keeps_thumbnails
 
 
 def test_a_port_in_use_on_loopback_is_replaced_by_a_free_one(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         manager = start(console_port=port)
-        assert f"port {port} is in use by" in manager.describe()[0]
+        assert f"port {port} is in use" in manager.describe()[0]
         assert manager.url not in ("", f"http://127.0.0.1:{port}/")
         assert manager.reason == ""
 
@@ -202,7 +201,7 @@ def test_a_port_in_use_off_loopback_leaves_the_platform_running(start: Start, tm
         port = other.getsockname()[1]
         manager = start(console_host="0.0.0.0", console_credentials=tmp_path, console_port=port)
         assert manager.url == ""
-        assert f"port {port} is in use by" in manager.reason
+        assert f"port {port} is in use" in manager.reason
 
 
 def test_a_host_that_is_no_address_of_this_machine_leaves_the_platform_running(start: Start, tmp_path: Path) -> None:
@@ -211,24 +210,7 @@ def test_a_host_that_is_no_address_of_this_machine_leaves_the_platform_running(s
     assert "no.such.host.invalid" in manager.reason
 
 
-@pytest.mark.parametrize(
-    ("host", "peer", "asked", "found"),
-    [
-        ("127.0.0.1", "127.0.0.1", "localhost", "own"),
-        ("127.0.0.1", "192.0.2.9", "factory", ""),
-        ("0.0.0.0", "192.0.2.9", "factory", "https://factory:PORT/"),
-        ("0.0.0.0", "192.0.2.9", "192.0.2.1", "https://192.0.2.1:PORT/"),
-        ("::", "2001:db8::9", "2001:db8::1", "https://[2001:db8::1]:PORT/"),
-    ],
-)
-def test_a_browser_at_the_brokers_address_is_sent_where_it_can_reach_the_console(
-    host: str, peer: str, asked: str, found: str, start: Start, tmp_path: Path
-) -> None:
-    if host == "::" and not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
-    manager = start(console_host=host, console_credentials=tmp_path if host != "127.0.0.1" else None)
-    if host == "::" and not manager.url:
-        pytest.skip(f"this machine has no IPv6: {manager.reason}")
-    port = manager.url.rstrip("/").rpartition(":")[2]
-    wanted = manager.url if found == "own" else found.replace("PORT", port)
-    assert manager.find_redirect(peer=peer, asked=asked) == wanted
+@pytest.mark.parametrize("arguments", [[], ["x"], ["[]"], ["null"], ['{"platform": {}}'], ['{"platform": {"x": 1}}']])
+def test_a_console_that_a_person_starts_says_who_starts_it(arguments: list[str]) -> None:
+    with pytest.raises(EavesError):
+        parse_process_settings(arguments)

@@ -48,10 +48,6 @@ def test_runs_and_artifacts_of_the_project_are_found_newest_first(state: StateDi
     ]
 
 
-def test_a_project_without_models_has_none(state: StateDirectory, project: Path) -> None:
-    assert list_models(state, project) == []
-
-
 def test_served_and_previous_artifacts_are_marked_and_their_siblings_are_found(
     state: StateDirectory, project: Path, tmp_path: Path
 ) -> None:
@@ -65,11 +61,6 @@ def test_served_and_previous_artifacts_are_marked_and_their_siblings_are_found(
     assert (found[old].functions, found[old].is_previous) == ((), True)
     assert (found[old].previous_of, found[new].previous_of) == (("flowers", "weeds"), ())
     assert (found[other].functions, found[other].is_previous) == ((), False)
-
-
-def test_an_artifact_that_was_deleted_is_left_out(state: StateDirectory, project: Path, tmp_path: Path) -> None:
-    state.write_spec(app("flowers", tmp_path / "gone/a1"))
-    assert list_models(state, project) == []
 
 
 def test_directories_of_the_same_name_get_different_names_that_stay(
