@@ -77,7 +77,7 @@ def build_deploy_request(named: str, place: Place, images: ImageChoice, *, kept:
     from knative.render.rendering import render_app
 
     workspace, sites = place.workspace, place.chosen  # before a registry is asked
-    image = images.choose_kept(workspace, named) if kept else images.choose(workspace, named)
+    image = images.choose(workspace, named, kept=True) if kept else images.require(workspace, named)
     warn_of_attributes(workspace)
     request = DeployRequest(place=place, image=image)
     for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched

@@ -120,43 +120,44 @@ class ImageChoice:
     offline: bool
     access: Callable[[], Access]
 
-    def choose(self, workspace: Workspace, named: str) -> FunctionImage:
-        """Return the container image that a command deploys, by digest.
+    def choose(self, workspace: Workspace, named: str, *, kept: bool = False) -> FunctionImage | None:
+        """Return the container image that a command deploys, by digest; None when none is named anywhere.
 
         It is the one named on the command line, else `knative.image` of eaves.yaml, else the one deployed last.
 
-        Raises:
-            ConfigError: When no container image is named anywhere.
-            OciError: When the container image isn't at the registry, isn't signed as required, or isn't a function's.
-        """
-        if text := named or workspace.project.knative.image:
-            return self._ask_registry(text)
-        if (note := load_note(workspace)) is not None:
-            return note.image
-        fault = Fault(origin=workspace.origin, path="knative.image", message="no container image is named")
-        hint = "name the container image that eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints"
-        raise ConfigError([fault], hint=hint)
-
-    def choose_kept(self, workspace: Workspace, named: str) -> FunctionImage | None:
-        """Return the container image that `reconcile` may deploy, by digest; None when none is named anywhere.
-
-        It is the image that was deployed last from this workspace, unless eaves.yaml names another one than at that
-        time. The registry is asked once for the new name.
+        Args:
+            workspace: The project.
+            named: Name on the command line; empty when none is given.
+            kept: Whether the image deployed last is returned unless eaves.yaml names another one than at that time;
+                the registry is asked once for a new name.
 
         Raises:
             OciError: When the container image isn't at the registry, isn't signed as required, or isn't a function's.
             StorageError: When the workspace's note of its last deploy can't be read or written.
         """
-        text, note = workspace.project.knative.image, load_note(workspace)
-        if named:
-            return self._ask_registry(named)
-        if note is not None and (not text or note.declared == text):
+        declared = workspace.project.knative.image
+        note = None if named or (declared and not kept) else load_note(workspace)
+        if note is not None and declared in ("", note.declared):
             return note.image
-        if not text:
+        if not (named or declared):
             return None
-        image = self._ask_registry(text)
-        note_image(workspace, image)
+        image = self._ask_registry(named or declared)
+        if kept and not named:
+            note_image(workspace, image)
         return image
+
+    def require(self, workspace: Workspace, named: str) -> FunctionImage:
+        """Return the container image that a command deploys.
+
+        Raises:
+            ConfigError: When no container image is named anywhere.
+            EavesError: As `choose` does.
+        """
+        if (image := self.choose(workspace, named)) is not None:
+            return image
+        fault = Fault(origin=workspace.origin, path="knative.image", message="no container image is named")
+        hint = "name the container image that eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints"
+        raise ConfigError([fault], hint=hint)
 
     def _ask_registry(self, text: str) -> FunctionImage:
         from knative.deploy.function_image import resolve_image, trust_image

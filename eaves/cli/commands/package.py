@@ -108,7 +108,7 @@ def command(
         )
         for result in replayed.result():
             result.require()
-        copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
+        copied, name = _put(made, target, goal, below, Path(folder))
     if reference is not None and sink:
         _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
     _print(copied, name, made.descriptor, form)
@@ -158,26 +158,19 @@ def _open_target(target: str, access: Access) -> ImageLocation | None:
     return place
 
 
-def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
-    """Return the base image's repository when it is at the registry that the image is pushed to, else nothing.
-
-    A registry can mount layers of its own repositories, so they aren't uploaded again.
-    """
-    if goal is None or goal.reference is None or below.reference is None:
-        return []
-    together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
-    return [below.reference.repository] if together else []
-
-
 def _put(
-    made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
+    made: Packaged, target: str, goal: ImageLocation | None, below: ImageLocation, folder: Path
 ) -> tuple[CopySummary, str]:
     """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
     from eaves.oci.descriptor import DEFAULT_TAG
     from eaves.oci.store.layout import create_layout, write_archive
 
-    digest = made.descriptor.digest
+    archive = create_layout(folder / "archive")
+    store, name = (goal.store, goal.name or DEFAULT_TAG) if goal else (archive, DEFAULT_TAG)
+    to, base = goal.reference if goal else None, below.reference
+    # A registry can mount layers of its own repositories, so they aren't uploaded again.
+    together = to is not None and base is not None and to.host == base.host and to.repository != base.repository
     with ExitStack() as stack:
 
         def begin(piece: Descriptor) -> Callable[[int], Any]:
@@ -185,14 +178,13 @@ def _put(
             bar = stack.enter_context(progress(title, piece.size, is_hidden=not sys.stderr.isatty()))
             return bar.update  # type: ignore[no-any-return]
 
-        if goal is None:
-            layout = create_layout(folder / "archive")
-            copied = copy_image(made.source, layout, made.descriptor, name=DEFAULT_TAG, progress=begin)
-            write_archive(layout, Path(target))
-            return copied, target
-        name = goal.name or DEFAULT_TAG
-        copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
-    return copied, f"{goal.reference.pinned(digest)}" if goal.reference else f"{_folder(target)}@{digest}"
+        mounts = [base.repository] if base is not None and together else []
+        copied = copy_image(made.source, store, made.descriptor, name=name, mounts=mounts, progress=begin)
+    if goal is None:
+        write_archive(archive, Path(target))
+        return copied, target
+    digest = made.descriptor.digest
+    return copied, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
 
 
 def _folder(target: str) -> str:

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import click
 
 from converters.settings import PipelineSettings
 from eaves import logs
-from eaves.cli.registry import PLAIN_HTTP
+from eaves.cli.registry import PLAIN_HTTP, build_access
 from eaves.config import complete as complete_settings
 from eaves.errors import CancelledError, ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
@@ -24,6 +23,7 @@ from eaves.options import build_settings, settings_options
 if TYPE_CHECKING:
     from converters.publication_check import Passed
     from eaves.config import SettingsLayer
+    from eaves.oci.registry.registry import Access
     from trainer.lifecycle import StopRequest
     from trainer.run.run_location import RunLocation
     from trainer.settings import DataSettings
@@ -90,9 +90,15 @@ def command(
     (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). When a step fails, the
     command ends with the step's exit code. When the model is not good enough, it publishes nothing and ends with 79.
     """
+    from trainer.lifecycle import stop_on_signals
+    from trainer.run.run import open_run
+    from trainer.run.run_location import build_location
+    from trainer.settings import DataSettings
+    from trainer.training_event import read_event
+
     logs.configure()
-    sections = _sections(complete)
-    settings = build_settings(PipelineSettings, options, *sections.pipeline, section="pipeline.")
+    layers = _parse_layers(complete)
+    settings = build_settings(PipelineSettings, options, *layers.get("pipeline", ()), section="pipeline.")
     if not sink.startswith(("http://", "https://")):
         fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
         hint = "wait until the SinkBinding is ready, which sets K_SINK when a Job is created, then create the Job again"
@@ -102,41 +108,26 @@ def command(
     packing += [f"--platform={platform}" for platform in platforms]
     packing += ["--allow-handler"] if allow_handler else []
     packing += ["--plain-http"] if plain_http else []
-
-    from trainer.lifecycle import stop_on_signals
-
     with stop_on_signals() as stop:
-        _run("train", ["trainer", *place, *sections.trainer], stop)
-        run = _find_place(output, event, work)
-        artifact = _artifact_of(run.local, work / "artifacts" / name)
+        _run("train", ["trainer", *place, *_select(complete, "data", "train")], stop)
+        run = build_location(read_event(event).output(output) if event else output, work)
+        # Artifacts of earlier runs stay beside this one, because a conversion reuses their unchanged parts.
+        artifact = work / "artifacts" / name / open_run(run.local).version
         if not (artifact / "manifest.json").is_file():  # a conversion leaves a whole artifact or none
-            _run("convert", ["converters", str(run.local), f"--output={artifact}", *sections.converters], stop)
-        data = _data_of(event, sections)
-        passed = _judge(run, artifact, data, tag, settings, plain_http=plain_http, stop=stop)
+            words = ["converters", str(run.local), f"--output={artifact}", *_select(complete, "convert")]
+            _run("convert", words, stop)
+        # The training has already checked that the event may name this path.
+        named = {"path": read_event(event).dataset} if event else {}
+        data = build_settings(DataSettings, named, *layers.get("data", ()), section="data.")
+        access = build_access(plain_http=plain_http)
+        passed = _judge(run, artifact, data, tag, settings, access, stop)
         _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
         if not passed.again:
-            _tag(passed, artifact, tag, plain_http=plain_http)
+            _tag(passed, artifact, tag, access)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sections:
-    """The settings in the option `--settings`, divided among the steps of a pipeline.
-
-    Attributes:
-        trainer: Command-line options for the trainer.
-        converters: Command-line options for the conversion.
-        pipeline: Values for the section `pipeline`, as layers in the order of precedence.
-        data: Values for the section `data`, as layers in the order of precedence.
-    """
-
-    trainer: tuple[str, ...] = ()
-    converters: tuple[str, ...] = ()
-    pipeline: tuple[SettingsLayer, ...] = ()
-    data: tuple[SettingsLayer, ...] = ()
-
-
-def _sections(complete: str) -> _Sections:
-    """Divide the settings in `--settings` among the steps of the pipeline.
+def _parse_layers(complete: str) -> Mapping[str, Sequence[SettingsLayer]]:
+    """Parse the settings in `--settings` into layers for each section.
 
     A Job of another version of Eaves may pass settings that this version doesn't know, so all names are checked.
 
@@ -146,56 +137,21 @@ def _sections(complete: str) -> _Sections:
     from converters.settings import ConvertSettings
     from trainer.settings import DataSettings, TrainSettings
 
-    if not complete:
-        return _Sections()
     known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
-    layers = complete_settings.parse_complete(complete, known, without=("data.path",))
+    return complete_settings.parse_complete(complete, known, without=("data.path",)) if complete else {}
+
+
+def _select(complete: str, *names: str) -> list[str]:
+    """Return the option with which a step gets its sections of the settings in `--settings`."""
+    if not complete:
+        return []
     values = complete_settings.load_sections(complete)
-
-    def options(*names: str) -> tuple[str, ...]:
-        chosen = {name: values[name] for name in names}
-        return (f"{complete_settings.FLAG}={complete_settings.render_complete(chosen)}",)
-
-    return _Sections(
-        trainer=options("data", "train"),
-        converters=options("convert"),
-        pipeline=tuple(layers["pipeline"]),
-        data=tuple(layers["data"]),
-    )
-
-
-def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
-    """Return where the training writes its run: a path or URI, and the path of the local copy."""
-    from trainer.run.run_location import build_location
-    from trainer.training_event import read_event
-
-    return build_location(read_event(event).output(output) if event else output, work)
-
-
-def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
-    """Return the settings of the labelled images; the event that started the pipeline may name their path.
-
-    The path isn't checked here: the training has already checked that the event may name it.
-    """
-    from trainer.settings import DataSettings
-    from trainer.training_event import read_event
-
-    named = {"path": read_event(event).dataset} if event else {}
-    return build_settings(DataSettings, named, *sections.data, section="data.")
-
-
-def _artifact_of(run: Path, folder: Path) -> Path:
-    """Return the artifact directory of a run below `folder`; its name is the run's version.
-
-    Artifacts of earlier runs stay beside it, because a conversion reuses their unchanged parts.
-    """
-    from trainer.run.run import open_run
-
-    return folder / open_run(run).version
+    chosen = complete_settings.render_complete({name: values[name] for name in names})
+    return [f"{complete_settings.FLAG}={chosen}"]
 
 
 def _judge(
-    place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
+    place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, access: Access,
     stop: StopRequest,
 ) -> Passed:  # fmt: skip
     """Check that the model is good enough to be published.
@@ -206,32 +162,22 @@ def _judge(
         EavesError: When the images or the published model that it is compared with can't be read.
     """
     from converters.publication_check import check_publication
-    from eaves.cli.registry import build_access
     from trainer.lifecycle import Stoppable
     from trainer.progress import LoggedProgress
 
     _log.info("the step judge begins", extra={"step": "judge"})
-    passed = check_publication(
-        artifact,
-        place,
-        data,
-        tag,
-        settings,
-        access=build_access(plain_http=plain_http, registry_ca=None),
-        progress=Stoppable(LoggedProgress(), stop),
-    )
+    progress = Stoppable(LoggedProgress(), stop)
+    passed = check_publication(artifact, place, data, tag, settings, access=access, progress=progress)
     for line in passed.lines:
         _log.info("%s", line, extra={"step": "judge"})
     return passed
 
 
-def _tag(passed: Passed, artifact: Path, tag: str, *, plain_http: bool) -> None:
+def _tag(passed: Passed, artifact: Path, tag: str, access: Access) -> None:
     """Tag the best model so far, after the model was published."""
     from converters.published_models import tag_roles
     from eaves.artifact import open_artifact
-    from eaves.cli.registry import build_access
 
-    access = build_access(plain_http=plain_http, registry_ca=None)
     version = open_artifact(artifact).manifest.version
     for line in tag_roles(passed.published, tag, version, passed.best, access):
         _log.warning("%s", line, extra={"step": "publish"})

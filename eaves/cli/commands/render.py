@@ -47,7 +47,7 @@ def command(image: str, folder: Path | None, training: str | None, place: Place,
         _write({"": wanted}, folder)
         return
     project, sites = workspace.project, place.chosen  # before a registry is asked
-    chosen = images.choose(workspace, image)
+    chosen = images.require(workspace, image)
     warn_of_attributes(workspace)
     rendered = {site.name: render_app(build_site_app(project, chosen, site), project.knative, site) for site in sites}
     _write(rendered, folder)
