@@ -364,24 +364,27 @@ def print_line(text: object) -> None:
     click.echo(escape(str(text)))
 
 
-def print_manifests(manifests: Sequence[Mapping[str, Any]], output: Path | None, advice: Sequence[str] = ()) -> None:
+def print_manifests(
+    rendered: Mapping[str, Sequence[Mapping[str, Any]]], output: Path | None, advice: Sequence[str] = ()
+) -> None:
     """Print Kubernetes objects as YAML, or write them to files and print their paths; say what to do next.
 
     Args:
-        manifests: The objects, in the order of applying.
+        rendered: Name of a site to its objects, in the order of applying; several sites have a folder each.
         output: Folder for the files; None prints YAML.
         advice: Lines for the person, such as the commands that create Secrets.
     """
     from knative.render.rendering import to_yaml, write_files
 
     if output is None:
-        click.echo("---\n".join(to_yaml(one) for one in manifests), nl=False)
+        click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
     else:
         command = click.get_current_context().command_path
-        head = f"# Written by `{command}` for `kubectl apply -f`. To change it, run this command with other options.\n"
-        for path in write_files(manifests, output, head=head):
-            click.echo(path)
-        say(f"to apply the files: kubectl apply -f {output}")
+        head = f"# Written by `{command}` for `kubectl apply -f`. To change it, run this command again.\n"
+        for name, manifests in rendered.items():
+            for path in write_files(manifests, output / name if len(rendered) > 1 else output, head=head):
+                click.echo(path)
+        say(f"to apply the files: kubectl apply -f {output}{'/SITE' if len(rendered) > 1 else ''}")
     for line in advice:
         say(line)
 

@@ -54,4 +54,4 @@ def render(output: Path | None, **options: Any) -> None:
         f"Secret of the pages' password: {password}",
         f"to open the pages: {kubectl}port-forward service/{wanted.name} 8443:443, then https://localhost:8443/",
     ]
-    print_manifests(tuple(build_console(wanted)), output, advice)
+    print_manifests({"": tuple(build_console(wanted))}, output, advice)

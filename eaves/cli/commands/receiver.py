@@ -247,4 +247,4 @@ def render(output: Path | None, **options: Any) -> None:
     if wanted.client_ca_secret:
         authorities = f"{create} generic {wanted.client_ca_secret} --from-file=ca.crt=FILE"
         advice.append(f"Secret of the authorities that sign sites' certificates: {authorities}")
-    print_manifests(tuple(build_receiver(wanted)), output, advice)
+    print_manifests({"": tuple(build_receiver(wanted))}, output, advice)

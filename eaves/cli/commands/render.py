@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from eaves.cli.app import build_site_app, warn_of_attributes
-from eaves.cli.output import say
+from eaves.cli.output import print_manifests
 from eaves.cli.registry import ImageChoice, image_options
 from eaves.cli.site import Place, place_options
 
@@ -43,26 +41,11 @@ def command(image: str, folder: Path | None, training: str | None, place: Place,
         from eaves.cli.remote_training import build_training
         from knative.training.training_manifests import render_training
 
-        wanted = render_training(build_training(workspace, namespace=place.namespace), training)
-        _write({"": wanted}, folder)
+        print_manifests({"": render_training(build_training(workspace, namespace=place.namespace), training)}, folder)
         return
     project, sites = workspace.project, place.chosen  # before a registry is asked
     chosen = images.require(workspace, image)
     warn_of_attributes(workspace)
     rendered = {site.name: render_app(build_site_app(project, chosen, site), project.knative, site) for site in sites}
-    _write(rendered, folder)
-    for site in sites if project.relay.enabled else ():
-        say(advise_relay_secret(project.relay, site))
-
-
-def _write(rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None) -> None:
-    """Print the objects of each site as YAML, or write them into files below a folder and print the files' paths."""
-    from knative.render.rendering import to_yaml, write_files
-
-    if folder is None:
-        click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
-        return
-    for name, manifests in rendered.items():
-        for path in write_files(manifests, folder / name if len(rendered) > 1 else folder):
-            click.echo(path)
-    say(f"to apply the files: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")
+    advice = [advise_relay_secret(project.relay, site) for site in sites if project.relay.enabled]
+    print_manifests(rendered, folder, advice)

@@ -10,12 +10,10 @@ from typing import Any
 
 import click
 
-from eaves.cli.output import Columns, output_option, print_rows, print_sentence, print_value
+from eaves.cli.output import output_option, print_sentence, print_value
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.errors import NotFoundError
 from eaves.options import describe_default, describe_range, name_type
-
-SECTIONS: Columns = {"section": "SECTION", "settings": "SETTINGS", "doc": "WHAT IT SETS"}
 
 
 @click.command()
@@ -30,11 +28,8 @@ def command(section: str, form: str) -> None:
     sections = list(_list_sections())
     every = [row for name, _, cls in sections for row in _describe(name, cls)]
     if not section and form == "table":
-        rows: list[dict[str, Any]] = [
-            {"section": name, "doc": doc, "settings": sum(row["section"] == name for row in every)}
-            for name, doc, _ in sections
-        ]
-        print_rows(rows, SECTIONS, form)
+        for name, doc, _ in sections:
+            print_sentence(f"{name or 'name, site, through'}: {doc}")
         return
     found = [row for row in every if section in ("", row["section"], row["setting"])]
     if not found:

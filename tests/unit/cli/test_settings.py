@@ -51,11 +51,11 @@ def test_a_setting_has_all_that_a_person_needs() -> None:
     assert listed("sources.folder")[0]["variable"] == ""
 
 
-def test_sections_and_the_settings_of_one_are_tables() -> None:
-    rows = [line.split()[:2] for line in settings().stdout.splitlines()]
-    assert ["train", str(len(listed("train")))] in rows
-    assert "up" in [row[0] for row in rows]
-    assert any(line.startswith("train.epochs") for line in settings("train").stdout.splitlines())
+def test_sections_and_the_settings_of_one_are_sentences() -> None:
+    output = settings().stdout
+    assert "\ntrain: Training of the model.\n" in output
+    assert "\nup: Settings of `eaves up`" in output
+    assert any(line.startswith("train.epochs: ") for line in settings("train").stdout.splitlines())
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
