@@ -16,7 +16,7 @@ from eaves.cli import CommandGroup
 from eaves.cli.link import QueueTarget, list_receivers, open_relays, relay_options, require_one
 from eaves.cli.output import describe_count, output_option, print_rows, print_value, say
 from eaves.cli.site import Place
-from eaves.errors import InputError, NotFoundError, UnreachableError
+from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.web.problem_document import describe_reason
 
 if TYPE_CHECKING:
@@ -167,11 +167,11 @@ def _compare_relays(
     last = [comparison.add_sent(_report_count(str(relay), read(relay, 0))) for relay in relays]
     try:
         comparison.add_received(_report_count("received", _read_received(lists, folder, source)))
-    except UnreachableError as error:
-        if received or not relays[0].pod:
+    except DeliveryError as error:
+        if received or not relays[0].pod or isinstance(error, StatusError):
             raise
         hint = "from here, the receiver may have another address: kubectl port-forward, then add --received URL"
-        raise UnreachableError(error.message, hint=hint) from error
+        raise DeliveryError(error.message, hint=hint) from error
     for relay, number in zip(relays, last, strict=True):
         comparison.add_newer(read(relay, number))
 
