@@ -53,7 +53,7 @@ def command(paths: tuple[Path, ...], name: str | None, timeout: float, form: str
     """
     from eaves.sources.files import capture_file
 
-    images = list(_list_images(paths))
+    images = list(list_images(paths))
     platform = place.open_platform()
     function, site = _choose_function(platform.status(), name)
     rows: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def command(paths: tuple[Path, ...], name: str | None, timeout: float, form: str
         raise PlatformError(f"{len(images) - len(rows)} of {describe_count(len(images), 'image')} got no prediction")
 
 
-def _list_images(paths: Sequence[Path]) -> Iterator[Path]:
+def list_images(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield the files among the paths, and the images in the folders among them.
 
     Raises:

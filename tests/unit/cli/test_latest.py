@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import click
@@ -64,13 +63,6 @@ def test_a_kill_before_the_link_was_made_is_mended_by_the_next_command(tmp_path:
     assert (tmp_path / LATEST).readlink() == Path("b")
 
 
-def test_a_link_to_what_was_removed_is_replaced(tmp_path: Path) -> None:
-    made = finish(tmp_path, "a", at=10, marker="manifest.json")
-    (tmp_path / LATEST).symlink_to("gone")
-    assert find_latest(tmp_path / LATEST) == made
-    assert (tmp_path / LATEST).readlink() == Path("a")
-
-
 def test_a_folder_that_a_person_named_latest_is_left_alone(tmp_path: Path) -> None:
     finish(tmp_path, "a", at=10)
     (tmp_path / LATEST).mkdir()
@@ -89,19 +81,6 @@ def test_where_no_link_can_be_made_commands_take_the_name_all_the_same(tmp_path:
         assert find_latest(tmp_path / LATEST) == made
     finally:
         tmp_path.chmod(0o700)
-
-
-def test_two_that_finish_at_once_leave_the_newer_linked(tmp_path: Path) -> None:
-    finish(tmp_path, "a", at=1)
-    for number in range(2, 12):
-        finish(tmp_path, f"run{number}", at=number)
-        threads = [threading.Thread(target=update_latest, args=(tmp_path, "run.json")) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (tmp_path / LATEST).readlink() == Path(f"run{number}")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_link_that_a_person_made_is_taken_as_it_is(tmp_path: Path) -> None:

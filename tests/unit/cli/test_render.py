@@ -74,33 +74,11 @@ def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None
         assert service["metadata"]["labels"]["eaves.dev/site"] == name
 
 
-def test_one_of_several_sites_needs_no_folder_of_its_own(project: Path, tmp_path: Path) -> None:
-    write(project, sites=SITES)
-    render(project, "--site", "mill", "--output", tmp_path / "out")
-    assert list((tmp_path / "out").glob("*-service-flowers.yaml"))
-
-
 def test_all_that_stands_in_the_way_is_said_at_once(project: Path) -> None:
     write(project, sources=[{"name": "inbox", "path": "x"}, {"name": "camera", "path": "y", "agent": "node"}])
     error = render(project).exception
     assert isinstance(error, ConfigError)
     assert {fault.path for fault in error.faults} >= {"knative.agent_image", "sources[0].claim", "sources[1].path"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--output", "eaves.yaml"], "is a file"),
-        (["--site", "mill"], "no site 'mill'"),
-    ],
-)
-def test_options_that_dont_fit_are_said(
-    arguments: list[str], message: str, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project.parent)
-    result = render(project, *arguments)
-    assert result.exit_code != 0
-    assert message in result.stderr + str(result.exception)
 
 
 def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> None:
