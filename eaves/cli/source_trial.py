@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from eaves import media_type
 from eaves.base.files import write_atomically
 from eaves.cli.app import resolve_sources
@@ -42,8 +40,6 @@ DECODING = {
     "key": "key frames only, which costs least",
     "all": "all frames, because key frames come less often than every_s asks for",
 }
-PICTURE_COLUMNS, PICTURE_ROWS = 64, 20
-"""Maximum size of the small picture, columns and rows of two pixels each."""
 HOUR_S, DAY_S = 3_600, 86_400
 
 
@@ -194,10 +190,8 @@ def print_trial(trial: SourceTrial, saved: tuple[Path, bool] | None, tried: Trie
     print_fields(fields)
     if event is None:
         return
-    if trial.picture is not None:
-        if trial.picture["remark"]:
-            print_sentence(f"note: {trial.picture['remark']}")
-        _print_picture(event.data)
+    if trial.picture is not None and trial.picture["remark"]:
+        print_sentence(f"note: {trial.picture['remark']}")
     print_sentence("event that would be sent:" if trial.within_hours else "event, which would not be sent now:")
     size, limit = describe_bytes(len(event.data)), describe_bytes(tried.function.max_body_bytes)
     verdict = f"{tried.whose} takes it: {size} of at most {limit}"
@@ -241,7 +235,9 @@ def _build_load(trial: SourceTrial) -> dict[str, float] | None:
 
 
 def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if not stream:
+    if "codec" not in stream:
+        if stream:
+            yield "input", ", ".join(f"{name} {value}" for name, value in stream.items() if value)
         return
     parts = [stream["codec"], f"{stream['width']}x{stream['height']}"]
     if stream["rate"]:
@@ -271,18 +267,3 @@ def _describe_rate(trial: SourceTrial) -> str:
     every = describe_duration(load_["interval_s"])
     a_day = describe_bytes(load_["bytes_per_day"])
     return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"
-
-
-def _print_picture(data: bytes) -> None:
-    """Print a small picture of half blocks, on a terminal with 256 colours."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or "256" not in os.environ.get("TERM", ""):
-        return
-    image = load(data, at_least=(2 * PICTURE_ROWS, PICTURE_COLUMNS))
-    image.thumbnail((PICTURE_COLUMNS, 2 * PICTURE_ROWS))
-    pixels, width = image.tobytes(), image.width
-    # Numbers of colours in the cube of 6x6x6 that xterm's palette has.
-    levels = [level * 6 // 256 for level in pixels]
-    colours = [16 + 36 * r + 6 * g + b for r, g, b in zip(levels[::3], levels[1::3], levels[2::3], strict=True)]
-    for row in range(0, image.height - 1, 2):
-        pairs = zip(colours[row * width : (row + 1) * width], colours[(row + 1) * width :], strict=False)
-        click.echo("  " + "".join(f"\x1b[38;5;{upper};48;5;{lower}m▀" for upper, lower in pairs) + "\x1b[0m")

@@ -20,10 +20,9 @@ from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
+from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, load_agent_id, parse_sources
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliverers import build_deliverers
-from eaves.sources.agent.identity import load_agent_id
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.agent_lanes import IMAGES
 from eaves.sources.claim_check import open_claim_checker

@@ -23,7 +23,7 @@ from eaves.errors import EavesError
 from eaves.events import DATADIGEST, DATAREF, Event
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.reachability import find_address
-from eaves.sources.options.pacing import RecentValues
+from eaves.sources.options.editor import RecentValues
 
 if TYPE_CHECKING:
     from eaves.bucket.bucket import Bucket

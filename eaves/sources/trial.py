@@ -165,7 +165,7 @@ class SourceTrial:
         kind: Kind of the source.
         place: Address or path of the source, without credentials.
         steps: Steps in order; the last one may have failed.
-        stream: What the source found in a video stream (`Opened`), and `opened_s`; empty without a stream.
+        stream: What the source found in its input, a camera in its stream (`Opened`), and `opened_s`; else empty.
         first_image_s: Seconds from the start of the source to its first image; None without an image.
         event: Event of the first image; None without an image.
         picture: Size, brightness and contrast of the first image, and what they may mean; None when it can't be
@@ -371,10 +371,10 @@ class SourceRun:
 
     @property
     def stream(self) -> dict[str, Any]:
-        """What the source found in a video stream; empty when it has opened none."""
+        """What the source found in its input, such as a video stream; empty when it has said nothing."""
         stream = dict(self._context.facts)
         if stream:
-            keys_only = stream["decoding"] == "key" and not self._configured.settings.every_s
+            keys_only = stream.get("decoding") == "key" and not self._configured.settings.every_s
             stream["key_interval_s"] = self._measure_interval() if keys_only else 0.0
             stream["opened_s"] = min([self._opened_s, *self.times[:1]])
         return stream
@@ -386,7 +386,7 @@ class SourceRun:
         """
         stream, configured = self._context.facts, self._configured
         interval_s = self._measure_interval()
-        if stream.get("rate") and stream["decoding"] != "key":
+        if stream.get("rate") and stream.get("decoding") in ("none", "all"):
             interval_s = 1 / stream["rate"]
         if configured.common.kind != "s3":  # its interval is that of its listing
             interval_s = max(interval_s, getattr(configured.settings, "every_s", 0.0))
@@ -476,7 +476,7 @@ def _explain_absence(trial: SourceTrial, configured: ConfiguredSource, run: Sour
     elif trial.kind == "mqtt":
         message = f"no message came on {', '.join(configured.settings.topics)} within {timeout_s:g} s"
         hint = "check the topic and the user's rights; wait longer with --timeout 60"
-    elif trial.stream:
+    elif "codec" in trial.stream:
         message = f"the stream is open ({trial.stream['codec']}), and no key frame came within {timeout_s:g} s"
         hint = (
             "set the interval of key frames (I frames, GOP) to 1 to 4 seconds in the camera, or wait longer with "

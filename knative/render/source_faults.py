@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from eaves.credentials.redact import redact
 from eaves.errors import NotFoundError
-from eaves.sources.agent.kinds import load_kind
+from eaves.sources.kind import load_kind
 from eaves.sources.settings import ATTRIBUTES_BYTES
 from knative.render.relay_faults import advise_secret, show_kubectl
 from knative.resources.app.sources import (

@@ -50,10 +50,6 @@ class RunningCamera:
         """Numbers of dropped frames by cause."""
         return dict(self.context.counters.dropped)
 
-    def dropped_count(self, cause: str) -> int:
-        """Number of frames dropped for a cause."""
-        return self.dropped.get(cause, 0)
-
     def store(self, event: Event) -> bool:
         """Store an event, as a spool does."""
         if self.refuse is not None:

@@ -1,7 +1,6 @@
 """The parts of an agent process that all kinds of sources share.
 
 configuration   the settings of each source: those of every source and those of its kind
-kinds           loads a kind by its name, and imports no other kind
 context         a source's interface to its agent; stores a frame as an event in the spool
 counters        counters and state of one source, for `eaves status`
 supervision     runs one source in a thread, and restarts it

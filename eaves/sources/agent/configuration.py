@@ -1,17 +1,23 @@
-"""Parsing of each source's flat mapping, which holds the settings that every source has and those of the kind."""
+"""Parsing of each source's flat mapping, which holds the settings that every source has and those of the kind.
+
+The agent's own id is kept beside its spool.
+"""
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from eaves.base.files import write_atomically
 from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
-from eaves.errors import ConfigError, Fault, NotFoundError
-from eaves.sources.agent.kinds import load_kind
+from eaves.errors import ConfigError, Fault, NotFoundError, SpoolError
 from eaves.sources.claim_check import ClaimCheckSettings
-from eaves.sources.kind import AnyKind
+from eaves.sources.kind import AnyKind, load_kind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES, DEFAULT_KIND, AgentSettings, SourceSettings
 
@@ -137,3 +143,30 @@ def _find_room_faults(settings: AgentSettings, sources: Sequence[ConfiguredSourc
             f"must fit an image of max_bytes and its attributes: at least {needed} (got {settings.spool_max_bytes})"
         )
         yield Fault(origin="settings", path="spool_max_bytes", message=message)
+
+
+_ID = re.compile(r"[0-9a-f]{8}")
+
+
+def load_agent_id(spool: Path) -> str:
+    """Read the agent's id from the file `SPOOL.id`; replace a missing or damaged id by a new one.
+
+    Sites and sources may have the same names on several machines and in several apps. So names that must differ between
+    agents, such as that of an MQTT session, contain this id.
+
+    Args:
+        spool: Path of the agent's spool; its folder exists.
+
+    Raises:
+        SpoolError: When the file can't be read or written.
+    """
+    path = spool.with_name(f"{spool.name}.id")
+    try:
+        known = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else ""
+        if _ID.fullmatch(known):
+            return known
+        made = secrets.token_hex(4)
+        write_atomically(path, f"{made}\n")
+    except OSError as error:
+        raise SpoolError(f"the agent's id can't be stored in {path}: {error}") from error
+    return made

@@ -10,20 +10,23 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media_type
+from eaves.credentials.folder import Credentials
+from eaves.credentials.placeholders import fill_in
 from eaves.credentials.redact import redact, redact_values
-from eaves.errors import DeliveryError
+from eaves.errors import ConfigError, DeliveryError, Fault
 from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.retry_after import parse_retry_after
+from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause
-from eaves.sources.http.kind import PORTS
+from eaves.sources.http.kind import PORTS, HttpSourceSettings
 from eaves.sources.http.login import Authentication
 
 MAX_STEPS = 6
@@ -73,39 +76,50 @@ class RefusedLoginError(NoSnapshotError):
 
 
 class SnapshotClient:
-    """Requests pictures from one server. Not thread-safe, except for `abort`.
+    """Requests pictures from one server, with the credentials of one moment. Not thread-safe, except for `abort`.
 
     Args:
-        url: Address of the picture. A user name and a password in it are ignored; the caller passes them in
-            `authentication`.
-        template: The same address with placeholders in place of credentials, for messages and for the snapshot's
-            identity; the address itself when it is empty.
-        http: HTTP client with the connections.
-        authentication: Authentication at the server.
-        timeout_s: Time limit for one picture, seconds.
-        max_bytes: Maximum size of an image, bytes.
-        secrets: Passwords that no message may hold, though a server repeats them.
+        settings: Picture to request.
+        context: Interface to the agent.
+        credentials: Credentials from the files; when they have no user name, that in the URL is used.
+
+    Raises:
+        ConfigError: When a certificate of the credentials can't be used.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        http: HttpClient,
-        authentication: Authentication,
-        timeout_s: float,
-        max_bytes: int,
-        template: str = "",
-        secrets: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
+        self._credentials, self._versions = credentials, _find_versions(credentials)
+        pair = (credentials.certificate, credentials.key)
+        try:
+            self._http = HttpClient(
+                proxies=context.proxies,
+                ca_certs_pem=credentials.authorities_pem,
+                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
+                connections=1,
+            )
+        except ValueError as error:
+            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
+            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
+        url = fill_in(settings.url, credentials)
+        parts = urlsplit(url)
+        username, password = credentials.username, credentials.password
+        if not username:
+            username, password = unquote(parts.username or ""), unquote(parts.password or "")
         self._url = _strip(url)
-        self._shown = redact(_strip(template or url))
-        self._secrets = secrets
-        self._http = http
-        self._authentication = authentication
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
+        self._shown = redact(_strip(settings.url))
+        self._secrets = (credentials.password, password)
+        self._authentication = Authentication(username, password)
+        self._timeout_s = settings.timeout_s
+        self._max_bytes = context.max_bytes
         self._receiving = self._kept = self._aborted = False
+
+    def is_outdated(self, credentials: Credentials) -> bool:
+        """Return whether the credentials differ from those with which the client was built."""
+        return credentials != self._credentials or _find_versions(credentials) != self._versions
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
 
     def abort(self) -> None:
         """End the current exchange and all later ones. May be called from any thread."""
@@ -230,6 +244,17 @@ class SnapshotClient:
     def _fault(self, what: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> NoSnapshotError:
         shown = f"{self._shown} {redact_values(what, self._secrets)}"
         return NoSnapshotError(shown, cause=cause, retry_after_s=retry_after_s)
+
+
+def _find_versions(credentials: Credentials) -> list[int]:
+    """Return the modification times of the certificate and key file, nanoseconds since 1970.
+
+    OpenSSL reads these two files itself, so their content can't be compared.
+    """
+    try:
+        return [file.stat().st_mtime_ns for file in (credentials.certificate, credentials.key) if file is not None]
+    except OSError:
+        return []
 
 
 def _strip(url: str) -> str:

@@ -15,20 +15,15 @@ import hashlib
 import random
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from eaves.base.backoff import Backoff
-from eaves.credentials.folder import Credentials, read_credentials
-from eaves.credentials.placeholders import fill_in
-from eaves.errors import ConfigError, Fault
-from eaves.http_client.pools import HttpClient
+from eaves.credentials.folder import read_credentials
+from eaves.errors import ConfigError
 from eaves.sources.context import SourceContext
 from eaves.sources.faults import capture_when_possible
 from eaves.sources.frame import Frame
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, Snapshot, SnapshotClient
 from eaves.sources.http.kind import HttpSourceSettings
-from eaves.sources.http.login import Authentication
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between requests to a server that gives no picture; a longer `every_s` takes precedence."""
@@ -57,7 +52,7 @@ class HttpSource:
         self._settings = settings
         self._context = context
         self._identity = SnapshotIdentity()
-        self._connection: CameraLogin | None = None
+        self._client: SnapshotClient | None = None
         self._failures = 0
 
     def run(self) -> None:
@@ -118,7 +113,7 @@ class HttpSource:
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             try:
-                if self._connection is None or self._connection.outdated(read_credentials(context.credentials)):
+                if self._client is None or self._client.is_outdated(read_credentials(context.credentials)):
                     return
             except ConfigError:
                 continue
@@ -141,20 +136,19 @@ class HttpSource:
     def _connect(self) -> SnapshotClient:
         """Return the HTTP client, or a new one when the files of the credentials have changed."""
         credentials = read_credentials(self._context.credentials)
-        if self._connection is None or self._connection.outdated(credentials):
+        if self._client is None or self._client.is_outdated(credentials):
             self._close()
-            self._connection = CameraLogin(self._settings, self._context, credentials)
-        return self._connection.client
+            self._client = SnapshotClient(self._settings, self._context, credentials)
+        return self._client
 
     def _abort(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            connection.client.abort()
+        if (client := self._client) is not None:
+            client.abort()
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.http.close()
-            self._connection = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 class SnapshotIdentity:
@@ -193,60 +187,3 @@ def _parse_date(text: str) -> float:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError, TypeError):
         return 0.0
-
-
-class CameraLogin:
-    """An HTTP client for a camera, and the credentials with which it was built.
-
-    Args:
-        settings: Settings of the source.
-        context: Interface to the agent.
-        credentials: Credentials from the files; when they have no user name, that in the URL is used.
-
-    Raises:
-        ConfigError: When a certificate of the credentials can't be used.
-    """
-
-    def __init__(self, settings: HttpSourceSettings, context: SourceContext, credentials: Credentials) -> None:
-        self._credentials, self._versions = credentials, _versions(credentials)
-        pair = (credentials.certificate, credentials.key)
-        try:
-            self.http = HttpClient(
-                proxies=context.proxies,
-                ca_certs_pem=credentials.authorities_pem,
-                certificate=(pair[0], pair[1]) if pair[0] and pair[1] else None,
-                connections=1,
-            )
-        except ValueError as error:
-            fault = Fault(origin="credentials", path=str(context.credentials), message=str(error))
-            raise ConfigError([fault], hint=f"ls -l {context.credentials}") from error
-        url = fill_in(settings.url, credentials)
-        parts = urlsplit(url)
-        username, password = credentials.username, credentials.password
-        if not username:
-            username, password = unquote(parts.username or ""), unquote(parts.password or "")
-        self.client = SnapshotClient(
-            url,
-            template=settings.url,
-            secrets=(credentials.password, password),
-            http=self.http,
-            authentication=Authentication(username, password),
-            timeout_s=settings.timeout_s,
-            max_bytes=context.max_bytes,
-        )
-
-    def outdated(self, credentials: Credentials) -> bool:
-        """Return whether the credentials differ from those with which the client was built."""
-        return credentials != self._credentials or _versions(credentials) != self._versions
-
-
-def _versions(credentials: Credentials) -> list[int]:
-    """Return the modification times of the certificate and key file, nanoseconds since 1970.
-
-    OpenSSL reads these two files itself, so their content can't be compared.
-    """
-    files: list[Path] = [file for file in (credentials.certificate, credentials.key) if file is not None]
-    try:
-        return [file.stat().st_mtime_ns for file in files]
-    except OSError:
-        return []

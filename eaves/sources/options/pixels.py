@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 from eaves.images.decoder import load
 from eaves.sources.frame import Frame
-from eaves.sources.options.pacing import MAX_CAMERAS, RecentValues
+from eaves.sources.options.editor import MAX_CAMERAS, RecentValues
 from eaves.sources.options.settings import Box, Region
 
 SIDE = 32

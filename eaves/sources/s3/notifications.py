@@ -47,14 +47,11 @@ class Hints:
 
     Args:
         clock: Clock to wait by.
-        limit: Maximum number of keys that wait.
     """
 
-    def __init__(self, clock: Clock = SYSTEM, limit: int = MAX_HINTS) -> None:
+    def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
-        self._limit = limit
         self._keys: dict[str, None] = {}
-        self._overflowed = False
         self._woken = False
         self._changed = threading.Condition()
 
@@ -66,10 +63,8 @@ class Hints:
         """Add keys, and wake the source."""
         with self._changed:
             for key in keys:
-                if len(self._keys) < self._limit:
+                if len(self._keys) < MAX_HINTS:
                     self._keys[key] = None
-                else:
-                    self._overflowed = True
             self._changed.notify_all()
 
     def take(self) -> str | None:
@@ -79,12 +74,6 @@ class Hints:
             if key is not None:
                 del self._keys[key]
             return key
-
-    def take_overflow(self) -> bool:
-        """Return whether a key found no room since the last call."""
-        with self._changed:
-            overflowed, self._overflowed = self._overflowed, False
-            return overflowed
 
     def wake(self) -> None:
         """End a wait, now or the next one."""

@@ -60,8 +60,6 @@ class BucketScan:
         self._found_ends: dict[str, StoredObject] = {}
         self._full_at = float("-inf")
         self._ends_at = float("inf")
-        self._soonest_at = float("-inf")
-        self._wanted = False
         self._objects: Iterator[StoredObject] | None = None
         self._cursor: str | None = None
         self._count = 0
@@ -70,11 +68,6 @@ class BucketScan:
     def next_at(self) -> float:
         """Time at which a step is due, monotonic seconds; the past when one is due now."""
         return float("-inf") if self._cursor is not None else min(self._full_at, self._ends_at)
-
-    def want_whole_pass(self) -> None:
-        """Make a whole pass due after the minimum pause; during a whole pass, make another one due after it."""
-        self._wanted = True
-        self._full_at = min(self._full_at, self._soonest_at)
 
     def step(self, look: Look) -> None:
         """List the next objects if a pass is due: of a whole pass at most a thousand.
@@ -92,7 +85,7 @@ class BucketScan:
     def _advance(self, look: Look) -> None:
         if self._cursor is None:
             self._begin()
-            self._cursor, self._count, self._found_ends, self._wanted = "", 0, {}, False
+            self._cursor, self._count, self._found_ends = "", 0, {}
         if self._objects is None:
             self._objects = self._bucket.list(self._prefix, after=self._cursor)
         try:
@@ -130,14 +123,11 @@ class BucketScan:
         self._ends, self._found_ends = self._newest(), {}
         requests = self._count // PAGE + 1
         now = self._clock.monotonic()
-        self._soonest_at = now + requests * PAGE_PACE_S
         if requests <= max(1, len(self._ends)):  # a whole pass costs no more than one over the ends
             self._full_at, self._ends_at = now + self._every_s, float("inf")
         else:
-            self._full_at = max(now + self._full_every_s, self._soonest_at)
+            self._full_at = now + max(self._full_every_s, requests * PAGE_PACE_S)
             self._ends_at = now + self._every_s
-        if self._wanted:
-            self._full_at = min(self._full_at, self._soonest_at)
 
     def _list_ends(self, look: Look) -> None:
         """List the objects after the last known key of each folder, by one request for each."""

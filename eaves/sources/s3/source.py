@@ -12,7 +12,6 @@ from eaves.bucket.s3_bucket import S3Bucket
 from eaves.errors import (
     ConfigError,
     DeliveryError,
-    EavesError,
     ForbiddenError,
     ImageTooLargeError,
     NotFoundError,
@@ -130,10 +129,8 @@ class S3Source:
         """Look at the objects that notifications name.
 
         A key whose object can't be read now isn't looked at again, because a key of somebody's choice could then hold
-        up all others: a whole pass is made as soon as the bucket can be read.
+        up all others: the next whole pass finds its object.
         """
-        if self.hints.take_overflow():
-            self._scan.want_whole_pass()
         for _ in range(HINTS_AT_ONCE):
             key = None if self._context.stopping else self.hints.take()
             if key is None:
@@ -145,9 +142,6 @@ class S3Source:
                 ready = self._look_at(found, self._identify(found))
             except (NotFoundError, ForbiddenError, StatusError):
                 continue  # the object was deleted, or its key is odd; the next pass finds what is wrong with the bucket
-            except EavesError:
-                self._scan.want_whole_pass()
-                raise
             if not ready:
                 return
 

@@ -10,8 +10,7 @@ from typing import Any
 from eaves.credentials.redact import has_secrets
 from eaves.errors import EavesError, NotFoundError
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
-from eaves.sources.agent.kinds import load_kind
-from eaves.sources.kind import AnyKind
+from eaves.sources.kind import AnyKind, load_kind
 from eaves.sources.settings import SourceSettings
 from knative.resources.fields.credentials import FOLDER
 from knative.resources.fields.node_inputs import FOLDER as IMAGES

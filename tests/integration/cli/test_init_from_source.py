@@ -9,15 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from paho.mqtt import client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from PIL import Image
 
 from eaves.cli import cli
@@ -28,7 +25,6 @@ from tests.contract.sinks import open_sink
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.inputs.hostile import encode
 from tests.processes.agents import AgentProcess
-from tests.processes.mosquitto import run_mosquitto
 from tests.waiting import wait_until
 
 
@@ -138,35 +134,6 @@ def test_a_source_may_be_a_mapping_a_file_or_a_folder(form: str, tmp_path: Path)
     assert len(collected(project)) == 3
     (source,) = load_workspace(project / "eaves.yaml").project.sources
     assert (source.name, source.kind) == (("camera", "folder") if form == "folder" else ("belt", "replay"))
-
-
-def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
-    """Under a client id of its own: the agent's would be thrown off, or get later what the broker kept meanwhile."""
-    stop, numbers = threading.Event(), itertools.count()
-    with run_mosquitto(tmp_path / "broker") as broker:
-        publisher = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-        publisher.connect("127.0.0.1", broker.port)
-        publisher.loop_start()
-
-        def publish() -> None:
-            while not stop.wait(0.05):
-                publisher.publish("cameras/gate/image", picture(next(numbers)), qos=1)
-
-        thread = threading.Thread(target=publish)
-        thread.start()
-        try:
-            text = f"{{kind: mqtt, url: '{broker.url}', topics: [cameras/+/image], crop: [0, 0, 60, 90]}}"
-            result = eaves("init", tmp_path / "project", "--name", "gate", "--from-source", text, "--images", "3")
-        finally:
-            stop.set()
-            thread.join()
-            publisher.loop_stop()
-        log = broker.log.read_text()
-    assert result.exit_code == 0, result.output
-    assert {decode(file.read_bytes()).shape for file in collected(tmp_path / "project")} == {(90, 60, 3)}
-    assert len(collected(tmp_path / "project")) == 3
-    assert "eaves-init-home-camera" in log
-    assert "eaves-home-camera" not in log
 
 
 @pytest.mark.parametrize(

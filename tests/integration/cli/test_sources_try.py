@@ -6,10 +6,6 @@ import io
 import json
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -31,8 +27,6 @@ from tests.inputs.certificates import build_server_context, make_certificate
 from tests.object_store import REGION, open_store
 from tests.ports import find_port
 from tests.processes.mosquitto import run_mosquitto
-from tests.terminals import run_on_terminal
-from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -155,18 +149,6 @@ def test_an_image_without_content_is_named_in_words(body: bytes, remark: str) ->
     assert error is None
     assert remark in found["picture"]["remark"]
     assert bool(remark) == bool(found["picture"]["remark"])
-
-
-def test_an_image_that_the_function_would_refuse_says_so() -> None:
-    with open_camera(shows(picture(form="BMP"))) as camera:
-        write_project(kind="http", url=camera.url)
-        text = Path("eaves.yaml").read_text() + "function: {max_body_bytes: 2048}\n"
-        Path("eaves.yaml").write_text(text)
-        found, error = attempt("gate")
-    assert error is None
-    assert found["function"]["accepts"] is False
-    assert found["function"]["reason"] == "it has 230454 bytes, more than function.max_body_bytes (2048)"
-    assert found["saved"] == "gate.bmp"
 
 
 def test_hours_in_which_nothing_is_sent_still_show_the_image() -> None:
@@ -416,44 +398,3 @@ def test_an_address_is_tried_although_the_project_has_faults() -> None:
         result = eaves("sources", "try", camera.url)
     assert result.exit_code == 0, result.output
     assert "warning: eaves.yaml is not used, because it has faults" in result.stderr
-
-
-def test_ctrl_c_ends_at_once() -> None:
-    """Also while a connection is made to an address that doesn't answer."""
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
-        command = [sys.executable, "-P", "-m", "eaves.cli", "sources", "try", url, "--timeout", "60"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        deaf.settimeout(60)
-        connections = [deaf.accept()[0], deaf.accept()[0]]  # that of the step, then that of the source
-        process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        _, reported = process.communicate(timeout=60)
-        for connection in connections:
-            connection.close()
-    assert time.monotonic() - began < 10
-    assert process.returncode == 130, reported
-    assert "error: stopped: camera was not tried to the end; nothing was sent" in reported
-
-
-def test_a_terminal_of_80_columns_has_a_small_picture(in_a_folder_of_its_own: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    with open_camera(shows(picture())) as camera:
-        shown = run_on_terminal("sources", "try", f"{camera.url}/snap.jpg", cwd=in_a_folder_of_its_own)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert "▀" * 40 in plain
-    assert [line for line in plain.splitlines() if len(line) > 80] == []
-    monkeypatch.setenv("NO_COLOR", "1")
-    with open_camera(shows(picture())) as camera:
-        shown = run_on_terminal("sources", "try", camera.url, cwd=in_a_folder_of_its_own)
-    assert "▀" not in shown
-
-
-def test_nothing_is_left_running_or_written() -> None:
-    with open_camera(shows(picture())) as camera:
-        assert attempt(camera.url)[1] is None
-        threads = threading.enumerate()
-        wait_until(lambda: not any(thread.name.startswith(("source-", "trial-")) for thread in threading.enumerate()))
-    assert threads
-    assert names() == ["camera.jpg"]

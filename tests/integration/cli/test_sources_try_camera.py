@@ -18,7 +18,6 @@ from eaves.cli.project import load_workspace
 from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspSession, live_numbers, open_rtsp_camera
-from tests.inputs.certificates import make_certificate
 from tests.inputs.videos import make_video, need_av
 from tests.integration.cli.test_sources_try import attempt, eaves, in_a_folder_of_its_own, names, size_of, write_project
 from tests.processes.rtsp_server import RtspServer, run_rtsp_server
@@ -101,22 +100,6 @@ def test_a_stream_without_key_frames() -> None:
     assert found["stream"]["codec"] == "h264"
     assert error.message == "the stream is open (h264), and no key frame came within 3 s"
     assert "GOP" in (error.hint or "")
-
-
-def test_a_certificate_of_a_stranger(tmp_path: Path) -> None:
-    certificate = make_certificate(tmp_path / "tls")
-    with run_rtsp_server(tmp_path / "rtsps", {"/stream": make_video()}, certificate=certificate) as server:
-        found, error = attempt(server.url())
-        assert error is not None
-        assert error.exit_code == 69
-        assert found["steps"][-1]["name"] == "TLS"
-        assert "is not trusted: self-signed certificate" in error.message
-        credentials = tmp_path / "credentials"
-        credentials.mkdir()
-        (credentials / "ca.crt").write_bytes(certificate[0].read_bytes())
-        found, error = attempt(server.url(), "--credentials", credentials)
-    assert error is None, error
-    assert found["stream"]["codec"] == "h264"
 
 
 def test_a_camera_that_accepts_and_says_nothing(tmp_path: Path) -> None:

@@ -72,22 +72,6 @@ def metric(agent: AgentProcess, name: str) -> int:
     return int(float(next(found, "0")))
 
 
-def test_images_become_events(tmp_path: Path, sink: LocalSink) -> None:
-    with (
-        run_mosquitto(tmp_path / "broker") as broker,
-        run_agent(tmp_path, sink.url, broker, camera_level=2, id_property="id") as agent,
-        connect_publisher(broker.url) as publisher,
-    ):
-        for number in (1, 1, 2):
-            publish(publisher, picture(number), TOPIC, properties=[("id", str(number))])
-        wait_until(lambda: len(sink.received) == 2, 30, what="two events")
-        assert metric(agent, 'eaves_dropped_total{source="gate",cause="duplicate"}') == 1
-    assert {event.data: event.extensions["senderid"] for event in sink.received} == {picture(1): "1", picture(2): "2"}
-    event = sink.received[0]
-    assert (event.source, event.subject, event.datacontenttype) == ("/eaves/test/gate", TOPIC, "image/png")
-    assert event.extensions["partitionkey"] == "3"
-
-
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_a_message_of_200_mb(tmp_path: Path, version: str) -> None:
     """MQTT 5: the client asks the broker not to send it. 3.1.1: it is read, dropped in pieces and acknowledged."""

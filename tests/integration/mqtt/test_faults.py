@@ -90,18 +90,6 @@ def test_the_connection_is_lost_while_the_queue_is_full(broker: Mosquitto, conte
     assert numbers(context) == list(range(11))
 
 
-def test_what_is_held_when_the_agent_stops_comes_to_the_next_one(broker: Mosquitto, context: RecordingContext) -> None:
-    with run_source(broker.url, context), connect_publisher(broker.url) as publisher:
-        context.refuse = SpoolFullError("spool is full (1 GB)")
-        for number in range(12):
-            publish(publisher, picture(number))
-        wait_until(lambda: context.states[-1][0] == "paused", what="paused")
-    following = RecordingContext("gate")
-    with run_source(broker.url, following):
-        wait_until(lambda: len(following.frames) >= 12, what="all messages")
-    assert (context.frames, numbers(following)) == ([], list(range(12)))
-
-
 def test_more_than_memory_allows_is_asked_for_again(
     broker: Mosquitto, context: RecordingContext, caplog: pytest.LogCaptureFixture
 ) -> None:

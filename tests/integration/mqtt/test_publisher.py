@@ -129,21 +129,6 @@ def test_an_event_over_http_becomes_a_message(broker: Mosquitto, tmp_path: Path)
         assert {message.topic for message in subscriber.got} == {"plant/rose", "plant/tulip"}
 
 
-def test_what_is_no_event_is_refused_and_says_why(tmp_path: Path) -> None:
-    with running(tmp_path, "mqtt://127.0.0.1:9/a", EAVES_MAX_BYTES="10000") as publisher:
-        headers, body = encode_binary(prediction(1))
-        assert publisher.send({"content-type": "text/plain"}, b"hello")[0] == 400
-        assert publisher.send({"content-type": "application/cloudevents-batch+json"}, b"[]")[0] == 415
-        assert publisher.send(headers, b"x" * 10_001)[0] == 413
-        assert publisher.send(headers, body, path="/other")[0] == 404
-        assert publisher.send(headers, body, method="GET")[0] == 405
-        status, problem = publisher.send({**headers, "ce-id": ""}, body)
-        assert (status, "id" in json.loads(problem)["detail"]) == (400, True)
-        assert len(problem) <= 700
-        assert publisher.send(headers, iter([body[:5], body[5:]]))[0] == 202  # in chunks
-        assert publisher.lane()["queued"] == 1
-
-
 def test_a_full_queue_is_the_senders_to_keep(tmp_path: Path) -> None:
     small = {"EAVES_SPOOL_MAX_BYTES": "1000000", "EAVES_MAX_BYTES": "900000"}
     with running(tmp_path, "mqtt://127.0.0.1:9/a", **small) as publisher:
@@ -197,21 +182,6 @@ def test_sensors_are_unavailable_once_it_was_killed(broker: Mosquitto, tmp_path:
         assert subscriber.wait_for(2)[1].payload == b"offline"
         publisher.start()
         assert subscriber.wait_for(3)[2].payload == b"online"
-
-
-def test_its_queue_is_looked_after_like_an_agents(tmp_path: Path) -> None:
-    with running(tmp_path, "mqtt://127.0.0.1:9/a") as publisher:
-        publisher.post(prediction(1))
-        command = [sys.executable, "-P", "-m", "eaves.sources.queue"]
-
-        def ask(*arguments: str) -> Any:
-            done = subprocess.run([*command, *arguments], env=publisher.environ, capture_output=True, check=True)
-            return json.loads(done.stdout)
-
-        assert [entry["event_id"] for entry in ask("list")] == ["id-1"]
-        assert ask("purge", "--lane", "sink")["entries"] == 1
-        publisher.end()
-        assert ask("status")["lanes"] == []
 
 
 def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:

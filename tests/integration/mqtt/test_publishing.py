@@ -174,22 +174,6 @@ def test_closing_does_not_wait_for_a_broker_that_never_acknowledges(broker: Mosq
     assert out.deliverer.stop(1)
 
 
-def test_a_wrong_password_pauses_the_queue_and_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "credentials"
-    folder.mkdir()
-    (folder / "username").write_text("eaves")
-    (folder / "password").write_text("falsch")
-    with (
-        run_mosquitto(tmp_path / "broker", users={"eaves": "geheim"}) as broker,
-        publishing(tmp_path, f"{broker.url}/plant", credentials=folder) as out,
-    ):
-        out.put(prediction(1))
-        wait_until(lambda: "refuses the user" in out.reason(), what="the reason")
-        (folder / "password").write_text("geheim")
-        out.wait_until_empty()
-    assert "falsch" not in caplog.text
-
-
 def test_a_topic_that_is_not_allowed_pauses_the_queue_and_keeps_the_prediction(tmp_path: Path) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic write allowed/#\n")

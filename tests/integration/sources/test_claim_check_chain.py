@@ -101,23 +101,6 @@ def test_large_images_are_predicted_from_the_bucket_and_small_ones_from_the_even
     assert (found["Body"].read(), found["ContentType"]) == (large, "image/jpeg")
 
 
-def test_an_agent_whose_key_is_refused_sends_large_images_with_their_data(chain: Chain) -> None:
-    chain.store.write_keys(chain.agent_keys, secret_key="wrong")
-    chain.drop("one.jpg", picture(1, size_bytes=OVER_BYTES + 1))
-    wait_until(lambda: chain.predictions("one.jpg"), 60, what="the prediction")
-    assert chain.store.list_keys() == []
-    log = chain.agent.log.read_text()
-    assert "large images are sent with their data, because their bucket can't be used" in log
-    assert "wrong" not in log.replace("the secret key is wrong", "")
-    chain.store.write_keys(chain.agent_keys)
-
-    def stored() -> bool:
-        chain.drop(f"{len(list(chain.agent.inbox.iterdir()))}.jpg", picture(2, size_bytes=OVER_BYTES + 1))
-        return any(not key.endswith("connection-test") for key in chain.store.list_keys())
-
-    wait_until(stored, 60, pause_s=0.5, what="an image in the bucket")
-
-
 def test_a_function_whose_key_is_refused_loses_no_image(chain: Chain) -> None:
     chain.store.write_keys(chain.function_keys, secret_key="wrong")
     names = [f"{number}.jpg" for number in range(3)]

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
-from eaves.spool import Spool
+from eaves.events import IMAGE_CAPTURED
 from tests.contract.sinks import LocalSink, Reported, of, open_sink
 from tests.inputs.certificates import make_certificate
 from tests.processes.agents import AgentProcess, folder_source
@@ -239,24 +238,3 @@ def test_replies_wait_for_a_sink_that_is_down_and_no_image_is_asked_about_twice(
         agent.stop()
     assert len(function.received) == 1
     assert [event.id for event in sink.received] == ["echo-1"]
-
-
-def test_an_image_that_a_function_refuses_is_kept_and_the_next_is_predicted(
-    tmp_path: Path, sink: LocalSink, function: LocalSink
-) -> None:
-    function.answer(NO_IMAGE, Reported(echo=True))
-    agent = Agent(tmp_path, sink.url, EAVES_FUNCTION_URL=function.url)
-    try:
-        agent.start()
-        (agent.inbox / "a.png").write_bytes(PNG)
-        wait_until(lambda: function.received, 20, what="the refusal")
-        (agent.inbox / "b.png").write_bytes(PNG)
-        wait_until(lambda: len(sink.received) == 2, 20, what="the reply, and what tells of the refusal")
-    finally:
-        agent.stop()
-    assert {(event.type, event.subject) for event in sink.received} == {
-        (IMAGE_REJECTED, "a.png"),
-        (IMAGE_CAPTURED, "b.png"),  # this function answers with what it got
-    }
-    with Spool(tmp_path / "agent.db") as spool:
-        assert [letter.entry.event.subject for letter in spool.dead()] == ["a.png"]

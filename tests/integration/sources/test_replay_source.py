@@ -16,12 +16,8 @@ import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import SpoolFullError
-from eaves.events import Event
-from eaves.sources.agent.context import AgentContext
-from eaves.sources.options import FrameOptions
 from eaves.sources.replay import KIND, ReplaySource, ReplaySourceSettings
 from tests.fakes.clock import ManualClock
-from tests.fakes.sources.sent_index import DictIndex
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs import hostile
 from tests.waiting import wait_until
@@ -118,37 +114,6 @@ def test_a_restart_continues_where_it_was(tmp_path: Path) -> None:
     assert second.dropped == {}
 
 
-def test_a_restart_plays_none_of_the_images_that_an_option_left_out(tmp_path: Path) -> None:
-    for number in range(6):
-        (tmp_path / f"{number}.jpg").write_bytes(JPEG)
-        os.utime(tmp_path / f"{number}.jpg", (100 * number, 100 * number))
-    index, sent = DictIndex(), list[str]()
-
-    def store(event: Event) -> bool:
-        index.put(event.id)
-        sent.append(event.subject or "")
-        return True
-
-    for _ in range(3):
-        context = AgentContext(
-            "demo",
-            site="test",
-            index=index,
-            store=store,
-            max_bytes=20_000_000,
-            spool_max_bytes=1_000_000_000,
-            options=FrameOptions(rate="1/250s"),
-        )
-        settings = ReplaySourceSettings(path=tmp_path, every_s=0)
-        thread = threading.Thread(target=KIND.run, args=(settings, context))
-        thread.start()
-        wait_until(lambda: "were played" in context.counters.reason, 20, what="the end")  # noqa: B023
-        context.stop()
-        thread.join(20)
-
-    assert sent == ["0.jpg", "3.jpg", "5.jpg"]
-
-
 def test_a_loop_begins_again_with_other_ids_also_in_another_process(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "photos.zip")
     positions: set[str] = set()
@@ -199,24 +164,6 @@ def test_what_is_missing_is_waited_for(tmp_path: Path) -> None:
         write_folder(tmp_path / "later")
         wait_for_end(context)
     assert len(context.frames) == 3
-
-
-def test_a_folder_that_is_gone_in_the_middle_is_waited_for(tmp_path: Path) -> None:
-    clock = ManualClock()
-    folder = write_folder(tmp_path / "folder")
-    with playing(folder, RecordingContext(clock=clock), every_s=10) as context:
-        wait_until(lambda: len(context.frames) == 1, 20)
-        folder.rename(tmp_path / "away")
-        wait_until(lambda: clock.waiting, 20)
-        clock.turn(11)
-        wait_until(lambda: context.states[-1][0] == "waiting", 20)
-        (tmp_path / "away").rename(folder)
-
-        def turned() -> bool:
-            clock.turn(11)
-            return len(context.frames) == 3
-
-        wait_until(turned, 20)
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,11 @@ from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.folder.kind import FolderSourceSettings
 from eaves.sources.folder.source import FolderSource
-from eaves.sources.http.kind import HttpSourceSettings
-from eaves.sources.http.source import HttpSource
 from eaves.sources.options import FrameOptions
 from eaves.sources.replay import ReplaySource, ReplaySourceSettings
 from eaves.sources.s3.kind import S3SourceSettings
 from eaves.sources.s3.source import S3Source
 from eaves.spool import Spool
-from tests.fakes.http.camera import open_camera, respond
 from tests.inputs.hostile import encode
 from tests.inputs.pictures import picture
 from tests.sources.store import open_store, write_keys
@@ -138,17 +135,3 @@ def test_images_that_an_option_leaves_out_stay_left_out(place: Place) -> None:
     with place.running(RIGHT) as (counters, subjects):
         wait_until(lambda: subjects, 20, what="the new image")
     assert (subjects, counters.dropped) == (["more.png"], {})
-
-
-def test_a_camera_whose_every_picture_is_dropped_says_so_until_one_is_captured(tmp_path: Path) -> None:
-    shown = [IMAGE]
-    with open_camera(lambda _: respond(body=shown[0])) as camera:
-        settings = HttpSourceSettings(url=f"{camera.url}/snap.png", every_s=0.05)
-        with Place(tmp_path, partial(HttpSource, settings)).running(WRONG) as (counters, _):
-            wait_until(lambda: counters.reason == BEYOND, 20, what="the reason")
-            wait_until(lambda: counters.dropped.get("duplicate", 0) > 2, 20, what="the same picture again")
-            assert (counters.state, counters.reason) == ("waiting", BEYOND)
-            assert counters.last_error is not None
-            shown[0] = encode(picture(200, 200), "PNG")
-            wait_until(lambda: counters.captured, 20, what="a picture")
-            assert (counters.state, counters.reason) == ("watching", "")

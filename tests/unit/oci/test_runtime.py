@@ -13,7 +13,7 @@ from eaves.errors import OciError
 from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.layer import LayerFile
 from eaves.oci.runtime import PROCESSES, code_files, find_lock, unpack
-from eaves.sources.agent.kinds import OWN
+from eaves.sources.kind import OWN
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
 

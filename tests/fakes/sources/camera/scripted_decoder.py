@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 from eaves.sources.camera.wire import (
     HEADER,
     Alive,
-    DroppedFrames,
     Ended,
     Failed,
     Message,
@@ -121,15 +120,6 @@ def lies(request: StreamRequest, number: str) -> None:
     sleep()
 
 
-def dropped(request: StreamRequest) -> None:
-    """Frames that the decoder counts as dropped, with reasons that contain the password."""
-    send(OPENED)
-    for number in range(3):
-        send(DroppedFrames(cause="unreadable", count=10, reason=f"{request.url} is damaged"))
-        send(build_frame(number))
-    sleep()
-
-
 def grow(request: StreamRequest, megabytes: str) -> None:
     """It takes memory and sends frames."""
     held = bytearray(int(megabytes) << 20)
@@ -197,7 +187,7 @@ def deaf(_: None, rate: str = "20") -> None:
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, dropped, grow, crash, orphan, chatter),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan, chatter),
     *(fail, refuse, play, show_environ, deaf),
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -163,15 +162,6 @@ def test_a_file_is_read_to_its_end(tmp_path: Path, suffix: str, codec: str) -> N
             assert frame.captured_at_ns / 1e9 == pytest.approx(ended_s - 4 + index, abs=0.3)
         seen.append([(frame.number, frame.captured_at_ns) for frame in frames])
     assert seen[0] == seen[1]
-
-
-def test_a_file_that_was_changed_in_1970(tmp_path: Path) -> None:
-    file = make_video(seconds=2).write(tmp_path / "video.mp4")
-    os.utime(file, (0, 0))
-    with run_decoder(StreamRequest(url=str(file), paced=False)) as decoder:
-        assert decoder.end().frames == 2
-    frames = [message for message in decoder.messages if isinstance(message, StreamFrame)]
-    assert [round(frame.captured_at_ns / 1e9) for frame in frames] == [0, 1]
 
 
 @pytest.mark.parametrize("order", [(0, 1), pytest.param((1, 0, 0), marks=pytest.mark.slow)])

@@ -13,6 +13,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from PIL import Image
 
+from tests.fakes.clock import ManualClock
 from tests.fakes.sources.camera.rtsp import (
     Answer,
     RtspRequest,
@@ -38,7 +39,9 @@ from tests.fakes.sources.camera.rtsp_faults import (
 from tests.inputs.videos import Video, make_video
 from tests.integration.sources.camera.watched_source import LOGIN, watch
 
-HOURS_S = 5 * 3600
+HOUR_S, HOURS_S = 3600.0, 5 * 3600
+SILENT_S, STEP_S = 250.0, 100.0
+"""The largest value of `silent_s`, so that a step of the clock may be long; and such a step."""
 
 
 def slow(value: object) -> ParameterSet:
@@ -160,3 +163,20 @@ def test_a_camera_sends_the_client_to_another_path(video: Video) -> None:
 
     with open_rtsp_camera(video, answers={"DESCRIBE": answer}) as camera, watch(camera.url(login=LOGIN)) as watched:
         watched.wait_for_frames()
+
+
+@pytest.mark.parametrize("hours", [2, pytest.param(24, marks=pytest.mark.slow)])
+def test_a_day_of_frames(video: Video, hours: int) -> None:
+    """One process, one connection, and nothing to say; as many frames as the camera really sends in that time."""
+    clock = ManualClock()
+    with (
+        open_rtsp_camera(video, build_flood(200)) as camera,
+        watch(camera.url(login=LOGIN), clock=clock, warnings=0, silent_s=SILENT_S) as watched,
+    ):
+        watched.wait_for_frames()
+        for _ in range(int(hours * HOUR_S / STEP_S)):
+            watched.wait_for_frames(1)
+            clock.turn(STEP_S)
+        watched.wait_for_frames()
+        assert camera.connections == len(watched.decoders.pids) == 1
+        assert not watched.context.silent

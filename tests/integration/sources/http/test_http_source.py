@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from eaves.credentials.folder import Credentials
 from eaves.errors import SpoolFullError
-from eaves.http_client.pools import HttpClient
 from eaves.sources.http.client import NoSnapshotError, SnapshotClient
-from eaves.sources.http.login import Authentication
+from eaves.sources.http.kind import HttpSourceSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.fakes.sources.source_context import RecordingContext
@@ -166,11 +165,12 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
         return lazily(camera, "within a header") if asked.target == "/hang" else next(answers)
 
     threads_before = threading.active_count()
-    http = HttpClient(connections=1)
-    options: dict[str, Any] = {"http": http, "authentication": Authentication("u", "p"), "max_bytes": 10**6}
+    login = Credentials(username="u", password="p")
+    context = RecordingContext()
+    context.max_bytes = 10**6
     with open_camera(answer) as camera:
-        wrong = SnapshotClient(camera.url, timeout_s=5, **options)
-        hanging = SnapshotClient(f"{camera.url}/hang", timeout_s=0.02, **options)
+        wrong = SnapshotClient(HttpSourceSettings(url=camera.url, timeout_s=5), context, login)
+        hanging = SnapshotClient(HttpSourceSettings(url=f"{camera.url}/hang", timeout_s=0.02), context, login)
         sizes = []
         for _ in range(4):
             for client in [wrong] * 60 + [hanging] * 20:
@@ -178,7 +178,8 @@ def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
                     client.fetch(time.time())
             wait_until(lambda: threading.active_count() < threads_before + 10, 20, what="the end of threads")
             sizes.append(size())
-        http.close()
+        wrong.close()
+        hanging.close()
     (_, threads, descriptors), (last, last_threads, last_descriptors) = sizes[0], sizes[-1]
     assert last - sizes[1][0] < 3_000_000, sizes
     assert last_threads <= threads + 4

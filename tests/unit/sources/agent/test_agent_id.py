@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import SpoolError
-from eaves.sources.agent.identity import load_agent_id
+from eaves.sources.agent.configuration import load_agent_id
 
 
 def test_it_stays_the_same_and_no_other_agent_has_it(tmp_path: Path) -> None:

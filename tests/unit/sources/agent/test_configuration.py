@@ -12,8 +12,8 @@ import pytest
 
 from eaves.errors import ConfigError, NotFoundError
 from eaves.sources.agent.configuration import count_remembered, parse_sources
-from eaves.sources.agent.kinds import list_kinds, load_kind
 from eaves.sources.folder.kind import KIND, FolderSourceSettings
+from eaves.sources.kind import list_kinds, load_kind
 from eaves.sources.settings import AgentSettings, SourceSettings
 
 
@@ -98,7 +98,7 @@ def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
 
 def test_loading_a_kind_imports_no_other_and_no_metadata() -> None:
     code = (
-        "import sys; from eaves.sources.agent.kinds import load_kind; load_kind('folder');"
+        "import sys; from eaves.sources.kind import load_kind; load_kind('folder');"
         "print([name for name in sys.modules if name.startswith(('eaves.sources.mqtt', 'eaves.sources.http', 'paho',"
         " 'watchdog', 'importlib.metadata'))])"
     )

@@ -12,7 +12,6 @@ from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.context import SourceContext
 from tests.fakes.clock import ManualClock
 from tests.sources.contexts import build_context
-from tests.waiting import wait_until
 
 
 class NoQueue:
@@ -49,27 +48,4 @@ def test_a_source_that_hangs_is_reported_to_the_kubelet_after_its_time() -> None
         assert ask(source) == (503, ["source cam has ended or no longer responds"])
     finally:
         over.set()
-        stop_sources([source])
-
-
-def test_a_source_that_waits_for_long_is_not_deaf() -> None:
-    clock = ManualClock()
-    waits = threading.Event()
-
-    def run(context: SourceContext) -> None:
-        while not context.stopping:
-            context.report("waiting", "the broker is away")
-            waits.set()
-            context.wait(250.0)
-
-    source = SupervisedSource(run, build_context(clock=clock), clock=clock)
-    source.start()
-    try:
-        for _ in range(20):  # more than an hour
-            assert waits.wait(10)
-            wait_until(lambda: clock.next_due_s() is not None, what="the source's pause")
-            waits.clear()
-            clock.turn(250.1)
-            assert ask(source) == (200, [])
-    finally:
         stop_sources([source])

@@ -326,28 +326,6 @@ def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: 
     assert record.exc_info is not None
 
 
-def test_a_restart_asks_the_index_and_reads_nothing_again(folder: Path) -> None:
-    with running(folder, polling=True, settle_s=0.0) as run:
-        run.write("a.png")
-        run.advance(5)
-    with running(folder, run.index, polling=True, settle_s=0.0) as after:
-        after.write("b.png")
-        after.advance(5)
-    assert (run.subjects, after.subjects) == (["a.png"], ["b.png"])
-
-
-def test_files_that_an_option_leaves_out_are_left_out_after_a_restart_too(folder: Path) -> None:
-    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
-        for number in range(5):
-            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
-        run.advance(10)
-        assert (run.subjects, run.counters.dropped) == (["0.png"], {"rate": 4})
-    with running(folder, run.index, polling=True, settle_s=0.0) as after:
-        os.utime(after.write("later.png"), ns=(10**12, 10**12))
-        after.advance(10)
-    assert after.subjects == ["later.png"]
-
-
 def test_files_passed_over_are_written_once_the_spool_takes_them(folder: Path) -> None:
     with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
         run.index.error = SpoolError("disk I/O error")

@@ -16,7 +16,6 @@ from eaves.errors import (
     StatusError,
     UnreachableError,
 )
-from eaves.sources.options import FrameOptions
 from eaves.sources.s3.scan import MAX_ENDS
 from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import START, ManualClock
@@ -178,28 +177,6 @@ def test_notifications_of_objects_that_are_gone_or_no_images_or_odd_disturb_noth
         assert run.counters.state == "watching"
 
 
-def test_more_notifications_than_fit_make_a_whole_pass() -> None:
-    clock = ManualClock()
-    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
-        run.bucket.write("a/1.jpg", JPEG)
-        run.tell(*(f"gone/{number}.jpg" for number in range(11_000)))
-        run.advance(4)
-        assert run.subjects[2_500:] == ["a/1.jpg"]
-
-
-def test_an_image_whose_notification_came_during_an_outage_is_found_by_a_whole_pass_after_it() -> None:
-    clock = ManualClock()
-    with running(large(clock, 2_500), clock, every_s=DAY_S, full_every_s=DAY_S) as run:
-        for kind in ("find", "get"):
-            run.bucket.write(f"a/{kind}.jpg", JPEG)
-            run.bucket.fail = raising(UnreachableError("the link is down"), kind)
-            run.tell(f"a/{kind}.jpg")
-            run.advance(10)
-            run.bucket.fail = lambda kind, key: None
-            run.advance(70)
-        assert run.subjects[2_500:] == ["a/find.jpg", "a/get.jpg"]
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -253,18 +230,6 @@ def test_an_object_that_cannot_be_read_is_counted_once_and_tried_again_at_the_ne
         assert run.subjects == ["a/1.jpg", "a/3.jpg", "a/2.jpg"]
 
 
-def test_when_no_object_can_be_read_the_source_says_so_and_captures_all_later() -> None:
-    clock = ManualClock()
-    bucket = large(clock, 5_000)
-    bucket.fail = raising(ForbiddenError("the bucket photos refuses access to the objects"), "get")
-    with running(bucket, clock) as run:
-        run.advance(5)
-        assert (run.counters.state, run.counters.reason) == ("waiting", "every image was dropped: it can't be read")
-        bucket.fail = lambda kind, key: None
-        run.advance(700)
-        assert len(run.events) == 5_000
-
-
 def test_objects_that_nobody_can_read_hold_up_an_image_by_minutes_and_do_not_flood_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -308,15 +273,6 @@ def test_objects_that_are_too_large_or_unsupported_are_counted_once() -> None:
         assert run.subjects == ["a/1.jpg"]
         assert (run.counters.dropped["too_large"], run.counters.dropped["unsupported"]) == (1, 1)
         assert bucket.requests["get"] == 1
-
-
-def test_an_object_that_an_option_leaves_out_is_not_downloaded_again() -> None:
-    clock = ManualClock()
-    bucket = filled(clock, "a/1.jpg", "a/2.jpg")
-    with running(bucket, clock, options=FrameOptions(rate="1/min")) as run:
-        run.advance(200)
-        assert (run.subjects, run.counters.dropped["rate"]) == (["a/1.jpg"], 1)
-        assert bucket.requests["get"] == 2
 
 
 def test_references_name_the_version_and_its_digest_and_download_nothing() -> None:
