@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ class ReceiverProcess:
         """Start it, by way of a command such as strace, and wait for nothing."""
         command = [*before, sys.executable, "-P", "-m", "eaves.receiver"]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log, process_group=0)
 
     def start(self) -> None:
         self.launch()
@@ -242,7 +242,8 @@ class ReceiverProcess:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
-            self._process.send_signal(number)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)  # what strace traces would outlive it
             self._process.wait(30)
             self._process = None
 
