@@ -16,7 +16,7 @@ from eaves.errors import CancelledError, ConfigError, Fault, UnreachableClusterE
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
     from knative.training.job import TrainingJob
-    from knative.training.job_log import LogLine
+    from knative.training.job_follower import LogLine
     from trainer.progress import Step, TrainingProgress
     from trainer.run.run import Run
 
@@ -50,12 +50,12 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
 
 
 def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tuple[dict[str, Any], ...]:
-    """Render the Kubernetes objects of a training of one of the kinds in `knative.training.training_manifests.KINDS`.
+    """Render the Kubernetes objects of a training of one of the kinds `job`, `pipeline` and `jobsink`.
 
     Raises:
         ConfigError: When settings prevent a training in a cluster; it holds all faults.
     """
-    from knative.training.training_manifests import render_training
+    from knative.training.pipeline import render_training
 
     return render_training(build_training(workspace, namespace=namespace), kind)
 
@@ -87,9 +87,7 @@ def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, o
         CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
     from knative.training.job import build_job, training_faults
-    from knative.training.job_failure import explain_failure
-    from knative.training.job_follower import create_job, follow_job
-    from knative.training.job_status import find_ending
+    from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
     from knative.training.run_download import download_run
     from trainer.progress import build_progress
     from trainer.run.run import build_name

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from eaves.cli.cluster.remote_training import JobView
-from knative.training.job_log import LogLine
+from knative.training.job_follower import LogLine
 from trainer.progress import Step
 
 

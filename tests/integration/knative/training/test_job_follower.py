@@ -23,11 +23,8 @@ from eaves.errors import (
 from knative.client.cluster import Cluster, open_cluster
 from knative.settings import KnativeSettings
 from knative.training.job import TrainingJob, build_job
-from knative.training.job_failure import explain_failure
-from knative.training.job_follower import create_job, follow_job
-from knative.training.job_log import LogLine
+from knative.training.job_follower import LogLine, create_job, explain_failure, find_ending, follow_job
 from knative.training.job_settings import JobSettings
-from knative.training.job_status import find_ending
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiserver
 from tests.waiting import wait_until

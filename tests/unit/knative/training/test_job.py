@@ -20,10 +20,16 @@ from knative.resources.fields.labels import RUN_LABEL
 from knative.settings import KnativeSettings
 from knative.training.job import TrainingJob, build_job, training_faults
 from knative.training.job_settings import JobSettings
-from knative.training.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
-from knative.training.pipeline import build_binding, build_pipeline, pipeline_faults
-from knative.training.run_reader import build_reader, build_token
-from knative.training.training_manifests import render_training
+from knative.training.pipeline import (
+    build_binding,
+    build_dataset_trigger,
+    build_jobsink,
+    build_pipeline,
+    jobsink_faults,
+    pipeline_faults,
+    render_training,
+)
+from knative.training.run_download import build_reader, build_token
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
