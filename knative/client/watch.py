@@ -9,7 +9,6 @@ Source: "Efficient detection of changes" in Kubernetes' API concepts; client-go,
 from __future__ import annotations
 
 import json
-import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -62,9 +61,6 @@ def watch_objects(
     timeout_s: float,
     begun: Callable[[], object] = lambda: None,
     given_up: Callable[[], bool] = lambda: False,
-    sleep: Callable[[float], object] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    chance: Callable[[], float] = random.random,
 ) -> Iterator[Change]:
     """Yield existing objects as ADDED, then every change, until the time limit.
 
@@ -75,19 +71,16 @@ def watch_objects(
         timeout_s: Seconds to watch.
         begun: Function that is called after the first list; every later change is reported.
         given_up: Function that returns whether the watch ends with the connection that it has.
-        sleep: Function that waits for a number of seconds.
-        clock: Function that returns monotonic seconds.
-        chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
 
     Raises:
         ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
     """
-    deadline, known, failures = clock() + timeout_s, KnownObjects(), 0
+    deadline, known, failures = time.monotonic() + timeout_s, KnownObjects(), 0
     fault: ClusterError | None = None
     items, version = listing()
     yield from known.listed(items)
     begun()
-    while (left_s := deadline - clock()) > 0:
+    while (left_s := deadline - time.monotonic()) > 0:
         heard = False
         try:
             if not version:
@@ -110,8 +103,8 @@ def watch_objects(
         # The loop pauses when a server ends or refuses every stream at once.
         failures = 0 if heard else failures + 1
         if failures:
-            pause_s = _PAUSES.pause_s(failures, jitter=chance())
-            sleep(max(0.0, min(pause_s, deadline - clock())))
+            pause_s = _PAUSES.pause_s(failures)
+            time.sleep(max(0.0, min(pause_s, deadline - time.monotonic())))
     if fault is not None:
         raise fault
 
@@ -141,9 +134,6 @@ def follow_log(
     streaming: Callable[[dict[str, str], float], Iterable[bytes]],
     *,
     timeout_s: float,
-    sleep: Callable[[float], object] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    chance: Callable[[], float] = random.random,
 ) -> Iterator[str]:
     """Yield the lines of a log without their timestamps, until it ends or the time is up; a broken stream is resumed.
 
@@ -151,19 +141,16 @@ def follow_log(
         streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty
             query leaves the start to the function.
         timeout_s: Seconds to follow the log.
-        sleep: Function that waits for a number of seconds.
-        clock: Function that returns monotonic seconds.
-        chance: Function that returns random numbers in [0, 1); they vary the pauses between attempts.
 
     Raises:
         ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
             connection at the end.
     """
-    deadline, last, failures = clock() + timeout_s, "", 0
+    deadline, last, failures = time.monotonic() + timeout_s, "", 0
     while True:
         since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
         try:
-            for line in split_lines(streaming(query, deadline - clock())):
+            for line in split_lines(streaming(query, deadline - time.monotonic())):
                 stamp, _, text = line.decode("utf-8", "replace").partition(" ")
                 failures = 0
                 if stamp > since:  # sinceTime has whole seconds only
@@ -177,10 +164,10 @@ def follow_log(
             return  # the pod is gone, and its log with it
         except ClusterError:
             failures += 1
-            pause_s = _PAUSES.pause_s(failures, jitter=chance())
-            if (not last and failures > 1) or clock() + pause_s >= deadline:
+            pause_s = _PAUSES.pause_s(failures)
+            if (not last and failures > 1) or time.monotonic() + pause_s >= deadline:
                 raise
-            sleep(pause_s)
+            time.sleep(pause_s)
         else:
             return
 

@@ -182,10 +182,10 @@ def _encode(note: DeployNote) -> dict[str, Any]:
 
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
-    """Parse a note from the content of its JSON file; a file of an older version of Eaves names no sites."""
+    """Parse a note from the content of its JSON file."""
     from knative.deploy.function_image import FunctionImage
 
-    sites = {name: _memory(value) for name, value in values.get("sites", {}).items()}
+    sites = {name: _memory(value) for name, value in values["sites"].items()}
     return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
 
 

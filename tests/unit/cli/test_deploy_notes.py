@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -75,16 +74,6 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
         list(pool.map(lambda site: note_agreement(workspace, site, LAST, FIRST), sites))
     assert all(memory(workspace, site) == WorkspaceMemory(known=LAST.mark) for site in sites)
     assert not list((workspace.root / ".eaves" / "wanted").glob("*.tmp"))
-
-
-def test_a_note_of_an_older_version_is_read(workspace: Workspace) -> None:
-    place = workspace.root / ".eaves" / "wanted" / "flowers.json"
-    place.parent.mkdir(parents=True)
-    image = {"name": FIRST.name, "artifact_digest": "", "task": "classify"}
-    place.write_text(json.dumps({"image": image, "declared": "r/f:v1"}))
-    note = load_note(workspace)
-    assert note is not None
-    assert (note.image, note.declared, note.site(BARN)) == (FIRST, "r/f:v1", WorkspaceMemory())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": {"name": "r/f"}, "declared": "", "sites": {"barn": 3}}'])
