@@ -8,7 +8,8 @@ holds the kinds instead.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -20,19 +21,18 @@ from knative.client.kinds import ObjectKind, kind_of
 from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
-from knative.client.watch import Change, parse_events, watch_objects
 
 PAGE = 500
 """Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
-WATCH_S = 240
-"""Seconds after which a watch is started again, since a watch on a dead connection would never end."""
+POLL_S = 0.5
+"""Seconds between two reads of objects that are watched."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
 _POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 
-
 Objects = list[dict[str, Any]]
+Change = tuple[str, dict[str, Any]]
 
 
 class Cluster(Pods):
@@ -139,7 +139,24 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the objects can't be read.
         """
-        return self._listed(kind, namespace, selector, fields)[0]
+        page = {"limit": str(PAGE)}
+        items: Objects = []
+        while True:
+            request = self._request("list", kind, namespace, query=_selectors(selector, fields) | page)
+            answer = self._transport.send(request)
+            if answer.status == 404:
+                return []
+            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
+                page, items = {}, []
+                continue
+            value = parse_object(request.call, answer)
+            # The list of a kind of Kubernetes itself names the kind once, for all its items.
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            items += [named | item for item in value.get("items") or []]
+            metadata = value.get("metadata", {})
+            if not metadata.get("continue"):
+                return items
+            page = {"limit": str(PAGE), "continue": metadata["continue"]}
 
     def delete(
         self,
@@ -186,32 +203,28 @@ class Cluster(Pods):
         selector: str = "",
         fields: str = "",
         timeout_s: float,
-        begun: Callable[[], object] = lambda: None,
-        given_up: Callable[[], bool] = lambda: False,
     ) -> Iterator[Change]:
-        """Yield existing objects as ADDED, then every change, until the time limit; broken connections are resumed.
-
-        `begun` is called after the existing objects, even when there are none. A watch that is `given_up` makes no
-        further connection.
+        """Yield existing objects as ADDED, then every change that a read each half second shows, until the time limit.
 
         Raises:
-            AbsentError: When the cluster has no such kind.
-            ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
+            ClusterError: When the objects can't be read.
         """
-
-        def streaming(version: str, left_s: float) -> Iterator[Change]:
-            query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
-            query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
-            request = self._request("watch", kind, namespace, query=query, headers={"Accept": "application/json"})
-            return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), request.call)
-
-        return watch_objects(
-            lambda: self._listed(kind, namespace, selector, fields, must_exist=True),
-            streaming,
-            timeout_s=timeout_s,
-            begun=begun,
-            given_up=given_up,
-        )
+        deadline, known = time.monotonic() + timeout_s, dict[tuple[str, str], dict[str, Any]]()
+        while True:
+            items = self.list(kind, namespace=namespace, selector=selector, fields=fields)
+            present = {(str(one["metadata"].get("namespace")), str(one["metadata"]["uid"])): one for one in items}
+            for key in [key for key in known if key not in present]:
+                yield "DELETED", known.pop(key)
+            for key, one in present.items():
+                before, known[key] = known.get(key), one
+                if before is None:
+                    yield "ADDED", one
+                elif before["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
+                    yield "MODIFIED", one
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(POLL_S, left_s))
 
     def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
         """Return whether the current user may use a verb on objects of a kind (SelfSubjectAccessReview).
@@ -270,29 +283,6 @@ class Cluster(Pods):
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
             raise ClusterError(f"{self.name}: the API server's answer has no time (header Date)") from error
-
-    def _listed(
-        self, kind: ObjectKind, namespace: str | None, selector: str, fields: str, *, must_exist: bool = False
-    ) -> tuple[Objects, str]:
-        """Read all pages of a list; return the objects and the list's resourceVersion."""
-        page = {"limit": str(PAGE)}
-        items: Objects = []
-        while True:
-            request = self._request("list", kind, namespace, query=_selectors(selector, fields) | page)
-            answer = self._transport.send(request)
-            if answer.status == 404 and not must_exist:
-                return [], ""
-            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
-                page, items = {}, []
-                continue
-            value = parse_object(request.call, answer)
-            # The list of a kind of Kubernetes itself names the kind once, for all its items.
-            named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items += [named | item for item in value.get("items") or []]
-            metadata = value.get("metadata", {})
-            if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion", ""))
-            page = {"limit": str(PAGE), "continue": metadata["continue"]}
 
     def _version(self) -> ApiRequest:
         return ApiRequest(call=self._common(), path="/version", headers=_JSON)

@@ -287,26 +287,6 @@ def change_inventory(
     raise _changed(cluster, inventory.app)
 
 
-def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
-    """Read the inventories of all apps in the cluster's namespace; None stands for an inventory that can't be read.
-
-    An app that isn't among them was not deployed by `eaves deploy`: kubectl or a GitOps controller applied its objects.
-
-    Raises:
-        DeniedError: When the current user may not list ConfigMaps.
-        ClusterError: When the ConfigMaps can't be listed.
-    """
-    found: dict[str, Inventory | None] = {}
-    for one in cluster.list(CONFIG_MAP, selector=f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}"):
-        app = str(one["metadata"]["labels"].get(APP_LABEL, ""))
-        if one["metadata"]["name"] == inventory_name(app):
-            try:
-                found[app] = _parse(one, cluster, app)
-            except InvalidError:
-                found[app] = None
-    return found
-
-
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     """Store an inventory, provided that it is unchanged since it was read.
 

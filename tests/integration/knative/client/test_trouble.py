@@ -131,16 +131,6 @@ def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, 
         next(cluster.watch(KSERVICE, timeout_s=5))
 
 
-def test_a_watch_takes_a_renewed_token_too(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path) -> None:
-    changes = cluster.watch(CONFIG_MAP, timeout_s=20)
-    apiserver.put(config_map("a"), namespace="cams")
-    assert next(changes)[0] == "ADDED"
-    apiserver.tokens = {"renewed"}
-    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
-    apiserver.put(config_map("b"), namespace="cams")
-    assert next(changes)[0] == "ADDED"
-
-
 def test_many_threads_share_a_cluster_whose_token_expires(
     cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
 ) -> None:

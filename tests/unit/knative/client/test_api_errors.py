@@ -15,7 +15,7 @@ from eaves.errors import (
     InvalidError,
     UnreachableClusterError,
 )
-from knative.client.api_errors import ApiCall, ExpiredError, build_api_error, parse_status
+from knative.client.api_errors import ApiCall, build_api_error, parse_status
 
 CALL = ApiCall(
     context="barn",
@@ -95,7 +95,7 @@ def test_a_403_without_a_word_is_a_missing_right() -> None:
         (403, 'User "system:anonymous" cannot get path "/version"', InvalidError),
         (401, "Unauthorized", DeniedError),
         (404, 'pods "a" not found', AbsentError),
-        (410, "too old resource version: 1 (2)", ExpiredError),
+        (410, "too old resource version: 1 (2)", InvalidError),
         (413, "limit is 3145728", InvalidError),
         (422, "is invalid", InvalidError),
         (429, "slow down", ClusterError),
