@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -352,9 +352,9 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         return Inventory(app=app, version=version, uid=uid)
     try:
         document = json.loads(text)
-        items = tuple(InventoryItem(**_checked(InventoryItem, one)) for one in document["items"])
+        items = tuple(InventoryItem(**one) for one in document["items"])
         deployed = document["deployment"]
-        deployment = None if deployed is None else DeploymentRecord(**_checked(DeploymentRecord, deployed))
+        deployment = None if deployed is None else DeploymentRecord(**deployed)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(
@@ -362,18 +362,6 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
             hint=f"{delete}; then `eaves deploy IMAGE --on knative --adopt` writes it again",
         ) from error
     return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
-
-
-def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a record from an inventory, after checking their names and types."""
-    known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
-    names = {field.name for field in fields(kind)}
-    if set(value) != names:
-        raise ValueError(f"it has the fields {sorted(value)} instead of {sorted(names)}")
-    for name, one in value.items():
-        if not isinstance(one, known.get(name, str)) or isinstance(one, bool):
-            raise TypeError(f"{name} has a value of the wrong type ({one!r})")
-    return dict(value)
 
 
 def _overtaken(cluster: Cluster, mine: Inventory, last: DeploymentRecord | None, before: str) -> ConflictError:

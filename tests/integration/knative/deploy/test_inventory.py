@@ -80,12 +80,8 @@ def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: 
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: it has the fields"),
-        ('{"items": [], "deployment": {"sequence": 1}}', "damaged"),
-        (
-            '{"items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
-            "kind has a value of the wrong type",
-        ),
+        ('{"items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: .* missing 3 required"),
+        ('{"items": [], "deployment": {"number": 1}}', "damaged"),
     ],
 )
 def test_a_damaged_one_is_refused_with_a_remedy(text: str, said: str, cluster: Cluster, apiserver: FakeCluster) -> None:

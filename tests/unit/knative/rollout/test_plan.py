@@ -46,6 +46,12 @@ def after(before: RolloutStatus, plan: Plan | None, *, newest: str = "") -> Roll
     )
 
 
+def share(before: RolloutStatus, percent: int) -> Plan:
+    plan = plan_percent(before, percent, NOW)
+    assert plan is not None
+    return plan
+
+
 def rolling(
     percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING, *, old: str = "a-1", new: str = "a-2"
 ) -> RolloutState:
@@ -57,7 +63,7 @@ def rolling(
 
 
 def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with_most() -> None:
-    plan = plan_percent(standing({"a-0": 20, "a-1": 80}), 30, NOW)
+    plan = share(standing({"a-0": 20, "a-1": 80}), 30)
     assert plan.traffic == {"a-1": 70, "a-2": 30}
     assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
     assert plan.needs == ("a-2",)
@@ -65,18 +71,18 @@ def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with
 
 
 def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
-    assert plan_percent(standing({"a-1": 10, "a-2": 90}), 40, NOW).traffic == {"a-1": 60, "a-2": 40}
-    plan = plan_percent(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40, NOW)
+    assert share(standing({"a-1": 10, "a-2": 90}), 40).traffic == {"a-1": 60, "a-2": 40}
+    plan = share(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40)
     assert plan.traffic == {"a-1": 60, "a-2": 40}
     assert plan.needs == ("a-2", "a-1"), "a-1 gets requests again, so it must be ready too"
 
 
 def test_the_only_revision_has_everything_and_cant_have_less() -> None:
     with pytest.raises(NotFoundError, match="only known revision"):
-        plan_percent(standing({"a-2": 100}), 50, NOW)
+        share(standing({"a-2": 100}), 50)
     with pytest.raises(NotFoundError, match="no revision yet"):
-        plan_percent(standing({LATEST: 100}, newest=""), 50, NOW)
-    assert plan_percent(standing({LATEST: 100}, ready="a-2"), 100, NOW).traffic == {"a-2": 100}
+        share(standing({LATEST: 100}, newest=""), 50)
+    assert share(standing({LATEST: 100}, ready="a-2"), 100).traffic == {"a-2": 100}
 
 
 # promote
@@ -201,7 +207,7 @@ def test_a_revision_that_was_at_zero_to_be_tried_leaves_the_list_when_the_next_o
 def test_the_history_is_kept_and_bounded() -> None:
     there = standing({"a-1": 100})
     for number in range(20):
-        there = after(there, plan_percent(there, number, NOW))
+        there = after(there, share(there, number))
     assert there.state is not None
     assert [entry.what for entry in there.state.history][-2:] == ["18 %", "19 %"]
     assert len(there.state.history) == KEPT_ENTRIES
