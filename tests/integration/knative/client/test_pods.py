@@ -58,10 +58,6 @@ def test_a_log_that_is_cut_continues_without_a_line_twice(cluster: Cluster, apis
     assert len(apiserver.asked("GET", "/log")) == 2
 
 
-def test_a_log_that_says_nothing_ends_with_its_time(cluster: Cluster, apiserver: FakeCluster) -> None:
-    assert list(cluster.follow_logs("f-1", timeout_s=0.3)) == []
-
-
 def test_the_log_of_a_pod_that_goes_while_it_is_followed_just_ends(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.write_log("f-1", "a", namespace="cams")
     lines = cluster.follow_logs("f-1", timeout_s=20)
