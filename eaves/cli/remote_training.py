@@ -72,9 +72,7 @@ def train_remotely(workspace: Workspace, place: Place, *, data: str, output: Pat
         CancelledError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
     from knative.training.job import build_job, training_faults
-    from knative.training.job_failure import explain_failure
-    from knative.training.job_follower import create_job, follow_job
-    from knative.training.job_status import find_ending
+    from knative.training.job_follower import create_job, explain_failure, find_ending, follow_job
     from knative.training.run_download import download_run
     from trainer.progress import build_progress
     from trainer.run.run import build_name

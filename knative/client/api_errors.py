@@ -47,10 +47,6 @@ Source: kubernetes/kubernetes#139253, open.
 """
 
 
-class ExpiredError(ClusterError):
-    """The resourceVersion or continue token is older than the history that the API server keeps (410)."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
     """Description of a request to an API server, from which error messages and their fixes are built.
@@ -128,8 +124,6 @@ def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | No
         return _absent(message, details, call, known=status is not None)
     if code == 409:
         return _conflict(message, details, call)
-    if code == 410:
-        return ExpiredError(message, hint="list the objects again")
     if 400 <= code < 500 and code != 429:
         return InvalidError(message)
     return _failed(code, answer_text, message, call, wait_s)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from eaves.base.backoff import Backoff
 from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
-from eaves.errors import AbsentError, ClusterError
+from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.kinds import POD, SERVICE
 from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
 from knative.client.transport import ApiRequest, ApiTransport, Deadline, retry_after_s
-from knative.client.watch import follow_log
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 
 _log = logging.getLogger(__name__)
+_PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 Lines = list[str]
 
@@ -85,7 +88,7 @@ class Pods:
             query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
             return self._transport.stream(ApiRequest(call=call, path=path, query=query), left_s)
 
-        return follow_log(streaming, timeout_s=timeout_s)
+        return _follow_log(streaming, timeout_s=timeout_s)
 
     def proxy(
         self,
@@ -269,3 +272,55 @@ def _split(host: str) -> tuple[str, str]:
     if len(labels) < 3 or labels[2] != "svc":
         raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")
     return labels[0], labels[1]
+
+
+def _follow_log(
+    streaming: Callable[[dict[str, str], float], Iterable[bytes]],
+    *,
+    timeout_s: float,
+) -> Iterator[str]:
+    """Yield the lines of a log without their timestamps, until it ends or the time is up; a broken stream is resumed.
+
+    Args:
+        streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty
+            query leaves the start to the function.
+        timeout_s: Seconds to follow the log.
+
+    Raises:
+        ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
+            connection at the end.
+    """
+    deadline, last, failures = time.monotonic() + timeout_s, "", 0
+    while True:
+        since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
+        try:
+            for line in _split_lines(streaming(query, deadline - time.monotonic())):
+                stamp, _, text = line.decode("utf-8", "replace").partition(" ")
+                failures = 0
+                if stamp > since:  # sinceTime has whole seconds only
+                    last = stamp
+                    yield text
+        except (DeniedError, InvalidError):
+            raise
+        except AbsentError:
+            if not last:
+                raise
+            return  # the pod is gone, and its log with it
+        except ClusterError:
+            failures += 1
+            pause_s = _PAUSES.pause_s(failures)
+            if (not last and failures > 1) or time.monotonic() + pause_s >= deadline:
+                raise
+            time.sleep(pause_s)
+        else:
+            return
+
+
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split chunks of bytes into lines without their line ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

@@ -119,7 +119,6 @@ class ApiTransport:
         call: Description that the error messages of all requests begin with.
         connect: Function that makes a connection; it is called again when the server refuses the credentials.
         timeout_s: Maximum seconds for a request with all its retries.
-        chance: Function that returns random numbers in [0, 1); they vary the pauses between retries.
     """
 
     def __init__(
@@ -128,11 +127,10 @@ class ApiTransport:
         connect: Callable[[], ApiConnection],
         *,
         timeout_s: float,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         self._connect, self._connection = connect, connect()
         self.call = replace(call, server=self._connection.server)
-        self._timeout_s, self._chance = timeout_s, chance
+        self._timeout_s = timeout_s
         self._generation = 0
         self._lock = threading.Lock()
 
@@ -262,7 +260,11 @@ class ApiTransport:
 
     def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
         """Return the seconds to wait before the next attempt; None when the request must not be sent again."""
-        pause_s = RETRIES.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
+        pause_s = RETRIES.pause_s(
+            failures,
+            jitter=random.random(),  # noqa: S311 - it only spreads retries
+            retry_after_s=asked_s,
+        )
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -287,26 +287,6 @@ def change_inventory(
     raise _changed(cluster, inventory.app)
 
 
-def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
-    """Read the inventories of all apps in the cluster's namespace; None stands for an inventory that can't be read.
-
-    An app that isn't among them was not deployed by `eaves deploy`: kubectl or a GitOps controller applied its objects.
-
-    Raises:
-        DeniedError: When the current user may not list ConfigMaps.
-        ClusterError: When the ConfigMaps can't be listed.
-    """
-    found: dict[str, Inventory | None] = {}
-    for one in cluster.list(CONFIG_MAP, selector=f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART}"):
-        app = str(one["metadata"]["labels"].get(APP_LABEL, ""))
-        if one["metadata"]["name"] == inventory_name(app):
-            try:
-                found[app] = _parse(one, cluster, app)
-            except InvalidError:
-                found[app] = None
-    return found
-
-
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     """Store an inventory, provided that it is unchanged since it was read.
 
@@ -372,9 +352,9 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         return Inventory(app=app, version=version, uid=uid)
     try:
         document = json.loads(text)
-        items = tuple(InventoryItem(**_checked(InventoryItem, one)) for one in document["items"])
+        items = tuple(InventoryItem(**one) for one in document["items"])
         deployed = document["deployment"]
-        deployment = None if deployed is None else DeploymentRecord(**_checked(DeploymentRecord, deployed))
+        deployment = None if deployed is None else DeploymentRecord(**deployed)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
         raise InvalidError(
@@ -382,18 +362,6 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
             hint=f"{delete}; then `eaves deploy IMAGE --on knative --adopt` writes it again",
         ) from error
     return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
-
-
-def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a record from an inventory, after checking their names and types."""
-    known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
-    names = {field.name for field in fields(kind)}
-    if set(value) != names:
-        raise ValueError(f"it has the fields {sorted(value)} instead of {sorted(names)}")
-    for name, one in value.items():
-        if not isinstance(one, known.get(name, str)) or isinstance(one, bool):
-            raise TypeError(f"{name} has a value of the wrong type ({one!r})")
-    return dict(value)
 
 
 def _overtaken(cluster: Cluster, mine: Inventory, last: DeploymentRecord | None, before: str) -> ConflictError:

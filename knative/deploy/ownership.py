@@ -195,8 +195,7 @@ def find_known(
     Objects of an app that has an inventory are listed by kind, which saves requests.
 
     Raises:
-        ConflictError: Without `adopt`, when an object of another owner has a name that the app renders. For the first
-            such object, the error lists the fields that would be taken over from their managers.
+        ConflictError: Without `adopt`, when an object of another owner has a name that the app renders.
         ClusterError: When a request to the cluster is refused or fails.
     """
     rendered = {key_of(manifest, cluster): manifest for manifest in manifests}
@@ -210,7 +209,6 @@ def find_known(
                 raise ConflictError(
                     f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
                     hint=_remedy(manifest),
-                    causes=_causes(cluster, manifest),
                 )
     return found
 
@@ -347,14 +345,3 @@ def _remedy(manifest: Object) -> str:
         wanted = " ".join(f"{name}={value}" for name, value in metadata["labels"].items() if name != MANAGED_LABEL)
         return f"kubectl label namespace {metadata['name']} {wanted}; or name another in knative.agent_namespace"
     return adopt
-
-
-def _causes(cluster: Cluster, manifest: Object) -> tuple[tuple[str, str], ...]:
-    """Return the fields that applying a manifest would take over, as (manager, field)."""
-    try:
-        cluster.apply(manifest, manager=MANAGER, dry_run=True)
-    except ConflictError as error:
-        return error.causes
-    except (DeniedError, InvalidError):
-        return ()
-    return ()

@@ -42,8 +42,8 @@ class Plan:
     reason: str = ""
 
 
-def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
-    """Plan a share of requests for the newest revision, as chosen by a user.
+def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | None:
+    """Plan a share of requests for the newest revision, as chosen by a user; None when it has all of them already.
 
     From then on, no automatic rollout changes the share of this revision.
 
@@ -55,8 +55,11 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
         raise InputError(f"a share must be from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
-    state = _about(standing, old, new)
+    state, current = _about(standing, old, new), standing.current
     if percent == 100:
+        is_done = current is not None and current.phase is RolloutPhase.DONE
+        if is_done and dict(standing.traffic) == {new: 100}:
+            return None
         after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     if not old:
@@ -75,22 +78,6 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
     preview = new if percent == 0 else ""
     needs = (new,) if old in standing.shares else (new, old)
     return Plan(state=after, traffic=after.traffic, preview=preview, needs=needs)
-
-
-def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
-    """Plan to give all requests to the newest revision; return None when it has them already.
-
-    Raises:
-        NotFoundError: When there is no revision.
-    """
-    new = _newest(standing)
-    if (
-        dict(standing.traffic) == {new: 100}
-        and standing.current is not None
-        and standing.current.phase is RolloutPhase.DONE
-    ):
-        return None
-    return plan_percent(standing, 100, now)
 
 
 def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:

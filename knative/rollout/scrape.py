@@ -148,10 +148,9 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
         failed += int(value) if status.startswith("5") else 0
     counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
     for stages in (IMAGE_STAGES, TENSOR_STAGES):
-        histograms = [_histogram(samples, stage) for stage in stages]
-        timed = max(histogram.count for histogram in histograms)
-        counted += RequestCounters(timed=timed, seconds=sum(histogram.sum_s for histogram in histograms))
-        slowest += RequestCounters(timed=min(1, timed), seconds=sum(histogram.slowest_s for histogram in histograms))
+        counts, sums_s, slowest_s = zip(*(_histogram(samples, stage) for stage in stages), strict=True)
+        counted += RequestCounters(timed=max(counts), seconds=sum(sums_s))
+        slowest += RequestCounters(timed=min(1, max(counts)), seconds=sum(slowest_s))
     return counted, slowest
 
 
@@ -160,27 +159,15 @@ def parse_metrics(text: str) -> Samples:
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for line in text.split("\n"):
         matched = _LINE.match(line)
-        if matched is None:
-            continue
-        try:
-            value = float(matched[3])
-        except ValueError:
-            continue
-        if math.isfinite(value) and value >= 0:
+        value = _parse_number(matched[3]) if matched else math.inf
+        if matched and value < math.inf:
             labels = {name: _unescape(text_value) for name, text_value in _LABEL.findall(matched[2] or "")}
             samples.setdefault(matched[1], []).append((labels, value))
     return samples
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Histogram:
-    count: int
-    sum_s: float
-    slowest_s: float
-
-
-def _histogram(samples: Samples, stage: str) -> _Histogram:
-    """Return count, sum and slowest time of one stage.
+def _histogram(samples: Samples, stage: str) -> tuple[int, float, float]:
+    """Return (count, sum, slowest time) of one stage, times in seconds.
 
     The slowest time is estimated as the middle of its smallest and largest possible value, which the histogram's
     buckets give.
@@ -188,31 +175,32 @@ def _histogram(samples: Samples, stage: str) -> _Histogram:
     count = int(_value(samples, f"{STAGES}_count", stage))
     sum_s = _value(samples, f"{STAGES}_sum", stage)
     bounds = sorted(
-        (_bound(labels.get("le", "")), value)
+        (_parse_number(labels.get("le", "")), value)
         for labels, value in samples.get(f"{STAGES}_bucket", [])
         if labels.get("stage") == stage
     )
     buckets = [(low, high, more - fewer) for (low, fewer), (high, more) in pairwise([(0.0, 0.0), *bounds])]
     filled = [bucket for bucket in buckets if bucket[2] > 0]
     if not filled:
-        return _Histogram(count=count, sum_s=sum_s, slowest_s=sum_s / count if count else 0.0)
+        return count, sum_s, sum_s / count if count else 0.0
     low, high, inside = filled[-1]
     others = [*filled[:-1], (low, high, inside - 1)]
     least = max(low, sum_s - sum(bucket[1] * bucket[2] for bucket in others if bucket[2] > 0))
     most = min(high, sum_s - sum(bucket[0] * bucket[2] for bucket in others))
-    return _Histogram(count=count, sum_s=sum_s, slowest_s=min(sum_s, max(0.0, (least + most) / 2)))
+    return count, sum_s, min(sum_s, max(0.0, (least + most) / 2))
 
 
 def _value(samples: Samples, name: str, stage: str) -> float:
     return sum(value for labels, value in samples.get(name, []) if labels.get("stage") == stage)
 
 
-def _bound(text: str) -> float:
+def _parse_number(text: str) -> float:
+    """Parse a count, a time or a bound; infinity stands for anything else."""
     try:
-        bound = float(text)
+        number = float(text)
     except ValueError:
         return math.inf
-    return bound if bound >= 0 else math.inf
+    return number if number >= 0 else math.inf
 
 
 def _unescape(text: str) -> str:

@@ -125,7 +125,7 @@ def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, ma
             old_failed / rate
             - (old - old_failed) / (1 - rate)
             + new_failed / (rate + margin)
-            - (new - new_failed) / (1 - rate - margin)
+            - (new - new_failed) / max(1 - rate - margin, EDGE**2)  # rounding may leave nothing
         )
         low, high = (rate, high) if slope > 0 else (low, rate)
     return (low + high) / 2

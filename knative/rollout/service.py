@@ -24,7 +24,6 @@ from knative.rollout.plan import (
     plan_decision,
     plan_percent,
     plan_pin,
-    plan_promote,
     plan_rollback,
 )
 from knative.rollout.scrape import MetricsScrape, scrape_metrics
@@ -226,28 +225,16 @@ def set_percent(
         ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
 
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
         plan = plan_percent(require_settled(standing), percent, moment)
-        return _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
+        return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
 
     return _change(cluster, name, propose, what="set", now=now, settle_s=SETTLE_S)
 
 
-def promote(
-    cluster: Cluster,
-    name: str,
-    *,
-    now: float | None = None,
-    unpinned: bool = False,
-    pin_wait_s: float = PIN_WAIT_S,
-) -> RolloutOutcome:
-    """Give the newest revision all requests, as `set_percent` does; nothing changes when it has them already."""
-
-    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
-        plan = plan_promote(require_settled(standing), moment)
-        return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
-
-    return _change(cluster, name, propose, what="finish", now=now, settle_s=SETTLE_S)
+def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
+    """Give the newest revision all requests, as `set_percent` does."""
+    return set_percent(cluster, name, 100, unpinned=unpinned, pin_wait_s=pin_wait_s)
 
 
 def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | None = None) -> RolloutOutcome:

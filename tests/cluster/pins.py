@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import DAEMON_SET
-from knative.deploy.inventory import item_kind, read_inventory, write_inventory
-from knative.deploy.ownership import build_item
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from tests.cluster.apps import IMAGE, NAME, plain_app
+from tests.cluster.apps import IMAGE, plain_app
 from tests.cluster.deploys import HOME, SITE
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
@@ -33,14 +29,6 @@ def update(
     app = plain_app(image=image, env=env or {})
     wanted = SiteDeployment(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
     return update_site(cluster, site, wanted)
-
-
-def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
-    """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
-
-    inventory = read_inventory(cluster, NAME)
-    others = [item for item in inventory.items if item.kind != item_kind(DAEMON_SET)]
-    write_inventory(cluster, inventory.with_items([*others, build_item(pin, cluster)]))
 
 
 def pinned(server: FakeCluster) -> set[str]:

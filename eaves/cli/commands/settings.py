@@ -49,8 +49,8 @@ def _list_sections() -> Iterator[tuple[str, str, type]]:
     """Yield name, description and dataclass of each section of eaves.yaml, of sources, and of `eaves up`."""
     from eaves.cli.project import Project
     from eaves.local.settings import LocalSettings
-    from eaves.sources.agent.kinds import OWN, load_kind
     from eaves.sources.claim_check import ClaimCheckSettings
+    from eaves.sources.kind import OWN, load_kind
     from eaves.sources.options import FrameOptions
 
     hints = typing.get_type_hints(Project)

@@ -24,7 +24,7 @@ from knative.resources.app.agent_images import find_any_agent_image
 from knative.resources.app.destinations import Destination
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 from knative.resources.reachability_pod import LIFE_S, PART, build_reachability_pod
-from knative.training.job_status import find_waiting_reason
+from knative.training.job_follower import find_waiting_reason
 
 CHECK = "reachability"
 POLL_S = 0.5

@@ -12,7 +12,7 @@ from eaves.cli.project import Project
 from eaves.config import iter_leaves
 from eaves.errors import NotFoundError
 from eaves.local.settings import LocalSettings
-from eaves.sources.agent.kinds import OWN
+from eaves.sources.kind import OWN
 
 
 def settings(*arguments: str) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from base64 import b64encode
@@ -49,13 +48,6 @@ def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeClu
     assert (cluster.name, cluster.namespace) == ("mill", "cams")
     assert open_cluster(kubeconfig=file).name == "barn"
     assert open_cluster(kubeconfig=file, namespace="other").namespace == "other"
-
-
-def test_several_files_are_one_as_for_kubectl(apiserver: FakeCluster, tmp_path: Path) -> None:
-    apiserver.kubeconfig(tmp_path / "a", contexts=["barn"])
-    apiserver.kubeconfig(tmp_path / "b", contexts=["mill"])
-    several = Path(os.pathsep.join(str(tmp_path / name) for name in ("a", "missing", "b")))
-    assert open_cluster(kubeconfig=several, context="mill").version() == "v1.36.2"
 
 
 def test_without_a_file_it_is_kubectls_own(
@@ -169,30 +161,6 @@ class Started:
     def __call__(self, event: str, given: tuple[Any, ...]) -> None:
         if self.open and event == "subprocess.Popen":
             self.arguments.append([str(word) for word in given[1]])
-
-
-def test_values_for_a_login_plugin_are_in_no_arguments_and_the_rest_of_the_environment_is_kept(
-    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOGIN_PROFILE", "viewer")
-    script = """
-import json, os
-status = {"token": os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]}
-api = "client.authentication.k8s.io/v1"
-print(json.dumps({"apiVersion": api, "kind": "ExecCredential", "status": status}))
-"""
-    user = plugin(tmp_path, script)
-    user["exec"]["env"] = [{"name": "CLIENT_SECRET", "value": "t0p-secret"}]
-    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
-    started = Started()
-    sys.addaudithook(started)
-    try:
-        sent = headers(open_cluster(kubeconfig=file), apiserver)
-    finally:
-        started.open = False  # a hook stays as long as the process
-    assert sent["Authorization"] == "Bearer viewer-t0p-secret"
-    assert [words[0] for words in started.arguments] == [sys.executable]
-    assert "t0p-secret" not in str(started.arguments)
 
 
 def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver: FakeCluster, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def order(done: list[ApplyResult]) -> list[str]:
     return [f"{one.outcome} {one.kind}/{one.name}" for one in done]
 
 
-@pytest.mark.parametrize("after", range(0, 18, 3))
+@pytest.mark.parametrize("after", [0, 6, 15])
 def test_a_command_killed_between_two_objects_continues_the_next_time(
     after: int, cluster: Cluster, knative: Knative
 ) -> None:

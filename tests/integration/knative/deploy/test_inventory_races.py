@@ -170,7 +170,7 @@ def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: 
     assert read_inventory(cluster, NAME).version == ""
 
 
-@pytest.mark.parametrize("path", ["/serviceaccounts/", "/brokers/", "/daemonsets/", "/configmaps/"])
+@pytest.mark.parametrize("path", ["/serviceaccounts/", "/daemonsets/", "/configmaps/"])
 def test_a_removal_stops_a_deploy_wherever_it_is(
     path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -185,7 +185,7 @@ def test_a_removal_stops_a_deploy_wherever_it_is(
     assert set(objects(apiserver)) <= {"cams/Broker/eaves"}, "apps share it"
 
 
-@pytest.mark.parametrize("path", ["/triggers/", "/services/", "/networkpolicies/", "/serviceaccounts/"])
+@pytest.mark.parametrize("path", ["/triggers/", "/serviceaccounts/"])
 def test_a_deploy_stops_a_removal_and_has_all_its_objects(
     path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:

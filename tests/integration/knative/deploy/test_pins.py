@@ -44,24 +44,6 @@ def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster
     assert pinned(apiserver) == {IMAGE, IMAGES[1]}, "a second rollback takes the first one back"
 
 
-def test_no_pin_is_replaced_by_another_container_images(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    (before,) = apiserver.all(PIN_KIND, namespace=HOME)
-    update(cluster, IMAGES[1])
-    after = apiserver.get("DaemonSet", before["metadata"]["name"], namespace=HOME)
-    assert after["spec"] == before["spec"]
-
-
-def test_the_pods_of_a_pin_are_replaced_one_node_at_a_time_and_never_before_the_next_one_runs(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    (pin,) = apiserver.all(PIN_KIND, namespace=HOME)
-    assert pin["spec"]["updateStrategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-
-
 def test_twenty_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
 ) -> None:
@@ -74,17 +56,6 @@ def test_twenty_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest
     update(cluster, IMAGES[20])
     assert pinned(apiserver) == {IMAGE, IMAGES[20]}
     assert {item.name for item in read_inventory(cluster, NAME).items if item.kind == "DaemonSet"} == names(apiserver)
-
-
-def test_each_promotion_leaves_the_pins_of_what_serves_and_of_what_served_before(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    for image in IMAGES[1:4]:
-        update(cluster, image)
-        rollout.promote(cluster, NAME)
-    prune_pins(cluster, NAME)
-    assert pinned(apiserver) == set(IMAGES[2:4])
 
 
 def test_one_container_image_with_other_settings_has_two_revisions_and_one_pin(

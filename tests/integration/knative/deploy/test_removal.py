@@ -11,9 +11,9 @@ from knative.deploy.inventory import InventoryItem, item_kind
 from knative.deploy.ownership import LEFT, REMOVED, AppOwner, delete_item
 from knative.deploy.removal import remove_app
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import OWNER, cut_removal, deploy, names, objects, outcomes, remove, render
+from tests.cluster.deploys import OWNER, deploy, names, objects, outcomes, remove, render
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Request, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 ROSES = AppOwner(app="roses", agents="eaves-agents")
 
@@ -63,16 +63,6 @@ def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, 
     apiserver.put({**trigger, "spec": {"broker": "eaves"}}, namespace="cams")
     remove_app(cluster, OWNER)
     assert set(objects(apiserver)) == {"cams/Broker/eaves", "cams/Trigger/theirs"}
-
-
-@pytest.mark.parametrize("deleted", [0, 1, 4, 6])
-def test_a_command_killed_on_the_way_continues_the_next_time(
-    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    cut_removal(cluster, apiserver, after=deleted, reply=refusal(503, "ServiceUnavailable", "etcd is away"))
-    remove_app(cluster, OWNER)
-    assert objects(apiserver) == {}
 
 
 def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -229,15 +228,6 @@ def test_what_an_older_eaves_deployed_from_elsewhere_is_left(server: Sites, lapt
     assert f"nobody recorded who deployed {OTHER}" in said
     assert f"(try: eaves deploy {IMAGE} --site s000)" in said
     assert (deployed(server), newest(server)) == (OTHER, SECOND)
-
-
-def test_a_note_of_an_older_eaves_is_read(server: Sites) -> None:
-    note = server.folder / ".eaves" / "wanted" / "flowers.json"
-    note.parent.mkdir(parents=True)
-    image = {"name": OTHER, "artifact_digest": "", "task": "classify"}
-    note.write_text(json.dumps({"image": image, "declared": ""}))
-    run(server, "reconcile", "--all")
-    assert deployed(server) == OTHER, "a site that has nothing gets what was deployed last"
 
 
 def test_a_function_that_was_removed_elsewhere_is_not_brought_back(server: Sites, laptop: Sites) -> None:

@@ -12,7 +12,6 @@ from knative.deploy.reconcile import (
     ReconcileAction,
     WantedDeployment,
     WorkspaceMemory,
-    decide_differing,
     decide_reconcile,
 )
 
@@ -23,14 +22,6 @@ LAST = DeploymentRecord(
     sequence=7, at=1_800_000_000, by="jane@laptop", site="barn", image=THEIRS.name, artifact="", declared=""
 )
 BEFORE = DeploymentMark(sequence=6, at=1_700_000_000)
-
-
-def test_without_a_wish_of_its_own_a_workspace_wants_what_the_cluster_wants() -> None:
-    for known in (None, BEFORE, LAST.mark):
-        decision = decide_reconcile(
-            LAST, "", WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=known))
-        )
-        assert (decision.verb, decision.reason, decision.agreed) == (ReconcileAction.KEEP, "", True)
 
 
 def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
@@ -54,13 +45,6 @@ def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: Deploy
         f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC (the site's clock); that deployment is "
         f"kept, because {NEW.name} in this workspace may be older (try: eaves deploy {NEW.name} --site barn)"
     )
-
-
-def test_a_pending_deploy_of_what_is_there_is_done() -> None:
-    decision = decide_reconcile(
-        LAST, "", WantedDeployment(site="barn", image=THEIRS, memory=WorkspaceMemory(known=BEFORE, pending=THEIRS))
-    )
-    assert (decision.verb, decision.agreed) == (ReconcileAction.KEEP, True)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +109,6 @@ def test_a_removal_that_was_begun_is_not_undone() -> None:
     )
     assert decision.verb is ReconcileAction.LEAVE
     assert decision.reason.startswith("jane@laptop started to remove the function at 2027-01-15 08:00:00 UTC")
-
-
-def test_another_eaves_yaml_is_applied_only_from_where_the_last_deploy_is_known() -> None:
-    assert (
-        decide_differing(LAST, WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=LAST.mark))).image
-        == THEIRS
-    )
-    decision = decide_differing(LAST, WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=BEFORE)))
-    assert (decision.verb, decision.agreed) == (ReconcileAction.LEAVE, False)
-    assert "with another eaves.yaml or another version of Eaves than this workspace" in decision.reason
 
 
 def test_a_time_that_no_calendar_has_is_still_reported() -> None:

@@ -34,13 +34,6 @@ def test_what_two_pods_counted_is_added_up_and_counted_once() -> None:
     assert see(counts, said("p", answered=5), said("q", answered=4, failed=1)).total(NEW).answered == 9
 
 
-def test_what_a_pod_counted_that_went_to_zero_stays() -> None:
-    counts = see(RevisionCounts(), said("p", answered=3))
-    counts = see(counts)
-    assert not counts.seen
-    assert see(counts, said("q", answered=2)).total(NEW).answered == 5
-
-
 def test_a_pod_that_cant_be_read_for_once_is_not_counted_twice() -> None:
     counts = see(RevisionCounts(), said("p", answered=3))
     counts = see(counts, also=("p",))
@@ -109,8 +102,3 @@ def test_totals_are_what_was_answered_whatever_pods_do(events: list[tuple[str, i
         if restart:
             pods[pod] = MetricsReading(pod=pod, revision=NEW, restarts=before.restarts + 1)
     assert (counts.total(NEW).answered, counts.total(NEW).failed) == (truth.answered, truth.failed)
-
-
-def test_a_difference_is_never_below_zero() -> None:
-    assert RequestCounters(answered=1) - RequestCounters(answered=2, seconds=3) == RequestCounters()
-    assert (RequestCounters().error_rate, RequestCounters().mean_ms) == (0, 0)

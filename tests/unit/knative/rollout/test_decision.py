@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,36 +79,10 @@ def decided(
     return decide_rollout(state, seen(state, new=new, old=old), BEGUN + after_s)
 
 
-def test_once_it_is_ready_the_new_revision_gets_the_first_share() -> None:
-    assert decided(at(0), after_s=0, new=RevisionHealth(name=NEW, ready=None)).verb is RolloutAction.WAIT
-    decision = decided(at(0), after_s=0)
-    assert (decision.verb, decision.percent) == (RolloutAction.ADVANCE, 10)
-
-
-def test_step_by_step_it_gets_more_and_at_last_everything() -> None:
-    for percent, verb, share in (
-        (10, RolloutAction.ADVANCE, 50),
-        (50, RolloutAction.FINISH, 100),
-        (30, RolloutAction.ADVANCE, 50),
-    ):
-        decision = decided(at(percent, new=tally(20), old=tally(20)))
-        assert (decision.verb, decision.percent) == (verb, share), "30 is a share that a person set"
-
-
 def test_a_step_lasts_its_time_and_needs_its_requests() -> None:
     assert decided(at(new=tally(1000)), after_s=59).verb is RolloutAction.WAIT
     assert decided(at(new=tally(19)), after_s=599).verb is RolloutAction.WAIT
     assert decided(at(new=tally(0, refused=500)), after_s=599).verb is RolloutAction.WAIT, "nothing to compare with"
-
-
-def test_too_few_requests_at_the_deadline_hold_it_and_the_old_revision_gets_everything() -> None:
-    state = at(new=tally(3, refused=7))
-    decision = decided(state, after_s=600)
-    assert (decision.verb, decision.percent) == (RolloutAction.HOLD, 0)
-    assert "3 of 20" in decision.reason
-    assert "7 of 10 requests were refused (4xx)" in decision.reason
-    plan = plan_decision(state, decision, state.traffic, BEGUN + 600, ())
-    assert (plan.traffic, plan.state.traffic, plan.state.reason) == ({OLD: 100}, {OLD: 100}, decision.reason)
 
 
 def test_shares_that_changed_in_the_meantime_are_left_alone_when_it_is_held() -> None:
@@ -193,13 +166,6 @@ def least_good(percent: int, old: int) -> int:
     settings = replace(STRICT, steps=("10", "25", "50"))
     states = ((n, at(percent, new=tally(n), old=tally(n * old), settings=settings)) for n in range(20, 1000))
     return next(n for n, state in states if decided(state).percent > percent)
-
-
-def test_requests_before_the_step_say_nothing_of_it() -> None:
-    state = at(50, before=tally(100_000), settings=STRICT)
-    assert decided(looked(state, new=tally(95, 5), old=tally(95, 5), times=9)).verb is RolloutAction.WAIT
-    state = at(50, before=tally(0, 100_000), settings=STRICT)
-    assert decided(looked(state, new=tally(95, 5), old=tally(100), times=9)).verb is RolloutAction.ROLL_BACK
 
 
 def test_without_requests_of_the_old_one_there_is_nothing_to_compare_with() -> None:
@@ -361,39 +327,10 @@ def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None
     assert says(AssessmentResult.SILENT) is RolloutAction.ADVANCE
 
 
-def test_a_revision_that_failed_is_rolled_back_with_its_message() -> None:
-    failed = RevisionHealth(name=NEW, ready=False, message="golden image 3 differs")
-    for percent in (0, 10, 50):
-        decision = decided(at(percent), new=failed)
-        assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
-        assert "golden image 3 differs" in decision.reason
-    assert decided(at(10), new=RevisionHealth(name=NEW, exists=False, ready=None)).verb is RolloutAction.ROLL_BACK
-
-
 def test_one_that_never_becomes_ready_is_held_at_the_deadline() -> None:
     decision = decided(at(0), after_s=600, new=RevisionHealth(name=NEW, ready=None, message="pulling"))
     assert decision.verb is RolloutAction.HOLD
     assert "pulling" in decision.reason
-
-
-def test_the_first_revision_of_all_gets_everything_once_it_is_ready_and_is_waited_for_until_then() -> None:
-    state = RolloutState(old="", new=NEW, phase=RolloutPhase.ADVANCING, since=BEGUN, settings=SETTINGS)
-    for ready in (False, None):
-        observation = RolloutObservation(
-            new=RevisionHealth(name=NEW, ready=ready, message="no room"), traffic={"": 100}
-        )
-        decision = decide_rollout(state, observation, BEGUN + 10_000)
-        assert decision.verb is RolloutAction.WAIT
-        assert "no room" in decision.reason
-    decision = decide_rollout(state, RolloutObservation(new=RevisionHealth(name=NEW), traffic={"": 100}), BEGUN)
-    assert (decision.verb, decision.percent) == (RolloutAction.FINISH, 100)
-
-
-def test_shares_that_somebody_else_set_hold_it() -> None:
-    state = at(10, new=tally(1000))
-    decision = decide_rollout(state, replace(seen(state), traffic={OLD: 100}), BEGUN + 60)
-    assert decision.verb is RolloutAction.HOLD
-    assert "from a-1 90 %, a-2 10 % to a-1 100 %" in decision.reason
 
 
 def test_it_is_held_when_the_old_revision_is_gone() -> None:
@@ -401,13 +338,6 @@ def test_it_is_held_when_the_old_revision_is_gone() -> None:
         decided(at(10, new=tally(1000)), old=RevisionHealth(name=OLD, exists=False, ready=None)).verb
         is RolloutAction.HOLD
     )
-
-
-def test_pods_that_cant_be_asked_are_reported() -> None:
-    state = at(10)
-    decision = decide_rollout(state, seen(state, pod="403: no"), BEGUN + 600)
-    assert decision.verb is RolloutAction.HOLD
-    assert "the metrics of 1 of the pods can't be read (pod: 403: no)" in decision.reason
 
 
 def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:
@@ -418,12 +348,6 @@ def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:
     assert plan.state.since == BEGUN - 5000
     assert decide_rollout(plan.state, seen(state), BEGUN - 4941).verb is RolloutAction.WAIT
     assert decide_rollout(plan.state, seen(state), BEGUN - 4940).verb is RolloutAction.ADVANCE
-
-
-@pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
-def test_what_is_not_advancing_is_left_alone(phase: RolloutPhase) -> None:
-    state = replace(at(10, new=tally(1000)), phase=phase)
-    assert decide_rollout(state, replace(seen(state), traffic={"x": 100}), BEGUN + 10**6).verb is RolloutAction.WAIT
 
 
 def test_without_steps_it_gets_everything_as_soon_as_it_is_ready() -> None:

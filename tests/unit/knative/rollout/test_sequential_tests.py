@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knative.rollout.sequential_tests import chance_of_ratio, chance_of_split, evidence_of_no_worse
@@ -90,6 +90,7 @@ def test_a_ratio_of_means_is_distinguished_from_chance_the_sooner_the_less_it_va
     st.tuples(st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12), st.integers(0, 10**12)),
     st.floats(0.001, 2, exclude_min=True),
 )
+@example((20_955_527_790, 1, 90_071_782_991, 0), 0.99999)
 def test_whatever_an_annotation_says_there_is_an_answer(numbers: tuple[int, int, int, int], margin: float) -> None:
     new_failed, new_answered, old_failed, old_answered = numbers
     look = (new_failed, new_failed + new_answered, old_failed, old_failed + old_answered)

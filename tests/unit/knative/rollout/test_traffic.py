@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,10 @@ def test_shares_that_are_not_100_percent_together_are_refused(shares: dict[str, 
 
 
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
-    entries = [{"latestRevision": True, "percent": 60}, {"revisionName": "a-1", "percent": 40}]
+    entries: list[dict[str, Any]] = [
+        {"latestRevision": True, "percent": 60},
+        {"revisionName": "a-1", "percent": 40},
+    ]
     traffic = {LATEST: 60, "a-1": 40}
     for latest, shares in (("a-2", {"a-2": 60, "a-1": 40}), ("a-1", {"a-1": 100}), ("", {"a-1": 40})):
         assert parse_traffic(entries, latest) == (traffic, shares, "")

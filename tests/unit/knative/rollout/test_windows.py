@@ -68,10 +68,6 @@ def test_a_clock_that_goes_back_makes_a_window_longer() -> None:
     assert counts.close_window(BEGUN - 485, BEGUN - 500).window()[NEW].failed == 0
 
 
-def test_a_step_begins_without_windows() -> None:
-    assert counted(RevisionCounts(), BEGUN + 20, failed=2).begin_step().windows == StepWindows()
-
-
 def test_what_a_pod_counted_before_it_could_be_read_is_in_no_window() -> None:
     counts = counted(RevisionCounts(), BEGUN + 20).begin_step(["p"])
     counts = counted(counts, BEGUN + 40)
