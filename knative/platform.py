@@ -23,7 +23,7 @@ from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
-from knative.status.agent_logs import read_agent_logs
+from knative.status.agents import read_agent_logs
 from knative.status.function_status import read_status
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from knative.deploy.inventory import DeploymentRecord
     from knative.deploy.site_update import SiteDeployment, SiteUpdate
     from knative.multi_site import SiteOutcome
-    from knative.readiness.progress import DeploymentProgress
+    from knative.readiness.wait import DeploymentProgress
     from knative.settings import SiteSettings
 
 

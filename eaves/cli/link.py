@@ -122,7 +122,7 @@ def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) 
 def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
     from knative.deploy.ownership import AppOwner
     from knative.status.agent_queue import Kubectl, PodQueue
-    from knative.status.agent_status import list_agent_pods
+    from knative.status.agents import list_agent_pods
 
     site = place.one
     cluster = place.open_cluster(site)

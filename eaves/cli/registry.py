@@ -151,7 +151,7 @@ class ImageChoice:
 
         Raises:
             ConfigError: When no container image is named anywhere.
-            EavesError: As `choose` does.
+            EavesError: The causes are those of `choose`.
         """
         if (image := self.choose(workspace, named)) is not None:
             return image

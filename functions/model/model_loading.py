@@ -160,7 +160,7 @@ class LoadingModel:
             )
         except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
             self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
-            _log.exception("never ready")
+            _log.exception("never ready: %s", self.failure.message)
         finally:
             self._done.set()
             self._opened.set()

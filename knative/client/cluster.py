@@ -226,15 +226,17 @@ class Cluster(Pods):
                 return
             time.sleep(min(POLL_S, left_s))
 
-    def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
-        """Return whether the current user may use a verb on objects of a kind (SelfSubjectAccessReview).
+    def allowed(
+        self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None, name: str = ""
+    ) -> bool:
+        """Return whether the current user may use a verb on objects of a kind, or on one (SelfSubjectAccessReview).
 
         Raises:
             ClusterError: When the server doesn't answer the question.
         """
         space = self.namespace if namespace is None else namespace
         asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
-        asked |= {"namespace": space} if kind.namespaced else {}
+        asked |= ({"namespace": space} if kind.namespaced else {}) | ({"name": name} if name else {})
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",

@@ -36,7 +36,7 @@ from knative.deploy.ownership import (
     list_intended,
     remove_items,
 )
-from knative.diagnosis import explain_denial
+from knative.readiness.refusals import explain_denial
 from knative.resources.fields.labels import MANAGER
 
 if TYPE_CHECKING:

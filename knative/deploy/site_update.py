@@ -17,9 +17,9 @@ from knative.deploy.apply import apply_app
 from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
 from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
 from knative.deploy.pins import prune_pins
-from knative.diagnosis import collect_evidence, given_up, is_ready, observed
-from knative.readiness.progress import DeploymentProgress
-from knative.readiness.wait import wait_whole
+from knative.readiness.conditions import is_ready, observed
+from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.render.rendering import render_app
 from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.pin import is_pin
@@ -220,7 +220,7 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
     service = cluster.get(KSERVICE, name)
     if service is None or is_ready(service) or not observed(service):
         return False
-    if not given_up(collect_evidence(cluster, name, service=service, now=cluster.clock())):
+    if not FunctionReader(cluster).read(name, service=service).given_up:
         return False
     return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 

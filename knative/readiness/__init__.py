@@ -1,11 +1,12 @@
-"""Readiness of an app's parts: whether each is ready, the reason if it isn't, and waiting until all are.
+"""Readiness of an app on a cluster: whether each part is ready, why not with the fix, and waiting until all are.
 
-parts         the objects of an app other than its function, each with its readiness
-part_reader   reads the parts and their readiness from a cluster
-conditions    readiness of parts that run no pods, from their conditions
-workloads     readiness of parts that run pods
-wait          waits until a deployment is ready
-wait_limit    limits a wait while a part has a fault
-sink_bindings  makes Knative reconcile a SinkBinding whose sink is available again
-progress      a deployment as rows of a table
+conditions  what an object's status says, and the values of a diagnosis
+refusals    what kubelets, the scheduler, the API server and webhooks say, with the fix of each
+pods        why a pod isn't ready
+diagnosis   why a function isn't ready
+parts       the other objects of an app, each with its readiness
+wait        waits until a deployment is ready
+
+The package must never change an object (but for the annotation that makes Knative process a SinkBinding), read the
+values of a Secret, or call a fault final that may still disappear by itself.
 """

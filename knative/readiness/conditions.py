@@ -1,70 +1,128 @@
-"""Readiness of parts by their own conditions: Broker, Trigger, EventType, SinkBinding, JobSink.
+"""What an object's metadata and status say: names, conditions, containers, times; and the diagnosis made from them.
 
-Source: Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, v1beta3/eventtype_lifecycle.go,
-pkg/apis/sources/v1/{sinkbinding,container}_lifecycle.go, pkg/apis/sinks/v1alpha1/job_sink_lifecycle.go;
-knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't keep an object from being ready).
+Source: Kubernetes 1.36, PodStatus and ContainerState of core/v1; knative.dev/pkg, apis/condition_types.go; Knative
+Serving, pkg/apis/serving/v1/service_lifecycle.go (IsReady).
 """
 
 from __future__ import annotations
 
-from knative.client.kinds import TRIGGER
-from knative.diagnosis.evidence import Diagnosis, Object, PartReadiness, condition, name_of, parse_time, quote
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-DESTINATION = "destination"
-"""Value of `Diagnosis.cause` when a part names a subscriber or sink that can't be resolved."""
-_BROKER, _REFUSED = "broker", "refused"
-_MEANINGS = {
-    "BrokerReady": (_BROKER, "its Broker is missing or not ready"),
-    "ReferenceExists": (_BROKER, "its Broker is missing"),
-    "SubscriberResolved": (DESTINATION, "its subscriber can't be resolved"),
-    "DeadLetterSinkResolved": (DESTINATION, "its dead letter sink can't be resolved"),
-    "SinkProvided": (DESTINATION, "its sink can't be resolved"),
-    "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
+Object = Mapping[str, Any]
+"""An object as in the API server's JSON."""
+SIDECAR = "queue-proxy"
+"""Name of the container in a function's pod that Knative adds."""
+MAX_SAID = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The reason why a function or another part of an app isn't ready, with the fix.
+
+    Attributes:
+        cause: One of `CAUSES`.
+        message: Description of the fault, with the value that was found.
+        fix: The command or the change of eaves.yaml that fixes it.
+        final: Whether the fault does not go away by itself, so that waiting without the fix is useless.
+    """
+
+    cause: str
+    message: str
+    fix: str
+    final: bool = False
+
+
+CAUSES = {
+    "image": "the container image can't be pulled, or is built for another processor architecture",
+    "refused": "the cluster refuses an object: a quota, a limit range, Pod Security, a webhook or a name in use",
+    "unschedulable": "the pod can't be scheduled on any node, or its node has evicted it",
+    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command is missing",
+    "crash": "the process ends repeatedly",
+    "memory": "the process uses more memory than allowed",
+    "function": "the function itself reports why it isn't ready",
+    "flag": "a required feature of Knative is disabled",
+    "routing": "requests don't reach the function",
+    "controller": "the controller of the object has not processed it, or has stopped trying",
+    "broker": "the Broker of a Trigger is missing or not ready",
+    "destination": "a destination of events can't be resolved",
+    "missing": "the object does not exist",
 }
-"""Cause and meaning of a condition that isn't true, by the type of the condition."""
-_UNADDRESSED = "address not set"
-"""Text of a Trigger's condition when its subscriber existed and had no address yet. It says nothing about the present:
-a busy controller may look at the Trigger again minutes after the subscriber has its address.
-Source: knative.dev/pkg, resolver/addressable_resolver.go; seen with Eventing 1.22."""
-_FIXES = {
-    _BROKER: "eaves doctor",
-    DESTINATION: "deploy the object that it names, or change the name in eaves.yaml",
-    _REFUSED: "eaves doctor",
-}
+"""Meaning of each cause of a diagnosis; the documentation lists the same causes."""
 
 
-def judge_conditions(value: Object) -> PartReadiness:
-    """Return the readiness of an object from its conditions."""
-    ready = condition(value, "Ready")
-    if ready.get("status") == "True":
-        return PartReadiness()
-    since = parse_time(ready.get("lastTransitionTime"))
-    worst = _find_worst(value) or ready
-    message = quote(str(worst.get("message") or worst.get("reason") or ""))
-    if worst.get("status") != "False":
-        return PartReadiness(detail=message or "it is not ready yet", since=since)
-    kind = str(worst.get("type", ""))
-    cause, meaning = _MEANINGS.get(
-        kind, (_REFUSED, f"its condition {kind} is False" if worst is not ready else "it is not ready")
+def name_of(value: Object) -> str:
+    """Return an object's name."""
+    return str(value.get("metadata", {}).get("name", ""))
+
+
+def namespace_of(value: Object) -> str:
+    """Return an object's namespace."""
+    return str(value.get("metadata", {}).get("namespace", ""))
+
+
+def condition(value: Object | None, kind: str) -> Object:
+    """Return the condition of one type from an object's status; empty when the object doesn't have it."""
+    found = (value or {}).get("status", {}).get("conditions") or []
+    return next((one for one in found if one.get("type") == kind), {})
+
+
+def is_true(value: Object | None, kind: str) -> bool:
+    """Return whether an object's condition of one type is True."""
+    return bool(condition(value, kind).get("status") == "True")
+
+
+def containers(pod: Object) -> Iterator[Object]:
+    """Yield the status of each container of a pod; Knative's sidecar comes last."""
+    status = pod.get("status", {})
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
+
+
+def is_alive(pod: Object) -> bool:
+    """Return whether a pod is not being deleted."""
+    return not pod.get("metadata", {}).get("deletionTimestamp")
+
+
+def observed(value: Object) -> bool:
+    """Return whether an object's controller has processed the object's last change."""
+    return bool(value.get("status", {}).get("observedGeneration") == value.get("metadata", {}).get("generation"))
+
+
+def is_ready(service: Object) -> bool:
+    """Return whether the newest revision of a Knative Service and its routes are ready."""
+    status = service.get("status", {})
+    created = status.get("latestCreatedRevisionName")
+    return (
+        observed(service)
+        and is_true(service, "Ready")
+        and bool(created)
+        and created == status.get("latestReadyRevisionName")
     )
-    if value["kind"] == TRIGGER.kind and cause == DESTINATION and _UNADDRESSED in message:
-        return PartReadiness(detail=f"{meaning} yet: {message}", since=since)
-    metadata = value["metadata"]
-    describe = f"kubectl -n {metadata.get('namespace')} describe {str(value['kind']).lower()} {name_of(value)}"
-    found = Diagnosis(
-        cause=cause,
-        message=f"{meaning}: {message}" if message else meaning,
-        fix=f"{_FIXES[cause]}; {describe}",
-        final=False,
-    )
-    return PartReadiness(diagnosis=found, since=since)
 
 
-def _find_worst(value: Object) -> Object | None:
-    """Return the condition that keeps an object from being ready; a False one is preferred to an unknown one."""
-    found = [
-        one
-        for one in value.get("status", {}).get("conditions") or ()
-        if one.get("type") != "Ready" and one.get("status") != "True" and not one.get("severity")
-    ]
-    return min(found, key=lambda one: one.get("status") != "False", default=None)
+def parse_time(text: object) -> float | None:
+    """Parse an RFC 3339 time into Unix seconds; return None for any other text."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
+
+
+def last_applied(value: Object) -> float | None:
+    """Return the Unix time in seconds when an object's spec was last written; None when it isn't known.
+
+    The time is by the API server's clock.
+    """
+    fields = value.get("metadata", {}).get("managedFields") or []
+    times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
+    known = [at for at in times if at is not None]
+    return max(known) if known else parse_time(value.get("metadata", {}).get("creationTimestamp"))
+
+
+def quote(message: str) -> str:
+    """Shorten a message of another program to one line; the end is kept, which names the reason of nested errors."""
+    text = " ".join(message.split()).rstrip(".")
+    return text if len(text) <= MAX_SAID else f"...{text[-MAX_SAID:]}"

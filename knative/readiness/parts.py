@@ -1,113 +1,380 @@
-"""The parts of an app (its objects other than the function), each with its readiness and the reason."""
+"""The parts of an app (its objects other than the function), each with its readiness and the reason.
+
+A part is ready as kstatus defines it: its controller has processed its last change, its condition Ready is True, or all
+pods of a StatefulSet or DaemonSet are updated and ready.
+
+Source: kstatus (sigs.k8s.io/cli-utils, pkg/kstatus/status/core.go); Kubernetes 1.36, StatefulSetStatus and
+DaemonSetStatus of apps/v1, pkg/controller/statefulset/stateful_set_control.go (an OrderedReady set replaces no pod
+while one isn't ready); Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, pkg/apis/sources/v1/
+{sinkbinding,container}_lifecycle.go; knative.dev/pkg, apis/condition_types.go (a condition with a severity doesn't keep
+an object from being ready).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from knative.client.kinds import BROKER, ObjectKind, kind_of
-from knative.diagnosis.evidence import Diagnosis, Object, PartEvidence, PartReadiness, last_applied, name_of
-from knative.readiness.conditions import judge_conditions
-from knative.readiness.workloads import WORKLOADS, judge_workload
-from knative.resources.fields.labels import PART_LABEL
+from eaves.errors import DeniedError
+from eaves.platform import PartStatus
+from knative.client.kinds import (
+    BROKER,
+    CONTAINER_SOURCE,
+    DAEMON_SET,
+    EVENT_TYPE,
+    JOB_SINK,
+    POD,
+    SINK_BINDING,
+    STATEFUL_SET,
+    TRIGGER,
+    ObjectKind,
+    kind_of,
+)
+from knative.readiness.conditions import (
+    Diagnosis,
+    Object,
+    condition,
+    is_alive,
+    is_true,
+    last_applied,
+    name_of,
+    namespace_of,
+    observed,
+    parse_time,
+    quote,
+)
+from knative.readiness.diagnosis import MAX_PODS, explain_unseen
+from knative.readiness.pods import PodReader, seen_at
+from knative.readiness.refusals import explain_refusal, explain_scheduling
+from knative.resources import agent, pin, publisher, relay
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
 
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
+"""Kinds of parts whose readiness is read; a kind comes before the kinds that depend on it."""
+WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
+"""Kinds of objects that run pods."""
+PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
-UNSEEN = "controller"
-"""Value of `Diagnosis.cause` when an object's controller hasn't processed the object's last change."""
-UNSEEN_S = 15.0
-"""Maximum seconds that a controller may take to process a change of an object before that counts as a fault."""
+"""States of a part (`PartStatus.state`)."""
+DESTINATION = "destination"
+"""Value of `Diagnosis.cause` when a part names a subscriber or sink that can't be resolved."""
+_UNADDRESSED = "address not set"
+"""Text of a Trigger's condition when its subscriber existed and had no address yet. It says nothing about the present:
+a busy controller may look at the Trigger again minutes after the subscriber has its address.
+Source: knative.dev/pkg, resolver/addressable_resolver.go; seen with Eventing 1.22."""
+_MEANINGS = {
+    "BrokerReady": ("broker", "its Broker is missing or not ready"),
+    "ReferenceExists": ("broker", "its Broker is missing"),
+    "SubscriberResolved": (DESTINATION, "its subscriber can't be resolved"),
+    "DeadLetterSinkResolved": (DESTINATION, "its dead letter sink can't be resolved"),
+    "SinkProvided": (DESTINATION, "its sink can't be resolved"),
+    "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
+}
+"""Cause and meaning of a condition that isn't true, by the type of the condition."""
+_AGENT_FIXES = {
+    "knative.image": (
+        "set knative.agent_image (for a camera knative.agent_camera_image, for a bucket knative.agent_s3_image) in "
+        "eaves.yaml to an existing container image for the nodes' processor architecture, by digest (Dockerfile, "
+        "targets agent, agent-camera and agent-s3)"
+    ),
+    "twice as much": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
+    "lower knative.": "free resources on a node: kubectl describe nodes | grep -A8 'Allocated resources'",
+}
+"""Fix of a fault for agents, by a text in the fix of the same fault of a function."""
+Key = tuple[ObjectKind, str, str]
+"""Identity of a part: (kind, name, namespace)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppPart:
-    """A part of an app: one of its objects other than the function, with its readiness.
+class PartReader:
+    """Reader of the readiness of parts: one list request for each kind, and details about unready pods.
 
-    Attributes:
-        kind: Kind of the object.
-        name: Name of the object; `*` for all objects of the kind, when the user may not read them.
-        namespace: Namespace of the object.
-        component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
-        state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
-            reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
-        detail: Description of what is missing when no fault is known; empty when nothing is missing.
-        diagnosis: Fault of the part; None while no fault is known.
-        since: Unix time in seconds since when the part is in this state; None when that isn't known.
-        pods: Ready pods of all pods, such as `2/3`; empty when it runs none.
+    Args:
+        cluster: Connection to the site's cluster.
     """
 
-    kind: str
-    name: str
-    namespace: str
-    component: str = ""
-    state: str = READY
-    detail: str = ""
-    diagnosis: Diagnosis | None = None
-    since: float | None = None
-    pods: str = ""
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._reader = cluster, PodReader(cluster)
 
-    @property
-    def title(self) -> str:
-        """Kind and name of the part for people, such as `Trigger flowers-alarm`."""
-        return f"{self.kind} {self.name}"
+    def list_values(
+        self, kinds: Iterable[ObjectKind], namespace: str, selector: str = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+    ) -> tuple[list[Object], list[PartStatus]]:
+        """List objects of some kinds.
 
-    @property
-    def reason(self) -> str:
-        """Reason for people why the part isn't ready; empty when it is."""
-        return self.diagnosis.message if self.diagnosis is not None else self.detail
+        For each kind that the user may not list, the second list gets one part of state `unknown`.
+
+        Raises:
+            ClusterError: When a request to the cluster fails.
+        """
+        found: list[Object] = []
+        unseen: list[PartStatus] = []
+        for kind in kinds:
+            try:
+                # A Broker may belong to any user.
+                found += self._cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else selector)
+            except DeniedError as error:
+                unseen.append(unknown_part(kind, namespace, error.message))
+        return found, unseen
+
+    def read(self, wanted: Sequence[Key], *, now: float) -> list[PartStatus]:
+        """Read the readiness of the given parts.
+
+        A kind that the user may not list gives one part of state `unknown`.
+
+        Args:
+            wanted: Kind, name and namespace of the parts.
+            now: The API server's clock, Unix seconds.
+
+        Raises:
+            ClusterError: When a request to the cluster fails.
+        """
+        values: dict[Key, Object] = {}
+        unseen: list[PartStatus] = []
+        for namespace in dict.fromkeys(key[2] for key in wanted):
+            kinds = dict.fromkeys(key[0] for key in wanted if key[2] == namespace)
+            found, hidden = self.list_values(kinds, namespace)
+            values |= {key_of(value): value for value in found}
+            unseen += hidden
+        hidden_kinds = {(part.kind, part.namespace) for part in unseen}
+        asked = [key for key in wanted if (key[0].kind, key[2]) not in hidden_kinds]
+        judged = self.judge([values[key] for key in asked if key in values], now=now)
+        return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
+
+    def judge(self, values: Sequence[Object], *, now: float) -> list[PartStatus]:
+        """Return the readiness of the given objects; the pods of workloads among them are read from the cluster.
+
+        Raises:
+            ClusterError: When a request to the cluster fails.
+        """
+        spaces = dict.fromkeys(namespace_of(value) for value in values if value["kind"] in WORKLOADS)
+        pods = {space: self._list_pods(space) for space in spaces}
+        return [self._judge(value, pods.get(namespace_of(value), ()), now) for value in values]
+
+    def _list_pods(self, namespace: str) -> Sequence[Object]:
+        # The counts in the workload's status still show whether it is ready.
+        return self._reader.attempt(
+            f"pods {namespace}", lambda: self._cluster.list(POD, namespace=namespace, selector=PODS), []
+        )
+
+    def _judge(self, value: Object, pods: Sequence[Object], now: float) -> PartStatus:
+        labels = value["metadata"].get("labels") or {}
+        part = PartStatus(
+            kind=str(value["kind"]),
+            name=name_of(value),
+            namespace=namespace_of(value),
+            component=str(labels.get(PART_LABEL, "")),
+        )
+        applied = last_applied(value)
+        if not observed(value):
+            return _unready(part, explain_unseen(value, now) or "its controller has not processed it yet", applied, now)
+        if value["kind"] not in WORKLOADS:
+            return _judge_conditions(part, value, now)
+        own = [pod for pod in pods if is_alive(pod) and _belongs(pod, value)]
+        unready = [pod for pod in own if not is_true(pod, "Ready")]
+        ready, wanted, updated = _count(value, own)
+        part = replace(part, pods=f"{ready}/{wanted}")
+        explained = [self._explain_pod(value, pod, labels) for pod in unready[:MAX_PODS]]
+        known = sorted((one for one in explained if one is not None), key=lambda one: not one.final)
+        refused = None if own else self._explain_missing(value)
+        since = min(filter(None, map(_unready_since, unready)), default=applied)
+        if known or refused is not None:
+            return _unready(part, known[0] if known else refused or "", since, now)
+        if value["kind"] == CONTAINER_SOURCE.kind:
+            return _judge_conditions(part, value, now)
+        if not wanted and part.component != pin.PART:
+            spec = value.get("spec", {}).get("template", {}).get("spec", {})
+            return _unready(part, explain_scheduling("no node selector fits", spec, part.namespace), applied, now)
+        if updated < wanted:
+            return _unready(part, f"{updated} of {wanted} pods have the version that was deployed last", since, now)
+        if ready < wanted:
+            nodes = sorted({str(pod.get("spec", {}).get("nodeName") or "") for pod in unready} - {""})[:MAX_PODS]
+            where = f", not on {', '.join(nodes)}" if nodes else ""
+            return _unready(part, f"{ready} of {wanted} pods are ready{where}", since, now)
+        return part
+
+    def _explain_pod(self, value: Object, pod: Object, labels: Mapping[str, str]) -> Diagnosis | None:
+        found = _with_agent_fix(self._reader.explain(pod), agent_of(labels))
+        newest = value.get("status", {}).get("updateRevision")
+        own = (pod.get("metadata", {}).get("labels") or {}).get("controller-revision-hash")
+        if found is None or not newest or not own or newest == own:
+            return found
+        return Diagnosis(
+            cause=found.cause,
+            message=f"{found.message}; this pod has the previous version, and Kubernetes may wait for it to become "
+            "ready before it is replaced",
+            fix=f"kubectl -n {namespace_of(value)} delete pod {name_of(pod)}",
+        )
+
+    def _explain_missing(self, value: Object) -> Diagnosis | None:
+        """Explain from Events why a workload has no pod; None without such an Event."""
+        events = self._reader.events(namespace_of(value), f"involvedObject.name={name_of(value)}")
+        refused = [event for event in events if event.get("reason") == "FailedCreate"]
+        if not refused:
+            return None
+        return explain_refusal(str(max(refused, key=seen_at).get("message", "")), namespace_of(value))
 
 
-def judge_part(evidence: PartEvidence) -> AppPart:
-    """Return a part of an app with its readiness, from the evidence about it.
+def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
+    """Return the parts of an app whose readiness a deploy waits for, and the Brokers that they name.
 
-    Pure: the result depends only on the evidence.
+    Pins of container images aren't among them, since nodes may be switched off.
+
+    Args:
+        manifests: Objects that were applied.
+        namespace: Namespace of the manifests that name no namespace.
     """
-    value = evidence.value
-    metadata = value["metadata"]
-    if value.get("status", {}).get("observedGeneration") != metadata.get("generation"):
-        verdict = _judge_unseen(value, evidence.now)
-    elif value["kind"] in WORKLOADS:
-        verdict = judge_workload(evidence)
-    else:
-        verdict = judge_conditions(value)
-    return AppPart(
-        kind=str(value["kind"]),
-        name=name_of(value),
-        namespace=str(metadata.get("namespace", "")),
-        component=str((metadata.get("labels") or {}).get(PART_LABEL, "")),
-        state=READY if verdict.ready else FAILED if verdict.diagnosis is not None else STARTING,
-        detail=verdict.detail,
-        diagnosis=verdict.diagnosis,
-        since=verdict.since,
-        pods=verdict.pods,
-    )
+    found: dict[Key, None] = {}
+    for manifest in manifests:
+        kind = kind_of(manifest)
+        if kind not in PART_KINDS or manifest["metadata"]["labels"].get(PART_LABEL) == pin.PART:
+            continue
+        space = str(manifest["metadata"].get("namespace") or namespace)
+        found |= dict.fromkeys([*broker_of(manifest, space), (kind, str(manifest["metadata"]["name"]), space)])
+    return sorted(found, key=lambda key: PART_KINDS.index(key[0]))
 
 
-def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
-    """Build the `AppPart` of an object that should exist and doesn't."""
+def broker_of(value: Object, namespace: str) -> Iterator[Key]:
+    """Yield the Broker that a part names, if it names one."""
+    spec = value.get("spec", {})
+    if value["kind"] == TRIGGER.kind and spec.get("broker"):
+        yield BROKER, str(spec["broker"]), namespace
+    sink = (spec.get("sink") or {}).get("ref") or {}
+    if sink.get("kind") == BROKER.kind:
+        yield BROKER, str(sink["name"]), str(sink.get("namespace") or namespace)
+
+
+def key_of(value: Object) -> Key:
+    """Return the identity of an object that was read: (kind, name, namespace)."""
+    return kind_of(value), name_of(value), namespace_of(value)
+
+
+def agent_of(labels: Mapping[str, str]) -> str:
+    """Return the name of an agent in commands, `FUNCTION.SOURCE`, by its labels; empty for a pin.
+
+    A publisher is `FUNCTION.TRIGGER-mqtt`, a relay `FUNCTION.relay`.
+    """
+    component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
+    if component == publisher.PART:
+        name = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt"
+    elif component == relay.PART:
+        name = relay.PART
+    return f"{labels.get(APP_LABEL, '')}.{name}" if name else ""
+
+
+def missing_part(kind: ObjectKind, name: str, namespace: str) -> PartStatus:
+    """Build the `PartStatus` of an object that should exist and doesn't."""
     fix = "eaves deploy --on knative"
     if kind is BROKER:
         fix = (
             "set knative.create_broker in eaves.yaml to yes, or knative.broker to an existing Broker: kubectl -n "
             f"{namespace} get brokers"
         )
-    found = Diagnosis(cause="missing", message=f"it does not exist in the namespace {namespace}", fix=fix, final=False)
-    return AppPart(kind=kind.kind, name=name, namespace=namespace, state=MISSING, diagnosis=found)
-
-
-def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> AppPart:
-    """Build the `AppPart` that stands for all objects of a kind that the user may not read."""
-    return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, detail=reason)
-
-
-def _judge_unseen(value: Object, now: float) -> PartReadiness:
-    """Return the readiness of an object whose controller hasn't processed its last change yet."""
-    applied = last_applied(value)
-    if not (now and applied and now - applied > UNSEEN_S):
-        return PartReadiness(detail="its controller has not processed it yet", since=applied)
-    where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
-    found = Diagnosis(
-        cause=UNSEEN,
-        message=f"its controller has not processed the change that was applied {now - applied:.0f} s ago",
-        fix=f"kubectl -n {where} get pods",
-        final=False,
+    reason = f"it does not exist in the namespace {namespace}"
+    return PartStatus(
+        kind=kind.kind, name=name, namespace=namespace, state=MISSING, cause="missing", reason=reason, fix=fix
     )
-    return PartReadiness(diagnosis=found, since=applied)
+
+
+def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> PartStatus:
+    """Build the `PartStatus` that stands for all objects of a kind that the user may not read."""
+    return PartStatus(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, reason=reason)
+
+
+def _unready(part: PartStatus, found: Diagnosis | str, since: float | None, now: float) -> PartStatus:
+    """Return a part with the reason why it isn't ready: a fault, or a text while no fault is known."""
+    age_s = max(0.0, now - since) if since is not None and now else None
+    if isinstance(found, str):
+        return replace(part, state=STARTING, reason=found, since=since, age_s=age_s)
+    return replace(
+        part,
+        state=FAILED,
+        cause=found.cause,
+        reason=found.message,
+        fix=found.fix,
+        final=found.final,
+        since=since,
+        age_s=age_s,
+    )
+
+
+def _judge_conditions(part: PartStatus, value: Object, now: float) -> PartStatus:
+    """Return a part with the readiness that its object's conditions show."""
+    ready = condition(value, "Ready")
+    if ready.get("status") == "True":
+        return part
+    others = [
+        one
+        for one in value.get("status", {}).get("conditions") or ()
+        if one.get("type") != "Ready" and one.get("status") != "True" and not one.get("severity")
+    ]
+    worst = min(others, key=lambda one: one.get("status") != "False", default=ready)
+    kind, message = str(worst.get("type", "")), quote(str(worst.get("message") or worst.get("reason") or ""))
+    unknown = f"its condition {kind} is False" if worst is not ready else "it is not ready"
+    cause, meaning = _MEANINGS.get(kind, ("refused", unknown))
+    found: Diagnosis | str = Diagnosis(
+        cause=cause,
+        message=f"{meaning}: {message}" if message else meaning,
+        fix=(
+            "deploy the object that it names, or change the name in eaves.yaml"
+            if cause == DESTINATION
+            else "eaves doctor"
+        )
+        + f"; kubectl -n {part.namespace} describe {part.kind.lower()} {part.name}",
+    )
+    if worst.get("status") != "False":
+        found = message or "it is not ready yet"
+    elif part.kind == TRIGGER.kind and _UNADDRESSED in message:
+        found = f"{meaning} yet: {message}"
+    return _unready(part, found, parse_time(ready.get("lastTransitionTime")), now)
+
+
+def _with_agent_fix(found: Diagnosis | None, name: str) -> Diagnosis | None:
+    """Return a diagnosis with the fix for an agent, which has other settings than a function; unchanged for a pin."""
+    if found is None or not name:
+        return found
+    if found.cause == "crash":
+        return replace(found, fix=f"eaves logs {name} --on knative")
+    return replace(found, fix=next((fix for text, fix in _AGENT_FIXES.items() if text in found.fix), found.fix))
+
+
+def _count(value: Object, pods: Sequence[Object]) -> tuple[int, int, int]:
+    """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
+    status = value.get("status", {})
+    if value["kind"] == DAEMON_SET.kind:
+        counts = ("numberReady", "desiredNumberScheduled", "updatedNumberScheduled")
+        ready, wanted, updated = (int(status.get(name) or 0) for name in counts)
+        return ready, wanted, updated
+    if value["kind"] == STATEFUL_SET.kind:
+        wanted = int(value.get("spec", {}).get("replicas", 1))
+        replacing = status.get("updateRevision") != status.get("currentRevision")
+        return (
+            int(status.get("readyReplicas") or 0),
+            wanted,
+            int(status.get("updatedReplicas") or 0) if replacing else wanted,
+        )
+    return int(any(is_true(pod, "Ready") for pod in pods) if pods else is_true(value, "Ready")), 1, 1
+
+
+def _unready_since(pod: Object) -> float | None:
+    scheduled = condition(pod, "PodScheduled")
+    return parse_time(
+        (scheduled if scheduled.get("status") == "False" else condition(pod, "Ready")).get("lastTransitionTime")
+    )
+
+
+def _belongs(pod: Object, value: Object) -> bool:
+    """Return whether a pod belongs to a workload, by its labels and by the UID of its controller if it has one."""
+    spec = value.get("spec", {})
+    wanted = (
+        spec.get("selector", {}).get("matchLabels") or spec.get("template", {}).get("metadata", {}).get("labels") or {}
+    )
+    owners = [one for one in pod["metadata"].get("ownerReferences") or () if one.get("kind") == value["kind"]]
+    return (
+        bool(wanted)
+        and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+        and all(one.get("uid") == value["metadata"].get("uid") for one in owners)
+    )

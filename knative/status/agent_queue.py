@@ -147,11 +147,6 @@ def _failure(pod: str, stderr: str, command: str) -> EavesError:
         denied = "forbidden" in stderr.lower()
         kind = DeniedError if denied else ClusterError
         return kind(f"{pod}: kubectl exec failed: {shorten(stderr)}", hint=ROLE_HINT if denied else command)
-    if "No module named" in stderr:
-        return PlatformError(
-            f"{pod}: the agent's container image has an older version of Eaves, without eaves.sources.queue",
-            hint="set knative.agent_image to a container image of this version of Eaves, then deploy",
-        )
     lines = stderr.splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]

@@ -1,43 +1,48 @@
-"""Status of the functions of a namespace, as plain values."""
+"""Status of the functions of a namespace with the other parts of their apps, as plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from eaves.admin.summary import AgentStatus
-from eaves.errors import DeniedError
-from eaves.platform import FunctionStatus, ServedStatus
-from knative.client.kinds import KSERVICE, POD_AUTOSCALER, REVISION
+from eaves.errors import ConflictError, DeniedError, InvalidError
+from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
+from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD_AUTOSCALER, REVISION, SINK_BINDING
+from knative.deploy.inventory import Inventory, item_kind, read_inventory
 from knative.deploy.ownership import AppOwner
-from knative.diagnosis import Diagnosis, collect_evidence, diagnose_function, is_ready
-from knative.diagnosis.evidence import condition, parse_time
-from knative.readiness.parts import FAILED, MISSING
-from knative.resources.fields.labels import ARTIFACT_ANNOTATION, MANAGED_LABEL, MANAGED_VALUE, SITE_LABEL
-from knative.status.agent_status import list_agent_pods, read_agents
-from knative.status.app_parts import AppParts, describe_deployment, describe_part, list_pinned, list_sources, read_apps
+from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
+from knative.readiness.diagnosis import FunctionReader
+from knative.readiness.parts import (
+    FAILED,
+    MISSING,
+    PART_KINDS,
+    WORKLOADS,
+    Key,
+    PartReader,
+    broker_of,
+    key_of,
+    missing_part,
+    unknown_part,
+)
+from knative.resources import agent, pin
+from knative.resources.fields.labels import (
+    APP_LABEL,
+    ARTIFACT_ANNOTATION,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    PART_LABEL,
+    SITE_LABEL,
+)
+from knative.status.agents import list_agent_pods, read_agents
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+_ON_NODES = (SINK_BINDING, DAEMON_SET)
 READY, IDLE, DEGRADED = "ready", "idle", "degraded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamespaceObservation:
-    """The data of a namespace from which the status of its functions is built, besides the Knative Services.
-
-    Attributes:
-        scales: Number of replicas by revision.
-        revisions: Revisions by name; empty when the user may not read them.
-        now: The API server's clock, Unix seconds.
-    """
-
-    scales: Mapping[str, int]
-    revisions: Mapping[str, Mapping[str, Any]]
-    now: float
 
 
 def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
@@ -52,82 +57,122 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    services = sorted(cluster.list(KSERVICE, selector=_OURS), key=_name)
+    services = sorted(cluster.list(KSERVICE, selector=_OURS), key=name_of)
     if not services:
         return []
-    seen = NamespaceObservation(scales=_scales(cluster), revisions=_revisions(cluster), now=cluster.clock())
-    apps = read_apps(cluster, owner, [_name(service) for service in services], now=seen.now)
-    statuses = _agent_statuses(cluster, owner)
-    found = []
-    for service in services:
-        wrong = None if is_ready(service) else _diagnose(cluster, service, seen.now)
-        status = build_function_status(service, seen, apps[_name(service)], wrong)
-        found.append(replace(status, agents=tuple(statuses.get(status.name, ()))))
-    return found
+    site = _Site(cluster, owner)
+    return [site.describe(service) for service in services]
 
 
-def _agent_statuses(cluster: Cluster, owner: AppOwner) -> dict[str, list[AgentStatus]]:
-    """Read the reports of all agents, and group them by app."""
-    statuses: dict[str, list[AgentStatus]] = {}
-    pods = list_agent_pods(cluster, owner)
-    for pod, status in zip(pods, read_agents(cluster, pods), strict=True):
-        statuses.setdefault(pod.app, []).append(status)
-    return statuses
+class _Site:
+    """The objects of a namespace, read once; for the status of each function there."""
 
+    def __init__(self, cluster: Cluster, owner: AppOwner) -> None:
+        self._cluster, self._owner, self._now = cluster, owner, cluster.clock()
+        self._functions, reader = FunctionReader(cluster), PartReader(cluster)
+        self._replicas = {
+            name_of(one): int(one.get("status", {}).get("actualScale") or 0) for one in cluster.list(POD_AUTOSCALER)
+        }
+        self._revisions: dict[str, Object] = {}
+        """Revisions by name; empty when the user may not read them."""
+        with suppress(DeniedError):
+            self._revisions = {name_of(one): one for one in cluster.list(REVISION)}
+        found, self._unseen = reader.list_values(PART_KINDS, cluster.namespace)
+        hidden = list(self._unseen)
+        if owner.agents and owner.agents != cluster.namespace:
+            # A user who may not list the namespace of agents gets the agents that they may see.
+            there, elsewhere = reader.list_values(_ON_NODES, owner.agents)
+            found += [one for one in there if owner.has_agent(one["metadata"].get("labels") or {}, cluster.namespace)]
+            hidden += elsewhere
+        self._hidden = {(part.kind, part.namespace) for part in hidden}
+        self._values = {key_of(value): value for value in found}
+        self._judged = dict(zip(self._values, reader.judge(found, now=self._now), strict=True))
+        pods = list_agent_pods(cluster, owner)
+        reported = zip(pods, read_agents(cluster, pods), strict=True)
+        self._agents = {
+            app: tuple(status for _, status in statuses) for app, statuses in groupby(reported, lambda one: one[0].app)
+        }
 
-def _diagnose(cluster: Cluster, service: Mapping[str, Any], now: float) -> Diagnosis | None:
-    return diagnose_function(collect_evidence(cluster, _name(service), service=service, now=now))
+    def describe(self, service: Mapping[str, Any]) -> FunctionStatus:
+        """Build the status of one function."""
+        status, template = service.get("status", {}), service["spec"]["template"]
+        name = name_of(service)
+        own = {key: value for key, value in self._values.items() if _label(value, APP_LABEL) == name}
+        inventory, unreadable = self._read_inventory(name)
+        parts = [*self._list_parts(own, inventory), *self._unseen, *unreadable]
+        seen = None if is_ready(service) else self._functions.read(name, service=service, now=self._now)
+        wrong = seen.diagnosis if seen is not None else None
+        routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
+        replicas = sum(self._replicas.get(str(entry.get("revisionName")), 0) for entry in routed)
+        state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
+        broken = any(part.state in {FAILED, MISSING} for part in parts)
+        unready = condition(service, "Ready")
+        said = unready.get("message") or unready.get("reason") or ""
+        return FunctionStatus(
+            name=name,
+            state=DEGRADED if broken and state in {READY, IDLE} else state,
+            replicas=replicas,
+            reason=wrong.message if wrong is not None else str(said) if unready.get("status") == "False" else "",
+            cause=wrong.cause if wrong is not None else "",
+            fix=wrong.fix if wrong is not None else "",
+            since=parse_time(unready.get("lastTransitionTime")) if unready.get("status") != "True" else None,
+            artifact=str(template["spec"]["containers"][0].get("image", "")),
+            artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
+            site=_label(service, SITE_LABEL),
+            sources=tuple(_list_sources(own.values(), parts)),
+            traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
+            parts=tuple(parts),
+            serving=tuple(self._describe_served(entry) for entry in routed),
+            deployed=self._describe_deployment(inventory),
+            pinned=tuple(_list_pinned(own.values())),
+            agents=self._agents.get(name, ()),
+        )
 
+    def _read_inventory(self, name: str) -> tuple[Inventory | None, list[PartStatus]]:
+        """Return an app's inventory; None and a part of state `unknown` when it can't be read."""
+        try:
+            return read_inventory(self._cluster, name), []
+        except (DeniedError, ConflictError, InvalidError) as error:
+            return None, [unknown_part(CONFIG_MAP, self._cluster.namespace, error.message)]
 
-def build_function_status(
-    service: Mapping[str, Any], seen: NamespaceObservation, app: AppParts, wrong: Diagnosis | None
-) -> FunctionStatus:
-    """Build the status of one function.
+    def _list_parts(self, own: Mapping[Key, Object], inventory: Inventory | None) -> Iterator[PartStatus]:
+        """Yield the parts of an app and the Brokers that they name; listed ones that are gone are `missing`."""
+        kinds = {item_kind(kind): kind for kind in PART_KINDS}
+        spaces = {self._cluster.namespace, self._owner.agents}
+        wanted = [*own, *(broker for key, value in own.items() for broker in broker_of(value, key[2]))]
+        items = inventory.items if inventory is not None else ()
+        listed = [item for item in items if item.kind in kinds and item.namespace in spaces]
+        wanted += [(kinds[item.kind], item.name, item.namespace) for item in listed]
+        for key in sorted(dict.fromkeys(wanted), key=lambda key: PART_KINDS.index(key[0])):
+            if key in self._judged:
+                yield self._judged[key]
+            elif (key[0].kind, key[2]) not in self._hidden:
+                yield missing_part(*key)
 
-    Args:
-        service: The Knative Service.
-        seen: The other data of the Service's namespace.
-        app: The parts of the app, its objects other than the function.
-        wrong: Reason why the last deployment isn't ready; None when it is ready, or only needs more time.
-    """
-    metadata, status = service["metadata"], service.get("status", {})
-    template = service["spec"]["template"]
-    routed = [entry for entry in status.get("traffic", ()) if entry.get("percent")]
-    replicas = sum(seen.scales.get(str(entry.get("revisionName")), 0) for entry in routed)
-    state = _state(service, replicas, serving=bool(routed), failed=wrong is not None and wrong.final)
-    broken = any(part.state in {FAILED, MISSING} for part in app.parts)
-    unready = condition(service, "Ready")
-    return FunctionStatus(
-        name=str(metadata["name"]),
-        state=DEGRADED if broken and state in {READY, IDLE} else state,
-        replicas=replicas,
-        reason=wrong.message if wrong is not None else _reason(status),
-        cause=wrong.cause if wrong is not None else "",
-        fix=wrong.fix if wrong is not None else "",
-        since=parse_time(unready.get("lastTransitionTime")) if unready.get("status") != "True" else None,
-        artifact=str(template["spec"]["containers"][0].get("image", "")),
-        artifact_digest=template.get("metadata", {}).get("annotations", {}).get(ARTIFACT_ANNOTATION, ""),
-        site=str(metadata.get("labels", {}).get(SITE_LABEL, "")),
-        sources=tuple(list_sources(app)),
-        traffic=tuple(f"{entry.get('revisionName')} {entry['percent']} %" for entry in routed),
-        parts=tuple(describe_part(part, seen.now) for part in app.parts),
-        serving=tuple(_served(entry, seen) for entry in routed),
-        deployed=describe_deployment(app.inventory, seen.now),
-        pinned=tuple(list_pinned(app.values)),
-    )
+    def _describe_served(self, entry: Mapping[str, Any]) -> ServedStatus:
+        name = str(entry.get("revisionName"))
+        revision = self._revisions.get(name, {})
+        containers = revision.get("spec", {}).get("containers") or [{}]
+        annotations = revision.get("metadata", {}).get("annotations") or {}
+        return ServedStatus(
+            revision=name,
+            percent=int(entry["percent"]),
+            image=str(containers[0].get("image", "")),
+            artifact_digest=str(annotations.get(ARTIFACT_ANNOTATION, "")),
+        )
 
-
-def _served(entry: Mapping[str, Any], seen: NamespaceObservation) -> ServedStatus:
-    name = str(entry.get("revisionName"))
-    revision = seen.revisions.get(name, {})
-    containers = revision.get("spec", {}).get("containers") or [{}]
-    annotations = revision.get("metadata", {}).get("annotations") or {}
-    return ServedStatus(
-        revision=name,
-        percent=int(entry["percent"]),
-        image=str(containers[0].get("image", "")),
-        artifact_digest=str(annotations.get(ARTIFACT_ANNOTATION, "")),
-    )
+    def _describe_deployment(self, inventory: Inventory | None) -> DeployedStatus | None:
+        deployment = inventory.deployment if inventory is not None else None
+        if deployment is None:
+            return None
+        return DeployedStatus(
+            sequence=deployment.sequence,
+            at=deployment.at,
+            age_s=max(0.0, self._now - deployment.at),
+            by=deployment.by,
+            image=deployment.image,
+            artifact_digest=deployment.artifact,
+        )
 
 
 def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
@@ -135,36 +180,33 @@ def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: 
 
     While its route leads to a ready revision, the function serves, even when a newer revision fails.
     """
-    current = service.get("status", {}).get("observedGeneration") == service["metadata"].get("generation")
-    if condition(service, "RoutesReady").get("status") == "True" and serving:
+    if is_true(service, "RoutesReady") and serving:
         return READY if replicas else IDLE
-    if failed or (condition(service, "Ready").get("status") == "False" and current):
+    if failed or (condition(service, "Ready").get("status") == "False" and observed(service)):
         return "failed"
     return "starting"
 
 
-def _reason(status: Mapping[str, Any]) -> str:
-    for one in status.get("conditions", ()):
-        if one["type"] == "Ready" and one["status"] == "False":
-            return str(one.get("message") or one.get("reason") or "")
-    return ""
+def _list_pinned(values: Iterable[Object]) -> Iterable[PinnedStatus]:
+    """Yield each container image that is pinned on nodes, with its number of ready nodes."""
+    for value in values:
+        if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == pin.PART:
+            (container, *_) = value["spec"]["template"]["spec"]["containers"]
+            status = value.get("status", {})
+            wanted, ready = status.get("desiredNumberScheduled") or 0, status.get("numberReady") or 0
+            yield PinnedStatus(image=str(container.get("image", "")), ready=int(ready), wanted=int(wanted))
 
 
-def _scales(cluster: Cluster) -> dict[str, int]:
-    """Return the number of replicas of each revision, from the status of Knative's autoscaler."""
-    return {
-        str(one["metadata"]["name"]): int(one.get("status", {}).get("actualScale") or 0)
-        for one in cluster.list(POD_AUTOSCALER)
-    }
+def _list_sources(values: Iterable[Object], parts: Iterable[PartStatus]) -> Iterable[str]:
+    """Yield a text for each source of an app with its state, such as `inbox running (1/1)`."""
+    judged = {(part.kind, part.name): part for part in parts}
+    for value in values:
+        if value["kind"] in WORKLOADS and _label(value, PART_LABEL) == agent.PART:
+            part = judged[value["kind"], name_of(value)]
+            state = "running" if part.state == "ready" else "failed" if part.cause else "starting"
+            counts = f" ({part.pods})" if part.pods else ""
+            yield f"{_label(value, agent.SOURCE_LABEL) or part.name} {state}{counts}"
 
 
-def _revisions(cluster: Cluster) -> dict[str, Mapping[str, Any]]:
-    """Return the revisions by name; empty when the user may not read them."""
-    try:
-        return {_name(revision): revision for revision in cluster.list(REVISION)}
-    except DeniedError:
-        return {}
-
-
-def _name(value: Mapping[str, Any]) -> str:
-    return str(value["metadata"]["name"])
+def _label(value: Object, label: str) -> str:
+    return str((value["metadata"].get("labels") or {}).get(label, ""))

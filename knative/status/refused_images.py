@@ -23,7 +23,7 @@ from knative.resources.agent import CONTAINER
 from knative.rollout import RolloutState, parse_rollout_status
 from knative.rollout.service import forget_retries, read_service
 from knative.status.agent_queue import Kubectl, PodQueue
-from knative.status.agent_status import AT_ONCE, AgentPod, list_agent_pods
+from knative.status.agents import AT_ONCE, AgentPod, list_agent_pods
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster

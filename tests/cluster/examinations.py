@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from eaves.platform.findings import OK, Finding
 from knative.client.cluster import Cluster, open_cluster
-from knative.doctor import OK, DoctorFinding, examine
+from knative.doctor import examine
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterFunction, ClusterSource, build_default_trigger
 from tests.fakes.controllers.installation import install_knative
@@ -43,14 +44,12 @@ class Patient:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def find(
-        self, check: str, *, app: ClusterApp = APP, site: SiteSettings = SITE, **settings: Any
-    ) -> list[DoctorFinding]:
+    def find(self, check: str, *, app: ClusterApp = APP, site: SiteSettings = SITE, **settings: Any) -> list[Finding]:
         """What one check finds, `ok` left out."""
         found = examine(self._cluster, app, replace(SETTINGS, **settings), site)
         return [finding for finding in found if finding.check == check and finding.severity != OK]
 
-    def one(self, check: str, **more: Any) -> DoctorFinding:
+    def one(self, check: str, **more: Any) -> Finding:
         """The one thing that one check finds."""
         (finding,) = self.find(check, **more)
         return finding

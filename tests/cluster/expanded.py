@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 NAMESPACE = "barn"
@@ -70,28 +70,21 @@ def failed_service(message: str) -> Manifest:
     )
 
 
-def revision(*conditions: Manifest, memory: str = "", secrets: Sequence[str] = ()) -> Manifest:
+def revision(*conditions: Manifest) -> Manifest:
     """A Revision; without conditions it is being deployed."""
     kinds = ("Ready", "ContainerHealthy", "ResourcesAvailable")
     container: Manifest = {"name": "user-container", "image": IMAGE, "resources": {"requests": {"cpu": "250m"}}}
-    if memory:
-        container["resources"]["limits"] = {"memory": memory}
     return {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Revision",
         "metadata": {"name": REVISION, "namespace": NAMESPACE, "labels": LABELS, "uid": "u-revision"},
-        "spec": {"containers": [container], "imagePullSecrets": [{"name": name} for name in secrets]},
+        "spec": {"containers": [container]},
         "status": {"conditions": list(conditions) or [condition(kind, "Unknown", "Deploying") for kind in kinds]},
     }
 
 
 def failed_revision(kind: str, reason: str, message: str) -> Manifest:
     return revision(condition("Ready", "False", reason, message), condition(kind, "False", reason, message))
-
-
-def deployment(*conditions: Manifest, kind: str = "Deployment") -> Manifest:
-    value = {"name": f"{REVISION}-deployment", "namespace": NAMESPACE, "labels": LABELS, "uid": f"u-{kind}"}
-    return {"apiVersion": "apps/v1", "kind": kind, "metadata": value, "status": {"conditions": list(conditions)}}
 
 
 def container(state: Mapping[str, Any] | None = None, *, name: str = "user-container", **status: Any) -> Manifest:

@@ -39,13 +39,16 @@ class Role:
 
 
 def read_roles(namespace: str) -> dict[str, Role]:
-    """The Roles of the page by name, bound in a namespace."""
+    """The Roles of the page by name, bound in a namespace unless they name their own; a ClusterRole in none."""
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     documents = [one for block in blocks for one in yaml.safe_load_all(block) if isinstance(one, dict)]
     return {
-        one["metadata"]["name"]: Role(rules=one["rules"], namespace=namespace)
+        one["metadata"]["name"]: Role(
+            rules=one["rules"],
+            namespace="" if one["kind"] == "ClusterRole" else one["metadata"].get("namespace", namespace),
+        )
         for one in documents
-        if one.get("kind") == "Role"
+        if one.get("kind") in {"Role", "ClusterRole"}
     }
 
 

@@ -119,7 +119,7 @@ def test_a_fresh_namespace_has_nothing_that_the_doctor_calls_an_error(place: Pla
     place.configure(knative={"image": image})
     found = json.loads(place.eaves("doctor", "-o", "json", codes=FINE).stdout)
     assert [finding for finding in found if finding["severity"] == "error"] == []
-    assert {finding["check"] for finding in found} >= {"server", "serving", "eventing", "permissions", "registry"}
+    assert {finding["check"] for finding in found} >= {"server", "serving", "eventing", "permissions", "admission"}
 
 
 def test_a_namespace_with_a_function_has_nothing_that_the_doctor_calls_an_error(deployed: Deployed) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,8 +35,6 @@ def install_knative(server: FakeCluster) -> None:
     server.put(bare("v1", "Service", "kourier-internal", namespace=GATEWAY))
     server.put(bare("v1", "Pod", "coredns-1", namespace="kube-system", labels={"k8s-app": "kube-dns"}))
     server.put(node("node1"))
-    server.put(lease("node1"), manager="kubelet")
-    server.put(storage_class("standard", default=True))
 
 
 def set_channel(server: FakeCluster, kind: str) -> None:
@@ -54,39 +51,19 @@ def config(name: str, namespace: str = SERVING, **data: str) -> Manifest:
     return {**bare("v1", "ConfigMap", name, namespace=namespace), "data": data}
 
 
-def deployment(name: str, namespace: str, version: str, *, replicas: int = 1, **env: str) -> Manifest:
+def deployment(name: str, namespace: str, version: str, *, replicas: int = 1) -> Manifest:
     labels = {"app.kubernetes.io/version": version}
-    variables = [{"name": key, "value": value} for key, value in env.items()]
-    spec = {"template": {"spec": {"containers": [{"name": name, "env": variables}]}}}
     made = bare("apps/v1", "Deployment", name, namespace=namespace, labels=labels)
-    return {**made, "spec": spec, "status": {"availableReplicas": replicas}}
+    return {**made, "status": {"availableReplicas": replicas}}
 
 
-def node(name: str, *, arch: str = "amd64", cpu: str = "4", memory: str = "8Gi", **more: Any) -> Manifest:
-    """A node; `ready`, `pressure`, `provider`, `labels`, `unschedulable`."""
+def node(name: str, *, arch: str = "amd64", **more: Any) -> Manifest:
+    """A node; `ready`, `pressure`, `labels`, `unschedulable`."""
     conditions = [
         {"type": "Ready", "status": "True" if more.get("ready", True) else "False", "message": "kubelet stopped"}
     ]
     if pressure := more.get("pressure"):
         conditions.append({"type": pressure, "status": "True"})
     labels: Mapping[str, str] = {"kubernetes.io/arch": arch, **more.get("labels", {})}
-    spec = {"providerID": more.get("provider", ""), "unschedulable": more.get("unschedulable", False)}
-    status = {"conditions": conditions, "allocatable": {"cpu": cpu, "memory": memory}}
-    return {**bare("v1", "Node", name, labels=dict(labels)), "spec": spec, "status": status}
-
-
-def lease(name: str, *, ahead_s: float = 0.0) -> Manifest:
-    """What a kubelet writes every ten seconds, with its own clock."""
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(time.time() + ahead_s))
-    made = bare("coordination.k8s.io/v1", "Lease", name, namespace="kube-node-lease")
-    return {**made, "spec": {"holderIdentity": name, "renewTime": moment}}
-
-
-def storage_class(name: str, *, default: bool) -> Manifest:
-    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
-    return bare("storage.k8s.io/v1", "StorageClass", name, annotations=annotations)
-
-
-def quota(name: str, namespace: str, hard: Mapping[str, str], used: Mapping[str, str]) -> Manifest:
-    made = bare("v1", "ResourceQuota", name, namespace=namespace)
-    return {**made, "spec": {"hard": dict(hard)}, "status": {"hard": dict(hard), "used": dict(used)}}
+    spec = {"unschedulable": more.get("unschedulable", False)}
+    return {**bare("v1", "Node", name, labels=dict(labels)), "spec": spec, "status": {"conditions": conditions}}

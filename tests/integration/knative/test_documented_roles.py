@@ -17,8 +17,9 @@ from knative.deploy.function_image import FunctionImage
 from knative.deploy.inventory import read_inventory
 from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, update_site
-from knative.doctor.context import ExaminedSite
-from knative.doctor.namespace.permissions import check_permissions, list_needed
+from knative.doctor import examine
+from knative.doctor.permissions import check_permissions, list_needed
+from knative.doctor.site import ExaminedSite
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterApp
@@ -31,6 +32,7 @@ from tests.cluster.apps import IMAGE, NAME, full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, HOME, OWNER, SITE, objects
 from tests.cluster.pins import IMAGES, pinned
 from tests.cluster.roles import read_roles
+from tests.fakes.controllers.installation import install_knative
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
@@ -104,6 +106,10 @@ def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
     return refused
 
 
+def examined(cluster: Cluster, trains_in: str = "") -> ExaminedSite:
+    return ExaminedSite(cluster=cluster, app=plain_app(), settings=KnativeSettings(), site=SITE, trains_in=trains_in)
+
+
 def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     return [one for one in asked if one[2] == namespace]
 
@@ -134,11 +140,7 @@ def test_who_deploys_agents_on_nodes_takes_the_role_there_too(
 def test_what_doctor_asks_for_is_all_that_deploying_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    asked = {
-        (verb, need.resource, need.namespace)
-        for need in list_needed(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE))
-        for verb in need.verbs
-    }
+    asked = {(verb, need.resource, need.namespace) for need in list_needed(examined(cluster)) for verb in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
     everything(cluster, knative)
     assert set(at(HOME, refused)) <= {("list", "services", HOME)}, "an app without MQTT or a relay has none"
@@ -147,10 +149,10 @@ def test_what_doctor_asks_for_is_all_that_deploying_takes(
 
 def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     grant(apiserver, read_roles(HOME)["eaves-deploy"])
-    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(examined(cluster)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
     grant(apiserver, read_roles(HOME)["eaves-queues"])
-    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    found = list(check_permissions(examined(cluster)))
     assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
 
 
@@ -174,6 +176,21 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     assert step.outcome is not None
     assert step.outcome.changed
     assert pinned(apiserver) == set(IMAGES[1:3])
+
+
+def test_who_examines_a_site_may_do_all_that_the_doctor_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    install_knative(apiserver)
+    roles = read_roles(HOME)
+    grant(apiserver, *[role for name, role in roles.items() if name in {"eaves-deploy", "eaves-send-proxy"}])
+    few = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    assert "credentials" in {one.check for one in few if "is not permitted" in one.message}
+    grant(apiserver, *[role for name, role in roles.items() if name not in {"eaves-reconcile", "eaves-train"}])
+    found = examine(cluster, plain_app(), KnativeSettings(pull_secret="registry"), SITE)
+    assert [one.message for one in found if "permitted" in one.message or one.check == "permissions"] == [
+        f"the current user has the permissions to deploy, roll out, send to and remove functions in {HOME}"
+    ]
 
 
 TRAINING = TrainingJob(
@@ -220,31 +237,11 @@ def test_who_trains_may_do_all_that_training_takes(
 def test_what_doctor_asks_for_is_all_that_training_takes(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
 ) -> None:
-    subject = ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
+    subject = examined(cluster, trains_in=HOME)
     asked = {(v, need.resource) for need in list_needed(subject) if need.command == "train" for v in need.verbs}
     refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
     train(cluster, apiserver, tmp_path / "run")
     assert refused == []
-
-
-def test_doctor_says_that_the_right_to_make_secrets_is_missing(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
-
-    def warned(trains_in: str) -> list[str]:
-        found = check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
-        return [
-            f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
-        ]
-
-    grant(apiserver, deploys, trains)
-    assert warned(HOME) == []
-    grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
-    (missing,) = warned(HOME)
-    assert "may not create, patch, delete secrets in cams (needed by eaves train)" in missing
-    assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
-    assert warned("") == []
 
 
 def test_who_looks_at_queues_sees_all_that_status_shows(

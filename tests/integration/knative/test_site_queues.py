@@ -14,7 +14,7 @@ from eaves.admin.agent import AgentRoutes
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.report import LinkReport, SourceReport
 from eaves.delivery import LaneDelivery
-from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError, PlatformError
+from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from knative.resources import publisher, relay
@@ -204,17 +204,6 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, m
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
 
 
-def test_an_agent_of_an_older_version_is_reported_as_one(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
-    old = tmp_path / "old" / "eaves"
-    old.mkdir(parents=True)
-    (old / "__init__.py").touch()
-    pods = {INBOX: {"EAVES_SPOOL": "x", "PYTHONPATH": str(old.parent)}}
-    (kubectl.folder / "pods.json").write_text(json.dumps(pods))
-    error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
-    assert isinstance(error, PlatformError)
-    assert "has an older version of Eaves" in error.message
-
-
 def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:
     error = site.run("queue", "--on", "knative", "--agent", "flowers.attic").exception
     assert isinstance(error, NotFoundError)
@@ -278,40 +267,26 @@ def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites,
     assert "a port-forward failed too: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
 
 
-def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
-    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
+@pytest.mark.parametrize(
+    ("name", "part", "agent", "container"),
+    [
+        ("flowers-out-mqtt-0", publisher.PART, "flowers.out-mqtt", "publisher"),
+        ("flowers-relay-0", relay.PART, "flowers.relay", "relay"),
+    ],
+)
+def test_the_queue_of_a_publisher_and_a_relay_is_shown_and_asked_like_an_agents(
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl, name: str, part: str, agent: str, container: str
 ) -> None:
     server = deployed(site)
-    one = pod("flowers-out-mqtt-0", NAMESPACE)
-    labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: publisher.PART, APP_LABEL: "flowers", SITE_LABEL: "s000"}
+    one = pod(name, NAMESPACE)
+    labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: "flowers", SITE_LABEL: "s000"}
     one["metadata"]["labels"] = {**labels, publisher.TRIGGER_LABEL: "out"}
     server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
-    proxy(server, {**spools, "flowers-out-mqtt-0": spools[INBOX]})
+    proxy(server, {**spools, name: spools[INBOX]})
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
-    (reported,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
-    assert (reported["name"], reported["state"], reported["queued"]) == ("flowers.out-mqtt", "running", 1)
-    site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
-    assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]
-
-
-def test_the_queue_of_a_relay_is_shown_with_its_link_and_asked_like_an_agents(
-    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
-) -> None:
-    server = deployed(site)
-    one = pod("flowers-relay-0", NAMESPACE)
-    one["metadata"]["labels"] = {
-        MANAGED_LABEL: MANAGED_VALUE,
-        PART_LABEL: relay.PART,
-        APP_LABEL: "flowers",
-        SITE_LABEL: "s000",
-    }
-    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
-    proxy(server, {**spools, "flowers-relay-0": spools[INBOX]})
-    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
-    links = {agent["pod"]: agent["link"] for agent in row["agents"]}
-    assert links[INBOX] is None
-    assert (links["flowers-relay-0"]["state"], links["flowers-relay-0"]["backlog_events"]) == ("down", 1)
-    (reported,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-relay-0"]
-    assert (reported["name"], reported["state"]) == ("flowers.relay", "running")
-    site.run("queue", "list", "--on", "knative", "--agent", "flowers.relay")
-    assert kubectl.calls[-1]["own"][-3:] == ["flowers-relay-0", "--container", "relay"]  # type: ignore[index]
+    found = {reported["pod"]: reported for reported in row["agents"]}
+    assert (found[name]["name"], found[name]["state"], found[name]["queued"]) == (agent, "running", 1)
+    links = {pod: reported["link"] and reported["link"]["state"] for pod, reported in found.items()}
+    assert (links[INBOX], links[name]) == (None, "down" if part == relay.PART else None)
+    site.run("queue", "list", "--on", "knative", "--agent", agent)
+    assert kubectl.calls[-1]["own"][-3:] == [name, "--container", container]  # type: ignore[index]

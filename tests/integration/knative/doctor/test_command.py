@@ -11,11 +11,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.cli.deploy_notes import note_image
-from eaves.cli.project import load_workspace
 from eaves.errors import UnreachableClusterError
-from eaves.oci.package import SOURCES
-from knative.deploy.function_image import FunctionImage
 from tests.fakes.controllers.installation import bare, config, install_knative, set_channel
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver, refusing_url
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
@@ -125,10 +121,14 @@ def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) 
     assert server.asked("PATCH", "/pods/") == []
 
 
-def test_byte_code_is_known_from_the_last_deploy(project: Path) -> None:
-    """No registry is asked: the note of the deploy has what the registry said then."""
-    name = "registry.test/flowers@sha256:" + "a" * 64
-    note_image(load_workspace(project), FunctionImage(name=name, artifact_digest="b" * 64, library=SOURCES))
-    found = {one["check"]: one for one in json.loads(doctor(project, "-o", "json").stdout)}
-    assert found["byte-code"]["severity"] == "note"
-    assert found["byte-code"]["message"].startswith(f"{name} has no byte code")
+def test_a_machine_without_a_cluster_is_examined_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = {"name": "gate", "kind": "camera", "url": "/dev/no-such-camera"}
+    project.write_text(yaml.safe_dump({**FLOWERS, "sources": [camera]}))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    arguments = ["doctor", "--file", str(project), "--on", "local", "-o", "json"]
+    result = CliRunner().invoke(cli, arguments, prog_name="eaves")
+    assert result.exit_code == 69
+    found = {row["check"]: row for row in json.loads(result.stdout)}
+    assert list(found) == ["packages", "disk", "memory", "clock", "port", "cameras"]
+    assert found["packages"]["severity"] == "ok"
+    assert found["cameras"]["message"] == "/dev/no-such-camera of the source gate does not exist"

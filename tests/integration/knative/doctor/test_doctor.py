@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from eaves.errors import OciError, UnreachableClusterError
 from eaves.platform import DeliverySettings
-from knative.client.cluster import Cluster
-from knative.doctor import CHECKS, ERROR, NOTE, OK, WARNING, examine, worst
+from eaves.platform.findings import ERROR, NOTE, OK, WARNING, worst
+from knative.client.cluster import Cluster, open_cluster
+from knative.doctor import examine
+from knative.doctor.runner import CHECKS, name_of
 from knative.specs import ClusterTrigger
-from tests.cluster.examinations import APP, HERE, IMAGE, SETTINGS, SITE, Patient, cluster, patient, server
+from tests.cluster.examinations import (
+    APP,
+    HERE,
+    IMAGE,
+    SETTINGS,
+    SITE,
+    Patient,
+    cluster,
+    patient,
+    server,
+    source,
+)
 from tests.fakes.controllers.installation import EVENTING, GATEWAY, SERVING, bare, config, deployment, node, set_channel
-from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, refusing_url
+from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
 
 __all__ = ["cluster", "patient", "server"]
 
@@ -25,15 +42,15 @@ def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -
     ]
     assert worst(findings) == WARNING
     assert all(one.fix for one in findings if one.severity in {WARNING, ERROR})
-    assert {name for name, _ in CHECKS} - {"pull-secret", "storage", "agents", "credentials", "reachability"} <= {
+    assert {name_of(check) for check in CHECKS} - {"credentials", "images", "reachability"} <= {
         one.check for one in findings
     }
 
 
 def test_nothing_is_changed(cluster: Cluster, server: FakeCluster) -> None:
     examine(cluster, APP, SETTINGS, SITE)
-    asked = {(one.method, one.path) for one in server.log if one.method != "GET"}
-    assert asked == {("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews")}
+    asked = {one.path for one in server.log if one.method != "GET" and one.query.get("dryRun") != "All"}
+    assert asked == {"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"}
 
 
 @pytest.mark.parametrize(("version", "severity"), [("v1.31.4+k3s1", WARNING), ("v1.99.0", NOTE), ("unknown", NOTE)])
@@ -55,7 +72,10 @@ def test_a_cluster_without_knative(patient: Patient, server: FakeCluster) -> Non
         assert file in found.fix
 
 
-def test_a_part_of_knative_that_does_not_run(patient: Patient, server: FakeCluster) -> None:
+def test_a_part_of_knative_that_does_not_run_or_was_not_tried(patient: Patient, server: FakeCluster) -> None:
+    for name in ("activator", "autoscaler", "controller", "webhook"):
+        server.put(deployment(name, SERVING, "1.99.0"))
+    assert (patient.one("serving").severity, "1.99.0" in patient.one("serving").message) == (NOTE, True)
     server.put(deployment("webhook", SERVING, "1.23.0", replicas=0))
     server.remove("Deployment", "eventing-controller", namespace=EVENTING)
     assert patient.one("serving").message == "webhook in knative-serving does not run"
@@ -63,43 +83,24 @@ def test_a_part_of_knative_that_does_not_run(patient: Patient, server: FakeClust
 
 
 def test_an_old_eventing_lacks_what_is_applied(patient: Patient, server: FakeCluster) -> None:
-    server.unserved = {"eventing.knative.dev/v1beta3", "sinks.knative.dev/v1alpha1"}
-    old, sink = patient.find("eventing")
+    server.unserved = {"eventing.knative.dev/v1beta3"}
+    old = patient.one("eventing")
     assert (old.severity, "does not have EventType eventing.knative.dev/v1beta3" in old.message) == (ERROR, True)
-    assert (sink.severity, sink.message.split()[0]) == (NOTE, "JobSink")
-    training = patient.find("eventing", trainer_image=IMAGE)
-    assert training[1].severity == WARNING
-
-
-def test_a_version_that_was_not_tried_is_a_note(patient: Patient, server: FakeCluster) -> None:
-    for name in ("activator", "autoscaler", "controller", "webhook"):
-        server.put(deployment(name, SERVING, "1.99.0"))
-    assert (patient.one("serving").severity, "1.99.0" in patient.one("serving").message) == (NOTE, True)
-
-
-def test_a_cluster_that_lets_nothing_scale_to_zero(patient: Patient, server: FakeCluster) -> None:
-    server.put(config("config-autoscaler", **{"enable-scale-to-zero": "false"}))
-    assert patient.one("serving").severity == NOTE
 
 
 def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeCluster) -> None:
     server.put(config("config-network"))
     found = patient.one("network")
     assert found.severity == ERROR
-    assert "config-network names no networking layer, which means Istio" in found.message
+    assert "without a name it is istio" in found.message
     assert '"ingress-class":"kourier.ingress.networking.knative.dev"' in found.fix
-
-
-def test_a_networking_layer_in_pieces(patient: Patient, server: FakeCluster) -> None:
-    server.put(deployment("net-kourier-controller", SERVING, "1.23.0", replicas=0))
-    assert "net-kourier-controller in knative-serving does not run" in patient.one("network").message
+    server.put(config("config-network", **{"ingress-class": "kourier.ingress.networking.knative.dev"}))
     server.remove("Service", "kourier-internal", namespace=GATEWAY)
-    assert "the gateway of Kourier" in patient.one("network").message
+    assert "the gateway of the networking layer kourier" in patient.one("network").message
 
 
 def test_a_gateway_that_our_network_policy_keeps_out(patient: Patient, server: FakeCluster) -> None:
     server.put(config("config-network", **{"ingress-class": "contour.ingress.networking.knative.dev"}))
-    server.put(deployment("net-contour-controller", SERVING, "1.23.0"))
     server.put(bare("v1", "Service", "envoy", namespace="contour-internal"))
     found = patient.one("network")
     assert found.fix == "set knative.gateway_namespace in eaves.yaml to contour-internal"
@@ -108,24 +109,51 @@ def test_a_gateway_that_our_network_policy_keeps_out(patient: Patient, server: F
     assert patient.one("network").severity == NOTE
 
 
-def test_a_public_function_without_a_domain(patient: Patient, server: FakeCluster) -> None:
-    found = patient.one("network", public=True)
+def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster) -> None:
+    server.remove("Pod", "coredns-1", namespace="kube-system")
+    found = patient.one("dns")
     assert found.severity == WARNING
-    server.put(config("config-domain", **{"farm.example.com": ""}))
-    assert patient.find("network", public=True) == []
+    assert "pods k8s-app=kube-dns in kube-system, but no such pod exists" in found.message
+    referring = replace(APP, function=replace(APP.function, env={"EAVES_DATAREF_HOSTS": "store.example"}))
+    assert patient.one("dns", app=referring).severity == ERROR
+    assert "set knative.dns in eaves.yaml" in found.fix
+    assert patient.find("dns", network_policy=False) == []
+    label = {"dns.operator.openshift.io/daemonset-dns": "default"}
+    server.put(bare("v1", "Pod", "dns-default-1", namespace="openshift-dns", labels=label))
+    there = "openshift-dns/dns.operator.openshift.io/daemonset-dns=default:5353"
+    assert patient.find("dns", dns=(there,)) == []
 
 
-def test_a_flag_that_the_site_needs(patient: Patient, server: FakeCluster) -> None:
+def test_a_node_that_answers_for_names_itself(patient: Patient, server: FakeCluster) -> None:
+    cache = bare("apps/v1", "DaemonSet", "node-local-dns", namespace="kube-system")
+    arguments = ["-localip", "169.254.20.10,10.96.0.10", "-conf", "/etc/Corefile"]
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "cache", "args": arguments}]}}
+    server.put({**cache, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": pod}})
+    found = patient.one("dns")
+    assert (found.severity, "at 169.254.20.10, 10.96.0.10" in found.message) == (WARNING, True)
+    wanted = ("kube-system/k8s-app=kube-dns", "169.254.20.10", "10.96.0.10")
+    assert found.fix == f"set knative.dns in eaves.yaml to [{', '.join(wanted)}]"
+    assert patient.find("dns", dns=wanted) == []
+
+
+def test_what_eaves_yaml_lacks(patient: Patient) -> None:
+    found = patient.find("settings", app=source(agent="claim"), agent_image="")
+    assert [one.message.partition(":")[0] for one in found] == ["knative.agent_image", "sources[0].claim"]
+
+
+def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster) -> None:
+    """Flags, quotas, policies and namespaces: the API server and its webhooks judge, by a dry run."""
     server.put(node("node1", labels={"place": "barn"}))
-    site = replace(SITE, selector={"place": "barn"})
-    found = patient.one("features", site=site)
-    assert found.severity == ERROR, "what stands in _example counts for nothing"
-    assert "it cannot safely be disabled once enabled" in found.message
+    said = "validation failed: must not set the field(s): spec.template.spec.nodeSelector"
+    server.admit = lambda value: said if value["kind"] == "Service" and "nodeSelector" in str(value) else ""
+    found = patient.one("admission", site=replace(SITE, selector={"place": "barn"}))
+    assert (found.severity, "kubernetes.podspec-nodeselector" in found.message) == (ERROR, True)
     assert found.fix.startswith("kubectl -n knative-serving patch configmap config-features")
-    assert patient.find("features") == []
-    server.put(config("config-features", **{"kubernetes.podspec-nodeselector": "Enabled"}))
-    on = patient.one("features", site=site)
-    assert (on.severity, "it can't be disabled again safely" in on.message) == (NOTE, True)
+    assert patient.find("admission") == []
+    server.admit = lambda value: "images must come from our registry" if value["kind"] == "Service" else ""
+    assert "images must come from our registry" in patient.one("admission").message
+    missing = patient.one("admission", site=replace(SITE, namespace="cellar"))
+    assert (missing.severity, "create namespace cellar" in missing.fix) == (ERROR, True)
 
 
 def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
@@ -133,7 +161,7 @@ def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None
     missing = patient.one("nodes", site=site)
     assert missing.fix == "kubectl label node NODE place=barn"
     server.put(node("node1", ready=False))
-    assert patient.one("nodes").message == "none of 1 nodes is ready and accepts pods"
+    assert patient.one("nodes").message == "none of 1 nodes is ready and accepts the pods"
 
 
 def test_nodes_that_are_not_well(patient: Patient, server: FakeCluster) -> None:
@@ -148,15 +176,69 @@ def test_nodes_that_are_not_well(patient: Patient, server: FakeCluster) -> None:
     ]
 
 
-def test_nodes_of_several_kinds(patient: Patient, server: FakeCluster) -> None:
+def test_a_node_with_a_taint_that_the_pods_do_not_tolerate_does_not_count(
+    patient: Patient, server: FakeCluster
+) -> None:
+    tainted = node("node1")
+    tainted["spec"]["taints"] = [
+        {"key": "node-role.kubernetes.io/edge", "value": "yes", "effect": "NoSchedule"},
+        {"key": "quiet", "effect": "PreferNoSchedule"},
+    ]
+    server.put(tainted)
+    none, taint = patient.find("nodes")
+    assert (none.severity, none.message) == (ERROR, "none of 1 nodes is ready and accepts the pods")
+    assert taint.severity == ERROR
+    assert taint.message.startswith("node node1 has the taint node-role.kubernetes.io/edge=yes:NoSchedule")
+    assert (
+        taint.fix
+        == "set knative.pod.tolerations in eaves.yaml to [{key: node-role.kubernetes.io/edge, operator: Exists}]"
+    )
+    server.put(node("node2"))
+    assert patient.one("nodes").severity == WARNING
+
+
+def test_container_images_that_the_registry_lacks_for_a_node(cluster: Cluster, server: FakeCluster) -> None:
     server.put(node("node2", arch="arm64"))
-    assert patient.one("nodes").fix.endswith("--platform linux/amd64 --platform linux/arm64")
+
+    def look(answer: Any) -> Any:
+        def platforms(image: str) -> set[str]:
+            if isinstance(answer, OciError):
+                raise answer
+            return set(answer)
+
+        findings = examine(cluster, APP, SETTINGS, SITE, platforms=platforms)
+        return next(one for one in findings if one.check == "images" and IMAGE in one.message)
+
+    lacking = look({"amd64"})
+    assert (lacking.severity, "is not built for arm64" in lacking.message) == (ERROR, True)
+    assert "--platform linux/amd64 --platform linux/arm64" in lacking.fix
+    assert look({"amd64", "arm64"}).severity == OK
+    away = look(OciError("the registry does not answer"))
+    assert (away.severity, "can't be checked from this machine" in away.message) == (NOTE, True)
 
 
-def test_a_replica_that_fits_no_node(patient: Patient) -> None:
-    cpu, memory = patient.find("nodes", cpu="4", memory="16Gi", memory_limit="16Gi")
-    assert "requests 4025m cpu, Knative's sidecar included, but the largest node has only 4" in cpu.message
-    assert memory.fix == "lower knative.memory in eaves.yaml"
+def test_a_container_image_that_is_still_to_come_or_that_a_node_could_not_pull(
+    patient: Patient, server: FakeCluster
+) -> None:
+    app = replace(APP, function=replace(APP.function, image=""))
+    assert patient.find("settings", app=app) == []
+    assert "eaves.yaml names no container image yet" in patient.one("images", app=app).message
+    waiting = {"reason": "ImagePullBackOff", "message": "dial tcp: lookup registry.test: no such host"}
+    status = {"name": "function", "image": IMAGE, "ready": False, "state": {"waiting": waiting}}
+    spec = {"nodeName": "node1", "containers": [{"name": "function", "image": IMAGE}]}
+    server.put(
+        {**bare("v1", "Pod", "flowers-1", namespace=HERE), "spec": spec, "status": {"containerStatuses": [status]}}
+    )
+    found = patient.one("images")
+    assert found.severity == WARNING
+    assert "node node1 can't pull the container image registry.test:5000" in found.message
+
+
+def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
+    missing = patient.one("credentials", pull_secret="registry")
+    assert missing.fix.startswith("kubectl -n barn create secret docker-registry registry --docker-server=")
+    server.put({**bare("v1", "Secret", "registry", namespace=HERE), "data": {".dockerconfigjson": "e30="}})
+    assert patient.find("credentials", pull_secret="registry") == []
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
@@ -166,34 +248,10 @@ def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> No
     set_channel(server, "InMemoryChannel")
     assert patient.find("broker", broker_class="Kafka") == []
     assert patient.one("broker", broker_class="Something").severity == NOTE
-
-
-def test_a_broker_that_answers_before_it_delivers(patient: Patient, server: FakeCluster) -> None:
-    annotations = {"messaging.knative.dev/async-handler": "true"}
-    there = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE, annotations=annotations)
-    server.put({**there, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
-    annotated = patient.find("broker", broker_class="MTChannelBasedBroker")
-    assert any("async-handler makes it answer before the delivery" in one.message for one in annotated)
-
-
-def test_a_namespace_with_a_broker_class_of_its_own(patient: Patient, server: FakeCluster) -> None:
+    assert patient.one("broker", create_broker=False).severity == ERROR
     text = "clusterDefault: {brokerClass: MTChannelBasedBroker}\nnamespaceDefaults: {barn: {brokerClass: Kafka}}\n"
     server.put(config("config-br-defaults", EVENTING, **{"default-br-config": text}))
     assert patient.find("broker") == []
-
-
-def test_a_broker_that_is_there(patient: Patient, server: FakeCluster) -> None:
-    annotations = {"eventing.knative.dev/broker.class": "Kafka"}
-    there = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE, annotations=annotations)
-    status = {"conditions": [{"type": "Ready", "status": "False", "message": "topic is not present"}]}
-    server.put({**there, "spec": {}, "status": status})
-    assert patient.one("broker").message == "the Broker eaves is not ready: topic is not present"
-    other, _ = patient.find("broker", broker_class="RabbitMQBroker")
-    assert "the class of a Broker can't be changed" in other.message
-
-
-def test_a_broker_that_somebody_else_should_have_made(patient: Patient) -> None:
-    assert patient.one("broker", create_broker=False).severity == ERROR
 
 
 def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> None:
@@ -209,3 +267,64 @@ def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> N
     broker = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE)
     server.put({**broker, "spec": {"delivery": {"deadLetterSink": {"uri": "http://dead.test/"}}}})
     assert patient.find("triggers") == []
+
+
+def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
+    verbs = ("*", "create", "patch")
+    server.denied = {(verb, "triggers.eventing.knative.dev") for verb in verbs}
+    server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")} | {("create", "services/proxy")}
+    hard, soft, send = patient.find("permissions")
+    assert hard.message == (
+        "the current user may not create, patch triggers.eventing.knative.dev in barn (needed by eaves deploy, remove)"
+    )
+    assert hard.fix == (
+        "kubectl -n barn create role eaves-deploy --verb=create,patch --resource=triggers.eventing.knative.dev && "
+        "kubectl "
+        "-n barn create rolebinding eaves-deploy --role=eaves-deploy --user=USER"
+    )
+    assert (soft.severity, "pods/portforward" in soft.message) == (WARNING, True)
+    assert "--resource=services/proxy --resource-name=kourier-internal:80 &&" in send.fix
+
+
+def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {(verb, "pods/exec") for verb in ("*", "get", "create")}
+    assert patient.find("permissions") == [], "there is no agent"
+    beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
+    assert (beside.severity, beside.message) == (
+        WARNING,
+        "the current user may not get, create pods/exec in barn (needed by eaves queue)",
+    )
+    assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
+    server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
+    server.denied |= {("*", "namespaces"), ("create", "namespaces")}
+    found = {one.message: one for one in patient.find("permissions", app=source(agent="node", options={"path": "/p"}))}
+    assert "the current user may not get, create pods/exec in eaves-agents (needed by eaves queue)" in found
+    assert "the current user may not get, create pods/portforward in eaves-agents (needed by eaves status)" in found
+    made = found["the current user may not create namespaces in the whole cluster (needed by eaves deploy)"]
+    assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in made.fix
+
+
+def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {("list", "nodes"), ("get", "configmaps")}
+    for check in ("nodes", "network", "broker"):
+        found = patient.one(check)
+        assert found.severity == NOTE
+        assert found.message.startswith("this check is not permitted: ")
+        assert found.fix
+    assert patient.one("triggers").severity == WARNING
+
+
+def test_a_cluster_that_does_not_answer_ends_it(tmp_path: Path) -> None:
+    with refusing_url() as url:
+        file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": url}, namespace=HERE, user=None)
+        gone = open_cluster(kubeconfig=file, timeout_s=2)
+        with pytest.raises(UnreachableClusterError):
+            examine(gone, APP, SETTINGS, SITE)
+
+
+def test_a_cluster_that_stops_answering_is_a_finding(server: FakeCluster, tmp_path: Path) -> None:
+    impatient = open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace=HERE), timeout_s=1)
+    server.fault = lambda request: Reply(status=0) if request.path.endswith("/nodes") else None
+    findings = examine(impatient, APP, SETTINGS, SITE)
+    assert (findings[-1].severity, findings[-1].check) == (ERROR, "nodes")
+    assert findings[-1].message.startswith("the cluster stopped answering: ")

@@ -12,8 +12,7 @@ from eaves.errors import StartError
 from knative.client.cluster import Cluster
 from knative.deploy.apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
-from knative.readiness.progress import DeploymentProgress
-from knative.readiness.wait import wait_whole
+from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.render.rendering import render_app
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
@@ -22,7 +21,6 @@ from tests.cluster.apps import NAME, full_app, full_settings, plain_app, relayed
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
-from tests.fakes.kubernetes.objects import timestamp
 from tests.waiting import wait_until
 
 STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
@@ -113,12 +111,6 @@ def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
     assert "knative.create_broker" in error.hint
 
 
-def test_a_sink_binding_that_is_not_ready(cluster: Cluster, knative: Knative) -> None:
-    message = 'failed to get object cams/eaves: brokers.eventing.knative.dev "eaves" not found'
-    knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", message)
-    assert "SinkBinding flowers-inbox: its sink can't be resolved" in fail(cluster, full_app()).message
-
-
 def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
     update(cluster, full_app(), ready_s=0)
@@ -131,16 +123,6 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
     )
     assert "sources.inbox.path: is not a folder" in error.message
     assert error.hint == "eaves logs flowers.inbox --on knative"
-
-
-def test_a_node_without_its_agent(cluster: Cluster, knative: Knative) -> None:
-    knative.nodes = 3
-    knative.counts["DaemonSet", "flowers-cams-camera"] = {
-        "desiredNumberScheduled": 3,
-        "updatedNumberScheduled": 3,
-        "numberReady": 2,
-    }
-    assert "DaemonSet flowers-cams-camera: 2 of 3 pods are ready" in fail(cluster, full_app()).message
 
 
 @pytest.mark.parametrize(
@@ -183,19 +165,6 @@ def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None
     assert rows == [
         {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
     ]
-
-
-def test_an_agent_counts_once_it_has_run_for_a_while(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    update(cluster, full_app(), ready_s=0)
-    started = {"running": {"startedAt": timestamp()}}
-    container = {"name": "agent", "ready": True, "restartCount": 0, "state": started}
-    status = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
-    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, status)
-    assert "StatefulSet flowers-inbox: its pod has run for less than 10 s" in fail(cluster, full_app()).message
-    apiserver.skew_s += 60
-    assert update(cluster, full_app(), ready_s=10).outcome is not None
 
 
 def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:

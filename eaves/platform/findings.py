@@ -1,4 +1,4 @@
-"""The result of one check of the doctor."""
+"""Findings of the doctor, about this machine or a site's cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SEVERITIES = (OK, NOTE, WARNING, ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorFinding:
+class Finding:
     """The result of one check.
 
     Attributes:
@@ -28,26 +28,26 @@ class DoctorFinding:
     fix: str = ""
 
 
-def worst(findings: Iterable[DoctorFinding]) -> str:
+def worst(findings: Iterable[Finding]) -> str:
     """Return the worst severity; `ok` when there are no findings."""
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default=OK)
 
 
-def ok(check: str, message: str) -> DoctorFinding:
+def ok(check: str, message: str) -> Finding:
     """Build a finding without a fault."""
-    return DoctorFinding(severity=OK, check=check, message=message)
+    return Finding(severity=OK, check=check, message=message)
 
 
-def note(check: str, message: str, fix: str = "") -> DoctorFinding:
+def note(check: str, message: str, fix: str = "") -> Finding:
     """Build a finding for information."""
-    return DoctorFinding(severity=NOTE, check=check, message=message, fix=fix)
+    return Finding(severity=NOTE, check=check, message=message, fix=fix)
 
 
-def warning(check: str, message: str, fix: str) -> DoctorFinding:
+def warning(check: str, message: str, fix: str) -> Finding:
     """Build a finding about an app that works, but not as safely as documented."""
-    return DoctorFinding(severity=WARNING, check=check, message=message, fix=fix)
+    return Finding(severity=WARNING, check=check, message=message, fix=fix)
 
 
-def error(check: str, message: str, fix: str) -> DoctorFinding:
+def error(check: str, message: str, fix: str) -> Finding:
     """Build a finding about an app that won't work."""
-    return DoctorFinding(severity=ERROR, check=check, message=message, fix=fix)
+    return Finding(severity=ERROR, check=check, message=message, fix=fix)

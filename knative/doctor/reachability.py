@@ -15,13 +15,13 @@ from typing import Any
 from eaves.credentials.folder import AUTHORITIES, TOKEN
 from eaves.errors import DeniedError
 from eaves.platform import RELAY
+from eaves.platform.findings import Finding, error, note, ok, warning
 from eaves.reachability import Reached, parse_report
 from knative.client.kinds import POD
-from knative.diagnosis.evidence import parse_time
-from knative.doctor.context import ExaminedSite
-from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.doctor.site import ExaminedSite
+from knative.readiness.conditions import parse_time
 from knative.resources.app.agent_images import find_any_agent_image
-from knative.resources.app.destinations import Destination
+from knative.resources.app.destinations import Destination, find_destinations
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 from knative.resources.reachability_pod import LIFE_S, PART, build_reachability_pod
 from knative.training.job_follower import find_waiting_reason
@@ -32,33 +32,53 @@ ENDED = ("Succeeded", "Failed")
 """Phases of a pod that has ended. Source: Kubernetes, PodPhase."""
 
 
-def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+def check_reachability(subject: ExaminedSite) -> Iterator[Finding]:
     """Check from a pod whether each address of the app can be reached."""
-    wanted = subject.destinations
+    wanted = list(dict.fromkeys(find_destinations(subject.app)))
     if not wanted:
         return
+    named = f"whether pods reach {', '.join(dict.fromkeys(one.address for one in wanted))}"
+    create = f"kubectl -n {subject.namespace} create"
     if not find_any_agent_image(subject.settings):
         yield note(
-            CHECK, f"whether pods reach {_named(wanted)} can't be checked: knative.agent_image is not set", _SET_IMAGE
+            CHECK,
+            f"{named} can't be checked: knative.agent_image is not set",
+            "build the agents' container image (Dockerfile, target agent) and set knative.agent_image in eaves.yaml",
         )
         return
     if not subject.may_probe:
-        yield note(CHECK, f"whether pods reach {_named(wanted)} was not checked, because of --no-pod", "eaves doctor")
+        yield note(CHECK, f"{named} was not checked, because of --no-pod", "eaves doctor")
         return
     name = f"{subject.app.function.name}-doctor-{secrets.token_hex(3)}"
+    pod = build_reachability_pod(name, wanted, subject.app, subject.settings, subject.site)
     try:
-        subject.cluster.apply(
-            build_reachability_pod(name, wanted, subject.app, subject.settings, subject.site), manager=MANAGER
-        )
+        subject.cluster.apply(pod, manager=MANAGER)
     except DeniedError as denied:
-        yield note(CHECK, f"whether pods reach {_named(wanted)} can't be checked: {denied.message}", _grant(subject))
+        yield note(
+            CHECK,
+            f"{named} can't be checked: {denied.message}",
+            f"{create} role eaves-doctor --verb=create,patch,get,list,delete --resource=pods && "
+            f"{create} rolebinding eaves-doctor --role=eaves-doctor --user=USER",
+        )
         return
     try:
-        pod = _wait(subject, name)
+        ended = _wait(subject, name)
         _clear(subject)
     finally:
         subject.cluster.delete(POD, name, namespace=subject.namespace)
-    yield from _judge(subject, wanted, pod)
+    if ended.get("status", {}).get("phase") != "Succeeded":
+        yield _explain_failed(subject, named, ended)
+        return
+    reports = parse_report(_read_termination_message(ended))[: len(wanted)]
+    for one, reached in zip_longest(wanted, reports):  # in the order of the attempts
+        if reached is None:
+            message = f"whether the {one.by} reaches {one.address} could not be checked: the pod's report is incomplete"
+            yield note(CHECK, message)
+        elif not reached.failed:
+            yield ok(CHECK, f"the {one.by} reaches {one.address}")
+        else:
+            message = f"the {one.by} can't reach {one.address} from inside the cluster: {reached.message}"
+            yield error(CHECK, message, _fix(subject, one, reached))
 
 
 def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
@@ -80,45 +100,18 @@ def _clear(subject: ExaminedSite) -> None:
             subject.cluster.delete(POD, str(pod["metadata"]["name"]), namespace=subject.namespace)
 
 
-def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[str, Any]) -> Iterator[DoctorFinding]:
+def _explain_failed(subject: ExaminedSite, named: str, pod: Mapping[str, Any]) -> Finding:
+    """Explain why the pod has tried no address."""
     phase = pod.get("status", {}).get("phase", "")
-    if phase != "Succeeded":
-        why = (
-            find_waiting_reason(pod)
-            if phase in ("", "Pending")
-            else f"its phase is {phase}: {_read_termination_message(pod)[:200]}".removesuffix(": ")
-        )
-        fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
-        if "No module named" in why:
-            fix = (
-                "set knative.agent_image in eaves.yaml to a container image of this version of Eaves; the "
-                "present one is older"
-            )
-        yield warning(
-            CHECK,
-            f"whether pods reach {_named(wanted)} could not be checked, because the pod for the "
-            f"check did not run: {why}",
-            fix,
-        )
-        return
-    for one, reached in zip_longest(
-        wanted, parse_report(_read_termination_message(pod))[: len(wanted)]
-    ):  # in the order of the attempts
-        if reached is None:
-            yield note(
-                CHECK,
-                f"whether the {one.by} reaches {one.address} could not be checked: the report of the pod is incomplete",
-            )
-        elif not reached.failed:
-            yield ok(CHECK, f"the {one.by} reaches {one.address}")
-        else:
-            message = f"the {one.by} can't reach {one.address} from inside the cluster: {reached.message}"
-            yield error(CHECK, message, _fix(subject, one, reached))
+    said = _read_termination_message(pod)[:200]
+    why = find_waiting_reason(pod) if phase in ("", "Pending") else f"its phase is {phase}: {said}".removesuffix(": ")
+    fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
+    return warning(CHECK, f"{named} could not be checked, because the pod for the check did not run: {why}", fix)
 
 
 def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
-    host = one.address.rpartition(":")[0].removeprefix("tls://")
     if reached.failed == "name":
+        host = one.address.rpartition(":")[0].removeprefix("tls://")
         return (
             f"replace {host} by an IP address or a name that the cluster's DNS can resolve, such as "
             "SERVICE.NAMESPACE.svc; names that end in .local can be resolved only by mDNS"
@@ -140,21 +133,6 @@ def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
 
 
 def _read_termination_message(pod: Mapping[str, Any]) -> str:
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    statuses: Sequence[Any] = pod.get("status", {}).get("containerStatuses") or [{}]
     terminated = (statuses[0].get("state") or {}).get("terminated") or {}
     return str(terminated.get("message") or terminated.get("reason") or "")
-
-
-def _named(wanted: Sequence[Destination]) -> str:
-    return ", ".join(dict.fromkeys(one.address for one in wanted))
-
-
-_SET_IMAGE = "build the agents' container image (Dockerfile, target agent) and set knative.agent_image in eaves.yaml"
-
-
-def _grant(subject: ExaminedSite) -> str:
-    where = f"kubectl -n {subject.namespace} create"
-    return (
-        f"{where} role eaves-doctor --verb=create,patch,get,list,delete --resource=pods && "
-        f"{where} rolebinding eaves-doctor --role=eaves-doctor --user=USER"
-    )

@@ -1,0 +1,267 @@
+"""Checks of the cluster: versions, Knative and its networking layer, DNS, nodes.
+
+Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
+the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/; knative.dev/networking,
+pkg/config/config.go (ingress-class and its older spelling; Istio when neither is set); net-kourier, net-contour and
+net-istio, their Services; Kubernetes, cluster/addons/dns/nodelocaldns (the DNS cache runs on each node's own network,
+where no selector of pods selects it, and answers at the addresses of its argument `-localip`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from eaves.config import iter_leaves
+from eaves.platform.findings import Finding, error, note, ok, warning
+from functions.settings import ServeSettings
+from knative.client.kinds import BROKER, DAEMON_SET, DEPLOYMENT, KSERVICE, POD, SERVICE
+from knative.cluster_dns import Resolver, parse_resolver
+from knative.doctor.site import EVENTING_NAMESPACE, SERVING_NAMESPACE, ExaminedSite
+from knative.readiness.conditions import condition, is_true, name_of
+
+KUBERNETES = (34, 37)
+"""Minor versions of Kubernetes: the oldest that Knative 1.23 supports, and the newest that Eaves was tested with."""
+KNATIVE = (21, 23)
+_RELEASE = "https://github.com/knative/{repository}/releases/download/knative-v1.23.0/{file}"
+_SERVING = ("activator", "autoscaler", "controller", "webhook")
+_EVENTING = ("eventing-controller", "eventing-webhook")
+_CLASS = ".ingress.networking.knative.dev"
+GATEWAYS = {
+    "kourier": ("kourier-system", "kourier-internal"),
+    "contour": ("contour-internal", "envoy"),
+    "istio": ("istio-system", "knative-local-gateway"),
+}
+"""Namespace and Service of the gateway of each networking layer, by the first part of its ingress class."""
+_INSTALL_KOURIER = (
+    "kubectl apply -f https://github.com/knative-extensions/net-kourier/releases/download/knative-v1.23.0/kourier.yaml "
+    "&& kubectl -n knative-serving patch configmap config-network --type merge -p "
+    """'{"data":{"ingress-class":"kourier.ingress.networking.knative.dev"}}'"""
+)
+_NODE_CACHE, _SYSTEM = "node-local-dns", "kube-system"
+_HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "dataref_hosts")
+_PRESSURES = {
+    "DiskPressure": "its disk is nearly full",
+    "MemoryPressure": "its memory is nearly used up",
+    "PIDPressure": "its process IDs are nearly used up",
+}
+
+
+def check_server(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check the version of Kubernetes."""
+    version = subject.cluster.version()
+    found = re.match(r"v?1\.(\d+)", version)
+    where = f"the API server of {subject.cluster.name} is Kubernetes {version}"
+    lowest, highest = KUBERNETES
+    if found is None:
+        yield note("server", f"{where}, a version number that Eaves can't parse")
+    elif int(found[1]) < lowest:
+        yield warning(
+            "server",
+            f"{where}; Knative 1.23 needs at least 1.{lowest}",
+            f"upgrade Kubernetes to 1.{lowest} or newer",
+        )
+    elif int(found[1]) > highest:
+        yield note("server", f"{where}, newer than 1.{highest}, the newest version that Eaves was tested with")
+    else:
+        yield ok("server", where)
+
+
+def check_serving(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check that Knative Serving is installed and runs, and compare its version with the tested versions."""
+    install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
+    if subject.cluster.serves(KSERVICE.api_version):
+        yield from _check_part(subject, "serving", SERVING_NAMESPACE, _SERVING, install)
+    else:
+        yield error("serving", "Knative Serving is not installed in this cluster", install)
+
+
+def check_eventing(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check that Knative Eventing runs, and has every kind of object that the app needs."""
+    files = ("eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml", "mt-channel-broker.yaml")
+    install = _install("eventing", *files)
+    if not subject.cluster.serves(BROKER.api_version):
+        yield error(
+            "eventing", "Knative Eventing is not installed in this cluster: no event reaches the function", install
+        )
+        return
+    yield from _check_part(subject, "eventing", EVENTING_NAMESPACE, _EVENTING, install)
+    for kind in dict.fromkeys(kind for kind, _ in subject.kinds()):
+        if kind.group.endswith("knative.dev") and not subject.cluster.serves(kind.api_version):
+            yield error(
+                "eventing",
+                f"this cluster does not have {kind.kind} {kind.api_version}: its Knative Eventing is too old",
+                install,
+            )
+
+
+def _check_part(
+    subject: ExaminedSite, check: str, namespace: str, wanted: tuple[str, ...], install: str
+) -> Iterator[Finding]:
+    there = {one["metadata"]["name"]: one for one in subject.cluster.list(DEPLOYMENT, namespace=namespace)}
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        yield error(check, f"the CRDs are installed, but {', '.join(missing)} in {namespace} is missing", install)
+        return
+    down = [name for name in wanted if not (there[name].get("status") or {}).get("availableReplicas")]
+    if down:
+        yield error(check, f"{', '.join(down)} in {namespace} does not run", f"kubectl -n {namespace} get pods")
+        return
+    labels = (there[name]["metadata"].get("labels") or {} for name in wanted)
+    versions = sorted({str(one.get("app.kubernetes.io/version", "unknown")) for one in labels})
+    installed = f"Knative {check.capitalize()} {' and '.join(versions)}"
+    known = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", " ".join(versions))
+    if known is not None and KNATIVE[0] <= int(known[1]) <= KNATIVE[1]:
+        yield ok(check, installed)
+    else:
+        yield note(check, f"{installed}; Eaves was tested with 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
+
+
+def _install(repository: str, *files: str) -> str:
+    return " && ".join(f"kubectl apply -f {_RELEASE.format(repository=repository, file=file)}" for file in files)
+
+
+def check_network(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check that the gateway of the networking layer in config-network exists, and that the NetworkPolicy admits it."""
+    values = subject.config("config-network")
+    chosen = values.get("ingress-class") or values.get("ingress.class") or f"istio{_CLASS}"
+    layer = chosen.removesuffix(_CLASS)
+    if layer not in GATEWAYS:
+        yield note("network", f"the networking layer is {chosen}, which Eaves does not know, so it can't be checked")
+        return
+    namespace, service = GATEWAYS[layer]
+    settings = subject.settings
+    if subject.cluster.get(SERVICE, service, namespace=namespace) is None:
+        yield error(
+            "network",
+            f"the gateway of the networking layer {layer} (Service {service} in {namespace}) does not exist: no "
+            "request reaches a function. The ConfigMap config-network names the layer; without a name it is istio",
+            _INSTALL_KOURIER,
+        )
+    elif settings.network_policy and settings.gateway_namespace != namespace:
+        yield error(
+            "network",
+            f"the NetworkPolicy allows requests from {settings.gateway_namespace}, but the gateway is in {namespace}",
+            f"set knative.gateway_namespace in eaves.yaml to {namespace}",
+        )
+    else:
+        yield ok("network", f"the networking layer {layer} has its gateway in {namespace}")
+
+
+def check_dns(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check that the function's NetworkPolicy, if it has one, allows DNS queries to the cluster's resolvers.
+
+    The resolvers are those of `knative.dns`, and the node-local cache if the cluster has one.
+    """
+    settings = subject.settings
+    if not settings.network_policy or subject.faults:  # the check `settings` reports them
+        return
+    resolvers = [parse_resolver(text) for text in settings.dns]
+    found = [*_check_dns_pods(subject, resolvers), *_check_node_cache(subject, resolvers)]
+    yield from found or [ok("dns", f"the NetworkPolicy lets the function resolve names at {', '.join(settings.dns)}")]
+
+
+def _check_dns_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Finding]:
+    severity = error if subject.app.function.env.get(_HOSTS) else warning
+    for resolver in resolvers:
+        selector = ",".join(f"{key}={value}" for key, value in resolver.labels)
+        if resolver.network or subject.cluster.list(POD, namespace=resolver.namespace, selector=selector):
+            continue
+        yield severity(
+            "dns",
+            f"the NetworkPolicy lets the function resolve names at pods {selector} in {resolver.namespace}, "
+            "but no such pod exists: if the network enforces the policy, no name of function.dataref_hosts "
+            "can be resolved",
+            "set knative.dns in eaves.yaml to NAMESPACE/LABEL=VALUE of the cluster's DNS: kubectl get pods -A "
+            "--show-labels | grep -i dns",
+        )
+
+
+def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Finding]:
+    cache = subject.cluster.get(DAEMON_SET, _NODE_CACHE, namespace=_SYSTEM) or {}
+    containers = cache.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ())
+    pairs = [pair for container in containers for pair in pairwise(container.get("args", ()))]
+    addresses = [one.strip() for name, value in pairs if name.lstrip("-") == "localip" for one in value.split(",")]
+    known = {resolver.network.partition("/")[0] for resolver in resolvers}
+    missing = [address for address in addresses if address not in known]
+    if missing:
+        wanted = ", ".join([*subject.settings.dns, *missing])
+        yield warning(
+            "dns",
+            f"each node resolves names itself ({_NODE_CACHE}, at {', '.join(missing)}), but the NetworkPolicy does "
+            "not let the function reach it",
+            f"set knative.dns in eaves.yaml to [{wanted}]",
+        )
+
+
+def check_nodes(subject: ExaminedSite) -> Iterator[Finding]:
+    """Check the nodes that the function's selector chooses: their state, their taints and their architecture."""
+    chosen_by = (subject.function_pod.get("nodeSelector") or {}).items()
+    selector = ",".join(f"{key}={value}" for key, value in chosen_by)
+    if not subject.edge:
+        what = f"no node has the labels {selector} of the site's selector" if selector else "the cluster has no nodes"
+        fix = f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes"
+        yield error("nodes", what, fix)
+        return
+    usable = [node for node in subject.edge if _accepts_pods(node) and not _untolerated(subject, node)]
+    if usable:
+        kinds = Counter(map(architecture_of, usable))
+        chosen = f", chosen by {selector}" if selector else ""
+        shown = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        yield ok("nodes", f"{len(usable)} of {len(subject.edge)} nodes are ready{chosen}: {shown}")
+        for node in subject.edge:
+            yield from _check_state(node)
+    else:
+        yield error("nodes", f"none of {len(subject.edge)} nodes is ready and accepts the pods", "kubectl get nodes")
+    for node in filter(_accepts_pods, subject.edge):
+        for taint in _untolerated(subject, node):
+            value = f"={taint['value']}" if taint.get("value") else ""
+            yield (warning if usable else error)(
+                "nodes",
+                f"node {name_of(node)} has the taint {taint['key']}{value}:{taint['effect']}, which the app's pods "
+                "don't tolerate, so they don't run there",
+                f"set knative.pod.tolerations in eaves.yaml to [{{key: {taint['key']}, operator: Exists}}]",
+            )
+
+
+def architecture_of(node: Mapping[str, Any]) -> str:
+    """Return the processor architecture of a node, such as `arm64`."""
+    return str((node["metadata"].get("labels") or {}).get("kubernetes.io/arch", "unknown"))
+
+
+def _accepts_pods(node: Mapping[str, Any]) -> bool:
+    return is_true(node, "Ready") and not node["spec"].get("unschedulable")
+
+
+def _check_state(node: Mapping[str, Any]) -> Iterator[Finding]:
+    name = name_of(node)
+    if not is_true(node, "Ready"):
+        why = condition(node, "Ready").get("message", "it gives no reason")
+        yield warning("nodes", f"node {name} is not ready: {why}", f"kubectl describe node {name}")
+        return
+    for kind, text in _PRESSURES.items():
+        if is_true(node, kind):
+            yield warning(
+                "nodes",
+                f"node {name} reports {kind}: {text}; it evicts pods and deletes unused container images",
+                f"kubectl describe node {name}",
+            )
+    if node["spec"].get("unschedulable"):
+        yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
+
+
+def _untolerated(subject: ExaminedSite, node: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Return the taints of a node that keep the function's pods away."""
+    tolerations = subject.function_pod.get("tolerations") or ()
+    taints = [taint for taint in node["spec"].get("taints") or () if taint["effect"] in {"NoSchedule", "NoExecute"}]
+    return [taint for taint in taints if not any(_tolerates(one, taint) for one in tolerations)]
+
+
+def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    """Return whether a toleration covers a taint. Source: core/v1, Toleration.ToleratesTaint."""
+    if toleration.get("effect", "") not in {"", taint["effect"]} or toleration.get("key", "") not in {"", taint["key"]}:
+        return False
+    return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")

@@ -1,0 +1,111 @@
+"""The input of all checks: a cluster, and the objects that an app would have there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConfigError, Fault
+from knative.client.kinds import CONFIG_MAP, NODE, ObjectKind, kind_of
+from knative.render.rendering import render_app
+from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
+_ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
+"""Placeholder for the function's container image when eaves.yaml names none, so that the other settings can be
+checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPod:
+    """A pod that a deploy would make, for the object that `by` names by kind and name."""
+
+    by: str
+    namespace: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class ExaminedSite:
+    """A site's cluster and an app that would be deployed there.
+
+    Attributes:
+        cluster: Connection to the site's cluster.
+        app: The app that would be deployed; its function may have no container image yet.
+        settings: Settings of the app's objects on the cluster.
+        site: The site; its namespace becomes the one of the connection when it names none.
+        platforms: Function that asks a registry for the architectures of a container image; it raises OciError. None
+            asks no registry.
+        clock: Function that returns this machine's Unix time in seconds.
+        may_probe: Whether the reachability pod may be created, which tries the app's addresses.
+        probe_wait_s: Maximum seconds to wait until the reachability pod has tried the addresses.
+        trains_in: Namespace of this cluster where trainings run; empty when none run in it.
+        manifests: Every object that `deploy` would apply; none when eaves.yaml has faults.
+        faults: Faults of eaves.yaml for this site; a missing container image of the function doesn't count.
+    """
+
+    cluster: Cluster
+    app: ClusterApp
+    settings: KnativeSettings
+    site: SiteSettings
+    platforms: Callable[[str], set[str]] | None = None
+    clock: Callable[[], float] = time.time
+    may_probe: bool = True
+    probe_wait_s: float = 60.0
+    trains_in: str = ""
+    manifests: tuple[dict[str, Any], ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Render the app's objects."""
+        self.site = replace(self.site, namespace=self.site.namespace or self.cluster.namespace)
+        function = self.app.function
+        try:
+            whole = replace(self.app, function=replace(function, image=function.image or _ANY_IMAGE))
+            self.manifests = render_app(whole, self.settings, self.site)
+        except ConfigError as found:
+            self.faults = found.faults
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the app."""
+        return self.site.namespace
+
+    def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
+        """Read the values of a ConfigMap; they are empty when it doesn't exist."""
+        return (self.cluster.get(CONFIG_MAP, name, namespace=namespace) or {}).get("data") or {}
+
+    @cached_property
+    def edge(self) -> list[dict[str, Any]]:
+        """The nodes that the function's selector chooses."""
+        wanted = dict(self.function_pod.get("nodeSelector") or {}).items()
+        nodes = self.cluster.list(NODE, namespace="")
+        return [node for node in nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
+
+    @property
+    def function_pod(self) -> Mapping[str, Any]:
+        """Spec of the function's pod; empty when eaves.yaml has faults."""
+        return next((pod.spec for pod in self.pods() if pod.by.startswith("Service ")), {})
+
+    def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
+        """Yield each kind of object that a deploy would apply, with its namespace."""
+        seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
+        yield from sorted(
+            ((kind, (namespace or self.namespace) if kind.namespaced else "") for kind, namespace in seen),
+            key=lambda found: (found[1], found[0].plural),
+        )
+
+    def pods(self) -> Iterator[PlannedPod]:
+        """Yield every pod that a deployment of the app would create."""
+        for one in self.manifests:
+            spec = one.get("spec", {}).get("template", {}).get("spec")
+            if spec:
+                namespace = str(one["metadata"].get("namespace") or self.namespace)
+                yield PlannedPod(by=f"{one['kind']} {one['metadata']['name']}", namespace=namespace, spec=spec)

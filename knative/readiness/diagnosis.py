@@ -1,0 +1,227 @@
+"""Diagnosis of a function that isn't ready: its Service, revision and pods are read, and the first cause is explained.
+
+It changes no object, and calls no fault final that may still disappear by itself.
+
+Source: Knative Serving 1.23, pkg/apis/serving/v1/route_lifecycle.go, service_lifecycle.go, configuration_lifecycle.go
+and revision_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/ingress_lifecycle.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import NotFoundError
+from knative.client.kinds import KSERVICE, POD, REVISION
+from knative.readiness.conditions import (
+    Diagnosis,
+    Object,
+    condition,
+    is_alive,
+    is_ready,
+    is_true,
+    last_applied,
+    name_of,
+    namespace_of,
+    observed,
+    parse_time,
+    quote,
+)
+from knative.readiness.pods import PodReader, explain_pod
+from knative.readiness.refusals import explain_refusal
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+REVISION_LABEL = "serving.knative.dev/revision"
+MAX_PODS = 3
+"""Maximum number of pods whose details are read; the other pods of the same Revision fail in the same way."""
+PATIENCE_S = 15.0
+"""Maximum seconds that a controller or a networking layer may take before it counts as faulty; one that works takes
+less than 2 s."""
+_DEADLINE = "ProgressDeadlineExceeded"
+_OWNED = re.compile("that we (do not|don't) own")
+_CREATION = "Revision creation failed"
+UNSEEN = "controller"
+"""Value of `Diagnosis.cause` when an object's controller hasn't processed its last change."""
+_GONE = re.compile(r'(\w+) "([^"]+)" referenced in traffic not found')
+_NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
+_INGRESS = frozenset({"IngressNotConfigured", "Uninitialized", "CertificateNotReady"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedFunction:
+    """A Knative Service with its latest created Revision, at one moment.
+
+    Attributes:
+        service: The Knative Service.
+        revision: Latest created Revision; None when the function is ready, or it can't be read.
+        pods: Pods of the Revision.
+        diagnosis: Why the function isn't ready; None when it is, or when it only needs more time.
+    """
+
+    service: Object
+    revision: Object | None = None
+    pods: Sequence[Object] = ()
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Knative has given up the revision: after its progress deadline, it is never started again."""
+        revision = self.revision
+        if condition(revision, "Active").get("status") == "False" == condition(revision, "Ready").get("status"):
+            return True
+        return condition(revision, "ResourcesAvailable").get("reason") == _DEADLINE
+
+
+class FunctionReader:
+    """Reader of functions, for repeated use: it repeats no read that was denied."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._pods = cluster, PodReader(cluster)
+
+    def read(self, name: str, *, service: Object | None = None, now: float = 0.0) -> ObservedFunction:
+        """Read a function, and diagnose it if it isn't ready.
+
+        Args:
+            name: Name of the Service, in the cluster's namespace.
+            service: The Service if it was read already.
+            now: The API server's clock, Unix seconds; 0 when it isn't known.
+
+        Raises:
+            NotFoundError: When there is no such Service.
+            ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
+        """
+        service = service or self._cluster.get(KSERVICE, name)
+        if service is None:
+            message = f"the function {name!r} does not exist in {self._cluster.namespace}"
+            raise NotFoundError(message, hint="eaves deploy IMAGE --on knative")
+        created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
+        revision: Object | None = None
+        pods: list[dict[str, Any]] = []
+        if created:
+            attempt, selector = self._pods.attempt, f"{REVISION_LABEL}={created}"
+            pods = attempt("pods", lambda: self._cluster.list(POD, selector=selector), pods)
+            if not is_ready(service):
+                revision = attempt("revision", lambda: self._cluster.get(REVISION, created), None)
+        seen = ObservedFunction(service=service, revision=revision, pods=pods)
+        return replace(seen, diagnosis=None if is_ready(service) else self._diagnose(seen, now))
+
+    def _diagnose(self, seen: ObservedFunction, now: float) -> Diagnosis | None:
+        service, namespace = seen.service, namespace_of(seen.service)
+        if not observed(service):
+            return explain_unseen(service, now)
+        configured = condition(service, "ConfigurationsReady")
+        for state in (configured, condition(service, "RoutesReady"), condition(seen.revision, "ResourcesAvailable")):
+            said = str(state.get("message", ""))
+            if _OWNED.search(said) is not None or _CREATION in said:
+                return explain_refusal(said, namespace)
+        if configured.get("reason") == "OutOfDate":
+            return None  # the Service still names the previous Revision
+        if is_true(seen.revision, "Ready"):
+            return explain_routes(service, now)
+        living = [pod for pod in seen.pods if is_alive(pod)]
+        explained = [self._pods.explain(pod) for pod in living[:MAX_PODS]]
+        known = sorted((one for one in explained if one is not None), key=lambda one: not one.final)
+        # A Revision reports an unschedulable pod for a long time after the pod was scheduled.
+        found = known[0] if known else None if living else _explain_revision(seen.revision, namespace)
+        return _add_deadline(found, seen, namespace) if seen.given_up else found
+
+
+def explain_routes(service: Object, now: float) -> Diagnosis | None:
+    """Explain why requests don't reach a Revision that is ready; return None when they do, or may do so soon."""
+    state = condition(service, "RoutesReady")
+    reason, message = str(state.get("reason", "")), str(state.get("message", ""))
+    if not state or state.get("status") == "True":
+        return None
+    if leads_nowhere(service):
+        gone = _GONE.search(message)
+        return Diagnosis(
+            cause="routing",
+            message=f"requests are routed to a revision that does not exist: {quote(gone[0] if gone else message)}",
+            fix=f"eaves promote {name_of(service)} --on knative",
+            final=True,
+        )
+    since = parse_time(state.get("lastTransitionTime"))
+    late = reason in _INGRESS and bool(now and since and now - since > PATIENCE_S)
+    if not late and (state.get("status") != "False" or reason == "RevisionMissing"):
+        return None
+    nobody = reason == "IngressNotConfigured"
+    why = "no networking layer processes the function's Ingress" if nobody else "the networking layer isn't ready"
+    return Diagnosis(
+        cause="routing",
+        message=f"{why} ({quote(message) or reason})",
+        fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}'   # this "
+        "networking layer must run; `eaves doctor` checks it",
+    )
+
+
+def leads_nowhere(service: Object) -> bool:
+    """Return whether a Knative Service's traffic names a revision that doesn't exist; `promote` fixes that."""
+    state = condition(service, "RoutesReady")
+    if not state or state.get("status") == "True":
+        return False
+    return state.get("reason") in _NOT_THERE or _GONE.search(str(state.get("message", ""))) is not None
+
+
+def explain_unseen(value: Object, now: float) -> Diagnosis | None:
+    """Report that a controller hasn't processed an object's last change; return None in the first seconds.
+
+    Args:
+        value: The object.
+        now: The API server's clock, Unix seconds; 0 when it isn't known.
+    """
+    applied = last_applied(value)
+    waited_s = now - applied if now and applied else 0.0
+    if waited_s < PATIENCE_S:
+        return None
+    group = str(value.get("apiVersion", "")).partition("/")[0]
+    where = "knative-serving" if group.startswith("serving.") else "knative-eventing" if "." in group else "kube-system"
+    return Diagnosis(
+        cause=UNSEEN,
+        message=f"its controller has not processed the change that was applied {waited_s:.0f} s ago",
+        fix=f"kubectl -n {where} get pods",
+    )
+
+
+def _explain_revision(revision: Object | None, namespace: str) -> Diagnosis | None:
+    """Explain why a Revision isn't ready from its conditions, which keep the last words of pods that are gone."""
+    for kind in ("ContainerHealthy", "ResourcesAvailable"):
+        state = condition(revision, kind)
+        reason, message = str(state.get("reason", "")), str(state.get("message", ""))
+        if revision is None or state.get("status") != "False" or not reason:
+            continue
+        if reason == "FailedCreate":
+            return explain_refusal(message, namespace)
+        status: dict[str, Any] = {"state": {"waiting": {"reason": reason, "message": message}}}
+        if reason.startswith("ExitCode"):
+            ended = {
+                "exitCode": reason.removeprefix("ExitCode"),
+                "message": message.removeprefix("Container failed with: "),
+            }
+            status = {"state": {"terminated": ended}}
+        placed = {"type": "PodScheduled", "status": str(reason != "Unschedulable"), "message": message}
+        statuses = [{**status, "name": one.get("name")} for one in revision["spec"].get("containers") or ()]
+        found = explain_pod({**revision, "status": {"conditions": [placed], "containerStatuses": statuses}})
+        if found is not None:
+            return found
+    return None
+
+
+def _add_deadline(found: Diagnosis | None, seen: ObservedFunction, namespace: str) -> Diagnosis:
+    """Return a final diagnosis, whose fix makes Knative try again; it has given up the revision."""
+    name = name_of(seen.revision or {})
+    again = f"kubectl -n {namespace} delete revisions.serving.knative.dev {name}"
+    if found is None:
+        return Diagnosis(
+            cause="controller",
+            message=f"the revision {name} did not become ready within its progress deadline, and Knative has stopped "
+            "trying",
+            fix="raise scale.start_timeout_s in eaves.yaml if the function starts slowly; kubectl -n "
+            f"{namespace} get events shows for an hour why; this command makes Knative try again: {again}",
+            final=True,
+        )
+    message = f"{found.message}; Knative has stopped trying to start the revision {name}"
+    return replace(found, final=True, message=message, fix=f"{found.fix}; then make Knative try again: {again}")

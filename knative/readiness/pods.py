@@ -1,0 +1,250 @@
+"""Explanations of pods that aren't ready: not scheduled, evicted, or with containers that wait, end or aren't ready.
+
+Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go, pkg/kubelet/container/sync_result.go and
+pkg/kubelet/events/event.go (the reasons), security_context.go and kuberuntime_manager.go (their messages); runc's
+texts; `functions.model.model_loading` for the texts of the function's own log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eaves.errors import ClusterError, DeniedError
+from knative.client.kinds import EVENT
+from knative.readiness.conditions import (
+    SIDECAR,
+    Diagnosis,
+    Object,
+    condition,
+    containers,
+    is_true,
+    name_of,
+    namespace_of,
+    parse_time,
+    quote,
+)
+from knative.readiness.refusals import ARCHITECTURE, PULLS, explain_pull, explain_scheduling, explain_start
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+LOG_LINES, _TAIL_LINES = 100, 5
+STARTING = frozenset({
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun",
+    "PostStartHookError",
+})  # fmt: skip
+_NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
+_NODE_EVENTS = {
+    "FailedMount": "a volume can't be mounted",
+    "FailedAttachVolume": "a volume can't be mounted",
+    "FailedCreatePodSandBox": "the node can't set up the pod",
+}
+_GIVEN_UP_AFTER = 3
+"""Number of restarts after which a crash counts as final; a kubelet waits 10, 20 and 40 s between the restarts."""
+_CERTAIN_EXITS = frozenset({64, 65, 78})
+"""Exit codes for wrong usage, data or configuration (sysexits.h).
+
+`eaves.errors` ends a process with them. A restarted process ends with the same code, so the crash is final at once.
+"""
+_KILLED = 137
+T = TypeVar("T")
+
+
+class PodReader:
+    """Reader of what explains pods. It remembers which reads were denied, and doesn't repeat them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._denied: set[str] = set()
+
+    def explain(self, pod: Object) -> Diagnosis | None:
+        """Explain why a pod isn't ready, from the pod, its Events if it waits, and the log of its own container.
+
+        Raises:
+            ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
+        """
+        name, namespace = name_of(pod), namespace_of(pod)
+        waits = any((status.get("state") or {}).get("waiting") for status in containers(pod))
+        events = self.events(namespace, f"involvedObject.name={name}") if waits else []
+        return explain_pod(pod, log=self._read_log(pod, name, namespace), events=events)
+
+    def events(self, namespace: str, fields: str) -> list[dict[str, Any]]:
+        """Read the Events of a namespace with the given fields."""
+        return self.attempt(
+            f"events {namespace}", lambda: self._cluster.list(EVENT, namespace=namespace, fields=fields), []
+        )
+
+    def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
+        """Return the value that `read` returns; `otherwise` when it is denied, now or before."""
+        if what not in self._denied:
+            try:
+                return read()
+            except DeniedError:
+                self._denied.add(what)
+        return otherwise
+
+    def _read_log(self, pod: Object, name: str, namespace: str) -> list[str]:
+        """Read the end of the log of a container that has ended, or that runs while the pod isn't ready.
+
+        Knative's sidecar probes the function, so the function's own container counts as ready whenever it runs.
+        """
+        for status in containers(pod):
+            state, container = status.get("state") or {}, str(status.get("name", ""))
+            ended = bool(ended_state(status)) and not status.get("ready")
+            if container == SIDECAR or not (ended or "running" in state) or is_true(pod, "Ready"):
+                continue
+            read = partial(self._cluster.logs, name, container=container, lines=LOG_LINES, namespace=namespace)
+            with suppress(ClusterError):  # the pod has just gone, hasn't started, or its node is off
+                return self.attempt(
+                    f"logs {namespace}", partial(read, previous=ended and "terminated" not in state), []
+                )
+        return []
+
+
+def explain_pod(pod: Object, *, log: Sequence[str] = (), events: Sequence[Object] = ()) -> Diagnosis | None:
+    """Explain why a pod isn't ready; return None when it is, or when it only needs more time.
+
+    Args:
+        pod: The pod.
+        log: Last lines of the log of its own container; from the process before the last restart if it waits.
+        events: Core Events about the pod, in any order.
+    """
+    status, spec, namespace = pod.get("status", {}), pod.get("spec", {}), namespace_of(pod)
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return explain_scheduling(str(scheduled.get("message", "")), spec, namespace)
+    if status.get("reason") == "Evicted":
+        node = spec.get("nodeName", "NODE")
+        return Diagnosis(
+            cause="unschedulable",
+            message=f"the node {node} has evicted the pod: {quote(str(status.get('message', '')))}",
+            fix=f"kubectl describe node {node} | grep -A8 Conditions",
+        )
+    for container in containers(pod):
+        found = _explain_waiting(pod, container)
+        if found is None and not container.get("ready"):
+            found = explain_crash(pod, container, log)
+        if found is not None:
+            return found
+    if (found := _explain_events(pod, events)) is not None or is_true(pod, "Ready"):
+        return found
+    ends = (explain_crash(pod, one, log) for one in containers(pod) if one.get("name") != SIDECAR)
+    return explain_log(log) or next((end for end in ends if end is not None), None)
+
+
+def explain_crash(pod: Object, container: Object, log: Sequence[str]) -> Diagnosis | None:
+    """Explain why a container's process ended, from the container's status; return None when no process has ended."""
+    ended = ended_state(container)
+    if not ended:
+        return None
+    restarts, code = int(container.get("restartCount") or 0), int(ended.get("exitCode") or 0)
+    reason, message = str(ended.get("reason", "")), str(ended.get("message", ""))
+    name = str(container.get("name", ""))
+    said = (log if name != SIDECAR else ()) or message.splitlines()
+    tail = [line for line in said if line.strip()][-_TAIL_LINES:]
+    if reason in STARTING or "failed to create containerd task" in message or ARCHITECTURE in f"{message} {tail}":
+        return explain_start(" ".join([reason, message, *tail]), _image(pod, container), namespace_of(pod))
+    if reason == "OOMKilled" or (code == _KILLED and not message):
+        return _explain_memory(pod, name, restarts, certain=reason == "OOMKilled")
+    times = f", {restarts} times" if restarts > 1 else ""
+    return explain_log(tail) or Diagnosis(
+        cause="crash",
+        message=f"the process ended with exit code {code}{times}"
+        + (f": {quote(' | '.join(tail))}" if tail else ", and wrote no log"),
+        fix=f"kubectl logs --previous -n {namespace_of(pod)} {name_of(pod)} -c {name}",
+        final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
+    )
+
+
+def explain_log(lines: Sequence[str]) -> Diagnosis | None:
+    """Explain why a function isn't ready, from the line `never ready: ...` in its log; None without such a line."""
+    for line in reversed(lines):
+        text = line
+        if line.startswith("{"):
+            try:
+                text = str(json.loads(line).get("message", ""))
+            except (ValueError, AttributeError):
+                continue
+        if (found := _NEVER_READY.search(text)) is not None:
+            return Diagnosis(
+                cause="function",
+                message=f"the function reports: {quote(found[1])}",
+                fix=found[2] or "eaves verify ARTIFACT, then build it again with eaves package",
+                final=True,
+            )
+    return None
+
+
+def ended_state(status: Object) -> Object:
+    """Return the state `terminated` of a container's last process that ended; empty when none has ended."""
+    state = status.get("state") or {}
+    ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
+    return ended
+
+
+def seen_at(event: Object) -> float:
+    """Return the Unix time in seconds when an Event last occurred.
+
+    Source: core/v1 Event (`lastTimestamp`); the scheduler writes the field `series` of events.k8s.io instead.
+    """
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
+    return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
+
+
+def _explain_waiting(pod: Object, container: Object) -> Diagnosis | None:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, said = waiting.get("reason"), f"{waiting.get('reason')} {waiting.get('message', '')}"
+    spec = pod.get("spec", {})
+    if reason in PULLS:
+        return explain_pull(
+            _image(pod, container),
+            said,
+            node="" if reason == "ContainerMissing" else str(spec.get("nodeName") or "NODE"),
+            namespace=namespace_of(pod),
+            secrets=[str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()],
+        )
+    if reason in STARTING:
+        return explain_start(said, _image(pod, container), namespace_of(pod))
+    return None
+
+
+def _explain_events(pod: Object, events: Sequence[Object]) -> Diagnosis | None:
+    """Explain from Events why the containers of a pod don't exist yet; the pod's status doesn't contain the reason."""
+    if not any((one.get("state") or {}).get("waiting") for one in containers(pod)):
+        return None
+    uid = pod.get("metadata", {}).get("uid")
+    own = (one for one in events if one.get("involvedObject", {}).get("uid", uid) == uid)
+    for event in sorted(own, key=seen_at, reverse=True):
+        if (what := _NODE_EVENTS.get(str(event.get("reason", "")))) is not None:
+            return Diagnosis(
+                cause="configuration",
+                message=f"{what}: {quote(str(event.get('message', '')))}",
+                fix=f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)}",
+            )
+    return None
+
+
+def _explain_memory(pod: Object, container: str, restarts: int, *, certain: bool) -> Diagnosis:
+    found = (one for one in pod.get("spec", {}).get("containers") or () if one.get("name") == container)
+    limits = [(one.get("resources") or {}).get("limits") or {} for one in found]
+    limit = limits[0].get("memory", "") if limits else ""
+    how = "was killed because it used" if certain else "was killed, most likely because it used"
+    return Diagnosis(
+        cause="memory",
+        message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
+        fix="set knative.memory_limit in eaves.yaml to twice as much, then: eaves deploy --on knative",
+        final=restarts >= 1,
+    )
+
+
+def _image(pod: Object, container: Object) -> str:
+    """Return the name of a container's image as in the pod's spec; the status may have another name of the same one."""
+    asked = pod.get("spec", {}).get("containers") or ()
+    found = next((one.get("image") for one in asked if one.get("name") == container.get("name")), None)
+    return str(found or container.get("image", ""))

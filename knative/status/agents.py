@@ -1,0 +1,173 @@
+"""The agents, publishers and relays of a site: their pods, the reports of their sources and queues, and their logs.
+
+An agent serves its report at its metrics port; the API server connects to that port. Agents that can't be read are
+reported as such; their numbers are never estimated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eaves.admin.agent import HEALTH
+from eaves.admin.report import parse_report
+from eaves.admin.summary import AgentStatus, describe_silent, summarize
+from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
+from knative.client.kinds import POD
+from knative.deploy.ownership import AppOwner
+from knative.readiness.conditions import condition, name_of
+from knative.readiness.parts import agent_of
+from knative.resources import publisher, relay
+from knative.resources.agent import CONTAINER, PART
+from knative.resources.app.agent_variables import METRICS_PORT
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+TIMEOUT_S = 5.0
+"""Maximum seconds for one agent's answer."""
+AT_ONCE = 8
+"""Number of agents that are read at the same time."""
+ALL = "agent"
+"""Name that stands for all agents of a function in a command, as in `eaves logs flowers.agent`."""
+_CONTAINERS = {publisher.PART: publisher.CONTAINER, relay.PART: relay.CONTAINER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPod:
+    """A pod with a queue: it runs a source, publishes a trigger's events, or is a relay.
+
+    Attributes:
+        app: Function that the pod belongs to.
+        agent: Name of the agent in commands: `FUNCTION.SOURCE`, `FUNCTION.TRIGGER-mqtt` or `FUNCTION.relay`.
+        name: Name of the pod.
+        container: Container with the queue.
+        namespace: Namespace of the pod.
+        phase: Phase of the pod, such as `Running`. Source: Kubernetes, PodStatus.
+        ready: Whether the pod runs and doesn't report that it isn't ready, as a pod on a node that is off does.
+    """
+
+    app: str
+    agent: str
+    name: str
+    namespace: str
+    phase: str
+    ready: bool = True
+    container: str = CONTAINER
+
+
+def list_agent_pods(cluster: Cluster, owner: AppOwner, *, all_namespaces: bool = False) -> list[AgentPod]:
+    """List every pod with a queue, including those on nodes if the user may see them, sorted by agent and name.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        owner: The site, and the namespace of its agents on nodes; an app limits the list to that app.
+        all_namespaces: Whether it is an error that the user may not list the pods on nodes.
+
+    Raises:
+        DeniedError: When the user may not list the pods.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
+    ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
+    found = cluster.list(POD, selector=ours)
+    if owner.agents and owner.agents != cluster.namespace:
+        # A user who may not list that namespace gets the other agents. It may hold pods of other owners.
+        with nullcontext() if all_namespaces else suppress(DeniedError):
+            there = cluster.list(POD, namespace=owner.agents, selector=ours)
+            found += [pod for pod in there if owner.has_agent(pod["metadata"].get("labels") or {}, cluster.namespace)]
+    return sorted(map(_describe, _with_queue(found)), key=lambda pod: (pod.agent, pod.name))
+
+
+def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
+    """Read the reports of agents from their pods, in the order of the pods."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="agents") as threads:
+        return list(threads.map(lambda pod: _read(cluster, pod), pods))
+
+
+def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int) -> list[str]:
+    """Read the last log lines of an agent, pod by pod; those of the process before a restart if there are none yet.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        owner: The function, and the namespace of its agents on nodes.
+        name: `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt` for one agent, `FUNCTION.agent` for all
+            agents.
+        lines: Maximum number of lines for each pod, and in total.
+
+    Raises:
+        NotFoundError: When there is no such agent, or none of its pods has started.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    pods = list_agent_pods(cluster, owner)
+    chosen = [pod for pod in pods if name in (pod.agent, f"{owner.app}.{ALL}")]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(pod.agent for pod in pods)) or "none"
+        raise NotFoundError(
+            f"{name} has no pod in {cluster.namespace} of {cluster.name} (agents with pods: {known})",
+            hint="eaves status --on knative",
+        )
+    found: list[str] = []
+    silent: list[ClusterError] = []
+    for pod in chosen:
+        try:
+            read = cluster.logs(pod.name, container=pod.container, lines=lines, namespace=pod.namespace)
+        except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
+            silent.append(error)
+            continue
+        with suppress(InvalidError):  # there was no earlier run
+            read = read or cluster.logs(
+                pod.name, container=pod.container, lines=lines, previous=True, namespace=pod.namespace
+            )
+        found += read
+    if len(silent) == len(chosen):
+        raise NotFoundError(
+            f"{name} has no log lines to show, because no pod has started: {silent[0].message}",
+            hint="eaves status --on knative",
+        )
+    return found[-lines:]
+
+
+def _with_queue(pods: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the pods but those of a Deployment that are ending, which another pod replaces, and whose queue is lost.
+
+    A pod of a StatefulSet or DaemonSet leaves its queue on a disk for the next pod, so it stays listed while it ends.
+    """
+    for pod in pods:
+        owners = pod["metadata"].get("ownerReferences") or ()
+        replaced = any(one.get("kind") == "ReplicaSet" for one in owners)
+        if not (replaced and "deletionTimestamp" in pod["metadata"]):
+            yield pod
+
+
+def _describe(pod: Mapping[str, Any]) -> AgentPod:
+    labels, status = pod["metadata"].get("labels", {}), pod.get("status", {})
+    return AgentPod(
+        app=str(labels.get(APP_LABEL, "")),
+        agent=agent_of(labels),
+        container=_CONTAINERS.get(labels.get(PART_LABEL), CONTAINER),
+        name=name_of(pod),
+        namespace=str(pod["metadata"]["namespace"]),
+        phase=str(status.get("phase", "Unknown")),
+        ready=status.get("phase") == "Running" and condition(pod, "Ready").get("status", "True") == "True",
+    )
+
+
+def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
+    sources = (pod.agent.partition(".")[2],) if pod.container == CONTAINER else ()
+    if pod.phase != "Running":
+        return describe_silent(pod.agent, sources, pod=pod.name, state=pod.phase.lower())
+    try:
+        answer = cluster.ask_pod(pod.name, METRICS_PORT, HEALTH, timeout_s=TIMEOUT_S, namespace=pod.namespace)
+        return summarize(pod.agent, parse_report(json.loads(answer.body)["report"]), pod=pod.name)
+    except ClusterError as error:
+        return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=error.message)
+    except (ValueError, KeyError, TypeError):
+        answer_text = answer.body[:200].decode(errors="replace")
+        reason = f"{HEALTH} answered {answer.status} without a report: {answer_text}"
+        return describe_silent(pod.agent, sources, pod=pod.name, state="unknown", reason=reason)

@@ -1,0 +1,180 @@
+"""Why a part of an app beside its function isn't ready: what objects, pods and Events say, one situation a test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from eaves.platform import PartStatus
+from knative.client.cluster import Cluster
+from knative.client.kinds import BROKER, DAEMON_SET, TRIGGER
+from knative.readiness.conditions import CAUSES
+from knative.readiness.parts import FAILED, READY, STARTING, PartReader, missing_part, wanted_parts
+from knative.render.rendering import render_app
+from tests.cluster.apps import full_app, full_settings, plain_site
+from tests.cluster.deploys import HOME
+from tests.cluster.expanded import condition
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+NOW = 1795600980.0
+"""2026-11-25T10:03:00Z."""
+MINUTES_AGO = "2026-11-25T10:01:00Z"
+NAMES = {"Trigger": "eventing.knative.dev/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
+NAMES |= {"ContainerSource": "sources.knative.dev/v1"}
+LABELS = {"app.kubernetes.io/managed-by": "eaves", "eaves.dev/app": "flowers", "eaves.dev/source": "inbox"}
+
+
+def part(kind: str, *conditions: Any, component: str = "source", spec: Any = None, **status: Any) -> dict[str, Any]:
+    labels = {**LABELS, "app.kubernetes.io/component": component}
+    metadata = {"name": "flowers-inbox", "namespace": HOME, "generation": 2, "uid": "u", "labels": labels}
+    metadata["managedFields"] = [{"manager": "eaves", "operation": "Apply", "time": MINUTES_AGO}]
+    template = {"template": {"metadata": {"labels": labels}, "spec": {}}}
+    reported = {"observedGeneration": 2, **({"conditions": list(conditions)} if conditions else {}), **status}
+    made = {"apiVersion": NAMES[kind], "kind": kind, "metadata": metadata}
+    return {**made, "spec": {**template, **(spec or {})}, "status": reported}
+
+
+def put_pod(server: FakeCluster, waiting: str, message: str = "", **labels: str) -> None:
+    """A pod of that part that isn't ready."""
+    state = {"waiting": {"reason": waiting, "message": message}}
+    last = {"terminated": {"exitCode": 1, "reason": "Error"}} if waiting == "CrashLoopBackOff" else {}
+    status = {"name": "agent", "ready": False, "restartCount": 4, "state": state, "lastState": last}
+    own = {**LABELS, "app.kubernetes.io/component": "source", **labels}
+    spec = {"nodeName": "edge-1", "containers": [{"name": "agent", "image": "r.test/agent@sha256:" + "0" * 64}]}
+    unready = [condition("Ready", "False", since=MINUTES_AGO)]
+    server.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "flowers-inbox-0", "namespace": HOME, "labels": own},
+            "spec": spec,
+            "status": {"conditions": unready, "containerStatuses": [status]},
+        }
+    )
+
+
+def judge(cluster: Cluster, value: dict[str, Any], *, now: float = NOW) -> PartStatus:
+    (found,) = PartReader(cluster).judge([value], now=now)
+    assert found.cause in {"", *CAUSES}
+    return found
+
+
+def test_what_is_ready(cluster: Cluster) -> None:
+    for value in (
+        part("Trigger", condition("Ready", "True")),
+        part("StatefulSet", spec={"replicas": 1}, readyReplicas=1),
+        part("DaemonSet", desiredNumberScheduled=2, updatedNumberScheduled=2, numberReady=2),
+        part("ContainerSource", condition("Ready", "True")),
+        part("DaemonSet", component="pin", desiredNumberScheduled=0),
+    ):
+        found = judge(cluster, value)
+        assert (found.state, found.reason, found.since) == (READY, "", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (
+            part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=1, numberReady=3),
+            "1 of 3 pods have the version that was deployed last",
+        ),
+        (
+            part("StatefulSet", readyReplicas=1, updateRevision="b", currentRevision="a"),
+            "0 of 1 pods have the version that was deployed last",
+        ),
+        (part("StatefulSet"), "0 of 1 pods are ready"),
+    ],
+)
+def test_pods_that_are_missing_or_of_the_version_before(cluster: Cluster, value: dict[str, Any], reason: str) -> None:
+    found = judge(cluster, value)
+    assert (found.state, found.reason, found.since, found.age_s) == (STARTING, reason, NOW - 120, 120)
+
+
+def test_nodes_without_a_ready_pod_are_named(cluster: Cluster, apiserver: FakeCluster) -> None:
+    put_pod(apiserver, "ContainerCreating")
+    value = part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=3, numberReady=2)
+    assert judge(cluster, value).reason == "2 of 3 pods are ready, not on edge-1"
+
+
+def test_an_agents_fixes_are_others_than_a_functions(cluster: Cluster, apiserver: FakeCluster) -> None:
+    put_pod(apiserver, "ErrImagePull", "manifest unknown")
+    assert "knative.agent_image" in judge(cluster, part("StatefulSet")).fix
+    put_pod(apiserver, "CrashLoopBackOff")
+    found = judge(cluster, part("StatefulSet"))
+    assert (found.cause, found.fix, found.final) == ("crash", "eaves logs flowers.inbox --on knative", True)
+
+
+def test_a_pod_of_the_version_before_may_be_in_the_way(cluster: Cluster, apiserver: FakeCluster) -> None:
+    put_pod(apiserver, "CrashLoopBackOff", **{"controller-revision-hash": "a"})
+    found = judge(cluster, part("StatefulSet", updateRevision="b", currentRevision="a"))
+    assert "has the previous version" in found.reason
+    assert (found.fix, found.final) == (f"kubectl -n {HOME} delete pod flowers-inbox-0", False)
+
+
+def test_an_agent_that_no_node_may_run(cluster: Cluster) -> None:
+    spec = {"template": {"spec": {"nodeSelector": {"place": "barn"}}}}
+    found = judge(cluster, part("DaemonSet", spec=spec, desiredNumberScheduled=0, numberReady=0))
+    assert found.cause == "unschedulable"
+    assert "kubectl get nodes -l place=barn" in found.fix
+
+
+def test_a_pod_that_may_not_be_made_is_in_the_events_only(cluster: Cluster, apiserver: FakeCluster) -> None:
+    text = 'pods "flowers-inbox-0" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes'
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": HOME}}
+    apiserver.put({**event, "reason": "FailedCreate", "message": text, "involvedObject": {"name": "flowers-inbox"}})
+    found = judge(cluster, part("StatefulSet"))
+    assert found.state == FAILED
+    assert "the Pod Security level restricted:latest" in found.reason
+
+
+GONE = ("False", "NotFound", "it is gone")
+UNADDRESSED = ("False", "X", "address not set for Kind = Service, Namespace = cams, Name = flowers")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "state", "cause", "begins"),
+    [
+        ([("BrokerReady", *GONE)], FAILED, "broker", "its Broker is missing or not ready: it is gone"),
+        ([("SubscriberResolved", *GONE)], FAILED, "destination", "its subscriber can't be resolved: it is gone"),
+        ([("SubscriptionReady", *GONE)], FAILED, "refused", "its condition SubscriptionReady is False: it is gone"),
+        # It was looked at before its function had an address.
+        ([("SubscriberResolved", *UNADDRESSED)], STARTING, "", "its subscriber can't be resolved yet: address not"),
+        ([("SubscriptionReady", "Unknown", "", "is being made")], STARTING, "", "is being made"),
+        ([], FAILED, "refused", "it is not ready: the true reason"),
+    ],
+)
+def test_conditions_that_keep_a_trigger_from_being_ready(
+    cluster: Cluster, conditions: list[tuple[str, str, str, str]], state: str, cause: str, begins: str
+) -> None:
+    aside = {**condition("Cosmetic", "False", "", "never mind"), "severity": "Info"}
+    ready = condition("Ready", "False", "Whatever", "the true reason", since=MINUTES_AGO)
+    found = judge(cluster, part("Trigger", aside, *(condition(*one) for one in conditions), ready))
+    assert (found.state, found.cause, found.since) == (state, cause, NOW - 120)
+    assert found.reason.startswith(begins)
+
+
+def test_an_object_that_its_controller_has_not_looked_at(cluster: Cluster) -> None:
+    value = part("Trigger", condition("Ready", "True"), observedGeneration=1)
+    found = judge(cluster, value)
+    assert (found.state, found.cause) == (FAILED, "controller")
+    assert "120 s ago" in found.reason
+    assert judge(cluster, value, now=NOW - 115).state == STARTING
+    assert judge(cluster, value, now=0.0).state == STARTING, "nobody knows what time it is"
+
+
+def test_the_parts_of_an_app_are_those_that_can_be_ready_and_the_broker() -> None:
+    site = plain_site(namespace="cams")
+    manifests = render_app(full_app(), full_settings(create_broker=False), site)
+    found = wanted_parts(manifests, "cams")
+    assert found[0] == (BROKER, "eaves", "cams")
+    assert (DAEMON_SET, "flowers-cams-camera", "eaves-agents") in found
+    assert not any(name.startswith("flowers-pin") for _, name, _ in found)
+    assert {kind.kind for kind, _, _ in found} == {
+        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
+    }
+
+
+def test_what_is_missing_says_how_it_comes_back() -> None:
+    assert missing_part(BROKER, "eaves", "barn").reason == "it does not exist in the namespace barn"
+    assert missing_part(TRIGGER, "flowers", "barn").fix == "eaves deploy --on knative"
