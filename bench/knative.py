@@ -1,5 +1,7 @@
 """Benchmark of cold starts through Knative: functions and a trivial server (the floor) in turn, split into phases.
 
+The phase `launch` ends when the function's process is executed: it is the share of Knative and the node.
+
 The functions are deployed from container images that the cluster can pull, into a namespace of their own that is
 deleted at the end: KUBECONFIG names the cluster, EAVES_BENCH_FUNCTIONS the images as `fp32=IMAGE,int8=IMAGE`, and
 EAVES_BENCH_FLOOR that of a server that does almost nothing. A round takes about a minute, since every function has to
@@ -9,19 +11,18 @@ scale to zero before it: 6 s without requests, and Knative's grace period of 30 
 from __future__ import annotations
 
 import secrets
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.cold_start import PHASES, ColdStart, measure_cold_start
 from bench.material import Setup
 from bench.report import Figure, Section, Table, UnavailableError
-from eaves.cli.cluster.cold_start_report import build_request
 from eaves.platform import ScaleSettings
-from eaves.platform.cold_start import PHASES, ColdStart, summarize
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import KSERVICE, NAMESPACE
-from knative.cold_start import ColdRequest, ColdSubject, measure_in_turn, read_target
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import build_function
 from knative.settings import KnativeSettings, SiteSettings
@@ -47,20 +48,24 @@ def measure(setup: Setup) -> Section:
     if not kubeconfig or not named:
         raise UnavailableError("it needs KUBECONFIG and EAVES_BENCH_FUNCTIONS (see bench/knative.py)")
     images = dict(one.split("=", 1) for one in named.split(","))
-    request = build_request(setup.models[0].image)
     with open_namespace(Path(kubeconfig)) as cluster:
         names = deploy(cluster, images, setup.environ.get("EAVES_BENCH_FLOOR", ""), KnativeSettings())
-        subjects = [
-            ColdSubject(target=read_target(cluster, name), request=ColdRequest() if name == FLOOR else request)
-            for name in names
-        ]
-        starts = measure_in_turn(cluster, subjects, setup.rounds(ROUNDS), show=lambda *_: None)
-    return build_section(dict(zip(names, starts, strict=True)))
+        return build_section(measure_in_turn(cluster, names, setup.models[0].image.read_bytes(), setup.rounds(ROUNDS)))
+
+
+def measure_in_turn(cluster: Cluster, names: Sequence[str], image: bytes, rounds: int) -> dict[str, list[ColdStart]]:
+    """Return the cold starts of each function; they take turns, and each round begins with another one."""
+    found: dict[str, list[ColdStart]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            found[name].append(measure_cold_start(cluster, name, b"" if name == FLOOR else image))
+    return found
 
 
 def build_section(found: Mapping[str, Sequence[ColdStart]]) -> Section:
     """Return the section of all cold starts by the function's name, with the floor's name `floor`."""
-    rows = {name: {row.phase: row.median_ms for row in summarize(starts)} for name, starts in found.items()}
+    rows = {name: _medians(starts) for name, starts in found.items()}
     floor_ms, figures = rows.get(FLOOR, {}).get("total"), []
     for name, medians in rows.items():
         if floor_ms is not None and name != FLOOR:
@@ -74,6 +79,11 @@ def build_section(found: Mapping[str, Sequence[ColdStart]]) -> Section:
     )
     title = f"Medians of {len(next(iter(found.values())))} rounds, ms:"
     return Section(figures=tuple(figures), tables=(Table(title=title, heads=("phase", *rows), rows=cells),))
+
+
+def _medians(starts: Sequence[ColdStart]) -> dict[str, float]:
+    phases = [start.phases_ms | {"total": start.total_ms, "warm": start.warm_ms} for start in starts]
+    return {name: statistics.median(one.get(name, 0.0) for one in phases) for name in phases[0]}
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from converters.declaration import Declaration, TensorDeclaration
 from converters.settings import ConvertSettings
 from eaves import errors
 from eaves.cli import COMMANDS, load_command
-from eaves.cli.app.project import Project
-from eaves.cli.app.settings_table import SOURCE_KINDS
+from eaves.cli.project import Project
 from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
@@ -27,6 +26,7 @@ from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
 from eaves.sources.claim_check import ClaimCheckSettings
+from eaves.sources.kind import OWN, load_kind
 from eaves.sources.options import FrameOptions
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
@@ -52,8 +52,8 @@ def build_reference() -> str:
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
     parts += ["### ... to store large images in a bucket\n", *_settings(ClaimCheckSettings, env=False)]
-    for kind, cls in SOURCE_KINDS.items():
-        parts += [f"### ... of kind `{kind}`\n", *_settings(cls, env=False)]
+    for kind in OWN:
+        parts += [f"### ... of kind `{kind}`\n", *_settings(load_kind(kind).settings, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]

@@ -9,6 +9,13 @@ UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif")
 docs/01-training.md has the reason."""
 UNKNOWN = "application/octet-stream"
 
+UNSUPPORTED = ("image/heic", "image/avif")
+"""Media types that `sniff` recognises although no function reads them, so that a refusal names them."""
+_BRANDS = {b"avif": "image/avif", b"avis": "image/avif"} | dict.fromkeys(
+    (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "image/heic"
+)
+"""Brand after `ftyp` in a file's first box to its media type. Source: ISO/IEC 23008-12, annex B; AV1 Image File
+Format."""
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -31,6 +38,8 @@ def sniff(data: bytes) -> str:
     """Return the media type by the first bytes; `application/octet-stream` when unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
+    if data[4:8] == b"ftyp" and data[8:12] in _BRANDS:
+        return _BRANDS[data[8:12]]
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)
 
 

@@ -53,9 +53,9 @@ def settings_options(
             names = f"{flag}/--no-{flag[2:]}" if leaf.type is bool else flag
             one_of = leaf.choices and leaf.type is str
             kind: Any = click.Choice(leaf.choices) if one_of else None if leaf.type is bool else str
-            default = (defaults or {}).get(path) or _describe_default(leaf.default)
-            text = f"{leaf.doc} [default: {'; '.join(filter(None, (default, _describe_range(leaf), leaf.env)))}]"
-            metavar = _name_type(leaf) if kind is not None else None
+            default = (defaults or {}).get(path) or describe_default(leaf.default)
+            text = f"{leaf.doc} [default: {'; '.join(filter(None, (default, describe_range(leaf), leaf.env)))}]"
+            metavar = name_type(leaf) if kind is not None else None
             option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=metavar)
             command = option(command)
         return command
@@ -63,7 +63,7 @@ def settings_options(
     return decorate
 
 
-def _describe_default(default: Any) -> str:
+def describe_default(default: Any) -> str:
     """Return the text of a setting's default in the help."""
     if default is MISSING:
         return "required"
@@ -74,7 +74,7 @@ def _describe_default(default: Any) -> str:
     return "none" if default is None else str(default) or "empty"
 
 
-def _describe_range(leaf: SettingsLeaf) -> str:
+def describe_range(leaf: SettingsLeaf) -> str:
     """Return the range of a number as click writes that of its own options, `0<=x<=1`; empty when there is none."""
     low, high = leaf.minimum, leaf.maximum
     if low is not None and high is not None:
@@ -88,7 +88,7 @@ _UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "g
 """Unit of a setting's value, by the last part of the setting's name, such as SECONDS for `timeout_s`."""
 
 
-def _name_type(leaf: SettingsLeaf) -> str:
+def name_type(leaf: SettingsLeaf) -> str:
     """Return the unit or type of a setting's value, as the help shows it after the flag."""
     if leaf.choices and leaf.type is str:
         return f"[{'|'.join(filter(None, leaf.choices))}]"

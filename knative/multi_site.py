@@ -11,7 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Generic, TypeVar
@@ -76,115 +77,78 @@ def run_on_sites(
     Returns:
         One outcome for each site, in the order of `sites`.
     """
-    budget, found = _Budget(max_failures), dict[str, SiteOutcome[T]]()
-    waves = groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave)
-    running = [_Wave(list(wave), operation, budget) for _, wave in waves]
+    run, found, waiting = _Run(operation, max_failures), dict[str, SiteOutcome[T]](), 0
     try:
-        for wave in running:
-            for outcome in wave.run(parallel):
+        for _, wave in groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave):
+            waiting = run.begin(list(wave), parallel)
+            while waiting:
+                outcome = run.done.get()
+                waiting -= 1
                 found[outcome.site] = outcome
                 show(outcome)
     except KeyboardInterrupt:
-        budget.stop()
-        for wave in running:
-            found |= {outcome.site: outcome for outcome in wave.finish(grace_s)}
+        run.stopped, deadline = True, time.monotonic() + grace_s
+        with suppress(queue.Empty, KeyboardInterrupt):
+            while waiting:
+                outcome = run.done.get(timeout=max(0.001, deadline - time.monotonic()))
+                waiting -= 1
+                found[outcome.site] = outcome
     except BaseException:
-        budget.stop()
+        run.stopped = True
         raise
     return [found.get(site.name) or _stopped(site) for site in sites]
 
 
-class _Wave(Generic[T]):
-    """A group of sites that are updated at the same time.
+class _Run(Generic[T]):
+    """An operation on sites, and what its threads share: the outcomes, the number of failures, whether to stop.
 
     Its threads are daemons, so none keeps the process from ending.
     """
 
-    def __init__(self, sites: Sequence[SiteSettings], operation: Callable[[SiteSettings], T], budget: _Budget) -> None:
-        self._operation, self._budget = operation, budget
-        self._left = len(sites)
-        self._todo: queue.SimpleQueue[SiteSettings] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
-        self._begun = 0
+    def __init__(self, operation: Callable[[SiteSettings], T], max_failures: int | None) -> None:
+        self._operation, self._max_failures = operation, max_failures
+        self._lock, self._failures = threading.Lock(), 0
+        self.stopped = False
+        self.done: queue.SimpleQueue[SiteOutcome[T]] = queue.SimpleQueue()
+
+    def begin(self, sites: Sequence[SiteSettings], parallel: int) -> int:
+        """Start the operation on the sites of a wave; return the number of outcomes that will arrive."""
+        todo: queue.SimpleQueue[SiteSettings] = queue.SimpleQueue()
         for site in sites:
-            self._todo.put(site)
+            todo.put(site)
+        for number in range(max(1, min(parallel, len(sites)))):
+            threading.Thread(target=self._work, args=[todo], name=f"site-{number}", daemon=True).start()
+        return len(sites)
 
-    def run(self, parallel: int) -> Iterator[SiteOutcome[T]]:
-        """Start the operation on the sites and yield each outcome as it arrives."""
-        for number in range(max(1, min(parallel, self._left))):
-            self._begun += 1
-            threading.Thread(target=self._work, name=f"site-{number}", daemon=True).start()
-        while self._left:
-            outcome = self._done.get()
-            self._left -= 1
-            yield outcome
+    def _work(self, todo: queue.SimpleQueue[SiteSettings]) -> None:
+        with suppress(queue.Empty):
+            while True:
+                self.done.put(self._run_one(todo.get_nowait()))
 
-    def finish(self, grace_s: float) -> Iterator[SiteOutcome[T]]:
-        """Yield the outcomes that arrive within `grace_s` seconds; used after Ctrl-C."""
-        deadline = time.monotonic() + grace_s
+    def _run_one(self, site: SiteSettings) -> SiteOutcome[T]:
+        if self.stopped:
+            return _stopped(site)
+        with self._lock:
+            used_up = self._max_failures is not None and self._failures > self._max_failures
+        if used_up:
+            error = EavesError("not started, because too many other sites failed")
+            return SiteOutcome(site=site.name, state=SKIPPED, error=error)
+        start, state = time.monotonic(), FAILED
+        fault: EavesError
         try:
-            while self._begun and self._left:
-                outcome = self._done.get(timeout=max(0.001, deadline - time.monotonic()))
-                self._left -= 1
-                yield outcome
-        except (queue.Empty, KeyboardInterrupt):
-            return
-
-    def _work(self) -> None:
-        while True:
-            try:
-                site = self._todo.get_nowait()
-            except queue.Empty:
-                return
-            self._done.put(_run_one(site, self._operation, self._budget))
-
-
-def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget: _Budget) -> SiteOutcome[T]:
-    if budget.stopped:
-        return _stopped(site)
-    if budget.used_up:
-        return SiteOutcome(
-            site=site.name, state=SKIPPED, error=EavesError("not started, because too many other sites failed")
-        )
-    start = time.monotonic()
-    try:
-        result = operation(site)
-    except UnreachableClusterError as error:
-        return SiteOutcome(site=site.name, state=UNREACHABLE, error=error, duration_s=time.monotonic() - start)
-    except EavesError as error:
-        budget.spend()
-        return SiteOutcome(site=site.name, state=FAILED, error=error, duration_s=time.monotonic() - start)
-    except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
-        _log.exception("site %s", site.name)
-        budget.spend()
-        fault = EavesError(f"{type(error).__name__}: {error}"[:300])
-        return SiteOutcome(site=site.name, state=FAILED, error=fault, duration_s=time.monotonic() - start)
-    return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
+            result = self._operation(site)
+            return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
+        except UnreachableClusterError as error:
+            state, fault = UNREACHABLE, error
+        except EavesError as error:
+            fault = error
+        except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
+            _log.exception("site %s", site.name)
+            fault = EavesError(f"{type(error).__name__}: {error}"[:300])
+        with self._lock:
+            self._failures += state == FAILED
+        return SiteOutcome(site=site.name, state=state, error=fault, duration_s=time.monotonic() - start)
 
 
 def _stopped(site: SiteSettings) -> SiteOutcome[T]:
     return SiteOutcome(site=site.name, state=STOPPED, error=CancelledError("stopped before it had finished"))
-
-
-class _Budget:
-    """Counter of failed sites with a maximum, which all threads share; it also records whether to stop."""
-
-    def __init__(self, most: int | None) -> None:
-        self._lock = threading.Lock()
-        self._most, self._spent = most, 0
-        self.stopped = False
-
-    def stop(self) -> None:
-        """Start no operation on further sites from now on."""
-        self.stopped = True
-
-    def spend(self) -> None:
-        """Count one failed site."""
-        with self._lock:
-            self._spent += 1
-
-    @property
-    def used_up(self) -> bool:
-        """Whether more sites have failed than the operation allows."""
-        with self._lock:
-            return self._most is not None and self._spent > self._most

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from eaves import events
 from eaves.delivery import SinkResponse
 from eaves.delivery.client import HttpAnswer
-from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError, PlatformError
+from eaves.errors import AbsentError, ClusterError, ConflictError, InvalidError, NotFoundError, PlatformError
 from eaves.events import Event
 from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.client.proxy_routes import find_route
-from knative.deploy.deploy_sequence import note_removal, read_hold
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.client.pods import find_route
+from knative.deploy.inventory import note_removal, read_deployment
+from knative.deploy.ownership import AppOwner
 from knative.deploy.pins import prune_pins
 from knative.deploy.removal import find_removable, remove_app
 from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
@@ -81,10 +81,14 @@ class KnativePlatform:
             ConflictError: When another user deployed during the wait; then nothing changes.
         """
         self._require(KSERVICE, name)
-        hold = read_hold(self.cluster, name, site=self._site.name)
+        newest = read_deployment(self.cluster, name)
         wait_ready(self.cluster, name, timeout_s=self._ready_timeout_s)
-        if hold is not None:
-            hold.require_unchanged(self.cluster)
+        if newest is not None and (last := read_deployment(self.cluster, name)) != newest:
+            who = "another user removed it" if last is None else last.describe()
+            raise ConflictError(
+                f"{self.cluster.name}: {who}, while the promotion of {name} was waiting; nothing was promoted",
+                hint=f"eaves promote {name} --site {self._site.name}   # to promote the newest deployment",
+            )
         rollout.promote(self.cluster, name, unpinned=unpinned, pin_wait_s=self._ready_timeout_s)
         wait_routed(self.cluster, name)
         prune_pins(self.cluster, name)

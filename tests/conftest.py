@@ -26,8 +26,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("COLUMNS", "LINES"):
-    # xdist's workers have the size of the terminal in their environment, where tables would be cut to it.
+    # xdist's workers have the size of the terminal in their environment, where tables would be cut to it; readline,
+    # which pytest imports, sets it behind the back of os.environ.
     os.environ.pop(name, None)
+    os.unsetenv(name)
 
 # Tests of buckets look for no credentials of the person who runs them, and no cloud's machine.
 os.environ |= {

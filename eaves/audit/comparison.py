@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from eaves.audit import queries
-from eaves.audit.findings import Audit, AuditFinding, HourCounts
+from eaves.audit.findings import Audit, AuditCounts, AuditFinding
 from eaves.spool import LedgerLine
 from eaves.spool.ledger_schema import line_key
 
@@ -119,7 +119,6 @@ class EventComparison:
         self._db.execute(queries.TOO_MANY, (covered.forgotten + covered.unexplained,))
         return Audit(
             totals=self._sum(),
-            hours=tuple(self._hours()),
             late_s=self._late_s,
             longest_s=longest_s,
             dead_reasons=self._reasons("dead", "s.reason"),
@@ -182,22 +181,11 @@ class EventComparison:
                 self._db.execute(queries.BETTER.format(table), (before, again))
             self._db.execute(f"DELETE FROM {table} WHERE row = ?", (again,))  # noqa: S608 - constants
 
-    def _hours(self) -> Iterator[HourCounts]:
-        unknown = dict(
-            self._db.execute(
-                f"SELECT {queries.HOUR.format('r')}, count(*)"  # noqa: S608 - constants
-                " FROM unmatched u JOIN received r ON r.row = u.row WHERE verdict = 'unknown' GROUP BY 1"
-            ).fetchall()
-        )
-        counted = {row[0]: row for row in self._db.execute(queries.COUNTS, (self._late_s,))}
-        for hour in sorted(unknown.keys() | counted.keys()):
-            values = counted.get(hour, (hour, *[0] * 10))
-            yield _counts(hour, values[1:], unknown.get(hour, 0))
-
-    def _sum(self) -> HourCounts:
-        hours = list(self._hours())
-        names = [name for name in HourCounts.__slots__ if name != "hour"]
-        return HourCounts(**{name: sum(getattr(hour, name) for hour in hours) for name in names})
+    def _sum(self) -> AuditCounts:
+        names = [name for name in AuditCounts.__slots__ if name != "unknown"]
+        values = self._db.execute(queries.COUNTS, (self._late_s,)).fetchone()
+        counts = {name: int(value) for name, value in zip(names, values, strict=True)}
+        return AuditCounts(**counts, unknown=self._count("unknown"))
 
     def _reasons(self, verdict: str, reason: str) -> dict[str, int]:
         sql = (
@@ -239,12 +227,3 @@ def _clock_ahead_s(shortest_s: float) -> float:
     if shortest_s < 0:
         return shortest_s - 1.0  # events that are no longer in the list may have taken less time
     return max(0.0, shortest_s - ON_THE_WAY_S)
-
-
-def _counts(hour: str, values: Iterable[float], unknown: int) -> HourCounts:
-    names = (
-        *("sent", "received", "waiting", "dead", "removed", "undelivered", "forgotten", "missing"),
-        *("repeated", "late"),
-    )
-    counts = {name: int(value) for name, value in zip(names, values, strict=True)}
-    return HourCounts(hour=hour, **counts, unknown=unknown)

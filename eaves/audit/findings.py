@@ -8,14 +8,12 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HourCounts:
-    """Events that the sender took in one hour, counted by result.
+class AuditCounts:
+    """Events that the sender took, counted by result.
 
     Each event is counted under one of seven results: received, waiting, dead, removed, undelivered, forgotten, missing.
 
     Attributes:
-        hour: Begin of the hour in UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events without a known
-            time.
         sent: Number of events that the sender took.
         received: Number of those that the receiver has, delivered or waiting there.
         waiting: Number of those that are still in the sender's queue.
@@ -30,10 +28,9 @@ class HourCounts:
             content, and of events lost by damage to the sender's or the receiver's disk.
         repeated: Number of times that the receiver got a sent event again.
         late: Number of received events that took longer than the limit.
-        unknown: Number of events that the receiver got in this hour and the sender never had.
+        unknown: Number of events that the receiver got and the sender never had.
     """
 
-    hour: str = ""
     sent: int = 0
     received: int = 0
     waiting: int = 0
@@ -71,8 +68,7 @@ class Audit:
     """Result of a comparison.
 
     Attributes:
-        totals: Counts of all hours.
-        hours: Counts of each hour, in order.
+        totals: Counts of all events.
         late_s: Time after which an event was late, seconds.
         longest_s: Longest time that an event took, seconds; None when nothing was received.
         dead_reasons: Number of dead events by reason.
@@ -88,8 +84,7 @@ class Audit:
         unexplained: Number of further lines that the sender's list lacks, according to its numbers.
     """
 
-    totals: HourCounts
-    hours: tuple[HourCounts, ...]
+    totals: AuditCounts
     late_s: float
     longest_s: float | None = None
     dead_reasons: Mapping[str, int] = field(default_factory=dict)

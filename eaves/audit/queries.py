@@ -35,10 +35,9 @@ UPDATE {0} SET state = b.state, reason = b.reason FROM {0} b
     WHERE {0}.row = ? AND b.row = ? AND {0}.state IN ('dead', 'removed', 'lost') AND b.state IN ('queued', 'released')
 """
 """Statement for an event with several lines in a list: it counts as delivered when one of the lines says so."""
-HOUR = "CASE WHEN {0}.at > 0 THEN coalesce(strftime('%Y-%m-%dT%H:00Z', {0}.at, 'unixepoch'), '') ELSE '' END"
 _DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
 JUDGE = f"""
-CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
+CREATE TABLE judged AS SELECT a.row AS row,
     CASE WHEN b.state IN ('dead', 'removed') AND NOT {_DIFFERS} THEN 'undelivered'
          WHEN b.state <> 'lost' AND NOT {_DIFFERS} THEN 'received'
          WHEN a.state = 'queued' THEN 'waiting' WHEN a.state IN ('dead', 'removed') THEN a.state
@@ -50,11 +49,11 @@ CREATE TABLE judged AS SELECT a.row AS row, {HOUR.format("a")} AS hour,
     FROM sent a LEFT JOIN received b ON {_SAME}
 """  # noqa: S608 - constants
 COUNTS = """
-SELECT hour, count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
+SELECT count(*), total(verdict = 'received'), total(verdict = 'waiting'), total(verdict = 'dead'),
     total(verdict = 'removed'), total(verdict = 'undelivered'), total(verdict = 'forgotten'),
     total(verdict = 'missing'), total(repeats * (verdict = 'received')),
     total(verdict = 'received' AND took_s > ?)
-    FROM judged GROUP BY hour
+    FROM judged
 """
 UNMATCHED = f"""
 CREATE TABLE unmatched AS SELECT a.row AS row, CASE

@@ -1,22 +1,20 @@
-"""The `eaves` command: one module per command, which parses its options and calls one library function.
+"""The `eaves` command: one module per command, which parses its options, calls a library, and prints the result.
 
-    commands/              the commands, named as they are typed, in the groups of `eaves --help`
-    app/                   reads and writes eaves.yaml, and builds the specs of the app in it
-    cluster/               code that commands on clusters share
-    link/                  code that commands about queues, relays and receivers share
-    live/                  views that print what happens until Ctrl-C
-    source_trial           `eaves sources try`: the source, its trial, the file, and what is shown
-    display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
-    command_group          groups of commands with suggestions for mistyped names
-    shared_options         options that several commands have
-    registry_options       options of commands that connect to registries
-    signatures             verification of container images, and passwords of keys
-    latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
-    labelled_data          finds the labelled images that a command is given
-    evaluation             measures models on them, for `eaves evaluate` and `eaves compare`
-    image_collection       collects images from a source, for `eaves init`
-    golden_replay          replays an artifact's golden images, with a progress bar
-    stop_signals           Ctrl-C and SIGTERM: each stops a command, or becomes an error with a message
+    commands/          the commands, named as they are typed; `GROUPS` has those of `eaves --help`
+    source_trial       `eaves sources try`: the source, its trial, the file, and what is shown
+    image_collection   collects images from a source, for `eaves init`
+    remote_training    a training as a Job, and the download of its run
+    deployment         deploys a container image to sites; deploy_notes: which sites lack the last deploy
+    registry           options for registries, and the choice of the container image that is deployed
+    service            the systemd service of `eaves up`
+    link               the queues, relays and receivers that options select
+    app                the app that eaves.yaml describes, for this machine and for each site
+    labelled_data      finds the labelled images that a command is given
+    site               options that choose this machine or sites, and work at many sites
+    project            eaves.yaml
+    live               views until Ctrl-C, and the lines of events and logs
+    latest             runs/latest and artifacts/latest, the newest run and the newest artifact
+    output             tables, JSON and YAML on stdout; messages on stderr
 
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
 and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
@@ -34,76 +32,96 @@ from pathlib import Path
 import click
 
 from eaves import __version__
-from eaves.cli.command_group import CommandGroup
 
 GROUPS = {
-    "model": (
-        "Make a model",
-        {
-            "init": "Write a short eaves.yaml for a new project.",
-            "settings": "Explain the settings of eaves.yaml.",
-            "data": "Check labelled images before training.",
-            "train": "Train a model on labelled images.",
-            "convert": "Convert a run to an artifact and prove that outputs are equal.",
-            "evaluate": "Measure the accuracy of a model on labelled images.",
-            "compare": "Compare two models on the same labelled images.",
-            "inspect": "Show the contents of a run, an artifact or a container image.",
-            "verify": "Verify an artifact's outputs or a container image's signature.",
-            "package": "Build a function's container image, without Docker.",
-            "pipeline": "Run a pipeline: train, convert, package, push and publish.",
-            "sign": "Sign a container image, or create a signing key.",
-        },
-    ),
-    "run": (
-        "Run functions",
-        {
-            "deploy": "Deploy a model as a function.",
-            "up": "Run the local platform in the foreground.",
-            "send": "Send images to a function and print its predictions.",
-            "sources": "Try a source: connect, take one image, show what would be sent.",
-            "remove": "Remove a function.",
-            "receiver": "Receive the events of sites in the cloud.",
-        },
-    ),
-    "cluster": (
-        "Manage clusters",
-        {
-            "render": "Write the Kubernetes objects of a deployment as YAML.",
-            "diff": "Compare two container images, or a deployment with a cluster.",
-            "rollout": "Show or set a new revision's share of the requests.",
-            "promote": "Send every request to the newest revision.",
-            "rollback": "Send every request to the previous revision.",
-            "reconcile": "Continue the deployments and rollouts at sites by one step.",
-            "doctor": "Find problems at sites and show how to fix each.",
-        },
-    ),
-    "look": (
-        "Look at what runs",
-        {
-            "status": "Show the state of functions, sources and queues.",
-            "events": "Show the newest events.",
-            "queue": "Show, retry and delete queued events and dead letters.",
-            "relay": "Show the events that a relay took, and check their delivery.",
-            "logs": "Show the log of a function or a source.",
-            "console": "Serve a site's web page in its cluster.",
-        },
-    ),
+    "Make a model": {
+        "init": "Write a short eaves.yaml for a new project.",
+        "settings": "List the settings of eaves.yaml.",
+        "data": "Check labelled images before training.",
+        "train": "Train a model on labelled images.",
+        "convert": "Convert a run to an artifact and prove that outputs are equal.",
+        "evaluate": "Measure the accuracy of a model on labelled images.",
+        "compare": "Compare two models on the same labelled images.",
+        "inspect": "Show the contents of a run, an artifact or a container image.",
+        "verify": "Verify an artifact's outputs or a container image's signature.",
+        "package": "Build a function's container image, without Docker.",
+        "pipeline": "Run a pipeline: train, convert, package, push and publish.",
+        "sign": "Sign a container image, or create a signing key.",
+    },
+    "Run functions": {
+        "deploy": "Deploy a model as a function.",
+        "up": "Run the local platform in the foreground.",
+        "send": "Send images to a function and print its predictions.",
+        "sources": "Try a source: connect, take one image, show what would be sent.",
+        "remove": "Remove a function.",
+        "receiver": "Receive the events of sites in the cloud.",
+    },
+    "Manage clusters": {
+        "render": "Write the Kubernetes objects of a deployment as YAML.",
+        "diff": "Show what a deploy would change at sites.",
+        "rollout": "Show or set a new revision's share of the requests.",
+        "promote": "Send every request to the newest revision.",
+        "rollback": "Send every request to the previous revision.",
+        "reconcile": "Continue the deployments and rollouts at sites by one step.",
+        "doctor": "Find problems at sites and show how to fix each.",
+    },
+    "Look at what runs": {
+        "status": "Show the state of functions, sources and queues.",
+        "events": "Show the newest events.",
+        "queue": "Show, retry and delete queued events and dead letters.",
+        "relay": "Show the events that a relay took, and check their delivery.",
+        "logs": "Show the log of a function or a source.",
+        "console": "Serve a site's web page in its cluster.",
+    },
 }
-"""Folder below `eaves.cli.commands` to the heading of its commands in `eaves --help`, and to its commands with their
-help lines. The commands are in the order in which a project uses them."""
-COMMANDS = {name: text for _, commands in GROUPS.values() for name, text in commands.items()}
+"""Heading of `eaves --help` to its commands with their help lines, in the order in which a project uses them."""
+COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 """Name of each command to the line that describes it in `eaves --help`."""
+MODULES = {
+    "compare": "evaluate",
+    "evaluate": "evaluate",
+    "promote": "rollout",
+    "rollback": "rollout",
+    "rollout": "rollout",
+}
+"""Name of a command to the module of `eaves.cli.commands` that defines it under this name; each other command is the
+function `command` of a module of its name."""
+_WHOLE = 1_000
+"""Maximum number of characters that a group's list shows of a command's first sentence. It is large enough for every
+sentence, because click would otherwise cut sentences at the width of the list."""
 
 
 def load_command(name: str) -> click.Command:
-    """Import the module of a command.
-
-    Args:
-        name: A key of `COMMANDS`.
-    """
-    group = next(group for group, (_, commands) in GROUPS.items() if name in commands)
-    command: click.Command = importlib.import_module(f"eaves.cli.commands.{group}.{name}").command
+    """Import a command by its name, a key of `COMMANDS`."""
+    module = importlib.import_module(f"eaves.cli.commands.{MODULES.get(name, name)}")
+    command: click.Command = getattr(module, name if name in MODULES else "command")
     return command
+
+
+class CommandGroup(click.Group):
+    """A group of commands whose list isn't shortened and whose errors suggest similar names."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name.
+
+        Raises:
+            UsageError: When no command has the name; the message suggests commands with similar names.
+        """
+        name = args[0]
+        if not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            import difflib  # only for a mistake
+
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=3)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {' or '.join(map(repr, near))}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands in the order in which they were added."""
+        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class Commands(CommandGroup):
@@ -137,7 +155,7 @@ class Commands(CommandGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help's list of commands, a section for each group, without importing any command."""
         width = max(map(len, COMMANDS))
-        for heading, commands in GROUPS.values():
+        for heading, commands in GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
@@ -167,12 +185,13 @@ def cli() -> None:
 def main() -> None:
     """Run the `eaves` command. Under the name `kn-eaves` it is the plugin that Knative's `kn eaves ...` starts."""
     from eaves.errors import EavesError
-    from eaves.options import print_error
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that cleaning up happens as on Ctrl-C
     try:
         cli(prog_name="kn eaves" if Path(sys.argv[0]).name == "kn-eaves" else "eaves")
     except EavesError as error:
+        from eaves.options import print_error
+
         print_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
@@ -180,6 +199,7 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
+        from eaves.options import print_error
 
         if error.filename is None and error.errno not in FULL | READ_ONLY:
             raise  # not of a file

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eaves.cli.app.project import Workspace
-from eaves.cli.app.sources import resolve_sources
-from eaves.cli.display.collection_progress import CollectionProgress
-from eaves.cli.display.output import progress, say
-from eaves.credentials.redact import has_secrets
+from eaves.cli.app import resolve_sources
+from eaves.cli.output import progress, say
+from eaves.cli.project import Workspace
 from eaves.errors import CancelledError, ConfigError
 from eaves.http_client.proxies import parse_proxies
 
+if TYPE_CHECKING:
+    from eaves.sources.agent.counters import SourceCounters
+
 UNSORTED = "-unsorted"
 """Ending of the folder of collected images: images for `data` are collected into `data-unsorted` beside it."""
+LINE_S = 10.0
+"""Interval between two lines with the number of images, seconds, where no bar is shown or no image has come."""
 
 
 def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
-    """Return whether eaves.yaml already has a source with exactly these settings.
-
-    The collection from that source is then continued.
-    """
+    """Return whether eaves.yaml already has a source with exactly these settings, whose collection is continued."""
     import yaml
 
     from eaves.config.yaml_text import load_yaml
 
     written = load_yaml(yaml.safe_dump(dict(values)))  # in eaves.yaml every number is a text
     return written in (workspace.values.get("sources") or [])
-
-
-def holds_secrets(values: Mapping[str, Any]) -> bool:
-    """Return whether an address among a source's settings holds a password or token."""
-    return any(has_secrets(str(value)) for value in values.values())
 
 
 def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
@@ -54,12 +50,12 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
         ConfigError: When the source has faults.
     """
     from eaves.sources.agent.configuration import read_source
-    from eaves.sources.agent.counters import SourceCounters
     from eaves.sources.collecting import CollectedImages, collect
     from eaves.sources.places import find_guest_settings
 
+    site = workspace.project.site
     spec = next(source for source in resolve_sources(workspace) if source.name == name)
-    guest = find_guest_settings(spec.settings, command="init", site=workspace.project.site)
+    guest = find_guest_settings(spec.settings, command="init", site=site)
     configured, faults = read_source({**spec.settings, **guest}, workspace.origin, "")
     if configured is None:
         raise ConfigError(faults)
@@ -67,34 +63,32 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
     images = CollectedImages(unsorted, labelled)
-    reasons: list[str] = []
+    shown, reported_at, reported = "not started", time.monotonic(), 0
     on_terminal = sys.stderr.isatty()
-    lines = CollectionProgress(
-        name,
-        wanted,
-        kind=spec.kind,
-        lines=not on_terminal,
-        report=lambda line: say(f"\n{line}" if on_terminal else line),  # below the bar
-    )
+
+    def report(line: str) -> None:
+        say(f"\n{line}" if on_terminal else line)  # below the bar
+
     with progress(f"collecting {wanted} images", wanted) as bar:
 
         def watch(counters: SourceCounters) -> None:
-            bar.update(min(len(images), wanted) - bar.pos)
-            lines.update(len(images), counters)
-            if counters.reason != (reasons[-1] if reasons else "not started"):
-                reasons.append(counters.reason)
-                if counters.reason:
-                    say(f"\n{name} is {counters.state}: {counters.reason}")
+            nonlocal shown, reported_at, reported
+            count = len(images)
+            bar.update(min(count, wanted) - bar.pos)
+            if counters.reason != shown:
+                shown = counters.reason
+                if shown:
+                    report(f"{name} is {counters.state}: {shown}")
+            is_still = count == reported
+            if time.monotonic() >= reported_at + LINE_S or (count >= wanted and not is_still):
+                if is_still or not on_terminal:
+                    dropped = ", ".join(f"{cause} {number}" for cause, number in sorted(counters.dropped.items()))
+                    left_out = f"; images left out: {dropped}" if dropped else ""
+                    report(f"{count} of {wanted} images collected{left_out}")
+                reported_at, reported = time.monotonic(), count
 
         try:
-            collect(
-                configured,
-                images,
-                site=workspace.project.site,
-                wanted=wanted,
-                proxies=parse_proxies(os.environ),
-                watch=watch,
-            )
+            collect(configured, images, site=site, wanted=wanted, proxies=parse_proxies(os.environ), watch=watch)
         except KeyboardInterrupt:
             message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
             raise CancelledError(message, hint="run the same command again to collect the other images") from None

@@ -1,38 +1,30 @@
-"""Code that commands on labelled images share: finding images, `--page`, progress bars, TensorFlow's variables."""
+"""Labelled images that a command is given: finding them, progress bars, and the variables of TensorFlow."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import click
-
-from eaves.cli.shared_options import FILE
+from eaves.cli.site import FILE
 
 if TYPE_CHECKING:
     from trainer.data.listing import DataFault
     from trainer.progress import TrainingProgress
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 CACHE = Path("runs/.cache")
 """Folder in which trainings keep labelled images that they downloaded or unpacked."""
 
 
 def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """Find the local folder or manifest of labelled images; download and unpack it first when needed, as training does.
+    """Return the local folder or manifest of labelled images, and the files that were left out, with reasons.
 
-    What is downloaded or unpacked is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.
+    What is downloaded or unpacked first, as training does, is kept in `find_image_cache()`.
 
     Args:
-        place: Path or URI of a folder, a manifest or an archive.
+        place: Path or URI of a folder, a manifest or an archive; a path may lead to nothing.
         progress: Receiver of the progress of every download.
-
-    Returns:
-        path: The local folder or manifest; it may not exist when `place` is a path.
-        faults: Files that were left out, each with the reason.
 
     Raises:
         DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
@@ -48,15 +40,6 @@ def find_image_cache() -> Path:
     """Return the folder for images that are downloaded or unpacked: the project's, else that of the user."""
     in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
     return CACHE if in_project else Path.home() / ".cache" / "eaves"
-
-
-def page_option(text: str) -> Callable[[Command], Command]:
-    """Return a decorator that adds `--page`, the HTML page that a command also writes.
-
-    Args:
-        text: Help text of the option.
-    """
-    return click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help=text)
 
 
 def build_bars() -> TrainingProgress:

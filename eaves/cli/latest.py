@@ -1,15 +1,14 @@
 """Access to the newest run and the newest artifact: `runs/latest` and `artifacts/latest`.
 
 `latest` is a symbolic link to the directory that was finished last. A command that is killed before it updates the link
-leaves it at an older directory; the next command that reads or updates it corrects it. On a file system without
-symbolic links, commands still accept the name `latest` and find the directory themselves.
+leaves it at an older directory; the next command that reads or updates it corrects it. Where the link can't be made,
+commands still accept the name `latest` and find the directory themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ RUN, ARTIFACT = "run.json", "manifest.json"
 complete."""
 FOLDERS = ("runs", "artifacts")
 """Folders in which Eaves makes the link `latest`."""
-_ATTEMPTS = 10
 
 
 def newest(folder: Path, marker: str) -> Path | None:
@@ -38,38 +36,29 @@ def newest(folder: Path, marker: str) -> Path | None:
     """
     found: list[tuple[int, str, Path]] = []
     for path in folder.glob(f"[!.]*/{marker}"):
-        if not _is_link(path.parent):
+        if not (path.parent.name == LATEST and path.parent.is_symlink()):
             with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
                 found.append((path.stat().st_mtime_ns, path.parent.name, path.parent))
     return max(found)[2] if found else None
 
 
-def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], None] = os.symlink) -> str:
-    """Make `latest` in a folder point to the directory that was finished last.
+def update_latest(folder: Path, marker: str) -> None:
+    """Make `latest` in a folder point to the directory that was finished last, in one step.
+
+    What a person has given this name is left alone.
 
     Args:
         folder: Path of the folder with runs or artifacts.
         marker: `RUN` or `ARTIFACT`.
-        link: Function that makes a symbolic link, with the first two arguments of `os.symlink`.
-
-    Returns:
-        A sentence on why the link can't be made; empty when the link is right, or when an earlier call has returned the
-            sentence.
     """
-    name = folder / LATEST
-    for _ in range(_ATTEMPTS):
-        target = newest(folder, marker)
-        if target is None or _points_to(name, target):
-            return ""
-        if os.path.lexists(name) and _is_own(name):
-            return f"{name} was not made by Eaves, so it is not changed to name the newest: {target}"
-        try:
-            _replace_link(name, Path(target.name), link)
-        except OSError as error:
-            first = sum(not _is_link(path.parent) for path in folder.glob(f"[!.]*/{marker}")) == 1
-            reason = error.strerror or str(error)
-            return f"the link {name} can't be made: {reason}; eaves commands accept the name anyway" if first else ""
-    return ""  # others finish faster than links are made; the last of them makes it right
+    name, target = folder / LATEST, newest(folder, marker)
+    if target is None or (os.path.lexists(name) and _is_own(name)):
+        return
+    staging = folder / f".{LATEST}.{os.urandom(6).hex()}.tmp"
+    with contextlib.suppress(OSError):  # a file system without symbolic links, or a folder that can't be written
+        if not name.is_symlink() or name.readlink() != Path(target.name):
+            staging.symlink_to(target.name)
+            staging.rename(name)
 
 
 def find_latest(path: Path) -> Path:
@@ -90,10 +79,7 @@ def find_latest(path: Path) -> Path:
 
 
 def _is_own(name: Path) -> bool:
-    """Return whether the file, folder or link named `latest` was made by a person and not by Eaves.
-
-    Eaves only makes links whose target is a directory beside the link.
-    """
+    """Return whether a person made `latest`: Eaves only makes links whose target is a directory beside the link."""
     try:
         return len(name.readlink().parts) != 1
     except OSError:
@@ -116,11 +102,7 @@ def refuse_latest(path: Path, origin: str) -> None:
 
 
 class ModelPath(click.Path):
-    """The path of a run, an artifact or a model file on the command line; `latest` becomes the directory it names.
-
-    Args:
-        options: Keyword arguments of `click.Path`.
-    """
+    """The path of a run, an artifact or a model file on the command line; `latest` becomes the directory it names."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(path_type=Path, **options)
@@ -128,29 +110,3 @@ class ModelPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Replace `latest` by the directory that it stands for, and check the path as `click.Path` does."""
         return super().convert(find_latest(Path(os.fsdecode(value))), param, ctx)
-
-
-def _is_link(path: Path) -> bool:
-    return path.name == LATEST and path.is_symlink()
-
-
-def _points_to(name: Path, target: Path) -> bool:
-    try:
-        return name.readlink() == Path(target.name)
-    except OSError:
-        return False
-
-
-def _replace_link(name: Path, target: Path, link: Callable[[Path, Path], None]) -> None:
-    """Replace a link in one step, so that a reader finds either the former target or the new one.
-
-    Raises:
-        OSError: When the file system has no symbolic links, or when the folder can't be written.
-    """
-    staging = name.with_name(f".{name.name}.{os.urandom(6).hex()}.tmp")
-    try:
-        link(target, staging)
-        staging.rename(name)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise

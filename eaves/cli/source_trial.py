@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from eaves import media_type
 from eaves.base.files import write_atomically
-from eaves.cli.app.project import Workspace, load_workspace
-from eaves.cli.app.source_argument import parse_source
-from eaves.cli.app.sources import resolve_sources
-from eaves.cli.display.cell_text import describe_bytes, describe_milliseconds, describe_seconds
-from eaves.cli.display.output import print_fields, print_sentence, say
+from eaves.cli.app import resolve_sources
+from eaves.cli.output import describe_bytes, describe_duration, print_fields, print_sentence, say
+from eaves.cli.project import Workspace, load_workspace, parse_source
 from eaves.errors import ConfigError, Fault, ImageError, NotFoundError
 from eaves.events import DATAREF, IMAGE_CAPTURED
 from eaves.http_client.proxies import parse_proxies
@@ -245,13 +243,13 @@ def _describe_stream(stream: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if stream["rate"]:
         parts.append(f"{stream['rate']:.3g} frames/s")
     if stream["key_interval_s"]:
-        parts.append(f"a key frame every {describe_seconds(stream['key_interval_s'])}")
-    yield "stream", ", ".join([*parts, f"open after {describe_seconds(stream['opened_s'])}"])
+        parts.append(f"a key frame every {stream['key_interval_s']:.1f} s")
+    yield "stream", ", ".join([*parts, f"open after {stream['opened_s']:.1f} s"])
     yield "decoding", DECODING[stream["decoding"]]
 
 
 def _describe_image(trial: SourceTrial, event: Event) -> Iterator[tuple[str, str]]:
-    yield "first image", f"after {describe_seconds(trial.first_image_s or 0.0)}"
+    yield "first image", f"after {trial.first_image_s or 0.0:.1f} s"
     picture, size = trial.picture, describe_bytes(len(event.data))
     if not event.data:
         yield "image", f"stays in its bucket: {event.extensions.get(DATAREF, '')}"
@@ -266,6 +264,6 @@ def _describe_rate(trial: SourceTrial) -> str:
     load_ = _build_load(trial)
     if load_ is None:
         return f"one event for each {'message with an image' if trial.kind == 'mqtt' else 'image'}"
-    every = describe_milliseconds(load_["interval_s"] * 1_000)
+    every = describe_duration(load_["interval_s"])
     a_day = describe_bytes(load_["bytes_per_day"])
     return f"at most one image every {every}: {load_['images_per_hour']:,.0f} an hour, {a_day} a day"

@@ -11,6 +11,6 @@ open_sockets           ending an exchange from another thread
 function's process can use them. No module here reads `os.environ`; entry points pass the environment in. No module here
 retries, follows redirects or depends on what is sent.
 
-The `kubernetes` client sets up the API server's pool from a kubeconfig (`knative.client.login`). A training reads its
-data through fsspec (`trainer.data.remote`), whose packages bring clients of their own.
+The `kubernetes` client sets up the API server's pool from a kubeconfig (`knative.client.kubeconfig`). A training reads
+its data through fsspec (`trainer.data.remote`), whose packages bring clients of their own.
 """

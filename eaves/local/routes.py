@@ -25,7 +25,7 @@ FUNCTIONS, QUEUES = "/functions", "/queues"
 """Routes whose paths have further parts."""
 _FOR_PEOPLE = (
     "This address takes CloudEvents by POST. `eaves up` prints the console's address; `eaves events --follow` shows "
-    "events as they come, `eaves status --watch` shows what runs."
+    "events as they come, `eaves status` shows what runs."
 )
 _OF_ONE_CONNECTION = frozenset({
     "connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade", "expect", "host",

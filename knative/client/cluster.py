@@ -8,7 +8,8 @@ holds the kinds instead.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -17,22 +18,21 @@ from typing import Any
 from eaves.errors import ClusterError
 from knative.client.api_errors import ApiCall
 from knative.client.kinds import ObjectKind, kind_of
-from knative.client.login.kubeconfig import connect_inside, find_context, inside_namespace
+from knative.client.kubeconfig import connect_inside, find_context, inside_namespace
 from knative.client.pods import Pods
 from knative.client.transport import ApiRequest, ApiTransport, parse_object
-from knative.client.watch import Change, parse_events, watch_objects
 
 PAGE = 500
 """Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
-WATCH_S = 240
-"""Seconds after which a watch is started again, since a watch on a dead connection would never end."""
+POLL_S = 0.5
+"""Seconds between two reads of objects that are watched."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
 _POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 
-
 Objects = list[dict[str, Any]]
+Change = tuple[str, dict[str, Any]]
 
 
 class Cluster(Pods):
@@ -66,13 +66,14 @@ class Cluster(Pods):
             ClusterError: When it can't be applied for another reason.
         """
         kind, metadata = kind_of(manifest), manifest["metadata"]
-        namespace = str(metadata.get("namespace", "")) or self.namespace
         query = {"fieldManager": manager, "fieldValidation": "Strict"}
         query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
-        request = ApiRequest(
-            call=self._call("patch", kind, namespace, metadata["name"]),
+        request = self._request(
+            "patch",
+            kind,
+            str(metadata.get("namespace", "")) or None,
+            metadata["name"],
             method="PATCH",
-            path=kind.path(namespace, metadata["name"]),
             query=query,
             headers=_APPLY,
             body=json.dumps(manifest).encode(),
@@ -103,11 +104,12 @@ class Cluster(Pods):
             ConflictError: When the object has changed since.
             ClusterError: When it can't be changed for another reason.
         """
-        space = self.namespace if namespace is None else namespace
-        request = ApiRequest(
-            call=self._call("patch", kind, space, name),
+        request = self._request(
+            "patch",
+            kind,
+            namespace,
+            name,
             method="PATCH",
-            path=kind.path(space, name),
             query={"fieldManager": manager},
             headers=_MERGE,
             body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **change}).encode(),
@@ -121,10 +123,9 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the object can't be read.
         """
-        space = self.namespace if namespace is None else namespace
-        call = self._call("get", kind, space, name)
-        answer = self._transport.send(ApiRequest(call=call, path=kind.path(space, name), headers=_JSON))
-        return None if answer.status == 404 else parse_object(call, answer)
+        request = self._request("get", kind, namespace, name)
+        answer = self._transport.send(request)
+        return None if answer.status == 404 else parse_object(request.call, answer)
 
     def list(self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
         """List objects; the list is empty for a kind that the cluster doesn't have.
@@ -138,7 +139,24 @@ class Cluster(Pods):
         Raises:
             ClusterError: When the objects can't be read.
         """
-        return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
+        page = {"limit": str(PAGE)}
+        items: Objects = []
+        while True:
+            request = self._request("list", kind, namespace, query=_selectors(selector, fields) | page)
+            answer = self._transport.send(request)
+            if answer.status == 404:
+                return []
+            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
+                page, items = {}, []
+                continue
+            value = parse_object(request.call, answer)
+            # The list of a kind of Kubernetes itself names the kind once, for all its items.
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            items += [named | item for item in value.get("items") or []]
+            metadata = value.get("metadata", {})
+            if not metadata.get("continue"):
+                return items
+            page = {"limit": str(PAGE), "continue": metadata["continue"]}
 
     def delete(
         self,
@@ -164,24 +182,17 @@ class Cluster(Pods):
             ConflictError: When the object of that name has another UID or resourceVersion.
             ClusterError: When the object can't be deleted.
         """
-        space = self.namespace if namespace is None else namespace
-        call = self._call("delete", kind, space, name)
         required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
         # The server reads delete options from the query only when the request has no body.
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
-        answer = self._transport.send(
-            ApiRequest(
-                call=call,
-                method="DELETE",
-                path=kind.path(space, name),
-                headers=_POST,
-                body=json.dumps(options).encode(),
-            )
+        request = self._request(
+            "delete", kind, namespace, name, method="DELETE", headers=_POST, body=json.dumps(options).encode()
         )
+        answer = self._transport.send(request)
         if answer.status == 404:
             return False
-        parse_object(call, answer)
+        parse_object(request.call, answer)
         return True
 
     def watch(
@@ -192,34 +203,28 @@ class Cluster(Pods):
         selector: str = "",
         fields: str = "",
         timeout_s: float,
-        begun: Callable[[], object] = lambda: None,
-        given_up: Callable[[], bool] = lambda: False,
     ) -> Iterator[Change]:
-        """Yield existing objects as ADDED, then every change, until the time limit; broken connections are resumed.
-
-        `begun` is called after the existing objects, even when there are none. A watch that is `given_up` makes no
-        further connection.
+        """Yield existing objects as ADDED, then every change that a read each half second shows, until the time limit.
 
         Raises:
-            AbsentError: When the cluster has no such kind.
-            ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
+            ClusterError: When the objects can't be read.
         """
-        space = self.namespace if namespace is None else namespace
-        call, path = self._call("watch", kind, space), kind.path(space)
-
-        def streaming(version: str, left_s: float) -> Iterator[Change]:
-            query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
-            query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
-            request = ApiRequest(call=call, path=path, query=query, headers={"Accept": "application/json"})
-            return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
-
-        return watch_objects(
-            lambda: self._listed(kind, space, selector, fields, must_exist=True),
-            streaming,
-            timeout_s=timeout_s,
-            begun=begun,
-            given_up=given_up,
-        )
+        deadline, known = time.monotonic() + timeout_s, dict[tuple[str, str], dict[str, Any]]()
+        while True:
+            items = self.list(kind, namespace=namespace, selector=selector, fields=fields)
+            present = {(str(one["metadata"].get("namespace")), str(one["metadata"]["uid"])): one for one in items}
+            for key in [key for key in known if key not in present]:
+                yield "DELETED", known.pop(key)
+            for key, one in present.items():
+                before, known[key] = known.get(key), one
+                if before is None:
+                    yield "ADDED", one
+                elif before["metadata"]["resourceVersion"] != one["metadata"]["resourceVersion"]:
+                    yield "MODIFIED", one
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(POLL_S, left_s))
 
     def allowed(
         self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None, name: str = ""
@@ -281,36 +286,24 @@ class Cluster(Pods):
         except ValueError as error:
             raise ClusterError(f"{self.name}: the API server's answer has no time (header Date)") from error
 
-    def _listed(
-        self, kind: ObjectKind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
-    ) -> tuple[Objects, str]:
-        """Read all pages of a list; return the objects and the list's resourceVersion."""
-        call, path = self._call("list", kind, namespace), kind.path(namespace)
-        page = {"limit": str(PAGE)}
-        items: Objects = []
-        while True:
-            query = _selectors(selector, fields) | page
-            answer = self._transport.send(ApiRequest(call=call, path=path, query=query, headers=_JSON))
-            if answer.status == 404 and not must_exist:
-                return [], ""
-            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
-                page, items = {}, []
-                continue
-            value = parse_object(call, answer)
-            # The list of a kind of Kubernetes itself names the kind once, for all its items.
-            named = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items += [named | item for item in value.get("items") or []]
-            metadata = value.get("metadata", {})
-            if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion", ""))
-            page = {"limit": str(PAGE), "continue": metadata["continue"]}
-
     def _version(self) -> ApiRequest:
         return ApiRequest(call=self._common(), path="/version", headers=_JSON)
 
-    def _call(self, verb: str, kind: ObjectKind, namespace: str, name: str = "") -> ApiCall:
+    def _request(
+        self,
+        verb: str,
+        kind: ObjectKind,
+        namespace: str | None,
+        name: str = "",
+        *,
+        headers: Mapping[str, str] = _JSON,
+        **more: Any,
+    ) -> ApiRequest:
+        """Build a request for objects of a kind; None as the namespace means the cluster's default."""
+        space = self.namespace if namespace is None else namespace
         resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        return self._common(verb=verb, resource=resource, name=name, namespace=namespace if kind.namespaced else "")
+        call = self._common(verb=verb, resource=resource, name=name, namespace=space if kind.namespaced else "")
+        return ApiRequest(call=call, path=kind.path(space, name), headers=headers, **more)
 
 
 def _selectors(selector: str, fields: str) -> dict[str, str]:

@@ -43,43 +43,44 @@ class ObjectKind:
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
 
 
+def _kind(api_version: str, kind: str, *, plural: str = "", namespaced: bool = True) -> ObjectKind:
+    plural = plural or f"{kind.lower()}s"
+    return ObjectKind(api_version=api_version, kind=kind, plural=plural, namespaced=namespaced)
+
+
 SERVING, EVENTING, SOURCES = "serving.knative.dev/v1", "eventing.knative.dev/v1", "sources.knative.dev/v1"
 
-KSERVICE = ObjectKind(api_version=SERVING, kind="Service", plural="services")
-REVISION = ObjectKind(api_version=SERVING, kind="Revision", plural="revisions")
-POD_AUTOSCALER = ObjectKind(
-    api_version="autoscaling.internal.knative.dev/v1alpha1", kind="PodAutoscaler", plural="podautoscalers"
-)
-BROKER = ObjectKind(api_version=EVENTING, kind="Broker", plural="brokers")
-TRIGGER = ObjectKind(api_version=EVENTING, kind="Trigger", plural="triggers")
-SUBSCRIPTION = ObjectKind(api_version="messaging.knative.dev/v1", kind="Subscription", plural="subscriptions")
-EVENT_TYPE = ObjectKind(api_version="eventing.knative.dev/v1beta3", kind="EventType", plural="eventtypes")
-SINK_BINDING = ObjectKind(api_version=SOURCES, kind="SinkBinding", plural="sinkbindings")
-CONTAINER_SOURCE = ObjectKind(api_version=SOURCES, kind="ContainerSource", plural="containersources")
-JOB_SINK = ObjectKind(api_version="sinks.knative.dev/v1alpha1", kind="JobSink", plural="jobsinks")
-DEPLOYMENT = ObjectKind(api_version="apps/v1", kind="Deployment", plural="deployments")
-REPLICA_SET = ObjectKind(api_version="apps/v1", kind="ReplicaSet", plural="replicasets")
-STATEFUL_SET = ObjectKind(api_version="apps/v1", kind="StatefulSet", plural="statefulsets")
-DAEMON_SET = ObjectKind(api_version="apps/v1", kind="DaemonSet", plural="daemonsets")
-JOB = ObjectKind(api_version="batch/v1", kind="Job", plural="jobs")
-NETWORK_POLICY = ObjectKind(api_version="networking.k8s.io/v1", kind="NetworkPolicy", plural="networkpolicies")
-ROLE = ObjectKind(api_version="rbac.authorization.k8s.io/v1", kind="Role", plural="roles")
-ROLE_BINDING = ObjectKind(api_version="rbac.authorization.k8s.io/v1", kind="RoleBinding", plural="rolebindings")
-SERVICE_ACCOUNT = ObjectKind(api_version="v1", kind="ServiceAccount", plural="serviceaccounts")
-SERVICE = ObjectKind(api_version="v1", kind="Service", plural="services")
-CONFIG_MAP = ObjectKind(api_version="v1", kind="ConfigMap", plural="configmaps")
-SECRET = ObjectKind(api_version="v1", kind="Secret", plural="secrets")
-POD = ObjectKind(api_version="v1", kind="Pod", plural="pods")
-EVENT = ObjectKind(api_version="v1", kind="Event", plural="events")
-CLAIM = ObjectKind(api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims")
-RESOURCE_QUOTA = ObjectKind(api_version="v1", kind="ResourceQuota", plural="resourcequotas")
-LIMIT_RANGE = ObjectKind(api_version="v1", kind="LimitRange", plural="limitranges")
-LEASE = ObjectKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
-STORAGE_CLASS = ObjectKind(
-    api_version="storage.k8s.io/v1", kind="StorageClass", plural="storageclasses", namespaced=False
-)
-NODE = ObjectKind(api_version="v1", kind="Node", plural="nodes", namespaced=False)
-NAMESPACE = ObjectKind(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
+KSERVICE = _kind(SERVING, "Service")
+REVISION = _kind(SERVING, "Revision")
+POD_AUTOSCALER = _kind("autoscaling.internal.knative.dev/v1alpha1", "PodAutoscaler")
+BROKER = _kind(EVENTING, "Broker")
+TRIGGER = _kind(EVENTING, "Trigger")
+SUBSCRIPTION = _kind("messaging.knative.dev/v1", "Subscription")
+EVENT_TYPE = _kind("eventing.knative.dev/v1beta3", "EventType")
+SINK_BINDING = _kind(SOURCES, "SinkBinding")
+CONTAINER_SOURCE = _kind(SOURCES, "ContainerSource")
+JOB_SINK = _kind("sinks.knative.dev/v1alpha1", "JobSink")
+DEPLOYMENT = _kind("apps/v1", "Deployment")
+REPLICA_SET = _kind("apps/v1", "ReplicaSet")
+STATEFUL_SET = _kind("apps/v1", "StatefulSet")
+DAEMON_SET = _kind("apps/v1", "DaemonSet")
+JOB = _kind("batch/v1", "Job")
+NETWORK_POLICY = _kind("networking.k8s.io/v1", "NetworkPolicy", plural="networkpolicies")
+ROLE = _kind("rbac.authorization.k8s.io/v1", "Role")
+ROLE_BINDING = _kind("rbac.authorization.k8s.io/v1", "RoleBinding")
+SERVICE_ACCOUNT = _kind("v1", "ServiceAccount")
+SERVICE = _kind("v1", "Service")
+CONFIG_MAP = _kind("v1", "ConfigMap")
+SECRET = _kind("v1", "Secret")
+POD = _kind("v1", "Pod")
+EVENT = _kind("v1", "Event")
+CLAIM = _kind("v1", "PersistentVolumeClaim")
+RESOURCE_QUOTA = _kind("v1", "ResourceQuota")
+LIMIT_RANGE = _kind("v1", "LimitRange")
+LEASE = _kind("coordination.k8s.io/v1", "Lease")
+STORAGE_CLASS = _kind("storage.k8s.io/v1", "StorageClass", plural="storageclasses", namespaced=False)
+NODE = _kind("v1", "Node", namespaced=False)
+NAMESPACE = _kind("v1", "Namespace", namespaced=False)
 
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from eaves.base.backoff import Backoff
 from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
-from eaves.errors import AbsentError, ClusterError
+from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.kinds import POD
+from knative.client.kinds import POD, SERVICE
 from knative.client.port_forward import ForwardDeniedError, NoForwardError, forward
-from knative.client.transport import ApiRequest, ApiResponse, ApiTransport, Deadline, retry_after_s
-from knative.client.watch import follow_log
+from knative.client.transport import ApiRequest, ApiTransport, Deadline, retry_after_s
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
 
 _log = logging.getLogger(__name__)
+_PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 Lines = list[str]
 
@@ -79,7 +88,7 @@ class Pods:
             query = {"follow": "true", "timestamps": "true"} | _container(container) | (resumed or start)
             return self._transport.stream(ApiRequest(call=call, path=path, query=query), left_s)
 
-        return follow_log(streaming, timeout_s=timeout_s)
+        return _follow_log(streaming, timeout_s=timeout_s)
 
     def proxy(
         self,
@@ -122,7 +131,7 @@ class Pods:
         answer = self._transport.send_once(request, Deadline(timeout_s))
         if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
             raise _not_proxied(call, answer)
-        return _http(answer)
+        return answer
 
     def forward(
         self,
@@ -154,7 +163,7 @@ class Pods:
         route, _, query = path.partition("?")
         call = self._common(verb="create", resource="pods", subresource="portforward", name=pod, namespace=space)
         request = ApiRequest(call=call, path=route, query=query, headers=headers)
-        return _http(forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s)))
+        return forward(self._transport, POD.path(space, pod), port, request, Deadline(timeout_s))
 
     def ask_pod(
         self,
@@ -201,11 +210,7 @@ class Pods:
         return replace(self._transport.call, **values)
 
 
-def _http(answer: ApiResponse) -> HttpAnswer:
-    return HttpAnswer(status=answer.status, headers=answer.headers, body=answer.body, latency_ms=answer.latency_ms)
-
-
-def _not_proxied(call: ApiCall, answer: ApiResponse) -> ClusterError:
+def _not_proxied(call: ApiCall, answer: HttpAnswer) -> ClusterError:
     if answer.status < 500:
         return build_api_error(answer.status, answer.body, call)
     answer_text = shorten(str((parse_status(answer.body) or {}).get("message")))
@@ -217,3 +222,105 @@ def _not_proxied(call: ApiCall, answer: ApiResponse) -> ClusterError:
 
 def _container(name: str) -> dict[str, str]:
     return {"container": name} if name else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyRoute:
+    """A route through the API server's proxy to an address inside the cluster.
+
+    Attributes:
+        namespace: Namespace of the Service that listens.
+        target: Service and port in the form of the API server's proxy, `services/NAME:80`.
+        path: Path of the request at the Service.
+        host: Value of the request's Host header.
+    """
+
+    namespace: str
+    target: str
+    path: str
+    host: str
+
+
+def find_route(cluster: Cluster, url: str) -> ProxyRoute:
+    """Find the route to an address inside the cluster, `http://NAME.NAMESPACE.svc...`.
+
+    The Service of a function is an alias (ExternalName) of the gateway's Service, and the gateway tells functions apart
+    by the Host header.
+
+    Raises:
+        ClusterError: When the address isn't inside the cluster, or its Service doesn't exist.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    name, namespace = _split(host)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    service = cluster.get(SERVICE, name, namespace=namespace)
+    if service is None:
+        raise ClusterError(
+            f"{url} can't be reached: the Service {name} does not exist in {namespace}", hint="eaves doctor"
+        )
+    alias = str(service.get("spec", {}).get("externalName", ""))
+    if alias:
+        name, namespace = _split(alias)
+    scheme = "https:" if parts.scheme == "https" else ""
+    return ProxyRoute(namespace=namespace, target=f"services/{scheme}{name}:{port}", path=parts.path or "/", host=host)
+
+
+def _split(host: str) -> tuple[str, str]:
+    """Return (name, namespace) of a Service from its host name."""
+    labels = host.split(".")
+    if len(labels) < 3 or labels[2] != "svc":
+        raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")
+    return labels[0], labels[1]
+
+
+def _follow_log(
+    streaming: Callable[[dict[str, str], float], Iterable[bytes]],
+    *,
+    timeout_s: float,
+) -> Iterator[str]:
+    """Yield the lines of a log without their timestamps, until it ends or the time is up; a broken stream is resumed.
+
+    Args:
+        streaming: Function that yields the log since the time in a query, for at most a number of seconds. An empty
+            query leaves the start to the function.
+        timeout_s: Seconds to follow the log.
+
+    Raises:
+        ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
+            connection at the end.
+    """
+    deadline, last, failures = time.monotonic() + timeout_s, "", 0
+    while True:
+        since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
+        try:
+            for line in _split_lines(streaming(query, deadline - time.monotonic())):
+                stamp, _, text = line.decode("utf-8", "replace").partition(" ")
+                failures = 0
+                if stamp > since:  # sinceTime has whole seconds only
+                    last = stamp
+                    yield text
+        except (DeniedError, InvalidError):
+            raise
+        except AbsentError:
+            if not last:
+                raise
+            return  # the pod is gone, and its log with it
+        except ClusterError:
+            failures += 1
+            pause_s = _PAUSES.pause_s(failures)
+            if (not last and failures > 1) or time.monotonic() + pause_s >= deadline:
+                raise
+            time.sleep(pause_s)
+        else:
+            return
+
+
+def _split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Split chunks of bytes into lines without their line ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest

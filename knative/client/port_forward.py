@@ -35,17 +35,22 @@ from websocket import (
     WebSocketTimeoutException,
 )
 
+from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError, DeniedError
 from eaves.http_client.response_body import MAX_ERROR_BYTES
-from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.connection_errors import build_broken_error, build_unreachable_error
+from knative.client.api_errors import (
+    ApiCall,
+    build_api_error,
+    build_broken_error,
+    build_unreachable_error,
+    parse_status,
+)
 from knative.client.transport import (
     CONNECT_TIMEOUT_S,
     MAX_BODY_BYTES,
     ApiConnection,
     ApiRequest,
-    ApiResponse,
     ApiTransport,
     Deadline,
 )
@@ -62,7 +67,7 @@ class NoForwardError(ClusterError):
     """Error for a connection to the API server that can't forward ports; the API server's pod proxy may still work."""
 
 
-def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> ApiResponse:
+def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> HttpAnswer:
     """Send one request to a port of a pod; return its answer of any status.
 
     Args:
@@ -185,15 +190,16 @@ def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
         raise
 
 
-def _exchange(stream: _Stream, request: ApiRequest, started: float) -> ApiResponse:
-    client = _Client(stream)
+def _exchange(stream: _Stream, request: ApiRequest, started: float) -> HttpAnswer:
+    client = HTTPConnection("localhost")
+    client.sock = cast(Any, stream)  # it is connected already
     client.request(request.method, request.url(""), body=request.body, headers=dict(request.headers))
     response = client.getresponse()
     limit = MAX_BODY_BYTES if response.status < 300 else MAX_ERROR_BYTES
     content = response.read(limit + 1)
     if len(content) > limit and response.status < 300:
         raise ClusterError(f"{request.call.where}: the answer of {request.call.what} is larger than {limit} bytes")
-    return ApiResponse(
+    return HttpAnswer(
         status=response.status,
         headers={name.lower(): value for name, value in response.getheaders()},
         body=content[:limit],
@@ -202,7 +208,7 @@ def _exchange(stream: _Stream, request: ApiRequest, started: float) -> ApiRespon
 
 
 class _Stream(io.RawIOBase):
-    """Readable stream of the bytes that a forwarded port sends.
+    """A forwarded port, with the methods of a socket that Python's HTTPConnection calls.
 
     Its `refusal` is the container runtime's reason when the port can't be reached.
     """
@@ -211,6 +217,18 @@ class _Stream(io.RawIOBase):
         self.refusal = ""
         self._websocket, self._deadline = websocket, deadline
         self._data, self._greeted, self._ended = b"", {_DATA: False, _ERRORS: False}, False
+
+    def sendall(self, data: Any) -> None:
+        """Send bytes to the forwarded port."""
+        self._wait()
+        self._websocket.send_binary(bytes([_DATA]) + bytes(data))
+
+    def makefile(self, *args: Any, **options: Any) -> io.BufferedReader:
+        """Return a reader of the bytes that the forwarded port sends."""
+        return io.BufferedReader(self)
+
+    def close(self) -> None:
+        """Do nothing, since the function that opened the WebSocket closes it."""
 
     def readable(self) -> bool:
         return True
@@ -221,11 +239,6 @@ class _Stream(io.RawIOBase):
         size = min(len(buffer), len(self._data))
         buffer[:size], self._data = self._data[:size], self._data[size:]
         return size
-
-    def send(self, data: bytes) -> None:
-        """Send bytes to the forwarded port."""
-        self._wait()
-        self._websocket.send_binary(bytes([_DATA]) + data)
 
     def _receive(self) -> None:
         self._wait()
@@ -249,34 +262,6 @@ class _Stream(io.RawIOBase):
         if left_s <= 0:
             raise TimeoutError("the time limit has passed")
         self._websocket.settimeout(left_s)
-
-
-class _Socket:
-    """The methods of a socket that Python's HTTPConnection calls, for a forwarded port."""
-
-    def __init__(self, stream: _Stream) -> None:
-        self._stream = stream
-
-    def sendall(self, data: Any) -> None:
-        self._stream.send(bytes(data))
-
-    def makefile(self, *args: Any, **options: Any) -> io.BufferedReader:
-        return io.BufferedReader(self._stream)
-
-    def close(self) -> None:
-        """Do nothing, since the function that opened the WebSocket closes it."""
-
-
-class _Client(HTTPConnection):
-    """An HTTP connection over an already forwarded port."""
-
-    def __init__(self, stream: _Stream) -> None:
-        super().__init__("localhost")
-        self._stream = stream
-
-    def connect(self) -> None:
-        """Use the forwarded port as the socket; nothing has to be connected."""
-        self.sock = cast(Any, _Socket(self._stream))
 
 
 def _nobody_listens(refusal: str, port: int, call: ApiCall) -> ClusterError:

@@ -22,16 +22,19 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from eaves.base.backoff import Backoff
+from eaves.delivery.client import HttpAnswer
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
 from eaves.http_client.response_body import LargeAnswerError, read_body
 from eaves.http_client.retry_after import parse_retry_after
-from knative.client.api_errors import ApiCall, build_api_error, parse_status
-from knative.client.connection_errors import (
+from knative.client.api_errors import (
+    ApiCall,
     BrokenConnectionError,
+    build_api_error,
     build_broken_error,
     build_foreign_error,
     build_unreachable_error,
+    parse_status,
 )
 
 CONNECT_TIMEOUT_S = 10.0
@@ -96,16 +99,6 @@ class ApiRequest:
         return server + quote(self.path, safe="/:@!$&'()*+,;=~%") + (f"?{query}" if query else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiResponse:
-    """A response with its whole body; names of headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    latency_ms: float
-
-
 class Deadline:
     """A point in time that is a number of seconds after the object was created."""
 
@@ -126,7 +119,6 @@ class ApiTransport:
         call: Description that the error messages of all requests begin with.
         connect: Function that makes a connection; it is called again when the server refuses the credentials.
         timeout_s: Maximum seconds for a request with all its retries.
-        chance: Function that returns random numbers in [0, 1); they vary the pauses between retries.
     """
 
     def __init__(
@@ -135,11 +127,10 @@ class ApiTransport:
         connect: Callable[[], ApiConnection],
         *,
         timeout_s: float,
-        chance: Callable[[], float] = random.random,
     ) -> None:
         self._connect, self._connection = connect, connect()
         self.call = replace(call, server=self._connection.server)
-        self._timeout_s, self._chance = timeout_s, chance
+        self._timeout_s = timeout_s
         self._generation = 0
         self._lock = threading.Lock()
 
@@ -151,7 +142,7 @@ class ApiTransport:
         """
         return parse_object(request.call, self.send(request))
 
-    def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> ApiResponse:
+    def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> HttpAnswer:
         """Send a request; return its answer of any status.
 
         The request is repeated when the server is overloaded or the connection breaks.
@@ -177,7 +168,7 @@ class ApiTransport:
                     return answer
             time.sleep(pause_s)
 
-    def send_once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
+    def send_once(self, request: ApiRequest, deadline: Deadline) -> HttpAnswer:
         """Send a request once and return its answer of any status; renew refused credentials once.
 
         Raises:
@@ -189,7 +180,7 @@ class ApiTransport:
             content = _read(request.call, response, deadline)
             # A backend behind the API server's proxy may answer 401 too; its answer has no Status.
             if response.status != 401 or renewed or parse_status(content) is None:
-                return ApiResponse(
+                return HttpAnswer(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},
                     body=content,
@@ -269,11 +260,15 @@ class ApiTransport:
 
     def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
         """Return the seconds to wait before the next attempt; None when the request must not be sent again."""
-        pause_s = RETRIES.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
+        pause_s = RETRIES.pause_s(
+            failures,
+            jitter=random.random(),  # noqa: S311 - it only spreads retries
+            retry_after_s=asked_s,
+        )
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 
-def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
+def parse_object(call: ApiCall, answer: HttpAnswer) -> dict[str, Any]:
     """Parse the JSON object in an answer of the API server.
 
     Raises:
@@ -290,7 +285,7 @@ def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
     return value
 
 
-def retry_after_s(answer: ApiResponse) -> float | None:
+def retry_after_s(answer: HttpAnswer) -> float | None:
     """Return the seconds after which the server asks for a retry; None when it doesn't ask.
 
     The number is in the header Retry-After or in the Status in the body.

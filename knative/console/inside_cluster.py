@@ -14,7 +14,7 @@ from eaves.events import Event
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE, POD
-from knative.client.login.kubeconfig import connect_inside, inside_namespace
+from knative.client.kubeconfig import connect_inside, inside_namespace
 from knative.client.transport import ApiTransport
 
 FUNCTION_TIMEOUT_S = 120.0

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, NotFoundError
-from knative.client.kinds import CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT
-from knative.deploy.objects.apply_result import ApplyResult
-from knative.deploy.objects.brokers import remove_unused_brokers
-from knative.deploy.objects.inventory import Inventory, InventoryItem, inventory_name, read_inventory
-from knative.deploy.objects.labelled_objects import (
+from knative.client.kinds import BROKER, CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT, TRIGGER
+from knative.deploy.inventory import ATTEMPTS, Inventory, InventoryItem, inventory_name, read_inventory
+from knative.deploy.ownership import (
+    AT_HOME,
+    LEFT,
+    ON_NODES,
+    REMOVED,
+    ApplyResult,
     AppOwner,
-    find_owned,
-    is_app_part,
+    build_item,
+    delete_item,
+    find_labelled,
     is_applied_by_eaves,
     is_ours,
-    is_training,
+    order_removal,
 )
-from knative.deploy.objects.ownership import ATTEMPTS, build_item, delete_item, order_removal
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 
 if TYPE_CHECKING:
@@ -54,23 +56,19 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
             f"functions: {known})",
             hint="eaves status --on knative",
         )
-    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: the next call finds the app by it
+    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: pods of the others run as they
     others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
-    removed = [
-        *_delete(cluster, others, inventory),
-        *remove_unused_brokers(cluster),
-        *_delete(cluster, accounts, inventory),
-    ]
+    removed = [*_delete(cluster, others, inventory), *_remove_unused_brokers(cluster)]
+    removed += _delete(cluster, accounts, inventory)
     return [*removed, *_delete_inventory(cluster, inventory, items)]
 
 
 def find_removable(
     cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
 ) -> list[InventoryItem]:
-    """Find the objects that `remove_app` deletes, in the order of removal.
+    """Find the objects that `remove_app` deletes, in the order of removal: those that the inventory lists.
 
-    They are the objects that the inventory lists, and the objects of the app's trainings; without an inventory, those
-    that Eaves applied.
+    Without an inventory, they are those that Eaves applied: a deploy that a removal overtook leaves such objects.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -83,21 +81,36 @@ def find_removable(
         ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
-    labelled = find_owned(cluster, owner, thorough=True)
     found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
-    chosen: list[Mapping[str, Any]] = [one for one in labelled if is_training(one) and is_applied_by_eaves(one)]
-    if not inventory.items:
-        applied = [one for one in labelled if is_app_part(one)]
-        chosen += applied
-        rest = [one for one in labelled if not is_training(one)]
-        if rest and not applied and not adopt:
-            raise _not_deployed(cluster, owner, rest)
-    if adopt:
-        chosen += [one for one in labelled if is_ours(one) and _is_named_after(one, owner.app)]
-    for one in chosen:
-        item = build_item(one, cluster)
-        found.setdefault((item.kind, item.namespace, item.name), item)
+    if adopt or not inventory.version:
+        places = [(kind, cluster.namespace) for kind in AT_HOME]
+        if owner.agents and owner.agents != cluster.namespace:
+            places += [(kind, owner.agents) for kind in ON_NODES]
+        labelled = find_labelled(cluster, owner, places)
+        applied = [one for one in labelled if is_applied_by_eaves(one)]
+        if labelled and not applied and not adopt:
+            raise _not_deployed(cluster, owner, labelled)
+        for one in labelled:
+            if one in applied or (adopt and is_ours(one) and _is_named_after(one, owner.app)):
+                item = build_item(one, cluster)
+                found.setdefault((item.kind, item.namespace, item.name), item)
     return order_removal(found.values())
+
+
+def _remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
+    """Delete the Brokers of a namespace that Eaves created and that no Trigger uses; apps share them."""
+    triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
+    used = {str(one["spec"].get("broker")) for one in triggers}
+    for one in cluster.list(BROKER, selector=_OURS):
+        metadata = one["metadata"]
+        if metadata["name"] in used or not is_applied_by_eaves(one) or "deletionTimestamp" in metadata:
+            continue
+        try:
+            cluster.delete(BROKER, metadata["name"], uid=metadata["uid"], version=metadata["resourceVersion"])
+        except ConflictError:  # a deploy of another app may have applied it since
+            yield ApplyResult(kind=BROKER.kind, name=str(metadata["name"]), outcome=LEFT)
+        else:
+            yield ApplyResult(kind=BROKER.kind, name=str(metadata["name"]), outcome=REMOVED)
 
 
 def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
@@ -105,8 +118,7 @@ def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Invento
     for item in items:
         if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
             raise _overtaken(cluster, inventory.app)
-        outcome = delete_item(cluster, item, inventory.app)
-        if outcome:
+        if outcome := delete_item(cluster, item, inventory.app):
             yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
 
 
@@ -115,13 +127,15 @@ def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Inv
     for _ in range(ATTEMPTS):
         if not inventory.version:
             return
-        with suppress(ConflictError):
+        try:
             cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+        except ConflictError:
+            last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
+            if inventory.version and inventory.deployment != last:
+                break
+            yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
+        else:
             return
-        last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
-        if inventory.version and inventory.deployment != last:
-            break
-        yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
     raise _overtaken(cluster, inventory.app)
 
 

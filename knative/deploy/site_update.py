@@ -6,32 +6,22 @@ Every step can be repeated: after the process was killed, or the site didn't ans
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ConflictError, StartError, UnreachableClusterError
+from eaves.errors import StartError, UnreachableClusterError
 from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
-from knative.deploy.app_apply import apply_app
-from knative.deploy.deploy_sequence import (
-    ATTEMPTS,
-    DeployIntent,
-    DeploymentHold,
-    Manifests,
-    digest_manifests,
-    take_number,
-)
-from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.apply_result import CREATED, UNCHANGED, ApplyResult
-from knative.deploy.objects.inventory import DeploymentRecord, Inventory
-from knative.deploy.objects.labelled_objects import AppOwner
-from knative.deploy.pins import add_pins, add_pins_of, keep_pins, listed_pins, names_of_pins, prune_pins
-from knative.deploy.rollout_advance import prune_after
+from knative.deploy.apply import apply_app
+from knative.deploy.inventory import DeploymentRecord, Inventory, Manifests, digest_manifests, take_number
+from knative.deploy.ownership import UNCHANGED, ApplyResult, AppOwner, Object, is_pin_item
+from knative.deploy.pins import prune_pins
 from knative.readiness.conditions import is_ready, observed
 from knative.readiness.diagnosis import FunctionReader
 from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
+from knative.resources.pin import is_pin
 from knative.resources.rendering import render_app
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
 from knative.specs import ClusterApp
@@ -81,12 +71,17 @@ class SiteDeployment:
         function = self.app.function
         return AppOwner(app=function.name, agents=self.knative.agent_namespace)
 
-    def intent(self, manifests: Manifests) -> DeployIntent:
-        """Build the description of this deployment that is recorded in the cluster before the objects are applied."""
+    def record(self, manifests: Manifests) -> DeploymentRecord:
+        """Build the record of this deployment that is stored in the cluster before the objects are applied."""
         function = self.app.function
-        image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
-        return DeployIntent(
-            by=self.by, site=function.site, image=image, declared=self.declared, rendered=digest_manifests(manifests)
+        return DeploymentRecord(
+            by=self.by,
+            site=function.site,
+            image=function.image,
+            artifact=function.artifact_digest or "",
+            task=function.task,
+            declared=self.declared,
+            rendered=digest_manifests(manifests),
         )
 
 
@@ -141,118 +136,73 @@ def update_site(
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
     if wanted.dry_run:
-        pinned = add_pins(cluster, manifests, wanted.app)
-        needed = keep_pins(name, pinned)
-        judged = apply_app(cluster, pinned, wanted.owner, needed=needed, adopt=wanted.adopt, dry_run=True)
-        return SiteUpdate(applied=tuple(judged))
-    hold = take_number(cluster, name, wanted.intent(manifests))
-    taken(hold.deployment)
-    if hold.note:
-        tell(hold.note)
-    applied = apply_held(cluster, manifests, wanted, hold)
+        return SiteUpdate(applied=tuple(apply_app(cluster, manifests, wanted.owner, adopt=wanted.adopt, dry_run=True)))
+    inventory, replaced = take_number(cluster, name, wanted.record(manifests))
+    if inventory.deployment is not None:
+        taken(inventory.deployment)
+    note = _note_replaced(wanted, replaced)
+    if note:
+        tell(note)
+    applied = apply_newest(cluster, manifests, wanted, inventory)
     if not wanted.ready_s:
-        return SiteUpdate(applied=applied, note=hold.note)
-    hold = replace(hold, inventory=None)
+        return SiteUpdate(applied=applied, note=note)
     wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
-    for _ in range(ATTEMPTS):
-        inventory = hold.require_newest(cluster, before="its rollout began")
-        service = cluster.get(KSERVICE, name)
-        if image_of_service(service) == wanted.app.function.image:
-            break
+    newest = inventory.require_newest(cluster, before="its rollout began")
+    service = cluster.get(KSERVICE, name)
+    if image_of_service(service) != wanted.app.function.image:
         # An earlier deploy applied its Service once more before it read this deploy's record.
-        applied = apply_held(cluster, manifests, wanted, hold)
+        applied = apply_newest(cluster, manifests, wanted, newest)
         wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
+        service, newest = None, inventory.require_newest(cluster, before="its rollout began")
     outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
     if wanted.follow:
-        outcome = follow_rollout(cluster, name, hold=hold, tell=tell, poll_s=poll_s)
-    return SiteUpdate(applied=(*applied, *prune_after(cluster, outcome, inventory)), outcome=outcome, note=hold.note)
+        outcome = follow_rollout(cluster, name, newest=newest, tell=tell, poll_s=poll_s)
+    pruned = prune_pins(cluster, name, inventory=newest) if outcome.changed else []
+    return SiteUpdate(applied=(*applied, *pruned), outcome=outcome, note=note)
 
 
-def apply_held(
-    cluster: Cluster, rendered: Manifests, wanted: SiteDeployment, hold: DeploymentHold
+def apply_newest(
+    cluster: Cluster, manifests: Manifests, wanted: SiteDeployment, inventory: Inventory
 ) -> tuple[ApplyResult, ...]:
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
-    The inventory is read before the first object is applied, before the function's Service is applied, before objects
-    are removed, and every second. When the inventory is written, the API server detects a newer deployment.
+    The inventory is read before the function's Service is applied, and every second. When the inventory is written,
+    before the first object and before any is removed, the API server detects a newer deployment.
 
     Raises:
         ConflictError: When another manager owns a field that would change, or another user deployed or removed the app
             since.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    name = wanted.app.function.name
-    manifests = add_pins_of(cluster, rendered, wanted.app, keep_traffic(cluster, name, adopt=wanted.adopt))
-    pins = names_of_pins(manifests)
-    looked, stopped = time.monotonic(), False
-    left = [(kind_of(one).kind, str(one["metadata"]["name"])) for one in manifests]
+    name, looked = wanted.app.function.name, time.monotonic()
 
-    total = len(left)
+    def check(manifest: Object) -> None:
+        nonlocal looked
+        if kind_of(manifest) is KSERVICE or time.monotonic() - looked > LOOK_S:
+            inventory.require_newest(cluster, before="the rest was applied")
+            looked = time.monotonic()
 
-    def name_rest() -> str:
-        return (
-            "anything was removed"
-            if not left
-            else "the rest was applied"
-            if len(left) < total
-            else "anything was applied"
-        )
-
-    def look(applied: ApplyResult) -> None:
-        nonlocal looked, stopped
-        rendered_one = (applied.kind, applied.name) in left
-        if rendered_one:
-            left.remove((applied.kind, applied.name))
-        # After the last object the inventory is written, which also detects a newer deployment.
-        due = bool(left) and left[0] == (KSERVICE.kind, name) if rendered_one else not left
-        if due or time.monotonic() - looked > LOOK_S:
-            stopped = True
-            hold.require_newest(cluster, before=name_rest())
-            looked, stopped = time.monotonic(), False
-
-    inventory = hold.inventory or hold.require_newest(cluster, before="anything was applied")
-    needed = keep_pins(name, manifests)
-    try:
-        applied = apply_app(
-            cluster, manifests, wanted.owner, inventory=inventory, needed=needed, adopt=wanted.adopt, show=look
-        )
-    except ConflictError as error:
-        if not error.causes and not stopped:  # the inventory changed at the same time: it names the user
-            hold.require_newest(cluster, before=name_rest())
-        raise
-    if _may_leave_pins(inventory, applied, pins):
-        applied += prune_pins(cluster, name, keep=pins)
-    if _unchanged(applied):
+    keep_traffic(cluster, name, adopt=wanted.adopt)
+    applied = apply_app(cluster, manifests, wanted.owner, inventory=inventory, adopt=wanted.adopt, check=check)
+    rendered = {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
+    if any(is_pin_item(name, item) and item.name not in rendered for item in inventory.items):
+        applied += prune_pins(cluster, name)
+    if all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind):
         retry_revision(cluster, name)
     return tuple(applied)
 
 
-def _may_leave_pins(inventory: Inventory, applied: Sequence[ApplyResult], pins: Collection[str]) -> bool:
-    """Return whether an app may have pins that it no longer needs.
-
-    They are listed in the inventory, or an earlier version of Eaves listed none.
-    """
-    unlisted = not inventory.items and any(one.outcome != CREATED for one in applied)
-    return unlisted or bool(listed_pins(inventory) - set(pins))
-
-
-def read_image(cluster: Cluster, name: str) -> str:
-    """Return the container image in a function's Knative Service; empty when there is no Service.
-
-    Raises:
-        ClusterError: When a request to the cluster is refused or fails.
-    """
-    return image_of_service(cluster.get(KSERVICE, name))
+def _note_replaced(wanted: SiteDeployment, replaced: DeploymentRecord | None) -> str:
+    """Return a text that names the replaced deployment, if another user made it with another container image."""
+    if replaced is None or replaced.by == wanted.by or replaced.image == wanted.app.function.image:
+        return ""
+    return f"{replaced.describe()}; this deploy replaces it"
 
 
 def image_of_service(service: Mapping[str, Any] | None) -> str:
     """Return the container image in a Knative Service; empty when there is no Service."""
     containers = (service or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
     return str(containers[0].get("image", ""))
-
-
-def _unchanged(applied: Sequence[ApplyResult]) -> bool:
-    return all(one.outcome == UNCHANGED for one in applied if one.kind == KSERVICE.kind)
 
 
 def retry_revision(cluster: Cluster, name: str) -> bool:
@@ -275,13 +225,10 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
     return cluster.delete(REVISION, str(service["status"]["latestCreatedRevisionName"]))
 
 
-def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
+def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> None:
     """Write the name of the serving revision into the traffic, so that a deploy leaves the traffic unchanged.
 
     Without `adopt`, a Service that Eaves didn't make stays unchanged.
-
-    Returns:
-        The present Service; None when there is none.
 
     Raises:
         ConflictError: When another manager set the traffic.
@@ -289,18 +236,16 @@ def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping
     """
     service = cluster.get(KSERVICE, name)
     if service is None or rollout.parse_rollout_status(service).pinned:
-        return service  # the first deploy has no traffic to keep, and most later deploys find it named already
+        return  # the first deploy has no traffic to keep, and most later deploys find it named already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
-        return cluster.get(KSERVICE, name)
-    return service
 
 
 def follow_rollout(
     cluster: Cluster,
     name: str,
     *,
-    hold: DeploymentHold | None = None,
+    newest: Inventory | None = None,
     tell: Callable[[str], object] = lambda text: None,
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
@@ -310,7 +255,7 @@ def follow_rollout(
     Args:
         cluster: Connection to the site's cluster.
         name: Name of the function.
-        hold: The deployment whose rollout is followed; None follows any rollout of the function.
+        newest: Inventory with the deployment whose rollout is followed; None follows any rollout of the function.
         tell: Function that gets a line whenever the rollout's state changes.
         poll_s: Seconds between two steps.
         patience_s: Seconds without an answer after which the wait fails; a later `reconcile` continues the rollout.
@@ -326,8 +271,8 @@ def follow_rollout(
     while True:
         ended = False
         try:
-            if hold is not None:
-                hold.require_newest(cluster, before="its rollout ended")
+            if newest is not None:
+                newest.require_newest(cluster, before="its rollout ended")
             outcome = rollout.advance_rollout(cluster, name)
             text, heard, ended = describe_outcome(outcome), time.monotonic(), not outcome.advancing
         except UnreachableClusterError as error:

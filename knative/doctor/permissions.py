@@ -20,7 +20,7 @@ from knative.client.kinds import (
     SUBSCRIPTION,
     ObjectKind,
 )
-from knative.deploy.objects.labelled_objects import AT_HOME
+from knative.deploy.ownership import AT_HOME
 from knative.doctor.cluster_checks import GATEWAYS
 from knative.doctor.site import ExaminedSite
 from knative.resources.sources import SourceRunner, find_runner

@@ -23,7 +23,7 @@ from knative.readiness.conditions import parse_time
 from knative.resources.metadata import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
 from knative.resources.reachability_pod import LIFE_S, PART, Destination, build_reachability_pod, find_destinations
 from knative.resources.sources import find_any_agent_image
-from knative.training.job_status import find_waiting_reason
+from knative.training.job_follower import find_waiting_reason
 
 CHECK = "reachability"
 POLL_S = 0.5

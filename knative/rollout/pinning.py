@@ -15,10 +15,10 @@ from eaves.errors import DeniedError, StartError
 from knative.client.kinds import DAEMON_SET, POD
 from knative.resources.metadata import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.pin import PART
-from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
+from knative.rollout.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
-from knative.rollout.rollout_state import RolloutState
-from knative.rollout.rollout_status import parse_rollout_status
+from knative.rollout.state import RolloutState
+from knative.rollout.status import parse_rollout_status
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -36,14 +36,12 @@ class PinStatus:
     """The progress of pinning a container image.
 
     Attributes:
-        name: Name of the DaemonSet.
         nodes: Number of nodes that must have the container image.
         ready: Number of nodes where the pin's pod is ready.
         fault: Reason why the container image isn't on every node, in addition to the numbers; empty when the numbers
             explain it.
     """
 
-    name: str
     nodes: int = 0
     ready: int = 0
     fault: str = ""
@@ -77,9 +75,9 @@ def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
     try:
         found = cluster.get(DAEMON_SET, name)
     except DeniedError as error:
-        return PinStatus(name=name, fault=error.message)
+        return PinStatus(fault=error.message)
     if found is None:
-        return PinStatus(name=name, fault=f"the DaemonSet {name} is missing; `eaves deploy` creates it again")
+        return PinStatus(fault=f"the DaemonSet {name} is missing; `eaves deploy` creates it again")
     status = parse_pin(found, _image(service))
     if status.complete or status.fault:
         return status
@@ -96,14 +94,14 @@ def parse_pin(pin: Manifest, image: str) -> PinStatus:
         image: Container image that the pin must hold.
     """
     metadata, status = pin["metadata"], pin.get("status") or {}
-    name, nodes = str(metadata["name"]), int(status.get("desiredNumberScheduled") or 0)
+    name, nodes = metadata["name"], int(status.get("desiredNumberScheduled") or 0)
     # Pods of an earlier template differ only in the pull secret, but they may have been pulled with it.
     current = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
     if (held := _image({"spec": pin["spec"]})) != image:
-        return PinStatus(name=name, nodes=nodes, fault=f"the DaemonSet {name} has another container image: {held}")
+        return PinStatus(nodes=nodes, fault=f"the DaemonSet {name} has another container image: {held}")
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
-        return PinStatus(name=name, nodes=nodes, fault="Kubernetes has not processed its DaemonSet yet")
-    return PinStatus(name=name, nodes=nodes, ready=current)
+        return PinStatus(nodes=nodes, fault="Kubernetes has not processed its DaemonSet yet")
+    return PinStatus(nodes=nodes, ready=current)
 
 
 def hold_unpinned(

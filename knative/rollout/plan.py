@@ -1,7 +1,6 @@
 """Plans: the next state and traffic of a rollout after a command, a deploy or a decision. Pure.
 
-A plan doesn't check whether a revision is ready. `knative.rollout.commands` checks that before it applies a plan; with
-GitOps, the cluster does.
+A plan doesn't check whether a revision is ready; that is checked before it is written.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from eaves.errors import InputError, NotFoundError
-from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
-from knative.rollout.rollout_state import RolloutPhase, RolloutState
-from knative.rollout.rollout_status import RolloutStatus
-from knative.rollout.traffic import Traffic, find_largest_share, split_traffic
+from knative.rollout.decision import RolloutAction, RolloutDecision
+from knative.rollout.state import RolloutPhase, RolloutState, Traffic, find_largest_share, split_traffic
+from knative.rollout.status import RolloutStatus
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
@@ -31,6 +29,8 @@ class Plan:
         preview: Revision at 0 % that gets an address of its own; empty for none.
         needs: Revisions that must be ready before the plan is written.
         bears: Revisions that must exist and must not have failed before the plan is written; they needn't be ready.
+        what: Action of an automatic rollout, for its outcome; empty for a command's.
+        reason: Reason for people; empty for the state's own.
     """
 
     state: RolloutState
@@ -38,10 +38,12 @@ class Plan:
     preview: str = ""
     needs: tuple[str, ...] = ()
     bears: tuple[str, ...] = ()
+    what: str = ""
+    reason: str = ""
 
 
-def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
-    """Plan a share of requests for the newest revision, as chosen by a user.
+def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan | None:
+    """Plan a share of requests for the newest revision, as chosen by a user; None when it has all of them already.
 
     From then on, no automatic rollout changes the share of this revision.
 
@@ -53,8 +55,11 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
         raise InputError(f"a share must be from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
-    state = _about(standing, old, new)
+    state, current = _about(standing, old, new), standing.current
     if percent == 100:
+        is_done = current is not None and current.phase is RolloutPhase.DONE
+        if is_done and dict(standing.traffic) == {new: 100}:
+            return None
         after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     if not old:
@@ -73,22 +78,6 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
     preview = new if percent == 0 else ""
     needs = (new,) if old in standing.shares else (new, old)
     return Plan(state=after, traffic=after.traffic, preview=preview, needs=needs)
-
-
-def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
-    """Plan to give all requests to the newest revision; return None when it has them already.
-
-    Raises:
-        NotFoundError: When there is no revision.
-    """
-    new = _newest(standing)
-    if (
-        dict(standing.traffic) == {new: 100}
-        and standing.current is not None
-        and standing.current.phase is RolloutPhase.DONE
-    ):
-        return None
-    return plan_percent(standing, 100, now)
 
 
 def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:
@@ -187,6 +176,13 @@ def plan_decision(
         now: Unix time in seconds.
         unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
+    plan = _carry_out(state, decision, seen, now, unread)
+    return replace(plan, what=decision.verb.value, reason=decision.reason)
+
+
+def _carry_out(
+    state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
+) -> Plan:
     why, percent = decision.reason, decision.percent
     if decision.verb is RolloutAction.WAIT:
         since = min(state.since, now)  # the clock may have been set back

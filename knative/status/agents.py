@@ -18,7 +18,7 @@ from eaves.admin.report import parse_report
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, NotFoundError
 from knative.client.kinds import POD
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.ownership import AppOwner
 from knative.readiness.conditions import condition, name_of
 from knative.readiness.parts import agent_of
 from knative.resources import publisher, relay

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import DeployedStatus, FunctionStatus, PartStatus, PinnedStatus, ServedStatus
 from knative.client.kinds import CONFIG_MAP, DAEMON_SET, KSERVICE, POD_AUTOSCALER, REVISION, SINK_BINDING
-from knative.deploy.objects.inventory import Inventory, item_kind, read_inventory
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.inventory import Inventory, item_kind, read_inventory
+from knative.deploy.ownership import AppOwner
 from knative.readiness.conditions import Object, condition, is_ready, is_true, name_of, observed, parse_time
 from knative.readiness.diagnosis import FunctionReader
 from knative.readiness.parts import (

@@ -16,12 +16,12 @@ from eaves.admin.queue import Action
 from eaves.admin.selector import DEAD, Selector
 from eaves.errors import ConflictError, DeniedError, EavesError
 from eaves.web.problem_document import revision_mark
-from knative.deploy.objects.inventory import read_inventory
-from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.inventory import read_inventory
+from knative.deploy.ownership import AppOwner
 from knative.readiness.wait import wait_routed
 from knative.resources.agent import CONTAINER
 from knative.rollout import RolloutState, parse_rollout_status
-from knative.rollout.service_store import forget_retries, read_service
+from knative.rollout.service import forget_retries, read_service
 from knative.status.agent_queue import Kubectl, PodQueue
 from knative.status.agents import AT_ONCE, AgentPod, list_agent_pods
 

@@ -106,10 +106,7 @@ class TrainingJob:
     def run_name(self) -> str:
         """Name of the run. It is the same for the same training, also when its pods get more memory."""
         settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
-        later = {"near_copies": "exact", "group_by": "", "split": "kept"}  # defaults must not change older names
-        deciding = {
-            key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
-        }
+        deciding = {key: value for key, value in settings.items() if key not in _NOT_DECIDING}
         parts = [self.images, self.data.balance, deciding, self.knative.trainer_image, self.place, self.run]
         return f"{self.run or self.name}-{_digest([*parts, self.job.output_claim, self.job.data_claim])}"
 
@@ -119,12 +116,13 @@ class TrainingJob:
         return f"{self.place}/{self.run_name}"
 
 
+def fault(path: str, message: str) -> Fault:
+    """Return a fault of eaves.yaml."""
+    return Fault(origin="eaves.yaml", path=path, message=message)
+
+
 def training_faults(training: TrainingJob) -> Iterator[Fault]:
     """Yield the faults of eaves.yaml that prevent a training on a cluster."""
-
-    def fault(path: str, message: str) -> Fault:
-        return Fault(origin="eaves.yaml", path=path, message=message)
-
     job = training.job
     if not training.knative.trainer_image:
         yield fault("knative.trainer_image", "must name the trainer's container image by digest")

@@ -6,20 +6,35 @@ same Job for the same training.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eaves.errors import ClusterError, ConflictError, DeniedError, NotFoundError, UnreachableClusterError
-from knative.client.kinds import JOB
+from eaves.errors import (
+    ClusterError,
+    ConfigError,
+    ConflictError,
+    DeniedError,
+    EavesError,
+    Fault,
+    InputError,
+    NotFoundError,
+    PlatformError,
+    StoppedError,
+    StorageError,
+    UnreachableClusterError,
+)
+from knative.client.kinds import JOB, POD
 from knative.resources.metadata import MANAGER, RUN_LABEL
 from knative.training.job import CONTAINER
-from knative.training.job_log import LogLine, parse_line
-from knative.training.job_status import find_ending, find_exit, find_waiting_reason, pods_of
+from trainer.lifecycle import ENDINGS
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
+
 
 Say = Callable[[str], object]
 POLL_S = 1.0
@@ -100,32 +115,29 @@ def follow_job(
         UnreachableClusterError: When there is no connection for `patience_s` seconds.
         ClusterError: When the cluster refuses a request.
     """
-    return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s).run()
+    return _Follower(
+        cluster=cluster, name=name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s
+    ).run()
 
 
+@dataclass(kw_only=True)
 class _Follower:
     """Follower of one Job until its end.
 
     It follows the log and the pods as they are replaced, and continues after a lost connection.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        name: str,
-        *,
-        on_line: Callable[[LogLine], object],
-        say: Say,
-        patience_s: float,
-        follow_s: float,
-    ) -> None:
-        self._cluster, self._name = cluster, name
-        self._on_line, self._say, self._patience_s = on_line, say, patience_s
-        self._follow_s = follow_s
-        self._pod = self._last_line = ""
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._heard: float | None = None
-        self._readable = True
+    cluster: Cluster
+    name: str
+    on_line: Callable[[LogLine], object]
+    say: Say
+    patience_s: float
+    follow_s: float
+    pod: str = ""
+    last_line: str = ""
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    heard: float | None = None
+    readable: bool = True
 
     def run(self) -> dict[str, Any]:
         """Follow the Job until it has ended, and return it."""
@@ -138,73 +150,230 @@ class _Follower:
                     return job
             except UnreachableClusterError as error:
                 lost = time.monotonic() if lost is None else lost
-                if time.monotonic() - lost > self._patience_s:
+                if time.monotonic() - lost > self.patience_s:
                     raise
                 self._report(
-                    f"the cluster can't be reached; trying again, while the Job {self._name} continues "
-                    f"({error.message})"
+                    f"the cluster can't be reached; trying again, while the Job {self.name} continues ({error.message})"
                 )
             time.sleep(POLL_S)
 
     def _look(self) -> dict[str, Any]:
-        job = self._cluster.get(JOB, self._name)
+        job = self.cluster.get(JOB, self.name)
         if job is None:
             hint = "run the same command again; the new Job continues from the last checkpoint"
-            raise NotFoundError(f"the Job {self._name} was removed", hint=hint)
-        pods = pods_of(self._cluster, job)
+            raise NotFoundError(f"the Job {self.name} was removed", hint=hint)
+        pods = pods_of(self.cluster, job)
         if pods:
             self._change(pods)
             self._read(pods[-1])
         elif job["spec"].get("suspend"):
-            self._report(f"{self._name} is suspended: its queue starts it when there is room")
+            self._report(f"{self.name} is suspended: its queue starts it when there is room")
         return job
 
     def _change(self, pods: list[dict[str, Any]]) -> None:
         """Report the end of the previous pod when another pod of the Job has replaced it."""
         names = [pod["metadata"]["name"] for pod in pods]
-        if self._pod and self._pod != names[-1]:
-            before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)
-            self._report(f"{self._pod} {_end(before)}; {names[-1]} continues")
-        if self._pod != names[-1]:
-            self._pod, self._heard = names[-1], None
-            self._lines.clear()
+        if self.pod and self.pod != names[-1]:
+            before = next((pod for pod in pods if pod["metadata"]["name"] == self.pod), None)
+            self._report(f"{self.pod} {_end(before)}; {names[-1]} continues")
+        if self.pod != names[-1]:
+            self.pod, self.heard = names[-1], None
+            self.lines.clear()
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
-            self._report(f"{self._pod}: {find_waiting_reason(pod)}")
+            self._report(f"{self.pod}: {find_waiting_reason(pod)}")
             return
-        if not self._readable:
+        if not self.readable:
             return
-        known = set(self._lines)
+        known = set(self.lines)
         # The time span ends now, so no clock is compared; lines that are read twice are known.
-        since_s = None if self._heard is None else int(time.monotonic() - self._heard) + 10
+        since_s = None if self.heard is None else int(time.monotonic() - self.heard) + 10
         try:
-            for line in self._cluster.follow_logs(
-                self._pod, container=CONTAINER, since_s=since_s, timeout_s=self._follow_s
+            for line in self.cluster.follow_logs(
+                self.pod, container=CONTAINER, since_s=since_s, timeout_s=self.follow_s
             ):
                 if line not in known:
-                    self._lines.append(line)
-                    self._on_line(parse_line(line))
-                self._heard = time.monotonic()
+                    self.lines.append(line)
+                    self.on_line(parse_line(line))
+                self.heard = time.monotonic()
         except DeniedError as error:
-            self._readable = False
+            self.readable = False
             self._report(f"the log can't be read, so only the result is shown: {error.message}")
         except UnreachableClusterError:
             raise
         except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
-            self._report(f"{self._pod}: {error.message}")
+            self._report(f"{self.pod}: {error.message}")
 
     def _report(self, text: str) -> None:
-        if text != self._last_line:
-            self._last_line = text
-            self._say(text)
+        if text != self.last_line:
+            self.last_line = text
+            self.say(text)
 
 
 def _end(pod: Mapping[str, Any] | None) -> str:
-    from trainer.lifecycle import ENDINGS
-
     code = find_exit(pod).get("exitCode") if pod else None
-    if code is None:
-        return "was deleted"
-    meaning = next((ending.meaning for ending in ENDINGS if ending.code == code), "unknown")
-    return f"ended with {code} ({meaning})"
+    return "was deleted" if code is None else f"ended with {code} ({_meaning(int(code), {})})"
+
+
+_OWNER = "batch.kubernetes.io/controller-uid"
+"""Label of a pod with the UID of its Job.
+
+Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
+"""
+
+
+def find_ending(job: Mapping[str, Any]) -> str:
+    """Return `Complete` or `Failed`; empty while the Job runs."""
+    return str(condition(job).get("type", ""))
+
+
+def condition(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition that a Job ended with; empty while it runs."""
+    found = job.get("status", {}).get("conditions") or ()
+    return next((dict(one) for one in found if one["type"] in ("Complete", "Failed") and one["status"] == "True"), {})
+
+
+def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List a Job's pods, the oldest first, without pods of an earlier Job of the same name."""
+    found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
+    return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
+
+
+def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the trainer in a pod ended (`exitCode`, `reason`, `finishedAt`).
+
+    The result is empty while the trainer runs, or when its end isn't known.
+    """
+    for status in pod.get("status", {}).get("containerStatuses") or ():
+        if status["name"] == CONTAINER:
+            return dict(status.get("state", {}).get("terminated") or {})
+    return {}
+
+
+def find_waiting_reason(pod: Mapping[str, Any]) -> str:
+    """Return why a pod hasn't started, in the words of its status."""
+    status = pod.get("status", {})
+    for one in status.get("containerStatuses") or ():
+        waiting = one.get("state", {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return ": ".join(str(part) for part in (waiting["reason"], waiting.get("message")) if part)
+    for one in status.get("conditions") or ():
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return f"{one.get('reason', '')}: {one.get('message', '')}"
+    return "the pod is waiting to start on its node"
+
+
+def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the pod that failed last and whose exit code is known; None when there is none."""
+    failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
+    return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)
+
+
+TEXT = 500
+"""Maximum characters of a log line's text. Longer texts are cut, since any program may have written the line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line of a log.
+
+    Attributes:
+        text: Text for people.
+        phase: Name of the present phase; empty when the line reports no progress.
+        done: Finished steps of the phase.
+        total: All steps of the phase.
+        note: Additional value for people, such as `loss 0.31`.
+    """
+
+    text: str
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+
+
+def parse_line(raw: str) -> LogLine:
+    """Parse a line of JSON that the trainer logs in a container (`eaves.logs`), or any other line."""
+    try:
+        values = json.loads(raw) if raw.startswith("{") else None
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not isinstance(values.get("message"), str):
+        return LogLine(text=_plain(raw))
+    text, done, total = _plain(values["message"]), values.get("done"), values.get("total")
+    if not isinstance(done, int) or not isinstance(total, int) or not isinstance(values.get("phase"), str):
+        return LogLine(text=text)
+    note = values.get("note")
+    return LogLine(text=text, phase=_plain(values["phase"]), done=done, total=total, note=_plain(note or ""))
+
+
+def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
+    """Return (last lines, fix) from the log of a failed process.
+
+    A process of Eaves ends its log with `error: ...` and, if there is a fix, `try: ...`. For any other log the fix is
+    empty.
+    """
+    errors = [line.removeprefix("error: ") for line in raw if line.startswith("error: ")]
+    advice = next((line.removeprefix("try: ") for line in reversed(raw) if line.startswith("try: ")), "")
+    if errors:
+        return [_plain(line) for line in errors[-5:]], _plain(advice)
+    return [parse_line(line).text for line in raw if line.strip()][-5:], ""
+
+
+def _plain(text: object) -> str:
+    """Return a text without control characters, which could move a terminal's cursor."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text)[:TEXT]).rstrip()
+
+
+LINES = 40
+AGAIN = "eaves train --on knative --again"
+_CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
+
+
+def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
+    """Build the error for a failed Job. The error's exit code is the trainer's, if the trainer ended with one.
+
+    Raises:
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    name, state = job["metadata"]["name"], condition(job)
+    pod = last_failed(pods_of(cluster, job))
+    if pod is None or state.get("reason") == "DeadlineExceeded":
+        return PlatformError(
+            f"{name} failed: {_reason(state)}", hint=_hint(str(state.get("reason", "")), name, cluster)
+        )
+    end, advice = find_exit(pod), ""
+    try:
+        raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
+        words, advice = find_last_words(raw)
+    except ClusterError as error:
+        words = [f"the log of the pod can't be read: {error.message}"]
+    code = int(end["exitCode"])
+    meaning = _meaning(code, end)
+    message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod['metadata']['name']})", *words])
+    hint = "; ".join(text for text in (advice, _hint(str(end.get("reason", "")), name, cluster)) if text)
+    if code in (2, 78):
+        return ConfigError([Fault(origin="training", path="", message=message)], hint=hint)
+    return _CLASSES.get(code, PlatformError)(message, hint=hint)
+
+
+def _meaning(code: int, end: Mapping[str, Any]) -> str:
+    if end.get("reason") == "OOMKilled":
+        return "the process used more memory than job.memory_limit"
+    return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
+
+
+def _reason(state: Mapping[str, Any]) -> str:
+    return (
+        ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part)
+        or "the reason is not known"
+    )
+
+
+def _hint(reason: str, name: str, cluster: Cluster) -> str:
+    if reason == "OOMKilled":
+        return "raise job.memory and job.memory_limit in eaves.yaml, then run the same command again"
+    if reason == "DeadlineExceeded":
+        return f"raise job.deadline_s in eaves.yaml, then run: {AGAIN}"
+    return f"kubectl logs job/{name} -n {cluster.namespace} shows the whole log; after the cause is fixed, run: {AGAIN}"

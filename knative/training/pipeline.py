@@ -3,6 +3,16 @@
 One container runs the steps one after the other (`eaves pipeline`), each as a process. Init containers can't run them,
 because JobSink gives them no event. Every step may be repeated: a finished run is found, a finished artifact is found
 if `job.work_claim` keeps it, a push doesn't change existing content, and the event has the same id.
+
+A JobSink makes such a Job, or only a training's if no repository to push to is set, when a Trigger sends it the event
+of a changed data set. The event names the data, and the run is stored at OUTPUT/IDENTITY. When the event comes again
+after its Job was deleted, the Job finds the run and doesn't repeat the work.
+
+Knative's webhook checks a JobSink by a strict dry run of its Job, so the Job must be complete without the fields that
+JobSink adds later. JobSink adds K_EVENT_PATH and the volume `jobsink-event`, a Secret of at most a megabyte, to
+`containers` and never to `initContainers`.
+
+Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
 """
 
 from __future__ import annotations
@@ -12,24 +22,33 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from eaves.config.complete import FLAG, collect_settings, render_complete
-from eaves.errors import Fault, RefusedModelError
-from knative.client.kinds import BROKER, JOB, SINK_BINDING
+from eaves.errors import ConfigError, Fault, RefusedModelError
+from eaves.events import DATASET_UPDATED
+from eaves.platform import DeliverySettings
+from knative.client.kinds import BROKER, JOB, JOB_SINK, SINK_BINDING, TRIGGER
+from knative.resources.eventing import build_delivery
 from knative.resources.metadata import APP_LABEL, PART_LABEL, reference
 from knative.training.job import (
+    COMMAND,
     DATA,
+    PART,
     WORK,
     TrainingJob,
     build_container,
+    build_job,
     build_metadata,
     build_spec,
     complete_sections,
     failing_codes,
+    fault,
+    job_labels,
     name_job,
+    settings_option,
     training_faults,
 )
 
-PART = "pipeline"
-COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
+PIPELINE, JOBSINK = "pipeline", "jobsink"
+PIPELINE_COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
 DOCKER = "/docker"
 FAILING = (66, 77, RefusedModelError.exit_code)
 """Exit codes, in addition to the trainer's, after which the Job fails at once, since another pod would fail the same
@@ -42,10 +61,6 @@ conversion (70) is tried again: images that are unavailable at the moment may be
 def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
     """Yield the faults of eaves.yaml that prevent a pipeline."""
     yield from training_faults(training)
-
-    def fault(path: str, message: str) -> Fault:
-        return Fault(origin="eaves.yaml", path=path, message=message)
-
     job = training.job
     if not job.repository:
         yield fault("job.repository", "must name the repository of the function's container image: HOST/REPOSITORY")
@@ -67,7 +82,7 @@ def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
 def build_pipeline(training: TrainingJob) -> dict[str, Any]:
     """Build the Job of a pipeline; applying it twice gives one Job."""
     spec = build_spec_for(training, training.output)
-    return name_job(training, PART, spec)
+    return name_job(training, PIPELINE, spec)
 
 
 def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
@@ -91,8 +106,8 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
     }
     arguments += [f"{FLAG}={render_complete(sections)}"]
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    container = build_container(training, COMMAND, arguments, places)
-    spec = build_spec(training, PART, container, codes=[*failing_codes(), *FAILING])
+    container = build_container(training, PIPELINE_COMMAND, arguments, places)
+    spec = build_spec(training, PIPELINE, container, codes=[*failing_codes(), *FAILING])
     if job.push_secret:
         pod = spec["template"]["spec"]
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
@@ -107,8 +122,8 @@ def build_binding(training: TrainingJob) -> dict[str, Any]:
     With `job.sink`, the event goes to the address in that setting instead. The SinkBinding must be ready before a Job
     is made, because the variables of a Job's pods can't be changed later.
     """
-    made = build_metadata(SINK_BINDING, f"{training.name}-{PART}", training, PART)
-    chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PART}}
+    made = build_metadata(SINK_BINDING, f"{training.name}-{PIPELINE}", training, PIPELINE)
+    chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PIPELINE}}
     subject: dict[str, Any] = {"apiVersion": JOB.api_version, "kind": JOB.kind}
     if training.namespace:
         subject["namespace"] = training.namespace
@@ -119,3 +134,71 @@ def build_binding(training: TrainingJob) -> dict[str, Any]:
 def _target(repository: str) -> str:
     """Return the name to push to: the repository with the model's version as its tag, unless it has a tag already."""
     return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"
+
+
+ACCEPT_S = 30.0
+"""Maximum seconds that the Trigger waits for the JobSink's answer, which comes once the Job and the event's Secret
+exist."""
+
+
+def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
+    """Yield the faults of eaves.yaml for trainings that are started by events."""
+    by_event = ("job.data", "data.path")  # the event names them
+    faults = pipeline_faults(training) if training.job.repository else training_faults(training)
+    yield from (fault for fault in faults if fault.path not in by_event)
+    if not training.data.allowed_prefixes:
+        message = "must list the URI prefixes that events may name images under, such as s3://photos"
+        yield fault("data.allowed_prefixes", message)
+
+
+def build_jobsink(training: TrainingJob) -> dict[str, Any]:
+    """Build the JobSink, which makes a Job for each event of a changed data set."""
+    place = f"{training.place}/{training.name}"
+    if training.job.repository:
+        part, spec = PIPELINE, build_spec_for(training, place, by_event=True)
+    else:
+        arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        container = build_container(training, COMMAND, arguments)
+        part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
+    made = build_metadata(JOB_SINK, _name(training), training, PART)
+    labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}
+    return {**made, "spec": {"job": {"metadata": {"labels": labels}, "spec": spec}}}
+
+
+def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
+    """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
+    made = build_metadata(TRIGGER, _name(training), training, PART)
+    spec = {
+        "broker": training.knative.broker,
+        "filter": {"attributes": {"type": DATASET_UPDATED}},
+        "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.dead_letter_sink),
+    }
+    return {**made, "spec": spec}
+
+
+def _name(training: TrainingJob) -> str:
+    return f"{training.name}-dataset"
+
+
+def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
+    """Render the objects of a training, in the order of applying: the output of `eaves render --training`.
+
+    Args:
+        training: The training.
+        kind: `job`: one training; `pipeline`: a training with all later steps; `jobsink`: the start of either of them
+            when a data set has changed.
+
+    Raises:
+        ConfigError: When eaves.yaml has faults that prevent the purpose; the error lists them all.
+    """
+    faults = {PIPELINE: pipeline_faults, JOBSINK: jobsink_faults}.get(kind, training_faults)
+    if found := list(faults(training)):
+        raise ConfigError(found)
+    if kind not in (PIPELINE, JOBSINK):
+        return (build_job(training),)
+    publishes = kind == PIPELINE or training.job.repository
+    binding = (build_binding(training),) if publishes and not training.job.sink else ()
+    if kind == PIPELINE:
+        return (*binding, build_pipeline(training))
+    return (*binding, build_jobsink(training), build_dataset_trigger(training))

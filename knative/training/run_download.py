@@ -12,19 +12,20 @@ from urllib.parse import quote
 
 from eaves.base.backoff import Backoff
 from eaves.errors import ClusterError, DeniedError, RunError, StorageError, UnreachableClusterError
-from knative.client.kinds import POD, SECRET
-from knative.resources.metadata import MANAGER
-from knative.training.job import TrainingJob
-from knative.training.job_status import find_waiting_reason
-from knative.training.run_reader import build_reader, build_token
+from knative.client.kinds import JOB, POD, SECRET
+from knative.resources.metadata import MANAGER, reference
+from knative.resources.pod import build_pod, build_security, build_temporary
+from knative.training.job import RUNS, TrainingJob, build_metadata
+from knative.training.job_follower import find_waiting_reason
 from trainer.progress import TrainingProgress
-from trainer.reader import PORT, TOKEN_HEADER
+from trainer.reader import PORT, TOKEN_HEADER, TOKEN_VARIABLE
 from trainer.run.run import MANIFEST, Run
 from trainer.run.run_location import fetch_from
 from trainer.storage import is_uri, open_store
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
+
 
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20
@@ -178,3 +179,68 @@ class PodRunReader:
             text = answer.body[:300].decode("utf-8", "replace")
             raise StorageError(f"{self.uri}/{name} can't be read: {text}", hint="try again")
         return answer.body
+
+
+PART = "reader"
+CONTAINER = "reader"
+TOKEN_KEY = "token"  # noqa: S105 - where it is, not what
+LIFE_S = 1800
+"""Seconds after which the cluster ends the reader pod, even if the process that created it has ended."""
+
+
+def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the Secret with the reader pod's token. Users who may only read pods don't see the token.
+
+    Args:
+        training: The training of the run.
+        name: Name of the Secret, and of the pod.
+        token: Token that the pod requires.
+        job: The Job that made the run, as in `build_reader`.
+    """
+    made = _owned(build_metadata(SECRET, name, training, PART), job)
+    return {**made, "type": "Opaque", "immutable": True, "stringData": {TOKEN_KEY: token}}
+
+
+def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the reader pod, which serves the files of a run.
+
+    Args:
+        training: The training of the run.
+        name: Name of the pod, and of the Secret with its token.
+        job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with the Job even if
+            this process ends before.
+    """
+    settings = training.job
+    folders = [build_temporary()]
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": training.knative.trainer_image,
+        "command": ["python", "-P", "-m", "trainer.reader"],
+        "args": [training.output],
+        "env": [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": name, "key": TOKEN_KEY}}}],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}},
+        "securityContext": build_security(),
+    }
+    if settings.secret:
+        container["envFrom"] = [{"secretRef": {"name": settings.secret}}]
+    if settings.output_claim:
+        claim = {"claimName": settings.output_claim, "readOnly": True}
+        volume = {"name": "runs", "persistentVolumeClaim": claim}
+        folders.append((volume, {"name": "runs", "mountPath": RUNS, "readOnly": True}))
+    placement = {name: value for name, value in training.fragment.items() if name != "resources"}
+    pod = build_pod(
+        container,
+        placement,
+        folders=folders,
+        activeDeadlineSeconds=LIFE_S,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=1,
+    )
+    return {**_owned(build_metadata(POD, name, training, PART), job), "spec": pod}
+
+
+def _owned(made: dict[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    about = job["metadata"]
+    owner = {**reference(JOB, about["name"]), "uid": about["uid"]}
+    return {**made, "metadata": {**made["metadata"], "ownerReferences": [owner]}}

@@ -9,10 +9,8 @@ import pytest
 
 from eaves.errors import UnreachableClusterError
 from knative.client.cluster import Cluster
-from knative.deploy.app_apply import apply_app
-from knative.deploy.objects.apply_result import ApplyResult
-from knative.deploy.objects.labelled_objects import AppOwner
-from knative.deploy.pins import keep_pins
+from knative.deploy.apply import apply_app
+from knative.deploy.ownership import ApplyResult, AppOwner
 from knative.deploy.removal import remove_app
 from knative.resources.metadata import APP_LABEL
 from knative.resources.rendering import render_app
@@ -51,8 +49,7 @@ def deploy(
 ) -> list[ApplyResult]:
     """Apply an app; what became of each object."""
     manifests = render(app, settings, SiteSettings(name=app.function.site, namespace=cluster.namespace))
-    needed = keep_pins(app.function.name, manifests)
-    return apply_app(cluster, manifests, owner, needed=needed, adopt=adopt, dry_run=dry_run, show=show)
+    return apply_app(cluster, manifests, owner, adopt=adopt, dry_run=dry_run, show=show)
 
 
 def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
@@ -71,17 +68,6 @@ def names(manifests: Iterable[dict[str, Any]]) -> set[str]:
 def remove(cluster: Cluster, owner: AppOwner = OWNER, *, adopt: bool = False) -> set[str]:
     """Remove an app; the objects that are gone or left, `Trigger/flowers`."""
     return {f"{one.kind}/{one.name}" for one in remove_app(cluster, owner, adopt=adopt)}
-
-
-def training_sink(name: str) -> dict[str, Any]:
-    """A JobSink with the labels of one that trains the app."""
-    labels = {
-        "app.kubernetes.io/managed-by": "eaves",
-        "app.kubernetes.io/component": "training",
-        "eaves.dev/app": NAME,
-    }
-    kind = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink"}
-    return {**kind, "metadata": {"name": name, "labels": labels}, "spec": {}}
 
 
 def cut_removal(cluster: Cluster, server: FakeCluster, *, after: int, reply: Reply) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import DAEMON_SET
-from knative.deploy.objects.inventory import InventoryItem, item_kind, read_inventory
-from knative.deploy.objects.ownership import build_item, record
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
-from tests.cluster.apps import IMAGE, NAME, plain_app
+from tests.cluster.apps import IMAGE, plain_app
 from tests.cluster.deploys import HOME, SITE
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
@@ -33,16 +29,6 @@ def update(
     app = plain_app(image=image, env=env or {})
     wanted = SiteDeployment(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
     return update_site(cluster, site, wanted)
-
-
-def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
-    """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
-
-    def change(items: Sequence[InventoryItem]) -> list[InventoryItem]:
-        others = [item for item in items if item.kind != item_kind(DAEMON_SET)]
-        return [*others, build_item(pin, cluster)]
-
-    record(cluster, read_inventory(cluster, NAME), change)
 
 
 def pinned(server: FakeCluster) -> set[str]:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from eaves.cli import COMMANDS, cli
-from eaves.cli.app.project import Project
+from eaves.cli.project import Project
 from eaves.config import iter_leaves
 
 ROOT = Path(__file__).parents[2]

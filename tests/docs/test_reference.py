@@ -11,7 +11,7 @@ import pytest
 
 from eaves import errors
 from eaves.cli import COMMANDS
-from eaves.cli.app.project import Project
+from eaves.cli.project import Project
 from eaves.config import iter_leaves
 from trainer.lifecycle import ENDINGS
 

@@ -17,7 +17,7 @@ from eaves.local.specs import LocalApp
 from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, POD, TRIGGER
-from knative.client.proxy_routes import find_route
+from knative.client.pods import find_route
 from knative.platform import KnativePlatform
 from knative.resources.pod import build_security
 from knative.settings import KnativeSettings, SiteSettings

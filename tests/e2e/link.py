@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.audit import EventComparison, HourCounts
+from eaves.audit import AuditCounts, EventComparison
 from eaves.audit.lists import read_file
 from eaves.config import SettingsLayer, build
 from eaves.link.ledger_lines import to_dict
@@ -82,7 +82,7 @@ class Cloud:
         return count
 
 
-def audit_files(sent: Path, received: Path) -> HourCounts:
+def audit_files(sent: Path, received: Path) -> AuditCounts:
     """The totals of an audit of two lists of JSON lines."""
     with EventComparison() as comparison:
         comparison.add_sent(read_file(sent))

@@ -50,7 +50,7 @@ deliverer = Deliverer(Spool(Path(sys.argv[1])), sys.argv[2], send)
 deliverer.start()
 sys.stdin.read()
 """
-IMPORT = "import eaves.cli.commands.run.up, eaves.local.supervisor"
+IMPORT = "import eaves.cli.commands.up, eaves.local.supervisor"
 """What `eaves up` imports before it does anything."""
 
 _log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""The modules of all commands, one for each command and named like it, in a folder for each group of `eaves --help`."""
+"""The commands, one module each, named as they are typed; `eaves.cli.GROUPS` lists them."""

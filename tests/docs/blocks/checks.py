@@ -18,7 +18,7 @@ KUBERNETES = re.compile(r"^apiVersion:", re.MULTILINE)
 
 def check_eaves_yaml(block: Block, folder: Path) -> None:
     """It is an eaves.yaml, or sections of one."""
-    from eaves.cli.app.project import load_workspace
+    from eaves.cli.project import load_workspace
 
     sections = yaml.safe_load(block.text)
     whole = sections if set(sections) >= COMPLETE else {"name": "page", **sections}

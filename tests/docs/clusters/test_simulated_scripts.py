@@ -14,7 +14,6 @@ from tests.docs.blocks.runner import build_environ, run_script
 from tests.docs.blocks.script import Script, build_scripts
 from tests.docs.blocks.suite import REGISTRY, prepare_registry
 from tests.docs.clusters.earlier_pages import split_preparations
-from tests.fakes.controllers.cold_function import ColdFunction
 from tests.fakes.controllers.installation import install_knative
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import open_apiservers, write_kubeconfig
@@ -33,7 +32,7 @@ SCRIPTS = [script for script in build_scripts("cluster") if any(map(is_simulated
 EXPECTED: Mapping[str, tuple[str, ...]] = {
     "docs/10-knative.md": ("daisy/000.jpg", "flowers-00002", "removed"),
     "docs/11-rollouts.md": ("flowers-00001", "flowers-00002"),
-    "docs/12-doctor.md": ("permissions", "autoscaling", "function.timing"),
+    "docs/12-doctor.md": ("permissions",),
 }
 """Texts that the commands of each page print."""
 
@@ -67,7 +66,7 @@ def test_a_page_runs_on_a_simulated_cluster(
     ):
         server.objects.make_namespace(NAMESPACE)
         install_knative(server)
-        ColdFunction(Knative(server, NAMESPACE))
+        Knative(server, NAMESPACE)
         write_kubeconfig(tmp_path / "kubeconfig", {"barn": server.url}, namespace="default")
         pushed = registry.values.get("REPOSITORY", "registry.example/team/flowers").rpartition("/")[0]
         values |= {**registry.values, "REGISTRY": pushed}

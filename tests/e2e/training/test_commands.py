@@ -13,7 +13,7 @@ import yaml
 from eaves.events import DATASET_UPDATED, Event
 from knative.client.kinds import BROKER, JOB, JOB_SINK, POD, TRIGGER
 from knative.resources.metadata import APP_LABEL
-from knative.training.job_status import find_ending, pods_of
+from knative.training.job_follower import find_ending, pods_of
 from tests.e2e.harness import is_ready
 from tests.e2e.places import NAME, Place
 from tests.e2e.volumes import claimed, make_claim, put_files

@@ -24,12 +24,10 @@ from knative.platform import KnativePlatform
 from knative.resources.pod import USER, build_security
 from knative.settings import KnativeSettings, SiteSettings
 from knative.training.job import TrainingJob, build_job
-from knative.training.job_follower import create_job, follow_job
-from knative.training.job_log import LogLine
+from knative.training.job_follower import LogLine, condition, create_job, find_ending, follow_job, pods_of
 from knative.training.job_settings import JobSettings
-from knative.training.job_status import condition, find_ending, pods_of
+from knative.training.pipeline import render_training
 from knative.training.run_download import download_run
-from knative.training.training_manifests import render_training
 from tests.e2e.harness import MANAGER, is_ready
 from tests.inputs.artifacts import build_tiny_dataset
 from tests.waiting import wait_until

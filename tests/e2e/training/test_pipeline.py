@@ -19,7 +19,7 @@ from eaves.oci.layers import wheels
 from eaves.oci.runtime import find_lock
 from knative.client.kinds import BROKER, JOB, JOB_SINK, SECRET, SINK_BINDING, TRIGGER
 from knative.resources.metadata import APP_LABEL, PART_LABEL
-from knative.training.job_status import condition, find_ending, find_exit, pods_of
+from knative.training.job_follower import condition, find_ending, find_exit, pods_of
 from tests.container_images.packaging import build_base, this_platform
 from tests.e2e.harness import MANAGER, KnativeSink, is_ready, start_server, start_sink
 from tests.e2e.places import NAME, Namespaces, Place

@@ -14,7 +14,7 @@ from typing import Any
 from tests.fakes.kubernetes import portforward
 from tests.fakes.kubernetes.kubeconfig import write_kubeconfig
 from tests.fakes.kubernetes.objects import RESOURCES, Manifest, Objects, Refused, Resource, resource_of
-from tests.fakes.kubernetes.streams import Streams, line, selected
+from tests.fakes.kubernetes.streams import Streams, selected
 from tests.fakes.kubernetes.wire import Reply, Request, refusal, reply_json
 
 __all__ = ["FakeCluster", "Reply", "Request", "refusal", "reply_json"]
@@ -48,7 +48,6 @@ class FakeCluster:
         delay_s: Before every answer.
         hangs: Takes requests and never answers.
         skew_s: What its clock is ahead of ours.
-        gone_as: How a watch from before `objects.compact()` is refused: `event` or `status`.
         version: Version of Kubernetes.
     """
 
@@ -67,7 +66,6 @@ class FakeCluster:
         self.policies_enforced, self.takes_websockets = False, True
         self.delay_s = self.skew_s = 0.0
         self.hangs = False
-        self.gone_as = "event"
         self.version = "v1.36.2"
         self.closing = threading.Event()
         self._streams = Streams(self.objects, self.closing)
@@ -142,7 +140,7 @@ class FakeCluster:
         self._streams.end((namespace, pod, container))
 
     def cut_streams(self) -> None:
-        """Break every watch and every followed log, within a chunk."""
+        """Break every followed log, within a chunk."""
         self._streams.cut()
 
     def asked(self, method: str, path: str = "", **query: str) -> list[Request]:
@@ -205,7 +203,7 @@ class FakeCluster:
     def _authorize(self, request: Request, resource: Resource, space: str, name: str, sub: str) -> None:
         verb = _VERBS.get(request.method, "get")
         if not name and request.method == "GET":
-            verb = "watch" if request.query.get("watch") in {"1", "true"} else "list"
+            verb = "list"
         self._require(verb, resource, space, name, sub)
 
     def _require(self, verb: str, resource: Resource, space: str, name: str, sub: str = "") -> None:
@@ -221,8 +219,6 @@ class FakeCluster:
     def _read(self, query: Mapping[str, str], resource: Resource, space: str, name: str) -> Reply:
         if name:
             return reply_json(self.objects.find(resource, space, name))
-        if query.get("watch") in {"1", "true"}:
-            return self._watch(query, resource, space)
         with self.objects.changed:
             items = [one for one in self.objects.listed(resource, space) if selected(query, one)]
             version = self.objects.version
@@ -242,16 +238,6 @@ class FakeCluster:
             items = [{key: value for key, value in one.items() if key not in {"kind", "apiVersion"}} for one in items]
         listed = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
         return reply_json({**listed, "metadata": metadata, "items": items})
-
-    def _watch(self, query: Mapping[str, str], resource: Resource, space: str) -> Reply:
-        start = query.get("resourceVersion", "")
-        headers = {"Content-Type": "application/json"}
-        if start in {"", "0"} or int(start) >= self.objects.oldest:
-            return Reply(headers=headers, stream=self._streams.events(query, resource, space))
-        gone = Refused(410, "Expired", f"too old resource version: {start} ({self.objects.oldest})")
-        if self.gone_as == "status":
-            raise gone
-        return Reply(headers=headers, stream=iter([line("ERROR", gone.status)]))
 
     def _logs(self, query: Mapping[str, str], resource: Resource, space: str, name: str) -> Reply:
         self.objects.find(resource, space, name)

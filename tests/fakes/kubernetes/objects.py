@@ -86,26 +86,14 @@ class Refused(Exception):  # noqa: N818 - what is raised is an answer
         self.status |= {"message": message, "reason": reason, "details": dict(details or {}), "code": code}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One that a watch tells."""
-
-    version: int
-    type: str
-    key: Key
-    object: Manifest
-    previous: Manifest | None
-
-
 class Objects:
     """All objects of one cluster. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
-        self.log: list[Change] = []
         self.version = 1000
         self.oldest = 1000
-        """Changes up to this version are forgotten; a watch from before it gets 410 Gone."""
+        """Changes up to this version are forgotten; a list that began before it gets 410 Gone."""
         self._objects: dict[Key, Manifest] = {}
         self._owners: dict[Key, list[Owner]] = {}
         self.make_namespace("default")
@@ -233,7 +221,7 @@ class Objects:
                 return self._store(key, old, marked, self._owners[key], dry_run=False)
             del self._objects[key], self._owners[key]
             gone = copy.deepcopy(old)
-            self._tell("DELETED", key, gone, old)
+            self._tell(gone)
             if not orphan:
                 uid = old["metadata"]["uid"]
                 for (other, space, dependent), value in list(self._objects.items()):
@@ -244,7 +232,6 @@ class Objects:
     def compact(self) -> None:
         """Forget every change so far."""
         with self.changed:
-            self.log.clear()
             self.oldest = self.version
 
     def _locate(self, resource: Resource, namespace: str, name: str) -> tuple[Key, Manifest | None]:
@@ -319,15 +306,14 @@ class Objects:
                 del new["metadata"]["resourceVersion"]
             return new
         self._objects[key], self._owners[key] = new, owners
-        self._tell("ADDED" if old is None else "MODIFIED", key, new, old)
+        self._tell(new)
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             return self.remove(*key)
         return copy.deepcopy(new)
 
-    def _tell(self, kind: str, key: Key, new: Manifest, old: Manifest | None) -> None:
+    def _tell(self, new: Manifest) -> None:
         self.version += 1
         new["metadata"]["resourceVersion"] = str(self.version)
-        self.log.append(Change(version=self.version, type=kind, key=key, object=copy.deepcopy(new), previous=old))
         self.changed.notify_all()
 
 

@@ -1,14 +1,12 @@
-"""What a simulated API server streams: changes of objects, and what containers write."""
+"""What containers of a simulated cluster write, as an API server streams it."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from tests.fakes.kubernetes.objects import Change, Manifest, Objects, Resource
+from tests.fakes.kubernetes.objects import Manifest, Objects
 from tests.fakes.kubernetes.selectors import matches_fields, matches_labels
 from tests.fakes.kubernetes.wire import CutError
 
@@ -30,31 +28,6 @@ class Streams:
         with self._objects.changed:
             self._cuts += 1
             self._objects.changed.notify_all()
-
-    def events(self, query: Mapping[str, str], resource: Resource, namespace: str) -> Iterator[bytes]:
-        """A watch, a line for each change."""
-        deadline = time.monotonic() + float(query.get("timeoutSeconds", "1800"))
-        objects, cuts, start = self._objects, self._cuts, query.get("resourceVersion", "")
-        with objects.changed:
-            present = objects.listed(resource, namespace) if start in {"", "0"} else []
-            seen = objects.version if start in {"", "0"} else int(start)
-        yield from (line("ADDED", one) for one in present if selected(query, one))
-        while True:
-            with objects.changed:
-                news = [one for one in objects.log if one.version > seen]
-                if not news and self._cuts == cuts:
-                    objects.changed.wait(timeout=0.05)
-            self._check(cuts)
-            if self._closing.is_set() or time.monotonic() > deadline:
-                return
-            for change in news:
-                seen = change.version
-                if (
-                    change.key[0] == resource
-                    and namespace in {"", change.key[1]}
-                    and (reported := _reported(query, change))
-                ):
-                    yield reported
 
     def write(self, key: Container, lines: tuple[str, ...]) -> None:
         """Let a container write."""
@@ -110,16 +83,3 @@ def selected(query: Mapping[str, str], value: Manifest) -> bool:
     return matches_labels(labels, query.get("labelSelector", "")) and matches_fields(
         value, query.get("fieldSelector", "")
     )
-
-
-def line(kind: str, value: Any) -> bytes:
-    """One event of a watch."""
-    return json.dumps({"type": kind, "object": value}).encode() + b"\n"
-
-
-def _reported(query: Mapping[str, str], change: Change) -> bytes:
-    """A change as this watch sees it: what no longer fits its selectors is deleted for it."""
-    now = change.type != "DELETED" and selected(query, change.object)
-    before = change.previous is not None and selected(query, change.previous)
-    kind = {(True, True): "MODIFIED", (True, False): "ADDED", (False, True): "DELETED"}.get((now, before))
-    return line(kind, change.object) if kind else b""

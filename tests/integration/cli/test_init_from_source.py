@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from eaves.cli import cli
-from eaves.cli.app.project import load_workspace
+from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
 from eaves.images.pixels import decode
 from tests.contract.sinks import open_sink

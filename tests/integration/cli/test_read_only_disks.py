@@ -109,12 +109,14 @@ def test_deploy_on_a_disk_without_room(tmp_path: Path, disk: Path, cause: str) -
 @pytest.mark.parametrize("left_kb", [0, 4, 16, 40])
 def test_up_on_a_full_disk(disk: Path, left_kb: int) -> None:
     before = f"dd if=/dev/zero of=left bs=1k count={left_kb}; {FILL}; rm left"
-    expect(run_on_disk(["-m", "eaves.cli", "up", "--port", "0"], disk, before=before), "full", [])
+    expect(run_on_disk(["-m", "eaves.cli", "up", "--port", "0", "--state", ".eaves"], disk, before=before), "full", [])
 
 
 @pytest.mark.parametrize("before", ["true", "mkdir -m 700 .eaves"])
 def test_up_on_a_read_only_disk(disk: Path, before: str) -> None:
-    done = run_on_disk(["-m", "eaves.cli", "up", "--port", "0"], disk, before=before, read_only=True)
+    done = run_on_disk(
+        ["-m", "eaves.cli", "up", "--port", "0", "--state", ".eaves"], disk, before=before, read_only=True
+    )
     expect(done, "read-only", [])
 
 

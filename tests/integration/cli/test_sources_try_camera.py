@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eaves.cli.app.project import load_workspace
+from eaves.cli.project import load_workspace
 from tests.fakes.http.camera import open_camera
 from tests.fakes.sources.camera.mjpeg import stream_live
 from tests.fakes.sources.camera.rtsp import RtspSession, live_numbers, open_rtsp_camera

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.commands.model.train import report_run
+from eaves.cli.commands.train import report_run
 from trainer.run.run import open_run
 
 

@@ -161,7 +161,6 @@ BAD_HANDLERS = {
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
     "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
-    "another type": ("import numpy\ndef preprocess(data): return numpy.zeros((8, 8, 3), 'float32')\n", r"float32"),
     "the end": ("import os\ndef preprocess(data): os._exit(0)\n", r"ended the process"),
     "an end with words": ("import os\nos.write(1, b'{}')\nos._exit(0)\n", r"ended the process"),
 }
@@ -189,16 +188,13 @@ def say(text):
 """
 GOOD = {"label": "", "logits": 0, "probabilities": 0, "allowed_logits": 1, "allowed_probabilities": 1, "fault": ""}
 FORGED = {
-    "no results": '{"results": []}',
     "no result at all": "",
     "one result": json.dumps({"result": {**GOOD, "file": "golden/000.png", "hint": "", "graph": "model.onnx"}}),
     "results of other images": "\n".join(
         json.dumps({"result": {**GOOD, "file": f"golden/{number}.png", "hint": "", "graph": "model.onnx"}})
         for number in range(3)
     ),
-    "no numbers": json.dumps({"result": {**GOOD, "logits": [], "file": "golden/000.png", "hint": "", "graph": ""}}),
     "no object": "3",
-    "brackets": "[" * 100_000,
 }
 
 
@@ -303,12 +299,6 @@ def test_where_the_inputs_came_from_is_reported(tmp_path: Path, number: int) -> 
     assert f"handler.py was not run: {STORED[number]}" in result.stderr
 
 
-def test_a_handler_that_hangs_is_ended(tmp_path: Path) -> None:
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler("while True: pass\n"))
-    with pytest.raises(HandlerError, match="took longer than 2 s"):
-        replay_in_child(artifact, run_handler=True, timeout_s=2)
-
-
 def test_a_handler_that_prepares_differently_is_found(tmp_path: Path) -> None:
     source = HANDLER_SOURCE.replace("return np", "return 255 - np")
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
@@ -335,24 +325,11 @@ def test_a_handler_may_blame_what_was_sent(tmp_path: Path) -> None:
         handler.preprocess(b"")
 
 
-def test_one_example_may_come_as_a_batch_of_one(tmp_path: Path) -> None:
-    source = HANDLER_SOURCE.replace("dtype=np.uint8)", "dtype=np.uint8)[np.newaxis]")
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    assert all(result.ok for result in replay_in_child(artifact, run_handler=True))
-
-
 def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
     (artifact.path / HANDLER).write_text("raise SystemExit('ran')\n")
     with pytest.raises(ArtifactError, match="doesn't match its sha256"):
         load_handler(artifact)
-
-
-def test_a_module_of_the_handlers_name_is_not_taken_from_its_folder(tmp_path: Path) -> None:
-    """A user's json.py beside handler.py must not replace the standard library's: the child runs with -P."""
-    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
-    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')\n")
-    assert all(result.ok for result in replay_in_child(artifact, run_handler=True))
 
 
 def test_deploy_replays_every_golden(tmp_path: Path) -> None:

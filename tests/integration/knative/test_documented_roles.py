@@ -13,12 +13,9 @@ from eaves.errors import DeniedError, RunError
 from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.inventory import read_inventory
-from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
-from knative.deploy.reconciliation import reconcile_site
-from knative.deploy.rollout_advance import advance_all
+from knative.deploy.inventory import read_inventory
+from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
 from knative.deploy.site_update import SiteDeployment, update_site
 from knative.doctor import examine
 from knative.doctor.permissions import check_permissions, list_needed
@@ -86,7 +83,7 @@ def reconcile(cluster: Cluster) -> None:
     last = read_inventory(cluster, NAME).deployment
     assert last is not None
     image = FunctionImage(name=IMAGE, artifact_digest="a" * 64)
-    wish = WantedDeployment(site=SITE.name, image=image, memory=WorkspaceMemory(known=mark_of(last), pending=image))
+    wish = WantedDeployment(site=SITE.name, image=image, memory=WorkspaceMemory(known=last.mark, pending=image))
 
     def build(image: FunctionImage) -> SiteDeployment:
         app = plain_app(image=image.name, artifact_digest=image.artifact_digest)
@@ -166,7 +163,9 @@ def test_who_takes_rollouts_on_may_do_all_that_takes(
     deploy(cluster)
     deploy(cluster, IMAGES[1])
     rollout.promote(cluster, NAME)
+    apiserver.denied = {("delete", "daemonsets.apps")}
     deploy(cluster, IMAGES[2], ready_s=0)
+    apiserver.denied = set()
     assert IMAGE in pinned(apiserver)
     rollout.begin_rollout(cluster, NAME, SETTINGS)
     for number in (2, 3):

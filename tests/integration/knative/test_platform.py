@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.errors import ConflictError, NotFoundError, StartError
+from eaves.errors import NotFoundError, StartError
 from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform
@@ -46,14 +46,6 @@ def test_deploy_promote_and_back(platform: KnativePlatform, knative: Knative) ->
     assert objects(knative.server) == {}
 
 
-def test_what_was_removed_can_be_deployed_anew(platform: KnativePlatform) -> None:
-    for _ in range(2):
-        platform.deploy(plain_app())
-        platform.promote("flowers")
-        assert only(platform).traffic == (f"{FIRST} 100 %",)
-        platform.remove("flowers")
-
-
 def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
     platform: KnativePlatform, knative: Knative
 ) -> None:
@@ -74,22 +66,6 @@ def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
 def test_a_function_that_isnt_there_is_said_so(verb: str, platform: KnativePlatform) -> None:
     with pytest.raises(NotFoundError, match="flowers"):
         getattr(platform, verb)("flowers")
-
-
-def test_there_may_be_nothing_to_roll_back_to(platform: KnativePlatform) -> None:
-    platform.deploy(plain_app())
-    platform.promote("flowers")
-    with pytest.raises(NotFoundError, match="flowers has no known revision before flowers-00001"):
-        platform.rollback("flowers")
-
-
-def test_a_foreign_function_is_not_deployed_over(platform: KnativePlatform, apiserver: FakeCluster) -> None:
-    spec = {"template": {"spec": {"containers": [{"image": "registry.example/other:1"}]}}}
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}, "spec": spec}
-    apiserver.put(service, manager="kn", namespace="cams")
-    with pytest.raises(ConflictError):
-        platform.deploy(plain_app())
-    assert platform.status() == [], "it is none of ours"
 
 
 def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative) -> None:

@@ -57,4 +57,4 @@ def test_a_reconcile_reads_nothing_twice_but_what_may_have_changed(site: Sites) 
         # The inventory when it is decided and before the Service is applied; the Service before, after and to advance.
         assert often == {"eaves-inventory-flowers": 2, "flowers": 3}
         lists = {one.path.rpartition("/")[2] for one in sent if "labelSelector" in one.query}
-        assert lists == {*LISTED, "revisions"}
+        assert lists == {*LISTED, "subscriptions"}

@@ -57,50 +57,6 @@ def test_many_sites_with_a_tenth_down(tmp_path: Path, count: int) -> None:
         assert f"{down} done of {down} sites" in said
 
 
-def test_twenty_sites_with_five_down(twenty: Sites) -> None:
-    with some_down(twenty, refusing=3, forbidding=2, slow=1):
-        result = twenty.run("deploy", IMAGE, "--offline", "--all")
-    assert isinstance(result.exception, FleetError)
-    assert result.exception.message == "of 20 sites: 15 done, 3 unreachable, 2 failed"
-    assert result.exception.hint == "eaves reconcile --site s000,s001,s002,s003,s004"
-    assert states(result.stdout) == {"done": 15, "unreachable": 3, "failed": 2}
-    assert "can't connect to" in result.stdout
-    assert "jane may not get services.serving.knative.dev in namespace eaves" in " ".join(result.stdout.split())
-    assert twenty.deployed() == twenty.names[5:]
-    assert twenty.run("reconcile", "--site", "s000,s001,s002,s003,s004").exit_code == 0
-    assert twenty.deployed() == twenty.names
-
-
-def test_sites_that_were_down_follow_with_what_was_deployed_last(eight: Sites) -> None:
-    assert eight.run("deploy", IMAGE, "--offline", "--all").exit_code == 0
-    with some_down(eight, refusing=2):
-        eight.run("deploy", OTHER, "--offline", "--all")
-    for _ in range(2):
-        assert eight.run("reconcile", "--all").exit_code == 0
-    for name in eight.names:
-        service = eight.knative[name].service()
-        assert service["spec"]["template"]["spec"]["containers"][0]["image"] == OTHER
-        assert service["status"]["latestCreatedRevisionName"] == SECOND
-
-
-def test_reconciling_all_of_them_again_writes_nothing(eight: Sites) -> None:
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    versions = [one.objects.version for one in eight.clusters.values()]
-    assert eight.run("reconcile", "--all").exit_code == 0
-    assert [one.objects.version for one in eight.clusters.values()] == versions
-
-
-def test_few_requests_are_enough(eight: Sites) -> None:
-    """A site at the end of a slow link pays for each of them."""
-    name = "s007"
-    eight.run("deploy", IMAGE, "--offline", "--all")
-    first = len(eight.clusters[name].log)
-    eight.run("reconcile", "--all")
-    again = len(eight.clusters[name].log) - first
-    assert first <= 45
-    assert again <= 33
-
-
 def test_a_wave_begins_when_the_one_before_is_over(twenty: Sites) -> None:
     waves = {name: 1 + number // 5 for number, name in enumerate(twenty.names)}
     twenty.write_project(waves=waves)

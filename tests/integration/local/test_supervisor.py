@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.stop_signals import StopSignals
+from eaves.cli.live import StopSignals
 from eaves.errors import StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform

@@ -52,11 +52,26 @@ def url_of(harness: LocalHarness) -> str:
 def test_a_second_platform_at_the_port_is_told_of_a_free_one(harness: LocalHarness, tmp_path: Path) -> None:
     port = find_port()
     harness.start(port=port)
-    command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port)]
-    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    (tmp_path / "eaves.yaml").touch()
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "eaves.cli", *words]
+        environ = {**os.environ, "EAVES_UP_PORT": str(port)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    second = run("up", "--port", str(port))
     assert second.returncode == 69, second.stderr
     assert f"error: port {port} can't be used: Address already in use\n" in second.stderr
     assert "run this project beside it, on a free port: `eaves up --port 0`" in second.stderr
+    shutil.rmtree(tmp_path / ".eaves", ignore_errors=True)
+    for command in ("status", "events"):
+        assert f"`eaves up` is not running here, but something listens at port {port}" in run(command).stderr
+    (tmp_path / "eaves.yaml").unlink()
+    lost = run("up")
+    assert "holds no eaves.yaml and no .eaves, so nothing is deployed here\ntry: run `eaves up` in" in lost.stderr
+    assert not (tmp_path / ".eaves").exists()
 
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:

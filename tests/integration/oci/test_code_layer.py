@@ -183,7 +183,7 @@ def test_only_the_layer_of_our_code_follows_our_code(artifact: Artifact, oci_cac
     """Packaged with the code as it is, with a file changed that a function imports, and with one that it doesn't."""
     build_base(tmp_path / "base")
     made = {}
-    for name, changed in {"now": "", "other": "functions/service.py", "same": "eaves/cli/display/output.py"}.items():
+    for name, changed in {"now": "", "other": "functions/service.py", "same": "eaves/cli/output.py"}.items():
         tree = tmp_path / name
         for room in (*OURS, "requirements"):
             shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from eaves.artifact import Artifact
-from eaves.cli import cli
 from eaves.errors import OciError
 from eaves.oci.copy import CopySummary, Delta, compute_delta, copy_image
 from eaves.oci.descriptor import Descriptor, parse_reference
@@ -88,22 +86,6 @@ def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
     delta = shop.diff("barn/colours:a", "barn/colours:b")
     assert delta.fetched_bytes == moved
     assert delta.total_bytes > new.size_bytes
-
-
-def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) -> None:
-    for head, name in ((b"a", "a"), (b"b", "b")):
-        shop.push(build(tmp_path / name, head * 3000), f"barn/colours:{name}")
-    delta = shop.diff("barn/colours:a", "barn/colours:b")
-    names = [f"{shop.registry.host}/barn/colours:{name}" for name in "ab"]
-    environ = {"DOCKER_CONFIG": str(tmp_path)}
-    reported = CliRunner().invoke(cli, ["diff", *names, "--plain-http", "-o", "json"], env=environ)
-    assert reported.exit_code == 0, reported.output
-    values = json.loads(reported.stdout)
-    assert (values["fetched_bytes"], values["total_bytes"]) == (delta.fetched_bytes, delta.total_bytes)
-    assert [piece["what"] for piece in values["pieces"]] == [step.what for step in delta.steps]
-    table = CliRunner().invoke(cli, ["diff", *names, "--plain-http"], env=environ)
-    assert "weights/backbone.bin" in table.stdout
-    assert f"{delta.fetched_bytes} of {delta.total_bytes} bytes must be downloaded, 1/" in table.stderr
 
 
 def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:

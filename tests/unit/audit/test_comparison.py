@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eaves
-from eaves.audit import Audit, EventComparison, HourCounts
+from eaves.audit import Audit, AuditCounts, EventComparison
 from eaves.spool import LedgerLine
 
 NOON = 1_764_072_000.0
@@ -48,8 +48,7 @@ def audit(
 
 def test_everything_that_was_sent_was_received() -> None:
     found = audit([line(1), line(2)], received(1, 2))
-    assert found.totals == HourCounts(sent=2, received=2)
-    assert found.hours == (HourCounts(hour="2025-11-25T12:00Z", sent=2, received=2),)
+    assert found.totals == AuditCounts(sent=2, received=2)
     assert found.passed
     assert found.longest_s == pytest.approx(2.0)
 
@@ -59,7 +58,6 @@ def test_two_empty_lists_are_nothing_to_compare() -> None:
     assert found.is_empty
     assert not found.passed
     assert not audit([], received(1)).is_empty
-    assert found.hours == ()
     assert found.longest_s is None
 
 
@@ -74,7 +72,7 @@ def test_each_sent_event_counts_in_one_way() -> None:
         line(7, state="dead", reason="answered 422: broken"),
     ]
     found = audit(sent, received(1))
-    assert found.totals == HourCounts(sent=7, received=1, waiting=1, dead=2, removed=1, missing=2)
+    assert found.totals == AuditCounts(sent=7, received=1, waiting=1, dead=2, removed=1, missing=2)
     assert found.dead_reasons == {"answered 422: broken": 2}
     assert [(one.id, one.why) for one in found.missing] == [
         ("id-5", "released at the sender"),
@@ -86,14 +84,14 @@ def test_each_sent_event_counts_in_one_way() -> None:
 @pytest.mark.parametrize("state", ["queued", "dead", "removed", "lost"])
 def test_what_was_received_counts_as_that_whatever_the_sender_says(state: str) -> None:
     found = audit([line(1, state=state)], received(1))
-    assert found.totals == HourCounts(sent=1, received=1)
+    assert found.totals == AuditCounts(sent=1, received=1)
 
 
 def test_another_content_under_the_same_id_is_not_the_event() -> None:
     got = [replace(one, digest="bbbb") for one in received(1, 2, 3)]
     sent = [line(1, digest="aaaa"), line(2, digest="aaaa", state="dead", reason="answered 409"), line(3, digest="bbbb")]
     found = audit(sent, got)
-    assert found.totals == HourCounts(sent=3, received=1, dead=1, missing=1)
+    assert found.totals == AuditCounts(sent=3, received=1, dead=1, missing=1)
     assert [(one.id, one.why) for one in found.missing] == [
         ("id-1", "the receiver has an event with this id but other content")
     ]
@@ -108,7 +106,7 @@ def test_the_same_id_of_another_source_is_another_event() -> None:
 def test_what_the_receiver_got_again_is_repeated() -> None:
     got = [replace(received(1)[0], repeats=3), *received(2), *received(2), *received(2)]
     found = audit([line(1), line(2), line(2)], got)
-    assert found.totals == HourCounts(sent=2, received=2, repeated=5)
+    assert found.totals == AuditCounts(sent=2, received=2, repeated=5)
     assert found.passed
 
 
@@ -120,20 +118,9 @@ def test_what_took_longer_than_the_limit_is_late() -> None:
     assert audit([line(1), line(2), line(3)], got, late_s=10.0).totals.late == 2
 
 
-def test_counts_are_by_hour_of_the_sender() -> None:
-    hour = 3_600.0
-    sent = [line(1), line(2, at=NOON + hour), line(3, at=NOON + hour + 1, state="queued")]
-    found = audit(sent, [line(1, at=NOON + hour + 5), line(2, at=NOON + hour + 6), line(9, at=NOON + 7)])
-    assert found.hours == (
-        HourCounts(hour="2025-11-25T12:00Z", sent=1, received=1, late=1, unknown=1),
-        HourCounts(hour="2025-11-25T13:00Z", sent=2, received=1, waiting=1),
-    )
-    assert found.totals == HourCounts(sent=3, received=2, waiting=1, late=1, unknown=1)
-
-
 def test_lists_without_times_are_compared_all_the_same() -> None:
     found = audit([line(1, at=0), line(2, at=0)], [line(1, at=0), line(3, at=0)])
-    assert found.hours == (HourCounts(sent=2, received=1, missing=1, unknown=1),)
+    assert found.totals == AuditCounts(sent=2, received=1, missing=1, unknown=1)
     assert found.longest_s is None
 
 
@@ -182,9 +169,8 @@ def test_a_list_without_gaps_forgot_nothing() -> None:
 def test_what_the_receiver_may_have_forgotten_is_not_missing() -> None:
     sent = [line(1, state="lost"), *(line(number) for number in range(2, 6)), line(6), line(7), line(8), line(9)]
     found = audit(sent, received(6, 7, 9, after_s=0.5))
-    assert found.totals == HourCounts(sent=9, received=3, forgotten=4, missing=2)
+    assert found.totals == AuditCounts(sent=9, received=3, forgotten=4, missing=2)
     assert not audit([line(1), line(2)], [line(7, at=NOON + 500)]).passed, "what can't be checked is no success"
-    assert found.hours[0].forgotten == 4
     assert [one.id for one in found.missing] == ["id-1", "id-8"]
     assert not found.passed
     assert audit(sent[1:5], received(6)).agrees

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from eaves.base.terminal import escape, escape_json
 from eaves.cli import cli
-from eaves.cli.display.output import print_value, say
+from eaves.cli.output import print_value, say
 from eaves.errors import PlatformError
 from eaves.events import Event
 from eaves.history import FileHistory

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.__main__ import SECTIONS
+from bench.cold_start import ColdStart
 from bench.function import container, many_connections, one_at_a_time
 from bench.function.start import BARE
 from bench.knative import build_section as build_knative
@@ -22,7 +23,6 @@ from bench.report import Section, UnavailableError
 from bench.servers.catalogue import Server, as_jpeg
 from bench.servers.comparison import Answers, build_section, find_fate
 from bench.servers.running import Running, require_ours
-from eaves.platform.cold_start import ColdStart
 from tests.ports import find_port
 
 
@@ -95,7 +95,7 @@ def test_a_start_in_the_container_is_compared_with_the_script_and_the_other_mode
 
 def test_a_cold_start_through_knative_is_compared_with_the_trivial_server() -> None:
     def build_start(total_ms: float) -> ColdStart:
-        return ColdStart(ends_ms={"autoscaling": 100.0, "golden": 200.0}, total_ms=total_ms, warm_ms=9.0)
+        return ColdStart(phases_ms={"launch": 100.0, "golden": 200.0}, total_ms=total_ms, warm_ms=9.0)
 
     section = build_knative({"int8": [build_start(970.0)] * 3, "floor": [build_start(700.0)] * 3})
     assert values(section) == [("int8, above the trivial server", "**0.27 s**")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli import COMMANDS, GROUPS, cli, commands
-from eaves.cli.app.project import Project, load_workspace, read_yaml
-from eaves.cli.latest import newest
+from eaves.cli import COMMANDS, GROUPS, MODULES, cli, commands
+from eaves.cli.commands.send import describe_refusal, list_images
+from eaves.cli.project import Project, load_workspace, read_yaml
 from eaves.config import iter_leaves
-from eaves.errors import ConfigError, EavesError, NotFoundError
+from eaves.delivery import SinkResponse
+from eaves.errors import ConfigError, EavesError, InputError, NotFoundError
+from eaves.sources.files import capture_file
+from eaves.web.problem_document import build_problem
 
 
 def eaves(*arguments: str | Path) -> Result:
@@ -50,31 +54,14 @@ def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatc
     assert eaves("init", "--force", "--data", "s3://b/photos").stderr == "next: `eaves train`\n"
 
 
-def test_help_lists_every_command_with_its_text() -> None:
-    output = eaves("--help").output
-    for name, text in COMMANDS.items():
-        assert name in output
-        assert text in output
-
-
-def test_help_has_a_section_for_each_folder_of_commands() -> None:
-    folders: dict[str, set[str]] = {}
-    for path in Path(commands.__path__[0]).glob("*/*"):
-        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").is_file()):
-            folders.setdefault(path.parent.name, set()).add(path.stem)
-    assert {group: set(names) for group, (_, names) in GROUPS.items()} == folders
+def test_help_has_a_section_for_each_group_and_every_module_is_a_command() -> None:
+    modules = {path.stem for path in Path(commands.__path__[0]).glob("*.py")} - {"__init__"}
+    assert modules == {MODULES.get(name, name) for name in COMMANDS}
 
     sections = eaves("--help").output.split("\n\n")
-    for heading, names in GROUPS.values():
+    for heading, names in GROUPS.items():
         section = next(text.splitlines() for text in sections if text.startswith(f"{heading}:"))
         assert [line.split()[0] for line in section[1:]] == list(names)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_of_its_own(name: str) -> None:
-    result = eaves(name, "--help")
-    assert result.exit_code == 0
-    assert result.output.startswith(f"Usage: eaves {name}")
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -105,10 +92,6 @@ def test_init_writes_twenty_odd_lines_whose_values_are_the_defaults(project: Pat
     assert written.pop("data") == {"path": "photos"}
     defaults = {leaf.path: leaf.default for leaf in iter_leaves(Project)}
     assert written == {"site": defaults["site"], "train": {"arch": defaults["train.arch"]}}
-
-
-def test_a_new_file_names_the_command_that_explains_every_setting(project: Path) -> None:
-    assert "`eaves settings`" in project.read_text()
 
 
 def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path) -> None:
@@ -156,9 +139,6 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
 
 
 def test_a_rule_across_fields_names_the_field(project: Path) -> None:
-    project.write_text("data: {path: photos}\nscale: {min: 1, max: 0}\n")
-    with pytest.raises(ConfigError, match=r"eaves.yaml: scale.max: must be >= 1"):
-        load_workspace(project)
     project.write_text("data: {path: photos}\nscale: {min: 3, max: 2}\n")
     with pytest.raises(ConfigError, match=r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"):
         load_workspace(project)
@@ -234,14 +214,6 @@ def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(pro
     assert error.hint == "eaves convert"
 
 
-def test_the_newest_is_never_what_is_still_being_made(tmp_path: Path) -> None:
-    for number, name in enumerate(["old", "new", ".new.x1y2z3"]):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text("{}")
-        os.utime(tmp_path / name / "manifest.json", (number, number))
-    assert newest(tmp_path, "manifest.json") == tmp_path / "new"
-
-
 def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
@@ -263,3 +235,39 @@ def test_status_without_up_lists_what_is_wanted(tmp_path: Path, monkeypatch: pyt
     result = eaves("status", "-o", "json")
     assert json.loads(result.stdout) == []
     assert "not running" in result.stderr
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_send_takes_a_folder_and_names_what_a_function_does_not_read(tmp_path: Path) -> None:
+    assert isinstance(eaves("send", tmp_path, "--function", "f").exception, InputError), "no image is in it"
+    files = {"a.jpg": HEIC, "below/b.PNG": b"text", ".hidden.jpg": b"x", "notes.txt": b"x"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    taken = SinkResponse(status=415, body=build_problem(415, "not taken", "send one of: image/jpeg, image/png"))
+    numbers = SinkResponse(status=415, body=build_problem(415, "not taken", "send application/json"))
+    found = list(list_images([tmp_path]))
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.jpg", "below/b.PNG"]
+    events = [capture_file(path, site="home") for path in found]
+    assert events[0].datacontenttype == "image/heic"
+    reasons = [describe_refusal(path, event, taken) for path, event in zip(found, events, strict=True)]
+    assert reasons[0] == "HEIC and AVIF images can't be read; convert the file to JPEG"
+    assert reasons[1].startswith("the file is not an image ")
+    assert describe_refusal(found[1], events[1], numbers) == "not taken (try: send application/json)"
+
+
+def test_help_costs_little_beside_an_empty_interpreter() -> None:
+    """8 times is the bar on a quiet machine; CPU time, median of 5."""
+
+    def measure(*words: str) -> float:
+        times = []
+        for _ in range(5):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return statistics.median(times)
+
+    assert measure("-P", "-m", "eaves.cli", "--help") < 12 * measure("-c", "pass")

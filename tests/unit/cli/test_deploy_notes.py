@@ -1,26 +1,24 @@
-"""What a workspace notes of its deploys: for several commands at once, and for notes of older versions."""
+"""What a workspace notes of its deploys: for several commands at once."""
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from eaves.cli.app.project import Workspace, load_workspace
-from eaves.cli.cluster.deploy_notes import forget_sites, load_note, name_person, note_agreement, note_deploy
+from eaves.cli.deploy_notes import forget_sites, load_note, note_agreement, note_deploy
+from eaves.cli.project import Workspace, load_workspace
 from eaves.errors import StorageError
-from knative.deploy.deploy_sequence import mark_of
 from knative.deploy.function_image import FunctionImage
-from knative.deploy.objects.inventory import DeploymentRecord
-from knative.deploy.reconcile_decision import WorkspaceMemory
+from knative.deploy.inventory import DeploymentRecord
+from knative.deploy.reconcile import WorkspaceMemory
 from knative.settings import SiteSettings
 
 FIRST = FunctionImage(name="r/f@sha256:1")
 SECOND = FunctionImage(name="r/f@sha256:2")
 BARN, FIELD = SiteSettings(name="barn"), SiteSettings(name="field", namespace="flowers")
-LAST = DeploymentRecord(sequence=3, at=1e9, by="jane@laptop", image=FIRST.name, artifact="", declared="", settings="{}")
+LAST = DeploymentRecord(sequence=3, at=1e9, by="jane@laptop", site="barn", image=FIRST.name, artifact="", declared="")
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def memory(workspace: Workspace, site: SiteSettings) -> WorkspaceMemory:
 def test_a_deploy_is_pending_at_each_site_until_the_site_has_recorded_it(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark)
     assert memory(workspace, FIELD) == WorkspaceMemory(pending=FIRST)
 
 
@@ -47,7 +45,7 @@ def test_a_deploy_that_was_noted_meanwhile_stays_pending(workspace: Workspace) -
     note_deploy(workspace, FIRST, [BARN])
     note_deploy(workspace, SECOND, [BARN])  # by another command, while the first one applied
     note_agreement(workspace, BARN, LAST, FIRST)
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST), pending=SECOND)
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark, pending=SECOND)
 
 
 def test_a_deploy_to_one_site_leaves_what_is_pending_at_another(workspace: Workspace) -> None:
@@ -65,7 +63,7 @@ def test_what_was_removed_is_pending_no_more_and_is_remembered_as_having_been_th
     note_deploy(workspace, FIRST, [BARN, FIELD])
     note_agreement(workspace, BARN, LAST, None)
     forget_sites(workspace, [BARN])
-    assert memory(workspace, BARN) == WorkspaceMemory(known=mark_of(LAST))
+    assert memory(workspace, BARN) == WorkspaceMemory(known=LAST.mark)
     assert memory(workspace, FIELD).pending == FIRST
 
 
@@ -74,18 +72,8 @@ def test_many_sites_are_noted_at_the_same_time(workspace: Workspace) -> None:
     note_deploy(workspace, FIRST, sites)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda site: note_agreement(workspace, site, LAST, FIRST), sites))
-    assert all(memory(workspace, site) == WorkspaceMemory(known=mark_of(LAST)) for site in sites)
+    assert all(memory(workspace, site) == WorkspaceMemory(known=LAST.mark) for site in sites)
     assert not list((workspace.root / ".eaves" / "wanted").glob("*.tmp"))
-
-
-def test_a_note_of_an_older_version_is_read(workspace: Workspace) -> None:
-    place = workspace.root / ".eaves" / "wanted" / "flowers.json"
-    place.parent.mkdir(parents=True)
-    image = {"name": FIRST.name, "artifact_digest": "", "task": "classify"}
-    place.write_text(json.dumps({"image": image, "declared": "r/f:v1"}))
-    note = load_note(workspace)
-    assert note is not None
-    assert (note.image, note.declared, note.site(BARN)) == (FIRST, "r/f:v1", WorkspaceMemory())
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"image": {"name": "r/f"}, "declared": "", "sites": {"barn": 3}}'])
@@ -96,9 +84,3 @@ def test_a_damaged_note_is_named(text: str, workspace: Workspace) -> None:
     with pytest.raises(StorageError, match=r"flowers\.json can't be read") as e:
         load_note(workspace)
     assert str(e.value.hint).startswith(f"rm {place}")
-
-
-def test_a_person_has_a_name_and_a_machine() -> None:
-    user, _, host = name_person().partition("@")
-    assert user
-    assert host

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converters.settings import ConvertSettings
-from eaves.cli import COMMANDS, GROUPS, cli, load_command
+from eaves.cli import COMMANDS, cli, load_command
 from eaves.config import SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
@@ -93,7 +93,7 @@ def test_a_command_begins_with_a_sentence_that_stands_alone(name: str) -> None:
 
 
 def test_the_list_of_commands_has_whole_sentences_within_80_columns() -> None:
-    texts = [text for _, commands in GROUPS.values() for text in commands.values()]
+    texts = list(COMMANDS.values())
     assert [text for text in texts if BANNED.search(text) or not text.endswith(".") or len(text) > 66] == []
     assert all(text in CliRunner().invoke(cli, ["--help"]).output for text in texts)
 
@@ -108,9 +108,6 @@ def test_no_sentence_of_a_subcommand_is_cut(name: str) -> None:
     [
         (["trian"], "No such command 'trian'. Did you mean 'train'?"),
         (["receiver", "statsu"], "No such command 'statsu'. Did you mean 'status'?"),
-        (["queue", "lsit"], "No such command 'lsit'. Did you mean 'list'?"),
-        (["relay", "audti"], "No such command 'audti'. Did you mean 'audit'?"),
-        (["data", "chekc"], "No such command 'chekc'. Did you mean 'check'?"),
     ],
 )
 def test_a_mistyped_command_gets_a_suggestion(words: list[str], suggestion: str) -> None:

@@ -1,4 +1,4 @@
-"""`eaves render`, typed: YAML to a pipe, files to a folder, one folder a site; and GitOps' files changed by words."""
+"""`eaves render`, typed: YAML to a pipe, files to a folder, one folder a site."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.errors import ConfigError, EavesError, InputError, NotFoundError
+from eaves.errors import ConfigError
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
-OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
 SITES = [{"name": "barn", "namespace": "cams"}, {"name": "mill", "namespace": "mill"}]
 
 
@@ -33,18 +32,6 @@ def eaves(project: Path, *arguments: str | Path) -> Result:
 
 def render(project: Path, *arguments: str | Path, image: str = IMAGE) -> Result:
     return eaves(project, "render", image, "--offline", *arguments)
-
-
-def shares(folder: Path) -> dict[str, int]:
-    """Return the shares in the Service's file by the image of each revision; 0 for one with its own address."""
-    (path,) = folder.glob("*-service-flowers.yaml")
-    service = yaml.safe_load(path.read_text())
-    return {one.get("revisionName", "latest"): one["percent"] for one in service["spec"]["traffic"]}
-
-
-def revision(folder: Path) -> str:
-    (path,) = folder.glob("*-service-flowers.yaml")
-    return str(yaml.safe_load(path.read_text())["spec"]["template"]["metadata"]["name"])
 
 
 def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) -> None:
@@ -87,124 +74,11 @@ def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None
         assert service["metadata"]["labels"]["eaves.dev/site"] == name
 
 
-def test_one_of_several_sites_needs_no_folder_of_its_own(project: Path, tmp_path: Path) -> None:
-    write(project, sites=SITES)
-    render(project, "--site", "mill", "--output", tmp_path / "out")
-    assert list((tmp_path / "out").glob("*-service-flowers.yaml"))
-
-
 def test_all_that_stands_in_the_way_is_said_at_once(project: Path) -> None:
     write(project, sources=[{"name": "inbox", "path": "x"}, {"name": "camera", "path": "y", "agent": "node"}])
     error = render(project).exception
     assert isinstance(error, ConfigError)
     assert {fault.path for fault in error.faults} >= {"knative.agent_image", "sources[0].claim", "sources[1].path"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--gitops"], "--gitops needs --output"),
-        (["--output", "eaves.yaml"], "is a file"),
-        (["--site", "mill"], "no site 'mill'"),
-    ],
-)
-def test_options_that_dont_fit_are_said(
-    arguments: list[str], message: str, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project.parent)
-    result = render(project, *arguments)
-    assert result.exit_code != 0
-    assert message in result.stderr + str(result.exception)
-
-
-def test_for_gitops_a_new_revision_waits_for_a_word(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    assert render(project, "--gitops", "--output", folder).exit_code == 0
-    first = revision(folder)
-    assert shares(folder) == {first: 100}
-    render(project, "--gitops", "--output", folder, image=OTHER)
-    second = revision(folder)
-    assert second != first
-    assert shares(folder) == {first: 100, second: 0}
-    before = sorted(path.read_text() for path in folder.iterdir())
-    render(project, "--gitops", "--output", folder, image=OTHER)
-    assert sorted(path.read_text() for path in folder.iterdir()) == before, "the same again is the same files"
-
-
-def test_words_change_the_file(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    render(project, "--gitops", "--output", folder)
-    first = revision(folder)
-    render(project, "--gitops", "--output", folder, image=OTHER)
-    second = revision(folder)
-    for words, wanted in (
-        (["rollout", "--percent", "20"], {first: 80, second: 20}),
-        (["promote"], {second: 100}),
-        (["rollback"], {first: 100}),
-        (["rollback"], {second: 100}),
-        (["rollout", "--percent", "0"], {first: 100, second: 0}),
-    ):
-        result = eaves(project, *words, "--dir", folder)
-        assert result.exit_code == 0, result.output
-        assert Path(result.stdout.strip()).parent == folder
-        assert result.stderr == "commit the file: Argo CD or Flux applies it to the cluster\n"
-        assert shares(folder) == wanted
-
-
-def test_a_folder_is_enough_without_an_eaves_yaml(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "out"
-    render(project, "--gitops", "--output", folder)
-    render(project, "--gitops", "--output", folder, image=OTHER)
-    project.unlink()
-    monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(cli, ["promote", "--dir", "out"]).exit_code == 0
-    assert shares(folder) == {revision(folder): 100}
-
-
-def test_what_a_folder_cant_do_is_said(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    render(project, "--gitops", "--output", folder)
-    result = eaves(project, "rollout", "--dir", folder)
-    assert "--dir needs --percent" in result.stderr
-    result = eaves(project, "rollout", "--resume", "--dir", folder)
-    assert "--resume is for clusters" in result.stderr
-    error = eaves(project, "rollback", "--dir", folder).exception
-    assert isinstance(error, NotFoundError)
-    assert "no known revision before" in error.message
-    error = eaves(project, "rollout", "--percent", "10", "--dir", folder).exception
-    assert isinstance(error, NotFoundError)
-
-
-def test_a_folder_without_a_function_names_those_below_it_that_have_one(project: Path, tmp_path: Path) -> None:
-    write(project, sites=SITES)
-    folder = tmp_path / "out"
-    render(project, "--all", "--gitops", "--output", folder)
-    error = eaves(project, "promote", "--dir", folder).exception
-    assert isinstance(error, ConfigError)
-    assert error.hint == f"--dir {folder}/barn, or one of: mill"
-    (tmp_path / "empty").mkdir()
-    error = eaves(project, "promote", "--dir", tmp_path / "empty").exception
-    assert isinstance(error, ConfigError)
-    assert error.hint == f"eaves render --gitops --output {tmp_path}/empty"
-
-
-def test_a_folder_that_was_rendered_for_kubectl_is_none_for_gitops(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    render(project, "--output", folder)
-    result = render(project, "--gitops", "--output", folder, image=OTHER)
-    assert isinstance(result.exception, InputError), result.output
-    assert f"rm {folder}" in str(result.exception.hint)
-
-
-def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    render(project, "--gitops", "--output", folder)
-    (folder / "99-notes.yaml").write_text("a: [")
-    error = eaves(project, "promote", "--dir", folder).exception
-    assert isinstance(error, EavesError)
-    assert "99-notes.yaml: the file can't be read" in error.message
 
 
 def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> None:

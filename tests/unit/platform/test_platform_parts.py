@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from eaves.cli.app.app_specs import build_local_app, build_site_app
-from eaves.cli.app.project import Workspace, load_workspace
+from eaves.cli.app import build_local_app, build_site_app
+from eaves.cli.project import Workspace, load_workspace
 from eaves.local.client import LocalPlatform
 from eaves.local.specs import LocalApp
 from eaves.platform import Platform, SourceSpec

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from eaves.cli.app.app_specs import build_site_app
-from eaves.cli.app.event_attributes import warn_of_attributes
-from eaves.cli.app.project import load_workspace
-from eaves.cli.app.triggers import resolve_relay
+from eaves.cli.app import build_site_app, resolve_relay, warn_of_attributes
+from eaves.cli.project import load_workspace
 from eaves.errors import ConfigError
 from eaves.local.specs import LocalApp, LocalFunction, parse_app
 from eaves.platform import RelaySpec
@@ -81,9 +79,8 @@ def test_every_fault_of_the_section_is_reported(tmp_path: Path) -> None:
     assert found.keys() == {"relay.spool_size", "relay.secret", "relay.alarms[0]"}
 
 
-def test_an_alarm_that_no_event_can_raise_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    relay = RelaySpec(to=TO, alarms=({"label": "fire"}, {"lable": "fire"}))
-    warn_of_attributes((), "eaves.yaml", relay=relay)
+def test_an_alarm_that_no_event_can_raise_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warn_of_attributes(load_workspace(write(tmp_path, relay={"to": TO, "alarms": [{"label": "fire"}, {"lable": "x"}]})))
     reported = capsys.readouterr().err
     assert "eaves.yaml: relay.alarms[1].lable" in reported
     assert "did you mean label?" in reported

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import pytest
 
-from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
+from eaves.errors import AbsentError, ConflictError, DeniedError
 from knative.client.cluster import PAGE, Cluster
-from knative.client.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, POD, REVISION
+from knative.client.kinds import CONFIG_MAP, KSERVICE, NODE, POD, REVISION
 from tests.cluster.simulated import config_map, pod, service
 from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
@@ -26,26 +25,6 @@ def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserve
     assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
 
 
-def test_applying_the_same_again_changes_nothing(cluster: Cluster) -> None:
-    first = cluster.apply(service(), manager="eaves")
-    assert cluster.apply(service(), manager="eaves") == first
-
-
-def test_a_field_that_its_only_owner_drops_vanishes(cluster: Cluster) -> None:
-    cluster.apply(config_map("settings", a="1", b="2"), manager="eaves")
-    cluster.apply(config_map("settings", a="1"), manager="somebody")
-    after = cluster.apply(config_map("settings"), manager="eaves")
-    assert after["data"] == {"a": "1"}
-
-
-def test_traffic_belongs_to_another_manager(cluster: Cluster) -> None:
-    cluster.apply(service(), manager="eaves")
-    traffic = {**service(), "spec": {"traffic": [{"revisionName": "flowers-00001", "percent": 100}]}}
-    cluster.apply(traffic, manager="eaves-rollout")
-    after = cluster.apply(service("r/f@sha256:2"), manager="eaves")
-    assert after["spec"]["traffic"] == [{"revisionName": "flowers-00001", "percent": 100}]
-
-
 def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.put(service(), manager="kn", namespace="cams")
     with pytest.raises(
@@ -54,25 +33,6 @@ def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Clust
         cluster.apply(service("r/f@sha256:2"), manager="eaves")
     assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
     assert "--show-managed-fields" in str(caught.value.hint)
-
-
-def test_a_conflict_over_a_list_with_keys_names_the_item(cluster: Cluster, apiserver: FakeCluster) -> None:
-    def deployment(image: str) -> dict[str, Any]:
-        containers = [{"name": "app", "image": image}]
-        spec = {"template": {"spec": {"containers": containers}}}
-        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "agent"}, "spec": spec}
-
-    cluster.apply(deployment("a"), manager='Helm "3"')
-    with pytest.raises(ConflictError) as caught:
-        cluster.apply(deployment("b"), manager="eaves")
-    assert caught.value.causes == (('Helm "3"', '.spec.template.spec.containers[name="app"].image'),)
-    assert cluster.get(DEPLOYMENT, "agent") is not None
-
-
-def test_a_forced_apply_takes_fields_over(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.put(service(), manager="kn", namespace="cams")
-    cluster.apply(service("r/f@sha256:2"), manager="eaves", force=True)
-    assert cluster.apply(service("r/f@sha256:3"), manager="eaves")["metadata"]["generation"] == 3
 
 
 def test_a_dry_run_answers_and_changes_nothing(cluster: Cluster) -> None:
@@ -99,23 +59,6 @@ def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster
     with pytest.raises(DeniedError, match=message) as caught:
         cluster.apply(service(), manager="eaves")
     assert "kubectl --context edge auth can-i patch services.serving.knative.dev -n cams" in str(caught.value.hint)
-
-
-def test_what_a_webhook_denies_is_said_in_its_words(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.admit = lambda manifest: (
-        "validation failed: expected 0 <= -1 <= 1000: spec.template.spec.containerConcurrency"
-    )
-    with pytest.raises(InvalidError, match=r"denied the request: validation failed: expected 0 <= -1 <= 1000: spec\."):
-        cluster.apply(service(), manager="eaves")
-
-
-def test_a_namespace_that_is_missing_comes_with_the_command_that_makes_it(
-    cluster: Cluster, apiserver: FakeCluster
-) -> None:
-    apiserver.remove("Namespace", "cams")
-    with pytest.raises(AbsentError, match="edge: the namespace cams does not exist") as caught:
-        cluster.apply(service(), manager="eaves")
-    assert caught.value.hint == "kubectl --context edge create namespace cams"
 
 
 def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:

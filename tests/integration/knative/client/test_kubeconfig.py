@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from base64 import b64encode
@@ -18,9 +17,8 @@ import urllib3
 import yaml
 
 from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
+from knative.client import kubeconfig
 from knative.client.cluster import Cluster, open_cluster
-from knative.client.login import kubeconfig
-from knative.client.login.login_plugin import PluginError, run_plugin
 from tests.fakes.http.proxy import open_proxy
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
 from tests.inputs.certificates import make_certificate
@@ -50,13 +48,6 @@ def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeClu
     assert (cluster.name, cluster.namespace) == ("mill", "cams")
     assert open_cluster(kubeconfig=file).name == "barn"
     assert open_cluster(kubeconfig=file, namespace="other").namespace == "other"
-
-
-def test_several_files_are_one_as_for_kubectl(apiserver: FakeCluster, tmp_path: Path) -> None:
-    apiserver.kubeconfig(tmp_path / "a", contexts=["barn"])
-    apiserver.kubeconfig(tmp_path / "b", contexts=["mill"])
-    several = Path(os.pathsep.join(str(tmp_path / name) for name in ("a", "missing", "b")))
-    assert open_cluster(kubeconfig=several, context="mill").version() == "v1.36.2"
 
 
 def test_without_a_file_it_is_kubectls_own(
@@ -108,15 +99,6 @@ def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver
     assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
 
 
-def test_a_login_plugin_is_asked_before_its_token_runs_out(apiserver: FakeCluster, tmp_path: Path) -> None:
-    user = plugin(tmp_path, credential(token="first", expirationTimestamp="2020-01-01T00:00:00Z"))
-    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
-    plugin(tmp_path, credential(token="second", expirationTimestamp="2020-01-01T00:00:00Z"))
-    apiserver.tokens = {"second"}
-    assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
-    assert len(apiserver.log) == 1
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -124,7 +106,7 @@ def test_a_login_plugin_is_asked_before_its_token_runs_out(apiserver: FakeCluste
         ("print('no json')", "failed to decode process output"),
         (credential(), "neither a token nor a certificate"),
         (credential().replace("{}", "null"), "neither a token nor a certificate"),
-        (credential().replace("{}", "7"), "it is not an ExecCredential"),
+        (credential(token="a").replace("/v1", "/v1beta1"), "api version .*/v1beta1 does not match"),
     ],
 )
 def test_a_login_plugin_that_fails_is_quoted(
@@ -142,21 +124,6 @@ def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, t
     user["exec"]["command"] = "no-such-login"
     with pytest.raises(DeniedError, match=r"the login to the cluster failed: .*no-such-login"):
         open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
-
-
-def test_a_login_plugin_that_hangs_is_given_up_and_ended(tmp_path: Path) -> None:
-    """A process that it started may go on and keep its output open."""
-    mark = tmp_path / "pid"
-    script = f"""
-import os, subprocess, sys, time
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
-open({str(mark)!r}, "w").write(str(os.getpid()))
-time.sleep(60)
-"""
-    with pytest.raises(PluginError, match=r"did not answer within 2 s"):
-        run_plugin(plugin(tmp_path, script)["exec"], {}, timeout_s=2)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(mark.read_text()), 0)
 
 
 def test_a_login_plugin_gets_its_environment_and_its_cluster(apiserver: FakeCluster, tmp_path: Path) -> None:
@@ -194,36 +161,6 @@ class Started:
     def __call__(self, event: str, given: tuple[Any, ...]) -> None:
         if self.open and event == "subprocess.Popen":
             self.arguments.append([str(word) for word in given[1]])
-
-
-def test_values_for_a_login_plugin_are_in_no_arguments_and_the_rest_of_the_environment_is_kept(
-    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOGIN_PROFILE", "viewer")
-    script = """
-import json, os
-status = {"token": os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]}
-api = "client.authentication.k8s.io/v1"
-print(json.dumps({"apiVersion": api, "kind": "ExecCredential", "status": status}))
-"""
-    user = plugin(tmp_path, script)
-    user["exec"]["env"] = [{"name": "CLIENT_SECRET", "value": "t0p-secret"}]
-    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
-    started = Started()
-    sys.addaudithook(started)
-    try:
-        sent = headers(open_cluster(kubeconfig=file), apiserver)
-    finally:
-        started.open = False  # a hook stays as long as the process
-    assert sent["Authorization"] == "Bearer viewer-t0p-secret"
-    assert [words[0] for words in started.arguments] == [sys.executable]
-    assert "t0p-secret" not in str(started.arguments)
-
-
-def test_a_login_plugin_of_another_version_is_refused(tmp_path: Path) -> None:
-    user = plugin(tmp_path, credential(token="a").replace("/v1", "/v1beta1"))
-    with pytest.raises(PluginError, match=r"answered in the version client.*/v1beta1 instead of"):
-        run_plugin(user["exec"], {})
 
 
 def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver: FakeCluster, tmp_path: Path) -> None:

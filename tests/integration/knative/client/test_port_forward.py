@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from itertools import chain, repeat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +14,6 @@ import yaml
 
 from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
-from knative.client.transport import Deadline
-from knative.rollout.metrics.metrics_scrape import scrape_metrics
 from tests.cluster.rollouts import FIRST, SECOND, advance, begin_canary, shares
 from tests.cluster.simulated import pod
 from tests.fakes.controllers.serving import Serving
@@ -94,33 +91,10 @@ def test_a_pod_that_never_stops_talking_costs_the_time_limit_only(cluster: Clust
         cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
 
 
-@pytest.mark.parametrize("looks", range(1, 7))
-def test_a_time_limit_may_pass_between_any_two_looks_at_the_clock(
-    looks: int, cluster: Cluster, apiserver: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = chain(repeat(1.0, looks), repeat(-1e-9))
-    monkeypatch.setattr(Deadline, "left_s", property(lambda deadline: next(left)))
-    apiserver.backend = lambda request: Reply(stream=repeat(b"x", 100))
-    with pytest.raises(UnreachableClusterError, match=r"did not answer within 0\.4 s"):
-        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
-
-
-def test_an_api_server_that_says_nothing_costs_the_time_limit_too(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.hangs = True
-    with pytest.raises(UnreachableClusterError, match=r"http.* did not answer within 0\.3 s"):
-        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.3)
-
-
 def test_a_connection_that_breaks_is_reported(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.backend = lambda request: Reply(status=0)
     with pytest.raises(UnreachableClusterError, match=r"the connection to http.* broke"):
         cluster.ask_pod("f-1", 8080, "/")
-
-
-def test_an_api_server_that_is_down_is_reported(tmp_path: Path) -> None:
-    cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"edge": "http://127.0.0.1:1"}))
-    with pytest.raises(UnreachableClusterError, match=r"can't connect to http://127\.0\.0\.1:1: .*refused"):
-        cluster.ask_pod("f-1", 8080, "/", namespace="cams")
 
 
 def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_path: Path) -> None:
@@ -173,12 +147,6 @@ def test_where_neither_way_is_open_both_reasons_are_reported(cluster: Cluster, a
     ) as caught:
         cluster.ask_pod("f-1", 8080, "/")
     assert "auth can-i get pods --subresource=portforward -n cams" in str(caught.value.hint)
-
-
-def test_where_something_swallows_websockets_the_pod_proxy_is_asked(cluster: Cluster, apiserver: FakeCluster) -> None:
-    apiserver.takes_websockets = False
-    apiserver.backend = lambda request: Reply(body=b"ok")
-    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -259,15 +227,6 @@ def test_a_rollout_continues_where_a_policy_keeps_the_api_server_out(
     outcome = advance(cluster, 61)
     assert outcome.what == "advance", outcome.reason
     assert shares(serving) == {FIRST: 50, SECOND: 50}
-
-
-def test_every_pod_of_a_revision_is_read_where_a_policy_keeps_the_api_server_out(
-    cluster: Cluster, apiserver: FakeCluster, serving: Serving
-) -> None:
-    apiserver.policies_enforced = True
-    begin_canary(cluster, serving)
-    seen = scrape_metrics(cluster, [FIRST, SECOND])
-    assert (sorted(one.pod for one in seen.readings), seen.unread) == (["first", "second"], {})
 
 
 def test_what_a_pod_says_is_no_json_is_its_own(cluster: Cluster, apiserver: FakeCluster) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from eaves.errors import AbsentError, ClusterError, ConflictError, DeniedError, InvalidError, UnreachableClusterError
+from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
 from knative.client.cluster import Cluster, open_cluster
 from knative.client.kinds import CONFIG_MAP, KSERVICE
 from tests.cluster.simulated import config_map, service
 from tests.fakes.kubernetes.apiserver import (
     FakeCluster,
     Reply,
-    open_apiservers,
     refusal,
     refusing_url,
     write_kubeconfig,
@@ -103,12 +102,6 @@ def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
         open_cluster(kubeconfig=file, timeout_s=5).version()
 
 
-def test_a_server_without_tls_behind_https_is_not_trusted(apiserver: FakeCluster, tmp_path: Path) -> None:
-    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": apiserver.url.replace("http:", "https:")})
-    with pytest.raises(UnreachableClusterError, match=r"barn: the certificate of https.* can't be verified"):
-        open_cluster(kubeconfig=file, timeout_s=5).version()
-
-
 def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
     with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
@@ -138,37 +131,6 @@ def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, 
         next(cluster.watch(KSERVICE, timeout_s=5))
 
 
-def test_a_watch_takes_a_renewed_token_too(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path) -> None:
-    changes = cluster.watch(CONFIG_MAP, timeout_s=20)
-    apiserver.put(config_map("a"), namespace="cams")
-    assert next(changes)[0] == "ADDED"
-    apiserver.tokens = {"renewed"}
-    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
-    apiserver.put(config_map("b"), namespace="cams")
-    assert next(changes)[0] == "ADDED"
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "message", "error"),
-    [
-        (403, "Forbidden", 'pods "a" is forbidden: exceeded quota: compute', InvalidError),
-        (403, "Forbidden", 'pods "a" is forbidden: violates PodSecurity "restricted:latest"', InvalidError),
-        (403, "Forbidden", 'User "system:anonymous" cannot get resource "configmaps" in API group ""', DeniedError),
-        (422, "Invalid", 'ConfigMap "a" is invalid: data: Too long', InvalidError),
-        (500, "", "failed to create typed patch object (x): .spec.y: field not declared in schema", InvalidError),
-        (409, "AlreadyExists", 'configmaps "a" already exists', ConflictError),
-        (404, "NotFound", 'namespaces "cams" not found', AbsentError),
-    ],
-)
-def test_a_refusal_is_the_error_that_it_stands_for(
-    cluster: Cluster, apiserver: FakeCluster, code: int, reason: str, message: str, error: type[ClusterError]
-) -> None:
-    apiserver.fail(refusal(code, reason, message))
-    with pytest.raises(error) as caught:
-        cluster.apply(config_map("a"), manager="eaves")
-    assert type(caught.value) is error
-
-
 def test_many_threads_share_a_cluster_whose_token_expires(
     cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
 ) -> None:
@@ -177,20 +139,3 @@ def test_many_threads_share_a_cluster_whose_token_expires(
     with ThreadPoolExecutor(16) as pool:
         done = list(pool.map(lambda n: cluster.apply(config_map(f"m{n}"), manager="eaves"), range(64)))
     assert len(done) == len(cluster.list(CONFIG_MAP)) == 64
-
-
-def test_two_hundred_clusters_answer_in_one_process(tmp_path: Path) -> None:
-    with open_apiservers([f"site-{number:03}" for number in range(200)]) as servers:
-        file = write_kubeconfig(tmp_path / "kubeconfig", {server.name: server.url for server in servers})
-        servers[7].denied.add(("patch", "services.serving.knative.dev"))
-
-        def deploy(server: FakeCluster) -> str:
-            try:
-                open_cluster(kubeconfig=file, context=server.name).apply(service(), manager="eaves")
-            except DeniedError:
-                return "denied"
-            return "applied"
-
-        with ThreadPoolExecutor(32) as pool:
-            done = list(pool.map(deploy, servers))
-    assert (done.count("applied"), done[7]) == (199, "denied")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from eaves.cli.commands.look.console.render import command
+from eaves.cli.commands.console import render as command
 from eaves.errors import DeniedError, StartError
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform

@@ -15,7 +15,7 @@ from eaves.errors import AbsentError, ClusterError, NotFoundError, UnreachableEr
 from eaves.events import Event
 from knative.client.api_errors import ApiCall
 from knative.client.cluster import Cluster
-from knative.client.login.kubeconfig import find_context
+from knative.client.kubeconfig import find_context
 from knative.client.transport import ApiTransport
 from knative.console.inside_cluster import InsideCluster, send_inside
 from knative.console.site_backend import STATUS_S, SiteBackend

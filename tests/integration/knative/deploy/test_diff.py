@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import InvalidError
 from knative.client.cluster import Cluster
-from knative.deploy.diff import diff_app
+from knative.deploy.apply import diff_app
 from knative.settings import KnativeSettings
 from knative.specs import ClusterApp
 from tests.cluster.apps import full_app, full_settings, plain_app

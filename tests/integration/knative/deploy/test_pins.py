@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.objects.apply_result import REMOVED
-from knative.deploy.objects.inventory import read_inventory
+from knative.deploy.inventory import read_inventory
+from knative.deploy.ownership import REMOVED
 from knative.deploy.pins import prune_pins
-from knative.deploy.rollout_advance import advance_all
+from knative.deploy.reconcile import advance_all
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME, SITE, outcomes
 from tests.cluster.pins import IMAGES, PIN_KIND, image_of, names, pinned, update
@@ -44,24 +44,6 @@ def test_what_a_rollback_returns_to_stays_pinned(apiserver: FakeCluster, cluster
     assert pinned(apiserver) == {IMAGE, IMAGES[1]}, "a second rollback takes the first one back"
 
 
-def test_no_pin_is_replaced_by_another_container_images(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    (before,) = apiserver.all(PIN_KIND, namespace=HOME)
-    update(cluster, IMAGES[1])
-    after = apiserver.get("DaemonSet", before["metadata"]["name"], namespace=HOME)
-    assert after["spec"] == before["spec"]
-
-
-def test_the_pods_of_a_pin_are_replaced_one_node_at_a_time_and_never_before_the_next_one_runs(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    (pin,) = apiserver.all(PIN_KIND, namespace=HOME)
-    assert pin["spec"]["updateStrategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-
-
 def test_twenty_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
 ) -> None:
@@ -74,17 +56,6 @@ def test_twenty_deploys_in_a_row_leave_the_pins_of_what_serves_and_of_the_newest
     update(cluster, IMAGES[20])
     assert pinned(apiserver) == {IMAGE, IMAGES[20]}
     assert {item.name for item in read_inventory(cluster, NAME).items if item.kind == "DaemonSet"} == names(apiserver)
-
-
-def test_each_promotion_leaves_the_pins_of_what_serves_and_of_what_served_before(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    for image in IMAGES[1:4]:
-        update(cluster, image)
-        rollout.promote(cluster, NAME)
-    prune_pins(cluster, NAME)
-    assert pinned(apiserver) == set(IMAGES[2:4])
 
 
 def test_one_container_image_with_other_settings_has_two_revisions_and_one_pin(
@@ -110,19 +81,6 @@ def test_a_site_that_moves_to_other_nodes_keeps_the_pin_on_the_old_ones_while_th
     assert sorted(selectors) == ["1", "2"]
 
 
-def test_a_revision_that_kn_gave_a_share_is_pinned_by_the_next_deploy(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    for image in IMAGES[:4]:
-        update(cluster, image)
-        rollout.promote(cluster, NAME)
-    prune_pins(cluster, NAME)
-    assert IMAGE not in pinned(apiserver)
-    knative.set_traffic({"revisionName": FIRST, "percent": 30}, {"revisionName": f"{NAME}-00004", "percent": 70})
-    update(cluster, IMAGES[3])
-    assert {IMAGE, IMAGES[3]} <= pinned(apiserver)
-
-
 def test_a_revision_that_others_made_gets_no_pin(apiserver: FakeCluster, cluster: Cluster, knative: Knative) -> None:
     """Whether a foreign container image has what a pin runs, nobody knows."""
     update(cluster)
@@ -134,14 +92,12 @@ def test_a_revision_that_others_made_gets_no_pin(apiserver: FakeCluster, cluster
     assert pinned(apiserver) == {IMAGES[1]}
 
 
-def test_pins_come_for_all_that_serve_and_go_with_the_setting(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
+def test_pins_come_and_go_with_the_setting(apiserver: FakeCluster, cluster: Cluster, knative: Knative) -> None:
     update(cluster, pin=False)
     assert pinned(apiserver) == set()
     knative.unpulled[IMAGES[1]] = 1
     update(cluster, IMAGES[1])
-    assert pinned(apiserver) == {IMAGE, IMAGES[1]}
+    assert pinned(apiserver) == {IMAGES[1]}
     assert rollout.advance_rollout(cluster, NAME).what == "wait"
     update(cluster, IMAGES[1], pin=False)
     assert pinned(apiserver) == set()

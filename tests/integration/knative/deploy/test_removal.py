@@ -7,16 +7,13 @@ import pytest
 from eaves.errors import NotFoundError
 from knative.client.cluster import Cluster
 from knative.client.kinds import KSERVICE
-from knative.deploy.objects.apply_result import LEFT, REMOVED
-from knative.deploy.objects.inventory import InventoryItem, item_kind
-from knative.deploy.objects.labelled_objects import AppOwner
-from knative.deploy.objects.ownership import delete_item
+from knative.deploy.inventory import InventoryItem, item_kind
+from knative.deploy.ownership import LEFT, REMOVED, AppOwner, delete_item
 from knative.deploy.removal import remove_app
-from knative.resources.metadata import MANAGER
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import OWNER, cut_removal, deploy, names, objects, outcomes, remove, render, training_sink
+from tests.cluster.deploys import OWNER, deploy, names, objects, outcomes, remove, render
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 ROSES = AppOwner(app="roses", agents="eaves-agents")
 
@@ -44,28 +41,28 @@ def test_what_is_on_its_way_out_already_keeps_no_broker(
     assert "Broker/eaves" in remove(cluster)
 
 
+def test_a_broker_that_a_deploy_applied_meanwhile_stays(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+
+    def annotate(request: Request) -> None:
+        if request.method == "DELETE" and "/brokers/" in request.path:
+            broker = apiserver.get("eventing.knative.dev/v1/Broker", "eaves", namespace="cams")
+            broker["metadata"]["annotations"] = {"applied": "again"}
+            apiserver.put(broker, manager="eaves", namespace="cams")
+
+    apiserver.fault = annotate
+    remove_app(cluster, OWNER)
+    assert set(objects(apiserver)) == {"cams/Broker/eaves"}
+
+
 def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}
     apiserver.put({**trigger, "spec": {"broker": "eaves"}}, namespace="cams")
     remove_app(cluster, OWNER)
     assert set(objects(apiserver)) == {"cams/Broker/eaves", "cams/Trigger/theirs"}
-
-
-def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
-    deploy(cluster, plain_app())
-    cluster.apply(training_sink("flowers-dataset"), manager=MANAGER)
-    assert "JobSink/flowers-dataset" in remove(cluster)
-
-
-@pytest.mark.parametrize("deleted", [0, 1, 4, 6])
-def test_a_command_killed_on_the_way_continues_the_next_time(
-    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, plain_app())
-    cut_removal(cluster, apiserver, after=deleted, reply=refusal(503, "ServiceUnavailable", "etcd is away"))
-    remove_app(cluster, OWNER)
-    assert objects(apiserver) == {}
 
 
 def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:

@@ -11,9 +11,7 @@ import pytest
 from eaves.errors import ClusterError, DeniedError
 from eaves.platform import DeliverySettings
 from knative.client.cluster import Cluster
-from knative.deploy.objects.apply_result import CHANGED, UNCHANGED
-from knative.deploy.objects.subscriptions import find_hidden
-from knative.resources.metadata import DELIVERY_ANNOTATION
+from knative.deploy.ownership import CHANGED, UNCHANGED
 from knative.specs import ClusterApp, ClusterRelay
 from tests.cluster.apps import NAME, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import HOME, deploy, outcomes
@@ -43,11 +41,6 @@ def delivery(server: FakeCluster, trigger: str = NAME) -> Mapping[str, Any]:
     return found
 
 
-def is_marked(server: FakeCluster) -> bool:
-    trigger = server.get(TRIGGER, NAME, namespace=HOME)
-    return DELIVERY_ANNOTATION in (trigger["metadata"].get("annotations") or {})
-
-
 def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
@@ -59,7 +52,6 @@ def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
     assert "deadLetterSink" not in delivery(apiserver)
     uid = subscription(apiserver)["metadata"]["uid"]
     assert uid == before["metadata"]["uid"], "events that come while there is no Subscription are lost"
-    assert not is_marked(apiserver)
     assert outcomes(deploy(cluster, app_with())).keys() == {UNCHANGED}
 
 
@@ -77,7 +69,7 @@ def test_another_value_is_left_to_knative(cluster: Cluster, knative: Knative, ap
     deploy(cluster, app_with(dead_letter_sink=SINK, retry=3))
     deploy(cluster, app_with(dead_letter_sink="http://other.barn.svc.cluster.local/", retry=4))
     assert delivery(apiserver)["retry"] == 4
-    assert apiserver.asked("GET", "/subscriptions") == []
+    assert apiserver.asked("PATCH", "/subscriptions") == []
 
 
 def test_a_relay_leaves_the_subscription_before_its_service_goes(
@@ -103,25 +95,7 @@ def test_a_command_killed_before_the_subscription_is_changed_continues_the_next_
     with pytest.raises(ClusterError):
         deploy(cluster, app_with())
     assert delivery(apiserver)["deadLetterSink"] == {"uri": SINK}
-    assert is_marked(apiserver)
     apiserver.fault = lambda request: None
-    deploy(cluster, app_with())
-    assert "deadLetterSink" not in delivery(apiserver)
-    assert not is_marked(apiserver)
-
-
-def test_what_an_earlier_eaves_left_is_mended_where_the_trigger_says_so(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, app_with(dead_letter_sink=SINK))
-    stuck = {"status": "False", "message": 'Failed to resolve spec.delivery.deadLetterSink: services "r" not found'}
-    trigger = apiserver.get(TRIGGER, NAME, namespace=HOME)
-    del trigger["spec"]["delivery"]["deadLetterSink"]
-    apiserver.put(trigger, manager="eaves", namespace=HOME)
-    conditions = [{"type": "SubscriptionReady", **stuck}]
-    reported = {"observedGeneration": 99, "conditions": conditions}
-    apiserver.status(TRIGGER, NAME, reported, namespace=HOME)
-    assert "deadLetterSink" in delivery(apiserver)
     deploy(cluster, app_with())
     assert "deadLetterSink" not in delivery(apiserver)
 
@@ -174,7 +148,7 @@ def test_a_sink_that_somebody_else_set_is_theirs(cluster: Cluster, knative: Knat
     apiserver.put(trigger, manager="kubectl-edit", namespace=HOME)
     apiserver.status(TRIGGER, NAME, {"observedGeneration": 99}, namespace=HOME)
     deploy(cluster, app_with())
-    assert apiserver.asked("GET", "/subscriptions") == []
+    assert apiserver.asked("PATCH", "/subscriptions") == []
     assert apiserver.get(TRIGGER, NAME, namespace=HOME)["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
 
 
@@ -187,19 +161,3 @@ def test_a_right_that_lacks_is_named_and_nothing_is_removed(
     with pytest.raises(DeniedError, match=r"subscriptions\.messaging\.knative\.dev"):
         deploy(cluster, replace(app, relay=ClusterRelay()), full_settings())
     assert apiserver.get("v1/Service", f"{NAME}-relay", namespace=HOME)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "actual", "found"),
-    [
-        ({"retry": 3}, {"retry": 3, "deadLetterSink": {"uri": SINK}}, {"deadLetterSink": None}),
-        ({"retry": 0}, {"retry": 3}, {"retry": 0}),
-        ({"retry": 0}, {"retry": 0}, {}),
-        ({"retry": 4}, {"retry": 3}, {}),
-        ({"retry": 4, "timeout": "PT1S"}, {"retry": 3}, {}),
-    ],
-)
-def test_only_what_knative_cannot_see_is_hidden(
-    wanted: dict[str, Any], actual: dict[str, Any], found: dict[str, Any]
-) -> None:
-    assert find_hidden(wanted, actual) == found

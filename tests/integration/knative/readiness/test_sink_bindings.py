@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import StartError
 from knative.client.cluster import Cluster
-from knative.deploy.app_apply import apply_app
+from knative.deploy.apply import apply_app
 from knative.readiness.wait import wait_whole
 from knative.resources.metadata import TOUCHED_ANNOTATION
 from knative.resources.rendering import render_app

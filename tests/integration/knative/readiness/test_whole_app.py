@@ -10,7 +10,7 @@ import pytest
 
 from eaves.errors import StartError
 from knative.client.cluster import Cluster
-from knative.deploy.app_apply import apply_app
+from knative.deploy.apply import apply_app
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.wait import DeploymentProgress, wait_whole
 from knative.resources.rendering import render_app

@@ -11,7 +11,7 @@ import pytest
 
 from eaves.platform import parse_status
 from knative.client.cluster import Cluster
-from knative.deploy.objects.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
+from knative.deploy.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
 from knative.platform import KnativePlatform
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, HOME, SITE
@@ -92,10 +92,10 @@ def test_what_the_inventory_lists_and_is_not_there_is_missing(
         sequence=7,
         at=at,
         by="jane@laptop",
+        site="barn",
         image="r/f@sha256:" + "b" * 64,
         artifact="a" * 64,
         declared="",
-        settings="{}",
     )
     inventory = read_inventory(cluster, "flowers")
     write_inventory(cluster, replace(inventory, items=(*inventory.items, item), deployment=deployment))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from knative.rollout.analysis.decision import RevisionHealth, RolloutObservation, decide_rollout
-from knative.rollout.metrics.counters import MetricsReading, RequestCounters, accumulate
+from knative.rollout.counters import MetricsReading, RequestCounters, accumulate
+from knative.rollout.decision import RevisionHealth, RolloutObservation, decide_rollout
 from knative.rollout.plan import plan_decision
-from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.rollout.state import RolloutPhase, RolloutState
 from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"

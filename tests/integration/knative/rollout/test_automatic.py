@@ -158,23 +158,6 @@ def test_a_moment_or_an_overload_is_no_refusal(cluster: Cluster, canary: Serving
     assert advance(cluster, 60).what == "advance"
 
 
-def test_it_is_rolled_back_when_it_answers_nothing(cluster: Cluster, canary: Serving) -> None:
-    canary.pods["first"].serve(2_000)
-    assert advance(cluster, 299).what == "wait"
-    outcome = advance(cluster, 300)
-    assert (outcome.what, shares(canary)) == ("roll back", {FIRST: 100})
-    assert outcome.reason.startswith("the new revision has answered none of about 222 requests")
-
-
-def test_it_is_rolled_back_when_it_is_too_slow(cluster: Cluster, canary: Serving) -> None:
-    for number in range(1, 10):
-        canary.pods["first"].serve(50, ms=100)
-        canary.pods["second"].serve(5, ms=160)
-        outcome = advance(cluster, 16 * number)
-    assert outcome.what == "roll back"
-    assert "the new revision is too slow" in outcome.reason
-
-
 def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> None:
     """At 10 % of few requests every second prediction may be the first of its process."""
     canary.pods["first"].serve(180, ms=100)

@@ -9,7 +9,8 @@ import pytest
 from eaves.errors import ClusterError, ConflictError, InputError, NotFoundError, StartError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.rollout import RolloutPhase, parse_rollout_status, service_store
+from knative.rollout import RolloutPhase, parse_rollout_status
+from knative.rollout.service import require_settled
 from knative.settings import RolloutSettings
 from tests.cluster.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
 from tests.fakes.controllers.serving import REVISION, Serving
@@ -130,7 +131,8 @@ def test_shares_that_somebody_else_owns_are_taken_over_only_when_that_is_said(
     assert "--adopt" in str(raised.value.hint)
     assert raised.value.causes
     assert shares(serving) == {SECOND: 90, FIRST: 10}
-    assert rollout.rollback(cluster, NAME, adopt=True).changed
+    rollout.begin_rollout(cluster, NAME, RolloutSettings(), adopt=True)
+    assert rollout.rollback(cluster, NAME).changed
     assert shares(serving) == {FIRST: 100}
     rollout.promote(cluster, NAME)
     assert shares(serving) == {SECOND: 100}, "they are ours from then on"
@@ -154,4 +156,4 @@ def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Clu
 def test_nobody_knows_the_newest_revision_when_knatives_controller_is_down(cluster: Cluster, serving: Serving) -> None:
     standing = parse_rollout_status({**serving.service(), "status": {"observedGeneration": 0}})
     with pytest.raises(ClusterError, match="has not processed the last deployment"):
-        service_store.require_settled(standing)
+        require_settled(standing)

@@ -11,7 +11,6 @@ import pytest
 from eaves.errors import ConflictError, NotFoundError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.gitops import rollout_files
 from knative.resources.metadata import ROLLOUT_ANNOTATION
 from knative.rollout import RolloutOutcome
 from tests.cluster.rollouts import FIRST, NAME, SECOND, SETTINGS, START, THIRD, advance, deploy, manifest, shares
@@ -39,7 +38,8 @@ def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, can
     outcome = advance(cluster, 60)
     assert (outcome.what, outcome.reason) == ("hold", "the shares were set by kn")
     assert canary.service()["spec"]["traffic"][0]["tag"] == "mine"
-    assert rollout.promote(cluster, NAME, adopt=True).changed
+    rollout.begin_rollout(cluster, NAME, SETTINGS, adopt=True, now=START + 60)
+    assert rollout.promote(cluster, NAME).changed
     assert shares(canary) == {SECOND: 100}
 
 
@@ -137,11 +137,12 @@ def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
 def test_what_a_gitops_controller_keeps_is_not_touched(
     cluster: Cluster, apiserver: FakeCluster, serving: Serving
 ) -> None:
-    """Its file holds the rollout's state, and that nothing advances by itself."""
-    file = rollout_files.retarget(None, manifest("r/f@sha256:1", revision=FIRST))
-    apiserver.put(file, manager="argocd-controller", namespace="cams")
-    serving.take_up()
-    serving.ready(FIRST)
+    for image, revision in (("r/f@sha256:1", FIRST), ("r/f@sha256:2", SECOND)):
+        file = manifest(image, revision=revision)
+        file["spec"]["traffic"] = [{"revisionName": FIRST, "latestRevision": False, "percent": 100}]
+        apiserver.put(file, manager="argocd-controller", namespace="cams")
+        serving.take_up()
+        serving.ready(revision)
     version = serving.service()["metadata"]["resourceVersion"]
     assert advance(cluster, 0).what == "nothing"
     with pytest.raises(ConflictError, match="argocd-controller"):

@@ -9,15 +9,13 @@ import pytest
 from eaves.errors import StartError
 from knative import rollout
 from knative.client.cluster import Cluster
-from knative.deploy.pins import prune_pins
 from tests.cluster.apps import IMAGE, NAME
 from tests.cluster.deploys import HOME
-from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, pinned, update
-from tests.cluster.rollouts import FIRST, SECOND, THIRD, shares
+from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, update
+from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.cluster.sites import IMAGE as FIRST_IMAGE
 from tests.cluster.sites import OTHER, open_sites
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.controllers.serving import SERVICE
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
@@ -154,35 +152,6 @@ def test_without_the_right_to_see_pins_it_waits_and_says_which_right(
     assert outcome.what == "wait"
     assert "it is not pinned as far as known" in outcome.reason
     assert "may not get daemonsets.apps in namespace cams" in outcome.reason
-
-
-def test_a_service_that_an_older_eaves_deployed_waits_for_nothing(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    update(cluster, IMAGES[1])
-    service = apiserver.get(SERVICE, NAME, namespace=HOME)
-    del service["metadata"]["annotations"]["eaves.dev/pin"]
-    apiserver.put(service, namespace=HOME)
-    apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
-    assert rollout.advance_rollout(cluster, NAME).what == "advance"
-    assert prune_pins(cluster, NAME) == []
-
-
-def test_a_third_revision_leaves_everything_with_the_proven_one_and_waits_for_its_own_pin(
-    apiserver: FakeCluster, cluster: Cluster, knative: Knative
-) -> None:
-    update(cluster)
-    update(cluster, IMAGES[1])
-    rollout.advance_rollout(cluster, NAME)
-    knative.unpulled[IMAGES[2]] = 1
-    update(cluster, IMAGES[2])
-    assert shares(knative) == {FIRST: 100}
-    assert pinned(apiserver) == {IMAGE, IMAGES[2]}
-    assert rollout.advance_rollout(cluster, NAME).what == "wait"
-    knative.pull(IMAGES[2])
-    rollout.advance_rollout(cluster, NAME)
-    assert shares(knative) == {FIRST: 90, THIRD: 10}
 
 
 def test_unpinned_is_an_option_of_the_commands(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from knative.rollout.rollout_state import RolloutPhase
+from knative.rollout.state import RolloutPhase
 from tests.integration.knative.rollout.simulation import Revision, simulate
 
 

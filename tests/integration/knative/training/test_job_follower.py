@@ -18,16 +18,12 @@ from eaves.errors import (
     NotFoundError,
     PlatformError,
     StorageError,
-    UnreachableClusterError,
 )
 from knative.client.cluster import Cluster, open_cluster
 from knative.settings import KnativeSettings
 from knative.training.job import TrainingJob, build_job
-from knative.training.job_failure import explain_failure
-from knative.training.job_follower import create_job, follow_job
-from knative.training.job_log import LogLine
+from knative.training.job_follower import LogLine, create_job, explain_failure, find_ending, follow_job
 from knative.training.job_settings import JobSettings
-from knative.training.job_status import find_ending
 from tests.fakes.controllers.jobs import JobPlay
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiserver
 from tests.waiting import wait_until
@@ -172,15 +168,6 @@ def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Wa
     assert len([text for text in watcher.said if "Unschedulable" in text]) == 1
 
 
-def test_a_job_that_a_queue_holds_back(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
-    job = fake.get("Job", NAME)
-    fake.put({**job, "spec": {**job["spec"], "suspend": True}}, manager="kueue")
-    watcher = watch()
-    watcher.reported("is suspended")
-    play.end()
-    watcher.result.result(20)
-
-
 def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(cluster: Cluster, play: JobPlay) -> None:
     pod = play.start(f"{NAME}-a")
     play.write(pod, step(1), "error: s3://photos/digits has no images", "try: name a folder per class")
@@ -247,16 +234,6 @@ def test_a_link_that_is_down_for_a_while_costs_nothing(
     play.end()
     watcher.result.result(30)
     assert watcher.texts == ["Training: 1 of 4", "Training: 2 of 4"]
-
-
-def test_a_link_that_stays_down_ends_the_watching_only(
-    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
-) -> None:
-    fake.fault = lambda request: Reply(status=0)
-    with pytest.raises(UnreachableClusterError):
-        watch(patience_s=0.5).result.result(60)
-    fake.fault = lambda request: None
-    assert fake.get("Job", NAME)
 
 
 def test_who_may_not_read_logs_still_learns_how_it_ends(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.cli.app.service import find_owner
+from eaves.cli.service import find_owner
 from eaves.local.client import LocalPlatform
 from eaves.local.service import BOOTED
 from tests.disks import DISK

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import cli
-from eaves.cli.commands.look.console.render import command
+from eaves.cli.commands.console import render as command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from knative.resources.console import SiteConsoleSettings

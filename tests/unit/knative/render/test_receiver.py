@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli.commands.run.receiver.render import command
+from eaves.cli.commands.receiver import render as command
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
 from eaves.receiver.settings import ReceiverSettings

@@ -7,22 +7,18 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import InputError, NotFoundError
+from eaves.errors import NotFoundError
 from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
-from knative.rollout.annotation import render_state
-from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
 from knative.rollout.plan import (
     Plan,
     note_refusals,
     plan_begin,
     plan_percent,
     plan_pin,
-    plan_promote,
     plan_rollback,
 )
-from knative.rollout.rollout_state import KEPT_ENTRIES, RolloutPhase, RolloutState
-from knative.rollout.rollout_status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
-from knative.rollout.traffic import LATEST
+from knative.rollout.state import KEPT_ENTRIES, LATEST, RolloutPhase, RolloutState, render_state
+from knative.rollout.status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
 from knative.settings import RolloutSettings
 
 NOW = 5000.0
@@ -50,6 +46,12 @@ def after(before: RolloutStatus, plan: Plan | None, *, newest: str = "") -> Roll
     )
 
 
+def share(before: RolloutStatus, percent: int) -> Plan:
+    plan = plan_percent(before, percent, NOW)
+    assert plan is not None
+    return plan
+
+
 def rolling(
     percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING, *, old: str = "a-1", new: str = "a-2"
 ) -> RolloutState:
@@ -61,7 +63,7 @@ def rolling(
 
 
 def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with_most() -> None:
-    plan = plan_percent(standing({"a-0": 20, "a-1": 80}), 30, NOW)
+    plan = share(standing({"a-0": 20, "a-1": 80}), 30)
     assert plan.traffic == {"a-1": 70, "a-2": 30}
     assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
     assert plan.needs == ("a-2",)
@@ -69,45 +71,21 @@ def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with
 
 
 def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
-    assert plan_percent(standing({"a-1": 10, "a-2": 90}), 40, NOW).traffic == {"a-1": 60, "a-2": 40}
-    plan = plan_percent(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40, NOW)
+    assert share(standing({"a-1": 10, "a-2": 90}), 40).traffic == {"a-1": 60, "a-2": 40}
+    plan = share(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40)
     assert plan.traffic == {"a-1": 60, "a-2": 40}
     assert plan.needs == ("a-2", "a-1"), "a-1 gets requests again, so it must be ready too"
 
 
-def test_at_zero_percent_it_gets_an_address_of_its_own() -> None:
-    plan = plan_percent(standing({"a-1": 100}), 0, NOW)
-    assert (plan.traffic, plan.preview) == ({"a-1": 100}, "a-2")
-
-
-@pytest.mark.parametrize("percent", [-1, 101])
-def test_a_share_is_from_0_to_100(percent: int) -> None:
-    with pytest.raises(InputError):
-        plan_percent(standing({"a-1": 100}), percent, NOW)
-
-
 def test_the_only_revision_has_everything_and_cant_have_less() -> None:
     with pytest.raises(NotFoundError, match="only known revision"):
-        plan_percent(standing({"a-2": 100}), 50, NOW)
+        share(standing({"a-2": 100}), 50)
     with pytest.raises(NotFoundError, match="no revision yet"):
-        plan_percent(standing({LATEST: 100}, newest=""), 50, NOW)
-    assert plan_percent(standing({LATEST: 100}, ready="a-2"), 100, NOW).traffic == {"a-2": 100}
+        share(standing({LATEST: 100}, newest=""), 50)
+    assert share(standing({LATEST: 100}, ready="a-2"), 100).traffic == {"a-2": 100}
 
 
 # promote
-
-
-def test_promoting_what_has_everything_changes_nothing() -> None:
-    promoted = after(standing({"a-1": 100}), plan_promote(standing({"a-1": 100}), NOW))
-    assert promoted.traffic == {"a-2": 100}
-    assert plan_promote(promoted, NOW) is None
-
-
-def test_what_is_promoted_remembers_what_served_before() -> None:
-    plan = plan_promote(standing({"a-1": 90, "a-2": 10}, state=rolling(10)), NOW)
-    assert plan is not None
-    assert (plan.state.old, plan.state.phase, plan.state.served) == ("a-1", RolloutPhase.DONE, True)
-    assert plan.state.counts == RevisionCounts()
 
 
 # rollback
@@ -122,43 +100,6 @@ def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(percent: in
     assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
     assert not plan.needs, "it must work whatever fails"
     assert not plan.bears
-
-
-def test_after_a_rollout_the_revision_that_was_replaced_gets_everything_and_back_in_turn() -> None:
-    there = standing({"a-2": 100}, state=replace(rolling(100, RolloutPhase.DONE), served=True))
-    plan = plan_rollback(there, NOW)
-    assert plan is not None
-    assert (plan.needs, plan.bears) == ((), ("a-1",))
-    back = after(there, plan)
-    assert back.traffic == {"a-1": 100}
-    plan = plan_rollback(back, NOW)
-    assert plan is not None
-    assert (plan.traffic, plan.needs) == ({"a-2": 100}, ("a-2",))
-    assert after(back, plan_rollback(after(back, plan), NOW)).traffic == {"a-1": 100}
-
-
-def test_a_second_rollback_may_be_asked_to_change_nothing() -> None:
-    there = standing({"a-2": 100}, state=replace(rolling(100, RolloutPhase.DONE), served=True))
-    back = after(there, plan_rollback(there, NOW, undo=False))
-    assert back.traffic == {"a-1": 100}
-    assert plan_rollback(back, NOW, undo=False) is None
-
-
-def test_what_never_had_everything_is_not_rolled_back_to_blindly() -> None:
-    there = standing({"a-1": 50, "a-2": 50}, state=rolling(50))
-    back = after(there, plan_rollback(there, NOW))
-    with pytest.raises(NotFoundError, match="rolled back by a user") as raised:
-        plan_rollback(back, NOW)
-    assert "eaves promote a" in str(raised.value.hint)
-    assert after(back, plan_promote(back, NOW)).traffic == {"a-2": 100}
-
-
-def test_what_was_just_deployed_and_serves_nothing_yet_is_dismissed() -> None:
-    done = replace(rolling(100, RolloutPhase.DONE, old="a-0", new="a-1"), served=True)
-    plan = plan_rollback(standing({"a-1": 100}, state=done), NOW)
-    assert plan is not None
-    assert (plan.traffic, plan.state.old, plan.state.new) == ({"a-1": 100}, "a-1", "a-2")
-    assert plan.state.phase is RolloutPhase.ROLLED_BACK
 
 
 def test_shares_set_by_other_means_after_a_rollback_can_be_rolled_back_again() -> None:
@@ -227,12 +168,6 @@ def test_a_rollout_begins_at_zero_and_changes_no_shares() -> None:
     assert (plan.state.phase, plan.state.settings, plan.state.since) == (RolloutPhase.ADVANCING, SETTINGS, NOW)
 
 
-def test_the_very_first_revision_has_nothing_before_it_and_its_shares_are_left_to_knative() -> None:
-    plan = plan_begin(standing({LATEST: 100}, newest="a-1"), SETTINGS, NOW)
-    assert plan.traffic is None
-    assert (plan.state.old, plan.state.new, plan.state.phase) == ("", "a-1", RolloutPhase.ADVANCING)
-
-
 def test_the_first_revision_that_serves_already_is_pinned() -> None:
     plan = plan_begin(standing({LATEST: 100}, newest="a-1", ready="a-1"), SETTINGS, NOW)
     assert plan.traffic == {"a-1": 100}
@@ -245,36 +180,12 @@ def test_shares_that_follow_the_newest_revision_are_pinned_to_the_one_that_serve
     assert (plan.state.old, plan.state.new) == ("a-1", "a-2")
 
 
-def test_beginning_again_and_again_changes_nothing() -> None:
-    state = replace(rolling(10), settings=RolloutSettings(step_s=5))
-    assert plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW).state == state
-
-
 @pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
 def test_what_has_come_to_its_end_stays_there_and_takes_the_settings_for_the_next_one(phase: RolloutPhase) -> None:
     state = rolling(100 if phase is RolloutPhase.DONE else 0, phase)
     plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW)
     assert plan.traffic is None
     assert plan.state == replace(state, settings=SETTINGS)
-
-
-def test_a_person_lets_a_held_rollout_go_on_at_the_share_it_has() -> None:
-    counts = RevisionCounts(totals={"a-2": RequestCounters(answered=3)})
-    state = replace(rolling(10, RolloutPhase.HELD), counts=counts)
-    plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW, again=True)
-    assert (plan.state.phase, plan.state.percent, plan.state.since) == (RolloutPhase.ADVANCING, 10, NOW)
-    assert plan.state.counts == counts, "what came while it was held counts"
-    state = rolling(0, RolloutPhase.ROLLED_BACK)
-    plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW, again=True)
-    assert (plan.state.phase, plan.state.percent, plan.traffic) == (RolloutPhase.ADVANCING, 0, None)
-
-
-@pytest.mark.parametrize("phase", [RolloutPhase.ADVANCING, RolloutPhase.HELD])
-def test_a_third_revision_in_the_middle_starts_again_from_the_one_that_had_proven_itself(phase: RolloutPhase) -> None:
-    state = rolling(60, phase)
-    plan = plan_begin(standing(dict(state.traffic), newest="a-3", state=state), SETTINGS, NOW)
-    assert plan.traffic == {"a-1": 100}
-    assert (plan.state.old, plan.state.new, plan.state.phase) == ("a-1", "a-3", RolloutPhase.ADVANCING)
 
 
 def test_the_next_revision_after_a_rollout_is_set_against_the_one_that_won() -> None:
@@ -296,7 +207,7 @@ def test_a_revision_that_was_at_zero_to_be_tried_leaves_the_list_when_the_next_o
 def test_the_history_is_kept_and_bounded() -> None:
     there = standing({"a-1": 100})
     for number in range(20):
-        there = after(there, plan_percent(there, number, NOW))
+        there = after(there, share(there, number))
     assert there.state is not None
     assert [entry.what for entry in there.state.history][-2:] == ["18 %", "19 %"]
     assert len(there.state.history) == KEPT_ENTRIES

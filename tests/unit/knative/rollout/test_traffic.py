@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.errors import InputError
-from knative.rollout.traffic import (
+from knative.rollout.state import (
     LATEST,
     NEXT_TAG,
     build_traffic,
     find_largest_share,
-    parse_preview,
     parse_traffic,
     render_traffic,
-    resolve_latest,
     split_traffic,
 )
 
@@ -28,7 +28,7 @@ def test_two_revisions_always_share_all_requests(percent: int) -> None:
     assert sum(shares.values()) == 100
     assert shares.get("new", 0) == percent
     assert all(shares.values())
-    assert parse_traffic(build_traffic(shares)) == shares
+    assert parse_traffic(build_traffic(shares), "") == (shares, shares, "")
 
 
 def test_shares_are_written_as_knatives_webhook_completes_them_so_that_applying_them_again_changes_nothing() -> None:
@@ -44,8 +44,7 @@ def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address
     assert [entry["revisionName"] for entry in entries] == ["a-1"]
     entries = build_traffic({"a-1": 100}, preview="a-2")
     assert entries[1] == {"revisionName": "a-2", "percent": 0, "latestRevision": False, "tag": NEXT_TAG}
-    assert parse_preview(entries) == "a-2"
-    assert parse_traffic(entries) == {"a-1": 100}
+    assert parse_traffic(entries, "") == ({"a-1": 100}, {"a-1": 100}, "a-2")
     assert build_traffic({"a-1": 100}, preview="a-1") == build_traffic({"a-1": 100})
 
 
@@ -55,27 +54,14 @@ def test_shares_that_are_not_100_percent_together_are_refused(shares: dict[str, 
         build_traffic(shares)
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-        lambda inner: (
-            st.lists(inner, max_size=4)
-            | st.dictionaries(st.sampled_from(["percent", "revisionName", "latestRevision", "tag"]), inner, max_size=4)
-        ),
-        max_leaves=10,
-    )
-)
-def test_a_list_that_makes_no_sense_is_read_without_a_fault(entries: object) -> None:
-    assert all(percent > 0 for percent in parse_traffic(entries).values())
-    parse_preview(entries)
-
-
 def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
-    traffic = parse_traffic([{"latestRevision": True, "percent": 60}, {"revisionName": "a-1", "percent": 40}])
-    assert traffic == {LATEST: 60, "a-1": 40}
-    assert resolve_latest(traffic, "a-2") == {"a-2": 60, "a-1": 40}
-    assert resolve_latest(traffic, "a-1") == {"a-1": 100}
-    assert resolve_latest(traffic, "") == {"a-1": 40}
+    entries: list[dict[str, Any]] = [
+        {"latestRevision": True, "percent": 60},
+        {"revisionName": "a-1", "percent": 40},
+    ]
+    traffic = {LATEST: 60, "a-1": 40}
+    for latest, shares in (("a-2", {"a-2": 60, "a-1": 40}), ("a-1", {"a-1": 100}), ("", {"a-1": 40})):
+        assert parse_traffic(entries, latest) == (traffic, shares, "")
     assert render_traffic(traffic) == "the latest 60 %, a-1 40 %"
     assert render_traffic({}) == "nobody"
 

@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from converters.settings import ConvertSettings
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
 from eaves.config.complete import load_sections
-from eaves.errors import ConfigError, Fault
+from eaves.errors import Fault
 from knative.resources.metadata import RUN_LABEL
 from knative.resources.rendering import to_yaml
 from knative.settings import KnativeSettings
 from knative.training.job import TrainingJob, build_job, training_faults
 from knative.training.job_settings import JobSettings
-from knative.training.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
-from knative.training.pipeline import build_binding, build_pipeline, pipeline_faults
-from knative.training.run_reader import build_reader, build_token
-from knative.training.training_manifests import render_training
+from knative.training.pipeline import (
+    build_binding,
+    build_dataset_trigger,
+    build_jobsink,
+    build_pipeline,
+    jobsink_faults,
+    pipeline_faults,
+    render_training,
+)
+from knative.training.run_download import build_reader, build_token
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from trainer.lifecycle import ENDINGS
 from trainer.settings import DataSettings, TrainSettings
@@ -244,12 +249,6 @@ def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event
     assert list(jobsink_faults(FULL)) == []
 
 
-def test_what_a_jobsink_never_took_goes_where_dead_letters_go() -> None:
-    assert "deadLetterSink" not in build_dataset_trigger(FULL)["spec"]["delivery"]
-    reported = replace(FULL, knative=replace(FULL.knative, dead_letter_sink="http://dead.barn/"))
-    assert build_dataset_trigger(reported)["spec"]["delivery"]["deadLetterSink"] == {"uri": "http://dead.barn/"}
-
-
 def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
     job = build_jobsink(FULL)["spec"]["job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -257,13 +256,6 @@ def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
     selector = build_binding(FULL)["spec"]["subject"]["selector"]["matchLabels"]
     assert selector.items() <= job["metadata"]["labels"].items(), "the binding must find it"
     assert "--output=s3://models/runs/flowers" in container["args"], "the trainer adds the event's identity"
-
-
-def test_a_job_carries_nothing_that_the_jobsink_adds() -> None:
-    """Source: knative/eventing, cmd/jobsink/main.go."""
-    text = yaml.safe_dump(build_jobsink(FULL))
-    assert "K_EVENT_PATH" not in text
-    assert "jobsink-event" not in text
 
 
 @pytest.mark.parametrize(
@@ -291,14 +283,3 @@ def test_a_container_images_tag_is_the_models_version_unless_given(repository: s
 )
 def test_what_others_need_is_rendered_first(training: TrainingJob, kind: str, expected: list[str]) -> None:
     assert [manifest["kind"] for manifest in render_training(training, kind)] == expected
-
-
-@pytest.mark.parametrize("kind", ["job", "pipeline", "jobsink"])
-def test_nothing_is_rendered_that_cant_work(kind: str) -> None:
-    with pytest.raises(ConfigError, match=r"knative\.trainer_image"):
-        render_training(replace(BARE, knative=KnativeSettings()), kind)
-
-
-if __name__ == "__main__":
-    for title, build in MANIFESTS.items():
-        (GOLDEN / f"{title}.yaml").write_text(to_yaml(build()))

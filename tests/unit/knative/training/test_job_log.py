@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from eaves.logs import JsonFormatter
-from knative.training.job_log import LogLine, find_last_words, parse_line
+from knative.training.job_follower import LogLine, find_last_words, parse_line
 from trainer.progress import LoggedProgress
 
 

@@ -1,0 +1,315 @@
+"""The app that eaves.yaml describes, as a spec for this machine and for each site, with warnings about the file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eaves.cli.output import say
+from eaves.cli.project import Project, Workspace
+from eaves.config import iter_leaves
+from eaves.credentials.folder import read_aws_keys, read_credentials
+from eaves.credentials.redact import has_secrets
+from eaves.delivery.mqtt.settings import MqttTriggerSettings, find_names
+from eaves.errors import ConfigError, Fault
+from eaves.events import (
+    DATASET_UPDATED,
+    IMAGE_CAPTURED,
+    IMAGE_CLASSIFIED,
+    IMAGE_EMBEDDED,
+    IMAGE_REJECTED,
+    MODEL_PUBLISHED,
+    TENSOR_CAPTURED,
+    TENSOR_PREDICTED,
+    TYPE_PREFIX,
+)
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.platform.filters import list_names
+from eaves.sources.agent.configuration import ConfiguredSource, read_source
+from functions.fetch.url_policy import find_url_fault
+from functions.settings import ServeSettings
+from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact
+    from knative.deploy.function_image import FunctionImage
+    from knative.settings import SiteSettings
+
+T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
+_COMMON = (
+    *("id", "source", "type", "subject", "time", "datacontenttype"),
+    *("partitionkey", "datadigest", "sequence", "traceparent", "tracestate"),
+)
+_CAPTURED = (*_COMMON, "crop", "scaledto", "reencoded", "senderid", "sendersource")
+_REPLIED = (*_COMMON, "causeid", "causesource", "model", "modelversion")
+_KINDS = {
+    IMAGE_CAPTURED: ("a captured image", _CAPTURED),
+    TENSOR_CAPTURED: ("a captured tensor", _CAPTURED),
+    IMAGE_CLASSIFIED: ("a prediction", (*_REPLIED, "label", "confidence")),
+    IMAGE_EMBEDDED: ("an embedding", _REPLIED),
+    TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
+}
+"""Event type to the words for it in messages, and to the attributes that events of the type may have."""
+_TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
+_ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
+_SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
+"""Wrong attribute name that people may write to the attribute that they mean, such as `camera` to `partitionkey`."""
+_OF_BROKERS = re.compile(r"knative[a-z0-9]*")
+"""Pattern of attributes that Knative's brokers add, such as knativearrivaltime and knativebrokerttl. Source:
+knative/eventing, pkg/broker and pkg/kncloudevents."""
+
+
+def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
+    """Build the spec of the app that eaves.yaml describes, for this machine and with an artifact.
+
+    Raises:
+        ConfigError: When a source has a fault, or when a folder that a source or trigger reads is missing.
+    """
+    project = workspace.project
+    function = LocalFunction(
+        **_settings(project, resolve_serving(workspace)),
+        site=project.site,
+        artifact=artifact.path,
+        artifact_digest=artifact.digest,
+        task=artifact.manifest.task,
+    )
+    feeding = default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
+    return LocalApp(
+        function=function,
+        triggers=(feeding, *resolve_triggers(workspace)),
+        sources=resolve_sources(workspace),
+        relay=resolve_relay(workspace),
+        through=project.through,
+    )
+
+
+def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> ClusterApp:
+    """Build the spec of the app that eaves.yaml describes, for a site and with a container image."""
+    function = ClusterFunction(
+        **_settings(project, project.function),
+        site=site.name,
+        image=image.name,
+        artifact_digest=image.artifact_digest,
+        task=image.task,
+    )
+    return ClusterApp(
+        function=function,
+        triggers=(build_default_trigger(function), *project.triggers),
+        sources=project.sources,
+        relay=project.relay,
+        through=project.through,
+    )
+
+
+def _settings(project: Project, function: ServeSettings) -> dict[str, Any]:
+    """Return the settings of a function that are the same on every platform.
+
+    Those of its process that differ from their defaults are environment variables.
+    """
+    env = {}
+    for leaf in iter_leaves(ServeSettings):
+        value = getattr(function, leaf.path)
+        if leaf.path != "concurrency" and value != leaf.default:
+            env[leaf.env] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return {"name": project.name, "scale": project.scale, "concurrency": function.concurrency, "env": env}
+
+
+def resolve_serving(workspace: Workspace) -> ServeSettings:
+    """Return the section `function` of eaves.yaml with the absolute path of its folder of credentials.
+
+    Raises:
+        ConfigError: When the folder of credentials can't be used.
+    """
+    function = workspace.project.function
+    if function.dataref_credentials is None:
+        return function
+
+    def check(folder: Path) -> str:
+        return "" if read_aws_keys(folder) else f"{folder} holds neither access_key nor secret_key"
+
+    folder, faults = _check_folder(workspace, function.dataref_credentials, "function.dataref_credentials", check)
+    if faults:
+        raise ConfigError(faults)
+    return replace(function, dataref_credentials=folder)
+
+
+def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
+    """Return the sources in eaves.yaml with every path absolute.
+
+    Prints a warning for each path that doesn't exist, for which the source waits because it may be on a disk that isn't
+    mounted now, and for each address that holds a password.
+
+    Raises:
+        ConfigError: When settings have faults or a folder of credentials doesn't exist; it holds all faults.
+    """
+    resolved: list[SourceSpec] = []
+    faults: list[Fault] = []
+    function = workspace.project.function
+    for number, source in enumerate(workspace.project.sources):
+        prefix = f"sources[{number}]."
+        configured, found = read_source(source.settings, workspace.origin, prefix)
+        faults += found
+        if configured is None:
+            continue
+        options = _resolve_options(workspace, configured, prefix, source.options, faults)
+        for url in configured.reference_urls():
+            if fault := find_url_fault(url, hosts=function.dataref_hosts, schemes=function.dataref_schemes):
+                message = f"the function would refuse images of the source {source.name} at {url}: {fault}"
+                faults.append(Fault(origin=workspace.origin, path="function.dataref_hosts", message=message))
+        resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options))
+    if faults:
+        raise ConfigError(faults)
+    return tuple(resolved)
+
+
+def _resolve_options(
+    workspace: Workspace, source: ConfiguredSource, prefix: str, given: Mapping[str, Any], faults: list[Fault]
+) -> dict[str, Any]:
+    """Return a source's options with parsed numbers and absolute paths; add a fault for each folder that must exist."""
+    options, kind = dict(given), source.kind
+    for name, value in given.items():
+        if isinstance(value, str) and has_secrets(value):
+            say(
+                f"warning: {workspace.origin}: {prefix}{name} holds a password or token; write it to the files "
+                "username and password in a folder that only you may read, and set `credentials` to that folder"
+            )
+    for section in (source.common, source.options, source.claims, source.settings):
+        for leaf in iter_leaves(type(section)):
+            name, value = leaf.path, getattr(section, leaf.path)
+            if isinstance(value, bool | int | float) and name in given:
+                options[name] = value  # eaves.yaml may hold a text
+            if isinstance(value, Path):
+                path = workspace.path(value).absolute()
+                options[name] = str(path)
+                if not path.exists() and section is source.common:
+                    message = f"{path} does not exist"
+                    faults.append(Fault(origin=workspace.origin, path=f"{prefix}{name}", message=message))
+                elif not path.exists():
+                    hint = f": mkdir -p {shlex.quote(str(path))}" if source.common.kind == "folder" else ""
+                    waits = f"{path} does not exist; the source waits for it{hint}"
+                    say(f"warning: {workspace.origin}: {prefix}{name}: {waits}")
+    if (file := options.get(kind.path_setting)) is not None and kind.is_file(str(file)):
+        options[kind.path_setting] = str(workspace.path(Path(str(file))))
+    return options
+
+
+def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
+    """Return the triggers in eaves.yaml, with absolute paths of their folders of credentials.
+
+    Prints a warning for each address that holds a password, and for each event attribute that a trigger names although
+    no event has it.
+
+    Raises:
+        ConfigError: When folders of credentials can't be used; it holds a fault for each.
+    """
+    warn_of_attributes(workspace)
+    resolved: list[TriggerSpec] = []
+    faults: list[Fault] = []
+    for number, trigger in enumerate(workspace.project.triggers):
+        if has_secrets(trigger.url):
+            advice = "remove it from eaves.yaml: the file isn't private, and a deployment to a cluster refuses it"
+            if trigger.is_mqtt:
+                advice = "write it to the files username and password in a folder that only you may read, and set "
+                advice += "`mqtt: {credentials: FOLDER}`"
+            say(f"warning: {workspace.origin}: triggers[{number}].url holds a password or token; {advice}")
+        folder = trigger.mqtt.credentials
+        if folder is not None:
+            folder, found = _check_folder(workspace, folder, f"triggers[{number}].mqtt.credentials", _check_login)
+            faults += found
+        mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
+        resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
+    if faults:
+        raise ConfigError(faults, hint="name a folder with the files username and password that only you may read")
+    return tuple(resolved)
+
+
+def resolve_relay(workspace: Workspace) -> RelaySpec:
+    """Return the relay in eaves.yaml, with the absolute path of its folder of credentials.
+
+    Raises:
+        ConfigError: When the folder of credentials can't be used.
+    """
+    relay = _take_common(RelaySpec, workspace.project.relay)
+    if not relay.enabled or relay.credentials is None:
+        return relay
+
+    def check(folder: Path) -> str:
+        found = read_credentials(folder)
+        if found.token or found.certificate is not None:
+            return ""
+        needed = "one of which the receiver needs to recognise this site"
+        return f"{folder} holds neither token nor tls.crt with tls.key, {needed}"
+
+    folder, faults = _check_folder(workspace, relay.credentials, "relay.credentials", check)
+    if faults:
+        raise ConfigError(faults, hint="name a folder with the files token and ca.crt that only you may read")
+    return replace(relay, credentials=folder)
+
+
+def _take_common(cls: type[T], spec: T) -> T:
+    """Return a copy of a spec for a cluster that has only the settings of `cls`, which every platform has."""
+    return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
+
+
+def _check_login(folder: Path) -> str:
+    read_credentials(folder)
+    return ""
+
+
+def _check_folder(
+    workspace: Workspace, folder: Path, path: str, check: Callable[[Path], str]
+) -> tuple[Path, list[Fault]]:
+    """Return the absolute path of a folder of credentials in eaves.yaml, and what `check` finds wrong with it."""
+    absolute = workspace.path(folder).absolute()
+    try:
+        messages = [check(absolute)]
+    except ConfigError as error:
+        messages = [f"{fault.path} {fault.message}" for fault in error.faults]
+    return absolute, [Fault(origin=workspace.origin, path=path, message=message) for message in messages if message]
+
+
+def warn_of_attributes(workspace: Workspace) -> None:
+    """Print a warning for each event attribute that triggers and alarms name although no event has it.
+
+    Filters of such an attribute never match, and an MQTT topic with it always has the level `unknown`. The names are
+    not refused, because events of other programs may have any attribute.
+    """
+    for number, trigger in enumerate(workspace.project.triggers):
+        used = [(f"filter.{name}", name) for name in trigger.filter]
+        used += list_names(trigger.filters)
+        used += [("url", name) for name in (find_names(trigger.url) if trigger.is_mqtt else ())]
+        for warning in _find_warnings(trigger.filter, used):
+            say(f"warning: {workspace.origin}: triggers[{number}].{warning}")
+    for number, alarm in enumerate(workspace.project.relay.alarms):
+        for warning in _find_warnings(alarm, [(name, name) for name in alarm]):
+            say(f"warning: {workspace.origin}: relay.alarms[{number}].{warning}")
+
+
+def _find_warnings(filter_: Mapping[str, str], used: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield a warning for each named attribute that no event selected by a filter has.
+
+    Args:
+        filter_: Attribute to the value that a selected event has.
+        used: Path of a setting, and the attribute that it names; this includes the filter's names.
+    """
+    wanted = filter_.get("type", "")
+    if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
+        place = next(place for place, name in used if name == "type")
+        yield f"{place}: no event has the type {wanted}; {_suggest(wanted, _TYPES)}"
+    if wanted and wanted not in _KINDS:  # the attributes of other programs' events are not known
+        return
+    kind, known = _KINDS.get(wanted, _ANY)
+    for place, name in used:
+        if name not in known and not _OF_BROKERS.fullmatch(name):
+            yield f"{place}: {kind} has no attribute {name}; {_suggest(name, known)}"
+
+
+def _suggest(name: str, known: tuple[str, ...]) -> str:
+    near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

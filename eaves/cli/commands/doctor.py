@@ -1,0 +1,129 @@
+"""The command `eaves doctor`, which finds problems at sites, or of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.deploy_notes import load_note
+from eaves.cli.output import output_option, print_line, print_rows
+from eaves.cli.registry import access_options
+from eaves.cli.site import LOCAL, Place, Visit, place_options
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
+    from eaves.platform.findings import Finding
+
+EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
+"""Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
+`error` finding also end with 69."""
+COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
+KUBECONFIG = Path("~/.kube/config").expanduser()
+UNNAMED = "images"
+"""Name of the function that is looked for where there is no eaves.yaml."""
+HERE = ""
+"""Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
+
+
+@click.command()
+@place_options("file", "on", "all")
+@click.option(
+    "--no-pod",
+    is_flag=True,
+    help="Don't test the addresses of sources and triggers, a test that runs a pod for some seconds.",
+)
+@access_options
+@output_option
+def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str) -> None:
+    """Find problems that prevent a deployment at sites, or on this machine, and show how to fix each.
+
+    This machine is checked with --on local, or when neither eaves.yaml nor a kubeconfig names a cluster. The command
+    changes nothing. The addresses in sources and MQTT triggers are tested from a pod that runs for some
+    seconds and is deleted; without such addresses, no pod is made.
+
+    Exit code 0: there are no problems, or only notes. 3: the deployment works, but with a restriction. 69: something
+    does not work.
+    """
+    from eaves.local.doctor import check_packages, examine_machine
+    from eaves.local.settings import LocalSettings
+    from eaves.platform.findings import worst
+
+    project, named = place.project, place.kubeconfig or KUBECONFIG.is_file()
+    if place.is_cluster or (place.platform != LOCAL and (named or (place.file.exists() and project.sites))):
+        hurried = replace(access(), attempts=1, connect_s=5.0, read_s=15.0)
+        found = [(HERE, finding) for finding in check_packages()]
+        found += _examine_sites(place, hurried, may_probe=not no_pod)
+    else:
+        machine = examine_machine(place.file.parent, project.sources, LocalSettings().port)
+        found = [(HERE, finding) for finding in machine]
+    several = len({site for site, _ in found if site}) > 1
+    _print([(site if several else HERE, finding) for site, finding in found], form)
+    click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
+
+
+def _find_platforms(access: Access, image: str) -> set[str]:
+    """Ask the registry for the architectures of a container image.
+
+    Raises:
+        OciError: When the registry doesn't answer, or doesn't have the container image.
+    """
+    from eaves.oci.image_location import open_location
+    from eaves.oci.layers.image import load_images
+
+    place = open_location(image, access)
+    return {one.platform.architecture for one in load_images(place.store, place.resolve())}
+
+
+def _examine_sites(place: Place, access: Access, *, may_probe: bool) -> list[tuple[str, Finding]]:
+    """Return the findings at each chosen site; when one of several doesn't answer, its error is a finding.
+
+    Raises:
+        EavesError: When no site can be chosen, or when the only site doesn't answer.
+    """
+    from eaves.cli.app import build_site_app
+    from eaves.platform.findings import error
+    from knative.deploy.function_image import FunctionImage
+    from knative.doctor import examine
+
+    project, job = replace(place.project, name=place.project.name or UNNAMED), place.project.job
+    kept = load_note(place.workspace) if place.file.exists() else None
+    image = FunctionImage(name=project.knative.image or (kept.image.name if kept is not None else ""))
+
+    def look(visit: Visit) -> list[Finding]:
+        cluster, site = place.open_cluster(visit.site), visit.site
+        trains_here = project.knative.trainer_image and job.context == site.context
+        return examine(
+            cluster,
+            build_site_app(project, image, site),
+            project.knative,
+            site,
+            trains_in=(job.namespace or site.namespace or cluster.namespace) if trains_here else "",
+            may_probe=may_probe,
+            platforms=partial(_find_platforms, access),
+        )
+
+    found = []
+    for outcome in place.visit(look):
+        found += [(outcome.site, finding) for finding in outcome.result or ()]
+        if outcome.error is not None:
+            hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
+            found.append((outcome.site, error("server", outcome.error.message, hint)))
+    return found
+
+
+def _print(found: list[tuple[str, Finding]], form: str) -> None:
+    """Print findings as a table with the fix of each below it, or as a list in JSON or YAML that includes the fixes."""
+    rows: list[dict[str, Any]] = [{"site": site, **asdict(finding)} for site, finding in found]
+    if not any(site for site, _ in found):
+        rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]
+    columns = {key: heading for key, heading in COLUMNS.items() if key != "site" or "site" in rows[0]}
+    print_rows(rows, columns, form)
+    for row in rows if form == "table" else ():
+        if row["fix"]:
+            where = f"{row['site']}: " if row.get("site") else ""
+            print_line(f"{where}{row['check']}: {row['fix']}")

@@ -1,0 +1,129 @@
+"""The command `eaves events`, which shows events of the local platform."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.base.terminal import escape_json
+from eaves.cli.live import EventStream, find_best, format_record, matches_type, parse_data, repeat, terminal_width
+from eaves.cli.output import Column, Columns, Kind, output_option, print_line, print_rows, print_value, say
+from eaves.cli.site import describe_stopped, state_option
+from eaves.errors import PlatformError
+from eaves.events import TYPE_PREFIX
+from eaves.history import KEEP, HistoryReader, Record, RecordFilter
+
+COLUMNS: Columns = {
+    "at": Column("TIME", Kind.MOMENT),
+    "type": Column("TYPE", drop=2),
+    "subject": Column("SUBJECT", Kind.PATH),
+    "label": "LABEL",
+    "score": "SCORE",
+    "source": Column("SOURCE", Kind.PATH, drop=1),
+    "id": Column("EVENT", Kind.ID, drop=3),
+}
+POLL_S = 0.25
+"""Pause between two readings of the history of events, seconds."""
+MAX_KNOWN = 10
+"""Maximum number of recorded event types that the message about an unknown type lists."""
+
+
+@click.command()
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of past events; the newest are shown.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show new events as they come, until Ctrl-C.")
+@click.option(
+    "--type",
+    "kind",
+    metavar="TYPE",
+    default="",
+    help="Show only events of this type, or of the types that begin with it: image.classified, image.classified.v1 or "
+    f"{TYPE_PREFIX}image.classified.v1.",
+)
+@output_option
+@state_option
+def command(lines: int, follow: bool, kind: str, form: str, state_dir: Path) -> None:
+    """Show the newest events that the local platform accepted, oldest first.
+
+    With --follow, each event is one line: time, type, label, score, subject and the beginning of the id. With
+    `-o json`, each line is one JSON object. `eaves up` may be stopped and started meanwhile.
+    """
+    from eaves.local.client import LocalPlatform
+    from eaves.local.state import StateDirectory
+
+    history = StateDirectory(root=state_dir).history
+    if follow:
+        _follow(history, lines, kind, form)
+        return
+    records = HistoryReader(history).find(RecordFilter(), limit=KEEP if kind else lines)[::-1]
+    kept = [record for record in records if matches_type(record.type, kind)][-lines:] if lines else []
+    print_rows([_row(record) for record in kept], COLUMNS, form)
+    if lines and not kept:
+        _report_unknown_type(records, kind)
+    if not records and lines and not LocalPlatform(state_dir).running():
+        say(describe_stopped())
+
+
+def _report_unknown_type(records: Sequence[Record], kind: str) -> None:
+    """Print the types of the recorded events when there are events, and none of them has the wanted type."""
+    if records and not any(matches_type(record.type, kind) for record in records):
+        known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
+        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; their types are: {known}")
+
+
+def _follow(history: Path, lines: int, kind: str, form: str) -> None:
+    """Print events until Ctrl-C or until stdout has no reader."""
+    stream = EventStream(history, kind)
+    problem, is_first = "", True
+
+    def show() -> None:
+        nonlocal problem, is_first
+        if is_first:
+            for record in stream.read_newest(lines):
+                _print_record(record, form)
+            _report_unknown_type(HistoryReader(history).find(RecordFilter(), limit=KEEP) if kind else [], kind)
+            is_there = history.exists()
+            say("new events appear below; Ctrl-C ends the view" if is_there else "`eaves up` has not run here yet")
+            is_first = False
+        try:
+            records, missed = stream.read_new()
+        except PlatformError as error:  # the file is being replaced, or the disk fails: the next step tries again
+            if problem != error.message:
+                say(f"error: {error.message}")
+            problem = error.message
+            return
+        problem = ""
+        if missed:
+            say(f"{missed:,} events were not shown: the history deleted them before they were read")
+        for record in records:
+            _print_record(record, form)
+
+    repeat(show, every_s=POLL_S)
+
+
+def _print_record(record: Record, form: str) -> None:
+    if form == "table":
+        print_line(format_record(record, terminal_width()))
+    elif form == "json":
+        click.echo(escape_json(json.dumps(_row(record), ensure_ascii=False)))
+    else:
+        click.echo("---")
+        print_value(_row(record), form)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
+    data = parse_data(record.text)
+    return {**asdict(record), "time": moment, **find_best(data, record.extensions), "data": data}

@@ -1,1 +1,0 @@
-"""Commands that show the state of functions, events, queues, the ledger of a relay, and logs."""

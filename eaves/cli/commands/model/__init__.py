@@ -1,1 +1,0 @@
-"""Commands that make a model: from labelled images to a signed container image."""

@@ -1,0 +1,192 @@
+"""The command `eaves package`, which builds a function's container image."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.latest import ModelPath
+from eaves.cli.output import output_option, print_value, progress, replay_with_progress, say
+from eaves.cli.registry import access_options, default_platform
+from eaves.errors import ConfigError, Fault, OciError
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact
+    from eaves.oci.copy import CopySummary
+    from eaves.oci.descriptor import Descriptor
+    from eaves.oci.image_location import ImageLocation
+    from eaves.oci.package import Packaged
+    from eaves.oci.registry.registry import Access
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "eaves" / "oci"
+"""Folder for downloaded layers of base images. Source: XDG Base Directory Specification."""
+
+
+@click.command()
+@click.argument("path", metavar="ARTIFACT", type=ModelPath())
+@click.option(
+    "-t",
+    "--tag",
+    "target",
+    required=True,
+    metavar="PLACE",
+    help="Container image: REPOSITORY[:TAG] at a registry or oci:DIR[:NAME]; {version} is the model's.",
+)
+@click.option(
+    "--base",
+    required=True,
+    metavar="PLACE",
+    help="Container image with Python to build on: a reference, or oci:DIR[:NAME].",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    help="Platform of the container image, such as linux/arm64; can be repeated, which makes one index "
+    "of all. Default: this machine's.",
+)
+@click.option("--python", default="", help="Python version of the base, such as 3.13, when the base doesn't state it.")
+@click.option(
+    "--allow-handler", is_flag=True, help="Include the artifact's handler.py, which is code of the artifact's author."
+)
+@click.option(
+    "--published-to",
+    "sink",
+    default="",
+    metavar="URL",
+    help="URL that gets a dev.eaves.model.published.v1 event; the event's id is the same each time.",
+)
+@click.option("--site", default="home", show_default=True, help="Site in that event's source, /eaves/SITE/NAME.")
+@access_options
+@output_option
+def command(
+    path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
+    sink: str, site: str, access: Callable[[], Access], form: str,
+) -> None:  # fmt: skip
+    """Build the container image of ARTIFACT and push it to PLACE, without Docker and without root.
+
+    Prints the container image's name by digest. The same inputs give the same digest on any machine.
+    """
+    from eaves.artifact import open_artifact
+    from eaves.artifact.store import HANDLER
+    from eaves.oci.descriptor import parse_image_platform
+    from eaves.oci.image_location import open_location
+    from eaves.oci.layout import create_layout
+    from eaves.oci.package import Base, package
+
+    wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
+    artifact = open_artifact(path, level="full")
+    below = open_location(base, access())
+    target = target.replace("{version}", artifact.manifest.version)
+    known_as = str(below.reference) if below.reference else ""
+    ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
+    goal = _open_target(target, access())
+    reference = goal.reference
+    if sink and reference is None:
+        raise click.UsageError("--published-to is for a container image that is pushed to a registry.")
+    with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
+        replayed = beside.submit(
+            replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
+        )
+        made = package(
+            artifact,
+            ground,
+            create_layout(Path(folder) / "layout"),
+            create_layout(CACHE.expanduser()),
+            platforms=wanted,
+            allow_handler=allow_handler,
+            say=say,
+        )
+        for result in replayed.result():
+            result.require()
+        copied, name = _put(made, target, goal, below)
+    if reference is not None and sink:
+        _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
+    _print(copied, name, made.descriptor, form)
+
+
+def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
+    """Send an event to a sink, which says that the model is published.
+
+    The environment variable K_CA_CERTS holds the sink's certificate authorities.
+
+    Raises:
+        ConfigError: When K_CA_CERTS holds no certificate, or when an environment variable of a proxy holds no address.
+        DeliveryError: When the sink doesn't accept the event.
+    """
+    from eaves.delivery import SinkClient
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.model_publication import announce, build_publication
+
+    event = build_publication(artifact, image, site=site)
+    try:
+        client = SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS", ""), proxies=parse_proxies(os.environ))
+    except ValueError as error:
+        raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
+    with client:
+        announce(event, sink, client, say=say)
+    say(f"sent to {sink}: {event.type}, id {event.id}")
+
+
+def _open_target(target: str, access: Access) -> ImageLocation:
+    """Open the place that the container image is written to, before any work.
+
+    Raises:
+        OciError: When the place can't be written to.
+    """
+    from eaves.oci.image_location import open_location
+
+    place = open_location(target, access, create=True)
+    if place.name.startswith("sha256:"):
+        raise OciError(
+            f"{target} names a digest, which follows from the content and can't be chosen", hint="name a tag instead"
+        )
+    return place
+
+
+def _put(made: Packaged, target: str, goal: ImageLocation, below: ImageLocation) -> tuple[CopySummary, str]:
+    """Copy the container image to its target; return what was copied, and the image's name at the target."""
+    from eaves.oci.copy import copy_image
+    from eaves.oci.descriptor import DEFAULT_TAG
+
+    to, base = goal.reference, below.reference
+    # A registry can mount layers of its own repositories, so they aren't uploaded again.
+    together = to is not None and base is not None and to.host == base.host and to.repository != base.repository
+    mounts = [base.repository] if base is not None and together else []
+    with ExitStack() as stack:
+
+        def begin(piece: Descriptor) -> Callable[[int], Any]:
+            title = piece.annotations.get("org.opencontainers.image.title", piece.digest[7:19])
+            bar = stack.enter_context(progress(title, piece.size, is_hidden=not sys.stderr.isatty()))
+            return bar.update  # type: ignore[no-any-return]
+
+        name = goal.name or DEFAULT_TAG
+        copied = copy_image(made.source, goal.store, made.descriptor, name=name, mounts=mounts, progress=begin)
+    digest = made.descriptor.digest
+    return copied, str(to.pinned(digest)) if to else f"{_folder(target)}@{digest}"
+
+
+def _folder(target: str) -> str:
+    """Return the target `oci:DIR:NAME` without its name, as `oci:DIR`; any other target is unchanged."""
+    head, colon, name = target.rpartition(":")
+    return head if colon and "/" not in name and head != "oci" else target
+
+
+def _print(copied: CopySummary, name: str, descriptor: Descriptor, form: str) -> None:
+    moved = sum(one.size for one in copied.moved)
+    kept = sum(one.size for one in (*copied.mounted, *copied.present))
+    say(f"copied {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were already there")
+    row = {"name": name, "digest": descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
+    if form == "table":
+        click.echo(name)
+    else:
+        print_value(row, form)

@@ -1,0 +1,227 @@
+"""The command `eaves queue`, which shows and changes queued events and dead letters, here and at sites."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eaves.admin.options import build_selector, filter_options, numbers_argument
+from eaves.base.files import write_atomically
+from eaves.cli import CommandGroup
+from eaves.cli.link import QueueTarget, open_targets, require_one, target_options
+from eaves.cli.output import (
+    Column,
+    Columns,
+    Kind,
+    confirm,
+    describe_age,
+    describe_count,
+    output_option,
+    print_rows,
+    print_value,
+    say,
+)
+from eaves.cli.site import Place
+from eaves.credentials.redact import redact
+from eaves.errors import EavesError, InputError, PlatformError
+from eaves.events import DATAREF
+
+if TYPE_CHECKING:
+    from eaves.admin import Action, Queue, Selector
+
+T = TypeVar("T")
+COLUMNS: Columns = {
+    "seq": "NUMBER",
+    "lane": Column("LANE", drop=3),
+    "state": "STATE",
+    "age": "AGE",
+    "attempts": Column("ATTEMPTS", drop=2),
+    "size_bytes": Column("SIZE", Kind.BYTES, drop=1),
+    "subject": Column("SUBJECT", Kind.PATH),
+    "reason": Column("REASON", Kind.REASON),
+}
+SITE_COLUMNS: Columns = {"pod": "POD", **COLUMNS}
+UNIQUE = "the numbers of entries are unique within one queue only"
+
+
+class QueueGroup(CommandGroup):
+    """A group of commands whose default command is `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert the subcommand `list` when the first argument is missing, an option or a number."""
+        if not args or (args[0] not in ctx.help_option_names and (args[0].isdecimal() or args[0].startswith("-"))):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=QueueGroup)
+def command() -> None:
+    """Show, retry and delete queued events and dead letters.
+
+    Without options, the queue is the local broker's. Options select the queue of an agent or a relay here (--agent),
+    that of the receiver here (--receiver), or those of the agents at a site (--site, --on).
+    """
+
+
+@command.command("list")
+@numbers_argument
+@filter_options()
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Maximum number of entries."
+)
+@output_option
+@target_options
+def list_(limit: int, form: str, place: Place, **options: Any) -> None:
+    """List queued events and dead letters, in the order in which they were queued. `eaves queue` does the same."""
+    selector = _take_selector(options)
+    rows: list[dict[str, Any]] = []
+    with open_targets(place, **options) as targets:
+        answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
+    for target, found in answered:
+        where = {"agent": target.agent, "pod": target.pod} if target.agent else {}
+        rows += [{**where, **_times(one), "age": describe_age(max(0.0, time.time() - one["put_at"]))} for one in found]
+        if len(found) == limit:
+            say(f"{target}: only the first {limit} entries are shown; --limit shows more")
+    print_rows(rows, SITE_COLUMNS if place.is_cluster else COLUMNS, form)
+    if error is not None:
+        raise error
+    if not (place.is_cluster or options["agent"] or options["receiver"]):
+        _point_to_agents(place.state_dir)
+
+
+@command.command()
+@click.argument("number", type=click.IntRange(0))
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="File for the event's data, which is an image."
+)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="Format of the result.",
+)
+@target_options
+def show(number: int, save: Path | None, form: str, place: Place, **options: Any) -> None:
+    """Show entry NUMBER with its event's attributes; --save writes its image to a file."""
+    with open_targets(place, **options) as targets:
+        content = require_one(targets, UNIQUE).queue.entry(number)
+    print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
+    reference = "" if content.data else content.attributes.get(DATAREF, "")
+    if save is not None and reference:
+        raise InputError(f"the image of entry {number} isn't in the queue; it is stored at {redact(reference)}")
+    if save is not None:
+        write_atomically(save, content.data, durability="none", mode=None)
+        say(f"{save}: {len(content.data)} bytes")
+
+
+@command.command()
+@numbers_argument
+@filter_options()
+@click.option("--all", "everything", is_flag=True, help="Retry every entry that matches the filters.")
+@target_options
+def retry(**options: Any) -> None:
+    """Queue dead letters again, and try entries that wait for their next attempt now."""
+    from eaves.admin import Action
+
+    _change(Action.RETRY, yes=True, **options)
+
+
+@command.command()
+@numbers_argument
+@filter_options(state=False)
+@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@target_options
+def drop(**options: Any) -> None:
+    """Delete dead letters for good."""
+    from eaves.admin import Action
+
+    _change(Action.DROP, **options)
+
+
+@command.command()
+@click.argument("lane", default="")
+@filter_options(lane=False)
+@click.option("--all", "everything", is_flag=True, help="Delete the entries of every lane.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@target_options
+def purge(**options: Any) -> None:
+    """Delete all entries of LANE for good: queued events and dead letters."""
+    from eaves.admin import Action
+
+    _change(Action.PURGE, **options)
+
+
+def _take_selector(options: dict[str, Any]) -> Selector:
+    """Remove the options that filter entries from a command's options, and return them as a selector."""
+    names = ("seqs", "lane", "state", "source", "reason", "older_than", "after")
+    return build_selector(**{name: options.pop(name) for name in names if name in options})
+
+
+def _change(action: Action, *, everything: bool, yes: bool, place: Place, **options: Any) -> None:
+    """Count the selected entries, ask before anything is deleted, then retry or delete the entries."""
+    selector = _take_selector(options)
+    with open_targets(place, **options) as targets:
+        if selector.seqs:
+            require_one(targets, UNIQUE)
+        counted, error = _ask_each(
+            targets, lambda queue: queue.change(action, selector, everything=everything, dry_run=True)
+        )
+        entries, size_bytes = sum(one.entries for _, one in counted), sum(one.size_bytes for _, one in counted)
+        named = ", ".join(str(target) for target, _ in counted)
+        question = f"Delete {describe_count(entries, 'entry')} ({size_bytes:,} bytes) of {named} for good?"
+        confirm(question, yes=yes or not entries)
+        chosen = [target for target, count in counted if count.entries]
+        changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
+    done = describe_count(sum(count.entries for _, count in changed), "entry")
+    say(f"{done} {'queued again' if action.value == 'retry' else 'deleted'}" if entries else "no entry matches")
+    if (first := error or failed) is not None:
+        raise first
+
+
+def _ask_each(
+    targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
+) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
+    """Call `ask` with each queue; return the answers, and the error of the first queue that can't be reached.
+
+    When one of several agents can't be reached, its error is printed and the other queues are still asked.
+
+    Raises:
+        EavesError: When the only queue can't be reached.
+    """
+    answered: list[tuple[QueueTarget, T]] = []
+    first: EavesError | None = None
+    for target in targets:
+        try:
+            answered.append((target, ask(target.queue)))
+        except PlatformError as error:
+            if len(targets) == 1:
+                raise
+            say(f"{target}: {error.message}")
+            first = first or error
+    return answered, first
+
+
+def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of an entry whose times are RFC 3339 texts; a time that isn't set is None."""
+    named = {name: entry[name] for name in ("put_at", "not_before", "died_at")}
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    times = {name: time.strftime(form, time.gmtime(value)) if value else None for name, value in named.items()}
+    return {**entry, **times}
+
+
+def _point_to_agents(state_dir: Path) -> None:
+    """Print the name of each agent on this machine whose queue holds entries, with the command that shows them."""
+    from eaves.local.client import LocalPlatform
+
+    for status in LocalPlatform(state_dir).status():
+        for agent in status.agents:
+            if agent.queued or agent.dead:
+                say(f"agent {agent.name}: {agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")

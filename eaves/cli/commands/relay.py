@@ -1,0 +1,294 @@
+"""The command `eaves relay`, which lists the events that a relay took and checks that all were delivered."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli import CommandGroup
+from eaves.cli.link import QueueTarget, list_receivers, open_relays, relay_options, require_one
+from eaves.cli.output import describe_count, output_option, print_rows, print_value, say
+from eaves.cli.site import Place
+from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
+from eaves.web.problem_document import describe_reason
+
+if TYPE_CHECKING:
+    from eaves.audit import Audit, AuditFinding, EventComparison
+    from eaves.spool import LedgerLine
+
+COLUMNS = {
+    "sent": "SENT",
+    "received": "RECEIVED",
+    "waiting": "WAITING",
+    "dead": "DEAD",
+    "removed": "REMOVED",
+    "undelivered": "UNDELIVERED",
+    "forgotten": "FORGOTTEN",
+    "missing": "MISSING",
+    "repeated": "REPEATED",
+    "late": "LATE",
+    "unknown": "UNKNOWN",
+}
+ALWAYS = ("sent", "received", "missing", "unknown")
+"""Columns of the audit's table that are shown even when their value is 0."""
+SHOWN = 10
+"""Maximum number of missing events, and of unknown events, that the text output lists; `-o json` lists more."""
+LATE_S = 60.0
+DISAGREES, GIVEN_UP = 1, 3
+"""Exit codes of an audit: 1 when the lists of the relays and the receiver disagree, 3 when they agree but events were
+given up. With nothing to compare, the exit code is that of `NotFoundError`."""
+_URLS = ("http://", "https://")
+
+
+@click.group(cls=CommandGroup)
+def command() -> None:
+    """Show the events that a relay took, and check that all were delivered.
+
+    The relay is that of an app on this machine, or of an app at a site (--site, --on).
+    """
+
+
+@command.command()
+@click.option(
+    "--sent",
+    metavar="FILE",
+    help="List of sent events: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard "
+    "input. Default: the list of the relay that is running.",
+)
+@click.option(
+    "--received",
+    metavar="FILE|URL",
+    multiple=True,
+    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; can "
+    "be repeated, which joins the lists. Default: the list of the relay's receiver, requested over the link.",
+)
+@click.option(
+    "--credentials",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder with the token for a receiver that --received names by address. Default: the relay's own folder.",
+)
+@click.option(
+    "--source",
+    default="",
+    metavar="PREFIX",
+    help="Compare only received events whose source begins with this, such as /eaves/SITE/.",
+)
+@click.option(
+    "--late",
+    "late_s",
+    type=click.FloatRange(0),
+    default=LATE_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Count an event as late when it took longer than this from the relay to the receiver.",
+)
+@output_option
+@relay_options
+@click.pass_context
+def audit(
+    ctx: click.Context, /, sent: str | None, received: tuple[str, ...], credentials: Path | None, source: str,
+    late_s: float, form: str, place: Place, app: str, pod: str,
+) -> None:  # fmt: skip
+    """Compare the events that relays took with those that their receiver got; name missing and unknown events.
+
+    Exit code 0: every event was received or waits at the relay. 1: events are missing or unknown, or the relay's list
+    has gaps. 3: the lists agree, but events were not delivered: they are dead or removed at the relay, or undelivered
+    at the receiver. 66: there is nothing to compare. All relays of a site that have the same receiver are compared with
+    it together, because the events of a relay that is left out would count as unknown.
+    """
+    from eaves.audit import EventComparison
+
+    queues = ["--agent FUNCTION.relay"]
+    with EventComparison(late_s=late_s) as comparison:
+        if sent is None:
+            with open_relays(place, app=app, pod=pod) as relays:
+                _compare_relays(comparison, relays, received, credentials, source)
+                queues = [relay.options for relay in relays]
+        else:
+            known = list_receivers(place, app)
+            if not received:
+                address = next(iter(known), "FILE|URL")
+                raise InputError("--sent needs --received, the list to compare with", hint=f"add --received {address}")
+            credentials = credentials or next((known[url] for url in _bare(received) if url in known), None)
+            comparison.add_sent(_report_count("sent", _read(sent, credentials)))
+            comparison.add_received(_report_count("received", _read_received(received, credentials, source)))
+        found = comparison.finish()
+    _print(found, form, queues)
+    if not found.passed:
+        ctx.exit(NotFoundError.exit_code if found.is_empty else GIVEN_UP if found.agrees else DISAGREES)
+
+
+@command.command()
+@click.option(
+    "--spool",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Spool file of a relay. Default: the relay that is deployed on this machine.",
+)
+@relay_options
+def ledger(spool: Path | None, place: Place, app: str, pod: str) -> None:
+    """Print the state of every event that a relay took, as JSON lines in the order of arrival.
+
+    Each line has number, source, id, at (when the relay took the event, Unix seconds), state, repeats and digest.
+    """
+    from eaves.audit.lists import read_pages, read_spool
+    from eaves.link.ledger_lines import encode_line
+
+    if spool is not None:
+        for line in read_spool(spool):
+            click.echo(encode_line(line))
+        return
+    with open_relays(place, app=app, pod=pod) as relays:
+        queue = require_one(relays, "this command takes one relay").queue
+        for line in read_pages(lambda after: queue.ledger(after=after)):
+            click.echo(encode_line(line))
+
+
+def _compare_relays(
+    comparison: EventComparison, relays: Sequence[QueueTarget], received: Sequence[str], credentials: Path | None,
+    source: str,
+) -> None:  # fmt: skip
+    """Add the relays' lists, the receiver's list, and the events that the relays took while that list was read."""
+    from eaves.audit.lists import read_pages
+
+    def read(relay: QueueTarget, after: int) -> Iterator[LedgerLine]:
+        return read_pages(lambda number: relay.queue.ledger(after=number), after=after)
+
+    lists = received or [_find_receiver(relays)]
+    known = [relay for relay in relays if relay.credentials]
+    known.sort(key=lambda relay: relay.to not in _bare(lists))
+    folder = credentials or (known[0].credentials if known else None)
+    last = [comparison.add_sent(_report_count(str(relay), read(relay, 0))) for relay in relays]
+    try:
+        comparison.add_received(_report_count("received", _read_received(lists, folder, source)))
+    except DeliveryError as error:
+        if received or not relays[0].pod or isinstance(error, StatusError):
+            raise
+        hint = "from here, the receiver may have another address: kubectl port-forward, then add --received URL"
+        raise DeliveryError(error.message, hint=hint) from error
+    for relay, number in zip(relays, last, strict=True):
+        comparison.add_newer(read(relay, number))
+
+
+def _find_receiver(relays: Sequence[QueueTarget]) -> str:
+    """Return the address that the relays send to.
+
+    Raises:
+        InputError: When it isn't known, or when they have several.
+    """
+    addresses = sorted({relay.to for relay in relays})
+    if len(addresses) > 1:
+        raise InputError(
+            f"the relays here have {len(addresses)} receivers, and an audit takes one: {', '.join(addresses)}",
+            hint="add --app FUNCTION",
+        )
+    if not addresses[0]:
+        raise InputError(f"the address of the receiver of {relays[0].agent} is not known", hint="add --received URL")
+    return addresses[0]
+
+
+def _bare(addresses: Sequence[str]) -> list[str]:
+    return [address.rstrip("/") for address in addresses]
+
+
+def _read_received(lists: Sequence[str], credentials: Path | None, source: str) -> Iterator[LedgerLine]:
+    for one in lists:
+        for line in _read(one, credentials):
+            if line.source.startswith(source):
+                yield line
+
+
+def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
+    from eaves.audit.lists import read_file, read_receiver, read_stream
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.link.client import LinkClient
+
+    if where == "-":
+        yield from read_stream(sys.stdin.buffer)
+    elif where.startswith(_URLS):
+        client = LinkClient(where, credentials, proxies=parse_proxies(os.environ))
+        try:
+            yield from read_receiver(client, where)
+        finally:
+            client.close()
+    else:
+        yield from read_file(Path(where))
+
+
+def _report_count(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
+    """Yield the lines of a ledger unchanged; after the last one, print how many there were."""
+    count = 0
+    for line in lines:
+        count += 1
+        yield line
+    say(f"{name}: {describe_count(count, 'event')} in the list")
+
+
+def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
+    totals = found.totals
+    if form == "table":
+        row = asdict(totals)
+        print_rows([row], {key: heading for key, heading in COLUMNS.items() if key in ALWAYS or row[key]}, form)
+    else:
+        print_value(found.to_dict(), form)
+    _print_reasons("dead at the relay", found.dead_reasons)
+    _print_reasons("undelivered at the receiver", found.undelivered_reasons)
+    _print_findings("missing", found.missing, totals.missing)
+    _print_findings("unknown", found.unknown, totals.unknown)
+    if totals.forgotten:
+        say(
+            f"{totals.forgotten:,} events can't be checked any more: they are older than the lines that the"
+            " receiver keeps for the site; audit more often, or raise the receiver's ledger_max_entries"
+        )
+    if found.newer:
+        say(f"{found.newer:,} more events were received after the list of sent events was made")
+    if found.deleted:
+        form, began = "%Y-%m-%dT%H:%M:%SZ", "the first"
+        began = time.strftime(form, time.gmtime(found.covers_from)) if found.covers_from else began
+        say(f"this audit covers the relay's lines from {began} on; it has deleted {found.deleted:,} older lines")
+    if found.unexplained:
+        missing = f"{found.unexplained:,} lines are missing, beside those that it deleted"
+        say(f"the numbers in the relay's list show that {missing}")
+    if found.older:
+        say(f"{found.older:,} more events were received, which are older than the lines that the relay keeps")
+    say(_verdict(found, queues))
+
+
+def _print_reasons(what: str, reasons: Mapping[str, int]) -> None:
+    for reason, count in reasons.items():
+        say(f"{count:,} {what}: {describe_reason(reason) or 'no reason is known'}")
+
+
+def _print_findings(what: str, findings: Sequence[AuditFinding], count: int) -> None:
+    for one in findings[:SHOWN]:
+        say(f"{what}: {one.id} of {one.source}, line {one.number}: {one.why}")
+    if count > SHOWN:
+        say(f"{what}: {count - SHOWN:,} more events; -o json has {len(findings)} of all {count:,}")
+
+
+def _verdict(found: Audit, queues: Sequence[str]) -> str:
+    totals = found.totals
+    if found.is_empty:
+        return "nothing to compare: both lists are empty"
+    if not found.agrees:
+        gaps = f", {found.unexplained:,} without a line" if found.unexplained else ""
+        return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown{gaps}"
+    parts = [f"nothing is missing: {totals.received:,} of {totals.sent:,} events were received"]
+    others = (
+        (totals.waiting, "wait at the relay"),
+        (totals.removed, "were removed at the relay"),
+        (totals.undelivered, "were not delivered by the receiver"),
+        (found.newer, "newer ones are not checked"),
+    )
+    parts += [f"{count:,} {text}" for count, text in others if count]
+    if totals.dead:
+        where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
+        letters = "is a dead letter" if totals.dead == 1 else "are dead letters"
+        parts.append(f"{totals.dead:,} {letters}: eaves queue list --dead {where}")
+    return "; ".join(parts)

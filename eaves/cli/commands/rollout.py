@@ -1,0 +1,231 @@
+"""The commands `eaves rollout`, `promote` and `rollback`, which show and change a revision's share of requests.
+
+They work on the local platform, or at the sites of clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eaves.cli.output import Column, Columns, Kind, output_option, print_rows, say
+from eaves.cli.registry import access_options
+from eaves.cli.site import REACH_S, Place, Visit, place_options
+from eaves.errors import OciError
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
+    from knative.client.cluster import Cluster
+    from knative.rollout import RolloutOutcome, RolloutState, RolloutStatus
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+COLUMNS: Columns = {
+    "site": "SITE",
+    "revision": "REVISION",
+    "percent": "PERCENT",
+    "requests": "REQUESTS",
+    "errors": "ERRORS",
+    "refused": Column("REFUSED", drop=2),
+    "mean_ms": Column("LATENCY", Kind.MILLISECONDS, drop=1),
+    "phase": "PHASE",
+    "reason": Column("REASON", Kind.REASON),
+}
+_unpinned_option = click.option(
+    "--unpinned",
+    is_flag=True,
+    help="In a cluster, don't wait until every node has pulled the revision's container image.",
+)
+
+
+@click.command()
+@click.argument("name", default="")
+@click.option(
+    "--percent", type=click.IntRange(0, 100), metavar="PERCENT", help="Share of the requests for the newest revision."
+)
+@click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back continue by itself.")
+@place_options("state", "file", "on", "all", "fleet")
+@_unpinned_option
+@output_option
+def rollout(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, place: Place) -> None:
+    """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
+
+    At 0 percent, the newest revision can be tried at an address of its own, next-NAME. Requests, errors and latency are
+    counted while `eaves deploy --wait` or `eaves reconcile` advances the rollout.
+    """
+    from knative import rollout as library
+
+    if percent is not None and resume:
+        raise click.UsageError("--percent and --resume exclude each other.")
+    if unpinned and percent is None:
+        raise click.UsageError("--unpinned has no effect without --percent.")
+    function = place.name_function(name)
+    if percent is None and not resume:
+        _show(place, function, form)
+        return
+
+    def change(visit: Visit) -> str:
+        cluster = visit.cluster()
+        if percent is None:
+            begun = library.begin_rollout(cluster, function, place.project.rollout, again=True)
+            return visit.finish(cluster, begun)
+        return visit.finish(cluster, library.set_percent(cluster, function, percent, unpinned=unpinned))
+
+    place.run(change, again=f"eaves rollout {function} {'--resume' if resume else f'--percent {percent}'}")
+
+
+@click.command()
+@click.argument("name", default="")
+@place_options("state", "file", "on", "all", "fleet")
+@_unpinned_option
+def promote(name: str, place: Place, unpinned: bool) -> None:
+    """Send every request to the newest revision of function NAME once it is ready. NAME defaults to that in eaves.yaml.
+
+    In a cluster, a revision is ready when every node that it may run on has its container image, too.
+
+    On this machine, `eaves deploy` already sends every request to the newest artifact.
+    """
+    function = place.name_function(name)
+    if not place.is_cluster:
+        place.open_platform().promote(function)
+        say(f"{function} serves the newest artifact")
+        return
+
+    def change(visit: Visit) -> str:
+        from knative.deploy.inventory import read_deployment
+
+        platform = visit.platform()
+        platform.promote(function, unpinned=unpinned)
+        last = read_deployment(platform.cluster, function)
+        held = f"; {last.describe()}" if last is not None else ""
+        return f"{function}: the newest revision gets every request{held}"
+
+    place.run(change, again=f"eaves promote {function}")
+
+
+@click.command()
+@click.argument("name", default="")
+@place_options("state", "file", "on", "all", "fleet")
+@access_options
+def rollback(name: str, place: Place, access: Callable[[], Access]) -> None:
+    """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
+
+    In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
+    Images that it refused are queued again for the previous revision. A second rollback undoes the first one. With
+    --site or --all it does not: a site that is rolled back stays so, and the command can be repeated for sites that
+    were down. The container image that serves again gets the tag `serving` in the repository of `job.repository`, so
+    that the next pipeline's model is compared with it.
+    """
+    function = place.name_function(name)
+    if not place.is_cluster:
+        _roll_back_here(place, function)
+        return
+    # The registry is asked once, soon after the requests have moved, so that it can't hold up a rollback.
+    hurried = replace(access(), attempts=1, connect_s=REACH_S, read_s=REACH_S)
+
+    def change(visit: Visit) -> str:
+        from knative import rollout as library
+
+        cluster = visit.cluster()
+        # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
+        outcome = library.rollback(cluster, function, undo=not (place.sites or place.every))
+        serving = _tag_serving(cluster, outcome, place.project.job.repository, hurried)
+        return "; ".join(filter(None, (visit.finish(cluster, outcome), serving)))
+
+    place.run(change, again=f"eaves rollback {function}")
+
+
+def _roll_back_here(place: Place, name: str) -> None:
+    """Roll back a function on this machine, and print what changed."""
+    from eaves.local.state import StateDirectory
+
+    state = StateDirectory(root=place.state_dir)
+    before = state.read_specs()[0].get(name)
+    place.open_platform().rollback(name)
+    after = state.read_specs()[0].get(name)
+    if before is None or after is None or before.function.artifact != after.function.artifact:
+        say(f"{name} serves the previous artifact")
+        return
+    say(f"{name} serves the same artifact with its previous settings")
+
+
+def _tag_serving(cluster: Cluster, outcome: RolloutOutcome, repository: str, access: Access) -> str:
+    """Tag the container image that serves again, with which the next pipeline's model is compared.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        outcome: Outcome of the rollback.
+        repository: Repository that the pipeline publishes to; empty when there is none.
+        access: Access to the registry.
+
+    Returns:
+        What to say about it; empty when the container image isn't from a pipeline.
+    """
+    from eaves.oci.descriptor import parse_reference
+    from eaves.oci.image_location import SERVING, name_role, open_location
+    from knative.client.kinds import REVISION
+
+    revision = max(outcome.shares, key=outcome.shares.__getitem__, default="")
+    found = cluster.get(REVISION, revision) if repository and revision else None
+    if found is None:
+        return ""
+    name = name_role(repository, SERVING)
+    try:
+        image, role = parse_reference(str(found["spec"]["containers"][0]["image"])), parse_reference(name)
+        if (image.host, image.repository) != (role.host, role.repository):
+            return ""
+        place = open_location(name, access)
+        place.tag(place.store.resolve(image.name))
+    except OciError as error:
+        return f"the next pipeline won't know that {revision} serves, because {name} can't be tagged: {error.message}"
+    return f"{name} names its container image, with which the next pipeline's model is compared"
+
+
+def _show(place: Place, function: str, form: str) -> None:
+    """Print the state of a function's rollout at each chosen site."""
+
+    def look(visit: Visit) -> list[dict[str, Any]]:
+        from knative.rollout import parse_rollout_status
+        from knative.rollout.service import read_service
+
+        return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
+
+    outcomes = place.visit(look)
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            rows.append({"site": outcome.site, "phase": outcome.state, "reason": str(outcome.error)})
+        rows += [{"site": outcome.site, **row} for row in outcome.result or ()]
+    columns = {key: column for key, column in COLUMNS.items() if key != "site" or len(outcomes) > 1}
+    print_rows(rows, columns, form)
+    place.report(outcomes, f"eaves rollout {function}")
+
+
+def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
+    """Yield a row for the newest revision with the rollout's state, then one for each other revision of the rollout."""
+    state = standing.current
+    others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
+    for revision in dict.fromkeys((standing.newest or standing.name, *others)):
+        row: dict[str, Any] = {"revision": revision, "percent": standing.shares.get(revision, 0)}
+        if state is not None:
+            counted = state.counts.total(revision)
+            times = {"mean_ms": round(counted.mean_ms, 1)} if counted.timed else {}
+            row |= {"requests": counted.judged, "errors": counted.failed, "refused": counted.refused, **times}
+        if revision == standing.newest:
+            phase = state.phase.value if state is not None else ""
+            row |= {"phase": phase, "reason": standing.fault or _reason(state)}
+            row |= {"history": [asdict(entry) for entry in state.history]} if state is not None else {}
+        yield row
+
+
+def _reason(state: RolloutState | None) -> str:
+    if state is None:
+        return "no rollout has been started"
+    if state.phase.value != "advancing":
+        return state.reason
+    seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
+    if not state.percent:
+        return "the revision gets its first share of requests once it is ready"
+    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"

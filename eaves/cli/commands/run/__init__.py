@@ -1,1 +1,0 @@
-"""Commands that run functions, on this machine or at sites, and the receiver of their events."""

@@ -1,0 +1,230 @@
+"""The command `eaves status`, which shows the state of functions, sources and queues."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.link import describe_link
+from eaves.cli.output import (
+    Column,
+    Columns,
+    Kind,
+    describe_age,
+    output_option,
+    print_rows,
+    print_sentence,
+    say,
+)
+from eaves.cli.site import Place, describe_stopped, place_options
+from eaves.web.problem_document import describe_reason
+
+if TYPE_CHECKING:
+    from eaves.admin.report import SourceReport
+    from eaves.admin.summary import AgentStatus, LanePause
+    from eaves.platform import FunctionStatus
+
+COLUMNS: Columns = {
+    "name": "FUNCTION",
+    "state": "STATE",
+    "replicas": Column("REPLICAS", drop=3),
+    "queued": "QUEUED",
+    "delivered": Column("DELIVERED", drop=4),
+    "dead": "DEAD",
+    "sources": Column("SOURCES", drop=2),
+    "artifact": Column("ARTIFACT", Kind.PATH, drop=1),
+    "reason": Column("REASON", Kind.REASON),
+}
+SITE_COLUMNS: Columns = {
+    "site": "SITE",
+    "name": "FUNCTION",
+    "state": "STATE",
+    "replicas": Column("REPLICAS", drop=6),
+    "traffic": Column("TRAFFIC", drop=5),
+    "deployment": Column("DEPLOYED", drop=4),
+    "pins": Column("PINNED", drop=2),
+    "sources": Column("SOURCES", drop=3),
+    "artifact": Column("CONTAINER IMAGE", Kind.PATH, drop=1),
+    "why": Column("REASON", Kind.REASON),
+}
+PART_COLUMNS: Columns = {
+    "site": "SITE",
+    "function": "FUNCTION",
+    "part": "NOT READY",
+    "state": "STATE",
+    "age": Column("SINCE", drop=2),
+    "cause": Column("CAUSE", drop=1),
+    "reason": Column("REASON", Kind.REASON),
+}
+AGENT_COLUMNS: Columns = {
+    "site": "SITE",
+    "pod": "POD",
+    "agent": "AGENT",
+    "state": "STATE",
+    "queued": "QUEUED",
+    "oldest": Column("OLDEST", drop=1),
+    "dead": "DEAD",
+    "reason": Column("REASON", Kind.REASON),
+}
+SOURCE_COLUMNS: Columns = {
+    "site": "SITE",
+    "pod": "POD",
+    "source": "SOURCE",
+    "state": "STATE",
+    "captured": Column("CAPTURED", drop=4),
+    "last_image": "LAST IMAGE",
+    "dropped": Column("DROPPED", drop=2),
+    "reconnects": Column("RECONNECTS", drop=1),
+    "last_error": Column("LAST ERROR", Kind.REASON, drop=3),
+    "reason": Column("REASON", Kind.REASON),
+}
+AT_SITES = ("site", "pod", "state", "cause")
+"""Columns of `PART_COLUMNS`, and `site` and `pod` of the other tables, that only tables of sites have."""
+
+
+@click.command()
+@output_option
+@place_options("state", "file", "on", "all")
+def command(place: Place, form: str) -> None:
+    """Show the state of the functions on this machine, or at sites.
+
+    The table has a line for each function, and one for each part of its app that isn't ready; JSON has all parts. To
+    see it again and again: `watch eaves status`.
+    """
+    if place.is_cluster:
+        outcomes = place.visit(lambda visit: visit.platform().status())
+        found = {one.site: list(one.result or ()) for one in outcomes}
+        unreachable = [
+            {"site": one.site, "state": one.state, "reason": str(one.error)}
+            for one in outcomes
+            if one.error is not None
+        ]
+        _show(found, unreachable, form, at_sites=True)
+        place.report(outcomes, "eaves doctor")
+        if not any(found.values()) and not unreachable:
+            say("no function is deployed at the site; `eaves deploy --on knative` deploys one")
+        return
+    from eaves.local.client import LocalPlatform
+
+    platform = LocalPlatform(place.state_dir)
+    here = platform.status()
+    _show({"": here}, [], form, at_sites=False)
+    for status in here:
+        for pause in status.pauses:
+            say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
+    if any(status.dead or any(agent.dead for agent in status.agents) for status in here):
+        say("dead letters are kept; `eaves queue` shows them")
+    if not platform.running():
+        say(describe_stopped())
+    elif not here:
+        say("no function is deployed here; `eaves deploy` deploys one")
+
+
+def _show(
+    found: Mapping[str, list[FunctionStatus]], unreachable: list[dict[str, Any]], form: str, *, at_sites: bool
+) -> None:
+    """Print a row for each function and each site without an answer, then tables of parts, agents and sources.
+
+    Args:
+        found: Site to its functions; the site is empty on this machine.
+        unreachable: Rows of the sites that gave no answer.
+        form: `table`, `json` or `yaml`.
+        at_sites: Whether the functions are in clusters.
+    """
+    functions = [(site, status) for site, statuses in found.items() for status in statuses]
+    rows = [*unreachable, *({**_row(status), **({"site": site} if at_sites else {})} for site, status in functions)]
+    if form != "table":
+        print_rows(rows, COLUMNS, form)
+        return
+    columns = SITE_COLUMNS if at_sites else COLUMNS
+    if not any(row.get("sources") and not row.get("agents") for row in rows):  # a table below lists the sources
+        columns = {key: heading for key, heading in columns.items() if key != "sources"}
+    print_rows([{**row, **_sum_up(row)} for row in rows] if at_sites else rows, columns, form)
+    parts = [
+        {**asdict(part), "site": site, "function": status.name, "part": part.title, "age": describe_age(part.age_s)}
+        for site, status in functions
+        for part in status.parts
+        if part.state != "ready" and (at_sites or part.reason)  # one that starts here shows that in its own table
+    ]
+    _print_below(parts, PART_COLUMNS, () if at_sites else AT_SITES)
+    agents = [(site, status.name, agent) for site, status in functions for agent in status.agents]
+    hidden = () if at_sites else AT_SITES[:2]
+    _print_below([{"site": site, **_agent_row(agent)} for site, _, agent in agents], AGENT_COLUMNS, hidden)
+    above = {part["reason"] for part in parts if part["reason"] and not at_sites}
+    sources = [
+        {"site": site, "pod": agent.pod, **_source_row(name, source)}
+        for site, name, agent in agents
+        for source in agent.sources
+    ]
+    sources = [{**row, "reason": "see NOT READY"} if row["reason"] in above else row for row in sources]
+    _print_below(sources, SOURCE_COLUMNS, hidden)
+    for site, _, agent in agents:
+        if agent.link is not None:
+            where = f"{site}, {agent.name} ({agent.pod})" if at_sites else agent.name
+            print_sentence(f"{where}: {describe_link(agent.link)}")
+    for fix in dict.fromkeys(row["fix"] for row in [*rows, *parts] if at_sites and row.get("fix")):
+        say(f"try: {fix}")
+
+
+def _print_below(rows: list[dict[str, Any]], columns: Columns, without: tuple[str, ...]) -> None:
+    if rows:
+        print_rows(rows, {key: column for key, column in columns.items() if key not in without}, "table")
+
+
+def _row(status: FunctionStatus) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
+    return row
+
+
+def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a function at a site with shortened cells; `-o json` shows the full values."""
+    if "name" not in row:  # a site that can't be asked
+        return {"why": row["reason"]}
+    deployed, since = row["deployed"], row["since"]
+    age = describe_age(max(0.0, time.time() - since)) if since and row["reason"] else ""
+    shares = [(f"{one['revision']} {one['percent']} %", _shorten(one["image"])) for one in row["serving"]]
+    name, at, _ = row["artifact"].partition("@")
+    return {
+        "deployment": f"{describe_age(deployed['age_s'])} ago by {deployed['by']}" if deployed else "no record",
+        "traffic": [f"{share} ({image})" if image else share for share, image in shares],
+        "pins": [f"{_shorten(pinned['image'])} {pinned['ready']}/{pinned['wanted']}" for pinned in row["pinned"]],
+        "artifact": f"{name}@{_shorten(row['artifact'])}" if at else name,
+        "why": row["reason"] + (f" (for {age})" if age else ""),
+    }
+
+
+def _shorten(image: str) -> str:
+    """Return the beginning of a container image's digest; the whole name when it has no digest."""
+    return image.partition("@sha256:")[2][:8] or image
+
+
+def _agent_row(agent: AgentStatus) -> dict[str, Any]:
+    """Return the table row for an agent.
+
+    The agent's own reason is followed by those of its paused queues, without the reason that its link already shows.
+    """
+    shown = agent.link.reason if agent.link else ""
+    pauses = [f"{one.lane} is paused{_since(one)}: {one.reason}" for one in agent.pauses if one.reason != shown]
+    reasons = [*filter(None, [agent.reason]), *pauses]
+    return {**asdict(agent), "agent": agent.name, "oldest": describe_age(agent.oldest_age_s), "reason": reasons}
+
+
+def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
+    """Return the table row for a source; the last error is left out when the source's reason already shows it."""
+    last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
+    return {
+        **asdict(source),
+        "source": f"{function}.{source.name}",
+        "last_image": f"{last} ago" if last else "none yet",
+        "dropped": ", ".join(f"{cause} {count}" for cause, count in sorted(source.dropped.items())),
+        "last_error": f"{error} ago: {source.last_error}" if error and not source.reason else "",
+    }
+
+
+def _since(pause: LanePause) -> str:
+    return f" for {describe_age(max(0.0, time.time() - pause.since))}" if pause.since else ""

@@ -1,0 +1,93 @@
+"""The command `eaves train`, which trains a model here or in a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves import logs
+from eaves.cli.labelled_data import prepare_tensorflow
+from eaves.cli.latest import RUN, refuse_latest, update_latest
+from eaves.cli.output import say
+from eaves.cli.project import load_workspace
+from eaves.cli.site import FILE, Place, place_options
+from eaves.errors import CancelledError, StoppedError
+from eaves.options import given, settings_options
+from trainer.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from trainer.run.run import Run
+
+
+@click.command()
+@click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
+@click.option(
+    "--run",
+    "output",
+    type=click.Path(path_type=Path),
+    help="Directory of the run. Default: a new directory in runs/.",
+)
+@click.option("--again", is_flag=True, help="In a cluster, replace a Job that has ended by a new one.")
+@place_options("on", "all", "file")
+@settings_options(TrainSettings, section="train.")
+def command(data: str | None, output: Path | None, again: bool, place: Place, **options: Any) -> None:
+    """Train a model on labelled images, and print the run's directory, which runs/latest then points to.
+
+    In a cluster (--on knative) a Job trains the model. The same command finds the Job again from any machine and shows
+    its progress. Another --run starts another training, for example after the images have changed.
+    """
+    flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
+    if data is not None:
+        flags["data.path"] = data if "://" in data else str(Path(data).absolute())
+    workspace = load_workspace(place.file, flags, section="train.", needs_data=True)
+    if place.is_cluster:
+        from eaves.cli.remote_training import train_remotely
+
+        report_run(train_remotely(workspace, place, data=data or "", output=output, again=again))
+        return
+    project, settings = workspace.project, workspace.project.train
+    if output is not None:
+        refuse_latest(output, "--run")
+    target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    if settings.weights_kind == "file" and "://" not in settings.weights:
+        # An absolute path, so that the run can be continued with the same file from any directory.
+        root = Path() if "train.weights" in flags else workspace.root
+        settings = dataclasses.replace(settings, weights=str(root.absolute() / settings.weights))
+
+    from trainer.lifecycle import stop_on_signals
+    from trainer.progress import build_progress
+    from trainer.run.stored_settings import continue_settings, save_settings
+    from trainer.train import train
+
+    prepare_tensorflow()
+    logs.configure(as_json=False)
+    path = str(project.data.path)
+    images = dataclasses.replace(project.data, path=path if "://" in path else workspace.path(Path(path)))
+    images, settings = continue_settings(target, images, settings, given=flags)
+    try:
+        with stop_on_signals() as stop:
+            run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
+    except StoppedError as error:
+        # It may have been stopped before its first checkpoint, which has the settings beside it.
+        save_settings(target, images, settings)
+        named = f" --file {shlex.quote(str(place.file))}" if place.file != Path(FILE) else ""
+        hint = f"eaves train{named} --run {shlex.quote(str(target))} continues the training"
+        kind = CancelledError if stop.number == signal.SIGINT else StoppedError
+        raise kind(error.message, hint=hint) from error
+    if target.absolute().parent == workspace.runs.absolute():
+        update_latest(workspace.runs, RUN)
+    report_run(run)
+
+
+def report_run(run: Run) -> None:
+    """Print the quality of a finished run, its report and its directory."""
+    say(f"run {run.path.name}, version {run.version}: {run.verdict['text']}")
+    say(f"report: {run.path / 'report.html'}")
+    click.echo(run.path)

@@ -1,0 +1,96 @@
+"""The command `eaves up`, which runs the local platform."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from eaves import logs
+from eaves.cli.live import PredictionPrinter, StopSignals
+from eaves.cli.output import describe_count, say
+from eaves.cli.site import FILE, state_option
+from eaves.errors import PlatformError
+from eaves.local.settings import LocalSettings
+from eaves.options import build_settings, settings_options
+from eaves.web.origin import listens_on_loopback
+
+SECTION = "up."
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
+
+
+@click.command()
+@click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
+@click.option(
+    "--install-service",
+    is_flag=True,
+    help="Install a systemd service that runs this `eaves up` with its options, now and at each boot, and end. Root "
+    "installs a service of the machine, which runs as the owner of the state directory; other users install one of "
+    "their own. Where systemd doesn't run, only the unit file is written.",
+)
+@click.option(
+    "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
+)
+@state_option
+@settings_options(LocalSettings, section=SECTION)
+def command(*, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, **options: Any) -> None:
+    """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
+
+    Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
+    score and subject, for example the path of the image. When predictions come faster than the terminal prints them,
+    some are only counted. In a folder without eaves.yaml, name the state directory with --state.
+    """
+    settings = build_settings(LocalSettings, options, section=SECTION)
+    if install_service and uninstall_service:
+        raise click.UsageError("--install-service and --uninstall-service exclude each other")
+    if install_service or uninstall_service:
+        from eaves.cli import service
+
+        click.echo(service.install_service(settings, state_dir) if install_service else service.uninstall_service())
+        return
+    is_default = click.get_current_context().get_parameter_source("state_dir") is ParameterSource.DEFAULT
+    if is_default and not (Path(FILE).exists() or state_dir.exists()):
+        raise PlatformError(
+            f"{Path.cwd()} holds no {FILE} and no {state_dir}, so nothing is deployed here",
+            hint="run `eaves up` in the folder of eaves.yaml, or make a project with `eaves init`",
+        )
+    _run(settings, state_dir, quiet=quiet)
+
+
+def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
+    """Run the platform until a signal comes."""
+    from eaves.local.state import StateDirectory
+    from eaves.local.supervisor import Supervisor
+
+    logs.configure(as_json=False)  # one kind of lines, beside those of `say`
+    signals = StopSignals()  # before anything is opened that a signal would leave behind
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    printer = None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=is_terminal)
+    supervisor = Supervisor(
+        StateDirectory(root=state_dir),
+        environ=os.environ,
+        settings=settings,
+        observe=printer.add if printer else lambda _: None,
+    )
+    signals.call(supervisor.stop)
+    click.echo(supervisor.url)
+    say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
+    if supervisor.is_open:
+        say(f"every caller needs the token in {settings.token_file}, at 127.0.0.1 too; requests are sent unencrypted")
+    elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
+        say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
+    for line in supervisor.console.describe():
+        say(line)
+    if printer:
+        printer.start()  # after the address, which is the first line of stdout
+    supervisor.run()
+    if printer:
+        printer.stop()
+    say("stopped")
+    if count := supervisor.left_queued:
+        waits = f"{describe_count(count, 'event')} {'waits' if count == 1 else 'wait'} in the queue"
+        say(f"{waits}; `eaves up` delivers them when it runs again")

@@ -1,0 +1,217 @@
+"""Deployment of a container image to sites, for `eaves deploy --on knative`, `reconcile`, `diff` and `render`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli.app import build_site_app, warn_of_attributes
+from eaves.cli.deploy_notes import load_note, note_agreement, note_deploy
+from eaves.cli.output import confirm, say
+from eaves.cli.registry import ImageChoice
+from eaves.cli.site import Place, Visit, name_person
+from eaves.errors import StartError
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+    from knative.deploy.function_image import FunctionImage
+    from knative.deploy.inventory import DeploymentRecord
+    from knative.deploy.site_update import SiteDeployment, SiteUpdate
+    from knative.multi_site import SiteOutcome
+    from knative.readiness.wait import DeploymentProgress
+    from knative.settings import SiteSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployRequest:
+    """A request to deploy a container image to the chosen sites.
+
+    Attributes:
+        place: The sites.
+        image: The container image; None when `reconcile` has no image to deploy.
+    """
+
+    place: Place
+    image: FunctionImage | None
+
+    def wanted(
+        self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
+    ) -> SiteDeployment:
+        """Build the deployment for one site from this request.
+
+        `image` replaces the container image of the request, and `how` has further options of `SiteDeployment`.
+        """
+        from knative.deploy.function_image import FunctionImage
+        from knative.deploy.site_update import SiteDeployment
+
+        project = self.place.project
+        chosen = image or self.image or FunctionImage(name=f"eaves.invalid/none@sha256:{'0' * 64}")
+        return SiteDeployment(
+            app=build_site_app(project, chosen, site),
+            knative=project.knative,
+            rollout=project.rollout,
+            by=name_person(),
+            declared=project.knative.image,
+            ready_s=ready_s,
+            **how,
+        )
+
+
+def build_deploy_request(named: str, place: Place, images: ImageChoice, *, kept: bool = False) -> DeployRequest:
+    """Build a request from the options of a command, and check eaves.yaml before any site is changed.
+
+    Args:
+        named: Name of the container image; empty when none is given.
+        place: The sites.
+        images: The options that choose the container image.
+        kept: Whether the image deployed last from this workspace takes precedence over that in eaves.yaml, and whether
+            both may be missing.
+
+    Raises:
+        EavesError: When no site can be chosen, the container image can't be used, or eaves.yaml has faults.
+    """
+    from knative.resources.rendering import render_app
+
+    workspace, sites = place.workspace, place.chosen  # before a registry is asked
+    image = images.choose(workspace, named, kept=True) if kept else images.require(workspace, named)
+    warn_of_attributes(workspace)
+    request = DeployRequest(place=place, image=image)
+    for site in sites:  # what is wrong with eaves.yaml is said once, and before any site is touched
+        render_app(request.wanted(site).app, workspace.project.knative, site)
+    return request
+
+
+def deploy_to_sites(
+    request: DeployRequest, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None
+) -> None:
+    """Deploy the request's container image to the chosen sites.
+
+    Raises:
+        EavesError: When the function doesn't become ready at the only site, or when the deploy failed or wasn't started
+            at one of several sites.
+    """
+    given = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other.")
+    place = request.place
+    if adopt and not dry_run:
+        for outcome in diff_sites(request):
+            for line in outcome.result or ([f"{outcome.site}: {outcome.error}"] if outcome.error else []):
+                say(line)
+        confirm("Take over these objects?", yes=yes, asks="--adopt")
+    if request.image is not None and not dry_run:
+        note_deploy(place.workspace, request.image, place.chosen)
+
+    def deploy(visit: Visit) -> SiteUpdate:
+        from knative.deploy.site_update import update_site
+
+        cluster, site = visit.cluster(), visit.site
+        ready_s = 0.0 if detach else timeout
+        wanted = request.wanted(site, ready_s=ready_s, adopt=adopt, dry_run=bool(dry_run), follow=wait)
+
+        def taken(deployment: DeploymentRecord) -> None:
+            note_agreement(place.workspace, site, deployment, request.image)
+
+        try:
+            if not visit.is_alone:
+                return _finish(visit, cluster, update_site(cluster, site, wanted, taken=taken))
+            updated = update_site(cluster, site, wanted, show=_show_changes(), tell=say, taken=taken)
+        except StartError:
+            if wait and (retried := visit.retry_refused(cluster, place.project.name)):
+                say(f"{site.name}: {retried}")
+            raise
+        return _finish(visit, cluster, replace(updated, note=""))  # `update_site` has printed the note already
+
+    place.run(deploy, again="eaves reconcile", describe=describe_update)
+    click.echo(place.project.name)
+
+
+def reconcile_sites(request: DeployRequest, *, named: bool, form: str) -> None:
+    """Advance each chosen site by one step towards the deployment in its cluster's record.
+
+    Args:
+        request: The request; its container image goes to sites where it is pending.
+        named: Whether the container image was named on the command line; it is then noted as a deploy to the sites.
+        form: Format of the table: `table`, `json` or `yaml`.
+
+    Raises:
+        EavesError: When the step fails at the only site, or when it failed or wasn't started at one of several sites.
+    """
+    place = request.place
+    if request.image is not None and named:
+        note_deploy(place.workspace, request.image, place.chosen)
+    note, project = load_note(place.workspace), place.project
+
+    def reconcile(visit: Visit) -> SiteUpdate:
+        from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, reconcile_site
+
+        memory, cluster, site = note.site(visit.site) if note else WorkspaceMemory(), visit.cluster(), visit.site
+        wish = WantedDeployment(site=site.name, image=request.image, declared=project.knative.image, memory=memory)
+        updated = reconcile_site(
+            cluster,
+            site,
+            project.name,
+            wish,
+            lambda image: request.wanted(site, image=image),
+            agreed=lambda last: note_agreement(place.workspace, site, last, memory.pending),
+        )
+        return _finish(visit, cluster, updated)
+
+    place.run(reconcile, again="eaves reconcile", describe=describe_update, form=form)
+
+
+def _finish(visit: Visit, cluster: Cluster, updated: SiteUpdate) -> SiteUpdate:
+    """Queue the images again that replaced revisions refused, and note that in a site's update."""
+    if updated.outcome is None or updated.outcome.state is None or not updated.outcome.state.to_retry:
+        return updated
+    retried = visit.retry_refused(cluster, updated.outcome.name)
+    return replace(updated, note="\n".join(filter(None, (updated.note, retried))))
+
+
+def describe_update(updated: SiteUpdate) -> str:
+    """Return the result of an update of a site as one line, and its note, if it has one, as a second line."""
+    from knative.deploy.site_update import describe_outcome
+    from knative.rollout import RolloutPhase
+
+    counts = Counter(one.outcome for one in updated.applied)
+    text = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing applied"
+    if updated.outcome is not None:
+        state = updated.outcome.state
+        waits = state is not None and state.phase is RolloutPhase.ADVANCING
+        more = "; run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" if waits else ""
+        text = f"{text}; {describe_outcome(updated.outcome)}{more}"
+    return f"{text}\n{updated.note}" if updated.note else text
+
+
+def diff_sites(request: DeployRequest) -> list[SiteOutcome[list[str]]]:
+    """Return the changes that a deploy would make at each chosen site, as lines of a diff.
+
+    Raises:
+        EavesError: When the only site can't be compared.
+    """
+    from knative.deploy.apply import diff_app
+    from knative.resources.rendering import render_app
+
+    def diff(visit: Visit) -> list[str]:
+        wanted, cluster = request.wanted(visit.site), visit.cluster()
+        return list(diff_app(cluster, render_app(wanted.app, wanted.knative, visit.site), wanted.owner))
+
+    return request.place.visit(diff)
+
+
+def _show_changes() -> Callable[[DeploymentProgress], None]:
+    """Return a function that prints the lines of a deployment's progress that it hasn't printed yet."""
+    shown: dict[str, str] = {}
+
+    def show(progress: DeploymentProgress) -> None:
+        for row in progress.rows():
+            line = " ".join(filter(None, row.values()))
+            if shown.get(row["what"]) != line:
+                shown[row["what"]] = line
+                say(line)
+
+    return show

@@ -1,0 +1,314 @@
+"""The queues, relays and receivers that a command's options select, and the state of a relay's link as a sentence."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from eaves.cli.output import describe_age, describe_bytes, describe_count, say
+from eaves.cli.site import Place, place_options
+from eaves.errors import ConfigError, EavesError, Fault, InputError, NotFoundError
+from eaves.platform import RELAY, FunctionStatus, RelaySpec
+
+if TYPE_CHECKING:
+    from eaves.admin import Queue
+    from eaves.admin.report import LinkReport
+    from eaves.platform import AppSpec
+
+RECEIVER = "receiver"
+"""Value of `QueueTarget.agent` for the queue of a receiver on this machine, which belongs to no agent."""
+WAIT_S = 6.0
+"""Default time that `wait_for_link` waits for a relay's first connection test, seconds. The test takes at most 5 s, and
+the relay's process starts in about 0.5 s."""
+POLL_S = 0.1
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueTarget:
+    """A queue that a command works on.
+
+    Attributes:
+        agent: Name of the queue's agent, `FUNCTION.relay` for a relay's; empty for the local broker's queue.
+        pod: Name of the agent's pod at a site; empty on this machine.
+        queue: Access to the queue.
+        to: Address of a relay's receiver; empty when it isn't known.
+        credentials: Folder with the site's credentials for the receiver; None when it isn't on this machine.
+    """
+
+    agent: str
+    pod: str
+    queue: Queue
+    to: str = ""
+    credentials: Path | None = None
+
+    def __str__(self) -> str:
+        if self.agent == RECEIVER:
+            return "the receiver"
+        return self.pod or (f"agent {self.agent}" if self.agent else "the broker")
+
+    @property
+    def options(self) -> str:
+        """Options with which `eaves queue` selects the queue."""
+        return f"--on knative --pod {self.pod}" if self.pod else f"--agent {self.agent}"
+
+
+def target_options(command: Command) -> Command:
+    """Add the options that select queues to a command; `open_targets` takes their values."""
+    for option in (
+        place_options("file", "state", "on"),
+        click.option("--pod", default="", help="At a site, select only the queue of the agent in this pod."),
+        click.option("--receiver", is_flag=True, help="Select the queue of the receiver that runs on this machine."),
+        click.option(
+            "--agent", default="", metavar="FUNCTION[.SOURCE]", help="Select the queue of the agent that runs a source."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def relay_options(command: Command) -> Command:
+    """Add the options that select a relay to a command; `open_relays` takes their values."""
+    for option in (
+        place_options("file", "state", "on"),
+        click.option("--pod", default="", help="At a site, select the relay in this pod."),
+        click.option("--app", default="", metavar="FUNCTION", help="Select the relay of this function."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_targets(place: Place, *, agent: str, pod: str, receiver: bool = False) -> Iterator[Sequence[QueueTarget]]:
+    """Open the queues that the options select; there is at least one.
+
+    Raises:
+        EavesError: When the options select no queue, or when a queue can't be reached.
+    """
+    if receiver and (agent or pod or place.is_cluster):
+        raise click.UsageError(
+            "--receiver selects the receiver on this machine; it excludes --agent, --pod, --site and --on."
+        )
+    if place.is_cluster:
+        yield _find_pods(place, agent, pod)
+        return
+    if pod:
+        raise click.UsageError("--pod is for sites; add --on knative or --site.")
+    with ExitStack() as stack:
+        if receiver:
+            from eaves.admin.client import open_queue
+            from eaves.admin.endpoints import default_socket
+            from eaves.receiver.intake import LANE
+            from eaves.spool import lease_path
+
+            spool = receiver_spool(place.state_dir)
+            opened: Queue = stack.enter_context(open_queue(spool, default_socket(spool), [lease_path(spool, LANE)]))
+            agent = RECEIVER
+        else:
+            from eaves.local.queues import open_local_queue
+            from eaves.local.state import StateDirectory
+
+            opened = stack.enter_context(open_local_queue(StateDirectory(root=place.state_dir), agent))
+        yield [QueueTarget(agent=agent, pod="", queue=opened)]
+
+
+def _find_pods(place: Place, agent: str, pod: str) -> list[QueueTarget]:
+    from knative.deploy.ownership import AppOwner
+    from knative.status.agent_queue import Kubectl, PodQueue
+    from knative.status.agents import list_agent_pods
+
+    site = place.one
+    cluster = place.open_cluster(site)
+    found = list_agent_pods(cluster, AppOwner(app="", agents=place.project.knative.agent_namespace))
+    chosen = [one for one in found if agent in ("", one.agent) and pod in ("", one.name)]
+    if not chosen:
+        known = ", ".join(f"{one.agent} ({one.name})" for one in found) or "none"
+        named = f" {agent or pod!r}" if agent or pod else ""
+        raise NotFoundError(
+            f"no agent{named} runs in the namespace {cluster.namespace} of {cluster.name} (agents there: {known})",
+            hint="eaves status --on knative",
+        )
+    kubectl = Kubectl(kubeconfig=place.kubeconfig, context=site.context)
+    return [
+        QueueTarget(
+            agent=one.agent,
+            pod=one.name,
+            queue=PodQueue(kubectl, one.namespace, one.name, container=one.container),
+        )
+        for one in chosen
+    ]
+
+
+@contextmanager
+def open_relays(place: Place, *, app: str, pod: str) -> Iterator[Sequence[QueueTarget]]:
+    """Open the queues of the relays that the options select; there is at least one.
+
+    Raises:
+        EavesError: When the options select no relay, or when a relay can't be reached.
+    """
+    with ExitStack() as stack:
+        if place.is_cluster:
+            agent = f"{app}.{RELAY}" if app else ""
+            targets = stack.enter_context(open_targets(place, agent=agent, pod=pod))
+            relays = [
+                QueueTarget(agent=one.agent, pod=one.pod, queue=one.queue, to=link.to if link else "")
+                for one in targets
+                if one.agent.endswith(f".{RELAY}")
+                for link in [one.queue.report().link]
+            ]
+        else:
+            relays = list(_open_local_relays(place, app, stack))
+        if not relays:
+            hint = "set relay.to in eaves.yaml and run eaves deploy, or name a relay's spool file"
+            raise NotFoundError("no relay is deployed", hint=hint)
+        yield relays
+
+
+def _open_local_relays(place: Place, app: str, stack: ExitStack) -> Iterator[QueueTarget]:
+    from eaves.local.queues import open_local_queue
+    from eaves.local.state import StateDirectory
+
+    state = StateDirectory(root=place.state_dir)
+    specs = state.read_specs()[0]
+    for name in [app] if app else state.list_relays():
+        agent, wanted = f"{name}.{RELAY}", specs[name].relay if name in specs else RelaySpec()
+        queue = stack.enter_context(open_local_queue(state, agent))
+        yield QueueTarget(agent=agent, pod="", queue=queue, to=wanted.to.rstrip("/"), credentials=wanted.credentials)
+
+
+def list_receivers(place: Place, app: str) -> dict[str, Path | None]:
+    """Return the address of each receiver of the relays deployed here, with the folder of the relay's credentials."""
+    from eaves.local.state import StateDirectory
+
+    specs = StateDirectory(root=place.state_dir).read_specs()[0]
+    wanted = [spec.relay for name, spec in specs.items() if spec.relay.enabled and app in ("", name)]
+    return {relay.to.rstrip("/"): relay.credentials for relay in wanted}
+
+
+def require_one(targets: Sequence[QueueTarget], why: str) -> QueueTarget:
+    """Return the only queue, for a command that works on one.
+
+    Args:
+        targets: The selected queues.
+        why: Reason why one queue is needed, for the message.
+
+    Raises:
+        InputError: When there are several queues.
+    """
+    first = targets[0]
+    if len(targets) == 1:
+        return first
+    names = ", ".join(target.pod or target.agent for target in targets)
+    add = f"--pod {first.pod}" if first.pod else f"--app {first.agent.partition('.')[0]}"
+    raise InputError(f"{why}, and {len(targets)} queues are selected: {names}", hint=f"add {add}")
+
+
+def receiver_spool(state_dir: Path) -> Path:
+    """Return the default path of the durable queue of `eaves receiver run`."""
+    return state_dir / "receiver" / "receiver.db"
+
+
+@contextmanager
+def named_by_flag(hints: Mapping[str, str]) -> Iterator[None]:
+    """Re-raise a ConfigError of the block so that a fault of a setting that no variable has set names its flag.
+
+    Args:
+        hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
+
+    Raises:
+        ConfigError: When the block raises one.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        hint = next((hints[fault.path] for fault in error.faults if fault.path in hints), error.hint)
+        raise ConfigError([_name(fault) for fault in error.faults], hint=hint) from error
+
+
+def _name(fault: Fault) -> Fault:
+    flag = f"--{fault.path.replace('_', '-')}"
+    if fault.path and fault.origin in (flag, "receiver", "defaults", "settings", "environment", "command line"):
+        return Fault(origin=flag, path="", message=fault.message)
+    return fault
+
+
+class StatusPlatform(Protocol):
+    """The part of a platform that `wait_for_link` needs."""
+
+    def status(self) -> Sequence[FunctionStatus]:
+        """Return the status of every deployed function."""
+
+
+def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
+    """Wait for the first connection test of a function's relay; return the link's state, and why it isn't up."""
+    ends_at = time.monotonic() + wait_s
+    while True:
+        agents = [agent for status in platform.status() for agent in status.agents]
+        link = next((agent.link for agent in agents if agent.name == f"{name}.{RELAY}"), None)
+        if link is not None and link.state in ("up", "down", "refused"):
+            return f"{link.state}, {_describe_reason(link)}" if link.reason else link.state
+        if time.monotonic() >= ends_at:
+            return f"state not known after {wait_s:.0f} s; `eaves status` shows it later"
+        time.sleep(POLL_S)
+
+
+def describe_link(link: LinkReport) -> str:
+    """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`."""
+    state, reason = link.state or ("up" if link.up else "down"), _describe_reason(link)
+    since = f" for {describe_age(link.since_age_s)}" if link.since_age_s is not None else ""
+    text = f"link {state}{since}"
+    if state == "starting":
+        text = "link not tried yet"
+    elif reason and state == "refused":
+        text += f": {reason}"
+    elif reason:
+        text += f" ({reason})" if state == "down" else f", but forwarding is paused ({reason})"
+    if not link.backlog_events:
+        return f"{text}; nothing waits"
+    verb = "waits" if link.backlog_events == 1 else "wait"
+    parts = [f"{describe_count(link.backlog_events, 'event')} ({describe_bytes(link.backlog_bytes)}) {verb}"]
+    if age := describe_age(link.oldest_age_s):
+        parts.append(f"oldest {age}")
+    if link.up and link.events_per_s is not None and link.drain_s is not None:
+        rate = link.events_per_s
+        parts += [f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s", f"drained in {describe_age(link.drain_s)}"]
+    return f"{text}; {', '.join(parts)}"
+
+
+def _describe_reason(link: LinkReport) -> str:
+    """Return the reason why a relay forwards nothing, without the receiver's address at its beginning."""
+    address = re.escape(link.to.rstrip("/"))
+    reason = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
+    if reason.startswith("within "):
+        reason = f"no answer {reason}"
+    return reason.removeprefix("it can't be reached: ")
+
+
+def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
+    """Print a warning before a deploy when the receiver would refuse the relay's events under the site's new name."""
+    from eaves.local.queues import open_local_queue
+    from eaves.local.state import StateDirectory
+
+    state, name, site = StateDirectory(root=state_dir), app.function.name, app.function.site
+    before = state.read_specs()[0].get(name)
+    if before is None or before.function.site == site or not state.spool_of(name, RELAY).is_file():
+        return
+    former = before.function.site
+    try:
+        with open_local_queue(state, f"{name}.{RELAY}") as queue:
+            held = sum(lane.queued for lane in queue.report().lanes)
+    except EavesError as error:
+        say(f"warning: the relay's queue can't be checked for events of site {former}: {error.message}")
+        return
+    if held:
+        events = describe_count(held, "event")
+        say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
+        say(f"so they stay in the queue. To deliver them first, deploy with `site: {former}` and the token of {former}")
+        say("until `eaves status` shows that nothing waits")

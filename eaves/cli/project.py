@@ -1,0 +1,236 @@
+"""eaves.yaml: its dataclass, made of the sections of all packages, its loader, and sources on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from converters.settings import ConvertSettings, PipelineSettings
+from eaves.base.names import NAME_PATTERN
+from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
+from eaves.config.yaml_text import load_yaml
+from eaves.errors import ConfigError, Fault
+from eaves.platform import RELAY, ScaleSettings
+from eaves.platform.relay import CLOUD, EDGE
+from eaves.sources.places import DEFAULT_NAME, SCHEMES, parse_place
+from functions.settings import ServeSettings
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.specs import CLUSTER_SOURCE_SETTINGS, ClusterRelay, ClusterSource, ClusterTrigger
+from knative.training.job_settings import JobSettings
+from trainer.settings import DataSettings, TrainSettings
+
+ARTIFACTS = "artifacts"
+"""Name of the folder beside eaves.yaml that conversions write artifacts into."""
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
+"""Pattern of a URI's scheme in lower case. Source: RFC 3986, section 3.1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """The settings in one eaves.yaml: one model, its function, and the sources that feed the function.
+
+    Triggers, sources and the relay include settings that only a cluster needs; `eaves.cli.app` leaves those out for
+    this machine.
+    """
+
+    name: str = setting("images", "Name of the model, the function and their directories; a DNS label.")
+    site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.")
+    data: DataSettings = setting(DataSettings, "Labelled images that the model is trained on; not needed to deploy.")
+    train: TrainSettings = setting(TrainSettings, "Training of the model.")
+    convert: ConvertSettings = setting(ConvertSettings, "Conversion of a run to an artifact.")
+    function: ServeSettings = setting(ServeSettings, "Predictions of the function, and its limits.")
+    scale: ScaleSettings = setting(ScaleSettings, "Number of the function's replicas, and when they start and stop.")
+    triggers: tuple[ClusterTrigger, ...] = setting(
+        (), "Further destinations of events; captured images reach the function without a trigger."
+    )
+    sources: tuple[ClusterSource, ...] = setting((), "Sources, which turn images into events.")
+    relay: ClusterRelay = setting(
+        ClusterRelay, "Relay, which forwards predictions to a receiver over a network link that may fail."
+    )
+    through: str = setting(
+        EDGE,
+        "Place where images are predicted: `edge`, by the function here; `cloud`, by the function of the same name "
+        "behind the receiver: each image is sent over the link, and its prediction comes back. `cloud` is for "
+        "comparison, and for links that are always good.",
+        choices=(EDGE, CLOUD),
+    )
+    knative: KnativeSettings = setting(KnativeSettings, "Deployment of the app to a cluster.")
+    job: JobSettings = setting(JobSettings, "Training in a cluster.")
+    pipeline: PipelineSettings = setting(
+        PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
+    )
+    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision in a cluster.")
+    sites: tuple[SiteSettings, ...] = setting(
+        (), "Sites, which are edge places in clusters; when none is listed, `site` names the only one."
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Return path and message of each violated rule that concerns several settings."""
+        for path, value in (("name", self.name), ("site", self.site)):
+            if not NAME_PATTERN.fullmatch(value):
+                yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+        if self.name in [trigger.name for trigger in self.triggers]:
+            yield "triggers", f"the name {self.name!r} is reserved for the trigger that feeds the function"
+        if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
+            yield "triggers", "home_assistant is set for more than one trigger; each camera would appear twice"
+        if self.through == CLOUD and not self.relay.enabled:
+            yield "through", "`cloud` needs relay.to, the address of the receiver in front of the function in the cloud"
+        for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
+            names = [one.name for one in named]
+            for twice in sorted({name for name in names if names.count(name) > 1}):
+                yield path, f"two {path} have the name {twice!r}"
+            if self.relay.enabled and path != "sites" and RELAY in names:
+                yield path, f"the name {RELAY!r} is reserved for the relay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """A project with the directory of its eaves.yaml.
+
+    Attributes:
+        root: Directory of eaves.yaml; relative paths in the file start here.
+        project: The settings in eaves.yaml.
+        origin: Name of the file in messages.
+        values: Content of the file before it was checked, to which a command adds the values of its flags.
+    """
+
+    root: Path
+    project: Project
+    origin: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def path(self, relative: Path) -> Path:
+        """Return a path in eaves.yaml as a path from the working directory."""
+        return self.root / relative
+
+    @property
+    def runs(self) -> Path:
+        """Folder that trainings write runs into."""
+        return self.root / "runs"
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder that conversions write artifacts into."""
+        return self.root / ARTIFACTS
+
+
+def load_workspace(
+    file: Path, flags: dict[str, Any] | None = None, *, section: str = "", needs_data: bool = False
+) -> Workspace:
+    """Load eaves.yaml; environment variables take precedence over the file, and flags over both.
+
+    Args:
+        file: Path of eaves.yaml.
+        flags: Dotted path of a setting, such as `train.epochs`, to its value.
+        section: Section with a trailing dot, such as `train.`, whose settings the command's flags name without it.
+        needs_data: Whether `data.path` is required, as a training requires it. Otherwise it may be left out, and is
+            empty then: an artifact or a container image is deployed without images.
+
+    Raises:
+        ConfigError: When the file is missing, isn't YAML, or has faults; it holds all faults.
+    """
+    values = read_yaml(file)
+    layers = [
+        *([] if needs_data else [SettingsLayer(origin=file.name, values={"data": {"path": ""}})]),
+        SettingsLayer(origin=file.name, values=values),
+        env_layer(Project, os.environ),
+        flag_layer(flags or {}, section),
+    ]
+    of_sources = _find_source_faults(values, file.name)
+    try:
+        project = build(Project, *layers)
+    except ConfigError as error:
+        known = {str(fault) for fault in error.faults}
+        raise ConfigError([*error.faults, *(one for one in of_sources if str(one) not in known)]) from None
+    if of_sources:
+        raise ConfigError(of_sources)
+    return Workspace(root=file.absolute().parent, project=project, origin=file.name, values=values)
+
+
+def build_default_project() -> Project:
+    """Build a project without a name and with one site, for commands on clusters where there is no eaves.yaml."""
+    project = build(Project, SettingsLayer(origin="", values={"data": {"path": ""}}))
+    return replace(project, name="", sites=(SiteSettings(name="here"),))
+
+
+def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
+    """Return the faults in settings of sources; which settings a source may have depends on its kind."""
+    listed = values.get("sources")
+    if not listed or not isinstance(listed, list) or not all(isinstance(source, dict) for source in listed):
+        return []
+    from eaves.sources.agent.configuration import read_sources  # imports the modules of the kinds that are named
+
+    own = [{key: value for key, value in source.items() if key not in CLUSTER_SOURCE_SETTINGS} for source in listed]
+    return read_sources(own, origin, beside=CLUSTER_SOURCE_SETTINGS)[1]
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Load the mapping in a YAML file.
+
+    Raises:
+        ConfigError: When the file is missing, can't be read, or holds no mapping.
+    """
+    try:
+        values = load_yaml(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError([Fault(origin=str(file), path="", message="no such file")], hint="eaves init") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([Fault(origin=str(file), path="", message=f"can't be read: {error}")]) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            [Fault(origin=str(file), path="", message="must hold settings, such as `name: flowers`")], hint="eaves init"
+        )
+    return values
+
+
+def parse_source(text: str, options: Mapping[str, Any], *, origin: str, hint: str) -> dict[str, Any]:
+    """Parse a source on the command line into settings as eaves.yaml holds them, and check them.
+
+    Args:
+        text: A URL, the path of a folder, an archive, a video file or a device, the path of a YAML file with the
+            settings, or the settings themselves in YAML.
+        options: Name of a setting to its value; settings that are None are left out.
+        origin: Name of the option or argument, for faults.
+        hint: Command that the error about faults shows.
+
+    Raises:
+        ConfigError: When the settings have faults; it holds all of them.
+    """
+    from eaves.sources.agent.configuration import read_source
+
+    values = {"name": DEFAULT_NAME, **_parse_text(text, origin)}
+    values |= {name: value for name, value in options.items() if value is not None}
+    own = {name: value for name, value in values.items() if name not in CLUSTER_SOURCE_SETTINGS}
+    _, faults = read_source(own, origin, "")
+    if faults:
+        raise ConfigError(faults, hint=hint)
+    return values
+
+
+def _parse_text(text: str, origin: str) -> dict[str, Any]:
+    if (place := parse_place(text)) is not None:
+        return place
+    path = Path(text)
+    if "{" not in text and path.suffix in {".yaml", ".yml"}:
+        return read_yaml(path)
+    try:
+        values = load_yaml(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        message = "must be a URL, a folder, a video, a .yaml file, or a mapping such as {kind: http, url: ...}"
+        scheme = text.partition("://")[0].lower()
+        if _SCHEME.fullmatch(scheme) and "://" in text:
+            known = ", ".join(f"{one}://" for one in SCHEMES)
+            near = [f"{one}://" for one in SCHEMES if one in difflib.get_close_matches(scheme, SCHEMES, n=3)]
+            meant = f"did you mean {' or '.join(near)}?" if near else f"a URL starts with one of {known}"
+            message = f"{scheme}:// isn't supported; {meant}"
+        raise ConfigError([Fault(origin=origin, path="", message=message)])  # without the text: it may hold a password
+    return {str(name): value for name, value in values.items()}

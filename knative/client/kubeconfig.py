@@ -1,0 +1,322 @@
+"""Connects to API servers by kubeconfigs and service accounts; only this module imports the package `kubernetes`.
+
+The official client logs in (certificates, tokens, login plugins, auth providers) and sets up connections.
+`knative.client.transport` makes the requests. The files are read here, since with 200 contexts the client would parse
+them for each site again. Its own call of a login plugin logs a failure and continues without credentials, so the plugin
+is run first, by the client's `ExecProvider`.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import logging
+import re
+import shlex
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+import yaml
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
+from kubernetes.config.exec_provider import ExecProvider
+from kubernetes.config.kube_config import ConfigNode
+from oauthlib.oauth2 import OAuth2Error
+from urllib3.exceptions import InsecureRequestWarning
+
+from eaves import __version__
+from eaves.delivery.response_rules import shorten
+from eaves.errors import ConfigError, DeniedError, Fault
+from eaves.http_client.proxies import Proxies, Proxy, parse_bypasses, parse_proxy
+from knative.client.transport import ApiConnection
+
+KUBECONFIG = Path("~/.kube/config")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+CONNECTIONS = 32
+"""Number of open connections that are kept for each cluster; urllib3 logs a warning when more are used."""
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""YAML loader; the C parser, if PyYAML has it, reads 200 contexts in a tenth of the time."""
+_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+_SINGULAR = {"contexts": "context", "clusters": "cluster", "users": "user"}
+
+_log = logging.getLogger(__name__)
+_CLIENT = threading.RLock()
+"""Lock for the official client's temporary key files: all threads share the files, and the client doesn't lock them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A context of a kubeconfig.
+
+    Attributes:
+        files: Path of the kubeconfig, or several paths with `:` between them; the first file that has a value wins.
+        name: Name of the context.
+        namespace: Namespace of the context; `default` when it has none.
+    """
+
+    files: str
+    name: str
+    namespace: str
+
+    def connect(self) -> ApiConnection:
+        """Open a connection with the credentials that the kubeconfig files hold now.
+
+        Raises:
+            ConfigError: When the files lack a value that a connection needs.
+            DeniedError: When a login plugin fails.
+        """
+        configuration = _configuration()
+        with _as_faults(self.files):
+            config = _load(self.files)
+            context = config["contexts"][self.name]
+            cluster = config["clusters"].get(str(context.get("cluster")), {})
+            user = config["users"].get(str(context.get("user")), {})
+            if plugin := user.get("exec"):
+                user = _run_plugin(self.name, plugin, cluster)
+            with _CLIENT:
+                self._configure(configuration, user, [{"name": context.get("cluster"), "cluster": cluster}])
+        _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
+        return _connection(configuration, self.files, self.name)
+
+    def _configure(self, configuration: Configuration, user: Mapping[str, Any], clusters: list[dict[str, Any]]) -> None:
+        if "auth-provider" in user:
+            # A refreshed token is written back to the file, because an identity provider may accept each refresh token
+            # only once.
+            try:
+                load_kube_config(config_file=self.files, context=self.name, client_configuration=configuration)
+            except OAuth2Error as error:
+                raise _cannot_log_in(self.name, error) from error
+            return
+        context = {"cluster": clusters[0]["name"], "user": "user"}
+        config = {
+            "current-context": self.name,
+            "contexts": [{"name": self.name, "context": context}],
+            "clusters": clusters if clusters[0]["cluster"] else [],
+            "users": [{"name": "user", "user": dict(user)}],
+        }
+        load_kube_config_from_dict(config, context=self.name, client_configuration=configuration, persist_config=False)
+
+
+def find_context(kubeconfig: Path | None, name: str) -> Context | None:
+    """Find a context by its name, or the current context; return None for the cluster that this process runs in.
+
+    Args:
+        kubeconfig: The file, or several with `:` between them; None means kubectl's default file, if it exists.
+        name: Name of the context; empty means the current one.
+
+    Raises:
+        ConfigError: When there is no usable kubeconfig, or no such context.
+    """
+    files = str(kubeconfig or KUBECONFIG.expanduser())
+    if not any(path.is_file() for path in _split(files)):
+        if kubeconfig is None and not name and (SERVICE_ACCOUNT / "token").is_file():
+            return None
+        raise ConfigError(
+            [Fault(origin=files, path="", message="the kubeconfig does not exist")],
+            hint="get a kubeconfig from the cluster's administrator, and run: export KUBECONFIG=FILE",
+        )
+    with _as_faults(files):
+        config = _load(files)
+        contexts, chosen = config["contexts"], name or config["current"]
+        if chosen in contexts:
+            return Context(files=files, name=chosen, namespace=str(contexts[chosen].get("namespace") or "default"))
+    known = sorted(contexts)
+    fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
+    example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
+    raise ConfigError(
+        [Fault(origin=files, path="contexts", message=f"{fault} (known contexts: {', '.join(known) or 'none'})")],
+        hint=f"kubectl config use-context {shlex.quote(example[0])}",
+    )
+
+
+def connect_inside() -> ApiConnection:
+    """Open a connection with the service account of the pod that this process runs in.
+
+    Raises:
+        ConfigError: When no service account is mounted.
+    """
+    configuration = _configuration()
+    with _as_faults(str(SERVICE_ACCOUNT)):
+        load_incluster_config(configuration)
+    _choose_proxy(configuration)
+    return _connection(configuration, str(SERVICE_ACCOUNT), "")
+
+
+def inside_namespace() -> str:
+    """Return the namespace of the pod that this process runs in."""
+    return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+
+
+def _split(files: str) -> list[Path]:
+    """Split a text at `:` into paths, with `~` expanded."""
+    return [Path(file).expanduser() for file in files.split(":") if file]
+
+
+def _load(files: str) -> Mapping[str, Any]:
+    """Read kubeconfig files that exist; a file is read again when it has changed.
+
+    Returns:
+        The name of the `current` context, and the values of `contexts`, `clusters` and `users` by name.
+    """
+    stats = ((path, path.stat()) for path in _split(files) if path.exists())
+    return _merge(tuple((path, (stat.st_mtime_ns, stat.st_size, stat.st_ino)) for path, stat in stats))
+
+
+@lru_cache(maxsize=8)
+def _merge(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> Mapping[str, Any]:
+    """Merge kubeconfig files: of several the first that has a name or a current context wins.
+
+    Relative paths start at the folder of the file that has them. Source: client-go, tools/clientcmd/loader.go.
+    """
+    merged: dict[str, Any] = {"current": "", **{plural: {} for plural in _SINGULAR}}
+    for path, _ in files:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - both loaders are safe
+        merged["current"] = merged["current"] or str(config.get("current-context") or "")
+        for plural, singular in _SINGULAR.items():
+            for entry in config.get(plural) or ():
+                merged[plural].setdefault(str(entry["name"]), _absolute(entry[singular] or {}, path.parent.absolute()))
+    return merged
+
+
+def _absolute(value: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return an entry with absolute paths; a command without a `/` is found by the search path."""
+    found = {key: str(folder / str(one)) if key in _PATHS and one else one for key, one in value.items()}
+    plugin = found.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command", "")):
+        found["exec"] = {**plugin, "command": str(folder / str(plugin["command"]))}
+    return found
+
+
+def _run_plugin(name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the login plugin of a context's user; return the user with the credential that it printed.
+
+    Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential).
+    """
+    try:
+        provider = ExecProvider(ConfigNode("exec", dict(plugin)), "", ConfigNode("cluster", dict(cluster)))
+        status = provider.run() or {}
+        token, certificate = str(status.get("token") or ""), str(status.get("clientCertificateData") or "")
+        if not token and not certificate:
+            raise ConfigException("the plugin's answer has neither a token nor a certificate with its key")
+        if token:
+            return {"token": token}
+        return {
+            "client-certificate-data": base64.b64encode(certificate.encode()).decode(),
+            "client-key-data": base64.b64encode(str(status["clientKeyData"]).encode()).decode(),
+        }
+    except (ConfigException, OSError, AttributeError, KeyError, TypeError) as error:
+        raise _cannot_log_in(name, error) from error
+
+
+def _cannot_log_in(name: str, error: Exception) -> DeniedError:
+    return DeniedError(
+        f"{name}: the login to the cluster failed: {_text_without_file(error)}",
+        hint=f"log in again, then check that this command works: kubectl --context {shlex.quote(name)} get namespaces",
+    )
+
+
+@contextmanager
+def _as_faults(files: str) -> Iterator[None]:
+    """Replace exceptions of the Kubernetes client and the YAML parser about kubeconfig files by a ConfigError."""
+    try:
+        yield
+    except (ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        command = (
+            f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
+        )
+        raise ConfigError(
+            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_text_without_file(error)}")],
+            hint=f"correct the kubeconfig, then check that this command works: {command}",
+        ) from error
+
+
+def _text_without_file(error: Exception) -> str:
+    """Return the text of an exception without the kubeconfig content that the client quotes, which may hold tokens."""
+    text = (
+        f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
+    )
+    return shorten(re.sub(r"/?\{.*\}", "", text, flags=re.DOTALL), 300)
+
+
+def _configuration() -> Configuration:
+    configuration = Configuration()
+    configuration.retries = False
+    configuration.keep_alive = True  # so that a watch over a lost connection ends
+    configuration.connection_pool_maxsize = CONNECTIONS
+    return configuration
+
+
+def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
+    """Set the proxy that kubectl would use for the configured server.
+
+    The client reads the proxy from the environment, but it would send requests for loopback to the proxy too, and would
+    send the proxy no user name and password.
+
+    Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
+
+    Args:
+        configuration: Client configuration whose server is set.
+        own: The `proxy-url` of the kubeconfig's cluster; empty when it has none.
+    """
+    if own:
+        configuration.no_proxy = None
+    address = own or configuration.proxy
+    if not address:
+        return
+    try:
+        proxy: Proxy | None = parse_proxy(address)
+    except ValueError:
+        return  # another scheme, such as socks5://, which the client supports with another package
+    if not own:
+        bypasses = parse_bypasses(configuration.no_proxy or "")
+        proxy = Proxies(https=proxy, http=proxy, bypasses=bypasses).find(str(configuration.host))
+    configuration.proxy = proxy.url if proxy else None
+    configuration.proxy_headers = proxy.headers if proxy else None
+
+
+def _connection(configuration: Configuration, origin: str, name: str) -> ApiConnection:
+    server = str(configuration.host).rstrip("/")
+    parts = urlsplit(server)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        fault = Fault(
+            origin=origin, path="clusters", message=f"the server must be https://HOST[:PORT] (got {server!r})"
+        )
+        raise ConfigError([fault], hint="kubectl config set-cluster NAME --server=https://HOST:6443")
+    if not configuration.verify_ssl:
+        _log.warning("%s: the certificate of %s is not verified (insecure-skip-tls-verify)", name or origin, server)
+        urllib3.disable_warnings(InsecureRequestWarning)  # logged once above; urllib3 would warn on every request
+    client = ApiClient(configuration)
+    client.user_agent = f"eaves/{__version__}"
+
+    def authorize() -> Mapping[str, str]:
+        headers = dict(client.default_headers)
+        client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        return headers
+
+    return ApiConnection(
+        pool=client.rest_client.pool_manager,
+        server=server,
+        authorize=authorize,
+        tls=cache(lambda: _tls(configuration)),
+        server_name=str(configuration.tls_server_name or ""),
+        proxy=str(configuration.proxy or ""),
+        proxy_headers=dict(configuration.proxy_headers or {}),
+    )
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """Build a TLS context with the certificate authorities and the client certificate of the client configuration."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file or None)
+    return context

@@ -1,0 +1,284 @@
+"""Apply an app's objects in order, remove those that are no longer rendered, and show what a deploy would change.
+
+Conflicts with other field managers are reported and never forced. Source:
+https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from eaves.errors import AbsentError, ConflictError, InvalidError
+from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
+from knative.deploy.inventory import ATTEMPTS, Inventory, Manifests, change_inventory, read_inventory
+from knative.deploy.ownership import (
+    ADOPTED,
+    CHANGED,
+    CREATED,
+    UNCHANGED,
+    UNJUDGED,
+    ApplyResult,
+    AppOwner,
+    Key,
+    Object,
+    find_known,
+    find_left,
+    is_satisfied,
+    key_of,
+    kind_named,
+    list_applied,
+    list_intended,
+    remove_items,
+)
+from knative.readiness.refusals import explain_denial
+from knative.resources.metadata import MANAGER
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+_IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
+"""Texts in the API server's message when a change of an immutable field is refused.
+
+Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation.
+"""
+_OF_THE_SERVER = (
+    *("creationTimestamp", "finalizers", "generation", "managedFields", "resourceVersion", "selfLink", "uid"),
+)
+_COUNTED = "deprecated.daemonset.template.generation"
+TRIGGER_LABEL = "eventing.knative.dev/trigger"
+"""Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
+OBSERVED_S = 60.0
+"""Maximum seconds to wait until Knative has observed a changed Trigger; Knative takes a second or two."""
+POLL_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+def apply_app(
+    cluster: Cluster,
+    manifests: Manifests,
+    owner: AppOwner,
+    *,
+    inventory: Inventory | None = None,
+    adopt: bool = False,
+    dry_run: bool = False,
+    check: Callable[[Object], object] = lambda manifest: None,
+    show: Callable[[ApplyResult], object] = lambda applied: None,
+) -> list[ApplyResult]:
+    """Apply every object of an app, then remove the app's objects that are no longer rendered.
+
+    When a deploy is killed at any point, the next call continues it: each object is applied as a whole, existing
+    objects stay, and the inventory lists each object before it is made. Only objects that the inventory lists are
+    removed, by UID.
+
+    Args:
+        cluster: Connection to the cluster, in the app's namespace.
+        manifests: Objects that `render_app` returned.
+        owner: The app.
+        inventory: The app's inventory if it was read or written already; None reads it.
+        adopt: Take over objects that others made, and fields that other managers own.
+        dry_run: Let the API server and its webhooks validate the objects, and change nothing.
+        check: Function that gets each object before it is applied, and raises an error to stop.
+        show: Function that gets the result of each object.
+
+    Raises:
+        ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
+            another manager owns a field (then no later object is applied). Also when another user deploys or removes
+            the app at the same time; then nothing is removed.
+        InvalidError: When the cluster refuses an object; the hint names the fix.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
+    known = find_known(cluster, manifests, owner, inventory, adopt=adopt)
+    left = find_left(cluster, inventory, manifests)
+    if not dry_run:
+        inventory = change_inventory(
+            cluster,
+            inventory,
+            lambda one: list_intended(cluster, one, manifests, known),
+            before="anything was applied",
+        )
+    done: list[ApplyResult] = []
+    answers: dict[Key, Object] = {}
+    absent: set[str] = set()  # namespaces that a dry run doesn't make
+    for manifest in manifests:
+        kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
+        before = known.get(key)
+        check(manifest)
+        if manifest["metadata"].get("namespace") in absent:
+            outcome = UNJUDGED
+        elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
+            outcome = UNCHANGED  # no request is made, since the user may lack the right to apply namespaces
+        else:
+            outcome, answers[key] = _apply(cluster, manifest, before, adopt=adopt, dry_run=dry_run)
+            absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
+        done.append(ApplyResult(kind=kind.kind, name=name, outcome=outcome))
+        show(done[-1])
+    if not dry_run:
+        _repair_subscriptions(cluster, [one for one in answers.values() if kind_of(one) is TRIGGER])
+        inventory = change_inventory(
+            cluster,
+            inventory,
+            lambda one: list_applied(cluster, one, manifests, answers),
+            before="anything was removed",
+        )
+    for applied in remove_items(cluster, inventory, left, dry_run=dry_run):
+        done.append(applied)
+        show(applied)
+    return done
+
+
+def diff_app(cluster: Cluster, manifests: Manifests, owner: AppOwner) -> Iterator[str]:
+    """Yield a unified diff of every object that a deploy would change, create or delete.
+
+    Existing objects are compared with the API server's answer to a dry run. Fields that other managers own are shown
+    with the values that they would get if they were taken over.
+
+    Raises:
+        InvalidError: When the cluster refuses an object.
+        ClusterError: When a request to the cluster is refused or fails.
+    """
+    inventory = read_inventory(cluster, owner.app)
+    known = find_known(cluster, manifests, owner, inventory)
+    absent: set[str] = set()
+    for manifest in manifests:
+        kind, metadata = kind_of(manifest), manifest["metadata"]
+        before = known.get(key_of(manifest, cluster))
+        if before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
+            continue
+        if kind is NAMESPACE and before is None:
+            absent.add(metadata["name"])
+        if metadata.get("namespace") in absent:
+            yield from _diff(None, manifest)  # a dry run can't validate an object in a namespace that doesn't exist
+        else:
+            yield from _diff(before, cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True))
+    for item in find_left(cluster, inventory, manifests):
+        one = cluster.get(kind_named(item), item.name, namespace=item.namespace)
+        if one is not None and item.uid in {"", one["metadata"]["uid"]}:
+            yield from _diff(one, None)
+
+
+def _apply(
+    cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
+) -> tuple[str, Object]:
+    """Apply one object; return (outcome, object that the API server answered)."""
+    kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+    outcome = CREATED if before is None else CHANGED
+    try:
+        after = cluster.apply(manifest, manager=MANAGER, dry_run=dry_run)
+    except InvalidError as error:
+        raise _explained(error, cluster, manifest) from error
+    except ConflictError as error:
+        if not error.causes:
+            raise
+        if not adopt:
+            raise ConflictError(
+                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {_owners(error)}",
+                hint="`eaves diff IMAGE --on knative` shows what would change; "
+                "`eaves deploy IMAGE --on knative --adopt` takes the fields over",
+                causes=error.causes,
+            ) from error
+        after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
+    unchanged = before is not None and _content(before) == _content(after)
+    return UNCHANGED if unchanged else outcome, after
+
+
+def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
+    """Return the error for a refused object with a fix, if the cause of the refusal is known."""
+    kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
+    found = explain_denial(error.message)
+    if found is not None:
+        return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
+    if any(text in error.message for text in _IMMUTABLE):
+        kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
+        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        delete = f"kubectl --context {cluster.name} -n {namespace} delete {full} {name}{kept}"
+        return InvalidError(
+            f"{error.message} ({kind.kind} {name})",
+            hint=f"the object must be created again: {delete}; then deploy again",
+        )
+    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
+
+
+def _owners(error: ConflictError) -> str:
+    by_manager: dict[str, list[str]] = {}
+    for manager, field in error.causes:
+        by_manager.setdefault(manager, []).append(field)
+    return "; ".join(f"{manager} owns {', '.join(fields)}" for manager, fields in by_manager.items())
+
+
+def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
+    """Remove settings from Subscriptions that their applied Triggers don't have.
+
+    Knative keeps a Subscription for each Trigger and makes it again when the delivery of the two differs. Knative
+    compares them by DeepDerivative, for which a field that is unset or zero in the Trigger equals any value in the
+    Subscription. So the removal of a dead letter sink, or `retry: 0`, never reaches the Subscription: dead letters
+    still go to the old sink, and once that sink is gone, neither the Subscription nor the Trigger becomes ready.
+    The Subscription is changed and never deleted, because events that arrive while there is none are lost.
+
+    Source: knative/eventing 1.22, pkg/reconciler/broker/trigger/trigger.go (reconcileSubscription);
+    pkg/apis/messaging/v1/subscription_validation.go (CheckImmutableFields: `delivery` may change).
+    """
+    wanted = {str(one["metadata"]["uid"]): one for one in triggers}
+    for _ in range(ATTEMPTS if triggers else 0):
+        try:
+            for one in cluster.list(SUBSCRIPTION, selector=TRIGGER_LABEL):
+                owners = (wanted.get(str(by.get("uid"))) for by in one["metadata"].get("ownerReferences") or ())
+                trigger = next(filter(None, owners), None)
+                if trigger is not None and (hidden := _find_hidden(trigger, one)):
+                    _wait_observed(cluster, trigger)
+                    version = {"resourceVersion": one["metadata"]["resourceVersion"]}
+                    change = {"metadata": version, "spec": {"delivery": hidden}}
+                    cluster.patch(SUBSCRIPTION, str(one["metadata"]["name"]), change, manager=MANAGER)
+        except (AbsentError, ConflictError):  # Knative wrote its status, or made it again
+            continue
+        return
+
+
+def _find_hidden(trigger: Object, subscription: Object) -> dict[str, Any]:
+    """Return a merge patch with the delivery fields that Knative doesn't carry over to a Subscription.
+
+    They are the fields that the Trigger no longer has, and those that it sets to zero.
+    """
+    wanted, actual = (one["spec"].get("delivery") or {} for one in (trigger, subscription))
+    removed = {name: None for name in actual if name not in wanted}
+    return removed | {name: wanted[name] for name in wanted if not wanted[name] and actual.get(name)}
+
+
+def _wait_observed(cluster: Cluster, trigger: Object) -> None:
+    """Wait until Knative has observed a changed Trigger; it would restore the Subscription from the older one."""
+    metadata, deadline = trigger["metadata"], time.monotonic() + OBSERVED_S
+    found: Object | None = trigger
+    while found is not None and found.get("status", {}).get("observedGeneration", 0) < metadata["generation"]:
+        if time.monotonic() > deadline:
+            _log.warning("Knative has not processed the change of the Trigger %s; deploy again later", metadata["name"])
+            return
+        time.sleep(POLL_S)
+        found = cluster.get(TRIGGER, str(metadata["name"]), namespace=metadata["namespace"])
+
+
+def _content(one: Object) -> dict[str, Any]:
+    """Return the fields of an object that users set, without the metadata and the status that the cluster writes."""
+    metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
+    annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
+    metadata |= {"annotations": annotations} if annotations else {}
+    return {**{key: value for key, value in one.items() if key != "status"}, "metadata": metadata}
+
+
+def _diff(before: Object | None, after: Object | None) -> Iterator[str]:
+    one = before or after or {}
+    label = f"{str(one['kind']).lower()}/{one['metadata']['name']}"
+    lines = _lines(before), _lines(after)
+    yield from difflib.unified_diff(*lines, f"{label} (there)", f"{label} (rendered)", lineterm="")
+
+
+def _lines(one: Object | None) -> list[str]:
+    if one is None:
+        return []
+    return str(yaml.safe_dump(_content(one), sort_keys=True, allow_unicode=True, width=10_000)).splitlines()

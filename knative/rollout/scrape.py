@@ -1,0 +1,207 @@
+"""Counters of a revision's replicas, read from their pods through the API server.
+
+No metrics system is needed, since each function counts its own requests (`functions.metrics`) and the API server
+reaches every pod. Pods that can't be read are reported as such; their counts are never estimated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ClusterError, DeniedError
+from knative.client.kinds import POD
+from knative.rollout.counters import MetricsReading, RequestCounters
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+
+REVISION_LABEL = "serving.knative.dev/revision"
+PORT = 8080
+"""Port of the function's container. The sidecar `queue-proxy` listens at another port, which isn't read."""
+SIDECAR = "queue-proxy"
+TIMEOUT_S = 5.0
+"""Maximum seconds to read one pod. A pod that doesn't answer is read again with the next scrape."""
+AT_ONCE = 8
+"""Number of pods that are read at the same time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsScrape:
+    """The readings of all pods of a rollout's revisions at one moment.
+
+    Attributes:
+        readings: Readings of the pods that could be read.
+        present: Names of all existing pods; None when they can't be listed.
+        unread: Pods that should have answered, with the reason.
+    """
+
+    readings: tuple[MetricsReading, ...] = ()
+    present: tuple[str, ...] | None = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
+    """Read the metrics of every pod of some revisions.
+
+    Raises:
+        UnreachableClusterError: When the API server doesn't list the pods.
+    """
+    wanted = ",".join(sorted(filter(None, revisions)))
+    try:
+        pods = cluster.list(POD, selector=f"{REVISION_LABEL} in ({wanted})")
+    except DeniedError as error:
+        return MetricsScrape(present=None, unread={"all": error.message})
+    running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="look") as threads:
+        found = list(threads.map(lambda pod: _ask(cluster, pod), running))
+    ending = {_name(pod) for pod in running if pod["metadata"].get("deletionTimestamp")}
+    return MetricsScrape(
+        readings=tuple(one for one in found if isinstance(one, MetricsReading)),
+        present=tuple(map(_name, pods)),
+        unread={
+            _name(pod): one
+            for pod, one in zip(running, found, strict=True)
+            if isinstance(one, str) and _name(pod) not in ending
+        },
+    )
+
+
+def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
+    """Read the metrics of one pod; return the reading, or the reason why there is none."""
+    try:
+        answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
+    except ClusterError as error:
+        return error.message
+    if answer.status != 200:
+        return f"/metrics answered {answer.status}"
+    text = answer.body.decode(errors="replace")
+    if REQUESTS not in text:
+        return "/metrics has no counters of requests: the pod is not a function of Eaves"
+    restarts, crashed = _restarts(pod)
+    tally, slowest = parse_counters(text)
+    revision = pod["metadata"].get("labels", {}).get(REVISION_LABEL, "")
+    return MetricsReading(
+        pod=_name(pod), revision=revision, restarts=restarts, crashed=crashed, tally=tally, slowest=slowest
+    )
+
+
+def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return (number of restarts of the function's container, whether its last end was a crash).
+
+    A container that ended with its node has the reason `Unknown`; one that was asked to end has the exit code 0.
+    """
+    for container in pod.get("status", {}).get("containerStatuses") or []:
+        if container.get("name") != SIDECAR:
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            crashed = ended.get("exitCode", 0) != 0 and ended.get("reason") != "Unknown"
+            return int(container.get("restartCount", 0)), crashed
+    return 0, False
+
+
+def _name(pod: Mapping[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
+KINDS = ("predict", "tensor")
+REFUSED = "refused"
+"""Kind of a request that the function's HTTP server refused, for example a body that is too large."""
+SENT_AGAIN = ("408", "409", "429")
+"""Statuses of a request that its sender sends again later: the moment causes them, so they are no refusals."""
+NOT_ITS_OWN = ("loading", "stopped")
+"""Kinds of problem documents of a replica that is starting or ending. They don't count as failures, since they occur
+with any revision and the sender tries again."""
+IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
+TENSOR_STAGES = ("tensor",)
+
+_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
+"""Labels and values of the series of each metric, by the metric's name."""
+
+
+def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
+    """Return (counts of a process, estimate for its slowest predictions).
+
+    The time of a prediction is the time of its own stages: decoding, preprocessing, the model, and postprocessing. It
+    excludes `queue`, which shows how busy a replica is and is longer for the revision with the larger share, and
+    `fetch` and `request`, which depend on other systems.
+    """
+    samples = parse_metrics(text)
+    answered = failed = refused = 0
+    for labels, value in samples.get(REQUESTS, []):
+        status, problem = labels.get("status", ""), labels.get("problem", "")
+        if status.startswith("4") and status not in SENT_AGAIN and labels.get("kind") in (*KINDS, REFUSED):
+            refused += int(value)
+        if labels.get("kind") not in KINDS or problem in NOT_ITS_OWN:
+            continue
+        # 202 answers an event that is the function's own reply, without a prediction.
+        answered += int(value) if status.startswith("2") and status != "202" else 0
+        failed += int(value) if status.startswith("5") else 0
+    counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
+    for stages in (IMAGE_STAGES, TENSOR_STAGES):
+        counts, sums_s, slowest_s = zip(*(_histogram(samples, stage) for stage in stages), strict=True)
+        counted += RequestCounters(timed=max(counts), seconds=sum(sums_s))
+        slowest += RequestCounters(timed=min(1, max(counts)), seconds=sum(slowest_s))
+    return counted, slowest
+
+
+def parse_metrics(text: str) -> Samples:
+    """Parse every series whose value can be a count or a time; lines that can't be parsed are skipped."""
+    samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+    for line in text.split("\n"):
+        matched = _LINE.match(line)
+        value = _parse_number(matched[3]) if matched else math.inf
+        if matched and value < math.inf:
+            labels = {name: _unescape(text_value) for name, text_value in _LABEL.findall(matched[2] or "")}
+            samples.setdefault(matched[1], []).append((labels, value))
+    return samples
+
+
+def _histogram(samples: Samples, stage: str) -> tuple[int, float, float]:
+    """Return (count, sum, slowest time) of one stage, times in seconds.
+
+    The slowest time is estimated as the middle of its smallest and largest possible value, which the histogram's
+    buckets give.
+    """
+    count = int(_value(samples, f"{STAGES}_count", stage))
+    sum_s = _value(samples, f"{STAGES}_sum", stage)
+    bounds = sorted(
+        (_parse_number(labels.get("le", "")), value)
+        for labels, value in samples.get(f"{STAGES}_bucket", [])
+        if labels.get("stage") == stage
+    )
+    buckets = [(low, high, more - fewer) for (low, fewer), (high, more) in pairwise([(0.0, 0.0), *bounds])]
+    filled = [bucket for bucket in buckets if bucket[2] > 0]
+    if not filled:
+        return count, sum_s, sum_s / count if count else 0.0
+    low, high, inside = filled[-1]
+    others = [*filled[:-1], (low, high, inside - 1)]
+    least = max(low, sum_s - sum(bucket[1] * bucket[2] for bucket in others if bucket[2] > 0))
+    most = min(high, sum_s - sum(bucket[0] * bucket[2] for bucket in others))
+    return count, sum_s, min(sum_s, max(0.0, (least + most) / 2))
+
+
+def _value(samples: Samples, name: str, stage: str) -> float:
+    return sum(value for labels, value in samples.get(name, []) if labels.get("stage") == stage)
+
+
+def _parse_number(text: str) -> float:
+    """Parse a count, a time or a bound; infinity stands for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.inf
+    return number if number >= 0 else math.inf
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], text)

@@ -1,0 +1,464 @@
+"""Rollouts of a function: the commands of a user for its traffic, and the automatic steps of a new revision.
+
+No operator runs in the cluster: each call reads the Service, plans a change and writes it. `deploy --wait` calls
+`advance_rollout` every few seconds, and `eaves reconcile` calls it once; both may do so at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ClusterError, ConflictError, NotFoundError, StartError
+from knative.client.kinds import KSERVICE, REVISION
+from knative.resources.metadata import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.rollout.counters import accumulate
+from knative.rollout.decision import RevisionHealth, RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
+from knative.rollout.pinning import hold_unpinned, read_pin, require_pinned
+from knative.rollout.plan import (
+    BEGUN,
+    Plan,
+    note_refusals,
+    plan_begin,
+    plan_decision,
+    plan_percent,
+    plan_pin,
+    plan_rollback,
+)
+from knative.rollout.scrape import MetricsScrape, scrape_metrics
+from knative.rollout.state import RolloutPhase, RolloutState, Traffic, build_traffic, render_state
+from knative.rollout.status import (
+    RolloutStatus,
+    owns_traffic,
+    parse_annotation,
+    parse_health,
+    parse_rollout_status,
+)
+from knative.settings import RolloutSettings
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+ATTEMPTS = 5
+"""Number of attempts to read and write a Service while other processes change it."""
+SETTLE_S = 10.0
+"""Maximum seconds to wait until Knative has processed the last change of a Service; Knative takes less than a
+second."""
+PIN_WAIT_S = 60.0
+"""Maximum seconds that a command waits for a pin; on nodes that have the container image, its pod starts in one or two
+seconds."""
+
+Manifest = Mapping[str, Any]
+Propose = Callable[[Manifest, RolloutStatus, float], Plan | str | None]
+"""Function that plans a change, given the Service, its status and the time. A text is the reason why nothing changes;
+None leaves it to the rollout's state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutOutcome:
+    """The result of one call for a rollout: the action, its reason, and the state of the rollout afterwards.
+
+    Attributes:
+        name: Name of the function.
+        what: Action of the call: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`,
+            or `nothing`.
+        reason: Reason for people.
+        changed: Whether the Service was written.
+        state: State of the rollout; None when there is none.
+        shares: Percent of requests by revision, after the call.
+    """
+
+    name: str
+    what: str
+    reason: str
+    changed: bool
+    state: RolloutState | None
+    shares: Traffic
+
+    @property
+    def advancing(self) -> bool:
+        """Whether a later call of `advance` may change the rollout."""
+        return self.state is not None and self.state.phase is RolloutPhase.ADVANCING
+
+
+def begin_rollout(
+    cluster: Cluster,
+    name: str,
+    settings: RolloutSettings,
+    *,
+    again: bool = False,
+    adopt: bool = False,
+    now: float | None = None,
+    service: Manifest | None = None,
+) -> RolloutOutcome:
+    """Start a rollout of the newest revision in steps; call it after each deploy.
+
+    A rollout in progress stays unchanged.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settings: Settings of the rollout, which are stored with it.
+        again: Continue a rollout that is held or was rolled back, at its present share. A user must decide this.
+        adopt: Take the traffic over from another manager.
+        now: Unix time in seconds; None uses the API server's clock.
+        service: The Service if it was read just now; None reads it.
+
+    Raises:
+        NotFoundError: When there is no such function.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses.
+    """
+
+    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan:
+        plan = plan_begin(standing, settings, moment, again=again)
+        if adopt and plan.traffic is None and sum(standing.shares.values()) == 100:
+            plan = replace(plan, traffic=standing.shares)
+        pin = None if plan.state.old else read_pin(cluster, service)
+        if pin is None or pin.complete:
+            return plan
+        reason = plan.state.reason or plan.state.phase.value
+        return replace(plan, reason=f"{reason}; its container image is {pin.render()} so far")
+
+    return _change(cluster, name, propose, what="begin", now=now, adopt=adopt, settle_s=SETTLE_S, service=service)
+
+
+def advance_rollout(
+    cluster: Cluster, name: str, *, settings: RolloutSettings | None = None, now: float | None = None
+) -> RolloutOutcome:
+    """Observe both revisions, decide the next action of the rollout, and carry it out.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settings: Settings for a rollout that must be begun first; None uses those of the last rollout, and begins none
+            when there was none.
+        now: Unix time in seconds; None uses the API server's clock.
+
+    Raises:
+        NotFoundError: When there is no such function.
+        ConflictError: When the Service changes all the time, or a GitOps controller owns the rollout's state.
+        ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
+    """
+
+    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
+        if not standing.settled:
+            return "Knative has not processed the last deployment yet"
+        if not standing.newest:
+            return "the function has no revision yet"
+        if (state := standing.current) is None:
+            kept = settings or (standing.state.settings if standing.state is not None else None)
+            if kept is None:
+                return standing.fault or "no rollout was started"
+            plan = plan_begin(standing, kept, moment)
+            reason = plan.state.reason or f"the rollout of {standing.newest} starts"
+            return replace(plan, what="begin", reason=reason)
+        if state.phase is not RolloutPhase.ADVANCING:
+            return state.reason or state.phase.value
+        return _observe(cluster, service, standing, state, moment)
+
+    def leave(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | str:
+        plan = propose(service, standing, moment)
+        if isinstance(plan, str):
+            return plan
+        state = standing.current or plan.state
+        hold = RolloutDecision(
+            verb=RolloutAction.HOLD,
+            percent=standing.shares.get(state.new, 0),
+            reason=f"the shares were set by {_managers(refused)}",
+        )
+        return plan_decision(state, hold, standing.traffic, moment, ())
+
+    try:
+        return _change(cluster, name, propose, what="nothing", now=now)
+    except ConflictError as error:
+        if not error.causes:
+            raise
+        refused = error
+    return _change(cluster, name, leave, what="nothing", now=now)  # the reason is recorded in the rollout's state
+
+
+def _observe(cluster: Cluster, service: Manifest, standing: RolloutStatus, state: RolloutState, now: float) -> Plan:
+    """Observe both revisions of a rollout, and plan the next change that follows."""
+    new = read_health(cluster, state.new)
+    old = read_health(cluster, state.old) if state.old else None
+    is_counting = bool(new.ready) and old is not None
+    seen = scrape_metrics(cluster, (state.new, state.old)) if is_counting else MetricsScrape(present=None)
+    if seen.present is not None:
+        fresh = state.percent and not state.counts.totals and state.history and state.history[-1].what == BEGUN
+        counts = accumulate(state.counts, seen.readings, seen.present)
+        # Requests that pods counted before the first observation don't belong to this step.
+        state = replace(state, counts=counts.begin_step(seen.unread) if fresh else counts)
+    observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
+    decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
+    return plan_decision(state, decision, standing.traffic, now, tuple(seen.unread))
+
+
+def set_percent(
+    cluster: Cluster,
+    name: str,
+    percent: int,
+    *,
+    now: float | None = None,
+    unpinned: bool = False,
+    pin_wait_s: float = PIN_WAIT_S,
+) -> RolloutOutcome:
+    """Set the newest revision's share of requests; the revision with the largest share gets the rest.
+
+    At 0 % the newest revision gets an address of its own, `next-NAME`, for trying it; with any other share it has none.
+    The automatic rollout stops until a newer revision comes, or until `begin_rollout(again=True)`.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        percent: Share in percent, 0 to 100.
+        now: Unix time in seconds; None uses the API server's clock.
+        unpinned: Raise the share although the revision's container image isn't on every node yet.
+        pin_wait_s: Maximum seconds to wait until the container image is on every node.
+
+    Raises:
+        NotFoundError: When there is no such function, or no other revision to get the rest.
+        StartError: When the newest revision isn't ready or isn't pinned. An older ready revision isn't used instead,
+            since the command is about the last deploy.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
+    """
+
+    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+        plan = plan_percent(require_settled(standing), percent, moment)
+        return plan and _require(cluster, service, standing, plan, pin_wait_s=None if unpinned else pin_wait_s)
+
+    return _change(cluster, name, propose, what="set", now=now, settle_s=SETTLE_S)
+
+
+def promote(cluster: Cluster, name: str, *, unpinned: bool = False, pin_wait_s: float = PIN_WAIT_S) -> RolloutOutcome:
+    """Give the newest revision all requests, as `set_percent` does."""
+    return set_percent(cluster, name, 100, unpinned=unpinned, pin_wait_s=pin_wait_s)
+
+
+def rollback(cluster: Cluster, name: str, *, undo: bool = True, now: float | None = None) -> RolloutOutcome:
+    """Give all requests to the previous revision at once.
+
+    Only the traffic is changed, so this also works while the new revision fails. During a rollout, the previous
+    revision is the old one; after a rollout, it is the revision that was replaced. A second rollback restores the
+    revision that was rolled back, if it had all requests before and is ready. A revision that never had all requests
+    (it was assessed as worse, or its rollout was stopped) serves again only by `promote`.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        undo: Whether a second rollback restores the revision that was rolled back; with False it changes nothing.
+        now: Unix time in seconds; None uses the API server's clock.
+
+    Raises:
+        NotFoundError: When there is no such function, or no revision before it (any more).
+        StartError: When the revision to return to has failed.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses.
+    """
+
+    def propose(service: Manifest, standing: RolloutStatus, moment: float) -> Plan | None:
+        plan = plan_rollback(standing, moment, undo=undo)
+        return plan and _require(cluster, service, standing, plan, pin_wait_s=None)
+
+    return _change(cluster, name, propose, what="roll back", now=now, settle_s=SETTLE_S)
+
+
+def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
+    """Replace "latest revision" in the traffic by the revision's name, so that the next deploy starts at 0 %.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        adopt: Take the traffic over from another manager.
+
+    Raises:
+        NotFoundError: When there is no such function.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses.
+    """
+    return _change(cluster, name, lambda service, standing, moment: plan_pin(standing), what="pin", adopt=adopt)
+
+
+def forget_retries(cluster: Cluster, name: str, revisions: Collection[str]) -> None:
+    """Remove revisions from those whose refused images are still to be retried.
+
+    Raises:
+        ConflictError: When the Service was changed at the same time, so that a later command must do this.
+        ClusterError: When the API server refuses.
+    """
+    service = read_service(cluster, name)
+    state = parse_rollout_status(service).state
+    if state is not None:
+        left = tuple(one for one in state.to_retry if one not in revisions)
+        _write(cluster, service, Plan(state=replace(state, to_retry=left)))
+
+
+def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
+    """Read a function's Service.
+
+    Args:
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settle_s: Maximum seconds to wait until Knative has processed the last change.
+
+    Raises:
+        NotFoundError: When there is no such function.
+        ClusterError: When the API server refuses.
+    """
+    service = cluster.get(KSERVICE, name)
+    if service is not None and settle_s and not parse_rollout_status(service).settled:
+        for event, changed in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=settle_s):
+            service = None if event == "DELETED" else changed
+            if service is None or parse_rollout_status(service).settled:
+                break
+    if service is None:
+        raise NotFoundError(
+            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}", hint="eaves status"
+        )
+    return service
+
+
+def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
+    """Read the health of a revision."""
+    return parse_health(revision, cluster.get(REVISION, revision))
+
+
+def require_settled(standing: RolloutStatus) -> RolloutStatus:
+    """Raise an error when Knative hasn't processed the last change, so that the newest revision isn't known yet.
+
+    Raises:
+        ClusterError: When Knative has not reconciled the last change.
+    """
+    if not standing.settled:
+        raise ClusterError(
+            f"Knative has not processed the last deployment of {standing.name}, so its newest revision is not known",
+            hint="kubectl -n knative-serving get pods   # the controller must run",
+        )
+    return standing
+
+
+def _change(
+    cluster: Cluster,
+    name: str,
+    propose: Propose,
+    *,
+    what: str,
+    now: float | None = None,
+    adopt: bool = False,
+    settle_s: float = 0.0,
+    service: Manifest | None = None,
+) -> RolloutOutcome:
+    """Read a Service, plan a change and write it; start again when another process wrote in between.
+
+    The API server's clock is used unless `now` is given, since all processes that advance a rollout share it.
+
+    Raises:
+        ConflictError: When another manager owns the traffic (then with `causes`), or the Service changes faster than it
+            can be read.
+        EavesError: When `propose` or `read_service` raises it.
+    """
+    for _ in range(ATTEMPTS):
+        if service is None or not parse_rollout_status(service).settled:
+            service = read_service(cluster, name, settle_s=settle_s)
+        standing = parse_rollout_status(service)
+        plan, changed = propose(service, standing, cluster.clock() if now is None else now), False
+        if isinstance(plan, Plan):
+            plan = note_refusals(plan, standing)
+            try:
+                changed = _write(cluster, service, plan, force=adopt)
+            except ConflictError as error:
+                if error.causes:
+                    hint = "`eaves deploy IMAGE --on knative --adopt` takes the shares over"
+                    raise ConflictError(
+                        f"the shares of {name} were set by {_managers(error)}",
+                        hint=f"{hint}; if a GitOps controller sets them, change its file instead",
+                        causes=error.causes,
+                    ) from error
+                service = None
+                continue
+            reason = plan.reason or plan.state.reason or plan.state.phase.value
+            return RolloutOutcome(
+                name=name,
+                what=plan.what or (what if changed else "nothing"),
+                reason=reason,
+                changed=changed,
+                state=plan.state,
+                shares=standing.shares if plan.traffic is None else plan.traffic,
+            )
+        state = standing.state
+        reason = standing.fault or (state.reason if state is not None else "") if plan is None else plan
+        return RolloutOutcome(
+            name=name, what="nothing", reason=reason, changed=False, state=state, shares=standing.shares
+        )
+    raise ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
+
+
+def _require(
+    cluster: Cluster, service: Manifest, standing: RolloutStatus, plan: Plan, *, pin_wait_s: float | None
+) -> Plan:
+    """Return a plan whose revisions can take requests; Knative would otherwise change no share at all.
+
+    Without `pin_wait_s`, pins don't matter.
+
+    Raises:
+        NotFoundError: When a revision no longer exists.
+        StartError: When a revision has failed, or isn't ready or pinned and must be.
+    """
+    for revision in (*plan.needs, *plan.bears):
+        health = read_health(cluster, revision)
+        if not health.exists:
+            raise NotFoundError(
+                f"the revision {revision} no longer exists; Knative deletes old revisions",
+                hint="deploy its container image again",
+            )
+        if health.ready is False or (health.ready is None and revision in plan.needs):
+            state = "failed" if health.ready is False else "isn't ready yet"
+            raise StartError(
+                f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {standing.name}"
+            )
+    if pin_wait_s is not None:
+        require_pinned(cluster, service, plan, wait_s=pin_wait_s)
+    return plan
+
+
+def _write(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
+    """Write a plan to a Service; return whether a write was necessary.
+
+    Raises:
+        ConflictError: When another manager owns the traffic (the error then has `causes`), or the Service has changed
+            since it was read (it then has none).
+        ClusterError: When the API server refuses.
+    """
+    annotation = render_state(plan.state)
+    metadata, spec = service["metadata"], service.get("spec", {})
+    wanted = spec.get("traffic") if plan.traffic is None else build_traffic(plan.traffic, preview=plan.preview)
+    if wanted == spec.get("traffic") and annotation == (metadata.get("annotations") or {}).get(ROLLOUT_ANNOTATION):
+        return False
+    manifest: dict[str, Any] = {
+        "apiVersion": KSERVICE.api_version,
+        "kind": KSERVICE.kind,
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata.get("namespace") or cluster.namespace,
+            "resourceVersion": metadata["resourceVersion"],
+            "uid": metadata["uid"],  # a Service that was removed since isn't made again
+            "annotations": {ROLLOUT_ANNOTATION: annotation},
+        },
+    }
+    # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
+    if plan.traffic is not None or owns_traffic(service):
+        manifest["spec"] = {"traffic": wanted}
+    try:
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=force)
+    except ConflictError as error:
+        ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
+        if not ours or not parse_annotation(service)[1]:
+            raise
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # the annotation is Eaves', and it is unreadable
+    return True
+
+
+def _managers(error: ConflictError) -> str:
+    return ", ".join(sorted({manager for manager, _ in error.causes}))

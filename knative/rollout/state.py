@@ -1,0 +1,277 @@
+"""The state of a rollout: the value that is stored in the Service's annotation, and the traffic of revisions. Pure.
+
+Traffic is the share of requests of each revision, as in the field `spec.traffic` of a Knative Service. A revision that
+isn't ready must not be in it, not even at 0 %: Knative then leaves the whole route unchanged until all revisions in it
+are ready. So a revision that is rolled back is removed from `spec.traffic`, and a revision is added only when it is
+ready. Source: knative/serving, pkg/reconciler/route/traffic/traffic.go (`addRevisionTarget`, `build`).
+
+Any user who may change a Service may change its annotations. So an unreadable annotation counts as no rollout, and
+never as a wrong one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import StrEnum
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError, InputError
+from knative.rollout.counters import RevisionCounts
+from knative.settings import RolloutSettings
+
+KEPT_ENTRIES = 8
+"""Maximum number of entries in a rollout's history. It is small, since people read the annotation too."""
+MAX_TEXT = 300
+"""Maximum characters of a text that are stored, since a reason may quote a long message."""
+MAX_NUMBER = 1e15
+"""Limit of a number in the annotation. JSON may contain larger numbers, NaN and Infinity, which are refused."""
+
+LATEST = ""
+"""Key of a traffic's share that belongs to the latest ready revision, whatever its name."""
+NEXT_TAG = "next"
+"""Tag in `spec.traffic` of a revision at 0 % that users can try; the revision then has an address of its own,
+`next-NAME`."""
+
+Traffic = Mapping[str, int]
+"""Percent of requests by revision; it holds only shares above 0."""
+
+
+class RolloutPhase(StrEnum):
+    """The phase of a rollout."""
+
+    ADVANCING = "advancing"
+    """The new revision gets a larger share, step by step, while it does well."""
+    HELD = "held"
+    """The traffic stays as it is until a user decides, or a newer revision comes: the old revision has all requests,
+    unless a user has given the new one a share."""
+    DONE = "done"
+    """The new revision gets all requests."""
+    ROLLED_BACK = "rolled-back"
+    """The old revision gets all requests again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One entry of a rollout's history.
+
+    Attributes:
+        at: Unix time in seconds.
+        revision: The new revision at that time.
+        what: `begun`, `10 %`, `done`, `held`, `rolled back`.
+        why: Reason for people.
+    """
+
+    at: float = 0.0
+    revision: str = ""
+    what: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutState:
+    """The state of a rollout.
+
+    Attributes:
+        old: The revision that served before; empty when there was none, or it is unknown.
+        new: The revision that is rolled out; empty while it has no name yet.
+        phase: Phase of the rollout.
+        traffic: Traffic that Eaves set last; empty when it has set none.
+        since: Unix time in seconds when the new revision got its present share.
+        reason: Reason for people why the rollout is held, done or rolled back.
+        served: Whether the new revision has had all requests at some time.
+        settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
+        counts: Requests that replicas have counted.
+        history: History of the rollout, oldest first.
+        to_retry: Revisions that lost all requests, and whose refused images are still to be retried by the revision
+            that serves (`knative.status.refused_images`).
+    """
+
+    old: str = ""
+    new: str = ""
+    phase: RolloutPhase
+    traffic: Traffic = field(default_factory=dict)
+    since: float = 0.0
+    reason: str = ""
+    served: bool = False
+    settings: RolloutSettings = field(default_factory=RolloutSettings)
+    counts: RevisionCounts = field(default_factory=RevisionCounts)
+    history: tuple[HistoryEntry, ...] = ()
+    to_retry: tuple[str, ...] = ()
+
+    @property
+    def percent(self) -> int:
+        """Share of the new revision in percent."""
+        return self.traffic.get(self.new, 0)
+
+    @property
+    def serving(self) -> str:
+        """The revision that a later rollback returns to: the new one once it has all requests, else the old one."""
+        return self.new if self.phase is RolloutPhase.DONE else self.old
+
+    def shared(self, percent: int) -> Traffic:
+        """Return the traffic in which the new revision has a share and the old one has the rest.
+
+        Without an old revision, the new one gets 100 %, or the traffic is empty and Knative decides.
+        """
+        if self.old:
+            return split_traffic(self.new, percent, self.old)
+        return {self.new: 100} if percent == 100 else {}
+
+    def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
+        """Return the state in another phase, with a new entry of the history.
+
+        The counters of requests are dropped in phases in which they are not compared any more.
+        """
+        return replace(
+            self,
+            phase=phase,
+            traffic=dict(traffic),
+            since=now,
+            reason=why,
+            served=self.served or phase is RolloutPhase.DONE,
+            counts=self.counts if phase in (RolloutPhase.ADVANCING, RolloutPhase.HELD) else RevisionCounts(),
+            history=(*self.history, HistoryEntry(at=now, revision=self.new, what=what, why=why))[-KEPT_ENTRIES:],
+        )
+
+
+def parse_traffic(entries: Sequence[Mapping[str, Any]], latest_ready: str) -> tuple[Traffic, Traffic, str]:
+    """Parse `spec.traffic` of a Service.
+
+    Returns:
+        The traffic as it is set, the traffic with `latest_ready` in place of `LATEST` (its share is left out while
+        there is no such revision), and the revision at 0 % with an address of its own (empty for none).
+    """
+    traffic: dict[str, int] = {}
+    shares: dict[str, int] = {}
+    preview = ""
+    for entry in entries:
+        revision = LATEST if entry.get("latestRevision") else str(entry.get("revisionName") or LATEST)
+        percent = int(entry.get("percent") or 0)
+        if percent:
+            traffic[revision] = traffic.get(revision, 0) + percent
+        if percent and (name := revision or latest_ready):
+            shares[name] = shares.get(name, 0) + percent
+        if not percent and entry.get("tag") == NEXT_TAG:
+            preview = preview or revision
+    return traffic, shares, preview
+
+
+def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]]:
+    """Build the value of `spec.traffic`.
+
+    Args:
+        traffic: Percent of requests by revision.
+        preview: Revision that gets no requests but an address of its own; empty for none.
+
+    Raises:
+        InputError: When a share isn't from 0 to 100, or the shares aren't 100 together; Knative refuses such traffic
+            too.
+    """
+    if sum(traffic.values()) != 100 or any(not 0 <= percent <= 100 for percent in traffic.values()):
+        shown = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
+        raise InputError(f"shares of requests must add up to 100 % (got {shown or 'none'})")
+    # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
+    entries: list[dict[str, Any]] = [
+        {"latestRevision": False, "percent": percent, "revisionName": revision}
+        if revision
+        else {"latestRevision": True, "percent": percent}
+        for revision, percent in traffic.items()
+        if percent
+    ]
+    if preview and preview not in traffic:
+        entries.append({"latestRevision": False, "percent": 0, "revisionName": preview, "tag": NEXT_TAG})
+    return entries
+
+
+def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
+    """Return traffic in which `new` gets a share of the requests and `old` the rest; a share of 0 % is left out."""
+    return {revision: share for revision, share in ((old, 100 - percent), (new, percent)) if share}
+
+
+def find_largest_share(traffic: Traffic, *, apart_from: str = "") -> str:
+    """Return the revision with the largest share, except the one that `apart_from` names; empty when there is none."""
+    others = {revision: percent for revision, percent in traffic.items() if revision and revision != apart_from}
+    return max(others, key=lambda revision: others[revision], default="")
+
+
+def render_traffic(traffic: Traffic) -> str:
+    """Render traffic as a text for people."""
+    return ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items()) or "nobody"
+
+
+def render_state(state: RolloutState) -> str:
+    """Render the annotation's value. Equal states give equal text, and default values are left out."""
+    return json.dumps(_dump(state), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def parse_state(text: str) -> RolloutState:
+    """Parse an annotation's value; members that this version doesn't know are left out.
+
+    Raises:
+        ValueError: When the value is unreadable or contradicts itself; the message names the fault.
+    """
+    try:
+        state: RolloutState = _load(RolloutState, json.loads(text))
+    except (TypeError, RecursionError) as error:  # a member without a default is missing, or the text is too deep
+        raise ValueError(str(error)[:80]) from error
+    except ConfigError as error:
+        raise ValueError(str(error.faults[0])) from error
+    if state.traffic and (sum(state.traffic.values()) != 100 or min(state.traffic.values()) < 1):
+        raise ValueError("its shares do not add up to 100 %")
+    if state.old and state.old == state.new:
+        raise ValueError("its old and new revision are the same")
+    for times in state.counts.windows.times.values():
+        if not 1 <= times.windows <= times.timed:
+            raise ValueError(f"{times.timed} predictions in {times.windows} windows are not possible")
+    return state
+
+
+def _dump(value: Any) -> Any:
+    """Return a part of a state as a value of JSON."""
+    if isinstance(value, RolloutSettings):
+        default = RolloutSettings()
+        names = (one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))
+        return {name: getattr(value, name) for name in names}
+    if is_dataclass(value):
+        members = {one.name: _dump(getattr(value, one.name)) for one in fields(value)}
+        return {name: one for name, one in members.items() if one not in ("", {}, [], False, 0)}
+    if isinstance(value, Mapping):
+        return {name: _dump(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return [_dump(one) for one in value]
+    return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def _load(kind: Any, value: object) -> Any:
+    """Build a part of a state, of the type that its dataclass declares, from a value of JSON."""
+    if kind is RolloutSettings:
+        known = {one.name for one in fields(RolloutSettings)}
+        values = {name: one for name, one in _require(dict, value).items() if name in known}
+        return build(RolloutSettings, SettingsLayer(origin="the annotation", values=values))
+    if isinstance(kind, type) and is_dataclass(kind):
+        members = _require(dict, value)
+        return kind(**{name: _load(part, members[name]) for name, part in _types(kind).items() if name in members})
+    if get_origin(kind) is tuple:
+        return tuple(_load(get_args(kind)[0], one) for one in _require(list, value))
+    if get_origin(kind) is Mapping:
+        return {name: _load(get_args(kind)[1], one) for name, one in _require(dict, value).items()}
+    if kind is float or kind is int:
+        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not 0 <= value < MAX_NUMBER:
+            raise ValueError(f"{str(value)[:40]!r} is not a number in the allowed range")
+        return value
+    return kind(value) if issubclass(kind, StrEnum) else _require(kind, value)
+
+
+def _require(kind: type, value: object) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"{str(value)[:40]!r} is not a {kind.__name__}")  # noqa: TRY004 - the text is at fault
+    return value
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)

@@ -1,1 +1,0 @@
-"""Cold starts on a simulated cluster."""

@@ -1,0 +1,204 @@
+"""Every command's tables at 80 columns: no broken word, no line that is too long, no control character."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from rich.cells import cell_len
+
+import eaves.cli
+from eaves.base.terminal import escape
+from eaves.cli.output import (
+    Column,
+    Columns,
+    Kind,
+    describe_bytes,
+    describe_count,
+    describe_duration,
+    describe_moment,
+    output_option,
+    print_rows,
+    render_table,
+    shorten_id,
+)
+
+WIDTH = 80
+HOSTILE = "\x1b[31mred\x07 \u202ehidden\u202c 花の写真がここにあります end"
+LONG = "/a/very/long/path/" + "x" * 200 + "/photo-0017.jpg"
+PROBLEM = (
+    'answered 422: {"type": "urn:eaves:problem:image", "title": "image", "status": 422, '
+    '"detail": "the data is no image: \\u00fcber", "hint": "send a JP'
+)
+ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+NOON = time.mktime((2026, 11, 26, 12, 0, 0, 0, 0, -1))
+
+
+def tables() -> Iterator[tuple[str, Columns]]:
+    """Every table of the command line: the constants that name its columns."""
+    for found in pkgutil.walk_packages(eaves.cli.__path__, "eaves.cli."):
+        module = importlib.import_module(found.name) if not found.name.endswith("__main__") else None
+        for name, value in vars(module).items() if module else ():
+            if name.isupper() and isinstance(value, dict) and value and all(map(is_column, value.values())):
+                yield f"{found.name.rpartition('.')[2]}.{name}", value
+
+
+def is_column(value: object) -> bool:
+    return isinstance(value, Column) or (isinstance(value, str) and value.isupper())
+
+
+TABLES = dict(tables())
+
+
+def value_of(column: str | Column, row: int) -> Any:
+    kind = column.kind if isinstance(column, Column) else Kind.TEXT
+    by_kind: dict[Kind, Any] = {
+        Kind.TEXT: ["flowers", HOSTILE, "two plain words"][row],
+        Kind.NUMBER: 1_234_567,
+        Kind.PATH: ["photos/daisy/1.jpg", LONG, HOSTILE][row],
+        Kind.ID: ID,
+        Kind.MOMENT: time.time() - 86_400 * row,
+        Kind.MILLISECONDS: 643.3 * 10**row,
+        Kind.SECONDS: 12.34 * 10**row,
+        Kind.BYTES: 20_480 * 1_000**row,
+        Kind.REASON: [PROBLEM, LONG, HOSTILE][row],
+    }
+    return by_kind[kind]
+
+
+def show(rows: list[dict[str, Any]], columns: Columns, *words: str, **env: str) -> Result:
+    @click.command()
+    @output_option
+    def command(form: str) -> None:
+        print_rows(rows, columns, form)
+
+    return CliRunner().invoke(command, words, env=env, catch_exceptions=False)
+
+
+def test_tables_of_every_command_are_found() -> None:
+    names = {name.rpartition(".")[0] for name in TABLES}
+    assert names >= {"status", "events", "queue", "send", "relay", "receiver", "doctor", "verify", "site", "rollout"}
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "relay.COLUMNS"])  # only numbers, which stay whole
+def test_a_table_fits_80_columns_and_breaks_no_word(name: str) -> None:
+    columns = TABLES[name]
+    rows = [{key: value_of(column, row) for key, column in columns.items()} for row in range(3)]
+    done = show(rows, columns, COLUMNS=str(WIDTH))
+
+    assert [line for line in done.stdout.splitlines() if cell_len(line) > WIDTH] == []
+    assert escape(done.stdout) == done.stdout
+    whole = " ".join(render_table(rows, columns, width=None)[0])  # every word as it is without a limit
+    pieces = {*whole.split(), *whole.replace("/", "/ ").split()}  # a path is wrapped after a slash
+    pieces |= {f"{first}{second}" for first in pieces for second in pieces if first.endswith("/") and len(first) < 9}
+    for word in done.stdout.split():
+        start = word.removesuffix("…")
+        assert any(start in piece for piece in pieces), f"{word!r} is a broken word"
+
+    wide = show(rows, columns, "-o", "wide", COLUMNS="20")
+    assert (wide.stderr, len(wide.stdout.splitlines())) == ("", 4)
+    for key, column in columns.items():
+        assert (column.heading if isinstance(column, Column) else column) in wide.stdout.splitlines()[0]
+        for row, line in zip(rows, wide.stdout.splitlines()[1:], strict=True):
+            assert not isinstance(row[key], str) or escape(row[key]) in line
+
+
+def test_a_usual_path_is_whole_at_80_columns() -> None:
+    path = "photos/sunflowers/10503217854_e66a804309.jpg"
+    rows = [{"image": path, "label": "sunflowers", "score": 0.93, "confidence": "high", "latency_ms": 12.3, "id": ID}]
+    assert path in show(rows, TABLES["send.COLUMNS"], COLUMNS="80").stdout
+
+
+def test_columns_are_left_out_in_their_order_and_named() -> None:
+    columns: Columns = {
+        "a": "FIRST",
+        "b": Column("SECOND", drop=2),
+        "c": Column("THIRD", drop=1),
+        "d": Column("EMPTY", drop=3),
+    }
+    rows = [{"a": "a" * 20, "b": "b" * 20, "c": "c" * 20}]
+    two = show(rows, columns, COLUMNS="50")
+    assert (two.stdout.split()[:2], two.stderr) == (
+        ["FIRST", "SECOND"],
+        "columns that don't fit the terminal: THIRD; -o wide shows them\n",
+    )
+    one = show(rows, columns, COLUMNS="30")
+    assert (one.stdout.split(), one.stderr.split(";")[0]) == (
+        ["FIRST", "a" * 20],
+        "columns that don't fit the terminal: THIRD, SECOND",
+    )
+
+
+def test_a_pipe_has_one_line_for_each_row_and_short_values() -> None:
+    columns: Columns = {
+        "a": "A",
+        "id": Column("EVENT", Kind.ID),
+        "reason": Column("REASON", Kind.REASON),
+        "ms": Column("T", Kind.MILLISECONDS),
+        "b": Column("B", Kind.PATH, drop=1),
+    }
+    rows = [{"a": "many words " * 40, "id": ID, "reason": PROBLEM, "ms": 643.3, "b": LONG, "more": 1}]
+    heading, line = show(rows, columns, COLUMNS="").stdout.splitlines()
+    assert heading.split() == ["A", "EVENT", "REASON", "T", "B"]
+    assert line.endswith(f"0f1e2d3c   answered 422: the data is no image: über   643 ms   {LONG}")
+    whole = show(rows, columns, "-o", "json", COLUMNS="20").stdout
+    assert ID in whole
+    assert '"more": 1' in whole
+
+
+def test_numbers_stay_whole_in_a_terminal_that_is_too_narrow() -> None:
+    columns: Columns = {str(number): f"H{number}" for number in range(20)}
+    lines = show([dict.fromkeys(columns, 1_234_567)], columns, COLUMNS="40").stdout.splitlines()
+    assert lines[1].split() == ["1234567"] * 20
+
+
+def test_odd_values_have_a_table() -> None:
+    assert show([], {"a": "A", "b": Column("B", drop=1)}, COLUMNS="80").stdout == "A   B\n"
+    nested: list[Any] = []
+    for _ in range(900):
+        nested = [nested]
+    assert render_table([{"label": nested}], {"label": "LABEL"}, width=80)[0]
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (NOON + 3, "0 s ago"),
+        (NOON - 59.9, "59 s ago"),
+        (NOON - 3_599, "59 min ago"),
+        (NOON - 3_600, "today 11:00"),
+        (NOON - 22 * 3_600, "2026-11-25 14:00"),
+        (NOON + 3_600, "today 13:00"),
+    ],
+)
+def test_a_moment_is_written_as_people_say_it(at: float, text: str) -> None:
+    assert describe_moment(at, NOON) == text
+
+
+def test_durations_sizes_and_counts_have_units() -> None:
+    assert [describe_duration(value) for value in (0.00423, 0.00996, 0.6433, 0.9997, 1.32, 59.96, 150, 4_000)] == [
+        "4.2 ms", "10 ms", "643 ms", "1.0 s", "1.3 s", "1 min", "2 min", "1 h",
+    ]  # fmt: skip
+    assert [describe_bytes(value) for value in (0, 999, 20_480, 1.2e9)] == ["0 B", "999 B", "20.5 kB", "1.2 GB"]
+    counts = [describe_count(1, "entry"), describe_count(2, "entry"), describe_count(3, "class")]
+    assert counts == ["1 entry", "2 entries", "3 classes"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "short"),
+    [
+        ("0f1e2d3c4b5a69788796a5b4c3d2e1f0", "0f1e2d3c"),
+        ("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "0f1e2d3c"),
+        ("sha256:" + "ab" * 32, "sha256:abababab"),
+        ("order-17", "order-17"),
+        ("deadbeef", "deadbeef"),
+    ],
+)
+def test_only_long_random_ids_become_shorter(whole: str, short: str) -> None:
+    assert shorten_id(whole) == short

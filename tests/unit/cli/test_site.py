@@ -1,0 +1,202 @@
+"""Commands on clusters, typed: which sites are meant, options that don't fit together, and what is loaded for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from eaves.cli import cli
+from eaves.cli.registry import access_options
+from eaves.cli.site import Place, name_person, place_options
+from eaves.errors import ConfigError, OciError
+from eaves.oci.registry.registry import Access
+
+IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
+KNOWN: list[dict[str, Any]] = [{"name": "mill", "wave": 2}, {"name": "barn"}, {"name": "yard", "context": "y"}]
+
+
+def write(folder: Path, sites: list[dict[str, Any]]) -> Path:
+    (folder / "eaves.yaml").write_text(yaml.safe_dump({"name": "flowers", "data": {"path": "photos"}, "sites": sites}))
+    return folder / "eaves.yaml"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    write(tmp_path, [{"name": "barn"}, {"name": "mill"}])
+    return tmp_path
+
+
+def eaves(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), prog_name="eaves")
+
+
+def choose(folder: Path, *words: str, sites: list[dict[str, Any]] = KNOWN) -> Place:
+    """The place that the words mean in the folder of an eaves.yaml with these sites."""
+    found: list[Place] = []
+
+    @click.command()
+    @place_options("file", "on", "all")
+    def command(place: Place) -> None:
+        found.append(place)
+
+    command.main(["--file", str(write(folder, sites)), *words], standalone_mode=False)
+    return found[0]
+
+
+def test_sites_come_in_the_order_of_their_waves_with_the_options_in_place_of_their_own(tmp_path: Path) -> None:
+    def chosen(*words: str) -> list[tuple[str, str, str]]:
+        return [(one.name, one.context, one.namespace) for one in choose(tmp_path, *words).chosen]
+
+    assert [name for name, _, _ in chosen("--all")] == ["barn", "yard", "mill"]
+    assert [name for name, _, _ in chosen("--site", " mill, ,barn ")] == ["barn", "mill"]
+    assert chosen("--site", "yard", "--namespace", "other") == [("yard", "y", "other")]
+    assert chosen("--site", "yard", "--context", "z") == [("yard", "z", "")]
+    assert choose(tmp_path, sites=KNOWN[:1]).one.name == "mill", "the only site needs no word"
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("", "eaves.yaml has 3 sites", "add --site mill for one site, or --all for every site"),
+        ("--site barn,attic", "no site 'attic'", "sites in eaves.yaml: mill, barn, yard"),
+        ("--site barn --all", "excludes --all: it selects", "leave out --site or --all"),
+        ("--all --context z", "is for one site, and 3 sites are", "choose one site with --site"),
+        ("--all", "this command takes one site, and 3 are selected", "add --site barn"),
+    ],
+)
+def test_a_choice_that_doesnt_fit_is_an_error_with_a_remedy(
+    words: str, message: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        _ = choose(tmp_path, *words.split()).one
+    assert hint in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("words", "clusters"),
+    [
+        ("", False),
+        ("--kubeconfig k", False),
+        ("--on knative", True),
+        ("--on local --site barn", False),
+        ("--site barn", True),
+        ("--all", True),
+        ("--context c", True),
+        ("--namespace n", True),
+    ],
+)
+def test_where_a_command_goes_is_said_or_follows_from_the_rest(words: str, clusters: bool, tmp_path: Path) -> None:
+    assert choose(tmp_path, *words.split()).is_cluster is clusters
+
+
+def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
+    place = Place(file=tmp_path / "eaves.yaml")
+    assert (place.project.name, [site.name for site in place.chosen]) == ("", ["here"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["deploy", "--wait"], "--wait is for clusters; add --on knative"),
+        (["deploy", "--timeout", "5"], "--timeout is for clusters; add --on knative"),
+        (["deploy", "--parallel", "5"], "--parallel is for clusters; add --on knative"),
+        (["deploy", "--plain-http"], "--plain-http is for clusters; add --on knative"),
+        (["deploy", IMAGE, "--offline", "--all", "--wait", "--detach"], "--wait and --detach exclude each other"),
+        (["deploy", IMAGE, "--offline", "--all", "--wait", "--dry-run", "server"], "--wait and --dry-run exclude each"),
+        (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key and --offline exclude each other"),
+        (["rollout", "--percent", "3", "--resume"], "--percent and --resume exclude each other"),
+        (["rollout", "--percent", "101"], "101 is not in the range 0<=x<=100"),
+    ],
+)
+def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path) -> None:
+    result = eaves(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["deploy", "diff", "reconcile", "render", "rollback", "promote", "status"])
+def test_a_command_that_needs_a_choice_of_sites_says_so_before_it_does_anything(command: str, project: Path) -> None:
+    words = [IMAGE, "--offline"] if command in {"deploy", "diff", "reconcile", "render"} else []
+    on = [] if command in {"reconcile", "render"} else ["--on", "knative"]
+    error = eaves(command, *words, *on).exception
+    assert isinstance(error, ConfigError)
+    assert "eaves.yaml has 2 sites" in error.message
+    assert not (project / ".eaves").exists()
+
+
+@pytest.mark.parametrize("command", ["deploy", "diff", "render"])
+def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path) -> None:
+    on = [] if command == "render" else ["--on", "knative"]
+    error = eaves(command, "--all", *on).exception
+    assert isinstance(error, ConfigError)
+    assert "eaves.yaml: knative.image: no container image is named" in error.message
+    assert "eaves package ARTIFACT" in str(error.hint)
+
+
+def test_a_tag_cant_be_trusted_unasked(project: Path) -> None:
+    error = eaves("render", "registry.example/flowers:v1", "--offline", "--all").exception
+    assert isinstance(error, OciError)
+    assert (error.hint, error.exit_code) == ("name the container image by digest: REPOSITORY@sha256:...", 65)
+
+
+@pytest.mark.parametrize("command", ["promote", "rollback", "rollout"])
+def test_a_function_has_to_be_named_somewhere(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = eaves(command, "--context", "edge").exception
+    assert isinstance(error, ConfigError)
+    assert "is required, as there is no eaves.yaml that names the function" in error.message
+
+
+def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:
+    error = eaves("status", "--site", "barn", "--kubeconfig", "nowhere").exception
+    assert isinstance(error, ConfigError)
+    assert "nowhere: the kubeconfig does not exist" in error.message
+
+
+def test_rendering_needs_no_client_of_clusters(project: Path) -> None:
+    code = (
+        "import sys\nfrom eaves.cli import cli\n"
+        f"try: cli(['render', {IMAGE!r}, '--offline', '--all'])\nexcept SystemExit: pass\n"
+        "print('kubernetes' in sys.modules or 'tensorflow' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "False"
+    assert done.stdout.count("kind: Trigger") == 2
+
+
+def test_kn_eaves_speaks_of_itself_as_kn_does() -> None:
+    scripts = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kn-eaves"] == scripts["eaves"] == "eaves.cli:main"
+    code = "import sys\nfrom eaves.cli import main\nsys.argv = ['/somewhere/kn-eaves', 'render', '--help']\nmain()"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: kn eaves render")
+
+
+def test_a_person_has_a_name_and_a_machine() -> None:
+    user, _, host = name_person().partition("@")
+    assert user
+    assert host
+
+
+@pytest.mark.parametrize(("value", "plain"), [("yes", "True"), ("1", "True"), ("no", "False"), (None, "False")])
+def test_a_registry_without_tls_may_be_named_by_a_variable(value: str | None, plain: str) -> None:
+    """Each option about registries has its variable, so that a person states it once for all commands."""
+
+    @click.command()
+    @access_options
+    def command(access: Callable[[], Access]) -> None:
+        click.echo(access().plain_http)
+
+    done = CliRunner().invoke(command, env={"EAVES_PLAIN_HTTP": value}, catch_exceptions=False)
+    assert done.stdout == f"{plain}\n"

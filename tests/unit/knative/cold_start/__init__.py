@@ -1,1 +1,0 @@
-"""Cold starts on Knative: what is pure."""

@@ -1,0 +1,104 @@
+"""Counting over pods that come, go, and start again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knative.rollout.counters import MetricsReading, RequestCounters, RevisionCounts, accumulate
+
+NEW, OLD = "a-2", "a-1"
+
+
+def said(
+    pod: str, *, answered: int = 0, failed: int = 0, revision: str = NEW, restarts: int = 0, **more: bool
+) -> MetricsReading:
+    """A pod whose predictions take 0.1 s each, the first one 1 s."""
+    timed = answered
+    tally = RequestCounters(answered=answered, failed=failed, timed=timed, seconds=0.1 * timed + (0.9 if timed else 0))
+    slowest = RequestCounters(timed=1, seconds=1.0) if timed else RequestCounters()
+    return MetricsReading(pod=pod, revision=revision, restarts=restarts, tally=tally, slowest=slowest, **more)
+
+
+def see(counts: RevisionCounts, *readings: MetricsReading, also: tuple[str, ...] = ()) -> RevisionCounts:
+    return accumulate(counts, readings, [reading.pod for reading in readings] + list(also))
+
+
+def test_what_two_pods_counted_is_added_up_and_counted_once() -> None:
+    counts = see(RevisionCounts(), said("p", answered=3), said("q", answered=4, failed=1))
+    assert (counts.total(NEW).answered, counts.total(NEW).failed) == (7, 1)
+    assert see(counts, said("p", answered=3), said("q", answered=4, failed=1)) == counts
+    assert see(counts, said("p", answered=5), said("q", answered=4, failed=1)).total(NEW).answered == 9
+
+
+def test_a_pod_that_cant_be_read_for_once_is_not_counted_twice() -> None:
+    counts = see(RevisionCounts(), said("p", answered=3))
+    counts = see(counts, also=("p",))
+    assert see(counts, said("p", answered=4)).total(NEW).answered == 4
+
+
+def test_a_process_that_starts_again_counts_from_zero() -> None:
+    counts = see(RevisionCounts(), said("p", answered=30))
+    assert see(counts, said("p", answered=2)).total(NEW).answered == 32, "it counts less than before"
+    assert see(counts, said("p", answered=40, restarts=1)).total(NEW).answered == 70, "its pod says so"
+
+
+def test_a_crash_is_a_failed_request_and_an_end_with_the_node_is_none() -> None:
+    counts = see(RevisionCounts(), said("p", answered=3))
+    assert see(counts, said("p", restarts=2, crashed=True)).total(NEW).failed == 2
+    assert see(counts, said("p", restarts=2, crashed=False)).total(NEW).failed == 0
+    assert see(RevisionCounts(), said("p", restarts=7, crashed=True)).total(NEW).failed == 1, (
+        "nobody knows how the others ended"
+    )
+
+
+def test_the_first_prediction_of_each_process_is_left_out_of_the_times() -> None:
+    counts = see(RevisionCounts(), said("p", answered=5))
+    assert counts.total(NEW).timed == 4
+    assert counts.total(NEW).mean_ms == pytest.approx(100)
+    counts = see(counts, said("p", answered=9))
+    assert counts.total(NEW).timed == 8
+    assert counts.total(NEW).mean_ms == pytest.approx(100)
+    counts = see(counts, said("p", answered=3, restarts=1), said("q", answered=1))
+    assert counts.total(NEW).timed == 10
+    assert counts.total(NEW).mean_ms == pytest.approx(100)
+    counts = see(RevisionCounts(), said("p"))
+    assert see(counts, said("p", answered=2)).total(NEW).timed == 1, "seen before it had answered any"
+
+
+def test_a_step_counts_from_its_beginning() -> None:
+    counts = see(RevisionCounts(), said("p", answered=5), said("o", answered=1000, revision=OLD)).begin_step()
+    assert counts.step(NEW) == RequestCounters()
+    counts = see(counts, said("p", answered=8, failed=1), said("o", answered=1010, revision=OLD))
+    assert (counts.step(NEW).answered, counts.step(NEW).failed, counts.step(OLD).answered) == (3, 1, 10)
+    assert counts.total(OLD).answered == 1010
+
+
+def test_what_a_pod_counted_before_the_step_that_could_not_be_read_then_is_not_of_the_step() -> None:
+    counts = see(RevisionCounts(), also=("p",)).begin_step(["p"])
+    counts = see(counts, said("p", answered=50))
+    assert (counts.total(NEW).answered, counts.step(NEW).answered) == (50, 0)
+    assert see(counts, said("p", answered=52)).step(NEW).answered == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["p", "q", "r"]), st.integers(0, 5), st.integers(0, 2), st.booleans()), max_size=30
+    )
+)
+def test_totals_are_what_was_answered_whatever_pods_do(events: list[tuple[str, int, int, bool]]) -> None:
+    """Each event: a pod answers and fails some; then perhaps its process starts again."""
+    counts, truth = RevisionCounts(), RequestCounters()
+    pods: dict[str, MetricsReading] = {}
+    for pod, answered, failed, restart in events:
+        before = pods.get(pod) or said(pod)
+        tally = before.tally + RequestCounters(answered=answered, failed=failed)
+        pods[pod] = replace(before, tally=tally)
+        truth += RequestCounters(answered=answered, failed=failed)
+        counts = accumulate(counts, pods.values(), pods)
+        if restart:
+            pods[pod] = MetricsReading(pod=pod, revision=NEW, restarts=before.restarts + 1)
+    assert (counts.total(NEW).answered, counts.total(NEW).failed) == (truth.answered, truth.failed)
