@@ -108,6 +108,7 @@ def test_agents_that_get_another_namespace_leave_the_first(cluster: Cluster, kna
     assert outcomes(done)[REMOVED] == {
         "DaemonSet/flowers-cams-camera",
         "SinkBinding/flowers-cams-camera",
+        "NetworkPolicy/flowers-cams-camera",
         "ServiceAccount/flowers-cams",
     }
 
