@@ -360,7 +360,7 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
 
 def _meaning(code: int, end: Mapping[str, Any]) -> str:
     if end.get("reason") == "OOMKilled":
-        return "the process used more memory than job.memory_limit"
+        return "the process used more memory than its limit in job.pod.resources"
     return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
 
 
@@ -373,7 +373,7 @@ def _reason(state: Mapping[str, Any]) -> str:
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:
     if reason == "OOMKilled":
-        return "raise job.memory and job.memory_limit in eaves.yaml, then run the same command again"
+        return "raise the memory in job.pod.resources of eaves.yaml, then run the same command again"
     if reason == "DeadlineExceeded":
         return f"raise job.deadline_s in eaves.yaml, then run: {AGAIN}"
     return f"kubectl logs job/{name} -n {cluster.namespace} shows the whole log; after the cause is fixed, run: {AGAIN}"
