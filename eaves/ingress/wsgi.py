@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -21,6 +24,13 @@ OMITTED = frozenset({
 """Headers that the application doesn't see under `HTTP_`: those that concern one connection only, and `Proxy`, which
 libraries would read as the address of a proxy. Source: RFC 9110, section 7.6.1; httpoxy.org."""
 SET_BY_SERVER = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+TEXTS = ("text/", "application/javascript", "application/json", "application/problem+json", "image/svg+xml")
+"""Media types whose bodies are compressed for clients that accept gzip."""
+MIN_BYTES, LEVEL = 1_024, 6
+"""Size below which a text isn't compressed, bytes (it fits into one packet), and zlib's level."""
+GZIP = re.compile(r"\bgzip(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
+"""An Accept-Encoding header that allows gzip. Source: RFC 9110, section 12.5.3."""
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -65,6 +75,8 @@ class WsgiGateway:
         finally:
             if close := getattr(parts, "close", None):
                 close()
+        if status == HTTPStatus.OK:
+            fields, body = compress(fields, body, str(request.headers.get("accept-encoding", "")))
         return Response(status=status, repeated=tuple(fields), body=body)
 
     def _bound(self, request: Request) -> int:
@@ -152,3 +164,20 @@ class _Body(io.RawIOBase):
         piece, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)
+
+
+def compress(fields: list[tuple[str, str]], body: bytes, accepts: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Return a response's headers and body, compressed when it is a text and the client accepts gzip.
+
+    Another representation must not have the same strong ETag, so the ETag becomes a weak one. Source: RFC 9110,
+    sections 8.8.1 and 12.5.3.
+    """
+    named = {name.lower(): value for name, value in fields}
+    if not named.get("content-type", "").startswith(TEXTS) or len(body) < MIN_BYTES or "content-encoding" in named:
+        return fields, body
+    vary = ", ".join(filter(None, (named.pop("vary", ""), "Accept-Encoding")))
+    kept = [(name, value) for name, value in fields if name.lower() != "vary"] + [("Vary", vary)]
+    if GZIP.search(accepts) is None:
+        return kept, body
+    kept = [(name, f"W/{value}" if name.lower() == "etag" and value.startswith('"') else value) for name, value in kept]
+    return [*kept, ("Content-Encoding", "gzip")], gzip.compress(body, LEVEL, mtime=0)

@@ -33,14 +33,14 @@ def connect(server: ConsoleServer) -> socket.socket:
 def test_an_open_page_polls_on_one_connection_and_gets_304_without_news() -> None:
     with serving() as server:
         page = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-        page.request("GET", POLL)
+        page.request("GET", POLL, headers={"Accept-Encoding": "gzip"})
         answer = page.getresponse()
-        assert answer.status == 200
+        assert (answer.status, answer.getheader("Content-Encoding")) == (200, "gzip")
         answer.read()
         tag = answer.getheader("ETag")
         assert tag
         for _ in range(3):
-            page.request("GET", POLL, headers={"If-None-Match": tag})
+            page.request("GET", POLL, headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
             answer = page.getresponse()
             assert (answer.status, answer.read()) == (304, b"")
         assert server.connections == 1
