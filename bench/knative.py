@@ -82,7 +82,7 @@ def build_section(found: Mapping[str, Sequence[ColdStart]]) -> Section:
 
 
 def _medians(starts: Sequence[ColdStart]) -> dict[str, float]:
-    phases = [start.phases_ms | {"total": start.total_ms, "warm": start.warm_ms} for start in starts]
+    phases = [{**start.phases_ms} | {"total": start.total_ms, "warm": start.warm_ms} for start in starts]
     return {name: statistics.median(one.get(name, 0.0) for one in phases) for name in phases[0]}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from eaves.errors import AbsentError, ConflictError, InvalidError
+from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
 from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
 from knative.deploy.inventory import ATTEMPTS, Inventory, Manifests, change_inventory, read_inventory
 from knative.deploy.ownership import (
@@ -228,7 +228,12 @@ def _repair_subscriptions(cluster: Cluster, triggers: Sequence[Object]) -> None:
     wanted = {str(one["metadata"]["uid"]): one for one in triggers}
     for _ in range(ATTEMPTS if triggers else 0):
         try:
-            for one in cluster.list(SUBSCRIPTION, selector=TRIGGER_LABEL):
+            subscriptions = cluster.list(SUBSCRIPTION, selector=TRIGGER_LABEL)
+        except DeniedError as error:
+            _log.warning("%s; settings that a trigger's delivery lost may stay in its Subscription", error.message)
+            return
+        try:
+            for one in subscriptions:
                 owners = (wanted.get(str(by.get("uid"))) for by in one["metadata"].get("ownerReferences") or ())
                 trigger = next(filter(None, owners), None)
                 if trigger is not None and (hidden := _find_hidden(trigger, one)):

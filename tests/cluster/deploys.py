@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -95,3 +96,30 @@ def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:
             place = f"{metadata['namespace']}/{one['kind']}/{metadata['name']}"
             found[place] = {"labels": metadata.get("labels"), "spec": one.get("spec")}
     return found
+
+
+@dataclass
+class Meanwhile:
+    """Does something once, in the middle of somebody else's request, before it is answered.
+
+    Attributes:
+        path: In the path of the request.
+        method: HTTP method of the request.
+        action: What is done.
+        after: How many such requests are let through first.
+    """
+
+    path: str
+    method: str
+    action: Callable[[], object]
+    after: int = 0
+    done: bool = field(default=False, init=False)
+
+    def __call__(self, request: Request) -> Reply | None:
+        if not self.done and request.method == self.method and self.path in request.path:
+            if self.after:
+                self.after -= 1
+                return None
+            self.done = True
+            self.action()
+        return None

@@ -126,26 +126,6 @@ def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, t
         open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
 
 
-def test_a_login_plugin_gets_its_environment_and_its_cluster(apiserver: FakeCluster, tmp_path: Path) -> None:
-    script = """
-import json, os
-info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
-cluster = info["spec"]["cluster"]
-token = "-".join([os.environ["ROLE"], str(info["spec"]["interactive"]), cluster["config"]["id"]])
-token += "-" + cluster["server"].rpartition("/")[2]
-print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}))
-"""
-    user = plugin(tmp_path, script)
-    user["exec"] |= {"provideClusterInfo": True, "env": [{"name": "ROLE", "value": "viewer"}]}
-    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
-    config = yaml.safe_load(file.read_text())
-    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"id": "7"}}
-    config["clusters"][0]["cluster"]["extensions"] = [extension]
-    file.write_text(yaml.safe_dump(config))
-    sent = headers(open_cluster(kubeconfig=file), apiserver)
-    assert sent["Authorization"] == "Bearer viewer-False-7-edge"
-
-
 @dataclass
 class Started:
     """Arguments of processes that this one starts, while it is open: what `ps` shows of them.

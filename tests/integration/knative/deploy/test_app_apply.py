@@ -8,7 +8,7 @@ import pytest
 
 from eaves.errors import ClusterError
 from knative.client.cluster import Cluster
-from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult, AppOwner
+from knative.deploy.ownership import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.resources.fields.labels import MANAGER
 from knative.specs import ClusterRelay, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
@@ -166,23 +166,6 @@ def test_what_trains_an_app_is_left_alone_by_its_deploys(cluster: Cluster, knati
         metadata = {"name": "flowers-dataset", "labels": labels}
         cluster.apply({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": {}}, manager=MANAGER)
     assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
-
-
-def test_two_sites_in_one_cluster_have_agents_on_nodes_beside_each_other(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster
-) -> None:
-    deploy(cluster, full_app(), full_settings())
-    apiserver.objects.make_namespace("mill")
-    mill = Cluster("edge", "mill", cluster._transport)
-    app = full_app()
-    at_mill = replace(app, function=replace(app.function, site="mill"))
-    owner = AppOwner(app="flowers", agents=AGENTS)
-    done = outcomes(deploy(mill, at_mill, full_settings(), owner=owner))
-    assert done[UNCHANGED] == {"Namespace/eaves-agents"}
-    assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
-    without = replace(at_mill, sources=())
-    assert "DaemonSet/flowers-mill-camera" in outcomes(deploy(mill, without, full_settings(), owner=owner))[REMOVED]
-    assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
 
 
 def test_two_sources_on_nodes_share_an_account(cluster: Cluster, knative: Knative) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
@@ -21,10 +20,10 @@ from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterTrigger
 from knative.status.function_status import read_status
 from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import HOME, OWNER, SITE, objects, render
+from tests.cluster.deploys import HOME, OWNER, SITE, Meanwhile, objects, render
 from tests.cluster.pins import IMAGES, PIN_KIND, pinned
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.kubernetes.apiserver import FakeCluster
 
 SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 RECORD = inventory_name(NAME)
@@ -37,30 +36,6 @@ KINDS = (
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-@dataclass
-class Meanwhile:
-    """Does something once, before the answer to one request.
-
-    Attributes:
-        chosen: Whether it is that request.
-        action: What is done.
-    """
-
-    chosen: Callable[[Request], bool]
-    action: Callable[[], object]
-    done: bool = field(default=False, init=False)
-
-    def __call__(self, request: Request) -> Reply | None:
-        if not self.done and self.chosen(request):
-            self.done = True
-            self.action()
-        return None
-
-
-def patches(path: str) -> Callable[[Request], bool]:
-    return lambda request: request.method == "PATCH" and path in request.path
 
 
 def deploy(
@@ -104,7 +79,7 @@ def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(
     path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     leave_a_pin(cluster, apiserver)
-    apiserver.fault = Meanwhile(patches(path), lambda: prune_pins(cluster, NAME))
+    apiserver.fault = Meanwhile(path, "PATCH", lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGES[2], extra="alarm")
     assert pinned(apiserver) == set(IMAGES[1:3])
     assert listed(cluster) == there(apiserver)
@@ -117,7 +92,7 @@ def test_what_a_prune_that_others_overtake_left_listed_goes_with_the_next_one(
     inventory = read_inventory(cluster, NAME)
     assert inventory.deployment is not None
     later = replace(inventory, deployment=replace(inventory.deployment, sequence=9))
-    apiserver.fault = Meanwhile(patches(RECORD), lambda: write_inventory(cluster, later))
+    apiserver.fault = Meanwhile(RECORD, "PATCH", lambda: write_inventory(cluster, later))
     prune_pins(cluster, NAME)
     assert IMAGE not in pinned(apiserver)
     prune_pins(cluster, NAME)
@@ -139,7 +114,7 @@ def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     leave_a_pin(cluster, apiserver)
-    apiserver.fault = Meanwhile(patches("cams/services/flowers"), lambda: prune_pins(cluster, NAME))
+    apiserver.fault = Meanwhile("cams/services/flowers", "PATCH", lambda: prune_pins(cluster, NAME))
     deploy(cluster, IMAGE)
     assert IMAGE in pinned(apiserver)
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
@@ -176,7 +151,7 @@ def test_a_removal_stops_a_deploy_wherever_it_is(
 ) -> None:
     deploy(cluster)
 
-    apiserver.fault = Meanwhile(patches(path), lambda: platform(cluster).remove(NAME))
+    apiserver.fault = Meanwhile(path, "PATCH", lambda: platform(cluster).remove(NAME))
     with pytest.raises(ConflictError, match=r"remov(ed|ing)"):
         deploy(cluster, IMAGES[1])
     assert apiserver.all("serving.knative.dev/v1/Service", namespace=HOME) == []
@@ -191,7 +166,8 @@ def test_a_deploy_stops_a_removal_and_has_all_its_objects(
 ) -> None:
     deploy(cluster)
     apiserver.fault = Meanwhile(
-        lambda request: request.method == "DELETE" and path in request.path,
+        path,
+        "DELETE",
         lambda: deploy(cluster, IMAGES[1], by="jane@laptop", ready_s=0),
     )
     with pytest.raises(ConflictError, match=r"another user deployed .* while it was being removed"):
@@ -212,7 +188,8 @@ def test_a_removal_beside_a_prune_ends(cluster: Cluster, knative: Knative, apise
     deploy(cluster)
     deploy(cluster, IMAGES[1])
     apiserver.fault = Meanwhile(
-        lambda request: request.method == "DELETE" and "/triggers/" in request.path,
+        "/triggers/",
+        "DELETE",
         lambda: unlist(cluster, "flowers-pin-bbbbbbbb"),
     )
     platform(cluster).remove(NAME)

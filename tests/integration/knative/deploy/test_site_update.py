@@ -15,7 +15,7 @@ from knative.deploy.function_image import FunctionImage
 from knative.deploy.inventory import DeploymentRecord, read_inventory
 from knative.deploy.ownership import CHANGED, CREATED, UNCHANGED
 from knative.deploy.reconcile import WantedDeployment, WorkspaceMemory, advance_all, reconcile_site
-from knative.deploy.site_update import SiteDeployment, SiteUpdate, describe_outcome, follow_rollout, update_site
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, follow_rollout, update_site
 from knative.rollout import RolloutPhase
 from knative.settings import KnativeSettings, RolloutSettings
 from tests.cluster.apps import IMAGE, NAME, plain_app
@@ -229,17 +229,6 @@ def test_reconciling_puts_right_what_has_drifted(cluster: Cluster, knative: Knat
     knative.server.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
     done = outcomes(list(reconcile(cluster).applied))
     assert done[CREATED] == {"Trigger/flowers"}
-
-
-def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(cluster: Cluster, knative: Knative) -> None:
-    update(cluster)
-    update(cluster, image=OTHER)
-    (step,) = advance_all(cluster)
-    assert step.outcome is not None
-    assert describe_outcome(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: the revision is ready"
-    assert (
-        describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by a user"
-    )
 
 
 def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:

@@ -152,6 +152,14 @@ def test_a_sink_that_somebody_else_set_is_theirs(cluster: Cluster, knative: Knat
     assert apiserver.get(TRIGGER, NAME, namespace=HOME)["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
 
 
+def test_who_may_not_list_subscriptions_deploys_all_the_same(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    apiserver.denied = {("list", "subscriptions.messaging.knative.dev")}
+    deploy(cluster, app_with())
+    assert "may not list subscriptions.messaging.knative.dev" in caplog.text
+
+
 def test_a_right_that_lacks_is_named_and_nothing_is_removed(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:

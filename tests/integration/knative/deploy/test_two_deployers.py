@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,10 +21,10 @@ from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
 from knative.specs import ClusterTrigger
 from tests.cluster.apps import IMAGE, NAME, plain_app
-from tests.cluster.deploys import HOME, SITE
+from tests.cluster.deploys import HOME, SITE, Meanwhile
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
 
 OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
 THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
@@ -64,33 +64,6 @@ def last(cluster: Cluster) -> DeploymentRecord:
 
 def deployed(knative: Knative) -> str:
     return str(knative.service()["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-@dataclass
-class Meanwhile:
-    """Does something once, in the middle of somebody else's request.
-
-    Attributes:
-        path: In the path of the request.
-        method: HTTP method of the request.
-        action: What is done, before the request is answered.
-        after: How many such requests are let through first.
-    """
-
-    path: str
-    method: str
-    action: Callable[[], object]
-    after: int = 0
-    done: bool = field(default=False, init=False)
-
-    def __call__(self, request: Request) -> Reply | None:
-        if not self.done and request.method == self.method and self.path in request.path:
-            if self.after:
-                self.after -= 1
-                return None
-            self.done = True
-            self.action()
-        return None
 
 
 class Meeting:

@@ -104,17 +104,14 @@ def test_the_slowest_prediction_is_estimated_from_its_bucket_and_never_takes_mor
 
 
 @given(st.lists(st.floats(0.0001, 20), min_size=1, max_size=30))
-def test_the_slowest_prediction_is_at_most_what_they_took_together(times: list[float]) -> None:
+def test_the_slowest_prediction_is_estimated_within_its_bucket_and_at_most_what_they_took_together(
+    times: list[float],
+) -> None:
     counted, slowest = parse_counters(page(times={"infer": times}))
-    assert 0 <= slowest.seconds <= counted.seconds + 1e-6
     assert counted.timed == len(times)
-
-
-@given(st.lists(st.floats(0.0001, 10), min_size=1, max_size=30))
-def test_the_estimate_is_within_the_bucket_of_the_slowest(times: list[float]) -> None:
-    _, slowest = parse_counters(page(times={"infer": times}))
-    assert slowest.seconds <= max(times) * 2.5 + 0.001
-    assert slowest.seconds >= max(times) / 2.5 - 0.001
+    assert 0 <= slowest.seconds <= counted.seconds + 1e-6
+    if max(times) <= 10:
+        assert max(times) / 2.5 - 0.001 <= slowest.seconds <= max(times) * 2.5 + 0.001
 
 
 @given(st.text(max_size=300))
