@@ -22,15 +22,20 @@ MIN_DISK, MIN_MEMORY = 2_000_000_000, 500_000_000
 """Free bytes on the disk, and bytes of memory, below which queues and a model may have too little room."""
 
 
-def examine_machine(folder: Path, sources: Sequence[SourceSpec], port: int) -> Iterator[Finding]:
+def examine_machine(file: Path, sources: Sequence[SourceSpec], port: int) -> Iterator[Finding]:
     """Check this machine for an app.
 
     Args:
-        folder: Folder of the app, whose disk holds its queues.
+        file: eaves.yaml, which was read without a fault if it exists; its disk holds the queues.
         sources: Sources of the app.
         port: TCP port of the local platform.
     """
     yield from check_packages()
+    folder = file.absolute().parent
+    if file.exists():
+        yield ok("settings", f"{file} has no faults")
+    else:
+        yield note("settings", f"{file} does not exist", "eaves init")
     free, memory = shutil.disk_usage(folder).free, read_memory_limit()
     room = f"{free / 1e9:.1f} GB of the disk are free"
     yield ok("disk", room) if free >= MIN_DISK else warning("disk", f"only {room}", f"du -xh {folder} | sort -h")

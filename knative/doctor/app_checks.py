@@ -21,10 +21,9 @@ from knative.doctor.cluster_checks import architecture_of
 from knative.doctor.site import EVENTING_NAMESPACE, ExaminedSite
 from knative.readiness.pods import explain_pod
 from knative.readiness.refusals import explain_denial
-from knative.resources.eventing import CLASS, relay_name
+from knative.resources.eventing import CLASS
 from knative.resources.fields.credentials import VOLUMES
 from knative.resources.fields.labels import MANAGER
-from knative.resources.relay import PATIENCE_S, sends_to_relay
 
 CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker", "KafkaChannel"})
@@ -201,13 +200,3 @@ def check_triggers(subject: ExaminedSite) -> Iterator[Finding]:
                 "delivery, sent again by its agent without end",
                 "set knative.dead_letter_sink in eaves.yaml to an http(s) address",
             )
-    through_broker = [one.name for one in subject.app.sources if not sends_to_relay(subject.app, one)]
-    if relay.enabled and through_broker:
-        yield warning(
-            "triggers",
-            f"the Trigger {relay_name(subject.app)} has no dead letter sink, because the relay can't be its own: "
-            f"events that {', '.join(through_broker)} sent through the Broker are dropped if the relay is "
-            f"unavailable or full for {PATIENCE_S / 3600:.0f} hours",
-            "set knative.dead_letter_sink in eaves.yaml to an http(s) address, or let the agents send to the relay "
-            "(`through: function`)",
-        )

@@ -70,10 +70,8 @@ class ObservedFunction:
     @property
     def given_up(self) -> bool:
         """Whether Knative has given up the revision: after its progress deadline, it is never started again."""
-        revision = self.revision
-        if condition(revision, "Active").get("status") == "False" == condition(revision, "Ready").get("status"):
-            return True
-        return condition(revision, "ResourcesAvailable").get("reason") == _DEADLINE
+        off = [condition(self.revision, kind).get("status") == "False" for kind in ("Active", "Ready")]
+        return all(off) or condition(self.revision, "ResourcesAvailable").get("reason") == _DEADLINE
 
 
 class FunctionReader:

@@ -343,19 +343,15 @@ def _with_agent_fix(found: Diagnosis | None, name: str) -> Diagnosis | None:
 
 def _count(value: Object, pods: Sequence[Object]) -> tuple[int, int, int]:
     """Return the number of a workload's ready pods, of all, and of those with the version that was applied last."""
-    status = value.get("status", {})
+    status = {"updatedReplicas": 0, "readyReplicas": 0, **value.get("status", {})}
     if value["kind"] == DAEMON_SET.kind:
         counts = ("numberReady", "desiredNumberScheduled", "updatedNumberScheduled")
         ready, wanted, updated = (int(status.get(name) or 0) for name in counts)
         return ready, wanted, updated
     if value["kind"] == STATEFUL_SET.kind:
         wanted = int(value.get("spec", {}).get("replicas", 1))
-        replacing = status.get("updateRevision") != status.get("currentRevision")
-        return (
-            int(status.get("readyReplicas") or 0),
-            wanted,
-            int(status.get("updatedReplicas") or 0) if replacing else wanted,
-        )
+        current = status.get("updateRevision") == status.get("currentRevision")
+        return int(status["readyReplicas"]), wanted, wanted if current else int(status["updatedReplicas"])
     return int(any(is_true(pod, "Ready") for pod in pods) if pods else is_true(value, "Ready")), 1, 1
 
 
@@ -367,14 +363,8 @@ def _unready_since(pod: Object) -> float | None:
 
 
 def _belongs(pod: Object, value: Object) -> bool:
-    """Return whether a pod belongs to a workload, by its labels and by the UID of its controller if it has one."""
+    """Return whether a pod belongs to a workload, by its labels."""
     spec = value.get("spec", {})
-    wanted = (
-        spec.get("selector", {}).get("matchLabels") or spec.get("template", {}).get("metadata", {}).get("labels") or {}
-    )
-    owners = [one for one in pod["metadata"].get("ownerReferences") or () if one.get("kind") == value["kind"]]
-    return (
-        bool(wanted)
-        and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
-        and all(one.get("uid") == value["metadata"].get("uid") for one in owners)
-    )
+    template = spec.get("template", {}).get("metadata", {}).get("labels") or {}
+    wanted = spec.get("selector", {}).get("matchLabels") or template
+    return bool(wanted) and wanted.items() <= (pod["metadata"].get("labels") or {}).items()

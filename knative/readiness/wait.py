@@ -352,16 +352,11 @@ def _describe_pod(pod: Object) -> tuple[str, str, str]:
     """Describe a pod in the words of `kubectl get pods`."""
     statuses, spec = list(containers(pod)), pod.get("spec", {})
     states = [one.get("state") or {} for one in statuses]
-    reasons = [(one.get("waiting") or one.get("terminated") or {}).get("reason") for one in states]
-    scheduled = condition(pod, "PodScheduled")
-    words = ["" if is_alive(pod) else "Terminating", *reasons]
-    words += [
-        scheduled.get("reason") if scheduled.get("status") == "False" else "",
-        "Ready" if is_true(pod, "Ready") else "",
-    ]
+    reasons = [str((one.get("waiting") or one.get("terminated") or {}).get("reason", "")) for one in states]
+    phase = "Ready" if is_true(pod, "Ready") else str(pod.get("status", {}).get("phase", "Pending"))
     restarts = sum(int(one.get("restartCount") or 0) for one in statuses)
     detail = f"{sum(bool(one.get('ready')) for one in statuses)}/{len(spec.get('containers', []))}"
     detail += f", restarted {restarts} times" if restarts else ""
     detail += f" on {spec['nodeName']}" if spec.get("nodeName") else ""
-    phase = str(pod.get("status", {}).get("phase", "Pending"))
-    return name_of(pod), next((str(word) for word in words if word), phase), detail
+    state = next(filter(None, reasons), phase) if is_alive(pod) else "Terminating"
+    return name_of(pod), state, detail

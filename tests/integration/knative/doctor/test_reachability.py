@@ -183,8 +183,9 @@ def relaying(**relay: Any) -> ClusterApp:
     return replace(APP, relay=ClusterRelay(**{"to": "https://cloud.example", "secret": "link", **relay}))
 
 
-def test_the_secret_of_a_relay_has_a_line_of_its_own(patient: Patient, server: FakeCluster) -> None:
+def test_a_relay_gets_dead_letters_and_its_secret_has_a_line_of_its_own(patient: Patient, server: FakeCluster) -> None:
     play_pod(server, Reached(address="tls://cloud.example:443"))
+    assert patient.find("triggers", app=relaying()) == []
     missing = patient.one("credentials", app=relaying())
     assert missing.fix == "kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE"
 
@@ -198,18 +199,3 @@ def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_ar
     secret(server, "token", name="link")
     missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
     assert "the Secret link does not exist in eaves-agents" in missing.message
-
-
-def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
-    patient: Patient, server: FakeCluster
-) -> None:
-    play_pod(server, Reached(address="tls://cloud.example:443"))
-    assert patient.find("triggers", app=relaying()) == []
-    app = replace(relaying(), sources=(ClusterSource(name="shared", claim="shared", through="broker"),))
-    found = patient.one("triggers", app=app)
-    assert "the Trigger flowers-relay has no dead letter sink" in found.message
-    assert (
-        "events that shared sent through the Broker are dropped if the relay is unavailable or full for 50 hours"
-        in found.message
-    )
-    assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []

@@ -23,7 +23,6 @@ from tests.cluster.expanded import (
     container,
     ended,
     event,
-    failed_revision,
     failed_service,
     pod,
     ready_service,
@@ -174,12 +173,6 @@ def test_events_are_read_where_only_they_tell(server: FakeCluster, cluster: Clus
     del reported["involvedObject"]["uid"]
     server.put({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": NAMESPACE}, **reported})
     assert "a volume can't be mounted" in fail(cluster, timeout_s=0.4).message
-
-
-def test_a_pod_that_may_not_be_made(server: FakeCluster, cluster: Cluster) -> None:
-    message = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes (volume "spool")'
-    put(server, failed_service(message), failed_revision("ResourcesAvailable", "FailedCreate", message))
-    assert "Pod Security level restricted:latest" in fail(cluster).message
 
 
 def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, cluster: Cluster) -> None:
