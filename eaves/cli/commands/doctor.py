@@ -59,7 +59,7 @@ def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str)
         found = [(HERE, finding) for finding in check_packages()]
         found += _examine_sites(place, hurried, may_probe=not no_pod)
     else:
-        machine = examine_machine(place.file.parent, project.sources, LocalSettings().port)
+        machine = examine_machine(place.file, project.sources, LocalSettings().port)
         found = [(HERE, finding) for finding in machine]
     several = len({site for site, _ in found if site}) > 1
     _print([(site if several else HERE, finding) for site, finding in found], form)
