@@ -25,7 +25,7 @@ request; after it, a slow first start is no explanation either."""
 
 
 class RolloutAction(StrEnum):
-    """The next action of a rollout, as decided by the analysis."""
+    """The next action of a rollout, as `decide` decided."""
 
     WAIT = "wait"
     ADVANCE = "advance"

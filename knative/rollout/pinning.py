@@ -115,7 +115,7 @@ def hold_unpinned(
         cluster: Connection to the cluster.
         service: The Knative Service.
         state: State of the rollout.
-        decision: Decision of the analysis.
+        decision: Decision of `knative.rollout.decision`.
         now: Unix time in seconds.
 
     Raises:

@@ -167,7 +167,7 @@ def plan_pin(standing: RolloutStatus) -> Plan | None:
 def plan_decision(
     state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
 ) -> Plan:
-    """Plan the action of a rollout that the analysis has decided.
+    """Plan the action of a rollout that was decided.
 
     Args:
         state: State that the decision was made for.

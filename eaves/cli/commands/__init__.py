@@ -1,1 +1,1 @@
-"""The commands, one module each, named as they are typed; `eaves.cli.GROUPS` lists them."""
+"""The commands, named as they are typed, with related ones in one module; `eaves.cli.GROUPS` lists them."""
