@@ -25,7 +25,7 @@ request; after it, a slow first start is no explanation either."""
 
 
 class RolloutAction(StrEnum):
-    """The next action of a rollout, as `decide` decided."""
+    """The next action of a rollout, as `decide_rollout` decided."""
 
     WAIT = "wait"
     ADVANCE = "advance"
