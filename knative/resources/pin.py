@@ -18,7 +18,7 @@ from typing import Any
 
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PART_LABEL, PIN_LABEL
-from knative.resources.pod import Fragment, build_pod, build_security, function_fragment
+from knative.resources.pod import Fragment, build_pod, build_security, find_selector, function_fragment
 from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
@@ -54,7 +54,7 @@ def build_image_pin(app: ClusterApp, namespace: str, *, image: str, placement: F
             image.
     """
     placed = {name: value for name, value in placement.items() if name in PLACEMENT}
-    selector = placed.get("nodeSelector") or {}
+    selector = find_selector(placed)
     pin = build_app_part(
         app, pin_name(app.function.name, image, selector), namespace, PART, own={PIN_LABEL: pin_key(image, selector)}
     )
