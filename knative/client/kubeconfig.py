@@ -202,7 +202,10 @@ def _run_plugin(name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any]
     """
     try:
         provider = ExecProvider(ConfigNode("exec", dict(plugin)), "", ConfigNode("cluster", dict(cluster)))
-        status = provider.run() or {}
+        try:
+            status = provider.run() or {}
+        except AttributeError as error:  # on a terminal the client quotes messages that it has let pass
+            raise ConfigException("exec: the plugin failed; its own messages are above") from error
         token, certificate = str(status.get("token") or ""), str(status.get("clientCertificateData") or "")
         if not token and not certificate:
             raise ConfigException("the plugin's answer has neither a token nor a certificate with its key")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pty
+import subprocess
 import sys
 import time
 from base64 import b64encode
@@ -117,6 +120,19 @@ def test_a_login_plugin_that_fails_is_quoted(
         open_cluster(kubeconfig=file)
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert caplog.text == ""
+
+
+def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, "import sys; sys.exit('no session')"))
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-P", "-m", "eaves.cli", "status", "--on", "knative", "--kubeconfig", str(file)]
+    done = subprocess.run(words, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert b"no session" in done.stderr
+    assert b"the login to the cluster failed: exec: the plugin failed; its own messages are above" in done.stderr
 
 
 def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, tmp_path: Path) -> None:
