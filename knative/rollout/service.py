@@ -61,7 +61,7 @@ class RolloutOutcome:
 
     Attributes:
         name: Name of the function.
-        what: Action of the call: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`,
+        what: Action of the call: a value of `knative.rollout.decision.RolloutAction`, `begin`, `set`, `pin`,
             or `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
