@@ -23,7 +23,7 @@ from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
 from knative.client import kubeconfig
 from knative.client.cluster import Cluster, open_cluster
 from tests.fakes.http.proxy import open_proxy
-from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiservers, write_kubeconfig
 from tests.inputs.certificates import make_certificate
 
 
@@ -100,6 +100,17 @@ def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver
     plugin(tmp_path, credential(token="second"))
     apiserver.tokens = {"second"}
     assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
+
+
+def test_a_token_that_a_login_proxy_refuses_is_renewed_though_the_answer_is_not_the_api_servers(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    user = plugin(tmp_path, credential(token="first"))
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
+    plugin(tmp_path, credential(token="second"))
+    refused = Reply(status=401, body=b"token expired")
+    apiserver.fault = lambda request: refused if request.headers["Authorization"] == "Bearer first" else None
+    assert cluster.version() == "v1.36.2"
 
 
 @pytest.mark.parametrize(
