@@ -143,7 +143,33 @@ def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(
     os.close(theirs)
     os.close(ours)
     assert b"no session" in done.stderr
-    assert b"the login to the cluster failed: exec: the plugin failed; its own messages are above" in done.stderr
+    assert b"the login to the cluster failed: exec: the plugin failed with exit code 1" in done.stderr
+
+
+def test_a_login_plugin_that_hangs_does_not_hold_the_command_up(tmp_path: Path) -> None:
+    hanging = plugin(tmp_path, "import time; time.sleep(60)")["exec"]
+    with pytest.raises(DeniedError, match=r"the plugin did not answer within 0\.3 s"):
+        kubeconfig.run_plugin("edge", hanging, {}, timeout_s=0.3)
+
+
+def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    """A path means nothing to it, as ExecCredential knows only data."""
+    (tmp_path / "ca.crt").write_text("PEM")
+    told = tmp_path / "told.json"
+    text = f"import os; open({str(told)!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n{credential(token='a')}"
+    user = plugin(tmp_path, text)
+    user["exec"]["provideClusterInfo"] = True
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    config = yaml.safe_load(file.read_text())
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "edge"}}
+    config["clusters"][0]["cluster"] |= {"certificate-authority": "ca.crt", "extensions": [extension]}
+    file.write_text(yaml.safe_dump(config))
+    open_cluster(kubeconfig=file)
+    cluster = json.loads(told.read_text())["spec"]["cluster"]
+    assert (cluster["certificate-authority-data"], cluster["config"]) == ("UEVN", {"audience": "edge"})
+    assert "certificate-authority" not in cluster
 
 
 def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, tmp_path: Path) -> None:
