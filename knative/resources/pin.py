@@ -26,8 +26,11 @@ from knative.specs import ClusterApp
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """Command of the pin's container; Python is the only program that every function's container image has."""
-PLACEMENT = ("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName", "tolerations")
-"""Fields of the function's pods that its pins share."""
+PLACEMENT = (
+    *("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName", "serviceAccountName"),
+    "tolerations",
+)
+"""Fields of the function's pods that its pins share; a ServiceAccount may have the pull secrets."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 """Update strategy of a pin's DaemonSet; the DaemonSet changes only with its pull secret or the version of Eaves.
