@@ -29,7 +29,6 @@ _READS = ["get", "list"]
 _ROLL_OUT = (
     ("serving.knative.dev", ["services"], ["patch"]),
     ("apps", ["daemonsets"], ["delete"]),
-    ("apps", ["deployments", "replicasets"], ["list"]),  # why a revision doesn't become ready
     ("", ["configmaps"], ["patch"]),
 )
 """Rights to change the shares of requests, as `eaves promote` and `eaves rollback` need them."""

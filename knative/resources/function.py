@@ -66,12 +66,6 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     return {**service, "spec": {"template": template}}
 
 
-def function_resources(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Return requests and limits of the function's container, without the sidecar's."""
-    pod = build_pod({"resources": RESOURCES}, function_fragment(settings, site))
-    return dict(pod["containers"][0]["resources"])
-
-
 def concurrency(app: ClusterApp) -> int:
     """Return the number of concurrent predictions of a replica, also Knative's limit of requests for a replica.
 

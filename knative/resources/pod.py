@@ -225,11 +225,6 @@ def build_credentials(
     return made, {"name": volume, "mountPath": folder, "readOnly": True}
 
 
-def show_cpu(processors: float) -> str:
-    """Format a number of CPUs as a Kubernetes quantity, such as `250m` or `4`."""
-    return f"{processors:g}" if processors == int(processors) else f"{round(processors * 1000)}m"
-
-
 def show_memory(size_bytes: float) -> str:
     """Format a number of bytes as a Kubernetes quantity, in the largest binary unit of a whole number, or else Mi."""
     for suffix in ("Gi", "Mi", "Ki"):
