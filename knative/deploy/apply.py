@@ -212,7 +212,7 @@ def _apply_anew(cluster: Cluster, manifest: Object, leaving: Object | None) -> O
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """Return the error for a refused object with a fix, if the cause of the refusal is known."""
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
-    found = explain_denial(error.message)
+    found = explain_denial(error.message, namespace)
     if found is not None:
         return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
     if any(text in error.message for text in _IMMUTABLE):

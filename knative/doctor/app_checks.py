@@ -58,7 +58,7 @@ def check_admission(subject: ExaminedSite) -> Iterator[Finding]:
         except (AbsentError, ConflictError, InvalidError) as refused:
             if isinstance(refused, AbsentError) and one["metadata"].get("namespace") in made:
                 continue
-            known = explain_denial(refused.message)
+            known = explain_denial(refused.message, str(one["metadata"].get("namespace") or subject.namespace))
             message = known.message if known else refused.message
             fix = known.fix if known else refused.hint or "eaves diff --on knative"
             found.setdefault(message, error("admission", message, fix))
