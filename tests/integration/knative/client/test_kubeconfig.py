@@ -157,8 +157,8 @@ def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
 ) -> None:
     """A path means nothing to it, as ExecCredential knows only data."""
     (tmp_path / "ca.crt").write_text("PEM")
-    told = tmp_path / "told.json"
-    text = f"import os; open({str(told)!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n{credential(token='a')}"
+    asked = tmp_path / "question.json"
+    text = f"import os; open({str(asked)!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n{credential(token='a')}"
     user = plugin(tmp_path, text)
     user["exec"]["provideClusterInfo"] = True
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
@@ -167,7 +167,7 @@ def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
     config["clusters"][0]["cluster"] |= {"certificate-authority": "ca.crt", "extensions": [extension]}
     file.write_text(yaml.safe_dump(config))
     open_cluster(kubeconfig=file)
-    cluster = json.loads(told.read_text())["spec"]["cluster"]
+    cluster = json.loads(asked.read_text())["spec"]["cluster"]
     assert (cluster["certificate-authority-data"], cluster["config"]) == ("UEVN", {"audience": "edge"})
     assert "certificate-authority" not in cluster
 
