@@ -139,12 +139,6 @@ class KnativeSettings:
     )
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway of the networking layer.")
 
-    @property
-    def pull_secret(self) -> str:
-        """Name of the first Secret with which nodes pull container images; empty when `pod` names none."""
-        secrets = self.pod.get("imagePullSecrets") or [{}]
-        return str(secrets[0].get("name", ""))
-
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
         for name in ("image", "agent_image", "agent_camera_image", "agent_s3_image", "trainer_image"):

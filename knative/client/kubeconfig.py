@@ -2,18 +2,22 @@
 
 The official client logs in (certificates, tokens, login plugins, auth providers) and sets up connections.
 `knative.client.transport` makes the requests. The files are read here, since with 200 contexts the client would parse
-them for each site again. Its own call of a login plugin logs a failure and continues without credentials, so the plugin
-is run first, by the client's `ExecProvider`.
+them for each site again. Its own call of a login plugin has no time limit, logs a failure and continues without
+credentials, so the plugin is run here.
 """
 
 from __future__ import annotations
 
 import base64
 import difflib
+import json
 import logging
+import os
 import re
 import shlex
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,8 +31,6 @@ import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config, load_kube_config_from_dict
-from kubernetes.config.exec_provider import ExecProvider
-from kubernetes.config.kube_config import ConfigNode
 from oauthlib.oauth2 import OAuth2Error
 from urllib3.exceptions import InsecureRequestWarning
 
@@ -44,7 +46,11 @@ CONNECTIONS = 32
 """Number of open connections that are kept for each cluster; urllib3 logs a warning when more are used."""
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """YAML loader; the C parser, if PyYAML has it, reads 200 contexts in a tenth of the time."""
-_PATHS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+PLUGIN_S = 120.0
+"""Maximum seconds for a login plugin, which may open a browser and wait for the user. One that hangs would else keep
+`eaves reconcile --all` from ending."""
+_AUTHORITY = "certificate-authority"
+_PATHS = (_AUTHORITY, "client-certificate", "client-key", "tokenFile")
 _SINGULAR = {"contexts": "context", "clusters": "cluster", "users": "user"}
 
 _log = logging.getLogger(__name__)
@@ -80,7 +86,7 @@ class Context:
             cluster = config["clusters"].get(str(context.get("cluster")), {})
             user = config["users"].get(str(context.get("user")), {})
             if plugin := user.get("exec"):
-                user = _run_plugin(self.name, plugin, cluster)
+                user = run_plugin(self.name, plugin, cluster)
             with _CLIENT:
                 self._configure(configuration, user, [{"name": context.get("cluster"), "cluster": cluster}])
         _choose_proxy(configuration, own=str(cluster.get("proxy-url") or ""))
@@ -195,14 +201,18 @@ def _absolute(value: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
-def _run_plugin(name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[str, Any]:
+def run_plugin(
+    name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout_s: float = PLUGIN_S
+) -> dict[str, Any]:
     """Run the login plugin of a context's user; return the user with the credential that it printed.
 
-    Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential).
+    Raises:
+        DeniedError: When the plugin can't be run, fails, exceeds the time limit, or prints no credential.
+
+    Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential), and client-go, plugin/pkg/client/auth/exec.
     """
     try:
-        provider = ExecProvider(ConfigNode("exec", dict(plugin)), "", ConfigNode("cluster", dict(cluster)))
-        status = provider.run() or {}
+        status = _ask_plugin(plugin, cluster, timeout_s)
         token, certificate = str(status.get("token") or ""), str(status.get("clientCertificateData") or "")
         if not token and not certificate:
             raise ConfigException("the plugin's answer has neither a token nor a certificate with its key")
@@ -212,8 +222,45 @@ def _run_plugin(name: str, plugin: Mapping[str, Any], cluster: Mapping[str, Any]
             "client-certificate-data": base64.b64encode(certificate.encode()).decode(),
             "client-key-data": base64.b64encode(str(status["clientKeyData"]).encode()).decode(),
         }
+    except subprocess.TimeoutExpired as error:
+        late = ConfigException(f"exec: the plugin did not answer within {timeout_s:g} s")
+        raise _cannot_log_in(name, late) from error
     except (ConfigException, OSError, AttributeError, KeyError, TypeError) as error:
         raise _cannot_log_in(name, error) from error
+
+
+def _ask_plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+    """Return the status that a login plugin prints; at a terminal it may ask the user, and its messages go there."""
+    interactive = plugin.get("interactiveMode") != "Never" and sys.stdin is not None and sys.stdin.isatty()
+    spec: dict[str, Any] = {"interactive": interactive}
+    if plugin.get("provideClusterInfo"):
+        extensions = {one["name"]: one["extension"] for one in cluster.get("extensions") or ()}
+        spec["cluster"] = {key: value for key, value in cluster.items() if key not in {_AUTHORITY, "extensions"}}
+        spec["cluster"] |= {"config": extensions.get("client.authentication.k8s.io/exec")}
+        if file := cluster.get(_AUTHORITY):
+            spec["cluster"][f"{_AUTHORITY}-data"] = base64.b64encode(Path(file).read_bytes()).decode()
+    question = {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
+    variables = {str(one["name"]): str(one["value"]) for one in plugin.get("env") or ()}
+    done = subprocess.run(
+        [str(plugin["command"]), *map(str, plugin.get("args") or ())],
+        env={**os.environ, **variables, "KUBERNETES_EXEC_INFO": json.dumps(question)},
+        stdin=None if interactive else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if interactive else subprocess.PIPE,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode:
+        raise ConfigException(f"exec: the plugin failed with exit code {done.returncode}. {done.stderr or ''}".strip())
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError as error:
+        raise ConfigException("exec: failed to decode process output: it is not an ExecCredential") from error
+    if answer["apiVersion"] != plugin["apiVersion"]:
+        raise ConfigException(f"exec: plugin api version {answer['apiVersion']} does not match {plugin['apiVersion']}")
+    return answer["status"] or {}
 
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:

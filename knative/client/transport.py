@@ -178,8 +178,10 @@ class ApiTransport:
         while True:
             response, generation = self._send(request, deadline)
             content = _read(request.call, response, deadline)
-            # A backend behind the API server's proxy may answer 401 too; its answer has no Status.
-            if response.status != 401 or renewed or parse_status(content) is None:
+            # A backend behind the API server's proxy may answer 401 too; its answer has no Status. Nor has that of a
+            # login proxy before the API server, through which some clusters are reached.
+            is_backend = request.call.subresource == "proxy" and parse_status(content) is None
+            if response.status != 401 or renewed or is_backend:
                 return HttpAnswer(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},

@@ -55,6 +55,8 @@ TRIGGER_LABEL = "eventing.knative.dev/trigger"
 """Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
 OBSERVED_S = 60.0
 """Maximum seconds to wait until Knative has observed a changed Trigger; Knative takes a second or two."""
+GONE_S = 60.0
+"""Maximum seconds to wait until an object that is being deleted is gone; Knative's controllers take seconds."""
 POLL_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -185,14 +187,32 @@ def _apply(
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
+    if "deletionTimestamp" in after["metadata"] and not dry_run:
+        return CREATED, _apply_anew(cluster, manifest, after)
     unchanged = before is not None and _content(before) == _content(after)
     return UNCHANGED if unchanged else outcome, after
+
+
+def _apply_anew(cluster: Cluster, manifest: Object, leaving: Object | None) -> Object:
+    """Apply an object again once it is gone: what was applied while it was being deleted goes with it."""
+    kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
+    deadline = time.monotonic() + GONE_S
+    while leaving is not None and "deletionTimestamp" in leaving["metadata"]:
+        if time.monotonic() > deadline:
+            raise ConflictError(
+                f"{cluster.name}: {kind.kind} {name} is being deleted, and still exists after {GONE_S:.0f} s",
+                hint=f"kubectl -n {namespace} get {kind.plural} {name} -o yaml   # its finalizers keep it; then deploy "
+                "again",
+            )
+        time.sleep(POLL_S)
+        leaving = cluster.get(kind, name, namespace=namespace)
+    return cluster.apply(manifest, manager=MANAGER)
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
     """Return the error for a refused object with a fix, if the cause of the refusal is known."""
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
-    found = explain_denial(error.message)
+    found = explain_denial(error.message, namespace)
     if found is not None:
         return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
     if any(text in error.message for text in _IMMUTABLE):

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from eaves.credentials.folder import AUTHORITIES, PASSWORD, TOKEN, USERNAME
-from eaves.errors import AbsentError, ConflictError, InvalidError, OciError
+from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError, OciError
 from eaves.platform.findings import Finding, error, note, ok, warning
 from knative.client.kinds import BROKER, NAMESPACE, POD, SECRET
 from knative.doctor.cluster_checks import architecture_of
@@ -53,10 +53,12 @@ def check_admission(subject: ExaminedSite) -> Iterator[Finding]:
     for one in subject.manifests:
         try:
             subject.cluster.apply(one, manager=MANAGER, force=True, dry_run=True)
+        except DeniedError as denied:  # a user without rights to namespaces still deploys into those that exist
+            found.setdefault(denied.message, note("admission", denied.message, denied.hint or ""))
         except (AbsentError, ConflictError, InvalidError) as refused:
             if isinstance(refused, AbsentError) and one["metadata"].get("namespace") in made:
                 continue
-            known = explain_denial(refused.message)
+            known = explain_denial(refused.message, str(one["metadata"].get("namespace") or subject.namespace))
             message = known.message if known else refused.message
             fix = known.fix if known else refused.hint or "eaves diff --on knative"
             found.setdefault(message, error("admission", message, fix))

@@ -11,7 +11,6 @@ from knative.client.kinds import (
     CONFIG_MAP,
     EVENT,
     JOB,
-    KSERVICE,
     POD,
     POD_AUTOSCALER,
     REVISION,
@@ -80,7 +79,6 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
     yield need("deploy", REVISION, ("delete",), here)  # one that was given up
     if subject.app.triggers:  # removed settings of a trigger's delivery are removed from its Subscription
         yield need("deploy", SUBSCRIPTION, ("list", "patch"), here)
-    yield need("promote", KSERVICE, ("watch",), here, hard=True)
     for kind in (REVISION, POD, POD_AUTOSCALER):
         yield need("status, rollout", kind, ("get", "list"), here, hard=True)
     yield need("deploy --wait", EVENT, ("list",), here)

@@ -281,7 +281,7 @@ def explain_refusal(said: str, namespace: str) -> Diagnosis:
     return explain_denial(said, namespace) or _explain("refused", _REFUSED, said, namespace=namespace)
 
 
-def explain_denial(said: str, namespace: str = "NAMESPACE") -> Diagnosis | None:
+def explain_denial(said: str, namespace: str) -> Diagnosis | None:
     """Explain why the cluster refused an object, if its feature flags, quotas, policies or webhooks are the reason."""
     flags = _missing_flags(said)
     if flags:

@@ -27,9 +27,8 @@ MEMORY = "256Mi"
 """Memory limit of a console's pod: the process, 16 MB of recent images, and one image that is being decoded."""
 _READS = ["get", "list"]
 _ROLL_OUT = (
-    ("serving.knative.dev", ["services"], ["patch", "watch"]),
+    ("serving.knative.dev", ["services"], ["patch"]),
     ("apps", ["daemonsets"], ["delete"]),
-    ("apps", ["deployments", "replicasets"], ["list"]),  # why a revision doesn't become ready
     ("", ["configmaps"], ["patch"]),
 )
 """Rights to change the shares of requests, as `eaves promote` and `eaves rollback` need them."""

@@ -20,6 +20,7 @@ from knative.resources.pod import (
     build_pod,
     build_security,
     build_temporary,
+    find_selector,
     function_fragment,
 )
 from knative.settings import KnativeSettings, SiteSettings
@@ -50,7 +51,8 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
     """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
-    pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, site.selector)} if settings.pin else {}
+    nodes = find_selector(function_fragment(settings, site))
+    pinned = {PIN_ANNOTATION: pin_name(function.name, function.image, nodes)} if settings.pin else {}
     version = {VERSION_LABEL: function.artifact_digest[:12]} if function.artifact_digest else {}
     own = {**version, **visibility}
     service = build_object(KSERVICE, function.name, app, site, "function", annotations=pinned, more_labels=own)
@@ -62,12 +64,6 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
         "spec": _pod(app, settings, site),
     }
     return {**service, "spec": {"template": template}}
-
-
-def function_resources(settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Return requests and limits of the function's container, without the sidecar's."""
-    pod = build_pod({"resources": RESOURCES}, function_fragment(settings, site))
-    return dict(pod["containers"][0]["resources"])
 
 
 def concurrency(app: ClusterApp) -> int:

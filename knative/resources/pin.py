@@ -18,7 +18,7 @@ from typing import Any
 
 from knative.client.kinds import DAEMON_SET
 from knative.resources.metadata import PART_LABEL, PIN_LABEL
-from knative.resources.pod import Fragment, build_pod, build_security, function_fragment
+from knative.resources.pod import Fragment, build_pod, build_security, find_selector, function_fragment
 from knative.resources.workload import build_app_part
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
@@ -26,8 +26,11 @@ from knative.specs import ClusterApp
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
 """Command of the pin's container; Python is the only program that every function's container image has."""
-PLACEMENT = ("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName", "tolerations")
-"""Fields of the function's pods that its pins share."""
+PLACEMENT = (
+    *("affinity", "imagePullSecrets", "nodeSelector", "priorityClassName", "runtimeClassName", "serviceAccountName"),
+    "tolerations",
+)
+"""Fields of the function's pods that its pins share; a ServiceAccount may have the pull secrets."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 """Update strategy of a pin's DaemonSet; the DaemonSet changes only with its pull secret or the version of Eaves.
@@ -54,7 +57,7 @@ def build_image_pin(app: ClusterApp, namespace: str, *, image: str, placement: F
             image.
     """
     placed = {name: value for name, value in placement.items() if name in PLACEMENT}
-    selector = placed.get("nodeSelector") or {}
+    selector = find_selector(placed)
     pin = build_app_part(
         app, pin_name(app.function.name, image, selector), namespace, PART, own={PIN_LABEL: pin_key(image, selector)}
     )

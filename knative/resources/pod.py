@@ -98,6 +98,11 @@ def function_fragment(settings: KnativeSettings, site: SiteSettings) -> dict[str
     return merge_fragments(settings.pod, site.pod)
 
 
+def find_selector(fragment: Fragment) -> dict[str, str]:
+    """Return the labels of the nodes that a fragment chooses, without those that a later fragment has taken away."""
+    return {name: value for name, value in (fragment.get("nodeSelector") or {}).items() if value is not None}
+
+
 def common_fragment(settings: KnativeSettings, site: SiteSettings, own: Fragment | None = None) -> dict[str, Any]:
     """Return the fragment of a pod that is not the function's.
 
@@ -218,11 +223,6 @@ def build_credentials(
     """
     made = {"name": volume, "secret": {"secretName": secret, "defaultMode": mode}}
     return made, {"name": volume, "mountPath": folder, "readOnly": True}
-
-
-def show_cpu(processors: float) -> str:
-    """Format a number of CPUs as a Kubernetes quantity, such as `250m` or `4`."""
-    return f"{processors:g}" if processors == int(processors) else f"{round(processors * 1000)}m"
 
 
 def show_memory(size_bytes: float) -> str:

@@ -190,9 +190,6 @@ COMMENTS = {
     "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
     "DaemonSet": {
         "maxSurge": "A node's old pod is deleted after the new one runs there, one node at a time.",
-        "eaves.dev/revisions": (
-            "Revisions of this container image; `eaves render` deletes the file when the Service names none of them."
-        ),
         "command": "The container does nothing; its pod keeps the container image on the node.",
         "hostPath": ("Folders of the node: images or devices, and the spool."),
         "privileged": (

@@ -217,7 +217,7 @@ def note_refusals(plan: Plan, standing: RolloutStatus) -> Plan:
 
 def _newest(standing: RolloutStatus) -> str:
     if not standing.newest:
-        raise NotFoundError(f"{standing.name} has no revision yet", hint="eaves status")
+        raise NotFoundError(f"{standing.name} has no revision yet", hint="eaves status --on knative")
     return standing.newest
 
 

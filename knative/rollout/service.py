@@ -315,7 +315,8 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
                 break
     if service is None:
         raise NotFoundError(
-            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}", hint="eaves status"
+            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}",
+            hint="eaves status --on knative",
         )
     return service
 
@@ -416,7 +417,8 @@ def _require(
         if health.ready is False or (health.ready is None and revision in plan.needs):
             state = "failed" if health.ready is False else "isn't ready yet"
             raise StartError(
-                f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {standing.name}"
+                f"{revision} {state}: {health.message or 'no reason given'}",
+                hint=f"eaves logs {standing.name} --on knative",
             )
     if pin_wait_s is not None:
         require_pinned(cluster, service, plan, wait_s=pin_wait_s)

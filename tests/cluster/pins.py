@@ -24,10 +24,11 @@ def update(
     pin: bool = True,
     site: SiteSettings = SITE,
     env: dict[str, str] | None = None,
+    pod: dict[str, Any] | None = None,
 ) -> SiteUpdate:
     """Deploy a container image."""
-    app = plain_app(image=image, env=env or {})
-    wanted = SiteDeployment(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
+    app, knative = plain_app(image=image, env=env or {}), KnativeSettings(pin=pin, pod=pod or {})
+    wanted = SiteDeployment(app=app, knative=knative, rollout=SETTINGS, ready_s=ready_s)
     return update_site(cluster, site, wanted)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pty
+import subprocess
 import sys
 import time
 from base64 import b64encode
@@ -20,7 +23,7 @@ from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
 from knative.client import kubeconfig
 from knative.client.cluster import Cluster, open_cluster
 from tests.fakes.http.proxy import open_proxy
-from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiservers, write_kubeconfig
 from tests.inputs.certificates import make_certificate
 
 
@@ -99,6 +102,17 @@ def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver
     assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
 
 
+def test_a_token_that_a_login_proxy_refuses_is_renewed_though_the_answer_is_not_the_api_servers(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    user = plugin(tmp_path, credential(token="first"))
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
+    plugin(tmp_path, credential(token="second"))
+    refused = Reply(status=401, body=b"token expired")
+    apiserver.fault = lambda request: refused if request.headers["Authorization"] == "Bearer first" else None
+    assert cluster.version() == "v1.36.2"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -117,6 +131,45 @@ def test_a_login_plugin_that_fails_is_quoted(
         open_cluster(kubeconfig=file)
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert caplog.text == ""
+
+
+def test_the_messages_of_a_login_plugin_that_fails_at_a_terminal_are_seen_there(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, "import sys; sys.exit('no session')"))
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-P", "-m", "eaves.cli", "status", "--on", "knative", "--kubeconfig", str(file)]
+    done = subprocess.run(words, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+    os.close(theirs)
+    os.close(ours)
+    assert b"no session" in done.stderr
+    assert b"the login to the cluster failed: exec: the plugin failed with exit code 1" in done.stderr
+
+
+def test_a_login_plugin_that_hangs_does_not_hold_the_command_up(tmp_path: Path) -> None:
+    hanging = plugin(tmp_path, "import time; time.sleep(60)")["exec"]
+    with pytest.raises(DeniedError, match=r"the plugin did not answer within 0\.3 s"):
+        kubeconfig.run_plugin("edge", hanging, {}, timeout_s=0.3)
+
+
+def test_a_login_plugin_that_asks_for_the_cluster_gets_its_authority_as_data(
+    apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    """A path means nothing to it, as ExecCredential knows only data."""
+    (tmp_path / "ca.crt").write_text("PEM")
+    asked = tmp_path / "question.json"
+    text = f"import os; open({str(asked)!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n{credential(token='a')}"
+    user = plugin(tmp_path, text)
+    user["exec"]["provideClusterInfo"] = True
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    config = yaml.safe_load(file.read_text())
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "edge"}}
+    config["clusters"][0]["cluster"] |= {"certificate-authority": "ca.crt", "extensions": [extension]}
+    file.write_text(yaml.safe_dump(config))
+    open_cluster(kubeconfig=file)
+    cluster = json.loads(asked.read_text())["spec"]["cluster"]
+    assert (cluster["certificate-authority-data"], cluster["config"]) == ("UEVN", {"audience": "edge"})
+    assert "certificate-authority" not in cluster
 
 
 def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, tmp_path: Path) -> None:

@@ -57,6 +57,31 @@ def test_a_broker_that_a_deploy_applied_meanwhile_stays(
     assert set(objects(apiserver)) == {"cams/Broker/eaves"}
 
 
+def test_what_is_still_being_deleted_is_made_again_by_the_next_deploy(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """A controller's finalizer keeps a Broker for seconds, and what is applied to it meanwhile goes with it."""
+    kind = "eventing.knative.dev/v1/Broker"
+    deploy(cluster, plain_app())
+    broker = apiserver.get(kind, "eaves", namespace="cams")
+    broker["metadata"]["finalizers"] = ["brokers.eventing.knative.dev"]
+    apiserver.put(broker, manager="controller", namespace="cams")
+    remove_app(cluster, OWNER)
+    looked: list[str] = []
+
+    def end(request: Request) -> None:
+        if request.method == "GET" and request.path.endswith("/brokers/eaves"):
+            looked.append(request.path)
+            if len(looked) == 3:
+                going = apiserver.get(kind, "eaves", namespace="cams")
+                going["metadata"]["finalizers"] = []
+                apiserver.put(going, manager="controller", namespace="cams")
+
+    apiserver.fault = end
+    assert "Broker/eaves" in outcomes(deploy(cluster, plain_app()))["created"]
+    assert "deletionTimestamp" not in apiserver.get(kind, "eaves", namespace="cams")["metadata"]
+
+
 def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}

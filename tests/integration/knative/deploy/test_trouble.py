@@ -73,7 +73,7 @@ def test_a_quota_that_is_used_up_is_said_with_its_name(
         InvalidError, match="edge: the cluster refuses Service flowers: the quota few of the namespace is used up"
     ) as raised:
         deploy(cluster, plain_app())
-    assert "describe resourcequota few" in str(raised.value.hint)
+    assert "kubectl -n cams describe resourcequota few" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,16 @@ def test_what_the_api_server_would_refuse(patient: Patient, server: FakeCluster)
     assert (missing.severity, "create namespace cellar" in missing.fix) == (ERROR, True)
 
 
+def test_an_object_that_the_user_may_not_apply_keeps_no_other_from_being_tried(
+    patient: Patient, server: FakeCluster
+) -> None:
+    server.denied = {("patch", "namespaces")}
+    server.admit = lambda value: "images must come from our registry" if value["kind"] == "Service" else ""
+    denied, refused = patient.find("admission", app=source(agent="node", options={"path": "/p"}), pin=False)[:2]
+    assert (denied.severity, "may not patch namespaces" in denied.message) == (NOTE, True)
+    assert "images must come from our registry" in refused.message
+
+
 def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
     site = replace(SITE, pod={"nodeSelector": {"place": "barn"}})
     missing = patient.one("nodes", site=site)

@@ -106,8 +106,9 @@ def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serv
     with pytest.raises(StartError, match="flowers-00003 isn't ready yet"):
         rollout.set_percent(cluster, NAME, 10)
     serving.ready(THIRD, False, message="no room")
-    with pytest.raises(StartError, match="flowers-00003 failed: no room"):
+    with pytest.raises(StartError, match="flowers-00003 failed: no room") as raised:
         rollout.promote(cluster, NAME)
+    assert raised.value.hint == "eaves logs flowers --on knative", "without --on, this machine's logs are read"
     assert shares(serving) == {FIRST: 100}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from eaves.errors import StartError
 from knative import rollout
 from knative.client.cluster import Cluster
 from tests.cluster.apps import IMAGE, NAME
-from tests.cluster.deploys import HOME
-from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, update
+from tests.cluster.deploys import HOME, SITE
+from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, pinned, update
 from tests.cluster.rollouts import FIRST, SECOND, shares
 from tests.cluster.sites import IMAGE as FIRST_IMAGE
 from tests.cluster.sites import OTHER, open_sites
@@ -58,6 +59,19 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
     two_of_three.pull(IMAGES[1])
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
     assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
+
+
+@pytest.mark.parametrize("site", [{}, {"nodeSelector": {"edge": None}}], ids=["", "the site takes it away"])
+def test_labels_of_nodes_for_all_sites_keep_no_rollout_from_its_pin(
+    cluster: Cluster, knative: Knative, site: dict[str, object]
+) -> None:
+    everywhere, here = {"nodeSelector": {"edge": "yes"}}, replace(SITE, pod=site)
+    update(cluster, pod=everywhere, site=here)
+    update(cluster, IMAGES[1], pod=everywhere, site=here)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+    assert shares(knative) == {FIRST: 90, SECOND: 10}
+    update(cluster, IMAGES[1], pod=everywhere, site=here)
+    assert pinned(knative.server) == set(IMAGES[:2]), "both revisions serve"
 
 
 def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_by_a_persons_word(

@@ -204,7 +204,7 @@ def test_what_a_container_can_not_start_with(said: str, cause: str, fix: str, fi
     ],
 )
 def test_missing_feature_flags_and_the_line_that_sets_them(denial: str, keys: list[str]) -> None:
-    found = explain_denial(DENIED + denial)
+    found = explain_denial(DENIED + denial, "cams")
     assert found is not None
     assert (found.cause, found.final) == ("flag", True)
     patch = ", ".join(f'"kubernetes.podspec-{key}": "enabled"' for key in keys)
@@ -222,7 +222,9 @@ def test_another_fault_is_no_missing_flag() -> None:
         "must not set the field(s): spec.template.spec.restartPolicy",
         "must not set the field(s): spec.template.spec.containers[0].securityContext.privileged",
     ):
-        assert explain_denial(DENIED + denial) is None
-    name = explain_denial(DENIED + "Failed to parse image reference: spec.template.spec.containers[0].image\nimage: x")
+        assert explain_denial(DENIED + denial, "cams") is None
+    name = explain_denial(
+        DENIED + "Failed to parse image reference: spec.template.spec.containers[0].image\nimage: x", "cams"
+    )
     assert name is not None
     assert (name.cause, name.final) == ("image", True)

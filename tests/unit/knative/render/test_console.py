@@ -67,7 +67,7 @@ def test_its_pod_passes_restricted_pod_security() -> None:
 
 def test_it_may_only_read_unless_it_is_writable() -> None:
     assert find_verbs(rendered()) == {"get", "list"}
-    assert find_verbs(rendered("--writable")) == {"get", "list", "patch", "watch", "delete"}
+    assert find_verbs(rendered("--writable")) == {"get", "list", "patch", "delete"}
 
 
 def test_it_may_neither_read_secrets_nor_run_programs_in_pods() -> None:

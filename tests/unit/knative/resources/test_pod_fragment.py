@@ -47,6 +47,13 @@ def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Pat
     assert seen >= 4
 
 
+def test_a_pin_is_pulled_with_the_account_of_the_function() -> None:
+    """Its pull secrets may be those of the account, and without them a rollout would wait for the pin for ever."""
+    made = render_app(plain_app(), KnativeSettings(pod={"serviceAccountName": "puller"}), plain_site())
+    accounts = {template["spec"]["serviceAccountName"] for one in made for template in pod_templates(one)}
+    assert accounts == {"puller"}
+
+
 def test_resources_of_the_app_are_the_functions() -> None:
     gpu = {"resources": {"requests": {"cpu": "1"}, "limits": {"memory": None, "nvidia.com/gpu": "1"}}}
     made = render_app(full_app(), full_settings(pod=gpu), plain_site())

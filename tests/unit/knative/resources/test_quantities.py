@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from eaves.platform.quantities import parse_quantity
-from knative.resources.pod import show_cpu, show_memory
+from knative.resources.pod import show_memory
 
 
 @pytest.mark.parametrize(
@@ -38,8 +36,3 @@ def test_what_is_no_quantity(text: object) -> None:
 @pytest.mark.parametrize(("size", "text"), [(2**30, "1Gi"), (512 * 2**20, "512Mi"), (1e9, "954Mi"), (0, "0Mi")])
 def test_memory_as_people_write_it(size: float, text: str) -> None:
     assert show_memory(size) == text
-
-
-@given(st.integers(1, 4000))
-def test_processors_come_back(millis: int) -> None:
-    assert parse_quantity(show_cpu(millis / 1000)) == pytest.approx(millis / 1000)
