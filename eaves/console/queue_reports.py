@@ -50,8 +50,8 @@ class ReusedAnswer(Generic[T]):
         """Return the answer; the errors are those of `ask`, and aren't kept."""
         with self._lock:
             if self._kept is None or self._clock.monotonic() - self._kept[0] >= self._reuse_s:
-                answer = self._ask()
-                self._kept = self._clock.monotonic(), answer  # those who have waited for it take it, however long it took
+                answer = self._ask()  # those who wait for it take it, however long it took
+                self._kept = self._clock.monotonic(), answer
             return self._kept[1]
 
     def forget(self) -> None:
