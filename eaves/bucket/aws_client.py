@@ -148,6 +148,8 @@ class AwsClient:
             threading.Thread(target=self._send, args=(future, send), name=self._service, daemon=True).start()
         except RuntimeError as error:
             self._leave_place()
+            with self._changed:
+                self._waiting.discard(future)
             raise UnreachableError("the request was not sent, because no thread can be started") from error
         try:
             return future.result(self._timeout_s)

@@ -46,7 +46,7 @@ GROUPS = {
         "verify": "Verify an artifact's outputs or a container image's signature.",
         "package": "Build a function's container image, without Docker.",
         "pipeline": "Run a pipeline: train, convert, package, push and publish.",
-        "sign": "Sign a container image, or create a signing key.",
+        "sign": "Sign a container image by the program cosign.",
     },
     "Run functions": {
         "deploy": "Deploy a model as a function.",

@@ -49,9 +49,9 @@ class ReusedAnswer(Generic[T]):
     def get(self) -> T:
         """Return the answer; the errors are those of `ask`, and aren't kept."""
         with self._lock:
-            now = self._clock.monotonic()
-            if self._kept is None or now - self._kept[0] >= self._reuse_s:
-                self._kept = now, self._ask()
+            if self._kept is None or self._clock.monotonic() - self._kept[0] >= self._reuse_s:
+                answer = self._ask()  # those who wait for it take it, however long it took
+                self._kept = self._clock.monotonic(), answer
             return self._kept[1]
 
     def forget(self) -> None:

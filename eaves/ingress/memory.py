@@ -1,6 +1,7 @@
 """Memory for the bodies of requests: all bodies that are read or stored at the same time share one limit.
 
-A budget of 64 MB that takes bodies of up to 32 MB gives each owner, such as a site, 32 MB, so one site blocks no other.
+A budget of 64 MB that takes bodies of up to 32 MB gives each owner, such as a site, 32 MB, and has 8 MB more for bodies
+of up to 1 MB. So neither one site nor the large bodies of all sites block the small bodies, which are the majority.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ WAIT_S = 2.0
 """Maximum time that one request waits for memory that other requests have reserved, seconds."""
 OWNER_PART = 2
 """Divisor of the budget that gives the maximum number of bytes for one owner, such as a site."""
+RESERVE_PART, SMALL_PART = 8, 64
+"""Divisors of the budget for the additional reserve for small bodies, and for the size up to which a body is small."""
 
 
 class MemoryBudget:
@@ -25,7 +28,7 @@ class MemoryBudget:
     retry.
 
     Args:
-        max_bytes: Number of bytes that may be taken at the same time.
+        max_bytes: Number of bytes that may be taken at the same time; small bodies may take an eighth more.
         largest: Size of the largest body, which always fits into an owner's share, bytes.
         name: Name of the memory's owner, for messages.
     """
@@ -80,7 +83,9 @@ class MemoryBudget:
             self._changed.notify_all()
 
     def _fits(self, share: MemoryReservation, size: int) -> bool:
-        return self._owners.total() + size <= self._max_bytes and self._fits_owner(share, size)
+        is_small = share.taken + size <= self._max_bytes // SMALL_PART
+        bound = self._max_bytes + (self._max_bytes // RESERVE_PART if is_small else 0)
+        return self._owners.total() + size <= bound and self._fits_owner(share, size)
 
     def _fits_owner(self, share: MemoryReservation, size: int) -> bool:
         return not share.owner or self._owners[share.owner] + size <= self._per_owner

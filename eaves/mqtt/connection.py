@@ -96,6 +96,9 @@ class ConnectionListener:
     def received(self, message: Message) -> None:
         """Handle a message."""
 
+    def turned(self) -> None:
+        """Handle a turn of the network loop, of which there is one each second at least while there is a connection."""
+
 
 class BrokerConnection:
     """Connection to one broker, made again after growing pauses whenever it ends.
@@ -386,6 +389,7 @@ class BrokerClient(paho.Client):
         end_by: float | None = None
         while self.loop(LOOP_S) == MQTTErrorCode.MQTT_ERR_SUCCESS and self.socket() is not None:
             self._owner.turn()
+            self._owner.listener.turned()
             now = clock.monotonic()
             if self.accepted is None and now > answer_by:
                 raise TimeoutError

@@ -32,6 +32,7 @@ REPAIR_PAUSES = 10.0
 """Factor of the pause after a damaged file could not be replaced, for example on a full disk: the pause is the duration
 of the failed attempt times this factor.
 """
+MAX_NUMBER = (1 << 63) - 1
 _DELIVERY = "seq, lane, eid, state, status, reason"
 _ENTRY = "SELECT ?, ?, attributes, data, 0, put_at, crc FROM events NOT INDEXED WHERE eid = ?"
 _PUT_EVENT = (
@@ -158,7 +159,7 @@ def _copy(path: Path) -> None:
             new.execute("BEGIN IMMEDIATE")
             with contextlib.closing(connect(path, mode="ro")) as old:
                 copied, lost = _copy_entries(old, new)
-                for row in _read_rows(old, "seen", "key, at"):
+                for row in _read_seen(old):
                     new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", row)
                 _copy_ledger(old, new)
             new.execute("COMMIT")
@@ -197,13 +198,12 @@ def _remove(path: Path) -> None:
         path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
 
 
-def _read_rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[Any]:
-    """Yield the rows of a table by their key, the first column, but none from the first to the last unreadable page.
+def _read_seen(db: sqlite3.Connection) -> Iterator[Any]:
+    """Yield the remembered ids by their key, but none from the first to the last unreadable page.
 
     Those behind them come last, backwards.
     """
-    sql = f"SELECT {columns} FROM {table} NOT INDEXED ORDER BY {columns.partition(',')[0]}"  # noqa: S608 - constants
-    last = None
+    sql, last = "SELECT key, at FROM seen NOT INDEXED ORDER BY key", None
     try:
         for row in db.execute(sql):
             yield row
@@ -216,13 +216,42 @@ def _read_rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[Any
                 yield row
 
 
+def _read_deliveries(db: sqlite3.Connection) -> Iterator[Any]:
+    """Yield the readable entries by their number.
+
+    Behind an unreadable page, reading goes on after twice as many numbers each time, and then back to that page.
+    """
+    sql = f"SELECT {_DELIVERY} FROM deliveries NOT INDEXED WHERE seq > ? AND seq <= ? ORDER BY seq"  # noqa: S608 - constants
+    last, step = 0, 0
+    while (begin := last + step) < MAX_NUMBER:
+        try:
+            for row in db.execute(sql, (begin, MAX_NUMBER)):
+                if row[0] <= begin:  # a page that holds what was written for another one
+                    continue
+                if step:
+                    yield from _read_back(db, sql, last, begin)
+                yield row
+                last = begin = row[0]
+                step = 0
+        except UNREADABLE:
+            step = max(1, 2 * step)
+        else:
+            yield from _read_back(db, sql, last, begin)
+            return
+
+
+def _read_back(db: sqlite3.Connection, sql: str, low: int, high: int) -> Iterator[Any]:
+    with contextlib.suppress(*UNREADABLE):
+        yield from db.execute(f"{sql} DESC", (low, high))
+
+
 def _copy_entries(old: sqlite3.Connection, new: sqlite3.Connection) -> tuple[int, int]:
     """Copy each entry whose event has the right checksum; return how many were copied, and how many were not.
 
     The row of an entry has no checksum, so its attempts begin anew. A dead letter stays one.
     """
     copied, lost, known = 0, 0, set[int]()
-    for seq, lane, eid, state, status, reason in _read_rows(old, "deliveries", _DELIVERY):
+    for seq, lane, eid, state, status, reason in _read_deliveries(old):
         if new.execute("SELECT 1 FROM deliveries WHERE seq = ?", (seq,)).fetchone():
             continue  # a page that holds what was written for another one has its rows twice
         if not isinstance(lane, str) or not (eid in known or _copy_event(old, new, (seq, lane, eid))):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import Deliverer, DeliveryAttempt
 from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
@@ -45,10 +46,19 @@ class Publishing:
         attempts: Made so far.
     """
 
-    def __init__(self, folder: Path, url: str, *, timeout_s: float = 20.0, parallel: int = 4, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        *,
+        timeout_s: float = 20.0,
+        parallel: int = 4,
+        clock: Clock = SYSTEM,
+        **settings: Any,
+    ) -> None:
         mqtt = MqttTriggerSettings(**settings)
         self.spool = Spool(folder / "publishing.db")
-        self.link = build_link(url, mqtt, site="home", app="flowers")
+        self.link = build_link(url, mqtt, site="home", app="flowers", clock=clock)
         self.sink = MqttSink(url, mqtt, self.link)
         self.attempts: list[DeliveryAttempt] = []
         self.deliverer = Deliverer(

@@ -67,7 +67,7 @@ class BrokerLink(ConnectionListener):
         will = home.availability(OFFLINE) if home else None
         self._connection = BrokerConnection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
         self._clock = clock
-        self._answered_at = float("-inf")
+        self._is_asked, self._answered_at = False, float("-inf")
         self._described: list[Future[Acknowledgement]] = []
 
     def start(self) -> None:
@@ -141,6 +141,7 @@ class BrokerLink(ConnectionListener):
         """Publish all Home Assistant messages again, because the broker may have lost its retained messages."""
         if self.home is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
+            self._is_asked = False
             self._describe(self.home)
         with self._state:
             self._unavailable = ""
@@ -164,19 +165,25 @@ class BrokerLink(ConnectionListener):
         """Publish all Home Assistant messages again when Home Assistant has started or an older connection has ended.
 
         The will message of an older connection says that the sensors are offline. Anybody who may publish to these
-        topics may ask, so an answer comes at most every `PAUSE_S` seconds, and none before the last one has arrived:
-        the broker has retained it, so Home Assistant gets it there.
+        topics may ask, so an answer comes at most every `PAUSE_S` seconds, and none before the last one has arrived. A
+        request that comes earlier is answered then.
         """
         if self.home is None:
             return
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
         mistaken = message.topic == self.home.availability(ONLINE).topic and message.payload == OFFLINE
-        now = self._clock.monotonic()
-        due = now >= self._answered_at + PAUSE_S and all(one.done() for one in self._described)
-        if (started or mistaken) and due:
-            self._answered_at = now
-            self._describe(self.home)
+        self._is_asked = self._is_asked or started or mistaken
         self._connection.acknowledge(message)
+        self.turned()
+
+    def turned(self) -> None:
+        """Answer a request for all Home Assistant messages when it is time."""
+        now = self._clock.monotonic()
+        if not self._is_asked or now < self._answered_at + PAUSE_S or not all(one.done() for one in self._described):
+            return
+        if self.home is not None:
+            self._is_asked, self._answered_at = False, now
+            self._describe(self.home)
 
     def _describe(self, home: HomeAssistant) -> None:
         """Hand all messages for Home Assistant over to the connection."""

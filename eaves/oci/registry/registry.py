@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
-from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
+from eaves.errors import OciError, OciNotFoundError, RegistryError
 from eaves.oci.descriptor import (
     INDEXES,
     MANIFESTS,
@@ -150,8 +150,8 @@ class Registry:
         scope = f"{self._scope(_PUSH)} repository:{other}:{_PULL}"
         try:
             answer = self._transport.send("POST", url, scope, self._where(""), range(200, 500), body=b"")
-        except AccessError:
-            return False  # a user who may not read there may still write here
+        except RegistryError:
+            return False  # a user who may not read there, or a registry that fails to mount, may still take an upload
         return answer.status == 201
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:

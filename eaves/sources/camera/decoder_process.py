@@ -31,6 +31,7 @@ from eaves.sources.camera.wire import (
     build_request,
     read_message,
 )
+from eaves.sources.frame import Cause
 
 DECODER = (sys.executable, "-P", "-m", "eaves.sources.camera.decoder")
 """Command of the decoder."""
@@ -58,7 +59,8 @@ class DecoderProcess:
     Args:
         request: What it has to read.
         clock: Clock of the times at which messages arrive.
-        dropped: Called with each message about dropped frames, by the thread that reads.
+        dropped: Called by `take` with the frames that were dropped since the last call, once for each cause. The thread
+            that reads doesn't call it: a source that hangs must not seem alive because frames arrive.
         command: Command that starts it.
 
     Attributes:
@@ -85,10 +87,11 @@ class DecoderProcess:
         self.last: Failed | Ended | None = None
         self.fault, self.over = "", False
         self.last_data_s = clock.monotonic()
-        self._clock, self._max_bytes, self._count = clock, request.max_bytes, dropped
+        self._clock, self._max_bytes, self._report = clock, request.max_bytes, dropped
         self._news = threading.Condition()
         self._woken = False
         self._frame: StreamFrame | None = None
+        self._dropped: dict[Cause, DroppedFrames] = {}
         self._process = subprocess.Popen(
             command,
             env=build_environ(),
@@ -122,7 +125,10 @@ class DecoderProcess:
             while not (self._frame or self._woken) and (left_s := deadline - self._clock.monotonic()) > 0:
                 self._clock.wait(self._news, left_s)
             frame, self._frame, self._woken = self._frame, None, False
-            return frame
+            dropped, self._dropped = self._dropped, {}
+        for one in dropped.values():
+            self._report(one)
+        return frame
 
     def resident_bytes(self) -> int:
         """Return the resident memory of the process in bytes; 0 when it has ended. Source: proc_pid_statm(5)."""
@@ -201,17 +207,22 @@ class DecoderProcess:
     def _receive(self, message: Message) -> None:
         if isinstance(message, StreamFrame):
             with self._news:
-                late, self._frame = self._frame is not None, message
+                if self._frame is not None:
+                    self._count(DroppedFrames(cause="late"))
+                self._frame = message
                 self._news.notify()
-            if late:
-                self._count(DroppedFrames(cause="late"))
         elif isinstance(message, DroppedFrames):
-            self._count(message)
+            with self._news:
+                self._count(message)
         elif isinstance(message, Opened):
             self.opened = message
             self._wake()
         elif isinstance(message, Failed | Ended):
             self.last = message
+
+    def _count(self, new: DroppedFrames) -> None:
+        count = new.count + (self._dropped[new.cause].count if new.cause in self._dropped else 0)
+        self._dropped[new.cause] = DroppedFrames(cause=new.cause, count=count, reason=new.reason[:256])
 
     def _wake(self) -> None:
         with self._news:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
@@ -48,6 +49,7 @@ class MqttSource(ConnectionListener):
         self._missed = False
         self._logged: set[str] = set()
         self._unavailable = "not connected yet"
+        self._reporting = threading.Lock()
         self._connection = BrokerConnection(
             ConnectionSettings(
                 address=parse_address(settings.url),
@@ -201,7 +203,7 @@ class MqttSource(ConnectionListener):
         except SpoolError:
             self._context.drop("spool_full")
         else:
-            self._report(self._unavailable)
+            self._report()
         return True
 
     def _build_frame(self, held: HeldMessage) -> Frame:
@@ -243,10 +245,15 @@ class MqttSource(ConnectionListener):
             return ""
         return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
 
-    def _report(self, unavailable: str) -> None:
-        """Report why the broker is unavailable; empty when it is there."""
-        self._unavailable = unavailable
-        self._context.report("waiting" if unavailable else "watching", unavailable)
+    def _report(self, unavailable: str | None = None) -> None:
+        """Report the source's state, after noting why the broker is unavailable; empty when it is there.
+
+        The thread of the connection and that of the source report, and the last report must say what is so.
+        """
+        with self._reporting:
+            if unavailable is not None:
+                self._unavailable = unavailable
+            self._context.report("waiting" if self._unavailable else "watching", self._unavailable)
 
     def _log_once(self, reason: str, cause: Cause | None, *, detail: str = "", error: Exception | None = None) -> None:
         """Log the first message of each reason.

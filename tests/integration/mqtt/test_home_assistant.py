@@ -10,6 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from eaves.delivery.mqtt.broker_link import PAUSE_S
+from tests.fakes.clock import ManualClock
 from tests.inputs.home_assistant import DISCOVERY_TOPIC, SENSOR
 from tests.processes.mosquitto import Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction, publishing
@@ -115,6 +117,22 @@ def test_an_older_connections_will_is_corrected(broker: Mosquitto, tmp_path: Pat
         wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="online")
         subscriber.publish(AVAILABILITY, b"offline", retain=True)
         wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 3, what="the correction")
+        assert last(subscriber, AVAILABILITY) == "online"
+
+
+def test_every_will_of_an_older_connection_is_corrected(broker: Mosquitto, tmp_path: Path) -> None:
+    clock = ManualClock()
+    with (
+        subscribed(broker.port, AVAILABILITY) as subscriber,
+        publishing(tmp_path, f"{broker.url}/plant", home_assistant=True, clock=clock),
+    ):
+        wait_until(lambda: last(subscriber, AVAILABILITY) == "online", what="online")
+        subscriber.publish(AVAILABILITY, b"offline", retain=True)
+        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 3, what="the first correction")
+        subscriber.publish(AVAILABILITY, b"offline", retain=True)
+        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 4, what="the second will")
+        clock.turn(PAUSE_S)
+        wait_until(lambda: len(subscriber.on(AVAILABILITY)) >= 5, what="the second correction")
         assert last(subscriber, AVAILABILITY) == "online"
 
 

@@ -133,8 +133,9 @@ def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
     third = reach(fake, repository="site/z")
     assert not third.mount(descriptor, "site/x")
     assert not third.has(descriptor)
-    fake.fault = lambda request: Reply(status=403) if request.method == "POST" else None
-    assert not third.mount(descriptor, "site/x")
+    for status in (403, 500):
+        fake.fault = lambda request, status=status: Reply(status=status) if request.method == "POST" else None
+        assert not third.mount(descriptor, "site/x")
     assert registry.has(descriptor)
 
 

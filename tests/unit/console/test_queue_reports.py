@@ -10,7 +10,7 @@ import pytest
 
 from eaves.admin import QueueReport
 from eaves.admin.queue import SpoolQueue
-from eaves.console.queue_reports import QueueReporter, find_queue
+from eaves.console.queue_reports import QueueReporter, ReusedAnswer, find_queue
 from eaves.errors import NotFoundError, PlatformError
 from eaves.spool import Spool
 from tests.fakes.clock import ManualClock
@@ -60,6 +60,20 @@ def test_a_queue_that_does_not_answer_is_left_out_and_asked_only_once() -> None:
     assert hung.asked == 1
     hung.go.set()
     wait_until(lambda: "hung" in reporter.read().reports)
+
+
+def test_a_slow_answer_serves_those_who_have_waited_for_it() -> None:
+    clock, asked = ManualClock(), []
+
+    def ask() -> int:
+        asked.append(clock.monotonic())
+        clock.turn(3.0)  # a platform that takes longer to answer than its answer is used again
+        return len(asked)
+
+    answer = ReusedAnswer(ask, 1.0, clock)
+    assert [answer.get() for _ in range(50)] == [1] * 50
+    clock.turn(1.0)
+    assert answer.get() == 2
 
 
 def test_a_report_is_kept_for_a_while() -> None:

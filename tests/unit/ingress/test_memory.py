@@ -76,3 +76,16 @@ def test_the_largest_body_of_an_owner_always_fits() -> None:
     budget = MemoryBudget(100, largest=90)
     with budget.share("mill") as one:
         one(90)
+
+
+def test_small_bodies_have_a_reserve_that_large_ones_do_not_get() -> None:
+    budget = MemoryBudget(6_400)
+    with budget.share("a") as one, budget.share("b") as two, budget.share("c") as small, budget.share("d") as large:
+        one(3_200)
+        two(3_200)
+        small(100)
+        with pytest.raises(OverloadedError):
+            large(101)
+        with pytest.raises(OverloadedError):
+            small(1)
+    assert budget.taken_bytes == 0

@@ -142,6 +142,31 @@ def test_what_can_be_read_is_copied_and_the_damaged_file_is_kept(
         assert len(read_all(spool)) == len(kept) + 1
 
 
+def test_entries_between_damaged_pages_are_copied(tmp_path: Path) -> None:
+    path, count = tmp_path / "spool.db", 5_000
+    with Spool(path) as spool:
+        spool.put_many(
+            [(Event(id=f"id-{number}", source="/s", type=IMAGE_CAPTURED), ("out",)) for number in range(count)]
+        )
+    content = path.read_bytes()
+    pages = [content[at : at + PAGE] for at in range(0, len(content), PAGE)]
+    is_leaf = 0x0D  # sqlite.org/fileformat.html, section 1.6
+    leaves = [
+        number
+        for number, page in enumerate(pages, 1)
+        if page[0] == is_leaf and b"queued" in page and b"CREATE" not in page
+    ]
+    damaged = (leaves[0], leaves[5], leaves[6], leaves[-4], leaves[-1])
+    for number in damaged:
+        zero_page(path, number)
+    with Spool(path) as spool:
+        with contextlib.suppress(SpoolDamagedError):
+            spool.peek("out", limit=count, now=NOW)
+        kept = spool.peek("out", limit=count, now=NOW)
+    assert len(kept) > count * (1 - (len(damaged) + 1) / len(leaves))
+    assert [entry.seq for entry in kept] == sorted({entry.seq for entry in kept})
+
+
 def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(999), lanes=("another", "out"))

@@ -17,12 +17,15 @@ from typing import Any
 import pytest
 
 from eaves.errors import SpoolFullError
+from eaves.events import Event
+from eaves.sources.agent.context import SILENT_S
 from eaves.sources.camera.outages import BURST, RATE, StartPace
 from eaves.sources.camera.source import FILE_LOOK_S
 from tests.fakes.clock import ManualClock
 from tests.fakes.sources.camera.scripted_decoder import build_command
 from tests.ports import find_port
 from tests.sources.running_camera import (
+    RunningCamera,
     count_descriptors,
     find_children,
     find_decoders,
@@ -150,6 +153,25 @@ def test_a_flood_costs_one_frame_of_memory_and_is_counted_as_late() -> None:
         wait_until(lambda: camera.dropped.get("late", 0) > 3_000, what="late frames")
         assert resident_bytes() - before < 10e6 + (len(camera.events) - stored) * 5_000
         assert camera.state == ("watching", "")
+
+
+def test_a_source_that_hangs_does_not_seem_alive_because_frames_come() -> None:
+    clock, over, hangs = ManualClock(), threading.Event(), threading.Event()
+
+    class Hanging(RunningCamera):
+        def store(self, event: Event) -> bool:
+            hangs.set()
+            over.wait()
+            return super().store(event)
+
+    with run_camera(command=build_command("flood"), clock=clock, camera=Hanging()) as camera:
+        try:
+            assert hangs.wait(10)
+            clock.turn(SILENT_S + 1)
+            time.sleep(0.5)  # frames come all the time
+            assert camera.context.silent
+        finally:
+            over.set()
 
 
 def test_a_decoder_that_takes_too_much_memory_is_replaced_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
+from eaves.sources.context import State
 from eaves.sources.frame import Frame
 from eaves.sources.mqtt.inbox import HeldMessage
 from eaves.sources.mqtt.kind import MqttSourceSettings
@@ -168,3 +169,24 @@ def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
     assert len(caplog.records) == 3
     for reason in ("a message is too large (", "a message is not JSON (", "a message has no string at /i;"):
         assert caplog.text.count(reason) == 1
+
+
+def test_the_state_is_the_last_one_whichever_thread_reports_it() -> None:
+    reporting, over = threading.Event(), threading.Event()
+
+    class Slow(RecordingContext):
+        def report(self, state: State, reason: str = "") -> None:
+            if state == "waiting":
+                reporting.set()
+                over.wait(0.3)  # for the report of the other thread, which comes after this one
+            super().report(state, reason)
+
+    context = Slow()
+    source = make(context)
+    slow = threading.Thread(target=source.unavailable, args=("the broker is away",))
+    slow.start()
+    assert reporting.wait(10)
+    source.subscribed([])
+    over.set()
+    slow.join()
+    assert context.states[-1] == ("watching", "")
