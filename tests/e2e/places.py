@@ -28,7 +28,7 @@ PROJECT: dict[str, Any] = {
     "site": SITE,
     "data": {"path": "photos"},
     "scale": {"idle_s": 6},
-    "knative": {"cpu": "50m", "memory": "128Mi"},
+    "knative": {"pod": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}},
 }
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 

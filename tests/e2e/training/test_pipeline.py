@@ -84,7 +84,7 @@ class Factory:
         job = {
             "data_claim": "data", "data": "digits", "output_claim": "runs", "secret": "wheels", "plain_http": True,
             "repository": f"{self.registry}/{repository}", "base": "oci:/data/base",
-            "cpu": "100m", "memory": "512Mi", "work_size": "2Gi", "retries": 1,
+            "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}}}, "work_size": "2Gi", "retries": 1,
         }  # fmt: skip
         self.place.configure(
             train=TRAIN,

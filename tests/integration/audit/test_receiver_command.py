@@ -153,7 +153,7 @@ def test_a_port_in_use_and_a_missing_container_image_are_reported_by_their_flags
     assert f"error: --port: can't listen on 127.0.0.1:{port}" in error
     assert "try: eaves receiver run --port PORT" in error
     error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
-    assert "error: --image: must name the agents' container image by digest" in error
+    assert "error: --image: must name the container image by digest" in error
     assert "try: run make image, push eaves-agent" in error
     shown = " ".join(run(tmp_path, "receiver", "run", "--help")[0].split())
     assert "[default: 8443; 1<=x<=65535; PORT]" in shown
