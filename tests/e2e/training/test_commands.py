@@ -25,7 +25,8 @@ SMALL = {"cpu": "100m", "memory": "512Mi"}
 pytestmark = pytest.mark.timeout(900)
 TRAIN = {"arch": "small_cnn", "epochs": 4, "image_size": 16, "batch_size": 8}
 JOB_SETTINGS = {
-    "data_claim": "data", "output_claim": "runs", "pod": {"resources": {"requests": SMALL}}, "work_size": "1Gi", "retries": 1,
+    "data_claim": "data", "output_claim": "runs", "pod": {"resources": {"requests": SMALL}},
+    "work_size": "1Gi", "retries": 1,
 }  # fmt: skip
 LOOK = "import os, json; print(json.load(open(os.environ['K_EVENT_PATH'] + '/event'))['data']['dataset'])"
 """What a Job does in place of a training: it reads the event as the trainer would."""
