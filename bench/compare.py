@@ -124,6 +124,17 @@ def measure_activator(arm: Arm, _sink: Sink) -> float:
     return statistics.median(found)
 
 
+def measure_warm(arm: Arm, _sink: Sink) -> float:
+    """Return the median time of a request through the activator to a replica that runs, ms."""
+    found = []
+    arm.platform.predict(arm.image.read_bytes())
+    for _ in range(EVENTS):
+        begun_at = time.monotonic()
+        arm.platform.predict(arm.image.read_bytes())
+        found.append((time.monotonic() - begun_at) * 1000)
+    return statistics.median(found)
+
+
 def rest(arm: Arm) -> None:
     """Wait until the replica of the arm's platform has stopped."""
     wait_until(lambda: len(list(tree(arm.platform.pid))) <= arm.resting, pause_s=0.1)
@@ -143,6 +154,7 @@ MEASURES = (
     Measure(name="PSS of a function, MB", once=lambda arm, _: memory_mb(arm.function)),
     Measure(name="PSS of a plain agent, MB", once=lambda arm, _: memory_mb(arm.agent)),
     Measure(name="activator from zero, ms", once=measure_activator),
+    Measure(name="activator, warm, ms", once=measure_warm),
     Measure(name="broker put, ms", once=measure_broker),
     Measure(name="PSS of the idle platform, MB", once=measure_rest),
 )
