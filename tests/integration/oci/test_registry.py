@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -124,6 +125,10 @@ def test_a_manifest_by_digest_that_is_another(fake: FakeRegistry, tmp_path: Path
             act()
 
 
+def _refuse_posts(status: int) -> Callable[[Request], Reply | None]:
+    return lambda request: Reply(status=status) if request.method == "POST" else None
+
+
 def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
     registry, descriptor, _ = push(fake, tmp_path, b"content")
     other = reach(fake, repository="site/y")
@@ -134,7 +139,7 @@ def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
     assert not third.mount(descriptor, "site/x")
     assert not third.has(descriptor)
     for status in (403, 500):
-        fake.fault = lambda request, status=status: Reply(status=status) if request.method == "POST" else None
+        fake.fault = _refuse_posts(status)
         assert not third.mount(descriptor, "site/x")
     assert registry.has(descriptor)
 
