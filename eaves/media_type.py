@@ -43,6 +43,11 @@ def sniff(data: bytes) -> str:
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)
 
 
+def is_readable(data: bytes) -> bool:
+    """Return whether data begin as an image in a format that functions read."""
+    return sniff(data) not in (UNKNOWN, *UNSUPPORTED)
+
+
 def suffix(media: str | None) -> str:
     """Return the usual file suffix of a media type, such as `.jpg`; empty for a type that `sniff` doesn't know."""
     return _SUFFIX_OF.get(media or "", "")

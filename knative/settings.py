@@ -225,7 +225,8 @@ class SiteSettings:
     @property
     def selector(self) -> dict[str, str]:
         """Labels of the nodes that the site consists of; empty for all nodes of the cluster."""
-        return dict(self.pod.get("nodeSelector") or {})
+        labels = self.pod.get("nodeSelector") or {}
+        return {name: value for name, value in labels.items() if value is not None}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""

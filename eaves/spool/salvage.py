@@ -219,7 +219,8 @@ def _read_seen(db: sqlite3.Connection) -> Iterator[Any]:
 def _read_deliveries(db: sqlite3.Connection) -> Iterator[Any]:
     """Yield the readable entries by their number.
 
-    Behind an unreadable page, reading goes on after twice as many numbers each time, and then back to that page.
+    After an unreadable page, twice as many numbers are skipped each time until an entry can be read; then the entries
+    between that page and this entry are read in reverse order.
     """
     sql = f"SELECT {_DELIVERY} FROM deliveries NOT INDEXED WHERE seq > ? AND seq <= ? ORDER BY seq"  # noqa: S608 - constants
     last, step = 0, 0

@@ -160,7 +160,8 @@ _INTEGERS = frozenset({"maxSkew", "minDomains", "tolerationSeconds", "weight"})
 def _with_integers(value: Any, name: str = "") -> Any:
     """Return a fragment with its integers, which eaves.yaml holds as text like all its values."""
     if isinstance(value, Mapping):
-        return {inner: _with_integers(item, inner) for inner, item in value.items()}
+        labels = name in {"nodeSelector", "matchLabels"}  # a label may have any name
+        return dict(value) if labels else {inner: _with_integers(item, inner) for inner, item in value.items()}
     if isinstance(value, list):
         return [_with_integers(item) for item in value]
     return int(value) if name in _INTEGERS and isinstance(value, str) and value.isdecimal() else value

@@ -57,24 +57,26 @@ def command(paths: tuple[Path, ...], name: str | None, timeout: float, form: str
     platform = place.open_platform()
     function, site = _choose_function(platform.status(), name)
     rows: list[dict[str, Any]] = []
-    for path in images:
-        event = capture_file(path, site=site)
-        answer = platform.invoke(function, event, timeout_s=timeout)
-        if answer.event is None:
-            say(f"error: {path}: {describe_refusal(path, event, answer)}")
-            continue
-        rows.append(
-            {
-                "image": str(path),
-                **find_best(answer.event.json(), answer.event.extensions),
-                "confidence": answer.event.extensions.get("confidence", ""),
-                "latency_ms": round(answer.latency_ms, 1),
-                "id": answer.event.id,
-                "event": {**answer.event.attributes(), "data": answer.event.json()},
-            }
-        )
-    if rows or form != "table":
-        print_rows(rows, COLUMNS, form)
+    try:
+        for path in images:
+            event = capture_file(path, site=site)
+            answer = platform.invoke(function, event, timeout_s=timeout)
+            if answer.event is None:
+                say(f"error: {path}: {describe_refusal(path, event, answer)}")
+                continue
+            rows.append(
+                {
+                    "image": str(path),
+                    **find_best(answer.event.json(), answer.event.extensions),
+                    "confidence": answer.event.extensions.get("confidence", ""),
+                    "latency_ms": round(answer.latency_ms, 1),
+                    "id": answer.event.id,
+                    "event": {**answer.event.attributes(), "data": answer.event.json()},
+                }
+            )
+    finally:  # an error or Ctrl-C after many images loses none of the predictions so far
+        if rows or form != "table":
+            print_rows(rows, COLUMNS, form)
     if len(rows) < len(images):
         raise PlatformError(f"{len(images) - len(rows)} of {describe_count(len(images), 'image')} got no prediction")
 

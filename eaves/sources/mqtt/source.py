@@ -216,7 +216,7 @@ class MqttSource(ConnectionListener):
         if message.cut:
             raise UnusableError("too_large", "a message is too large", detail=f"{message.size_bytes} bytes")
         found = read_message(message, self._settings)
-        known = media_type.sniff(found.data) != media_type.UNKNOWN
+        known = media_type.is_readable(found.data)
         if not known and not found.content_type:
             raise UnusableError("unsupported", "a message contains no image in a format that functions can read")
         return Frame(

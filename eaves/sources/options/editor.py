@@ -176,5 +176,5 @@ def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
 def _cause(frame: Frame, error: ImageError) -> Cause:
     if isinstance(error, ImageTooLargeError):
         return "too_large"
-    no_image = media_type.sniff(frame.data) == media_type.UNKNOWN
+    no_image = not media_type.is_readable(frame.data)
     return "unsupported" if no_image or isinstance(error, OutsideImageError) else "unreadable"

@@ -7,6 +7,8 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,11 @@ from eaves.cli.commands.send import describe_refusal, list_images
 from eaves.cli.project import Project, load_workspace, read_yaml
 from eaves.config import iter_leaves
 from eaves.delivery import SinkResponse
-from eaves.errors import ConfigError, EavesError, InputError, NotFoundError
+from eaves.errors import ConfigError, EavesError, InputError, NotFoundError, PlatformError
+from eaves.events import IMAGE_CLASSIFIED, decode, encode_binary
+from eaves.ingress import Request, Response, answer_json
+from eaves.local.server import WebServer
+from eaves.platform import FunctionStatus
 from eaves.sources.files import capture_file
 from eaves.web.problem_document import build_problem
 
@@ -256,6 +262,34 @@ def test_send_takes_a_folder_and_names_what_a_function_does_not_read(tmp_path: P
     assert reasons[0] == "HEIC and AVIF images can't be read; convert the file to JPEG"
     assert reasons[1].startswith("the file is not an image ")
     assert describe_refusal(found[1], events[1], numbers) == "not taken (try: send application/json)"
+
+
+def test_send_prints_the_predictions_before_an_error(tmp_path: Path) -> None:
+    reply = {"predictions": [{"label": "rose", "score": 0.9}]}
+
+    def serve(request: Request) -> Response:
+        if request.path == "/status":
+            return answer_json([asdict(FunctionStatus(name="f", state="ready"))])
+        event = decode(request.header_fields(), request.read_body(1_000))
+        if event.subject == "b.png":
+            time.sleep(1.5)  # longer than --timeout
+        made = replace(
+            event, type=IMAGE_CLASSIFIED, datacontenttype="application/json", data=json.dumps(reply).encode()
+        )
+        headers, body = encode_binary(made)
+        return Response(status=200, headers=headers, body=body)
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    state = tmp_path / ".eaves"
+    state.mkdir()
+    server = WebServer(serve, state / "control.sock")
+    try:
+        result = eaves("send", tmp_path, "--state", state, "--timeout", "1", "-o", "json")
+    finally:
+        server.stop()
+    assert isinstance(result.exception, PlatformError)
+    assert [row["label"] for row in json.loads(result.stdout)] == ["rose"]
 
 
 def test_help_costs_little_beside_an_empty_interpreter() -> None:

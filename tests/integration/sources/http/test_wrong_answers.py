@@ -29,6 +29,11 @@ WRONG = {
         "answers with image/jpeg that is not an image",
         "unsupported",
     ),
+    "a HEIC image": (
+        respond(body=b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Content_Type="image/jpeg"),
+        "answers with image/jpeg that is not an image in a format that functions can read",
+        "unsupported",
+    ),
     "an empty answer": (respond(), "answers with content that is not an image", "unsupported"),
     "a stream": (
         respond(Content_Type="multipart/x-mixed-replace; boundary=x", length=-1),

@@ -47,6 +47,20 @@ def test_every_pod_of_an_app_gets_the_fields_and_is_valid(name: str, shared: Pat
     assert seen >= 4
 
 
+def test_a_site_that_takes_a_label_away_is_no_part_of_a_larger_cluster() -> None:
+    site = plain_site(pod={"nodeSelector": {"edge": None}})
+    made = render_app(plain_app(), KnativeSettings(pod={"nodeSelector": {"edge": "yes"}}), site)
+    (function,) = (one for one in made if one["apiVersion"] == "serving.knative.dev/v1")
+    template = function["spec"]["template"]
+    assert template["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
+    assert "nodeSelector" not in template["spec"]
+
+
+def test_a_label_of_a_node_is_text_whatever_its_name() -> None:
+    made = render_app(plain_app(), KnativeSettings(pod={"nodeSelector": {"weight": "5"}}), plain_site())
+    assert {pod["spec"]["nodeSelector"]["weight"] for one in made for pod in pod_templates(one)} == {"5"}
+
+
 def test_a_pin_is_pulled_with_the_account_of_the_function() -> None:
     """Its pull secrets may be those of the account, and without them a rollout would wait for the pin for ever."""
     made = render_app(plain_app(), KnativeSettings(pod={"serviceAccountName": "puller"}), plain_site())

@@ -59,6 +59,13 @@ def test_a_message_that_comes_again_on_a_new_connection_is_one_frame(context: Re
     assert len({frame.position for frame in context.frames}) == len(context.frames) == 2
 
 
+def test_an_image_that_no_function_reads_is_counted_and_not_sent(context: RecordingContext) -> None:
+    source = make(context)
+    source.received(message(1, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"))
+    drain(source, context, 1)
+    assert (context.frames, dict(context.dropped)) == ([], {"unsupported": 1})
+
+
 def test_in_a_new_session_nothing_comes_again(context: RecordingContext) -> None:
     source = make(context)
     source.received(message(1))
