@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from knative.client.cluster import Cluster
-from knative.client.kinds import CONFIG_MAP, POD
+from knative.client.kinds import CONFIG_MAP, POD, SERVICE_ACCOUNT
+from knative.resources.metadata import MANAGED_LABEL, MANAGED_VALUE
 from knative.resources.pod import build_security
 from tests.e2e.harness import MANAGER
 from tests.waiting import wait_until
@@ -71,6 +72,18 @@ def put_files(cluster: Cluster, volume: Mapping[str, Any], files: Mapping[str, b
     source = {"name": "from", "configMap": {"name": name}}
     _run(cluster, name, image, [UNPACK], [source, {"name": "to", **volume}], user=_user(volume))
     cluster.delete(CONFIG_MAP, name)
+
+
+def make_node_folder(cluster: Cluster, path: str, image: str) -> None:
+    """Make a folder of the node, and the namespace of agents on nodes as a deploy makes it.
+
+    The pod of an agent waits for its folder, which the kubelet doesn't make.
+    """
+    labels = {MANAGED_LABEL: MANAGED_VALUE, "pod-security.kubernetes.io/enforce": "privileged"}
+    metadata = {"name": cluster.namespace, "labels": labels}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, manager=MANAGER)
+    wait_until(lambda: cluster.get(SERVICE_ACCOUNT, "default"), 60, pause_s=0.2, what="the namespace's account")
+    put_files(cluster, on_node(path), {"readme.txt": b"made before the deploy\n"}, image)
 
 
 def clear_node(cluster: Cluster, parent: str, folders: list[str], image: str) -> None:

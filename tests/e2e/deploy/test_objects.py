@@ -21,7 +21,7 @@ from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, KnativeSink
 from tests.e2e.inventory import list_objects, wait_for_objects
 from tests.e2e.places import NAME, SITE, Namespaces, Place
-from tests.e2e.volumes import clear_node, make_claim
+from tests.e2e.volumes import clear_node, make_claim, make_node_folder
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -132,6 +132,7 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
     place.cluster.apply(secret, manager=MANAGER)
     before = list_objects(place.cluster, place.cluster.namespace)
     configure(place, name, agent_image, outside.url, camera)
+    make_node_folder(there, f"/var/tmp/{name}", image)
     place.eaves("deploy", image, "--plain-http")
     assert place.platform.invoke(NAME, make_event("there.png")).event is not None
 

@@ -18,7 +18,7 @@ from tests.contract.sinks import of, subjects
 from tests.e2e.conftest import open_project
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, SITE, Namespaces, Place
-from tests.e2e.volumes import clear_node, on_node, put_files
+from tests.e2e.volumes import clear_node, make_node_folder, on_node, put_files
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,6 +53,7 @@ def test_a_removal_takes_one_of_two_and_an_agents_namespace_that_changes_moves_t
     prod, staging = (open_project(namespaces, made_folder(tmp_path / name)) for name in ("prod", "staging"))
     sinks = [KnativeSink(cluster, f"/{name}-{secrets.token_hex(3)}") for name in ("prod", "staging")]
     there, moved = (open_cluster(kubeconfig=namespaces.kubeconfig, namespace=name) for name in (first, second))
+    make_node_folder(there, folder, image)
     try:
         for place, sink in zip((prod, staging), sinks, strict=True):
             configure(place, sink, agent_image, camera, folder, first)

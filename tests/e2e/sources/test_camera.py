@@ -21,7 +21,7 @@ from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Namespaces, Place
 from tests.e2e.rtsp import start_camera
 from tests.e2e.sources.test_volumes import NODE_FOLDERS, restart
-from tests.e2e.volumes import clear_node, on_node, put_files
+from tests.e2e.volumes import clear_node, make_node_folder, on_node, put_files
 from tests.inputs.videos import make_video
 from tests.waiting import wait_until
 
@@ -153,8 +153,9 @@ def test_a_recording_of_each_node_is_predicted_and_events_name_the_node(
     recording = video.write(tmp_path / "night.mjpeg").read_bytes()
     source = {"name": name, "url": f"{folder}/night.mjpeg"}
     configure(place, outside, camera_image, source, agent_namespace=agents)
-    place.eaves("deploy", image, "--plain-http")
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=agents)
+    make_node_folder(there, folder, image)
+    place.eaves("deploy", image, "--plain-http")
     try:
         wait_until(has_state(place, "waiting", "there is no file"), 60, pause_s=1, what="the source to say so")
         put_files(there, on_node(folder), {"night.mjpeg": recording}, image)

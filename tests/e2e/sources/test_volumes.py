@@ -17,7 +17,7 @@ from knative.resources.agent import NODE_SPOOLS, SOURCE_LABEL
 from tests.contract.sinks import of, subjects
 from tests.e2e.harness import KnativeSink
 from tests.e2e.places import NAME, Namespaces, Place
-from tests.e2e.volumes import claimed, clear_node, make_claim, on_node, put_files
+from tests.e2e.volumes import claimed, clear_node, make_claim, make_node_folder, on_node, put_files
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -135,8 +135,9 @@ def test_images_in_a_folder_of_the_node_are_predicted(
     source, agents = f"camera-{secrets.token_hex(3)}", namespaces.name("agents")
     folder = f"{NODE_FOLDERS}/{namespaces.prefix}"
     configure(place, outside, agent_image, {"name": source, "agent": "node", "path": folder}, agent_namespace=agents)
-    place.eaves("deploy", image, "--plain-http")
     there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=agents)
+    make_node_folder(there, folder, image)
+    place.eaves("deploy", image, "--plain-http")
     try:
         put_files(there, on_node(folder), pictures(tiny_artifact, "a.png", "b.png"), image)
         wait_for(outside, "a.png", "b.png")
