@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -18,8 +22,10 @@ from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.wire import StreamRequest
 
 DEVICES = Path("/dev")
-PROBE_S = 0.9
-"""Time limit of a connection that tests a server, seconds: short enough for an agent that stops."""
+PROBE_S = 3.0
+"""Time limit of a connection that tests a server, seconds: long enough for a slow link, and for a lost first packet,
+which is sent again after a second. A camera whose connections take longer would never be read again after an outage."""
+TICK_MS = 200
 _SYSTEM_AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 """Files with the certificate authorities of Debian, Fedora, and Alpine."""
 
@@ -57,19 +63,43 @@ class StreamLocation:
             return ""
         return f"there is no {'file' if self.is_file else 'device'} {self.path}"
 
-    def probe(self) -> str:
+    def probe(self, stopping: Callable[[], bool]) -> str:
         """Connect to the host and close the connection; return why it failed, empty when it worked.
 
         A decoder costs a tenth of a second of processor time and 50 MB of memory to start, a TCP connection almost
         nothing. The time limit is of real time, because sockets can't use the clock of a test.
+
+        Args:
+            stopping: Returns whether the attempt is to be ended early.
         """
         try:
-            socket.create_connection((self.host, self.port), PROBE_S).close()
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError):
             return "the camera can't be reached: its name is not found"
-        except OSError as error:
-            return f"the camera can't be reached: {describe_os_error(error)}"
-        return ""
+        number = 0
+        for family, kind, protocol, _, address in found:
+            try:
+                with socket.socket(family, kind, protocol) as connection:
+                    number = _connect(connection, address, PROBE_S / len(found), stopping)
+            except OSError as error:  # such as a host without IPv6
+                number = error.errno or errno.EIO
+            if not number:
+                return ""
+        return f"the camera can't be reached: {describe_os_error(OSError(number, os.strerror(number)))}"
+
+
+def _connect(connection: socket.socket, address: object, timeout_s: float, stopping: Callable[[], bool]) -> int:
+    """Connect within a time limit; return 0, or the number of the error."""
+    deadline = time.monotonic() + timeout_s
+    connection.setblocking(False)
+    poller = select.poll()
+    poller.register(connection, select.POLLOUT)
+    # Called again, connect(2) returns the result of the connection that it has begun.
+    while (number := connection.connect_ex(address)) in {errno.EINPROGRESS, errno.EALREADY}:  # type: ignore[arg-type]
+        if stopping() or time.monotonic() >= deadline:
+            return errno.ETIMEDOUT
+        poller.poll(TICK_MS)
+    return 0 if number == errno.EISCONN else number
 
 
 def parse_location(url: str) -> StreamLocation:

@@ -147,7 +147,7 @@ class CameraSource:
             return StreamEnd(MISSING, missing)
         if not self._probing or not self._location.host:
             return None
-        if unreachable := self._location.probe():
+        if unreachable := self._location.probe(lambda: self._context.stopping):
             return StreamEnd("unreachable", unreachable)
         self._probed = True
         return None

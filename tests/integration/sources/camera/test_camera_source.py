@@ -19,6 +19,7 @@ import pytest
 from eaves.errors import SpoolFullError
 from eaves.events import Event
 from eaves.sources.agent.context import SILENT_S
+from eaves.sources.camera.address import parse_location
 from eaves.sources.camera.outages import BURST, RATE, StartPace
 from eaves.sources.camera.source import FILE_LOOK_S
 from tests.fakes.clock import ManualClock
@@ -234,6 +235,24 @@ def test_a_source_stops_while_a_camera_does_not_answer() -> None:
             assert time.monotonic() - began < 1
         for one in full:
             one.close()
+
+
+def test_a_camera_whose_connections_take_a_second_is_read_after_an_outage() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        for _ in range(2):  # beyond its backlog, the kernel drops a first packet, which is sent again after a second
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+
+        def accept_both() -> None:
+            for _ in range(2):
+                server.accept()[0].close()
+
+        threading.Timer(0.4, accept_both).start()
+        location = parse_location(f"rtsp://127.0.0.1:{server.getsockname()[1]}/x")
+        began = time.monotonic()
+        assert location.probe(lambda: False) == ""
+        assert time.monotonic() - began > 0.9
 
 
 def test_an_outage_starts_no_processes() -> None:
