@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
-from knative.client.kinds import NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
+from knative.client.kinds import BROKER, NAMESPACE, STATEFUL_SET, SUBSCRIPTION, TRIGGER, kind_of
 from knative.deploy.inventory import ATTEMPTS, Inventory, Manifests, change_inventory, read_inventory
 from knative.deploy.ownership import (
     ADOPTED,
@@ -123,6 +123,8 @@ def apply_app(
         done.append(ApplyResult(kind=kind.kind, name=name, outcome=outcome))
         show(done[-1])
     if not dry_run:
+        if any((one.kind, one.outcome) == (TRIGGER.kind, CREATED) for one in done):
+            _keep_brokers(cluster, manifests)
         _repair_subscriptions(cluster, [one for one in answers.values() if kind_of(one) is TRIGGER])
         inventory = change_inventory(
             cluster,
@@ -207,6 +209,15 @@ def _apply_anew(cluster: Cluster, manifest: Object, leaving: Object | None) -> O
         time.sleep(POLL_S)
         leaving = cluster.get(kind, name, namespace=namespace)
     return cluster.apply(manifest, manager=MANAGER)
+
+
+def _keep_brokers(cluster: Cluster, manifests: Manifests) -> None:
+    """Make the Broker again if the removal of another app, which saw no Trigger of this app yet, has deleted it."""
+    for manifest in manifests:
+        if kind_of(manifest) is BROKER:
+            there = cluster.get(BROKER, str(manifest["metadata"]["name"]))
+            if there is None or "deletionTimestamp" in there["metadata"]:
+                _apply_anew(cluster, manifest, there)
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:

@@ -99,9 +99,11 @@ def find_removable(
 
 def _remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
     """Delete the Brokers of a namespace that Eaves created and that no Trigger uses; apps share them."""
+    brokers = cluster.list(BROKER, selector=_OURS)
+    # The last request before a Broker is deleted: an app whose Trigger comes later makes the Broker again.
     triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
     used = {str(one["spec"].get("broker")) for one in triggers}
-    for one in cluster.list(BROKER, selector=_OURS):
+    for one in brokers:
         metadata = one["metadata"]
         if metadata["name"] in used or not is_applied_by_eaves(one) or "deletionTimestamp" in metadata:
             continue
