@@ -20,7 +20,7 @@ from knative.resources.metadata import APP_LABEL
 from tests.container_images.packaging import need
 from tests.e2e.harness import MANAGER, KnativeSink
 from tests.e2e.inventory import list_objects, wait_for_objects
-from tests.e2e.places import NAME, SITE, Namespaces, Place
+from tests.e2e.places import NAME, Namespaces, Place
 from tests.e2e.volumes import clear_node, make_claim, make_node_folder
 from tests.waiting import wait_until
 
@@ -152,7 +152,7 @@ def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leave
         assert left <= {"ConfigMap", "ServiceAccount", "Secret"}, left  # Kubernetes' own
     finally:
         clear_node(there, "/var/tmp", [name], image)
-        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{camera}", place.cluster.namespace], image)
+        clear_node(there, NODE_SPOOLS, [place.cluster.namespace], image)
         there.delete(NAMESPACE, name)
 
 
