@@ -23,11 +23,18 @@ EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
 """Severity of the worst finding to the exit code of `eaves doctor`. Other commands that fail for the reason of an
 `error` finding also end with 69."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
-KUBECONFIG = Path("~/.kube/config").expanduser()
+KUBECONFIG = Path("~/.kube/config")
 UNNAMED = "images"
 """Name of the function that is looked for where there is no eaves.yaml."""
 HERE = ""
 """Value in the column SITE for findings about this machine; it is empty, because the machine is no site."""
+
+
+def _has_kubeconfig() -> bool:
+    try:
+        return KUBECONFIG.expanduser().is_file()
+    except RuntimeError:  # a user without a home directory
+        return False
 
 
 @click.command()
@@ -53,7 +60,7 @@ def command(place: Place, no_pod: bool, access: Callable[[], Access], form: str)
     from eaves.local.settings import LocalSettings
     from eaves.platform.findings import worst
 
-    project, named = place.project, place.kubeconfig or KUBECONFIG.is_file()
+    project, named = place.project, place.kubeconfig or _has_kubeconfig()
     if place.is_cluster or (place.platform != LOCAL and (named or (place.file.exists() and project.sites))):
         hurried = replace(access(), attempts=1, connect_s=5.0, read_s=15.0)
         found = [(HERE, finding) for finding in check_packages()]
