@@ -87,7 +87,7 @@ GROSS_INCREASE = 0.1
 requests failed at one moment.
 
 Failures at one moment alone don't roll a revision back."""
-LEAST_MARGIN = 0.001
+MIN_MARGIN = 0.001
 """Minimum increase of the error rate that is tested. With `max_error_increase: 0`, the test would otherwise need
 infinitely many requests."""
 
@@ -233,7 +233,7 @@ def _margin(state: RolloutState) -> float:
     revision's present share, the error rate of all requests together rises by `max_error_increase`. A small share
     limits the harm of a bad revision, so the step needs less evidence.
     """
-    least = max(LEAST_MARGIN, state.settings.max_error_increase)
+    least = max(MIN_MARGIN, state.settings.max_error_increase)
     last = all(step <= state.percent for step in state.settings.percents()[:-1])
     return least if last else least * 100 / state.percent
 
@@ -254,10 +254,10 @@ def _whole(number: float, *, up: bool = False) -> int:
 
 ENOUGH_WINDOWS = 8
 """Minimum number of time windows of each revision, from which the variation of its mean time is measured."""
-LEAST_DEVIATION = 0.02
+MIN_DEVIATION = 0.02
 """Minimum standard deviation that is assumed for the ratio of two mean times, since two replicas on two nodes differ by
 as much."""
-LEAST_EFFECT = math.log(1.05)
+MIN_EFFECT = math.log(1.05)
 """Minimum logarithm of `max_latency_ratio` that the test uses. With a ratio of 1.0, the test would otherwise need
 infinitely many requests."""
 
@@ -309,4 +309,4 @@ def _chance_of_times(new: WindowTimes, old: WindowTimes, most: float) -> float:
     ratio = math.log(new.mean_s / old.mean_s) - TOLERATED * math.log(most)
     # Few windows measure a variance badly; Student's t is wider than the normal distribution by this factor.
     variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
-    return chance_of_ratio(ratio, max(variance, LEAST_DEVIATION**2), max(LEAST_EFFECT, math.log(most)))
+    return chance_of_ratio(ratio, max(variance, MIN_DEVIATION**2), max(MIN_EFFECT, math.log(most)))

@@ -327,7 +327,7 @@ def _plain(text: object) -> str:
 
 
 LINES = 40
-AGAIN = "eaves train --on knative --again"
+RETRY_COMMAND = "eaves train --on knative --again"
 _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
 
 
@@ -375,5 +375,6 @@ def _hint(reason: str, name: str, cluster: Cluster) -> str:
     if reason == "OOMKilled":
         return "raise the memory in job.pod.resources of eaves.yaml, then run the same command again"
     if reason == "DeadlineExceeded":
-        return f"raise job.deadline_s in eaves.yaml, then run: {AGAIN}"
-    return f"kubectl logs job/{name} -n {cluster.namespace} shows the whole log; after the cause is fixed, run: {AGAIN}"
+        return f"raise job.deadline_s in eaves.yaml, then run: {RETRY_COMMAND}"
+    log = f"kubectl logs job/{name} -n {cluster.namespace} shows the whole log"
+    return f"{log}; after the cause is fixed, run: {RETRY_COMMAND}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,19 +20,12 @@ from eaves.base.files import make_directory, sync, write_atomically
 from eaves.errors import StorageError
 from eaves.events import Event
 from eaves.link.batch import encode_event
+from eaves.media_type import suffix
 from eaves.receiver.folder.tail import Key, read_keys, repair
 from eaves.spool import Entry
 
 IMAGES = "images"
 DAY_S = 86_400.0
-_SUFFIXES = {
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/bmp": ".bmp",
-    "image/tiff": ".tif",
-    "image/gif": ".gif",
-}
 
 
 class Archive:
@@ -157,17 +151,8 @@ def name_image(event: Event) -> str:
     site = event.source.split("/")[2]  # `find_forgery` has refused every other form of source
     stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
     kind = (event.datacontenttype or "").partition(";")[0].strip().lower()
-    return f"{IMAGES}/{site}/{stem}{_SUFFIXES.get(kind, '.img')}"
+    return f"{IMAGES}/{site}/{stem}{suffix(kind) or '.img'}"
 
 
 def _refer(event: Event, name: str) -> Event:
-    return Event(
-        id=event.id,
-        source=event.source,
-        type=event.type,
-        datacontenttype=event.datacontenttype,
-        subject=event.subject,
-        time=event.time,
-        dataschema=event.dataschema,
-        extensions={**event.extensions, "dataref": name},
-    )
+    return replace(event, data=b"", extensions={**event.extensions, "dataref": name})
