@@ -154,7 +154,7 @@ MEASURES = (
     Measure(name="PSS of a function, MB", once=lambda arm, _: memory_mb(arm.function)),
     Measure(name="PSS of a plain agent, MB", once=lambda arm, _: memory_mb(arm.agent)),
     Measure(name="activator from zero, ms", once=measure_activator),
-    Measure(name="activator, warm, ms", once=measure_warm),
+    Measure(name="warm activator, ms", once=measure_warm),
     Measure(name="broker put, ms", once=measure_broker),
     Measure(name="PSS of the idle platform, MB", once=measure_rest),
 )
