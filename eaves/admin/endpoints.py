@@ -22,11 +22,15 @@ _log = logging.getLogger(__name__)
 class DelivererView(Protocol):
     """Interface of a deliverer that the endpoints need."""
 
-    def status(self) -> LaneDelivery:
-        """Return the state of the lane's delivery."""
+    @property
+    def lanes(self) -> Sequence[str]:
+        """Names of the lanes that it delivers."""
+
+    def status(self, lane: str) -> LaneDelivery:
+        """Return the state of a lane's delivery."""
 
     def try_now(self) -> None:
-        """Make the lane's next delivery attempt now, even when the lane is paused."""
+        """Make the next delivery attempt now, even when deliveries are paused."""
 
 
 def default_socket(spool: Path) -> Path:
@@ -68,12 +72,12 @@ def open_endpoints(
 
     def try_now(lane: str) -> None:
         for deliverer in deliverers:
-            if lane in ("", deliverer.status().lane):
+            if lane in ("", *deliverer.lanes):
                 deliverer.try_now()
 
     queue = SpoolQueue(
         spool,
-        deliveries=lambda: [deliverer.status() for deliverer in deliverers],
+        deliveries=lambda: [one.status(lane) for one in deliverers for lane in one.lanes],
         sources=sources,
         link=link,
         try_now=try_now,

@@ -5,11 +5,11 @@ so a crash between the response and that commit sends the event again. Receivers
 source and id. The lanes that an event was put in decide where it is delivered.
 """
 
-from eaves.delivery.attempts import AttemptResult
+from eaves.delivery.attempts import AttemptResult, EventSender, Sender
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Deliverer, DeliveryAttempt, DeliveryOutcome
 from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
-from eaves.delivery.status import LaneDelivery
+from eaves.delivery.status import LaneDelivery, SinkView
 
 __all__ = [
     "AttemptResult",
@@ -17,9 +17,12 @@ __all__ = [
     "DeliveryAction",
     "DeliveryAttempt",
     "DeliveryOutcome",
+    "EventSender",
     "HttpAnswer",
     "LaneDelivery",
+    "Sender",
     "SinkClient",
     "SinkResponse",
+    "SinkView",
     "choose_action",
 ]

@@ -1,9 +1,9 @@
-"""One delivery attempt: sending an event, and judging the response."""
+"""One attempt to deliver: what sends it, and what its result says."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from eaves.delivery.response_rules import (
@@ -37,23 +37,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """The result of one attempt for one entry.
+    """The result of one attempt, for one entry or for a request as a whole.
 
     Attributes:
-        verdict: Action by Knative's response rules, for lanes with a limited number of retries.
         status: HTTP status that decided the result; 0 when there was no response.
-        blame: What is at fault, for lanes with unlimited retries.
+        blame: What is at fault; None when the entry was accepted.
         reason: Reason for a failure; empty otherwise.
+        asked_s: Pause that the receiver asks for (Retry-After), seconds; None when it asks for none.
         answer: Response of the sink; None when there was none.
         puts: Events to store for the reply, with their lanes.
         reached: Whether any part of the request was sent.
         store: Host of the store that the receiver couldn't fetch the event's data from; empty for another result.
     """
 
-    verdict: DeliveryAction
-    status: int
-    blame: Blame = Blame.UNKNOWN
+    status: int = ACCEPTED
+    blame: Blame | None = None
     reason: str = ""
+    asked_s: float | None = None
     answer: SinkResponse | None = None
     puts: Puts = ()
     reached: bool = True
@@ -62,90 +62,120 @@ class AttemptResult:
     @property
     def is_later(self) -> bool:
         """Whether the receiver asks for the same event later, and says when (Retry-After)."""
-        return self.blame is Blame.LATER and self.answer is not None and self.answer.retry_after_s is not None
+        return self.blame is Blame.LATER and self.asked_s is not None
 
 
-class AttemptJudge:
-    """Sends the entries of one lane and judges the responses.
+class Sender:
+    """Sends the entries of lanes to one receiver. The defaults are for one that takes one event a request.
+
+    Attributes:
+        to: Address of the receiver, for the log; empty for the name of the lane.
+        parallel: Maximum number of requests at the same time; more than one only when a request has one entry.
+        probe_s: Time without an answer after which a receiver is probed, seconds, 0 for never; None for a receiver
+            without a probe. A receiver with one is probed after each failure, before the next request is sent.
+    """
+
+    to = ""
+    parallel = 1
+    probe_s: float | None = None
+
+    def limits(self, lane: str) -> tuple[int, int]:
+        """Return the maximum number of entries and of bytes of the next request with entries of a lane."""
+        return 1, 0
+
+    def unfinished(self, lane: str) -> Entry | None:
+        """Return the entry of a lane of which a part was sent; None without one."""
+        return None
+
+    def put_off(self, entry: Entry) -> None:
+        """Note that others are sent before this entry, of which a part may have been sent, is tried again."""
+
+    def ready_s(self) -> float:
+        """Return the seconds until the next request may be sent; probes needn't wait for it."""
+        return 0.0
+
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+        """Send one request.
+
+        Returns:
+            One result for each entry; one failure for a request that failed as a whole; or none, when only a part of
+            the first entry was sent.
+        """
+        raise NotImplementedError
+
+    def probe(self) -> None:
+        """Ask the receiver whether it would take this sender's events.
+
+        Raises:
+            EavesError: When it doesn't, or doesn't answer.
+        """
+        raise NotImplementedError
+
+    def wants_probe(self) -> bool:
+        """Return whether to probe now, as after new credentials."""
+        return False
+
+    def abort(self) -> None:
+        """End the request in progress, which takes too long at shutdown."""
+
+
+class EventSender(Sender):
+    """Sends one event a request, and judges the response and its reply.
 
     Args:
-        lane: Name of the lane, for the log.
-        send: Function that sends one event and returns the response.
-        on_reply: Function that returns the events to store for a reply; None when replies are not requested.
+        send: Function that sends one event. A DeliveryError counts as no response, and another EavesError as a response
+            with its `http_status`; any other exception is logged with its traceback and retried.
+        parallel: Maximum number of requests at the same time.
+        on_reply: Function that returns the events to store for a reply, in the commit that acknowledges the entry. With
+            it, a body that is no CloudEvent is a failure; without it, no reply is requested and bodies are ignored.
         reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
             remains a success.
     """
 
-    def __init__(self, lane: str, send: Send, on_reply: OnReply | None, *, reply_required: bool) -> None:
-        self._lane = lane
+    def __init__(
+        self, send: Send, *, parallel: int = 1, on_reply: OnReply | None = None, reply_required: bool = False
+    ) -> None:
         self._send = send
+        self.parallel = parallel
         self._on_reply = on_reply
         self._reply_required = reply_required
 
-    def judge(self, entry: Entry) -> AttemptResult:
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
         """Send one entry's event and return the result."""
+        return [self._attempt(lane, entries[0])]
+
+    def _attempt(self, lane: str, entry: Entry) -> AttemptResult:
         try:
             answer = self._send(entry.event)
-        except UnreachableError as error:
-            return AttemptResult(
-                verdict=DeliveryAction.RETRY,
-                status=NO_ANSWER,
-                blame=Blame.WAY,
-                reason=shorten(error.message),
-                reached=False,
-            )
         except DeliveryError as error:
-            return AttemptResult(
-                verdict=DeliveryAction.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=shorten(error.message)
-            )
+            reached = not isinstance(error, UnreachableError)
+            return AttemptResult(status=NO_ANSWER, blame=Blame.WAY, reason=shorten(error.message), reached=reached)
         except EavesError as error:
-            status = error.http_status
-            return AttemptResult(
-                verdict=choose_action(status),
-                status=status,
-                blame=find_blame(status, is_receivers=True),
-                reason=shorten(error.message),
-            )
+            blame = find_blame(error.http_status, is_receivers=True)
+            return AttemptResult(status=error.http_status, blame=blame, reason=shorten(error.message))
         except Exception as error:  # noqa: BLE001 - foreign code; retried
-            _log.exception("queue %s: sending event %s failed unexpectedly", self._lane, entry.event.id[:64])
-            return AttemptResult(
-                verdict=DeliveryAction.RETRY, status=500, reason=shorten(f"{type(error).__name__}: {error}")
-            )
-        found = choose_action(answer.status)
-        if found is not DeliveryAction.DONE:
-            reason = describe_response(answer.status, answer.body)
-            store = find_store(entry.event) if is_fetch_failure(answer.body) else ""
-            whose = (
-                Blame.UNKNOWN
-                if store
-                else find_blame(
-                    answer.status,
-                    answer.body,
-                    retry_after_s=answer.retry_after_s,
-                    is_receivers=answer.is_receivers,
-                )
-            )
-            return AttemptResult(
-                verdict=found, status=answer.status, blame=whose, reason=reason, answer=answer, store=store
-            )
-        return self._judge_reply(entry, answer)
+            _log.exception("queue %s: sending event %s failed unexpectedly", lane, entry.event.id[:64])
+            return AttemptResult(status=500, blame=Blame.UNKNOWN, reason=shorten(f"{type(error).__name__}: {error}"))
+        if choose_action(answer.status) is not DeliveryAction.DONE:
+            return _judge_failure(entry.event, answer)
+        return self._judge_reply(lane, entry, answer)
 
-    def _judge_reply(self, entry: Entry, answer: SinkResponse) -> AttemptResult:
-        done = AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer)
+    def _judge_reply(self, lane: str, entry: Entry, answer: SinkResponse) -> AttemptResult:
+        done = AttemptResult(status=answer.status, answer=answer)
         if self._on_reply is None or answer.status == ACCEPTED:
             return done
         if answer.event is None:
             reason = self._reply_fault(answer)
             if not reason:
                 return done
-            return AttemptResult(verdict=DeliveryAction.RETRY, status=JUNK_STATUS, reason=reason, answer=answer)
+            return AttemptResult(status=JUNK_STATUS, blame=Blame.UNKNOWN, reason=reason, answer=answer)
         try:
             puts = self._on_reply(entry, answer.event)
         except Exception as error:  # noqa: BLE001 - foreign code; retried
-            _log.exception("queue %s: the reply to event %s can't be used", self._lane, entry.event.id[:64])
+            _log.exception("queue %s: the reply to event %s can't be used", lane, entry.event.id[:64])
             reason = shorten(f"the reply can't be used: {type(error).__name__}: {error}")
-            return AttemptResult(verdict=DeliveryAction.RETRY, status=500, reason=reason, answer=answer)
-        return AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer, puts=puts)
+            return AttemptResult(status=500, blame=Blame.UNKNOWN, reason=reason, answer=answer)
+        return AttemptResult(status=answer.status, answer=answer, puts=puts)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
         """Return why a success counts as a failure for lack of the required reply; empty when it doesn't."""
@@ -160,3 +190,17 @@ class AttemptJudge:
         if self._reply_required:
             return f"answered {answer.status} without a prediction; only the status 202 may come without one"
         return ""
+
+
+def _judge_failure(event: Event, answer: SinkResponse) -> AttemptResult:
+    store = find_store(event) if is_fetch_failure(answer.body) else ""
+    asked_s = answer.retry_after_s
+    blame = find_blame(answer.status, answer.body, retry_after_s=asked_s, is_receivers=answer.is_receivers)
+    return AttemptResult(
+        status=answer.status,
+        blame=Blame.UNKNOWN if store else blame,
+        reason=describe_response(answer.status, answer.body),
+        asked_s=asked_s,
+        answer=answer,
+        store=store,
+    )

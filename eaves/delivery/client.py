@@ -210,7 +210,7 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
         event=reply,
         body=answer.body if reply is None else b"",
         fault=fault,
-        retry_after_s=parse_retry_after(answer.headers.get("retry-after"), now),
+        retry_after_s=parse_retry_after(answer.headers.get("retry-after"), now, answer.headers.get("date")),
         latency_ms=answer.latency_ms,
     )
 

@@ -44,7 +44,7 @@ class Blame(enum.Enum):
     about the event."""
     WAY = "way"
     """The receiver or the network path to it is probably at fault, so the lane pauses at once; other entries decide
-    whether it is this event after all (`eaves.delivery.refusal_history`)."""
+    whether it is this event after all (`eaves.delivery.evidence`)."""
     UNKNOWN = "unknown"
     """The event or the network path may be at fault; the next entry is tried at once, and other entries decide."""
 

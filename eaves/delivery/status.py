@@ -1,9 +1,11 @@
-"""The state of one lane's delivery, for status, metrics and display."""
+"""The state of deliveries, for status, metrics and display."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from eaves.delivery.sink_state import SinkStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +29,26 @@ class LaneDelivery:
     since: float | None = None
     next_try_at: float | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkView:
+    """The state of a receiver at one moment, as one deliverer sees it.
+
+    Attributes:
+        state: Whether the receiver is reached.
+        since: When this state began, Unix seconds.
+        since_age_s: Time in this state, seconds, on the monotonic clock.
+        reason: Why nothing is delivered; empty while it works.
+        status: HTTP status of the failure, 0 without an answer.
+        paused: Whether nothing gets through, because of the receiver, the way to it, or this machine.
+        next_try_at: When the next attempt is made, Unix seconds.
+    """
+
+    state: SinkStatus
+    since: float
+    since_age_s: float
+    reason: str
+    status: int
+    paused: bool
+    next_try_at: float

@@ -3,7 +3,6 @@
 paths         the receiver's routes
 batch         events as one request: many in one body with gzip, or a single image
 batch_answer  the result for each event of a batch
-body_gate     a gate that holds back the end of a request's body until the previous request is answered
 
 A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 4), so any client can send one. An event
 that the receiver has acknowledged is on the receiver's disk, and the relay releases exactly the acknowledged events.

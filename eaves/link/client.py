@@ -21,7 +21,6 @@ from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
 from eaves.link.batch import Packed, pack
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
-from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.paths import EVENTS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.web.problem_document import parse_problem
@@ -73,7 +72,7 @@ def check_receiver(address: str, *, with_path: bool = False) -> str:
 
 
 class LinkClient:
-    """Client of one receiver, with at most two connections. Safe to use from many threads.
+    """Client of one receiver, with one connection. Safe to use from many threads.
 
     Args:
         to: Address of the receiver: https://, or http:// on loopback.
@@ -107,7 +106,7 @@ class LinkClient:
         self._counting = threading.Lock()
         self._clients = CredentialedClient(
             credentials,
-            connections=2,  # one for a request that is begun before the one before it is answered
+            connections=1,
             ca_certs_pem=ca_certs_pem,
             proxies=proxies,
             socket_options=SOCKET_OPTIONS,
@@ -130,16 +129,13 @@ class LinkClient:
         """Send events as one request; see `send_packed`."""
         return self.send_packed(pack(events), timeout_s=timeout_s)
 
-    def send_packed(
-        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
-    ) -> BatchAnswer:
+    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         """Send one request of events. An event that the answer doesn't refuse is on the receiver's disk.
 
         Args:
             packed: Request to send.
             timeout_s: Time limit from connecting to the last byte of the answer, seconds.
             uploaded: Digest under which `send_part` has sent the body; empty to send the body now.
-            gate: Holds back the last piece of the body; None to send all of it at once.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -149,11 +145,7 @@ class LinkClient:
         headers, body = packed.headers, packed.body
         if uploaded:
             headers, body = {**headers, UPLOAD: uploaded}, b""
-        try:
-            answer = self._exchange("POST", EVENTS, headers=headers, body=body, timeout_s=timeout_s, gate=gate)
-        finally:
-            if gate is not None:
-                gate.end()
+        answer = self._exchange("POST", EVENTS, headers=headers, body=body, timeout_s=timeout_s)
         return parse_batch_answer(answer.body, packed.events)
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
@@ -229,7 +221,6 @@ class LinkClient:
         body: bytes | memoryview = b"",
         timeout_s: float,
         connect_s: float = PIECE_S,
-        gate: BodyGate | None = None,
     ) -> HttpAnswer:
         """Make one request and require status 200; another thread ends the request when its time limit is exceeded."""
         client, own = self._clients.current()
@@ -243,7 +234,7 @@ class LinkClient:
                 method,
                 f"{self.to}{path}",
                 headers=headers,
-                body=self._count(body, gate) if body else b"",
+                body=self._count(body) if body else b"",
                 timeout_s=timeout_s,
                 connect_s=connect_s,
             )
@@ -260,13 +251,11 @@ class LinkClient:
             raise self._refused(method, path, answer)
         return answer
 
-    def _count(self, body: bytes | memoryview, gate: BodyGate | None) -> Iterator[memoryview]:
-        """Yield the body in pieces and add their sizes to `bytes_sent`; the last piece waits until `gate` opens."""
+    def _count(self, body: bytes | memoryview) -> Iterator[memoryview]:
+        """Yield the body in pieces and add their sizes to `bytes_sent`."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]
-            if gate is not None and start + PIECE_BYTES >= len(body) and not gate.pass_last():
-                raise ConnectionAbortedError("the request was cancelled")
             yield piece
             with self._counting:
                 self.bytes_sent += len(piece)
@@ -283,7 +272,9 @@ class LinkClient:
             f"{method} {self.to}{path.partition('?')[0]} {reason}",
             status=answer.status,
             detail=reason,
-            retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
+            retry_after_s=parse_retry_after(
+                answer.headers.get("retry-after"), self._clock.now(), answer.headers.get("date")
+            ),
         )
 
 

@@ -14,7 +14,7 @@ from eaves import logs
 from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer
+from eaves.delivery import Deliverer, EventSender
 from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
@@ -52,10 +52,9 @@ def main(**options: Any) -> None:
         deliverer = Deliverer(
             spool,
             LANE,
-            partial(sink.send, timeout_s=TIMEOUT_S),
+            EventSender(partial(sink.send, timeout_s=TIMEOUT_S), parallel=PARALLEL),
             backoff=PATIENCE,
-            parallel=PARALLEL,
-            lease=spool.lease(LANE),
+            leases=[spool.lease(LANE)],
         )
         receiver = IngressServer(
             StoreRoute(partial(_store, spool), max_bytes=settings.max_bytes, batches=False),

@@ -16,15 +16,13 @@ from eaves.admin.server import Answer as AdminAnswer
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
 from eaves.credentials.redact import redact
-from eaves.delivery import Deliverer, SinkClient, SinkResponse
+from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies
 from eaves.ingress import IngressLimits, IngressServer, ServerTls
+from eaves.receiver.archive import FolderSender, check_folder
 from eaves.receiver.counters import SiteCounters
-from eaves.receiver.folder import Archive, FolderWriter
-from eaves.receiver.folder.archive import check_folder
-from eaves.receiver.folder.writer import BATCH
 from eaves.receiver.functions import FunctionProxy
 from eaves.receiver.intake import LANE
 from eaves.receiver.routes import ReceiverRoutes
@@ -154,10 +152,10 @@ def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]]
     return answer_with
 
 
-def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient) -> Deliverer | FolderWriter:
+def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient) -> Deliverer:
     if settings.folder:
         leases = (spool.lease(LANE), Lease(settings.folder / ".lease"))
-        return FolderWriter(spool, LANE, Archive(settings.folder, batch=BATCH), leases=leases)
+        return Deliverer(spool, LANE, FolderSender(settings.folder), backoff=PATIENCE, leases=leases)
 
     def send(event: Event) -> SinkResponse:
         if not settings.sink:
@@ -169,8 +167,7 @@ def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient
     return Deliverer(
         spool,
         LANE,
-        send,
+        EventSender(send, parallel=settings.parallel),
         backoff=PATIENCE,
-        parallel=settings.parallel,
-        lease=spool.lease(LANE),
+        leases=[spool.lease(LANE)],
     )

@@ -9,12 +9,8 @@ settings        the process's settings
 alarms          which events are alarms
 intake          which events are stored for one that arrives, and in which lanes
 relay_lanes     the lanes of the relay's spool
-forwarder       the thread that forwards
-requests/       requests to the receiver: their size, how they are sent, what a failure says
-entry_selection which entries the next request holds
-failed_entries  entries that failed alone, and when each is retried
-foreign_entries entries under the site's former name, which wait together
-link_state      whether the link is up, and when it is tried next
+link_sender     requests to the receiver: batches, single images, and large ones in parts
+link_speed      how much the next request holds, and how long it may take
 link_report     reports on the link
 backlog_age     age of the oldest waiting event, independent of changes of the wall clock
 """

@@ -16,7 +16,7 @@ from eaves import logs
 from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, SinkClient, SinkResponse
+from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import Proxies, parse_proxies
@@ -24,16 +24,19 @@ from eaves.ingress import IngressLimits, IngressServer
 from eaves.ingress.store_route import PATH, StoreRoute
 from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from eaves.relay.forwarder import Forwarder
-from eaves.relay.intake import RelayIntake, store
-from eaves.relay.link_report import build_reporter, list_deliveries
-from eaves.relay.relay_lanes import BROKER, FROM_BROKER
+from eaves.relay.intake import RelayIntake, set_apart_former_site, store
+from eaves.relay.link_report import build_reporter
+from eaves.relay.link_sender import LinkSender
+from eaves.relay.relay_lanes import BROKER, CLASSES, FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from eaves.spool import Spool
 
 NO_BROKER = (
     "the address of the site's Broker is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
 )
+LINK_PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
+"""Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
+attempt costs some hundred bytes."""
 LINK = "link"
 """Name of the lease that the forwarder holds on the link."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -59,9 +62,11 @@ def main(**options: Any) -> None:
         build_broker_client(settings, proxies) as client,
         ExitStack() as stack,
     ):
-        forwarder = build_forwarder(settings, spool, link)
+        set_apart_former_site(spool, settings.site)
+        sender = LinkSender(link, site=settings.site, rate_bytes=settings.rate_bytes, probe_s=settings.probe_s)
+        forwarder = build_forwarder(settings, spool, sender)
         deliverers = build_broker_deliverers(settings, spool, client)
-        server = build_server(settings, spool, forwarder)
+        server = build_server(settings, spool)
         forwarder.start()
         for deliverer in deliverers:
             deliverer.start()
@@ -70,8 +75,8 @@ def main(**options: Any) -> None:
         stack.enter_context(
             open_endpoints(
                 spool,
-                [*list_deliveries(forwarder), *deliverers],
-                link=build_reporter(spool, forwarder),
+                [forwarder, *deliverers],
+                link=build_reporter(spool, forwarder, sender, link.to),
                 parts=parts,
                 socket=settings.admin_socket,
                 host=settings.host,
@@ -86,16 +91,15 @@ def main(**options: Any) -> None:
             link.close()
 
 
-def build_forwarder(settings: RelaySettings, spool: Spool, link: LinkClient) -> Forwarder:
-    """Build the forwarder, whose thread sends the entries of the spool's lanes over the link, alarms first."""
-    return Forwarder(
+def build_forwarder(settings: RelaySettings, spool: Spool, sender: LinkSender) -> Deliverer:
+    """Build the deliverer that sends the entries of the spool's lanes over the link, alarms first."""
+    return Deliverer(
         spool,
-        link,
-        site=settings.site,
+        CLASSES,
+        sender,
+        backoff=LINK_PAUSES,
         newest_first=settings.newest_first,
-        rate_bytes=settings.rate_bytes,
-        probe_s=settings.probe_s,
-        lease=spool.lease(LINK),
+        leases=[spool.lease(LINK)],
     )
 
 
@@ -114,10 +118,10 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
             raise UnreachableError(NO_BROKER, hint="check: kubectl get brokers,sinkbindings")
         return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
-    return [Deliverer(spool, BROKER, send, backoff=PATIENCE, lease=spool.lease(BROKER))]
+    return [Deliverer(spool, BROKER, EventSender(send), backoff=PATIENCE, leases=[spool.lease(BROKER)])]
 
 
-def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) -> IngressServer:
+def build_server(settings: RelaySettings, spool: Spool) -> IngressServer:
     """Build the server that takes events over HTTP and answers once they are on disk."""
     intake = RelayIntake(
         site=settings.site,
@@ -129,7 +133,6 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
     def take(events: Sequence[Event], *, from_broker: bool) -> None:
         if puts := [put for event in events for put in intake.sort(event, from_broker=from_broker)]:
             store(spool, puts, settings.site)
-            forwarder.notify()
 
     routes = {
         path: StoreRoute(partial(take, from_broker=path == FROM_BROKER), max_bytes=settings.max_bytes, path=path)

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.relay.alarms import Rule, is_alarm
-from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
-from eaves.spool import PutOutcome, Puts, Spool
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, CLASSES, IMAGES
+from eaves.spool import PutOutcome, Puts, Selection, Spool
+from eaves.spool.admin import dead_letter_lane, redrive
 
 CONFLICT = "an event with the same source and id but other content was received before"
 CONFLICT_STATUS = 409
 FOREIGN_STATUS = 403
+FORMER_SITE = "the event has the former name of this site; give the relay this name and its token again, or delete it"
+"""Reason of dead letters from before the site's name changed."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +99,23 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
     conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
     if conflicting:
         _keep_dead(spool, conflicting, CONFLICT, CONFLICT_STATUS)
+
+
+def set_apart_former_site(spool: Spool, site: str) -> None:
+    """Make dead letters of entries for the link whose events have the site's former name, and queue those of `site`.
+
+    The receiver takes only events of the site that it knows the relay as. When the site gets its former name back, its
+    events are queued again.
+
+    Raises:
+        SpoolError: When the spool can't be written.
+    """
+    prefix = source_uri(site, "")
+    for lane in CLASSES:
+        count = dead_letter_lane(spool, lane, FORMER_SITE, outside=prefix)
+        if count:
+            _log.warning("queue %s: %s; %d events are kept as dead letters", lane, FORMER_SITE, count)
+        redrive(spool, Selection(lane=lane, reason=FORMER_SITE, prefix=prefix))
 
 
 def _keep_dead(spool: Spool, puts: Puts, reason: str, status: int) -> None:

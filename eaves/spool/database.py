@@ -33,8 +33,8 @@ from eaves.spool.file import (
 )
 
 T = TypeVar("T")
-Version = tuple[str, int, int]
-"""Version of a lane's content: while two versions are equal, nothing has been added to the lane in between."""
+Version = tuple[tuple[str, ...], tuple[int, ...], int]
+"""Version of some lanes' content: while two versions are equal, nothing has been added to them in between."""
 
 POLL_S = 1.0
 """Interval at which one of the waiting threads checks for changes by other processes, in seconds. Changes by this
@@ -189,22 +189,24 @@ class Database:
             except FOREIGN as error:
                 raise self._translated(error) from error
 
-    def version(self, lane: str) -> Version:
-        """Return the current version of a lane's content."""
+    def version(self, *lanes: str) -> Version:
+        """Return the current version of the lanes' content."""
         with self._changed:
-            return lane, self._lane_changes.get(lane, 0), self._all_changes
+            return self._version(lanes)
+
+    def _version(self, lanes: tuple[str, ...]) -> Version:
+        return lanes, tuple(self._lane_changes.get(lane, 0) for lane in lanes), self._all_changes
 
     def wait(self, version: Version, timeout_s: float) -> bool:
-        """Wait until a lane may have changed since `version`; return False after `timeout_s` seconds."""
+        """Wait until one of the lanes may have changed since `version`; return False after `timeout_s` seconds."""
         deadline = self._clock.monotonic() + timeout_s
-        while self.version(version[0]) == version:
+        while self.version(*version[0]) == version:
             left_s = deadline - self._clock.monotonic()
             if left_s <= 0:
                 return False
             self._poll()
             with self._changed:
-                mark = version[0], self._lane_changes.get(version[0], 0), self._all_changes
-                if mark == version:
+                if self._version(version[0]) == version:
                     self._clock.wait(self._changed, min(POLL_S, left_s))
         return True
 

@@ -13,7 +13,6 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.spool import limits as retention
-from eaves.spool import selection as due
 from eaves.spool.database import Database, Version
 from eaves.spool.entry import DeadLetter, Entry, LaneStatus, PutOutcome, PutRequest, Puts, build_entry
 from eaves.spool.file import Lease, connect, lease_path
@@ -22,6 +21,7 @@ from eaves.spool.limits import SpoolLimits
 from eaves.spool.put import PutTransaction, build_put, store
 from eaves.spool.salvage import SpoolFile
 from eaves.spool.schema import seen_key
+from eaves.spool.selection import ENTRY, choose_untried, select_entries
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _RETRY = "UPDATE deliveries SET attempts = attempts + ?, not_before = ?, reason = ? WHERE seq = ? AND state = 'queued'"
@@ -34,7 +34,7 @@ _LANES = (
 
 _TRIED = (
     "SELECT seq, not_before FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before > 0"
-    " AND attempts > 0 ORDER BY not_before LIMIT ?"
+    " ORDER BY not_before LIMIT ?"
 )
 
 _log = logging.getLogger(__name__)
@@ -164,61 +164,31 @@ class Spool:
         retention.log_expired(self.database().commit(store_all))
 
     def peek(
-        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
+        self,
+        lane: str,
+        *,
+        limit: int = 1,
+        max_bytes: int = 0,
+        newest_first: bool = False,
+        exclude: Collection[int] = (),
     ) -> list[Entry]:
-        """Return the first entries of a lane that are due. They stay in the queue until they are acknowledged.
+        """Return the first entries of a lane that never failed; they stay in the queue until they are acknowledged.
 
-        Entries are in the order they were put. Of those that failed before, the ones due for longest are chosen.
+        They are in the order they were put. `tried` lists the entries that failed.
 
         Args:
             lane: Name of the lane.
             limit: Maximum number of entries.
-            now: Current time, Unix seconds.
+            max_bytes: Maximum size of data and attributes in bytes, 0 for any; a larger first entry is returned alone.
+            newest_first: Return the newest entries, newest first.
             exclude: Sequence numbers to leave out, such as those of deliveries in flight.
-            after: Sequence number above which entries are returned.
         """
-        return self._entries(due.select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after))
-
-    def peek_batch(
-        self,
-        lane: str,
-        *,
-        now: float,
-        max_events: int,
-        max_bytes: int,
-        newest_first: bool = False,
-        untried: bool = False,
-        after: int = 0,
-        known: Sequence[Entry] = (),
-    ) -> list[Entry]:
-        """Return due entries of a lane for one request; at least one when any is due.
-
-        Args:
-            lane: Name of the lane.
-            now: Current time, Unix seconds.
-            max_events: Maximum number of entries.
-            max_bytes: Maximum size of data and attributes in bytes; a larger first entry is returned alone.
-            newest_first: Return the newest entries, newest first, instead of the oldest in the order they were put.
-            untried: Return only entries that never failed; `tried` returns the others.
-            after: Return only entries above this sequence number, and none that alone is larger than `max_bytes`.
-            known: Entries that the caller has already read. When the batch begins with all of them, exactly these
-                objects are returned, without reading them again.
-        """
-        limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
-        while seqs := due.choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
-            if known and seqs[: len(known)] == [entry.seq for entry in known]:
-                return list(known)
-            if entries := self._entries(due.select_batch(self._read, seqs, newest_first=newest_first)):
+        while seqs := choose_untried(
+            self._read, lane, limit=limit, max_bytes=max_bytes, newest_first=newest_first, exclude=exclude
+        ):
+            if entries := self._entries(select_entries(self._read, seqs, newest_first=newest_first)):
                 return entries
         return []
-
-    def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
-        """Return the newest entry of a lane that was never tried, in a list; the list is empty when there is none."""
-        return self._entries(due.select_newest(self._read, lane, exclude=exclude))
-
-    def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
-        """Return the Unix time in seconds of the next due entry of a lane; None when only `exclude` is queued."""
-        return due.read_next_due(self._read, lane, exclude=exclude)
 
     def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
         """Acknowledge an entry, and store the events that result from it in the same commit.
@@ -275,16 +245,16 @@ class Spool:
 
     def get(self, seq: int) -> Entry | None:
         """Return an entry with its data, queued or dead; None when no entry has that sequence number."""
-        rows = self._read(f"{due.ENTRY} WHERE seq = ?", (seq,))
+        rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
     def get_queued(self, seq: int) -> Entry | None:
         """Return a queued entry with its data, or None. A damaged entry is handled as in `peek`."""
-        return next(iter(self._entries(self._read(f"{due.ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
+        return next(iter(self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Return dead letters of one lane or of all lanes with their data, oldest first."""
-        sql = f"{due.ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
+        sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
             DeadLetter(entry=entry, reason=row[7], status=row[8], died_at=row[9])
             for row in self._read(sql, (lane, limit))
@@ -376,9 +346,9 @@ class Spool:
         while self._read(retention.ANY_OLD, retention.old(self.limits, moment)):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
-    def version(self, lane: str) -> Version:
-        """Return a lane's version for `wait`. Read it before `peek`, so that `wait` notices every later change."""
-        return self.database().version(lane)
+    def version(self, *lanes: str) -> Version:
+        """Return the lanes' version for `wait`. Read it before `peek`, so that `wait` notices every later change."""
+        return self.database().version(*lanes)
 
     def wait(self, version: Version, timeout_s: float) -> bool:
         """Wait until any process may have changed a lane since `version`; return False after `timeout_s` seconds."""

@@ -11,33 +11,11 @@ from eaves.spool.entry import to_event
 from eaves.spool.ledger import Read
 from eaves.spool.schema import FREED
 
-LONGEST_WAIT_S = 7_200.0
-"""Maximum plausible wait until an entry is due, in seconds. An entry with a later due time is due now: no back-off is
-longer than an hour, so the clock was set back after the due time was written.
-"""
 ENTRY = (
     "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at"
     " FROM deliveries JOIN events USING(eid)"
 )
 """Query for the columns from which `build_entry` makes an `Entry`."""
-
-_LEFT_OUT = "seq NOT IN (SELECT value FROM json_each(?4))"
-_QUEUED = f"SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND seq > ?3 AND {_LEFT_OUT}"  # noqa: S608 - constants
-# Entries that failed before are selected in the order of their due times, which is close to the order of their numbers.
-# Sorting all of them by number in each query would take longer the more there are.
-_FAILED = (
-    f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > 0 AND not_before <= ?2 ORDER BY not_before LIMIT ?5)"  # noqa: S608 - constants
-    f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > ?2 + ?6 ORDER BY not_before LIMIT ?5)"
-)
-_NEWEST = (
-    f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5){_FAILED} ORDER BY seq DESC LIMIT ?5"  # noqa: S608 - constants
-)
-_UNTRIED = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq LIMIT ?5)"  # noqa: S608 - constants
-_UNTRIED_NEWEST = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq DESC LIMIT ?5)"  # noqa: S608 - constants
-_NEWEST = (
-    "SELECT seq FROM deliveries WHERE lane = ? AND state = 'queued' AND not_before = 0"
-    " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq DESC LIMIT 1"
-)
 
 _TABLES = "deliveries NOT INDEXED JOIN events USING(eid)"
 """SQL that joins entries and events and reads them in the order of `seq`. NOT INDEXED keeps SQLite from using the index
@@ -56,6 +34,8 @@ class Selection:
         state: `queued` or `dead`.
         source: Source of the event, or the last part of its path.
         reason: Text that the last failure's reason contains.
+        prefix: Beginning of the event's source.
+        outside: Text that the event's source doesn't begin with.
         put_before: Time before which the event was put, Unix seconds.
         after: Sequence number above which entries are selected.
     """
@@ -65,6 +45,8 @@ class Selection:
     state: str | None = None
     source: str | None = None
     reason: str | None = None
+    prefix: str | None = None
+    outside: str | None = None
     put_before: float | None = None
     after: int = 0
 
@@ -86,6 +68,10 @@ class Selection:
             given.append(("(source = ? OR substr(source, -length(?)) = ?)", (self.source, ending, ending)))
         if self.reason is not None:
             given.append(("instr(reason, ?) > 0", (self.reason,)))
+        if self.prefix is not None:
+            given.append(("substr(source, 1, length(?)) = ?", (self.prefix, self.prefix)))
+        if self.outside is not None:
+            given.append(("substr(source, 1, length(?)) <> ?", (self.outside, self.outside)))
         if self.put_before is not None:
             given.append(("put_at < ?", (self.put_before,)))
         values = tuple(value for _, some in given for value in some)
@@ -156,69 +142,44 @@ def _stored(row: Any) -> Stored:
     return Stored(**values, **shown, not_before=0.0 if due == FREED else due)
 
 
-def select_due(
-    read: Read, lane: str, *, limit: int, now: float, exclude: Collection[int] = (), after: int = 0
-) -> list[Any]:
-    """Return the first entries of a lane that are due, as rows of `ENTRY`; see `Spool.peek`."""
-    values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
-    return read(f"{ENTRY} WHERE seq IN ({_first_due('ASC')}) ORDER BY seq", values)
-
-
-def select_newest(read: Read, lane: str, *, exclude: Collection[int] = ()) -> list[Any]:
-    """Return the newest entry of a lane that was never tried, as rows of `ENTRY` (one or none)."""
-    return read(f"{ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
-
-
-def choose_batch(
+def choose_untried(
     read: Read,
     lane: str,
     *,
-    now: float,
-    max_events: int,
-    max_bytes: int,
+    limit: int,
+    max_bytes: int = 0,
     newest_first: bool = False,
-    untried: bool = False,
-    after: int = 0,
+    exclude: Collection[int] = (),
 ) -> list[int]:
-    """Return the sequence numbers of due entries that fit into one batch, in order; see `Spool.peek_batch`.
+    """Return the sequence numbers of entries that never failed and fit into one request; see `Spool.peek`.
 
     No data is read.
     """
     order = "DESC" if newest_first else "ASC"
-    values = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
+    seqs = (
+        "SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND not_before = 0"  # noqa: S608 - constants
+        f" AND seq NOT IN (SELECT value FROM json_each(?2)) ORDER BY seq {order} LIMIT ?3"
+    )
+    values = (lane, json.dumps(list(exclude)), limit)
+    if not max_bytes:
+        return [seq for (seq,) in read(seqs, values)]
     sizes = read(
         "SELECT seq, ifnull(CAST(size_bytes AS INTEGER), 0) FROM deliveries JOIN events USING(eid)"  # noqa: S608 - constants
-        f" WHERE seq IN ({_first_due(order, failed='' if untried else _FAILED)}) ORDER BY seq {order}",
-        values[:-1] if untried else values,
+        f" WHERE seq IN ({seqs}) ORDER BY seq {order}",
+        values,
     )
     chosen: list[int] = []
     total = 0
     for seq, size_bytes in sizes:
         total += size_bytes
-        if (chosen or after) and total > max_bytes:
+        if chosen and total > max_bytes:
             break
         chosen.append(seq)
     return chosen
 
 
-def select_batch(read: Read, seqs: Sequence[int], *, newest_first: bool = False) -> list[Any]:
+def select_entries(read: Read, seqs: Sequence[int], *, newest_first: bool = False) -> list[Any]:
     """Return entries by their sequence numbers as rows of `ENTRY`, oldest or newest first."""
     order = "DESC" if newest_first else "ASC"
     sql = f"{ENTRY} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq {order}"  # noqa: S608 - constants
     return read(sql, (json.dumps(seqs),))
-
-
-def read_next_due(read: Read, lane: str, *, exclude: Collection[int] = ()) -> float | None:
-    """Return the Unix time in seconds at which the next entry of a lane is due; None when only `exclude` is queued."""
-    sql = (
-        "SELECT not_before FROM deliveries WHERE lane = ? AND state = 'queued'"
-        " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY not_before LIMIT 1"
-    )
-    rows = read(sql, (lane, json.dumps(list(exclude))))
-    return float(rows[0][0]) if rows else None
-
-
-def _first_due(order: str, *, failed: str = _FAILED) -> str:
-    """Return the query for the first due entries of a lane in an order of their numbers."""
-    fresh = f"SELECT seq FROM ({_QUEUED} AND not_before = 0 ORDER BY seq {order} LIMIT ?5)"  # noqa: S608 - constants
-    return f"{fresh}{failed} ORDER BY seq {order} LIMIT ?5"

@@ -214,7 +214,7 @@ def bury_events(spool: Spool) -> Queue:
     )
     for number, (subject, data, reason, status) in enumerate(letters):
         spool.put(captured_event(90_000 + number, subject=subject, data=data), lanes=(LANE,))
-        (entry,) = spool.peek_newest(LANE)
+        (entry,) = spool.peek(LANE, newest_first=True)
         spool.dead_letter(entry, reason, status)
     return SpoolQueue(spool, deliveries=lambda: [LaneDelivery(lane=LANE)])
 

@@ -71,5 +71,5 @@ def open_damaged(argument: dict[str, Any]) -> None:
 def read_damaged(spool: Spool) -> None:
     """Read what is queued: the call that finds the damage fails, and the next one replaces the file."""
     with contextlib.suppress(SpoolDamagedError):
-        spool.peek("a", limit=1_000, now=NOW)
-    spool.peek("a", limit=1_000, now=NOW)
+        spool.peek("a", limit=1_000)
+    spool.peek("a", limit=1_000)

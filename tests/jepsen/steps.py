@@ -163,14 +163,14 @@ def play(steps: Sequence[Step], *, ledger: bool) -> State:
 def ack(spool: Spool, argument: Sequence[Any]) -> None:
     """Release the first entry of a lane, and store replies in its place."""
     lane, replies = argument
-    [entry] = spool.peek(lane, now=NOW)
+    [entry] = spool.peek(lane)
     spool.ack(entry, puts=[(make_event(event_id), (REPLIES,)) for event_id in replies])
 
 
 def ack_many(spool: Spool, argument: Sequence[Any]) -> None:
     """Release the first entries of a lane."""
     lane, count = argument
-    spool.ack_many(spool.peek_batch(lane, now=NOW, max_events=count, max_bytes=1 << 30))
+    spool.ack_many(spool.peek(lane, limit=count, max_bytes=1 << 30))
 
 
 DOING: dict[str, Callable[[Spool, Any], object]] = {
@@ -178,8 +178,8 @@ DOING: dict[str, Callable[[Spool, Any], object]] = {
     "put_many": lambda spool, ids: spool.put_many([(make_event(event_id), LANES) for event_id in ids], once=True),
     "ack": ack,
     "ack_many": ack_many,
-    "dead_letter": lambda spool, lane: spool.dead_letter(spool.peek(lane, now=NOW)[0], "answered 422", 422),
-    "retry": lambda spool, lane: spool.retry(spool.peek(lane, now=NOW)[0], DUE_AT, "no connection"),
+    "dead_letter": lambda spool, lane: spool.dead_letter(spool.peek(lane)[0], "answered 422", 422),
+    "retry": lambda spool, lane: spool.retry(spool.peek(lane)[0], DUE_AT, "no connection"),
     "redrive": lambda spool, lane: redrive(spool, Selection(lane=lane)),
 }
 

@@ -17,7 +17,7 @@ import pytest
 
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, DeliveryAttempt, SinkClient, SinkResponse
-from eaves.delivery.refusal_history import ROUNDS
+from eaves.delivery.evidence import ROUNDS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
 from tests.fakes.clock import ManualClock

@@ -15,7 +15,15 @@ from functools import partial
 from types import MappingProxyType
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import AttemptResult, Deliverer, DeliveryAttempt, DeliveryOutcome, LaneDelivery, SinkResponse
+from eaves.delivery import (
+    AttemptResult,
+    Deliverer,
+    DeliveryAttempt,
+    DeliveryOutcome,
+    EventSender,
+    LaneDelivery,
+    SinkResponse,
+)
 from eaves.delivery.rejection import build_refusal
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.local.broker import dead_letters
@@ -184,7 +192,7 @@ class Broker:
     def try_now(self, lane: str) -> None:
         """Retry the deliveries of a lane now, even when they are paused; with an empty lane, those of every lane."""
         for deliverer in self._list_deliverers():
-            if lane in ("", deliverer.lane):
+            if lane in ("", *deliverer.lanes):
                 deliverer.try_now()
 
     def stop(self) -> None:
@@ -198,13 +206,10 @@ class Broker:
         return Deliverer(
             self._spool,
             subscription.lane,
-            partial(_send, subscription),
+            EventSender(partial(_send, subscription), parallel=subscription.parallel, on_reply=self._route),
             backoff=_build_backoff(subscription),
-            parallel=subscription.parallel,
-            on_reply=self._route,
             report_dead=self._build_dead_report(subscription),
             observe=self._count,
-            wait_out=True,
         )
 
     def _build_dead_report(self, subscription: Subscription) -> OnDead | None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import AttemptResult, Deliverer, DeliveryAction, SinkResponse, choose_action
+from eaves.delivery import AttemptResult, Deliverer, DeliveryAction, EventSender, SinkResponse, choose_action
 from eaves.delivery.rejection import CODE, DATA, DESTINATION
 from eaves.events import Event
 from eaves.local.broker.context import build_headers, detach
@@ -134,9 +134,7 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
     return Deliverer(
         spool,
         lane,
-        send,
+        EventSender(send, parallel=PARALLEL),
         backoff=replace(backoff, retry=None),
-        parallel=PARALLEL,
         on_dead=keep,
-        wait_out=True,
     )

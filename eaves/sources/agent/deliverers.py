@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from eaves.base.backoff import Backoff
 from eaves.credentials.folder import read_authorization
 from eaves.credentials.redact import redact
-from eaves.delivery import AttemptResult, Deliverer, SinkClient, SinkResponse
+from eaves.delivery import AttemptResult, Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.delivery.rejection import build_refusal
 from eaves.errors import ConfigError, UnreachableError
 from eaves.events import Event
@@ -80,15 +80,17 @@ def build_deliverers(
     images = Deliverer(
         spool,
         IMAGES,
-        to_function if settings.function else to_sink,
+        EventSender(
+            to_function if settings.function else to_sink,
+            parallel=settings.parallel,
+            on_reply=keep if settings.function else None,
+            reply_required=bool(settings.function),
+        ),
         backoff=patience if function_client is None else OVER_LINK,
-        parallel=settings.parallel,
-        on_reply=keep if settings.function else None,
-        reply_required=bool(settings.function),
         report_dead=report if settings.function else None,
-        lease=spool.lease(IMAGES),
+        leases=[spool.lease(IMAGES)],
     )
-    replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
+    replies = Deliverer(spool, REPLIES, EventSender(to_sink), backoff=patience, leases=[spool.lease(REPLIES)])
     return [images, replies]
 
 

@@ -60,7 +60,7 @@ def build_hostile_backend(folder: Path, spool: Spool) -> FakeBackend:
     for number in range(4):
         subject = f"{ATTACK}{number}"
         spool.put(captured_event(90_000 + number, source=NAME_ATTACK, subject=subject, data=b"x"), lanes=(NAME_ATTACK,))
-        (entry,) = spool.peek_newest(NAME_ATTACK)
+        (entry,) = spool.peek(NAME_ATTACK, newest_first=True)
         spool.dead_letter(entry, ATTACK, 422)
     backend.named_queues = {NAME_ATTACK: SpoolQueue(spool)}
     artifact = write_colours(folder / "artifact", change=_poison_labels).path

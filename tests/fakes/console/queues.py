@@ -37,7 +37,7 @@ def put_dead(spool: Spool, events: Iterable[Event], failure: Failure | None = No
     failure, numbers = failure or Failure(), []
     for event in events:
         spool.put(event, lanes=(lane,))
-        (entry,) = spool.peek(lane, now=spool.clock.now())
+        (entry,) = spool.peek(lane)
         spool.dead_letter(entry, failure.reason, failure.status)
         numbers.append(entry.seq)
     return numbers

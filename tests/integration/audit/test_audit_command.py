@@ -347,7 +347,7 @@ def test_a_sender_by_hand_is_audited_too(tmp_path: Path) -> None:
 def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Path) -> None:
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
         spool.put_many([(classified(number), ("archive",)) for number in range(40)], once=True)
-        for entry in spool.peek_batch("archive", now=2e9, max_events=40, max_bytes=1_000_000):
+        for entry in spool.peek("archive", limit=40, max_bytes=1_000_000):
             spool.dead_letter(entry, "the receiver refuses the event (403)", 403)
     (tmp_path / "received.jsonl").touch()
     lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")

@@ -305,6 +305,6 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
         wait_until(lambda: spool.depth("forward") == 1)
         assert deliverer.stop(10)
         assert spool.counts() == {"forward": (1, 0)}
-        [entry] = spool.peek("forward", now=0)
+        [entry] = spool.peek("forward")
         assert entry.event == REPLY.with_extensions(causeid="1")
     assert sink.events() == [IMAGE] * 3

@@ -57,7 +57,7 @@ def deliver_all(spool: Spool) -> list[Event]:
     failures = 0
     while failures < 10:
         try:
-            entries: list[Entry] = spool.peek_batch(LANE, now=2e9, max_events=7, max_bytes=1 << 30)
+            entries: list[Entry] = spool.peek(LANE, limit=7, max_bytes=1 << 30)
             if not entries:
                 return delivered
             spool.ack_many(entries)

@@ -89,7 +89,7 @@ def check_killed_salvage(forks: Forks, path: Path, folder: Path, kill: Kill) -> 
     with Spool(folder / "spool.db") as spool:
         read_damaged(spool)
         for lane in LANES:
-            assert [entry.event for entry in spool.peek(lane, limit=99, now=NOW)] == [
+            assert [entry.event for entry in spool.peek(lane, limit=99)] == [
                 make_event(f"e{number}") for number in range(COUNT)
             ]
     names = {file.name for file in folder.iterdir() if file.suffix != ".lease" and "damaged" not in file.name}

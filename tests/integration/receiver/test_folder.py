@@ -14,7 +14,7 @@ import pytest
 
 from eaves.errors import StorageError
 from eaves.events import Event
-from eaves.receiver.folder import Archive
+from eaves.receiver.archive import Archive
 from eaves.spool import Entry
 from tests.processes.receiving import captured, classified, receiving
 from tests.waiting import wait_until

@@ -48,14 +48,14 @@ for name in ("t0", "t1", "t2", "t3"):
     threading.Thread(target=work, args=(name,)).start()
 """
 SETTLE_FOR_EVER = """
-for entry in spool.peek("in", limit=10_000, now=0):
+for entry in spool.peek("in", limit=10_000):
     reply = image("reply-" + entry.event.id, 500)
     spool.ack(entry, puts=[(reply, ("out",))])
     say(entry.event.id)
 """
 LIST = """
 for lane in sys.argv[2:]:
-    for entry in spool.peek(lane, limit=10**6, now=0):
+    for entry in spool.peek(lane, limit=10**6):
         say(lane + " " + entry.event.id)
 """
 PUT_SOME = """
@@ -131,8 +131,8 @@ def test_kill_9_leaves_an_entry_or_its_reply_never_both_or_neither(tmp_path: Pat
             spool.put(Event(id=str(number), source="/eaves/site/camera", type="t", data=b"x" * 1000), lanes=("in",))
     settled = killed_after(SETTLE_FOR_EVER, path, 40)
     with Spool(path) as spool:
-        waiting = {entry.event.id for entry in spool.peek("in", limit=999, now=0)}
-        replied = {entry.event.id.removeprefix("reply-") for entry in spool.peek("out", limit=999, now=0)}
+        waiting = {entry.event.id for entry in spool.peek("in", limit=999)}
+        replied = {entry.event.id.removeprefix("reply-") for entry in spool.peek("out", limit=999)}
         assert waiting | replied == {str(number) for number in range(300)}
         assert not waiting & replied
         assert set(settled) <= replied
@@ -145,7 +145,7 @@ def test_two_processes_write_at_once_and_the_counters_agree(tmp_path: Path) -> N
         assert first.wait(timeout=60) == 0
         assert second.wait(timeout=60) == 0
     with Spool(path) as spool:
-        found = [entry.event.id for entry in spool.peek("out", limit=9999, now=0)]
+        found = [entry.event.id for entry in spool.peek("out", limit=9999)]
         expected = {f"{name}-{number}" for name in ("one", "two", "shared") for number in range(150)}
         assert sorted(found) == sorted(expected)
         assert spool.depth() == 450
@@ -180,5 +180,5 @@ def test_a_file_that_cannot_grow_is_an_error_and_what_was_acknowledged_stays(tmp
     assert last.startswith("error check the disk"), "SQLite tells EFBIG, unlike ENOSPC, as an I/O error"
     assert len(acknowledged) > 10
     with Spool(path) as spool:
-        assert [entry.event.id for entry in spool.peek("out", limit=999, now=0)] == acknowledged
+        assert [entry.event.id for entry in spool.peek("out", limit=999)] == acknowledged
         assert spool.put(Event(id="next", source="/eaves/site/camera", type="t"))

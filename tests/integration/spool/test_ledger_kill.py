@@ -37,7 +37,7 @@ DRAIN = (
     OPEN
     + """
 round = 0
-while entries := spool.peek_batch("out", now=2e9, max_events=7, max_bytes=1 << 20):
+while entries := spool.peek("out", limit=7, max_bytes=1 << 20):
     if round % 3 == 2:
         spool.dead_letter(entries[0], "answered 422", 422)
         say("dead " + entries[0].event.id)
@@ -55,7 +55,7 @@ def agree(path: Path) -> dict[str, str]:
         assert spool.ledger is not None
         found: dict[str, str] = {line.id: line.state for line in spool.ledger.read(limit=1_000_000)}
         lanes = [lane.lane for lane in spool.lanes()]
-        waiting = {entry.event.id for lane in lanes for entry in spool.peek(lane, limit=1_000_000, now=2e9)}
+        waiting = {entry.event.id for lane in lanes for entry in spool.peek(lane, limit=1_000_000)}
         dead = {letter.entry.event.id for letter in spool.dead(limit=1_000_000)}
     assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
     assert {event_id for event_id, state in found.items() if state == "dead"} == dead

@@ -33,7 +33,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
             )
             opened.put(event, lanes=("other" if number == 4 else "out",))
             clock.turn(60)
-        first, second = opened.peek("out", limit=2, now=clock.now())
+        first, second = opened.peek("out", limit=2)
         opened.dead_letter(first, "answered 422: not an image", 422)
         opened.retry(second, clock.now() + 3600, "answered 500")
         yield opened
@@ -79,7 +79,7 @@ def test_an_entry_is_shown_with_its_data(spool: Spool) -> None:
 
 def test_retry_makes_everything_due(spool: Spool) -> None:
     assert read(ask(spool, "POST", "/queues/retry", lane="out"))["entries"] == 3
-    assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [1, 2, 3]
+    assert [entry.seq for entry in spool.peek("out", limit=9)] == [1, 2, 3]
 
 
 def test_retry_does_not_wait_for_the_end_of_a_pause(spool: Spool) -> None:
@@ -96,7 +96,7 @@ def test_retry_keeps_to_the_state_that_is_asked_for(spool: Spool, state: str, du
     assert read(ask(spool, "POST", "/queues/retry", lane="out", state=state))["entries"] == (
         1 if state == "dead" else 2
     )
-    assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == due
+    assert [entry.seq for entry in spool.peek("out", limit=9)] == due
 
 
 def test_drop_deletes_dead_letters_only(spool: Spool) -> None:

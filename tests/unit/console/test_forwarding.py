@@ -34,7 +34,7 @@ def relay(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
         for event in FLOW.events[1:6:2]:
             spool.put(event, lanes=("out",))
         clock.turn(60)
-        first, second, _ = spool.peek("out", limit=9, now=clock.now())
+        first, second, _ = spool.peek("out", limit=9)
         spool.ack(first)
         spool.dead_letter(second, "answered 403: not this site", 403)
         yield spool

@@ -12,6 +12,7 @@ from eaves.delivery import (
     Deliverer,
     DeliveryAttempt,
     DeliveryOutcome,
+    EventSender,
     SinkResponse,
 )
 from eaves.delivery.attempts import OnReply
@@ -65,7 +66,6 @@ def delivering(
     on_reply: OnReply | None = None,
     on_dead: OnDead | None = None,
     reply_required: bool = False,
-    wait_out: bool = False,
     lease: Lease | None = None,
     clock: Clock = FROZEN,
 ) -> Iterator[list[DeliveryAttempt]]:
@@ -74,15 +74,11 @@ def delivering(
     deliverer = Deliverer(
         spool,
         "out",
-        send,
+        EventSender(send, parallel=parallel, on_reply=on_reply, reply_required=reply_required),
         backoff=backoff,
-        parallel=parallel,
-        on_reply=on_reply,
-        reply_required=reply_required,
         on_dead=on_dead,
         observe=attempts.append,
-        wait_out=wait_out,
-        lease=lease,
+        leases=[lease] if lease else [],
         clock=clock,
         jitter=lambda: 0.0,
     )

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from eaves.delivery.refusal_history import MAX_SUSPECTS, ROUNDS, RefusalHistory
+from eaves.delivery.evidence import MAX_SUSPECTS, ROUNDS, RefusalHistory
 
 
 def rounds_until_given_up(passes_between: int) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from eaves.base.clock import SYSTEM
 from eaves.delivery import (
     Deliverer,
     DeliveryOutcome,
+    EventSender,
     SinkResponse,
 )
-from eaves.delivery.refusal_history import ROUNDS
+from eaves.delivery.evidence import ROUNDS
 from eaves.delivery.response_rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
@@ -61,7 +63,7 @@ def test_a_paused_lane_says_why_and_since_when_and_continues_by_itself(spool: Sp
     for number in range(5):
         spool.put(image(number))
     sink = Sink(*[SinkResponse(status=403, body=b"not you")] * 3, SinkResponse(status=202))
-    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, clock=SYSTEM)
+    deliverer = Deliverer(spool, "out", EventSender(sink), backoff=FOR_EVER, clock=SYSTEM)
     assert not deliverer.status().paused
     with spool.lease("out"):
         deliverer.start()
@@ -76,7 +78,9 @@ def test_a_paused_lane_says_why_and_since_when_and_continues_by_itself(spool: Sp
 def test_the_status_of_a_paused_lane(spool: Spool) -> None:
     spool.put(image())
     backoff = Backoff(retry=None, first_s=3600.0, cap_s=3600.0)
-    deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=403, body=b"not you")), backoff=backoff, clock=FROZEN)
+    deliverer = Deliverer(
+        spool, "out", EventSender(Sink(SinkResponse(status=403, body=b"not you"))), backoff=backoff, clock=FROZEN
+    )
     deliverer.start()
     found = wait_until(lambda: deliverer.status().paused and deliverer.status())
     assert deliverer.stop()
@@ -258,7 +262,7 @@ def test_a_receiver_that_is_busy_for_long_uses_up_no_retries_of_a_broker(spool: 
 def check_that_it_waits(spool: Spool, wall: Wall, backoff: Backoff) -> None:
     """Check that an event is kept while it is refused for long and others succeed, and is delivered afterwards."""
     spool.put(image(0))
-    with delivering(spool, wall, backoff=backoff, wait_out=True, clock=SYSTEM):
+    with delivering(spool, wall, backoff=backoff, clock=SYSTEM):
         for number in range(1, 100):
             spool.put(image(number))
             wait_until(lambda: spool.depth() <= 1)
@@ -334,7 +338,7 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         spool.put(image())
         refused = SinkResponse(status=422, body=build_problem(422, "not an image", kind="image"))
-        deliverer = Deliverer(spool, "out", Sink(refused), backoff=FOR_EVER)
+        deliverer = Deliverer(spool, "out", EventSender(Sink(refused)), backoff=FOR_EVER)
         deliverer.start()
         found = wait_until(lambda: deliverer.status().paused and deliverer.status())
         assert deliverer.stop()
@@ -369,13 +373,11 @@ class Unreadable(Spool):
 
     failures = 3
 
-    def peek(
-        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
-    ) -> list[Entry]:
+    def peek(self, lane: str, **options: Any) -> list[Entry]:
         if self.failures:
             self.failures -= 1
             raise SpoolError("disk I/O error")
-        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+        return super().peek(lane, **options)
 
 
 class Slow(Spool):
@@ -385,17 +387,15 @@ class Slow(Spool):
         super().__init__(path)
         self.asked, self.go_on = threading.Event(), threading.Event()
 
-    def peek(
-        self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
-    ) -> list[Entry]:
+    def peek(self, lane: str, **options: Any) -> list[Entry]:
         self.asked.set()
         assert self.go_on.wait(20)
-        return super().peek(lane, limit=limit, now=now, exclude=exclude, after=after)
+        return super().peek(lane, **options)
 
 
 def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: Path) -> None:
     with Slow(tmp_path / "spool.db") as spool:
-        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=202)))
+        deliverer = Deliverer(spool, "out", EventSender(Sink(SinkResponse(status=202))))
         deliverer.start()
         assert spool.asked.wait(10)
         asker = threading.Thread(target=lambda: (deliverer.status(), deliverer.stop(0.1)))
@@ -411,7 +411,7 @@ def test_a_spool_that_takes_its_time_holds_up_neither_status_nor_stop(tmp_path: 
 def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again(tmp_path: Path) -> None:
     clock = ManualClock()
     with Unreadable(tmp_path / "spool.db", clock=clock) as spool:
-        deliverer = Deliverer(spool, "out", Sink(SinkResponse(status=202)), backoff=FOR_EVER, clock=clock)
+        deliverer = Deliverer(spool, "out", EventSender(Sink(SinkResponse(status=202))), backoff=FOR_EVER, clock=clock)
         deliverer.start()
         for left in (2, 1, 0):
             wait_until(lambda left=left: spool.failures == left and clock.waiting)  # type: ignore[misc]
@@ -423,7 +423,7 @@ def test_an_empty_lane_is_not_said_to_be_paused_once_its_spool_can_be_read_again
 
 def test_a_system_that_gives_no_threads_costs_no_entry(spool: Spool) -> None:
     sink = Sink(SinkResponse(status=202))
-    deliverer = Deliverer(spool, "out", sink, backoff=FOR_EVER, parallel=2, clock=SYSTEM)
+    deliverer = Deliverer(spool, "out", EventSender(sink, parallel=2), backoff=FOR_EVER, clock=SYSTEM)
     deliverer.start()
     before = threading.stack_size(1 << 47)  # more than a process can address
     try:
@@ -445,7 +445,7 @@ def test_an_idle_lane_asks_the_file_once_a_second_however_many_it_may_send_at_on
 
     with Spool(tmp_path / "spool.db", clock=clock) as spool:
         lanes = [
-            Deliverer(spool, f"lane-{number}", Sink(SinkResponse(status=202)), parallel=16, clock=clock)
+            Deliverer(spool, f"lane-{number}", EventSender(Sink(SinkResponse(status=202)), parallel=16), clock=clock)
             for number in range(3)
         ]
         before = threading.active_count()
@@ -467,7 +467,9 @@ def test_a_pause_can_be_cut_short_for_one_attempt(spool: Spool) -> None:
     spool.put(image())
     sink = Sink(SinkResponse(status=403), SinkResponse(status=403), SinkResponse(status=202))
     clock = ManualClock(NOW)
-    deliverer = Deliverer(spool, "out", sink, backoff=Backoff(retry=None, first_s=600.0, cap_s=600.0), clock=clock)
+    deliverer = Deliverer(
+        spool, "out", EventSender(sink), backoff=Backoff(retry=None, first_s=600.0, cap_s=600.0), clock=clock
+    )
     deliverer.start()
     try:
         for attempts in (1, 2):
@@ -528,7 +530,7 @@ def test_a_broker_waits_for_a_bucket_as_it_waits_for_a_function(spool: Spool) ->
     """Its retries end, but an image whose bucket is away for long must not become a dead letter."""
     function = BucketFunction({"id-0"})
     spool.put(in_bucket(0))
-    with delivering(spool, function, backoff=Backoff(retry=2, first_s=0.001, cap_s=0.01), wait_out=True, clock=SYSTEM):
+    with delivering(spool, function, backoff=Backoff(retry=2, first_s=0.001, cap_s=0.01), clock=SYSTEM):
         for number in range(10, 100):
             spool.put(image(number))
         wait_until(lambda: function.refusals["id-0"] > 8 and spool.depth() <= 1, 60)

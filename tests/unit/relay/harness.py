@@ -5,20 +5,20 @@ from __future__ import annotations
 import gzip
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
+from eaves.delivery import Deliverer
 from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
 from eaves.link import BatchAnswer, RefusedEvent, decode_batch
 from eaves.link.batch import MEDIA_TYPE, Packed
-from eaves.link.body_gate import BodyGate
-from eaves.relay.forwarder import Forwarder
-from eaves.relay.relay_lanes import ARCHIVE
+from eaves.relay.link_sender import ForwardedCounts, LinkSender
+from eaves.relay.relay_lanes import ARCHIVE, CLASSES
 from eaves.spool import Spool
 from eaves.spool.file import connect
 from tests.fakes.clock import FrozenClock
@@ -45,7 +45,7 @@ def status_error(status: int, **more: Any) -> StatusError:
 
 
 class FakeLink:
-    """Implements `eaves.relay.forwarder.LinkProtocol`.
+    """Implements `eaves.relay.link_sender.LinkProtocol`.
 
     Attributes:
         answers: Gives what a request is answered; None: all of it is stored. An exception is raised.
@@ -57,10 +57,6 @@ class FakeLink:
         parts: Offset and bytes of each part.
         part_answers: What a part is answered; None: it is kept. An exception is raised.
         limits: The time limit of each request, seconds.
-        begun: First event of each request that was begun before its turn.
-        early_fault: What ends them before the last piece of their body.
-        faults_at_turn: Whether that is found only when the last piece is let go.
-        turn_fault: Gives what is answered to a request that was begun before its turn; None: what others are.
     """
 
     to = "https://receiver"
@@ -75,10 +71,6 @@ class FakeLink:
         self.bodies: dict[str, bytearray] = {}
         self.parts: list[tuple[int, int]] = []
         self.part_answers: Callable[[], int | Exception | None] = lambda: None
-        self.begun: list[str] = []
-        self.early_fault: Exception | None = None
-        self.faults_at_turn = False
-        self.turn_fault: Callable[[], Exception] | None = None
         self.aborted = threading.Event()
 
     def probe(self) -> str:
@@ -104,17 +96,7 @@ class FakeLink:
             there += part
         return len(there)
 
-    def send_packed(
-        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
-    ) -> BatchAnswer:
-        if gate is not None:
-            is_early = not gate.is_open
-            if is_early:
-                self._begin(packed, gate)
-            if not gate.pass_last():
-                raise lost()
-            if is_early and self.turn_fault is not None:
-                raise self.turn_fault()
+    def send_packed(self, packed: Packed, *, timeout_s: float, uploaded: str = "") -> BatchAnswer:
         self.calls.append("send")
         if uploaded and bytes(self.bodies.get(uploaded, b"")) != packed.body:
             raise status_error(412)
@@ -127,13 +109,6 @@ class FakeLink:
         refused = {one.index for one in answer.refused} if answer else set()
         self.stored += [one.id for index, one in enumerate(events) if index not in refused]
         return answer or BatchAnswer(stored=len(events), repeated=0)
-
-    def _begin(self, packed: Packed, gate: BodyGate) -> None:
-        self.begun.append(unpack(packed)[0].id)
-        if self.early_fault is not None:
-            if self.faults_at_turn:
-                wait_until(lambda: gate.is_open or gate.is_withdrawn)
-            raise self.early_fault
 
     def abort(self) -> None:
         self.aborted.set()
@@ -164,6 +139,20 @@ def poisoned(bad: set[str], error: Callable[[], Exception]) -> Callable[[list[Ev
     return lambda events: error() if any(one.id in bad for one in events) else None
 
 
+class Forwarder(Deliverer):
+    """A deliverer over a link, with what tests ask of it."""
+
+    @property
+    def counts(self) -> ForwardedCounts:
+        """Numbers of forwarded events."""
+        assert isinstance(self._sender, LinkSender)
+        return self._sender.counts
+
+    def attempts(self, lane: str) -> Mapping[str, int]:
+        """Numbers of attempts with entries of a lane, by outcome."""
+        return self.status(lane).attempts
+
+
 class Rig:
     """A spool, a link and what forwards the one over the other."""
 
@@ -177,15 +166,21 @@ class Rig:
         self.clock = clock or FrozenClock()
         self.spool = Spool(folder / "relay.db", clock=self.clock, connect=connect)
         self.link = FakeLink()
+        self.sender = LinkSender(
+            self.link,
+            site=SITE,
+            clock=self.clock,
+            **{name: options.pop(name) for name in ("rate_bytes", "probe_s") if name in options},
+        )
         self.forwarder = Forwarder(
             self.spool,
-            self.link,
-            **{"site": SITE, "clock": self.clock, "jitter": lambda: 0.0, "backoff": QUICK, **options},
+            CLASSES,
+            self.sender,
+            **{"clock": self.clock, "jitter": lambda: 0.0, "backoff": QUICK, **options},
         )
 
     def put(self, *events: Event, lane: str = ARCHIVE) -> None:
         self.spool.put_many([(one, (lane,)) for one in events], once=True)
-        self.forwarder.notify()
 
     def queued(self) -> int:
         return self.spool.depth()

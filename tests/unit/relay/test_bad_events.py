@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.relay.link_state import PATIENCE
+from eaves.relay.__main__ import LINK_PAUSES as PATIENCE
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE
 from eaves.spool import Selection
 from eaves.spool.admin import drop, retry_now
@@ -83,7 +83,7 @@ def test_many_events_that_fail_hold_up_no_others_and_become_dead_letters(
         rig.forwarder.start()
         wait_until(lambda: len(good_ids(rig.link)) == len(GOOD), 30, what="the good ones")
         assert clock.elapsed_s < 300
-        wait_until(lambda: rig.forwarder.view().counts.refused == len(BAD), 60, what="the dead letters")
+        wait_until(lambda: rig.forwarder.attempts(ARCHIVE).get("dead", 0) == len(BAD), 60, what="the dead letters")
         assert clock.elapsed_s < 3_600
         assert set(rig.dead()) == BAD_IDS
         assert rig.state() == "up"
@@ -179,7 +179,7 @@ def test_a_clock_that_jumps_makes_no_pause_longer_than_a_minute(tmp_path: Path, 
 def test_what_failed_before_the_relay_was_killed_is_tried_at_its_start(tmp_path: Path) -> None:
     clock = FrozenClock(2e9)
     with forwarding(tmp_path, event(1), clock=clock) as rig:
-        entry = rig.spool.peek(ARCHIVE, now=2e9)[0]
+        entry = rig.spool.peek(ARCHIVE)[0]
         rig.spool.retry(entry, 2e9 + 3_000, "answered 500")
         clock._now = 1_000.0
         rig.forwarder.start()
@@ -191,7 +191,7 @@ def test_an_operator_can_have_what_failed_tried_now(tmp_path: Path) -> None:
     with forwarding(tmp_path, event(1), clock=clock, jitter=lambda: 1e3) as rig:  # pauses of minutes
         rig.link.answers = poisoned({"id-1"}, lambda: status_error(500))
         rig.forwarder.start()
-        wait_until(lambda: rig.forwarder.view().attempts[ARCHIVE].get("retried"), 20)
+        wait_until(lambda: rig.forwarder.attempts(ARCHIVE).get("retried"), 20)
         rig.link.answers = lambda events: None
         assert retry_now(rig.spool, Selection()) == 1
         rig.forwarder.try_now()

@@ -26,7 +26,7 @@ def test_events_arrive_in_the_order_they_were_put_and_are_released(tmp_path: Pat
         assert rig.link.stored == [one.id for one in events]
         assert max(map(len, rig.link.requests)) <= 1_000
         assert rig.state() == "up"
-        assert rig.forwarder.view().counts.forwarded == 2_500
+        assert rig.forwarder.counts.forwarded == 2_500
 
 
 def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_answer_that_is_lost_makes_the_batch_come_again(tmp_path: Path) -> No
         rig.wait_until_empty()
         assert stored == [f"id-{number}" for number in range(10)]
         assert rig.link.calls[:4] == ["probe", "send", "probe", "send"]
-        assert rig.forwarder.view().counts.repeated == 10
+        assert rig.forwarder.counts.repeated == 10
 
 
 def test_a_login_that_is_refused_waits_and_is_tried_again_for_ever(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_only_who_holds_the_lease_forwards(tmp_path: Path) -> None:
     with forwarding(tmp_path, event(1)) as rig:
         other = rig.spool.lease("link")
         assert other.acquire()
-        rig.forwarder._lease = rig.spool.lease("link")
+        rig.forwarder._leases = [rig.spool.lease("link")]
         rig.forwarder.start()
         time.sleep(0.05)
         assert rig.link.calls == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits(max_entries=100)) as spool:
         store(spool, puts, "north")
         store(spool, puts, "north")
-        queued = [one.event for one in spool.peek_batch(ARCHIVE, now=time.time(), max_events=10, max_bytes=10_000)]
+        queued = [one.event for one in spool.peek(ARCHIVE, limit=10, max_bytes=10_000)]
         assert [one.type for one in queued] == [IMAGE_REJECTED, IMAGE_CLASSIFIED]
         letters = {letter.entry.event.source: (letter.status, letter.reason) for letter in spool.dead()}
         reported = "the source of an event from site north must begin with /eaves/north/"

@@ -27,8 +27,8 @@ def test_a_picture_larger_than_a_request_goes_in_parts_that_grow(tmp_path: Path)
         assert rig.link.stored == ["id-1"]
         assert rig.link.parts == [(0, 0), (0, 65_536), (65_536, 131_072), (196_608, 103_392)]
         assert rig.link.requests == [["id-1"]]
-        wait_until(lambda: rig.forwarder.view().counts.forwarded == 1)  # counted after the release
-        assert rig.forwarder.view().counts.bytes_sent == 300_000
+        wait_until(lambda: rig.forwarder.counts.forwarded == 1)  # counted after the release
+        assert rig.forwarder.counts.bytes_sent == 300_000
         rig.put(picture(2, 200_000), lane=IMAGES)  # what the link carries now in one request
         rig.wait_until_empty()
         assert rig.link.calls[-1] == "send"
@@ -72,7 +72,7 @@ def test_a_picture_that_takes_many_up_periods_arrives_and_is_not_set_aside(tmp_p
         rig.forwarder.start()
         rig.wait_until_empty(60)
         assert rig.link.stored == ["id-1"]
-        wait_until(lambda: rig.forwarder.view().attempts["images"] == {"delivered": 1})
+        wait_until(lambda: rig.forwarder.attempts("images") == {"delivered": 1})
 
 
 def test_an_alarm_overtakes_a_picture_between_two_parts(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_receiver_that_keeps_nothing_of_parts_is_a_link_that_fails(tmp_path: P
         rig.put(picture(1), lane=IMAGES)
         rig.link.part_answers = lambda: 0
         rig.forwarder.start()
-        wait_until(lambda: rig.forwarder.view().counts.failed)
+        wait_until(lambda: rig.forwarder.counts.failed)
         assert (rig.queued(), rig.dead()) == (1, {})
 
 
@@ -163,7 +163,7 @@ def test_a_status_in_place_of_an_account_after_the_parts_makes_nobody_send_the_w
         assert rig.link.stored == ["id-1"]
         assert sum(size > 0 for _, size in rig.link.parts) == 3
         assert rig.link.parts[-1] == (0, 0), "it is asked for, and is there"
-        wait_until(lambda: rig.forwarder.view().attempts[IMAGES] == {"delivered": 1, "retried": 1})
+        wait_until(lambda: rig.forwarder.attempts(IMAGES) == {"delivered": 1, "retried": 1})
 
 
 def test_a_picture_of_which_a_part_is_too_large_goes_in_smaller_ones(tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_a_picture_whose_parts_were_lost_goes_in_parts_again_once_it_was_set_asi
         assert rig.link.stored == ["id-1"]
         assert len(rig.link.requests) == 4
         assert len(rig.link.parts) > 3
-        wait_until(lambda: rig.forwarder.view().attempts[IMAGES] == {"delivered": 1, "retried": 1})
+        wait_until(lambda: rig.forwarder.attempts(IMAGES) == {"delivered": 1, "retried": 1})

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from eaves.relay.backlog_age import BacklogAge
-from eaves.relay.requests.batch_size import FIRST_BYTES, LEAST_MOST, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
-from eaves.relay.requests.throughput import ANSWER_S, Throughput, ThroughputSample
+from eaves.relay.link_speed import (
+    ANSWER_S,
+    FIRST_BYTES,
+    MAX_BYTES,
+    MAX_EVENTS,
+    MIN_BYTES,
+    MIN_MAX_EVENTS,
+    BatchSize,
+    Throughput,
+    ThroughputSample,
+)
 
 
 def sample(ended_at: float, *, took_s: float = 1.0, wire_bytes: int = 100_000) -> ThroughputSample:
@@ -63,17 +72,7 @@ def test_what_was_too_many_once_is_not_tried_again_and_two_pictures_are_no_reaso
     size.too_large(2, 80_000)
     for _ in range(10):
         size.succeeded(0.1, size.max_events, size.max_bytes)
-    assert size.max_events == LEAST_MOST
-
-
-def test_a_request_is_quick_when_two_of_them_take_no_longer_than_one_may() -> None:
-    size = BatchSize()
-    assert not size.is_quick
-    for took_s, is_quick in ((0.9, True), (1.1, False), (0.2, True)):
-        size.succeeded(took_s, 100, 50_000)
-        assert size.is_quick == is_quick
-    size.failed(100, 50_000)
-    assert not size.is_quick
+    assert size.max_events == MIN_MAX_EVENTS
 
 
 def test_rates_are_those_of_the_time_in_which_something_was_sent() -> None:

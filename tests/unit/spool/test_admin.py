@@ -30,7 +30,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
             opened.put(image(number))
             clock.turn(60)
         opened.put(image(4, "south"), lanes=("other",))
-        first, second, third = opened.peek("out", limit=3, now=clock.now())
+        first, second, third = opened.peek("out", limit=3)
         opened.dead_letter(first, "answered 422: not an image", 422)
         opened.dead_letter(second, "answered 413: too large", 413)
         opened.retry(third, clock.now() + 3600, "answered 503")
@@ -84,12 +84,12 @@ def test_redrive_queues_only_dead_letters_and_wakes_who_delivers(spool: Spool) -
     assert redrive(spool, Selection(reason="422")) == 1
     assert spool.wait(version, 0)
     assert redrive(spool, Selection(seqs=(3, 4))) == 0
-    assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [1]
+    assert [entry.seq for entry in spool.peek("out", limit=9)] == [1]
 
 
 def test_retry_makes_what_backs_off_due_at_once(spool: Spool) -> None:
     assert retry_now(spool, Selection(lane="out")) == 1
-    assert [entry.seq for entry in spool.peek("out", limit=9, now=spool.clock.now())] == [3]
+    assert [entry.seq for entry in spool.peek("out", limit=9)] == [3]
 
 
 def test_drop_deletes_what_is_chosen_and_nothing_else(spool: Spool) -> None:

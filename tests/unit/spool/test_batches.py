@@ -42,14 +42,14 @@ def ids(entries: list[Entry]) -> list[str]:
 def batch(
     spool: Spool, *, max_events: int = 100, max_bytes: int = 1 << 20, newest: bool = False, now: float = NOW
 ) -> list[Entry]:
-    return spool.peek_batch("out", now=now, max_events=max_events, max_bytes=max_bytes, newest_first=newest)
+    return spool.peek("out", limit=max_events, max_bytes=max_bytes, newest_first=newest)
 
 
 def test_many_are_stored_in_order_each_on_its_lanes(spool: Spool) -> None:
     stored = spool.put_many([(image(1), ("a",)), (image(2), ("a", "b", "a")), (image(3), ())])
     assert stored == [STORED] * 3
-    assert ids(spool.peek("a", limit=9, now=NOW)) == ["id-1", "id-2"]
-    assert ids(spool.peek("b", limit=9, now=NOW)) == ["id-2"]
+    assert ids(spool.peek("a", limit=9)) == ["id-1", "id-2"]
+    assert ids(spool.peek("b", limit=9)) == ["id-2"]
     assert spool.put_many([]) == []
 
 
@@ -109,7 +109,7 @@ def test_many_are_put_and_released_as_they_are_one_by_one(tmp_path: Path, data: 
         for group in numbers:
             puts = [(image(number, 10 + (at == 3)), ("a", "b")[: 1 + number % 2]) for at, number in enumerate(group)]
             assert many.put_many(puts, once=True) == [single.put_many([put], once=True)[0] for put in puts]
-            released = many.peek("a", limit=data.draw(st.integers(1, 12)), now=NOW)
+            released = many.peek("a", limit=data.draw(st.integers(1, 12)))
             many.ack_many(released)
             for entry in released:
                 single.ack(entry)

@@ -59,15 +59,15 @@ def work(counted: Counted, waiting: int) -> dict[str, int]:
         numbers = range(start, min(waiting, start + 1_000))
         spool.put_many([(image(number), (LANE,)) for number in numbers])
         spool.put_dead([(image(waiting + 10 + number), LANE) for number in numbers], "answered 422", 422)
-    busy = [entry.seq for entry in spool.peek(LANE, limit=8, now=NOW)]
-    first, second, third = spool.peek(LANE, limit=3, now=NOW, exclude=busy)
+    busy = [entry.seq for entry in spool.peek(LANE, limit=8)]
+    first, second, third = spool.peek(LANE, limit=3, exclude=busy)
     return {
         "put": counted.steps_of(lambda: spool.put(image(waiting), lanes=(LANE, OTHER))),
-        "peek": counted.steps_of(lambda: spool.peek(LANE, now=NOW, exclude=busy)),
+        "peek": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
         "peek_newest": counted.steps_of(lambda: spool.peek_newest(LANE, exclude=busy)),
         "next_due": counted.steps_of(lambda: spool.next_due(LANE, exclude=busy)),
         "retry": counted.steps_of(lambda: spool.retry(first, NOW + 60, "answered 503")),
-        "peek after a retry": counted.steps_of(lambda: spool.peek(LANE, now=NOW + 61, exclude=busy)),
+        "peek after a retry": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
         "ack": counted.steps_of(lambda: spool.ack(second, puts=[(image(waiting + 1), (OTHER,))])),
         "dead_letter": counted.steps_of(lambda: spool.dead_letter(third, "answered 422", 422)),
         "counts": counted.steps_of(spool.counts),

@@ -28,7 +28,7 @@ def image(number: int, size_bytes: int = SIZE) -> Event:
 def kill(spool: Spool, number: int) -> None:
     """Put one image and have it refused."""
     spool.put(image(number))
-    [entry] = spool.peek("out", now=spool.clock.now(), limit=1)
+    [entry] = spool.peek("out", limit=1)
     spool.dead_letter(entry, f"answered 422: number {number}", 422)
 
 
@@ -106,7 +106,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
             kill(spool, 3)
         assert refused.value.hint is not None
         assert dead_ids(spool) == ["id-001", "id-002"]
-        assert [entry.event.id for entry in spool.peek("out", limit=9, now=0)] == ["id-003"]
+        assert [entry.event.id for entry in spool.peek("out", limit=9)] == ["id-003"]
         assert spool.expired() == 0
     lowered = SpoolLimits(dead_max_bytes=SIZE // 2, dead_when_full=WhenFull.REFUSE, dead_max_age_s=DAY_S)
     clock = ManualClock()

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "spool.db"
     with Spool(path) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(COUNT)], once=True)
-        spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
+        spool.dead_letter(spool.peek("out")[0], "answered 422", 422)
     return path
 
 
@@ -46,7 +46,7 @@ def ledger_path(tmp_path: Path) -> Path:
     path = tmp_path / "ledger.db"
     with Spool(path, ledger=BOUND) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(COUNT)], once=True)
-        first, *others = spool.peek("out", limit=4, now=NOW)
+        first, *others = spool.peek("out", limit=4)
         spool.dead_letter(first, "answered 422", 422)
         spool.ack_many(others)
         spool.put_many([(image(number), ("out",)) for number in (1, 7)], once=True)
@@ -105,8 +105,8 @@ def names(folder: Path) -> set[str]:
 def read_all(spool: Spool, lane: str = "out") -> list[Entry]:
     """What is queued; a damaged file is an error once, and replaced by the next call."""
     with contextlib.suppress(SpoolDamagedError):
-        return spool.peek(lane, limit=2 * COUNT, now=NOW)
-    return spool.peek(lane, limit=2 * COUNT, now=NOW)
+        return spool.peek(lane, limit=2 * COUNT)
+    return spool.peek(lane, limit=2 * COUNT)
 
 
 def read_lines(spool: Spool) -> list[LedgerLine]:
@@ -161,8 +161,8 @@ def test_entries_between_damaged_pages_are_copied(tmp_path: Path) -> None:
         zero_page(path, number)
     with Spool(path) as spool:
         with contextlib.suppress(SpoolDamagedError):
-            spool.peek("out", limit=count, now=NOW)
-        kept = spool.peek("out", limit=count, now=NOW)
+            spool.peek("out", limit=count)
+        kept = spool.peek("out", limit=count)
     assert len(kept) > count * (1 - (len(damaged) + 1) / len(leaves))
     assert [entry.seq for entry in kept] == sorted({entry.seq for entry in kept})
 
@@ -170,14 +170,14 @@ def test_entries_between_damaged_pages_are_copied(tmp_path: Path) -> None:
 def test_a_destroyed_index_costs_no_entry(path: Path) -> None:
     with Spool(path) as spool:
         spool.put(image(999), lanes=("another", "out"))
-        [last] = [entry for entry in spool.peek("out", limit=COUNT, now=NOW) if entry.event.id == "id-999"]
+        [last] = [entry for entry in spool.peek("out", limit=COUNT) if entry.event.id == "id-999"]
         spool.retry(last, NOW, "answered 503")
     zero_index(path)
     with Spool(path) as spool:
         found = read_all(spool)
         assert [entry.event for entry in found] == [image(number) for number in [*range(1, COUNT), 999]]
         assert {entry.attempts for entry in found} == {0}, "attempts begin anew"
-        assert [entry.event for entry in spool.peek("another", now=NOW)] == [image(999)]
+        assert [entry.event for entry in spool.peek("another")] == [image(999)]
         assert spool.counts() == {"another": (1, 0), "out": (COUNT, 1)}
         assert [(letter.reason, letter.status) for letter in spool.dead()] == [("answered 422", 422)]
         assert spool.remembered() == COUNT
@@ -216,9 +216,9 @@ def test_a_file_that_another_process_has_replaced_is_opened_again(path: Path) ->
             show_damage(spool)
         damage(path, everything)
         with pytest.raises(SpoolDamagedError):
-            mine.peek("out", now=0)
+            mine.peek("out")
         with pytest.raises(SpoolError, match="another process has it open"):
-            mine.peek("out", now=0)
+            mine.peek("out")
         assert read_all(other) == []
         assert other.put(image(1000))
         assert [entry.event for entry in read_all(mine)] == [image(1000)]
@@ -244,7 +244,7 @@ def test_a_disk_that_is_full_is_not_filled_by_what_could_not_be_copied(path: Pat
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with Spool(path) as spool, pytest.raises(SpoolDamagedError):
-        spool.peek("out", now=NOW)
+        spool.peek("out")
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(damaged) // 2, before[1]))
     try:
         with pytest.raises(SpoolError):

@@ -30,7 +30,7 @@ def test_a_spool_has_a_ledger_only_when_one_was_asked_for(path: Path) -> None:
 
 def test_a_line_follows_its_entry(spool: Spool) -> None:
     spool.put_many([(image(number), ("out",)) for number in range(5)], once=True)
-    entries = spool.peek("out", limit=9, now=NOW)
+    entries = spool.peek("out", limit=9)
     spool.ack(entries[0])
     spool.ack_many(entries[1:2])
     spool.dead_letter(entries[2], "answered 422", 422)
@@ -70,7 +70,7 @@ def test_a_line_follows_its_entry(spool: Spool) -> None:
 def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: str, state: str) -> None:
     spool.put(image(1), lanes=("a", "b"))
     for lane, what in (("a", first), ("b", second)):
-        [entry] = spool.peek(lane, now=NOW)
+        [entry] = spool.peek(lane)
         if what == "ack":
             spool.ack(entry)
         elif what == "dead":
@@ -82,7 +82,7 @@ def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: st
 
 def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
     spool.put(image(1), once=True)
-    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.ack(spool.peek("out")[0])
     assert spool.put_many([(image(1), ("out",)), (image(2), ("out",)), (image(2), ("out",))], once=True) == [
         PutOutcome.REPEATED,
         PutOutcome.STORED,
@@ -104,7 +104,7 @@ def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool)
     ]
     counts = ledger_of(spool).counts()
     assert (counts.repeats, counts.conflicts) == (1, 1)
-    assert spool.peek("out", now=NOW)[0].event == image(1)
+    assert spool.peek("out")[0].event == image(1)
 
 
 @pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
@@ -128,7 +128,7 @@ def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> N
     assert (spool.counts(), spool.dead_bytes() > 0) == ({"out": (1, 2)}, True)
     redrive(spool, Selection())
     assert spool.counts() == {"out": (3, 0)}
-    spool.ack_many(spool.peek("out", limit=9, now=NOW))
+    spool.ack_many(spool.peek("out", limit=9))
     assert states(spool) == {"id-1": "released"}
 
 
@@ -157,23 +157,23 @@ def test_the_digest_tells_attributes_from_data() -> None:
 @pytest.mark.parametrize("state", ["4", "9", "'x'"])
 def test_an_event_that_was_lost_is_stored_when_it_comes_again(spool: Spool, state: str) -> None:
     spool.put(image(1), once=True)
-    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.ack(spool.peek("out")[0])
     spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET state = {state}"))
     assert not spool.seen("/eaves/site/camera", "id-1")
     assert spool.put(image(1, b"other"), once=True)
     assert not spool.put(image(1, b"other"), once=True)
     [line] = lines(spool)
     assert (line.state, line.repeats) == ("queued", 1)
-    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.ack(spool.peek("out")[0])
     assert lines(spool)[0].state == "released"
 
 
 def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
     spool.put(image(1))
-    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.ack(spool.peek("out")[0])
     assert spool.put(image(1))
     assert states(spool) == {"id-1": "queued"}
-    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.ack(spool.peek("out")[0])
     assert states(spool) == {"id-1": "released"}
     assert lines(spool)[0].repeats == 1
 
@@ -198,7 +198,7 @@ def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tup
         path.with_name(f"spool.db{end}").unlink(missing_ok=True)
     with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
         for what, number in steps:
-            entries = [entry for entry in spool.peek("out", limit=9, now=NOW) if entry.event.id == f"id-{number}"]
+            entries = [entry for entry in spool.peek("out", limit=9) if entry.event.id == f"id-{number}"]
             if what == "put":
                 spool.put(image(number), once=True)
             elif what == "ack":
@@ -210,7 +210,7 @@ def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tup
             elif what == "redrive":
                 redrive(spool, Selection())
         found = states(spool)
-        waiting = {entry.event.id for entry in spool.peek("out", limit=99, now=NOW)}
+        waiting = {entry.event.id for entry in spool.peek("out", limit=99)}
         dead = {letter.entry.event.id for letter in spool.dead()}
         assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
         assert {event_id for event_id, state in found.items() if state == "dead"} == dead

@@ -19,7 +19,7 @@ def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(pa
     with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
         for number in range(4):
             spool.put(image(number), once=True)
-        first, second, third, _ = spool.peek("out", limit=9, now=2e9)
+        first, second, third, _ = spool.peek("out", limit=9)
         spool.ack(second)
         spool.dead_letter(first, "answered 422", 422)
         spool.ack(third)
@@ -58,7 +58,7 @@ def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> N
     with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
         for number in range(9):
             spool.put(image(number), once=True)
-            spool.ack_many(spool.peek("out", limit=9, now=2e9))
+            spool.ack_many(spool.peek("out", limit=9))
         assert [(line.number, line.deleted) for line in lines(spool)] == [(6, 5), (7, None), (8, None), (9, None)]
         assert [line.deleted for line in ledger_of(spool).read(after=7)] == [5, None]
         assert [line.deleted for line in ledger_of(spool).read(source_prefix="/eaves/site/")] == [None] * 4
@@ -69,7 +69,7 @@ def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
     with Spool(path, ledger=bound) as spool:
         for number in range(3):
             spool.put(image(number), lanes=("archive", "broker"), once=True)
-        for_link, for_broker = (spool.peek(lane, limit=9, now=2e9) for lane in ("archive", "broker"))
+        for_link, for_broker = (spool.peek(lane, limit=9) for lane in ("archive", "broker"))
         spool.dead_letter(for_broker[0], "answered 400", 400)
         spool.ack(for_broker[1])
         assert set(states(spool).values()) == {"queued"}, "the Broker's copy says nothing of the link"
@@ -82,14 +82,14 @@ def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
         assert list(states(spool).values()) == ["released", "released", "removed"]
     with Spool(path) as spool:
         spool.put(image(7), lanes=("archive", "broker"))
-        spool.ack_many(spool.peek("archive", now=2e9))
+        spool.ack_many(spool.peek("archive"))
         assert states(spool)["id-7"] == "released", "the file says which lanes are ignored"
 
 
 def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put_many([(image(number), ("out",)) for number in range(50)])
-        spool.ack_many(spool.peek("out", limit=99, now=2e9))
+        spool.ack_many(spool.peek("out", limit=99))
     with Spool(path, ledger=LedgerLimits(max_entries=10)) as spool:
         spool.put(image(99))
         assert len(lines(spool)) == 10
@@ -100,10 +100,10 @@ def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
     with Spool(path, clock=FrozenClock(NOW)) as spool:
         for number in range(3):
             spool.put(image(number), once=True, lanes=("a", "b"))
-        entries = spool.peek("a", limit=9, now=NOW)
-        spool.ack_many([entries[0], spool.peek("b", now=NOW)[0]])
+        entries = spool.peek("a", limit=9)
+        spool.ack_many([entries[0], spool.peek("b")[0]])
         for lane in ("a", "b"):
-            spool.dead_letter(spool.peek(lane, now=NOW)[0], "answered 422", 422)
+            spool.dead_letter(spool.peek(lane)[0], "answered 422", 422)
     with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
         assert states(spool) == {"id-1": "dead", "id-2": "queued"}
         assert [(line.reason, line.taken_at) for line in lines(spool)] == [("answered 422", NOW), ("", NOW)]

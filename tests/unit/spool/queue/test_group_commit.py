@@ -118,7 +118,7 @@ def test_a_full_disk_is_an_error_with_a_hint_and_loses_nothing(path: Path) -> No
             spool.put(image(2, size_bytes=100_000))
         assert full.value.hint is not None
         assert "free disk space" in full.value.hint
-        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+        assert ids(spool.peek("out", limit=9)) == ["id-1"]
         assert spool.size_bytes() < 1000
         spool.database()._writer.execute("PRAGMA max_page_count = 100000")
         assert spool.put(image(2, size_bytes=100_000))

@@ -27,7 +27,7 @@ def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
         extensions={"partitionkey": "camera-1", "sequence": "7"},
     )
     spool.put(event)
-    [entry] = spool.peek("out", now=NOW)
+    [entry] = spool.peek("out")
     assert entry.event == event
     assert (entry.lane, entry.attempts, entry.first_put_at) == ("out", 0, NOW)
 
@@ -35,18 +35,18 @@ def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
 def test_entries_come_in_the_order_they_were_put_and_stay_until_released(spool: Spool) -> None:
     for number in range(3):
         spool.put(image(number))
-    assert ids(spool.peek("out", limit=2, now=NOW)) == ["id-0", "id-1"]
-    first, second, _ = spool.peek("out", limit=9, now=NOW)
-    assert ids(spool.peek("out", limit=9, now=NOW, exclude={first.seq})) == ["id-1", "id-2"]
+    assert ids(spool.peek("out", limit=2)) == ["id-0", "id-1"]
+    first, second, _ = spool.peek("out", limit=9)
+    assert ids(spool.peek("out", limit=9, exclude={first.seq})) == ["id-1", "id-2"]
     spool.ack(second)
-    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-0", "id-2"]
+    assert ids(spool.peek("out", limit=9)) == ["id-0", "id-2"]
 
 
 def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:
     with Spool(path) as spool:
         assert spool.put(image(), once=True)
         assert not spool.put(image(), once=True)
-        spool.ack(spool.peek("out", now=NOW)[0])
+        spool.ack(spool.peek("out")[0])
     with Spool(path) as spool:
         assert not spool.put(image(), once=True)
         assert spool.seen("/eaves/site/camera", "id-0")
@@ -63,15 +63,15 @@ def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_
             spool.put(image(3, size_bytes=1200))
         assert refused.value.hint is not None
         assert refused.value.http_status == 429
-        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1", "id-2"]
-        spool.ack(spool.peek("out", now=NOW)[0])
+        assert ids(spool.peek("out", limit=9)) == ["id-1", "id-2"]
+        spool.ack(spool.peek("out")[0])
         assert spool.put(image(3, size_bytes=1200))
 
 
 def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
     with Spool(path, limits=SpoolLimits(max_bytes=1000, max_entries=1)) as spool:
         spool.put(image(1, size_bytes=700))
-        [entry] = spool.peek("out", now=NOW)
+        [entry] = spool.peek("out")
         spool.ack(entry, puts=[(image(2, size_bytes=2000), ("a", "b"))])
         assert spool.counts() == {"a": (1, 0), "b": (1, 0)}
         with pytest.raises(SpoolFullError):
@@ -81,11 +81,11 @@ def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
 def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     spool.put(image(1))
     spool.put(image(2))
-    [first] = spool.peek("out", now=NOW)
+    [first] = spool.peek("out")
     spool.retry(first, NOW + 60, "answered 503")
-    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
+    assert ids(spool.peek("out", limit=9)) == ["id-2"]
     assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
-    again, _ = spool.peek("out", limit=9, now=NOW + 60)
+    again, _ = spool.peek("out", limit=9)
     assert (again.event.id, again.attempts) == ("id-1", 1)
 
 
@@ -93,22 +93,22 @@ def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
     assert spool.peek_newest("out") == []
     for number in (1, 2, 3):
         spool.put(image(number))
-    spool.retry(spool.peek("out", limit=3, now=NOW)[2], NOW + 60, "answered 503")
+    spool.retry(spool.peek("out", limit=3)[2], NOW + 60, "answered 503")
     assert ids(spool.peek_newest("out")) == ["id-2"]
     assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
 
 
 def test_an_entry_does_not_wait_for_a_clock_that_was_set_back(spool: Spool) -> None:
     spool.put(image())
-    spool.retry(spool.peek("out", now=NOW)[0], NOW + 30, "answered 503")
-    assert ids(spool.peek("out", now=NOW - 365 * 86_400)) == ["id-0"]
+    spool.retry(spool.peek("out")[0], NOW + 30, "answered 503")
+    assert ids(spool.peek("out")) == ["id-0"]
 
 
 def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool) -> None:
     spool.put(image(1))
-    [entry] = spool.peek("out", now=NOW)
+    [entry] = spool.peek("out")
     spool.dead_letter(entry, "answered 422: not an image", 422)
-    assert spool.peek("out", now=NOW) == []
+    assert spool.peek("out") == []
     assert spool.counts() == {"out": (0, 1)}
     [letter] = spool.dead()
     assert (letter.entry.event, letter.entry.attempts) == (image(1), 1)
@@ -116,7 +116,7 @@ def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Sp
     assert spool.dead("other") == []
     chosen = Selection(seqs=(entry.seq,))
     assert [redrive(spool, chosen), redrive(spool, chosen)] == [1, 0]
-    assert [entry.attempts for entry in spool.peek("out", now=NOW)] == [0]
+    assert [entry.attempts for entry in spool.peek("out")] == [0]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pas
     spool.put(image(0))
     spool.put(image(1))
     spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
-    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+    assert ids(spool.peek("out", limit=9)) == ["id-1"]
     assert spool.counts() == {"out": (1, 1)}
     assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
 

@@ -127,7 +127,7 @@ class SpoolModel(RuleBasedStateMachine):
     def agrees(self) -> None:
         for lane in "abc":
             expected = [entry for _, entry in sorted(self.queued.items()) if entry.lane == lane]
-            taken = self.spool.peek(lane, limit=999, now=NOW)
+            taken = self.spool.peek(lane, limit=999)
             assert [(entry.seq, entry.event) for entry in taken] == [(entry.seq, entry.event) for entry in expected]
         assert {letter.entry.seq for letter in self.spool.dead()} == set(self.dead)
         assert self.spool.depth() == len(self.queued)

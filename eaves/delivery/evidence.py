@@ -118,10 +118,13 @@ class RefusalHistories:
 
     While a store is down or refuses a key, events with data still succeed. They say nothing about the store, so they
     must not turn the events that refer to it into dead letters. Not thread-safe; its caller holds a lock.
+
+    Args:
+        has_probe: Whether the receiver is probed before an event is suspected, which proves that the way works.
     """
 
-    def __init__(self) -> None:
-        self._lane = RefusalHistory()
+    def __init__(self, *, has_probe: bool = False) -> None:
+        self._lane = RefusalHistory(1.0 if has_probe else MAX_REFUSED_SHARE)
         self._stores: OrderedDict[str, RefusalHistory] = OrderedDict()
 
     def passed(self, seq: int, store: str) -> None:

@@ -8,8 +8,10 @@ when the line is written.
 from __future__ import annotations
 
 import hashlib
+import json
+import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,15 +19,47 @@ from pathlib import Path
 
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import make_directory, sync, write_atomically
+from eaves.delivery import AttemptResult, Sender
+from eaves.delivery.response_rules import NO_ANSWER, Blame
 from eaves.errors import StorageError
 from eaves.events import Event
 from eaves.link.batch import encode_event
 from eaves.media_type import suffix
-from eaves.receiver.folder.tail import Key, read_keys, repair
 from eaves.spool import Entry
 
+BATCH, BATCH_BYTES = 500, 8_000_000
+"""Maximum number of entries, and of their bytes, that are written and released together."""
 IMAGES = "images"
 DAY_S = 86_400.0
+
+Key = tuple[str, str]
+"""source and id of an event."""
+
+
+class FolderSender(Sender):
+    """Delivers entries by writing them into a folder; it refuses none.
+
+    Args:
+        folder: Folder of the files.
+
+    Raises:
+        StorageError: When the folder can't be created.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._archive = Archive(folder, batch=BATCH)
+
+    def limits(self, lane: str) -> tuple[int, int]:
+        """Return the maximum number of entries and of bytes that are written together."""
+        return BATCH, BATCH_BYTES
+
+    def send(self, lane: str, entries: Sequence[Entry]) -> Sequence[AttemptResult]:
+        """Write entries; after an error the same entries come again, since none was set aside."""
+        try:
+            self._archive.write(entries)
+        except StorageError as error:
+            return [AttemptResult(status=NO_ANSWER, blame=Blame.WAY, reason=error.message, reached=False)]
+        return [AttemptResult()] * len(entries)
 
 
 class Archive:
@@ -156,3 +190,51 @@ def name_image(event: Event) -> str:
 
 def _refer(event: Event, name: str) -> Event:
     return replace(event, data=b"", extensions={**event.extensions, "dataref": name})
+
+
+def repair(path: Path) -> None:
+    """Cut off an incomplete last line.
+
+    Raises:
+        OSError: When the file can't be read or written.
+    """
+    with path.open("r+b") as file:
+        size = file.seek(0, 2)
+        if not size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            end = view.rfind(b"\n") + 1
+        if end < size:
+            file.truncate(end)
+
+
+def read_keys(path: Path, count: int) -> set[Key]:
+    """Return the keys of the events in the last lines of a file.
+
+    Args:
+        path: Path of the file, which may be missing.
+        count: Maximum number of lines to read.
+
+    Raises:
+        OSError: When the file can't be read.
+    """
+    try:
+        if not path.stat().st_size:
+            return set()
+    except FileNotFoundError:
+        return set()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return set(_iter_keys(view, count))
+
+
+def _iter_keys(view: mmap.mmap, count: int) -> Iterator[Key]:
+    end = view.rfind(b"\n")
+    while end > 0 and count > 0:
+        start = view.rfind(b"\n", 0, end) + 1
+        try:
+            line = json.loads(view[start:end])
+            yield str(line["source"]), str(line["id"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # a line of another program; it is never mistaken for one of ours
+        end = start - 1
+        count -= 1

@@ -1,0 +1,74 @@
+"""When a receiver is up, down or refuses this sender, and when the next attempt is made."""
+
+from __future__ import annotations
+
+from eaves.base.backoff import Backoff
+from eaves.delivery.sink_state import SinkState, SinkStatus
+from tests.fakes.clock import ManualClock
+
+PAUSES = Backoff(retry=None, first_s=0.5, cap_s=4.0)
+
+
+def build(*, has_probe: bool = True) -> tuple[SinkState, ManualClock]:
+    clock = ManualClock()
+    return SinkState("archive", PAUSES, clock, lambda: 0.0, has_probe=has_probe), clock
+
+
+def test_a_receiver_with_a_probe_is_probed_before_anything_is_sent_and_after_each_failure() -> None:
+    state, _ = build()
+    assert (state.state, state.unproven) == (SinkStatus.STARTING, True)
+    state.probed(idle=False)
+    assert (state.state, state.unproven) == (SinkStatus.UP, False)
+    state.failed("no answer", lenient=True)
+    assert (state.state, state.unproven, state.left_s()) == (SinkStatus.UP, True, 0)
+
+
+def test_pauses_grow_to_four_seconds_and_end_at_once_when_something_gets_through() -> None:
+    for has_probe in (True, False):
+        state, clock = build(has_probe=has_probe)
+        pauses = []
+        for _ in range(6):
+            state.failed("no answer")
+            pauses.append(state.left_s())
+            clock.turn(pauses[-1])
+        assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]  # half of each is left to chance
+        state.failed("no answer")
+        state.succeeded()
+        assert (state.left_s(), state.state) == (0, SinkStatus.UP)
+
+
+def test_the_moment_it_went_down_stays_while_reasons_change() -> None:
+    state, clock = build()
+    state.probed(idle=True)
+    clock.turn(100)
+    state.failed("no answer")
+    since = state.since
+    clock.turn(50)
+    clock.set_back(1_000)
+    state.failed("no address")
+    assert (state.since, state.since_age_s(), state.reason) == (since, 50, "no address")
+    state.failed("answered 401", 401)
+    assert (state.state, state.since_age_s(), state.status) == (SinkStatus.REFUSED, 0, 401)
+
+
+def test_two_requests_in_a_row_that_fail_make_it_down_although_probes_get_through_until_nothing_waits() -> None:
+    state, clock = build()
+    for expected in (SinkStatus.UP, SinkStatus.DOWN):
+        state.probed(idle=False)
+        state.failed("no answer", lenient=True)
+        assert state.state is expected
+        clock.turn(state.left_s())
+    state.probed(idle=False)
+    assert state.state is SinkStatus.DOWN
+    state.probed(idle=True)
+    assert state.state is SinkStatus.UP
+
+
+def test_a_receiver_may_ask_for_a_minute_at_most() -> None:
+    state, _ = build()
+    state.failed("busy", 503, asked_s=5.0)
+    assert state.left_s() == 5
+    state.failed("busy", 503, asked_s=86_400.0)
+    assert state.left_s() == 60
+    state.cut_short()
+    assert state.left_s() == 0
