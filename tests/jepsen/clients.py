@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.spool import Spool
-from tests.jepsen.steps import DOING, NOW, open_spool
+from tests.jepsen.steps import DOING, open_spool
 
 T = TypeVar("T")
 TRIES = 20

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import LedgerLimits, Selection, Spool
-from eaves.spool.admin import redrive
+from eaves.spool import Entry, LedgerLimits, Selection, Spool
+from eaves.spool.admin import list_entries, redrive
 
 SOURCE = "/eaves/jepsen/camera"
 LANES = ("a", "b")
@@ -160,17 +160,23 @@ def play(steps: Sequence[Step], *, ledger: bool) -> State:
     return model.state()
 
 
+def take(spool: Spool, lane: str, count: int = 1) -> list[Entry]:
+    """Return the first queued entries of a lane, whether they failed before or not."""
+    seqs = [one.seq for one in list_entries(spool, Selection(lane=lane, state="queued"), limit=count)]
+    return [entry for seq in seqs if (entry := spool.get_queued(seq)) is not None]
+
+
 def ack(spool: Spool, argument: Sequence[Any]) -> None:
     """Release the first entry of a lane, and store replies in its place."""
     lane, replies = argument
-    [entry] = spool.peek(lane)
+    [entry] = take(spool, lane)
     spool.ack(entry, puts=[(make_event(event_id), (REPLIES,)) for event_id in replies])
 
 
 def ack_many(spool: Spool, argument: Sequence[Any]) -> None:
     """Release the first entries of a lane."""
     lane, count = argument
-    spool.ack_many(spool.peek(lane, limit=count, max_bytes=1 << 30))
+    spool.ack_many(take(spool, lane, count))
 
 
 DOING: dict[str, Callable[[Spool, Any], object]] = {
@@ -178,8 +184,8 @@ DOING: dict[str, Callable[[Spool, Any], object]] = {
     "put_many": lambda spool, ids: spool.put_many([(make_event(event_id), LANES) for event_id in ids], once=True),
     "ack": ack,
     "ack_many": ack_many,
-    "dead_letter": lambda spool, lane: spool.dead_letter(spool.peek(lane)[0], "answered 422", 422),
-    "retry": lambda spool, lane: spool.retry(spool.peek(lane)[0], DUE_AT, "no connection"),
+    "dead_letter": lambda spool, lane: spool.dead_letter(take(spool, lane)[0], "answered 422", 422),
+    "retry": lambda spool, lane: spool.retry(take(spool, lane)[0], DUE_AT, "no connection"),
     "redrive": lambda spool, lane: redrive(spool, Selection(lane=lane)),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
-from eaves.delivery import Deliverer, DeliveryAttempt
+from eaves.delivery import Deliverer, DeliveryAttempt, EventSender
 from eaves.delivery.mqtt.broker_link import build_link
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.sink import MqttSink
@@ -64,11 +64,9 @@ class Publishing:
         self.deliverer = Deliverer(
             self.spool,
             LANE,
-            lambda event: self.sink.send(event, timeout_s=timeout_s),
+            EventSender(lambda event: self.sink.send(event, timeout_s=timeout_s), parallel=parallel),
             backoff=IMPATIENT,
-            parallel=parallel,
             observe=self.attempts.append,
-            wait_out=True,
         )
 
     def put(self, *events: Event) -> None:

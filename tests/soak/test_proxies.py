@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, DeliveryAttempt, SinkClient, SinkResponse
+from eaves.delivery import Deliverer, DeliveryAttempt, EventSender, SinkClient, SinkResponse
 from eaves.delivery.evidence import ROUNDS
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Puts, Spool, SpoolLimits
@@ -223,10 +223,8 @@ def test_an_hour_behind_proxies_and_a_portal_costs_no_good_image(tmp_path: Path,
             deliverer = Deliverer(
                 spool,
                 "images",
-                send,
+                EventSender(send, on_reply=keep if is_function else None, reply_required=is_function),
                 backoff=Backoff(retry=None, first_s=0.5, cap_s=30.0),
-                on_reply=keep if is_function else None,
-                reply_required=is_function,
                 observe=count_attempt,
                 clock=clock,
             )

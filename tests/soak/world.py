@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, SinkResponse
+from eaves.delivery import Deliverer, EventSender, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
@@ -119,13 +119,11 @@ class World:
             Deliverer(
                 self.spool,
                 IMAGES,
-                self._predict,
+                EventSender(self._predict, on_reply=self._keep, reply_required=True),
                 backoff=PATIENCE,
-                on_reply=self._keep,
-                reply_required=True,
                 clock=self.clock,
             ),
-            Deliverer(self.spool, REPLIES, self._take, backoff=PATIENCE, clock=self.clock),
+            Deliverer(self.spool, REPLIES, EventSender(self._take), backoff=PATIENCE, clock=self.clock),
         ]
         state = StateDirectory(root=root / "state")
         state.prepare()

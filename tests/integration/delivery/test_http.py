@@ -15,7 +15,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, SinkClient, SinkResponse
+from eaves.delivery import Deliverer, EventSender, SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
 from eaves.spool import Entry, Puts, Spool
@@ -205,7 +205,7 @@ def test_a_page_of_a_captive_portal_acknowledges_nothing(
     backoff = Backoff(retry=2, first_s=0.01, cap_s=0.01)
     with Spool(tmp_path / "spool.db") as spool:
         spool.put(IMAGE, lanes=("out",))
-        deliverer = Deliverer(spool, "out", send, backoff=backoff, wait_out=True)
+        deliverer = Deliverer(spool, "out", EventSender(send), backoff=backoff)
         deliverer.start()
         try:
             wait_until(lambda: len(sink.got) > 8)
@@ -299,7 +299,7 @@ def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
     sink.answer = answer
     with Spool(tmp_path / "spool.db") as spool:
         backoff = Backoff(retry=None, first_s=0.01, cap_s=0.05)
-        deliverer = Deliverer(spool, "in", send, backoff=backoff, parallel=2, on_reply=keep)
+        deliverer = Deliverer(spool, "in", EventSender(send, parallel=2, on_reply=keep), backoff=backoff)
         deliverer.start()
         spool.put(IMAGE, lanes=("in",))
         wait_until(lambda: spool.depth("forward") == 1)

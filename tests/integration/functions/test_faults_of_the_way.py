@@ -19,7 +19,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from eaves.base.backoff import Backoff
-from eaves.delivery import Deliverer, SinkResponse
+from eaves.delivery import Deliverer, EventSender, SinkResponse
 from eaves.delivery.response_rules import FETCH_PROBLEMS
 from eaves.events import IMAGE_CAPTURED, Event, decode, encode_binary
 from eaves.spool import Entry, Puts, Spool
@@ -158,7 +158,7 @@ def deliver(spool: Spool, client: FlaskClient, damage: Callable[[bytes], bytes] 
         return []
 
     backoff = Backoff(retry=None, first_s=0.001, cap_s=0.01)
-    deliverer = Deliverer(spool, LANE, send, backoff=backoff, on_reply=keep, reply_required=True)
+    deliverer = Deliverer(spool, LANE, EventSender(send, on_reply=keep, reply_required=True), backoff=backoff)
     deliverer.start()
     try:
         yield lane

@@ -17,7 +17,7 @@ from eaves.spool import Spool
 from tests.jepsen.clients import read_damaged
 from tests.jepsen.damage import zero_page
 from tests.jepsen.killing import Forks, Kill, forking
-from tests.jepsen.steps import LANES, NOW, make_event, make_steps, play, read_state
+from tests.jepsen.steps import LANES, make_event, make_steps, play, read_state
 from tests.syscalls import needs_strace
 
 pytestmark = needs_strace

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
-from eaves.link.batch import pack
-from eaves.link.body_gate import BodyGate
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
@@ -54,25 +51,6 @@ def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client:
     assert len(receiver.connections) == 1
     assert client.bytes_sent == sum(receiver.sizes)
     assert receiver.sizes[0] < 2_000
-
-
-def test_a_request_is_received_when_its_end_is_let_go_and_not_before(
-    receiver: FakeReceiver, client: LinkClient
-) -> None:
-    gate, withdrawn = BodyGate(), BodyGate()
-    with ThreadPoolExecutor(2) as pool:
-        later = pool.submit(client.send_packed, pack(EVENTS[50:]), timeout_s=PATIENT_S, gate=gate)
-        never = pool.submit(client.send_packed, pack([IMAGE], as_batch=True), timeout_s=PATIENT_S, gate=withdrawn)
-        assert gate.wait_handed(PATIENT_S)
-        assert withdrawn.wait_handed(PATIENT_S)
-        assert client.send(EVENTS[:50]) == BatchAnswer(stored=50, repeated=0)
-        assert receiver.requests == [EVENTS[:50]]
-        withdrawn.withdraw()
-        gate.open()
-        assert later.result(PATIENT_S) == BatchAnswer(stored=50, repeated=0)
-        with pytest.raises(DeliveryError):
-            never.result(PATIENT_S)
-    assert receiver.received == EVENTS
 
 
 def test_a_picture_alone_is_sent_as_it_is(receiver: FakeReceiver, client: LinkClient) -> None:

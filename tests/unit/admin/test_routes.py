@@ -14,6 +14,7 @@ from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import AdminResponse, answer
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import LedgerLimits, Spool
+from eaves.spool.schema import FREED
 from tests.fakes.clock import ManualClock
 
 
@@ -77,9 +78,15 @@ def test_an_entry_is_shown_with_its_data(spool: Spool) -> None:
     assert (data.status, data.content_type, data.body) == (200, "image/png", bytes([1]) * 100)
 
 
+def list_due(spool: Spool) -> list[int]:
+    """Return the numbers of the entries that a deliverer sends now."""
+    untried = [entry.seq for entry in spool.peek("out", limit=9)]
+    return sorted(untried + [seq for seq, due in spool.tried("out", 9) if due == FREED])
+
+
 def test_retry_makes_everything_due(spool: Spool) -> None:
     assert read(ask(spool, "POST", "/queues/retry", lane="out"))["entries"] == 3
-    assert [entry.seq for entry in spool.peek("out", limit=9)] == [1, 2, 3]
+    assert list_due(spool) == [1, 2, 3]
 
 
 def test_retry_does_not_wait_for_the_end_of_a_pause(spool: Spool) -> None:
@@ -96,7 +103,7 @@ def test_retry_keeps_to_the_state_that_is_asked_for(spool: Spool, state: str, du
     assert read(ask(spool, "POST", "/queues/retry", lane="out", state=state))["entries"] == (
         1 if state == "dead" else 2
     )
-    assert [entry.seq for entry in spool.peek("out", limit=9)] == due
+    assert list_due(spool) == due
 
 
 def test_drop_deletes_dead_letters_only(spool: Spool) -> None:

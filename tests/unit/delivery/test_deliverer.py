@@ -376,11 +376,11 @@ class StoppedMeanwhile(Spool):
         self.stopper = threading.Thread(target=lambda: self.stopped.append(self.deliverer.stop(5.0)))
         self.woken = threading.Event()
 
-    def version(self, lane: str) -> Version:
+    def version(self, *lanes: str) -> Version:
         if not self.stopper.ident:
             self.stopper.start()
             assert self.woken.wait(10)
-        return super().version(lane)
+        return super().version(*lanes)
 
     def wake(self, lane: str | None = None) -> None:
         super().wake(lane)

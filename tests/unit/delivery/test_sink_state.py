@@ -58,10 +58,11 @@ def test_two_requests_in_a_row_that_fail_make_it_down_although_probes_get_throug
         state.failed("no answer", lenient=True)
         assert state.state is expected
         clock.turn(state.left_s())
-    state.probed(idle=False)
-    assert state.state is SinkStatus.DOWN
-    state.probed(idle=True)
-    assert state.state is SinkStatus.UP
+    found = []
+    for idle in (False, True):
+        state.probed(idle=idle)
+        found.append(state.state)
+    assert found == [SinkStatus.DOWN, SinkStatus.UP]
 
 
 def test_a_receiver_may_ask_for_a_minute_at_most() -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery import AttemptResult, DeliveryAction, SinkResponse
+from eaves.delivery import AttemptResult, SinkResponse
+from eaves.delivery.response_rules import Blame
 from eaves.errors import DeliveryError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.broker import Broker, DeadLetterSink, Subscription, dead_letters, lane_of, lane_of_sink
@@ -172,7 +173,7 @@ def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, capl
     assert given is not None
     spool.put(image(0), lanes=[LANE])
     (entry,) = spool.peek(LANE)
-    judged = AttemptResult(verdict=DeliveryAction.REFUSED, status=422, answer=REFUSED)
+    judged = AttemptResult(status=422, blame=Blame.EVENT, answer=REFUSED)
     (put,) = dead_letters.report_to_sink(spool, SINK_LANE, given, entry, judged)
     assert (put[1], put[0].data) == ((SINK_LANE,), b"")
     with Spool(spool.path.with_name("large.db")) as large:

@@ -64,8 +64,9 @@ def work(counted: Counted, waiting: int) -> dict[str, int]:
     return {
         "put": counted.steps_of(lambda: spool.put(image(waiting), lanes=(LANE, OTHER))),
         "peek": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
-        "peek_newest": counted.steps_of(lambda: spool.peek_newest(LANE, exclude=busy)),
-        "next_due": counted.steps_of(lambda: spool.next_due(LANE, exclude=busy)),
+        "peek newest": counted.steps_of(lambda: spool.peek(LANE, newest_first=True, exclude=busy)),
+        "peek batch": counted.steps_of(lambda: spool.peek(LANE, limit=9, max_bytes=10_000)),
+        "tried": counted.steps_of(lambda: spool.tried(LANE, 9)),
         "retry": counted.steps_of(lambda: spool.retry(first, NOW + 60, "answered 503")),
         "peek after a retry": counted.steps_of(lambda: spool.peek(LANE, exclude=busy)),
         "ack": counted.steps_of(lambda: spool.ack(second, puts=[(image(waiting + 1), (OTHER,))])),

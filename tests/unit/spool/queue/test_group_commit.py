@@ -13,7 +13,7 @@ import pytest
 
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Spool, SpoolLimits
-from tests.unit.spool.queue.entries import NOW, ids, image
+from tests.unit.spool.queue.entries import ids, image
 from tests.waiting import wait_until
 
 

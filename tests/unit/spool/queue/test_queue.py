@@ -84,24 +84,19 @@ def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
     [first] = spool.peek("out")
     spool.retry(first, NOW + 60, "answered 503")
     assert ids(spool.peek("out", limit=9)) == ["id-2"]
-    assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
-    again, _ = spool.peek("out", limit=9)
+    assert spool.tried("out", 9) == [(first.seq, NOW + 60)]
+    again = spool.get_queued(first.seq)
+    assert again is not None
     assert (again.event.id, again.attempts) == ("id-1", 1)
 
 
 def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
-    assert spool.peek_newest("out") == []
+    assert spool.peek("out", newest_first=True) == []
     for number in (1, 2, 3):
         spool.put(image(number))
     spool.retry(spool.peek("out", limit=3)[2], NOW + 60, "answered 503")
-    assert ids(spool.peek_newest("out")) == ["id-2"]
-    assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
-
-
-def test_an_entry_does_not_wait_for_a_clock_that_was_set_back(spool: Spool) -> None:
-    spool.put(image())
-    spool.retry(spool.peek("out")[0], NOW + 30, "answered 503")
-    assert ids(spool.peek("out")) == ["id-0"]
+    assert ids(spool.peek("out", newest_first=True)) == ["id-2"]
+    assert ids(spool.peek("out", newest_first=True, exclude={2})) == ["id-1"]
 
 
 def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool) -> None:
