@@ -497,7 +497,7 @@ class Deliverer:
             result.status,
             asked_s=result.asked_s,
             lenient=unclear and not (self._is_limited and result.is_later),
-            again=entry is not None and entry.attempts > 0 and result.blame is Blame.UNKNOWN,
+            again=self._has_probe and entry is not None and entry.attempts > 0 and result.blame is Blame.UNKNOWN,
         )
 
     def _set_aside(self, entry: Entry, reason: str, asked_s: float | None = None, *, counted: bool = True) -> None:

@@ -104,7 +104,7 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
             assert process.stderr is not None
             log = process.stderr.read()
             assert "sites/castle, sites/harbour have the same token" in log
-            assert "another receiver writes to received/.lease" in log
+            assert "another process holds received/.lease" in log
     assert len(json.loads(run(tmp_path, "queue", "list", "--receiver", "-o", "json")[0])) == 2
 
 

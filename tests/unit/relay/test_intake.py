@@ -12,10 +12,10 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.relay.alarms import is_alarm, parse_alarms
-from eaves.relay.intake import RelayIntake, store
+from eaves.relay.intake import FORMER_SITE, RelayIntake, set_apart_former_site, store
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.spool import LedgerLimits, Puts, Spool
-from tests.unit.relay.harness import event
+from tests.unit.relay.harness import SITE, event
 
 ALARM_RULES = parse_alarms('[{"label": "fire"}, {"label": "smoke", "confidence": "high"}]')
 PROBLEM = {"type": "urn:eaves:problem:image", "title": "Unprocessable", "status": 422, "detail": "not an image"}
@@ -175,3 +175,15 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
 def test_a_dead_letter_about_a_dead_letter_tells_of_no_other_one() -> None:
     rejected = intake().sort(dead_letter(image()))[0][0]
     assert intake(to_broker=True).sort(dead_letter(rejected)) == [(rejected, (ARCHIVE,))]
+
+
+def test_what_has_the_sites_former_name_is_kept_apart_and_goes_in_order_once_the_name_is_back(tmp_path: Path) -> None:
+    old = [event(number, source="/eaves/old/camera") for number in range(5)]
+    with Spool(tmp_path / "relay.db") as spool:
+        spool.put_many([(one, (ARCHIVE,)) for one in [*old, event(10)]])
+        set_apart_former_site(spool, SITE)
+        assert [entry.event.id for entry in spool.peek(ARCHIVE, limit=9)] == ["id-10"]
+        assert [letter.reason for letter in spool.dead()] == [FORMER_SITE] * 5
+        set_apart_former_site(spool, "old")
+        assert [entry.event for entry in spool.peek(ARCHIVE, limit=9)] == old
+        assert [letter.entry.event.id for letter in spool.dead()] == ["id-10"]
