@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from eaves.errors import EventError, SpoolError
+from eaves.errors import EventError, SpoolError, SpoolFullError
 from eaves.events import Event
 from eaves.link import BatchAnswer, RefusedEvent
 from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEATED, STORED, SiteCounters
-from eaves.spool import PutOutcome, Spool
+from eaves.spool import PutOutcome, Selection, Spool
+from eaves.spool.admin import measure
 
 LANE = "sink"
 """Name of the receiver's only lane. An agent's lane has the same name, so the same commands manage both queues."""
+RECOUNT_S = 10.0
+"""Time for which a count of what waits of a site is used, seconds; counting reads all that waits."""
 OUTCOMES = {403: FORGED, 409: CONFLICTING}
 """Outcome under which a refused event is counted, by its HTTP status; every other status is counted as `MALFORMED`."""
+
+
+class SiteShares:
+    """Leaves room in the spool for all sites while deliveries wait. Safe to use from many threads.
+
+    What waits of one site may take no more room than is still free. So one broken camera, or one stolen token, takes
+    half of the spool, and the alarms of the other sites find room. Source: Choudhury and Hahne, Dynamic Queue Length
+    Thresholds (1998), with a factor of 1.
+
+    Args:
+        spool: Spool that stores the events.
+        has_more_sites: Returns whether there is more than one site.
+    """
+
+    def __init__(self, spool: Spool, has_more_sites: Callable[[], bool]) -> None:
+        self._spool = spool
+        self._has_more_sites = has_more_sites
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[float, int, int]] = {}
+        """When it was counted (monotonic), and numbers of entries and bytes, by site."""
+
+    def check(self, site: str, events: Sequence[Event]) -> None:
+        """Check that a site's events may be stored.
+
+        Raises:
+            SpoolFullError: When the site has used its share of the room.
+            SpoolError: When the spool can't be read.
+        """
+        limits = self._spool.limits
+        free_bytes = limits.max_bytes - self._spool.size_bytes()
+        free_entries = limits.max_entries - self._spool.depth()
+        is_half_free = 2 * free_bytes >= limits.max_bytes and 2 * free_entries >= limits.max_entries
+        if is_half_free or not self._has_more_sites():
+            return
+        size_bytes = sum(len(event.data) for event in events)
+        with self._lock:
+            counted_at, entries, waiting_bytes = self._waiting.get(site, (float("-inf"), 0, 0))
+            now = self._spool.clock.monotonic()
+            if now - counted_at > RECOUNT_S:
+                chosen = Selection(lane=LANE, state="queued", prefix=f"/eaves/{site}/")
+                counted_at, (entries, waiting_bytes) = now, measure(self._spool, chosen)
+            entries, waiting_bytes = entries + len(events), waiting_bytes + size_bytes
+            if entries > free_entries or waiting_bytes > free_bytes:
+                raise SpoolFullError(
+                    f"{entries - len(events)} events of site {site} wait already, and the rest of the queue is kept "
+                    "for other sites",
+                    hint="send the events again later",
+                )
+            self._waiting[site] = counted_at, entries, waiting_bytes
 
 
 class ReceiverIntake:
@@ -23,11 +76,13 @@ class ReceiverIntake:
     Args:
         spool: Spool with a ledger that stores the events.
         counters: Counters to update for each event.
+        has_more_sites: Returns whether there is more than one site.
     """
 
-    def __init__(self, spool: Spool, counters: SiteCounters) -> None:
+    def __init__(self, spool: Spool, counters: SiteCounters, has_more_sites: Callable[[], bool] = lambda: True) -> None:
         self._spool = spool
         self._counters = counters
+        self._shares = SiteShares(spool, has_more_sites)
 
     def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
         """Store a site's events in one commit. All but the refused ones are on disk when this returns.
@@ -66,6 +121,7 @@ class ReceiverIntake:
 
     def _store(self, site: str, events: Sequence[Event]) -> Sequence[PutOutcome]:
         try:
+            self._shares.check(site, events)
             return self._spool.put_many([(event, (LANE,)) for event in events], once=True) if events else ()
         except SpoolError as error:
             self._counters.refuse(site, FULL, error.message)

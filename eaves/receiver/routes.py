@@ -56,7 +56,7 @@ class ReceiverRoutes:
         self._uploads = uploads
         self._functions = functions
         self._counters = counters
-        self._intake = ReceiverIntake(spool, counters)
+        self._intake = ReceiverIntake(spool, counters, lambda: len(sites.names()) > 1)
         self._max_bytes = max_bytes
         self._is_well = is_well
         self._routes: Mapping[str, tuple[tuple[str, ...], Route]] = {
