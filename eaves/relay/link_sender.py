@@ -20,6 +20,7 @@ from eaves.delivery.sink_state import LOGIN_STATUSES
 from eaves.errors import ConfigError, DeliveryError, EavesError, StatusError
 from eaves.link import BatchAnswer
 from eaves.link.batch import Packed, pack
+from eaves.link.client import UNAUTHORISED
 from eaves.relay.link_speed import TARGET_S, BatchSize, Throughput, ThroughputSample
 from eaves.relay.relay_lanes import CLASSES
 from eaves.spool import Entry
@@ -209,7 +210,10 @@ class LinkSender(Sender):
             StatusError: When the receiver rejects this relay, or knows it as another site.
             EavesError: When it doesn't answer.
         """
-        site = self._link.probe()
+        try:
+            site = self._link.probe()
+        except ConfigError as error:
+            raise StatusError(f"no token was sent: {error.message}", status=UNAUTHORISED) from error
         if self._site in ("", site):
             return
         known = f"the receiver identifies this relay by its token as site {site[:64]!r}"
