@@ -54,7 +54,7 @@ def test_an_image_that_is_too_large_is_dropped_and_the_next_is_sent() -> None:
         open_camera(lambda _: iter([body])) as camera,
         run_decoder(StreamRequest(url=camera.url, max_bytes=limit)) as decoder,
     ):
-        decoder.fail()
+        decoder.end()
     numbers = [read_number(message.data) for message in decoder.messages if isinstance(message, StreamFrame)]
     assert set(numbers) <= {1, 2}
     assert numbers[-1] == 2

@@ -52,17 +52,6 @@ def test_frames_are_never_sent_more_often_than_asked_for_on_average() -> None:
         assert all(after - before > 0.79 * every_s for before, after in itertools.pairwise(sent))
 
 
-def test_key_frames_without_a_picture_lead_to_all_frames() -> None:
-    """A stream with gradual refresh has no key frame that can be decoded by itself."""
-    selection = FrameSelection(0)
-    for second in range(4):
-        assert selection.begin_packet(is_key=True, time_s=float(second))
-        if selection.decoding == "key":
-            selection.note_picture(found=False)
-    assert selection.decoding == "all"
-    assert [selection.take(4 + n / 10) for n in range(11)] == [True, *[False] * 9, True]
-
-
 def test_times_that_jump_stop_no_frames() -> None:
     selection = FrameSelection(1.0)
     assert selection.take(100.0)
