@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -118,14 +117,6 @@ def find_system_authorities() -> str:
     """Return the path of the file with the system's certificate authorities; empty, which trusts none, without one."""
     candidates = (ssl.get_default_verify_paths().cafile or "", *_SYSTEM_AUTHORITIES)
     return next((path for path in candidates if path and Path(path).is_file()), "")
-
-
-def find_versions(folder: Path | None) -> Mapping[str, int]:
-    """Return the modification time of each file of a folder with credentials; empty when it can't be read."""
-    try:
-        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} if folder else {}
-    except OSError:
-        return {}
 
 
 def build_url(url: str, credentials: Credentials) -> str:

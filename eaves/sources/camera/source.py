@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from eaves import media_type
-from eaves.credentials.folder import read_credentials
+from eaves.credentials.folder import find_versions, read_credentials
 from eaves.errors import ConfigError, SpoolError
-from eaves.sources.camera.address import StreamLogin, build_subject, find_versions, parse_location
+from eaves.sources.camera.address import StreamLogin, build_subject, parse_location
 from eaves.sources.camera.decoder_process import DECODER, TERM_S, DecoderProcess
 from eaves.sources.camera.kind import CameraSettings
 from eaves.sources.camera.outages import Reconnection

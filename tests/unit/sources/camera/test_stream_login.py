@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eaves.credentials.folder import Credentials, read_credentials
-from eaves.sources.camera.address import StreamLogin, build_url, find_versions
+from eaves.credentials.folder import Credentials, find_versions, read_credentials
+from eaves.sources.camera.address import StreamLogin, build_url
 from eaves.sources.camera.kind import CameraSettings
 
 
