@@ -75,17 +75,6 @@ def test_a_broker_that_speaks_only_the_older_version_is_spoken_to_in_it(broker: 
     old.close()
 
 
-def test_a_broker_that_closes_on_the_newer_version_is_asked_in_the_older_one_later(broker: Mosquitto) -> None:
-    old = OldBroker(broker.port, silent=True)
-    listener = RecordingListener(["a"])
-    with connected(to(f"mqtt://127.0.0.1:{old.port}"), listener):
-        wait_until(lambda: listener.subscriptions, what="the subscription")
-        assert listener.sessions[0].version == "3.1.1"
-    assert old.refused == 3
-    assert "without an answer" in listener.reasons[0]
-    old.close()
-
-
 def test_a_version_that_is_set_is_kept(broker: Mosquitto) -> None:
     old = OldBroker(broker.port)
     listener = RecordingListener()
