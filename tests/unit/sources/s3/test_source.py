@@ -21,7 +21,6 @@ from tests.fakes.bucket import DictBucket
 from tests.fakes.clock import START, ManualClock
 from tests.fakes.sources.sent_index import DictIndex
 from tests.sources.buckets import running
-from tests.waiting import wait_until
 
 JPEG = b"\xff\xd8\xff"
 DAY_S = 86_400.0
@@ -312,10 +311,3 @@ def test_ids_of_present_objects_are_kept_and_those_of_deleted_ones_are_forgotten
             run.settle()
         assert len(index.times) == 1
         assert len(run.events) == 2
-
-
-def test_a_stop_ends_requests_in_progress() -> None:
-    clock = ManualClock()
-    with running(filled(clock, "a/1.jpg"), clock) as run:
-        pass
-    wait_until(lambda: run.bucket.aborted)
