@@ -144,15 +144,6 @@ def orphan(request: StreamRequest, file: str) -> None:
     time.sleep(60)
 
 
-def chatter(request: StreamRequest) -> None:
-    """It writes to stderr without end, without line breaks, and sends frames now and then."""
-    send(OPENED)
-    for number in range(1_000_000):
-        for _ in range(50):
-            os.write(2, b"x" * 65_536)
-        send(build_frame(number))
-
-
 def fail(request: StreamRequest, code: str) -> None:
     """It ends with a reason that contains the address and the password."""
     password = unquote(urlsplit(request.url).password or "")
@@ -181,7 +172,7 @@ def show_environ(request: StreamRequest) -> None:
 
 
 SCRIPTS: tuple[Callable[..., None], ...] = (
-    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan, chatter),
+    *(live, silent, mute, no_frames, stubborn, flood, one, half, garbage, lies, grow, crash, orphan),
     *(fail, refuse, play, show_environ),
 )
 

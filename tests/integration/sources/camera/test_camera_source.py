@@ -90,15 +90,6 @@ def test_what_a_dead_decoder_started_is_ended_too(tmp_path: Path) -> None:
         assert not is_alive(orphan)
 
 
-def test_a_decoder_that_never_opens_the_stream_is_ended(caplog: pytest.LogCaptureFixture) -> None:
-    clock, reason = ManualClock(), "the stream was not open within 5 s; connecting again"
-    with run_camera(command=build_command("mute"), clock=clock, connect_timeout_s=5):
-        the_decoder()
-        passed = turn_until(clock, lambda: reason in caplog.text, at_most_s=12, between_decoders=False)
-        assert 9 < passed <= 11
-        wait_until(lambda: not find_decoders(), what="the end of the decoder")
-
-
 def test_a_stream_with_data_and_without_frames_is_connected_again() -> None:
     clock = ManualClock()
     limits: dict[str, Any] = {"every_s": 10, "silent_s": 250, "connect_timeout_s": 120}
@@ -129,14 +120,6 @@ def test_a_crash_is_logged_once_with_the_last_lines_and_without_the_password(
     assert "line 199 " not in logged[0]
     assert PASSWORD not in caplog.text
     assert "gr3en%2F" not in caplog.text
-
-
-def test_an_endless_stderr_takes_no_memory_and_frames_still_come() -> None:
-    with run_camera(command=build_command("chatter")) as camera:
-        camera.wait_for(5)
-        before = resident_bytes()
-        camera.wait_for(20)
-        assert resident_bytes() - before < 5e6
 
 
 def test_a_flood_costs_one_frame_of_memory_and_is_counted_as_late() -> None:
@@ -227,16 +210,6 @@ def test_a_refused_password_is_tried_again_after_five_minutes_or_when_it_changes
         assert began
 
 
-def test_missing_credentials_are_waited_for(tmp_path: Path) -> None:
-    clock, folder = ManualClock(), tmp_path / "later"
-    with run_camera(command=build_command("refuse", "new"), clock=clock, credentials=folder) as camera:
-        camera.wait_for_state("waiting", "is not a folder")
-        folder.mkdir()
-        (folder / "username").write_text("a")
-        (folder / "password").write_text("new")
-        turn_until(clock, lambda: camera.events, at_most_s=5)
-
-
 def test_a_decoder_gets_nothing_of_the_agents_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAVES_SOURCES", '[{"url": "rtsp://u:p@cam"}]')
     monkeypatch.setenv("FFREPORT", "file=/tmp/report")
@@ -257,15 +230,6 @@ def test_a_full_queue_keeps_the_newest_frame_and_counts_the_others() -> None:
         camera.wait_for_state("watching")
         assert len(camera.events) > stored
         assert camera.dropped["spool_full"] >= 10
-
-
-def test_a_frame_is_kept_while_the_queue_is_full_and_the_camera_away() -> None:
-    clock = ManualClock()
-    with run_camera(command=build_command("one"), clock=clock) as camera:
-        camera.refuse = SpoolFullError("spool is full (1 GB)")
-        turn_until(clock, lambda: "ended the stream" in camera.state[1], at_most_s=5)
-        camera.refuse = None
-        turn_until(clock, lambda: camera.events, at_most_s=15)
 
 
 def test_a_camera_that_ends_each_stream_after_a_frame_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:

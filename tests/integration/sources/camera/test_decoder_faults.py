@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -84,15 +83,6 @@ def _silent(session: RtspSession) -> None:
     session.send_frame(0)
     session.send_frame(1)
     session.hang()
-
-
-def test_a_signal_ends_it_at_once_though_the_camera_is_silent() -> None:
-    with open_rtsp_camera(make_video(), _silent) as camera, run_decoder(StreamRequest(url=camera.url())) as decoder:
-        decoder.frames(1)
-        began = time.monotonic()
-        decoder.process.send_signal(signal.SIGTERM)
-        assert decoder.process.wait(5) == 0
-        assert time.monotonic() - began < 1.5
 
 
 def test_it_says_goodbye_to_the_camera() -> None:

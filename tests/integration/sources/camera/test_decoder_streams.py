@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from eaves.sources.camera.wire import Alive, Opened, StreamFrame, StreamRequest
 from tests.fakes.http.camera import open_camera
@@ -66,17 +64,6 @@ def test_all_frames_are_decoded_when_key_frames_come_too_seldom(tmp_path: Path) 
     assert [decoding for *_, decoding in _opened(decoder)] == ["key", "all"]
 
 
-def test_jpeg_images_by_rtsp_are_not_decoded(tmp_path: Path) -> None:
-    video = make_video("mjpeg")
-    with (
-        run_rtsp_server(tmp_path, {"/stream": video}) as server,
-        run_decoder(StreamRequest(url=server.url(), every_s=0.5)) as decoder,
-    ):
-        numbers = _check(video, decoder, decoder.frames(3))
-    assert [(number - numbers[0]) % 40 for number in numbers] == [0, 5, 10]
-    assert _opened(decoder)[0][3] == "none"
-
-
 @pytest.mark.parametrize("lengths", [True, False])
 def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
     video = make_video("mjpeg")
@@ -86,20 +73,6 @@ def test_jpeg_images_by_http_arrive_as_they_are(*, lengths: bool) -> None:
         numbers = _check(video, decoder, frames) if lengths else [read_number(frame.data) for frame in frames]
     assert [frame.data for frame in frames] == [video.packets[number].data for number in numbers]
     assert _opened(decoder) == [("mjpeg", 320, 180, "none")]
-
-
-def _draw_photo(noise: int) -> bytes:
-    output = io.BytesIO()
-    Image.effect_noise((96, 72), noise).convert("RGB").save(output, "JPEG")
-    return output.getvalue()
-
-
-def test_a_file_of_jpeg_images_is_a_video(tmp_path: Path) -> None:
-    images = [_draw_photo(noise) for noise in (40, 60, 80)]
-    file = tmp_path / "clip.mjpeg"
-    file.write_bytes(b"".join(images))
-    with run_decoder(StreamRequest(url=str(file))) as decoder:
-        assert [frame.data for frame in decoder.frames(3)] == images
 
 
 def test_rtmp(tmp_path: Path) -> None:

@@ -65,12 +65,5 @@ def test_the_camera_does_wrong_and_then_right(video: Video, fault: str) -> None:
         assert watched.numbers[: len(numbers)] == numbers
 
 
-def test_lengths_that_are_no_numbers_are_passed_over(video: Video) -> None:
-    camera = Camera(video, lambda fake, video: stream_lying_lengths(fake, video, -7))
-    with open_camera(camera.answer) as camera.fake, watch(build_url(camera.fake), warnings=0) as watched:
-        watched.wait_for_frames(5)
-        assert camera.fake.connections == 1
-
-
 def build_url(camera: FakeCamera) -> str:
     return f"{camera.url.replace('://', f'://{LOGIN}@')}/video.mjpg"
